@@ -1,0 +1,88 @@
+//! Activation functions.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation as f;
+
+use crate::named::named_enum;
+
+named_enum! {
+    /// The function applied element by element after each hidden layer.
+    ///
+    /// Constants are those of PyTorch's function of the same name.
+    #[derive(Default)]
+    pub enum Activation as "activation" {
+        /// `x`: hidden layers compose to one linear map; for tests and linear probes.
+        Identity = "identity",
+        /// `max(x, 0)`.
+        #[default]
+        Relu = "relu",
+        /// `x` where positive, else `0.01 x`.
+        LeakyRelu = "leaky-relu",
+        /// `min(max(x, 0), 6)`.
+        Relu6 = "relu6",
+        /// `x` where positive, else `exp(x) - 1`.
+        Elu = "elu",
+        /// Self-normalising ELU (Klambauer et al. 2017); pairs with the `lecun-normal` initialiser.
+        Selu = "selu",
+        /// `x Φ(x)`, with the exact Gaussian distribution function.
+        Gelu = "gelu",
+        /// GELU with the `tanh` approximation of Φ.
+        GeluTanh = "gelu-tanh",
+        /// `x sigmoid(x)`, also called swish.
+        Silu = "silu",
+        /// `x tanh(softplus(x))`.
+        Mish = "mish",
+        /// `1 / (1 + exp(-x))`.
+        Sigmoid = "sigmoid",
+        /// The hyperbolic tangent.
+        Tanh = "tanh",
+        /// `log(1 + exp(x))`.
+        Softplus = "softplus",
+        /// `x / (1 + |x|)`.
+        Softsign = "softsign",
+        /// `min(max(x / 6 + 1/2, 0), 1)`.
+        HardSigmoid = "hard-sigmoid",
+        /// `x hard-sigmoid(x)`.
+        HardSwish = "hard-swish",
+        /// `min(max(x, -1), 1)`.
+        HardTanh = "hard-tanh",
+    }
+}
+
+impl Activation {
+    /// Applies the function to each element of `x`, of any shape.
+    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => x,
+            Self::Relu => f::relu(x),
+            Self::LeakyRelu => f::leaky_relu(x, 0.01),
+            Self::Relu6 => x.clamp(0.0, 6.0),
+            Self::Elu => exponential_linear(x, 1.0),
+            Self::Selu => exponential_linear(x, SELU_ALPHA).mul_scalar(SELU_SCALE),
+            Self::Gelu => f::gelu(x),
+            Self::GeluTanh => f::gelu_approximate(x),
+            Self::Silu => f::silu(x),
+            Self::Mish => f::mish(x),
+            Self::Sigmoid => f::sigmoid(x),
+            Self::Tanh => f::tanh(x),
+            Self::Softplus => f::softplus(x, 1.0),
+            Self::Softsign => f::softsign(x),
+            Self::HardSigmoid => f::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+            Self::HardSwish => f::hard_swish(x),
+            Self::HardTanh => x.clamp(-1.0, 1.0),
+        }
+    }
+}
+
+// Klambauer et al. 2017, equation 14.
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+
+/// `x` where positive, else `alpha (exp(x) - 1)`.
+///
+/// Burn's `elu` and `selu` evaluate `exp` on the positive side too, where it overflows and turns
+/// the gradient into NaN; here the exponential only ever sees numbers that are not positive.
+fn exponential_linear<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
+    let negative = x.clone().clamp_max(0.0).exp().sub_scalar(1.0).mul_scalar(alpha);
+    f::relu(x).add(negative)
+}

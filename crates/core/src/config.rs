@@ -1,0 +1,248 @@
+//! What network to build.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::named::named_enum;
+use crate::{Activation, Initializer, Mlp};
+
+/// A multilayer perceptron, described.
+///
+/// Hidden layer `i` computes `dropout(activation(norm(x W + b)))`; the output layer is linear and
+/// gives logits or values. What `hidden` builds, for 784 inputs and 10 outputs:
+///
+/// | `hidden` | layers | network |
+/// |---|---|---|
+/// | `[]` | 1 | `784 → 10`: multinomial logistic, or linear, regression |
+/// | `[128]` | 2 | `784 → 128 → 10` |
+/// | `[300, 100]` | 3 | `784 → 300 → 100 → 10` |
+///
+/// ```
+/// use fireclay::{Activation, MlpConfig};
+///
+/// let config = MlpConfig {
+///     activation: Activation::Gelu,
+///     ..MlpConfig::new([28, 28], [300, 100], 10)
+/// };
+/// assert_eq!(config.parameters(), 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlpConfig {
+    /// Shape of one sample, of any rank; it is flattened row by row. `[28, 28]` gives 784 inputs.
+    /// Left empty in a settings file, it is taken from the data.
+    pub input_shape: Vec<usize>,
+    /// Number of outputs: classes, labels or regression targets.
+    /// Left zero in a settings file, it is taken from the task.
+    pub outputs: usize,
+    /// Widths of the hidden layers, from input to output.
+    pub hidden: Vec<usize>,
+    /// The function after each hidden layer.
+    pub activation: Activation,
+    /// Share of each hidden layer's outputs set to zero in training, in `[0, 1)`.
+    pub dropout: f64,
+    /// Share of the inputs set to zero in training, in `[0, 1)`.
+    pub input_dropout: f64,
+    /// Normalisation between the linear map and the activation of each hidden layer.
+    pub norm: Norm,
+    /// Adds a hidden layer's input to its output, wherever the two are equally wide.
+    pub residual: bool,
+    /// Distribution of the initial weights.
+    pub initializer: Initializer,
+}
+
+named_enum! {
+    /// Normalisation of a hidden layer before its activation.
+    #[derive(Default)]
+    pub enum Norm as "normalisation" {
+        /// None.
+        #[default]
+        None = "none",
+        /// Batch normalisation (Ioffe and Szegedy 2015): per feature, over the batch.
+        Batch = "batch",
+        /// Layer normalisation (Ba et al. 2016): per sample, over the features.
+        Layer = "layer",
+    }
+}
+
+impl Default for MlpConfig {
+    /// The tutorial's network, sizes left to the data: one hidden layer of 128, relu.
+    fn default() -> Self {
+        Self {
+            input_shape: Vec::new(),
+            outputs: 0,
+            hidden: vec![128],
+            activation: Activation::default(),
+            dropout: 0.0,
+            input_dropout: 0.0,
+            norm: Norm::default(),
+            residual: false,
+            initializer: Initializer::default(),
+        }
+    }
+}
+
+impl MlpConfig {
+    /// A plain network of these sizes: relu, Glorot-uniform weights, no dropout, no normalisation.
+    pub fn new(
+        input_shape: impl Into<Vec<usize>>,
+        hidden: impl Into<Vec<usize>>,
+        outputs: usize,
+    ) -> Self {
+        Self { input_shape: input_shape.into(), outputs, hidden: hidden.into(), ..Self::default() }
+    }
+
+    /// Number of inputs: the product of `input_shape`.
+    pub fn inputs(&self) -> usize {
+        self.input_shape.iter().product()
+    }
+
+    /// `[inputs, outputs]` of each linear layer, from input to output.
+    pub fn layer_sizes(&self) -> Vec<[usize; 2]> {
+        let mut widths = vec![self.inputs()];
+        widths.extend(&self.hidden);
+        widths.push(self.outputs);
+        widths.windows(2).map(|pair| [pair[0], pair[1]]).collect()
+    }
+
+    /// Number of trainable parameters: weights, biases, and the scales and shifts of norms.
+    pub fn parameters(&self) -> usize {
+        let linear: usize = self.layer_sizes().iter().map(|[i, o]| i * o + o).sum();
+        let norms: usize = match self.norm {
+            Norm::None => 0,
+            Norm::Batch | Norm::Layer => self.hidden.iter().map(|width| 2 * width).sum(),
+        };
+        linear + norms
+    }
+
+    /// Builds the network with initial weights drawn from `seed`: the same bits on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate).
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Mlp, ConfigError> {
+        self.validate()?;
+        Ok(Mlp::random(self, seed, device))
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names the first field at fault and why.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.input_shape.is_empty() {
+            return Err(ConfigError::NoInputShape);
+        }
+        sizes("input_shape", &self.input_shape)?;
+        sizes("outputs", &[self.outputs])?;
+        sizes("hidden", &self.hidden)?;
+        rate("dropout", self.dropout)?;
+        rate("input_dropout", self.input_dropout)?;
+        self.check_total()
+    }
+
+    /// Refuses a network whose size does not fit the address space, before anything is allocated.
+    fn check_total(&self) -> Result<(), ConfigError> {
+        let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+        let inputs = product(&self.input_shape);
+        let mut widths = vec![inputs.ok_or(ConfigError::TooLarge)?];
+        widths.extend(&self.hidden);
+        widths.push(self.outputs);
+        let bytes = widths.windows(2).try_fold(0usize, |total, pair| {
+            let weights = pair[0].checked_add(1)?.checked_mul(pair[1])?;
+            total.checked_add(weights.checked_mul(size_of::<f32>())?)
+        });
+        match bytes {
+            Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
+            _ => Err(ConfigError::TooLarge),
+        }
+    }
+}
+
+fn sizes(field: &'static str, sizes: &[usize]) -> Result<(), ConfigError> {
+    match sizes.iter().position(|&size| size == 0) {
+        Some(index) => Err(ConfigError::ZeroSize { field, index }),
+        None => Ok(()),
+    }
+}
+
+fn rate(field: &'static str, found: f64) -> Result<(), ConfigError> {
+    if (0.0..1.0).contains(&found) { Ok(()) } else { Err(ConfigError::NotARate { field, found }) }
+}
+
+/// Why a network can not be built as described.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// No shape of one sample was given.
+    #[error("input_shape is empty; give the shape of one sample, such as [28, 28]")]
+    NoInputShape,
+    /// A size is zero.
+    #[error("{field}: entry {index} is 0; every size must be at least 1")]
+    ZeroSize {
+        /// The field at fault.
+        field: &'static str,
+        /// Position in the field, from 0.
+        index: usize,
+    },
+    /// A dropout rate is outside `[0, 1)`.
+    #[error("{field} is {found}; a rate must be at least 0 and below 1")]
+    NotARate {
+        /// The field at fault.
+        field: &'static str,
+        /// The value given.
+        found: f64,
+    },
+    /// The parameters would not fit the address space.
+    #[error("the network is too large for this machine's address space; use smaller hidden layers")]
+    TooLarge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_field_is_named() {
+        let good = MlpConfig::new([28, 28], [128], 10);
+        assert_eq!(good.validate(), Ok(()));
+        let cases: Vec<(MlpConfig, ConfigError)> = vec![
+            (MlpConfig { input_shape: vec![], ..good.clone() }, ConfigError::NoInputShape),
+            (
+                MlpConfig { input_shape: vec![28, 0], ..good.clone() },
+                ConfigError::ZeroSize { field: "input_shape", index: 1 },
+            ),
+            (
+                MlpConfig { outputs: 0, ..good.clone() },
+                ConfigError::ZeroSize { field: "outputs", index: 0 },
+            ),
+            (
+                MlpConfig { hidden: vec![3, 0], ..good.clone() },
+                ConfigError::ZeroSize { field: "hidden", index: 1 },
+            ),
+            (
+                MlpConfig { dropout: 1.0, ..good.clone() },
+                ConfigError::NotARate { field: "dropout", found: 1.0 },
+            ),
+            (
+                MlpConfig { input_dropout: -0.1, ..good.clone() },
+                ConfigError::NotARate { field: "input_dropout", found: -0.1 },
+            ),
+            (MlpConfig { hidden: vec![usize::MAX / 2], ..good.clone() }, ConfigError::TooLarge),
+            (MlpConfig { input_shape: vec![1 << 40; 4], ..good }, ConfigError::TooLarge),
+        ];
+        for (config, expected) in cases {
+            assert_eq!(config.validate(), Err(expected));
+        }
+        let nan = MlpConfig { dropout: f64::NAN, ..MlpConfig::new([1], [], 1) };
+        assert!(nan.validate().is_err());
+    }
+
+    #[test]
+    fn hidden_builds_what_the_table_says() {
+        let sizes = |hidden: &[usize]| MlpConfig::new([28, 28], hidden, 10).layer_sizes();
+        assert_eq!(sizes(&[]), [[784, 10]]);
+        assert_eq!(sizes(&[128]), [[784, 128], [128, 10]]);
+        assert_eq!(sizes(&[300, 100]), [[784, 300], [300, 100], [100, 10]]);
+    }
+}

@@ -1,0 +1,142 @@
+//! Initial weights, drawn on the host so that every backend starts from the same bits.
+
+use chacha20::ChaCha8Rng;
+
+use crate::named::named_enum;
+use crate::rng::{normal, uniform};
+
+named_enum! {
+    /// The distribution of the initial weights of a layer; biases start at zero.
+    ///
+    /// `inputs` and `outputs` are the widths on either side of the layer.
+    /// A uniform distribution is `U(-l, l)`; a normal one is not truncated.
+    #[derive(Default)]
+    pub enum Initializer as "initializer" {
+        /// Uniform with variance `2 / (inputs + outputs)` (Glorot and Bengio 2010); Keras' default.
+        #[default]
+        GlorotUniform = "glorot-uniform",
+        /// Normal with variance `2 / (inputs + outputs)`.
+        GlorotNormal = "glorot-normal",
+        /// Uniform with variance `2 / inputs` (He et al. 2015), for ReLU and its kin.
+        HeUniform = "he-uniform",
+        /// Normal with variance `2 / inputs`.
+        HeNormal = "he-normal",
+        /// Uniform with variance `1 / inputs` (LeCun et al. 1998).
+        LecunUniform = "lecun-uniform",
+        /// Normal with variance `1 / inputs`; what SELU assumes.
+        LecunNormal = "lecun-normal",
+        /// A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2014).
+        Orthogonal = "orthogonal",
+    }
+}
+
+impl Initializer {
+    /// A weight matrix `[inputs, outputs]`, row by row.
+    pub(crate) fn weights(self, inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let (fan_in, fan_out) = (inputs as f64, outputs as f64);
+        let variance = match self {
+            Self::GlorotUniform | Self::GlorotNormal => 2.0 / (fan_in + fan_out),
+            Self::HeUniform | Self::HeNormal => 2.0 / fan_in,
+            Self::LecunUniform | Self::LecunNormal => 1.0 / fan_in,
+            Self::Orthogonal => return orthogonal(inputs, outputs, rng),
+        };
+        let count = inputs * outputs;
+        if self.is_uniform() {
+            // U(-l, l) has variance l² / 3.
+            let limit = (3.0 * variance).sqrt();
+            (0..count).map(|_| (limit * (2.0 * uniform(rng) - 1.0)) as f32).collect()
+        } else {
+            let deviation = variance.sqrt();
+            (0..count).map(|_| (deviation * normal(rng)) as f32).collect()
+        }
+    }
+
+    fn is_uniform(self) -> bool {
+        matches!(self, Self::GlorotUniform | Self::HeUniform | Self::LecunUniform)
+    }
+}
+
+/// Orthonormalises Gaussian vectors, which makes them uniform over all orthonormal sets.
+fn orthogonal(inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let (count, length) = (inputs.min(outputs), inputs.max(outputs));
+    let mut vectors: Vec<Vec<f64>> =
+        (0..count).map(|_| (0..length).map(|_| normal(rng)).collect()).collect();
+    for i in 0..count {
+        let (done, rest) = vectors.split_at_mut(i);
+        let vector = &mut rest[0];
+        // Twice is enough for full precision (Giraud et al. 2005).
+        for _ in 0..2 {
+            for unit in done.iter() {
+                let along = dot(unit, vector);
+                vector.iter_mut().zip(unit).for_each(|(x, u)| *x -= along * u);
+            }
+        }
+        let norm = dot(vector, vector).sqrt();
+        vector.iter_mut().for_each(|x| *x /= norm);
+    }
+    let element = |row: usize, column: usize| {
+        if inputs <= outputs { vectors[row][column] } else { vectors[column][row] }
+    };
+    (0..inputs * outputs).map(|i| element(i / outputs, i % outputs) as f32).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, generator};
+
+    fn draw(initializer: Initializer, inputs: usize, outputs: usize) -> Vec<f32> {
+        initializer.weights(inputs, outputs, &mut generator(1, Purpose::Weights, 0))
+    }
+
+    #[test]
+    fn variances_are_those_of_the_papers() {
+        let (inputs, outputs) = (300, 200);
+        let expected = |initializer| match initializer {
+            Initializer::GlorotUniform | Initializer::GlorotNormal => 2.0 / 500.0,
+            Initializer::HeUniform | Initializer::HeNormal => 2.0 / 300.0,
+            Initializer::LecunUniform | Initializer::LecunNormal => 1.0 / 300.0,
+            // Columns of unit length spread over 300 inputs.
+            Initializer::Orthogonal => 1.0 / 300.0,
+        };
+        for &initializer in Initializer::ALL {
+            let weights = draw(initializer, inputs, outputs);
+            let n = weights.len() as f64;
+            let variance = weights.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() / n;
+            let ratio = variance / expected(initializer);
+            assert!((ratio - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{initializer}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn uniform_weights_stay_within_their_limit() {
+        let limit = (6.0f32 / 20.0).sqrt();
+        let weights = draw(Initializer::GlorotUniform, 10, 10);
+        assert!(weights.iter().all(|w| w.abs() <= limit));
+        assert!(weights.iter().any(|w| w.abs() > 0.9 * limit));
+    }
+
+    #[test]
+    fn orthogonal_vectors_are_orthonormal_in_either_direction() {
+        for (inputs, outputs) in [(7, 12), (12, 7), (9, 9), (1, 4)] {
+            let weights = draw(Initializer::Orthogonal, inputs, outputs);
+            let at = |row: usize, column: usize| f64::from(weights[row * outputs + column]);
+            let count = inputs.min(outputs);
+            for i in 0..count {
+                for j in 0..count {
+                    let product: f64 = if inputs <= outputs {
+                        (0..outputs).map(|k| at(i, k) * at(j, k)).sum()
+                    } else {
+                        (0..inputs).map(|k| at(k, i) * at(k, j)).sum()
+                    };
+                    let expected = f64::from(u8::from(i == j));
+                    assert!((product - expected).abs() < 1e-6, "{inputs}x{outputs} {i} {j}");
+                }
+            }
+        }
+    }
+}

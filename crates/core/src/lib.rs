@@ -1,0 +1,57 @@
+//! Multilayer perceptrons on [Burn](burn): from a configuration to a trained model in one safe file.
+//!
+//! [`MlpConfig`] describes a network and builds an [`Mlp`] on a device; a [`Model`] is an `Mlp` with
+//! its task, preprocessing and provenance, and is what a model file holds.
+//!
+//! ```no_run
+//! use fireclay::{Backend, DeviceChoice, Model, Prediction};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Backend::Flex.device(DeviceChoice::Default)?;
+//! let model = Model::load("runs/first/model.safetensors", &device)?;
+//! let image = [0.0; 784]; // raw pixels, 0 to 255: the model knows how to scale them
+//! if let Prediction::Class { label, probability, .. } = &model.predict(&[image])?[0] {
+//!     assert!(!label.is_empty() && *probability > 0.0);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here names a backend except the [`Backend`] list: every other function takes a
+//! [`Device`], and a test suite runs unchanged on each. Nothing here prints, reads a clock or has
+//! a default device; the only files touched are model files; the only randomness comes from the
+//! seed that is passed in.
+//!
+//! Why initial weights and dropout masks are drawn on the host, when a device could draw them
+//! faster: so that every backend starts from, and goes on with, the same bits, and the difference
+//! between two backends is their arithmetic and nothing else.
+
+mod activation;
+mod backend;
+mod config;
+mod dropout;
+mod initializer;
+mod loss;
+mod mlp;
+mod model;
+pub mod model_file;
+mod named;
+mod norm;
+mod preprocessing;
+mod rng;
+mod task;
+
+pub use activation::Activation;
+pub use backend::{Backend, BackendError, DeviceChoice, FoundDevice};
+pub use burn::tensor::Device;
+pub use config::{ConfigError, MlpConfig, Norm};
+pub use dropout::DropoutKey;
+pub use initializer::Initializer;
+pub use loss::{CrossEntropy, Huber, Loss, LossError};
+pub use mlp::{Mlp, NamedTensor};
+pub use model::{Model, PredictError, Prediction, Provenance};
+pub use model_file::{ModelFileError, ModelFileProblem};
+pub use named::{UnknownName, nearest};
+pub use norm::NormLayer;
+pub use preprocessing::{Preprocessing, PreprocessingError};
+pub use task::{Targets, Task};

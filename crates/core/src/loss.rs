@@ -1,0 +1,248 @@
+//! What training makes small.
+
+use burn::tensor::activation::{log_softmax, softplus_with_threshold};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::{Targets, Task};
+
+/// A loss: one number per sample, of which training minimises the mean.
+///
+/// Several outputs of one sample are averaged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Loss {
+    /// Softmax cross-entropy of logits against a class: `-log softmax(z)[class]`.
+    CrossEntropy(CrossEntropy),
+    /// Binary cross-entropy of logits against 0/1 labels: `-t log σ(z) - (1 - t) log(1 - σ(z))`.
+    BinaryCrossEntropy,
+    /// Squared error: `(z - t)²`.
+    Mse,
+    /// Absolute error: `|z - t|`.
+    Mae,
+    /// Squared error for small residuals, absolute for large ones (Huber 1964).
+    Huber(Huber),
+}
+
+/// Settings of the softmax cross-entropy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrossEntropy {
+    /// Share of the target given evenly to all classes, in `[0, 1)` (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// Weight of each class, by index; none means 1 each. As in PyTorch, the mean over a batch is
+    /// divided by the summed weights of its samples' classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<Vec<f64>>,
+}
+
+/// Settings of the Huber loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Huber {
+    /// Residual at which the loss turns from `r² / 2` to `delta (|r| - delta / 2)`; positive.
+    pub delta: f64,
+}
+
+impl Default for Huber {
+    fn default() -> Self {
+        Self { delta: 1.0 }
+    }
+}
+
+impl Loss {
+    /// The usual loss for a task: cross-entropy, binary cross-entropy or squared error.
+    pub fn default_for(task: &Task) -> Self {
+        match task {
+            Task::Classification { .. } => Self::CrossEntropy(CrossEntropy::default()),
+            Task::MultiLabel { .. } => Self::BinaryCrossEntropy,
+            Task::Regression { .. } => Self::Mse,
+        }
+    }
+
+    /// The name in files and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CrossEntropy(_) => "cross-entropy",
+            Self::BinaryCrossEntropy => "binary-cross-entropy",
+            Self::Mse => "mse",
+            Self::Mae => "mae",
+            Self::Huber(_) => "huber",
+        }
+    }
+
+    /// Checks the settings, and that the loss fits the task.
+    ///
+    /// # Errors
+    ///
+    /// A [`LossError`] that says what is wrong.
+    pub fn validate(&self, task: &Task) -> Result<(), LossError> {
+        let fits = match self {
+            Self::CrossEntropy(_) => matches!(task, Task::Classification { .. }),
+            Self::BinaryCrossEntropy => matches!(task, Task::MultiLabel { .. }),
+            Self::Mse | Self::Mae | Self::Huber(_) => matches!(task, Task::Regression { .. }),
+        };
+        if !fits {
+            let usual = Self::default_for(task).name();
+            return Err(LossError::WrongTask { loss: self.name(), task: task.kind(), usual });
+        }
+        match self {
+            Self::CrossEntropy(settings) => settings.validate(task.outputs()),
+            Self::Huber(Huber { delta }) if !(delta.is_finite() && *delta > 0.0) => {
+                Err(LossError::BadSetting { setting: "delta", found: *delta, expected: "positive" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Loss of each sample, `[batch]`, weighted by its class where there are class weights.
+    ///
+    /// `outputs` is `[batch, outputs]`: logits, or values in regression.
+    ///
+    /// # Panics
+    ///
+    /// If the kind of targets is not the loss's, which [`validate`](Self::validate) rules out.
+    pub fn rows(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        match (self, targets) {
+            (Self::CrossEntropy(settings), Targets::Classes(_)) => settings.rows(outputs, targets),
+            (Self::BinaryCrossEntropy, Targets::Values(labels)) => {
+                average(binary_cross_entropy(outputs, labels.clone()))
+            }
+            (Self::Mse, Targets::Values(values)) => average((outputs - values.clone()).square()),
+            (Self::Mae, Targets::Values(values)) => average((outputs - values.clone()).abs()),
+            (Self::Huber(Huber { delta }), Targets::Values(values)) => {
+                let residual = (outputs - values.clone()).abs();
+                let capped = residual.clone().clamp_max(*delta);
+                average(capped.clone() * (residual - capped.mul_scalar(0.5)))
+            }
+            _ => unreachable!("loss {} was given targets of another kind", self.name()),
+        }
+    }
+
+    /// Mean loss of a batch, `[1]`; with class weights, the weighted mean.
+    pub fn mean(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        let rows = self.rows(outputs, targets);
+        match (self, targets) {
+            (Self::CrossEntropy(settings), Targets::Classes(classes)) => {
+                match settings.weights(&rows) {
+                    Some(weights) => rows.sum() / weights.select(0, classes.clone()).sum(),
+                    None => rows.mean(),
+                }
+            }
+            _ => rows.mean(),
+        }
+    }
+
+    /// Weight of a sample of this class in the mean: 1 without class weights.
+    pub fn class_weight(&self, class: usize) -> f64 {
+        match self {
+            Self::CrossEntropy(CrossEntropy { class_weights: Some(weights), .. }) => weights[class],
+            _ => 1.0,
+        }
+    }
+}
+
+impl CrossEntropy {
+    fn validate(&self, classes: usize) -> Result<(), LossError> {
+        let smoothing = self.label_smoothing;
+        if !(0.0..1.0).contains(&smoothing) {
+            let expected = "at least 0 and below 1";
+            return Err(LossError::BadSetting {
+                setting: "label_smoothing",
+                found: smoothing,
+                expected,
+            });
+        }
+        let Some(weights) = &self.class_weights else { return Ok(()) };
+        if weights.len() != classes {
+            return Err(LossError::ClassWeights { found: weights.len(), expected: classes });
+        }
+        match weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+            Some(&found) => {
+                Err(LossError::BadSetting { setting: "class_weights", found, expected: "positive" })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn rows(&self, logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        let Targets::Classes(classes) = targets else {
+            unreachable!("cross-entropy takes classes")
+        };
+        let [_, count] = logits.dims();
+        let surprise = log_softmax(logits, 1).neg();
+        let of_class =
+            surprise.clone().gather(1, classes.clone().unsqueeze_dim::<2>(1)).squeeze_dim(1);
+        let weights = self.weights(&of_class);
+        let hard = match &weights {
+            Some(weights) => of_class * weights.clone().select(0, classes.clone()),
+            None => of_class,
+        };
+        if self.label_smoothing == 0.0 {
+            return hard;
+        }
+        let every = match weights {
+            Some(weights) => surprise * weights.unsqueeze::<2>(),
+            None => surprise,
+        };
+        let even: Tensor<1> = every.sum_dim(1).squeeze_dim(1);
+        hard.mul_scalar(1.0 - self.label_smoothing)
+            + even.mul_scalar(self.label_smoothing / count as f64)
+    }
+
+    /// The class weights as a tensor like `like`, `[classes]`.
+    fn weights(&self, like: &Tensor<1>) -> Option<Tensor<1>> {
+        let weights = self.class_weights.clone()?;
+        let count = weights.len();
+        let data = TensorData::new(weights, [count]);
+        Some(Tensor::from_data(data, (&like.device(), like.dtype())))
+    }
+}
+
+/// `t softplus(-z) + (1 - t) softplus(z)`: two terms that are never negative, so nothing cancels
+/// and nothing overflows, whatever the logit.
+fn binary_cross_entropy(logits: Tensor<2>, labels: Tensor<2>) -> Tensor<2> {
+    // Beyond 40, log(1 + exp(z)) is z in f64 too.
+    let softplus = |z| softplus_with_threshold(z, 1.0, 40.0);
+    let positive = softplus(logits.clone().neg()) * labels.clone();
+    let negative = softplus(logits) * (labels.neg().add_scalar(1.0));
+    positive + negative
+}
+
+/// Mean over the outputs of each sample: `[batch, outputs] → [batch]`.
+fn average(losses: Tensor<2>) -> Tensor<1> {
+    losses.mean_dim(1).squeeze_dim(1)
+}
+
+/// Why a loss can not be used as described.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LossError {
+    /// The loss belongs to another kind of task.
+    #[error("loss {loss} does not fit a {task} task; its usual loss is {usual}")]
+    WrongTask {
+        /// The loss given.
+        loss: &'static str,
+        /// The kind of task.
+        task: &'static str,
+        /// The task's default loss.
+        usual: &'static str,
+    },
+    /// A setting is out of range.
+    #[error("loss: {setting} is {found}; it must be {expected}")]
+    BadSetting {
+        /// The setting at fault.
+        setting: &'static str,
+        /// The value given.
+        found: f64,
+        /// The values allowed.
+        expected: &'static str,
+    },
+    /// The number of class weights is not the number of classes.
+    #[error("loss: {found} class weights were given for {expected} classes")]
+    ClassWeights {
+        /// Weights given.
+        found: usize,
+        /// Classes of the task.
+        expected: usize,
+    },
+}

@@ -1,0 +1,106 @@
+//! Normalisation of hidden layers.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::Norm;
+use crate::mlp::parameter;
+
+/// Added to a variance before its root is taken; PyTorch's default.
+const EPSILON: f64 = 1e-5;
+/// Weight of a new batch in the running statistics; PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
+/// Normalises `[batch, width]`, then scales and shifts each feature.
+#[derive(Module, Debug)]
+pub struct NormLayer {
+    /// Scale of each feature, `[width]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift of each feature, `[width]`.
+    pub bias: Param<Tensor<1>>,
+    /// Running mean of each feature, `[width]`; batch normalisation only, never trained.
+    pub running_mean: Option<Param<Tensor<1>>>,
+    /// Running variance of each feature, `[width]`; batch normalisation only, never trained.
+    pub running_var: Option<Param<Tensor<1>>>,
+}
+
+impl NormLayer {
+    pub(crate) fn new(kind: Norm, width: usize, device: &Device) -> Self {
+        let zeros = || parameter(TensorData::zeros::<f32, _>([width]), device);
+        let ones = || parameter(TensorData::ones::<f32, _>([width]), device);
+        let is_batch = kind == Norm::Batch;
+        Self {
+            weight: ones(),
+            bias: zeros(),
+            running_mean: is_batch.then(|| zeros().set_require_grad(false)),
+            running_var: is_batch.then(|| ones().set_require_grad(false)),
+        }
+    }
+
+    /// Its parameters and running statistics by name, as PyTorch has them.
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, &Param<Tensor<1>>)> {
+        let mut all = vec![("weight", &self.weight), ("bias", &self.bias)];
+        all.extend(self.running_mean.as_ref().map(|mean| ("running_mean", mean)));
+        all.extend(self.running_var.as_ref().map(|variance| ("running_var", variance)));
+        all
+    }
+
+    /// As [`parameters`](Self::parameters), to be replaced.
+    pub(crate) fn parameters_mut(&mut self) -> Vec<(&'static str, &mut Param<Tensor<1>>)> {
+        let mut all = vec![("weight", &mut self.weight), ("bias", &mut self.bias)];
+        all.extend(self.running_mean.as_mut().map(|mean| ("running_mean", mean)));
+        all.extend(self.running_var.as_mut().map(|variance| ("running_var", variance)));
+        all
+    }
+
+    /// For inference: a batch norm uses its running statistics.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match (&self.running_mean, &self.running_var) {
+            (Some(mean), Some(variance)) => {
+                let mean = mean.val().unsqueeze::<2>();
+                self.scale_and_shift(x - mean, variance.val().unsqueeze::<2>())
+            }
+            _ => self.normalise_rows(x),
+        }
+    }
+
+    /// For training: a batch norm uses the statistics of `x` and moves its running ones to them.
+    ///
+    /// As in PyTorch, the running variance is the unbiased one; a batch of one row leaves it alone.
+    pub fn forward_train(&mut self, x: Tensor<2>) -> Tensor<2> {
+        let [rows, _] = x.dims();
+        let (Some(running_mean), Some(running_var)) =
+            (&mut self.running_mean, &mut self.running_var)
+        else {
+            return self.normalise_rows(x);
+        };
+        let mean = x.clone().mean_dim(0);
+        let centred = x - mean.clone();
+        let variance = centred.clone().square().mean_dim(0);
+        move_towards(running_mean, mean.detach());
+        if rows > 1 {
+            let unbiased = rows as f64 / (rows - 1) as f64;
+            move_towards(running_var, variance.clone().detach().mul_scalar(unbiased));
+        }
+        self.scale_and_shift(centred, variance)
+    }
+
+    fn normalise_rows(&self, x: Tensor<2>) -> Tensor<2> {
+        let centred = x.clone() - x.mean_dim(1);
+        let variance = centred.clone().square().mean_dim(1);
+        self.scale_and_shift(centred, variance)
+    }
+
+    /// `centred / sqrt(variance + ε) * weight + bias`, the variance broadcast over `centred`.
+    fn scale_and_shift(&self, centred: Tensor<2>, variance: Tensor<2>) -> Tensor<2> {
+        let deviation = variance.add_scalar(EPSILON).sqrt();
+        centred / deviation * self.weight.val().unsqueeze::<2>() + self.bias.val().unsqueeze::<2>()
+    }
+}
+
+/// `running ← (1 - momentum) running + momentum batch`; `batch` is `[1, width]`.
+fn move_towards(running: &mut Param<Tensor<1>>, batch: Tensor<2>) {
+    let old = running.val().mul_scalar(1.0 - MOMENTUM);
+    let new = old + batch.squeeze_dim::<1>(0).mul_scalar(MOMENTUM);
+    *running = Param::initialized(running.id, new.detach().set_require_grad(false));
+}

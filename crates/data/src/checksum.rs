@@ -1,0 +1,145 @@
+//! Reading files and comparing them, in the same pass, with published checksums.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use md5::Md5;
+use sha2::{Digest, Sha256};
+
+use crate::compression::{Compression, decompress};
+use crate::idx::{Idx, parse_idx};
+use crate::DataError;
+
+/// What is published about the bytes of a file, in lower-case hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checksum {
+    /// Nothing.
+    Unknown,
+    /// SHA-256 of the decompressed bytes: holds however the file is compressed.
+    Contents(&'static str),
+    /// SHA-256 of the file as it is published.
+    FileSha256(&'static str),
+    /// MD5 of the file as it is published; guards against damage, not against malice.
+    FileMd5(&'static str),
+}
+
+/// Reads an IDX file that is plain or compressed with gzip or zstd; the contents tell which.
+///
+/// # Errors
+///
+/// [`DataError::Read`] if the file cannot be opened, [`DataError::Idx`] if it is malformed.
+pub fn read_idx(path: &Path) -> Result<Idx, DataError> {
+    read_verified(path, Checksum::Unknown)
+}
+
+/// Reads an IDX file and compares it with `checksum`.
+///
+/// The sum of a published gzip file says nothing about a copy that was decompressed or packed
+/// differently by hand: such a copy is held to the format alone.
+pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, DataError> {
+    let file = File::open(path).map_err(DataError::read(path))?;
+    let length = file.metadata().map_err(DataError::read(path))?.len();
+    let (mut of_file, mut of_contents) = checksum.hashers();
+
+    let file = BufReader::new(Hashing { source: file, hasher: &mut of_file });
+    let (compression, contents) = decompress(file).map_err(DataError::read(path))?;
+    let contents = Hashing { source: contents, hasher: &mut of_contents };
+    let length = (compression == Compression::Plain).then_some(length);
+    let idx = parse_idx(contents, length).map_err(DataError::idx(path))?;
+
+    let found = match checksum {
+        Checksum::Contents(_) => of_contents,
+        _ if compression == Compression::Gzip => of_file,
+        _ => Hasher::None,
+    };
+    checksum.compare(path, found)?;
+    Ok(idx)
+}
+
+/// Compares the bytes of a file, whatever they are, with `checksum`.
+pub(crate) fn verify_file(path: &Path, checksum: Checksum) -> Result<(), DataError> {
+    let file = File::open(path).map_err(DataError::read(path))?;
+    let (mut of_file, _) = checksum.hashers();
+    let mut file = BufReader::with_capacity(1 << 16, Hashing { source: file, hasher: &mut of_file });
+    io::copy(&mut file, &mut io::sink()).map_err(DataError::read(path))?;
+    checksum.compare(path, of_file)
+}
+
+impl Checksum {
+    fn hex(self) -> &'static str {
+        match self {
+            Self::Unknown => "",
+            Self::Contents(hex) | Self::FileSha256(hex) | Self::FileMd5(hex) => hex,
+        }
+    }
+
+    /// Hashers for the bytes of the file and for its decompressed contents.
+    fn hashers(self) -> (Hasher, Hasher) {
+        match self {
+            Self::Unknown => (Hasher::None, Hasher::None),
+            Self::Contents(_) => (Hasher::None, Hasher::Sha256(Sha256::new())),
+            Self::FileSha256(_) => (Hasher::Sha256(Sha256::new()), Hasher::None),
+            Self::FileMd5(_) => (Hasher::Md5(Md5::new()), Hasher::None),
+        }
+    }
+
+    fn compare(self, path: &Path, hasher: Hasher) -> Result<(), DataError> {
+        match hasher.finish() {
+            Some(found) if found != self.hex() => Err(DataError::Checksum {
+                path: path.to_owned(),
+                expected: self.hex().to_owned(),
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+enum Hasher {
+    None,
+    Sha256(Sha256),
+    Md5(Md5),
+}
+
+impl Hasher {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::None => {}
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Md5(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Sha256(hasher) => Some(hex(&hasher.finalize())),
+            Self::Md5(hasher) => Some(hex(&hasher.finalize())),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Passes bytes on and hashes them.
+struct Hashing<'a, R> {
+    source: R,
+    hasher: &'a mut Hasher,
+}
+
+impl<R: Read> Read for Hashing<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// SHA-256 in hexadecimal.
+#[cfg(test)]
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}

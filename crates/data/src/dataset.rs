@@ -1,0 +1,279 @@
+//! Rows on the host: features, targets, and the one door that checks them.
+
+use std::collections::HashSet;
+
+use crate::DataError;
+
+/// Rows of features with their targets, in host memory.
+///
+/// Made by [`Dataset::new`], which checks everything once; afterwards every row is known to be
+/// whole, finite and labelled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    shape: Vec<usize>,
+    width: usize,
+    rows: usize,
+    features: Features,
+    targets: Targets,
+}
+
+/// The features of all rows, row-major: `[rows, width]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Features {
+    /// Bytes, such as pixels, kept as they are stored: a quarter of the memory of floats.
+    Bytes(Vec<u8>),
+    /// Finite floats.
+    Floats(Vec<f32>),
+}
+
+/// What is to be predicted, for all rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// One class per row.
+    Classes {
+        /// `[rows]`, each less than `labels.len()`.
+        ids: Vec<u32>,
+        /// The name of each class.
+        labels: Vec<String>,
+    },
+    /// Any number of labels per row.
+    MultiLabel {
+        /// 0 or 1, row-major: `[rows, labels]`.
+        values: Vec<u8>,
+        /// The name of each label.
+        labels: Vec<String>,
+    },
+    /// Real numbers, for regression.
+    Values {
+        /// Finite, row-major: `[rows, names]`.
+        values: Vec<f32>,
+        /// The name of each target.
+        names: Vec<String>,
+    },
+}
+
+impl Dataset {
+    /// Checks and keeps rows; `shape` is that of one row, such as `[28, 28]`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::BadShape`], [`DataError::NoRows`] and [`DataError::PartialRow`] if the features
+    /// are not whole rows; [`DataError::NoLabels`], [`DataError::DuplicateLabel`],
+    /// [`DataError::TargetCount`], [`DataError::ClassOutOfRange`] and [`DataError::NotBinary`] if
+    /// the targets do not fit; [`DataError::NotFinite`] for a NaN or an infinity anywhere.
+    pub fn new(
+        shape: Vec<usize>,
+        features: Features,
+        targets: Targets,
+    ) -> Result<Self, DataError> {
+        let width = row_width(&shape)?;
+        let rows = features.rows(width)?;
+        if let Features::Floats(values) = &features {
+            check_finite("feature", values, width)?;
+        }
+        targets.check(rows)?;
+        Ok(Self { shape, width, rows, features, targets })
+    }
+
+    /// The number of rows, at least 1.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Always `false`: a data set has at least one row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The shape of one row, such as `[28, 28]`.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of features in one row: the product of [`Dataset::shape`].
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The features of all rows.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// The targets of all rows.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// Appends the features of row `index` to `values`, bytes as `0.0..=255.0`.
+    pub(crate) fn append_row(&self, index: usize, values: &mut Vec<f32>) {
+        let row = index * self.width..(index + 1) * self.width;
+        match &self.features {
+            Features::Bytes(bytes) => values.extend(bytes[row].iter().map(|&byte| f32::from(byte))),
+            Features::Floats(floats) => values.extend_from_slice(&floats[row]),
+        }
+    }
+}
+
+impl Features {
+    fn rows(&self, width: usize) -> Result<usize, DataError> {
+        let found = match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Floats(floats) => floats.len(),
+        };
+        match found {
+            0 => Err(DataError::NoRows),
+            _ if found % width != 0 => Err(DataError::PartialRow { width, found }),
+            _ => Ok(found / width),
+        }
+    }
+}
+
+impl Targets {
+    /// The names of the classes, the labels or the regression targets.
+    pub fn labels(&self) -> &[String] {
+        match self {
+            Self::Classes { labels, .. } | Self::MultiLabel { labels, .. } => labels,
+            Self::Values { names, .. } => names,
+        }
+    }
+
+    fn check(&self, rows: usize) -> Result<(), DataError> {
+        check_labels(self.labels())?;
+        let columns = self.labels().len();
+        match self {
+            Self::Classes { ids, .. } => {
+                check_count(rows, 1, ids.len())?;
+                check_ids(ids, columns)
+            }
+            Self::MultiLabel { values, .. } => {
+                check_count(rows, columns, values.len())?;
+                check_binary(values, columns)
+            }
+            Self::Values { values, .. } => {
+                check_count(rows, columns, values.len())?;
+                check_finite("target", values, columns)
+            }
+        }
+    }
+}
+
+fn row_width(shape: &[usize]) -> Result<usize, DataError> {
+    let width = shape.iter().try_fold(1_usize, |width, &size| width.checked_mul(size));
+    match width {
+        Some(width) if width > 0 && !shape.is_empty() => Ok(width),
+        _ => Err(DataError::BadShape { shape: shape.to_vec() }),
+    }
+}
+
+fn check_labels(labels: &[String]) -> Result<(), DataError> {
+    if labels.is_empty() {
+        return Err(DataError::NoLabels);
+    }
+    let mut seen = HashSet::new();
+    match labels.iter().find(|label| !seen.insert(label.as_str())) {
+        Some(label) => Err(DataError::DuplicateLabel { label: label.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_count(rows: usize, columns: usize, found: usize) -> Result<(), DataError> {
+    let expected = rows.saturating_mul(columns);
+    if found == expected { Ok(()) } else { Err(DataError::TargetCount { rows, expected, found }) }
+}
+
+fn check_ids(ids: &[u32], classes: usize) -> Result<(), DataError> {
+    match ids.iter().position(|&id| id as usize >= classes) {
+        Some(row) => Err(DataError::ClassOutOfRange { row, id: ids[row], classes }),
+        None => Ok(()),
+    }
+}
+
+fn check_binary(values: &[u8], columns: usize) -> Result<(), DataError> {
+    match values.iter().position(|&value| value > 1) {
+        Some(at) => Err(DataError::NotBinary {
+            row: at / columns,
+            column: at % columns,
+            found: values[at],
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_finite(role: &'static str, values: &[f32], columns: usize) -> Result<(), DataError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(DataError::NotFinite {
+            role,
+            row: at / columns,
+            column: at % columns,
+            found: values[at],
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn classes(ids: &[u32], labels: &[&str]) -> Targets {
+        Targets::Classes { ids: ids.to_vec(), labels: names(labels) }
+    }
+
+    fn bytes(shape: &[usize], count: usize, targets: Targets) -> Result<Dataset, DataError> {
+        Dataset::new(shape.to_vec(), Features::Bytes(vec![7; count]), targets)
+    }
+
+    #[test]
+    fn keeps_what_it_was_given() {
+        let set = bytes(&[2, 3], 12, classes(&[1, 0], &["a", "b"])).unwrap();
+        assert_eq!((set.len(), set.width(), set.shape()), (2, 6, [2, 3].as_slice()));
+        assert_eq!(set.features(), &Features::Bytes(vec![7; 12]));
+        assert_eq!(set.targets(), &classes(&[1, 0], &["a", "b"]));
+        assert!(!set.is_empty());
+    }
+
+    #[test]
+    fn refuses_features_that_are_not_whole_rows() {
+        let one = || classes(&[0], &["a"]);
+        for shape in [vec![], vec![2, 0], vec![usize::MAX, 2]] {
+            let found = bytes(&shape, 4, one());
+            assert!(matches!(found, Err(DataError::BadShape { .. })), "{shape:?}: {found:?}");
+        }
+        assert!(matches!(bytes(&[4], 0, one()), Err(DataError::NoRows)));
+        let partial = bytes(&[4], 5, one());
+        assert!(matches!(partial, Err(DataError::PartialRow { width: 4, found: 5 })));
+    }
+
+    #[test]
+    fn refuses_classes_that_do_not_fit() {
+        let found = bytes(&[1], 2, classes(&[0], &["a"]));
+        assert!(matches!(found, Err(DataError::TargetCount { rows: 2, expected: 2, found: 1 })));
+        let found = bytes(&[1], 2, classes(&[0, 1], &["a"]));
+        assert!(matches!(found, Err(DataError::ClassOutOfRange { row: 1, id: 1, classes: 1 })));
+        assert!(matches!(bytes(&[1], 1, classes(&[0], &[])), Err(DataError::NoLabels)));
+        let found = bytes(&[1], 1, classes(&[0], &["a", "a"]));
+        assert!(matches!(found, Err(DataError::DuplicateLabel { label }) if label == "a"));
+    }
+
+    #[test]
+    fn refuses_multi_label_values_other_than_0_and_1() {
+        let targets = Targets::MultiLabel { values: vec![0, 1, 1, 2], labels: names(&["a", "b"]) };
+        let found = bytes(&[1], 2, targets);
+        assert!(matches!(found, Err(DataError::NotBinary { row: 1, column: 1, found: 2 })));
+    }
+
+    #[test]
+    fn refuses_numbers_that_are_not_finite() {
+        let floats = Features::Floats(vec![0.0, 1.0, f32::NAN]);
+        let found = Dataset::new(vec![1], floats, classes(&[0, 0, 0], &["a"]));
+        assert!(matches!(found, Err(DataError::NotFinite { role: "feature", row: 2, .. })));
+        let targets = Targets::Values { values: vec![1.0, f32::INFINITY], names: names(&["y", "z"]) };
+        let found = bytes(&[1], 1, targets);
+        assert!(matches!(found, Err(DataError::NotFinite { role: "target", row: 0, column: 1, .. })));
+    }
+}

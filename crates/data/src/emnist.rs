@@ -1,0 +1,114 @@
+//! EMNIST: one archive for all splits, images stored transposed, letters counted from 1.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::cache::{Cache, Origin};
+use crate::checksum::{Checksum, verify_file};
+use crate::compression::decompress;
+use crate::idx::{IdxValues, parse_idx};
+use crate::load::{Part, TrainTest, classified, digits};
+use crate::{DataError, Dataset, EmnistSplit};
+
+pub(crate) const ARCHIVE: Origin = Origin {
+    folder: "emnist",
+    shared_folder: None,
+    mirrors: &["https://biometrics.nist.gov/cs_links/EMNIST/"],
+};
+const ARCHIVE_NAME: &str = "gzip.zip";
+const ARCHIVE_SUM: Checksum = Checksum::FileSha256(
+    "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
+);
+
+/// Loads one split from the archive, fetching the archive (560 MB) if it is not there.
+pub(crate) fn load(split: EmnistSplit, cache: &mut Cache<'_>) -> Result<TrainTest, DataError> {
+    cache.obtain(ARCHIVE_NAME, |path| {
+        verify_file(path, ARCHIVE_SUM)?;
+        read_split(path, split)
+    })
+}
+
+fn read_split(archive: &Path, split: EmnistSplit) -> Result<TrainTest, DataError> {
+    Ok(TrainTest {
+        train: read_part(archive, split, "train")?,
+        test: read_part(archive, split, "test")?,
+    })
+}
+
+fn read_part(archive: &Path, split: EmnistSplit, part: &str) -> Result<Dataset, DataError> {
+    let mut images = read_member(archive, &format!("emnist-{split}-{part}-images-idx3-ubyte.gz"))?;
+    upright(&mut images)?;
+    let labels = read_member(archive, &format!("emnist-{split}-{part}-labels-idx1-ubyte.gz"))?;
+    let (path, mut ids) = labels.into_class_ids()?;
+    if split == EmnistSplit::Letters {
+        count_from_zero(&mut ids).map_err(DataError::in_file(&path))?;
+    }
+    classified(images, &path, ids, labels_of(split))
+}
+
+/// Reads one member as a stream. Its CRC is compared by the archive reader at its end, up to which
+/// [`parse_idx`] reads.
+fn read_member(archive: &Path, name: &str) -> Result<Part, DataError> {
+    let member = format!("gzip/{name}");
+    let zip_error = |source: ZipError| DataError::Archive {
+        path: archive.to_owned(),
+        member: member.clone(),
+        source,
+    };
+    let file = File::open(archive).map_err(DataError::read(archive))?;
+    let mut zip = ZipArchive::new(BufReader::new(file)).map_err(zip_error)?;
+    let compressed = zip.by_name(&member).map_err(zip_error)?;
+    let path = archive.join(&member);
+    let (_, contents) =
+        decompress(BufReader::new(compressed)).map_err(|error| zip_error(error.into()))?;
+    let idx = parse_idx(contents, None).map_err(DataError::idx(&path))?;
+    Ok(Part { path, idx })
+}
+
+/// Swaps rows and columns of each image, in place.
+fn upright(images: &mut Part) -> Result<(), DataError> {
+    let side = match images.idx.shape.as_slice() {
+        &[_, rows, columns] if rows == columns => rows,
+        shape => {
+            let error = DataError::NotSquare { shape: shape.iter().skip(1).copied().collect() };
+            return Err(DataError::in_file(&images.path)(error));
+        }
+    };
+    if let IdxValues::Bytes(pixels) = &mut images.idx.values {
+        pixels.chunks_exact_mut(side * side).for_each(|image| transpose(image, side));
+    }
+    Ok(())
+}
+
+fn transpose(image: &mut [u8], side: usize) {
+    for row in 0..side {
+        for column in 0..row {
+            image.swap(row * side + column, column * side + row);
+        }
+    }
+}
+
+fn count_from_zero(ids: &mut [u32]) -> Result<(), DataError> {
+    for (row, id) in ids.iter_mut().enumerate() {
+        *id = id.checked_sub(1).ok_or(DataError::ZeroLabel { row })?;
+    }
+    Ok(())
+}
+
+fn labels_of(split: EmnistSplit) -> Vec<String> {
+    let names = |letters: &str| letters.chars().map(String::from).collect::<Vec<_>>();
+    let upper = names("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    match split {
+        EmnistSplit::Digits | EmnistSplit::Mnist => digits(),
+        EmnistSplit::Letters => upper,
+        EmnistSplit::ByClass => [digits(), upper, names("abcdefghijklmnopqrstuvwxyz")].concat(),
+        // Lower-case letters that look like their upper case are merged with it.
+        EmnistSplit::Balanced | EmnistSplit::ByMerge => {
+            [digits(), upper, names("abdefghnqrt")].concat()
+        }
+    }
+}

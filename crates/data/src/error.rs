@@ -1,0 +1,300 @@
+//! The errors of this crate: one variant per way a file, an address or a request can be wrong.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::idx::IdxError;
+
+/// Why data could not be loaded, checked or divided.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// A file or folder could not be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file is not a well-formed IDX file, or not one of the kind that was needed.
+    #[error("{} is not a usable IDX file", .path.display())]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IdxError,
+    },
+    /// A well-formed file holds rows that make no data set.
+    #[error("{} holds unusable rows", .path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the rows.
+        source: Box<DataError>,
+    },
+    /// A set has more images than labels, or the other way round.
+    #[error(
+        "{} has {image_count} images but {} has {label_count} labels; each image needs one label",
+        .images.display(), .labels.display()
+    )]
+    CountMismatch {
+        /// The file of images.
+        images: PathBuf,
+        /// The file of labels.
+        labels: PathBuf,
+        /// Rows in the file of images.
+        image_count: usize,
+        /// Rows in the file of labels.
+        label_count: usize,
+    },
+    /// A published set does not have the number of rows it is known to have.
+    #[error("{} has {found} rows, the published file has {expected}; remove it to fetch it again", .path.display())]
+    RowCount {
+        /// The file.
+        path: PathBuf,
+        /// Rows of the published file.
+        expected: usize,
+        /// Rows of this file.
+        found: usize,
+    },
+    /// Training and test rows differ in shape.
+    #[error("training rows have shape {train:?} but test rows have {test:?}; both need the same")]
+    ShapeMismatch {
+        /// Shape of a training row.
+        train: Vec<usize>,
+        /// Shape of a test row.
+        test: Vec<usize>,
+    },
+    /// An image that should be square, because it is stored transposed, is not.
+    #[error("images of shape {shape:?} cannot be transposed in place; expected [side, side]")]
+    NotSquare {
+        /// Shape of one image.
+        shape: Vec<usize>,
+    },
+    /// A label of a one-based file is zero.
+    #[error("label {row} is 0, but the labels of this file count from 1")]
+    ZeroLabel {
+        /// The row of the label.
+        row: usize,
+    },
+    /// A `labels.txt` is not a list of names, one a line.
+    #[error("{} line {line} is empty; write one label name a line", .path.display())]
+    EmptyLabelLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// The files of an `idx:` folder were not found.
+    #[error(
+        "{} has none of {}; it contains {}", .folder.display(), .looked_for.join(", "), listing(.found)
+    )]
+    MissingFile {
+        /// The folder.
+        folder: PathBuf,
+        /// The names that would have been accepted; `.gz` and `.zst` may follow each.
+        looked_for: Vec<String>,
+        /// What the folder contains, sorted; at most the first 20 names.
+        found: Vec<String>,
+    },
+    /// A source name is not known.
+    #[error("unknown data set `{name}`{}; choose one of {}", suggestion(.nearest), .choices.join(", "))]
+    UnknownSource {
+        /// The name given.
+        name: String,
+        /// The known name that is spelt most like it, if any is near.
+        nearest: Option<String>,
+        /// Every known name.
+        choices: Vec<String>,
+    },
+    /// The operating system names no folder for cached files.
+    #[error("no cache folder is known for this user; set LoadOptions::cache_folder")]
+    NoCacheFolder,
+    /// The bytes of a file are not the published ones.
+    #[error("{} has the checksum {found}, the published one is {expected}", .path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The published sum, in hexadecimal.
+        expected: String,
+        /// The sum of the file, in hexadecimal.
+        found: String,
+    },
+    /// A file is neither cached nor could it be fetched.
+    #[error(
+        "cannot get {file}:{}\nwithout a network, put it into {} as {}",
+        attempts_text(.attempts), .folder.display(), .accepted_names.join(" or ")
+    )]
+    Unavailable {
+        /// The name of the file.
+        file: String,
+        /// What was tried, in order, and why each failed.
+        attempts: Vec<Attempt>,
+        /// The folder in which the file is looked for.
+        folder: PathBuf,
+        /// The names under which it is accepted there.
+        accepted_names: Vec<String>,
+    },
+    /// A URL could not be fetched.
+    #[error("cannot fetch {url}: {reason}")]
+    Fetch {
+        /// The address.
+        url: String,
+        /// What went wrong, causes included.
+        reason: String,
+    },
+    /// A zip archive, or a member of it, could not be read.
+    #[error("cannot read {member} in the archive {}", .path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The member.
+        member: String,
+        /// What the archive reader said.
+        source: zip::result::ZipError,
+    },
+    /// The shape of a row has no axis, a zero, or a product that overflows.
+    #[error("a row cannot have the shape {shape:?}; every size must be at least 1")]
+    BadShape {
+        /// The shape given.
+        shape: Vec<usize>,
+    },
+    /// There are no rows.
+    #[error("the data set has no rows; at least one is needed")]
+    NoRows,
+    /// The features do not fill whole rows.
+    #[error("{found} feature values do not fill rows of {width}")]
+    PartialRow {
+        /// Values in one row.
+        width: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// There are too many or too few targets for the rows.
+    #[error("{found} target values for {rows} rows; expected {expected}")]
+    TargetCount {
+        /// Rows of features.
+        rows: usize,
+        /// Target values these rows need.
+        expected: usize,
+        /// Target values given.
+        found: usize,
+    },
+    /// There are no labels (classes) or names (regression targets).
+    #[error("no labels or target names were given; at least one is needed")]
+    NoLabels,
+    /// Two labels or target names are equal.
+    #[error("the label `{label}` occurs twice; labels must differ")]
+    DuplicateLabel {
+        /// The label.
+        label: String,
+    },
+    /// A class id has no label.
+    #[error("row {row} has class {id}, but there are labels for 0 to {} only", .classes - 1)]
+    ClassOutOfRange {
+        /// The row.
+        row: usize,
+        /// The class id found.
+        id: u32,
+        /// The number of labels.
+        classes: usize,
+    },
+    /// A multi-label target is neither 0 nor 1.
+    #[error("row {row}, label {column}: found {found}, expected 0 or 1")]
+    NotBinary {
+        /// The row.
+        row: usize,
+        /// The label, counted from 0.
+        column: usize,
+        /// The value found.
+        found: u8,
+    },
+    /// A feature or a target is NaN or infinite.
+    #[error("row {row}, {role} {column}: found {found}, expected a finite number")]
+    NotFinite {
+        /// `"feature"` or `"target"`.
+        role: &'static str,
+        /// The row.
+        row: usize,
+        /// The column, counted from 0.
+        column: usize,
+        /// The value found.
+        found: f32,
+    },
+    /// The fraction of a holdout is not in `0.0..1.0`.
+    #[error("a holdout of {found} of the rows is impossible; expected at least 0 and less than 1")]
+    BadFraction {
+        /// The fraction given.
+        found: f64,
+    },
+    /// A holdout would leave no row for training.
+    #[error("holding out {holdout} of {rows} rows leaves none to train on")]
+    HoldoutTooLarge {
+        /// Rows to hold out.
+        holdout: usize,
+        /// Rows in the data set.
+        rows: usize,
+    },
+    /// A stratified split was asked of targets that are not classes.
+    #[error("only a data set with one class per row can be split by class; split it without strata")]
+    NotClasses,
+}
+
+/// One place that was tried for a file, and why it did not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// A URL, or the path of a local file.
+    pub address: String,
+    /// Why it failed, causes included.
+    pub reason: String,
+}
+
+impl DataError {
+    pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
+    }
+
+    pub(crate) fn idx(path: &Path) -> impl FnOnce(IdxError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Idx { path, source }
+    }
+
+    pub(crate) fn in_file(path: &Path) -> impl FnOnce(DataError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::InFile { path, source: Box::new(source) }
+    }
+}
+
+/// The message of `error` followed by those of its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn listing(names: &[String]) -> String {
+    if names.is_empty() { "no files".to_owned() } else { names.join(", ") }
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default()
+}
+
+fn attempts_text(attempts: &[Attempt]) -> String {
+    attempts.iter().map(|attempt| format!("\n  {}: {}", attempt.address, attempt.reason)).collect()
+}

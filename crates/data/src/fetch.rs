@@ -1,0 +1,133 @@
+//! Fetching one URL, with time-outs and retries.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::load::Progress;
+
+/// Some servers, NIST's among them, refuse clients that do not look like a browser.
+const USER_AGENT: &str = concat!(
+    "Mozilla/5.0 (compatible; fireclay-data/",
+    env!("CARGO_PKG_VERSION"),
+    ")"
+);
+/// About twice the largest file known here.
+const MAX_BYTES: u64 = 1 << 30;
+const RETRIES: u32 = 3;
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// Why a URL could not be fetched.
+#[derive(Debug, Error)]
+pub(crate) enum FetchError {
+    #[error("the server answered with status {0}")]
+    Status(u16),
+    #[error("{0}")]
+    Transport(ureq::Error),
+    #[error("the connection broke after {done} bytes")]
+    Broken { done: u64, source: io::Error },
+    #[error("the server announced {expected} bytes but sent {found}")]
+    Length { expected: u64, found: u64 },
+    #[error("the file is larger than {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("cannot write the fetched bytes")]
+    Write(#[source] io::Error),
+}
+
+/// An HTTP client.
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    /// The pause before the first retry; it doubles with each.
+    pub(crate) back_off: Duration,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        let config = ureq::Agent::config_builder()
+            .user_agent(USER_AGENT)
+            // The files are compressed already, and their sums are of the bytes as published.
+            .accept_encoding("identity")
+            .timeout_resolve(Some(Duration::from_secs(10)))
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_per_read(Some(Duration::from_secs(30)))
+            .build();
+        Self { agent: config.into(), back_off: Duration::from_millis(500) }
+    }
+
+    /// Fetches `url` into `file`, which is empty again before each retry.
+    pub(crate) fn fetch(
+        &self,
+        name: &str,
+        url: &str,
+        file: &mut File,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), FetchError> {
+        for retry in 0..RETRIES {
+            match self.fetch_once(name, url, file, progress) {
+                Err(error) if error.is_passing() => thread::sleep(self.back_off * (1 << retry)),
+                finished => return finished,
+            }
+        }
+        self.fetch_once(name, url, file, progress)
+    }
+
+    fn fetch_once(
+        &self,
+        name: &str,
+        url: &str,
+        file: &mut File,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), FetchError> {
+        file.set_len(0).and_then(|()| file.rewind()).map_err(FetchError::Write)?;
+        let mut response = self.agent.get(url).call().map_err(|error| match error {
+            ureq::Error::StatusCode(status) => FetchError::Status(status),
+            other => FetchError::Transport(other),
+        })?;
+        let total = response.body().content_length();
+        if total.is_some_and(|total| total > MAX_BYTES) {
+            return Err(FetchError::TooLarge);
+        }
+        let body = response.body_mut().with_config().limit(MAX_BYTES).reader();
+        let done = copy(body, file, |done| progress(Progress { file: name.to_owned(), done, total }))?;
+        match total {
+            Some(expected) if expected != done => Err(FetchError::Length { expected, found: done }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FetchError {
+    /// Whether another try at the same address may end better.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Status(status) => matches!(status, 408 | 429 | 500..),
+            Self::Transport(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => false,
+            Self::Transport(_) | Self::Broken { .. } | Self::Length { .. } => true,
+            Self::TooLarge | Self::Write(_) => false,
+        }
+    }
+}
+
+/// Copies all of `body`, telling the bytes done after each piece.
+fn copy(
+    mut body: impl Read,
+    file: &mut File,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, FetchError> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut done = 0;
+    loop {
+        let count = match body.read(&mut buffer) {
+            Ok(0) => return Ok(done),
+            Ok(count) => count,
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(FetchError::Broken { done, source }),
+        };
+        file.write_all(&buffer[..count]).map_err(FetchError::Write)?;
+        done += count as u64;
+        progress(done);
+    }
+}

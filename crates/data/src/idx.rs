@@ -1,0 +1,265 @@
+//! The IDX format of the MNIST family: magic bytes, big-endian sizes, row-major data.
+//!
+//! Nothing a header claims is believed: sizes are multiplied with checks, compared with the length
+//! of a plain file before anything is allocated, and reached step by step in a compressed one.
+
+use std::io::{self, Read};
+
+use thiserror::Error;
+
+/// The contents of an IDX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idx {
+    /// Sizes, the number of rows first; never empty, never containing 0.
+    pub shape: Vec<usize>,
+    /// The values, row-major: as many as the product of `shape`.
+    pub values: IdxValues,
+}
+
+/// The values of an IDX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdxValues {
+    /// Element type `0x08`.
+    Bytes(Vec<u8>),
+    /// Element type `0x0C`.
+    Ints(Vec<i32>),
+}
+
+/// Why bytes are not a usable IDX file.
+#[derive(Debug, Error)]
+pub enum IdxError {
+    /// The first two bytes are not zero.
+    #[error("it starts with the bytes {found:02x?}; an IDX file starts with 00 00")]
+    Magic {
+        /// The first two bytes.
+        found: [u8; 2],
+    },
+    /// The element type is not read here.
+    #[error("its element type is {found:#04x}; 0x08 (unsigned byte) and 0x0c (32-bit integer) are supported")]
+    ElementType {
+        /// The third byte.
+        found: u8,
+    },
+    /// The header announces no dimension.
+    #[error("it has no dimensions; at least one is needed")]
+    NoDimensions,
+    /// A dimension is zero.
+    #[error("it is empty: its shape is {shape:?}")]
+    Empty {
+        /// The sizes in the header.
+        shape: Vec<u32>,
+    },
+    /// The sizes multiply to more than can be addressed.
+    #[error("its shape {shape:?} is too large for this machine")]
+    TooLarge {
+        /// The sizes in the header.
+        shape: Vec<u32>,
+    },
+    /// There are fewer bytes than the header says.
+    #[error("it ends after {found} bytes, its header says {expected}; it was cut off")]
+    Truncated {
+        /// Bytes needed, header included.
+        expected: u64,
+        /// Bytes present, decompressed.
+        found: u64,
+    },
+    /// There are more bytes than the header says.
+    #[error("bytes follow the {expected} that its header says")]
+    Trailing {
+        /// Bytes needed, header included.
+        expected: u64,
+    },
+    /// The bytes could not be read or decompressed.
+    #[error("its bytes cannot be read or decompressed")]
+    Stream(#[source] io::Error),
+    /// The file holds something else than images of bytes.
+    #[error("it has shape {shape:?}; images are unsigned bytes of shape [rows, ..] with two axes or more")]
+    NotImages {
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// The file holds something else than class labels.
+    #[error("it has shape {shape:?}; labels are unsigned bytes of shape [rows] or integers of shape [rows, 8]")]
+    NotLabels {
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// A class label is negative.
+    #[error("label {row} is {found}; labels count from 0")]
+    NegativeLabel {
+        /// The row.
+        row: usize,
+        /// The label.
+        found: i32,
+    },
+}
+
+/// Reads IDX from decompressed bytes; `length` is their number if it is known beforehand.
+///
+/// # Errors
+///
+/// [`IdxError`], one variant per way to be malformed. The reader must end where the data ends.
+pub fn parse_idx(mut reader: impl Read, length: Option<u64>) -> Result<Idx, IdxError> {
+    let header = Header::read(&mut reader)?;
+    let expected = header.file_bytes()?;
+    if let Some(found) = length {
+        check_length(expected, found)?;
+    }
+    let payload = read_payload(&mut reader, header.header_bytes(), header.payload_bytes()?)?;
+    expect_end(&mut reader, expected)?;
+    let values = match header.element {
+        Element::Byte => IdxValues::Bytes(payload),
+        Element::Int => IdxValues::Ints(ints(&payload)),
+    };
+    Ok(Idx { shape: header.shape.iter().map(|&size| size as usize).collect(), values })
+}
+
+impl Idx {
+    /// Takes the file as images: the shape of one image, and the pixels of all.
+    pub(crate) fn into_images(self) -> Result<(Vec<usize>, Vec<u8>), IdxError> {
+        match self.values {
+            IdxValues::Bytes(pixels) if self.shape.len() > 1 => {
+                Ok((self.shape[1..].to_vec(), pixels))
+            }
+            _ => Err(IdxError::NotImages { shape: self.shape }),
+        }
+    }
+
+    /// Takes the file as class labels; of QMNIST's eight columns the first is the class.
+    pub(crate) fn into_class_ids(self) -> Result<Vec<u32>, IdxError> {
+        match (&self.values, self.shape.as_slice()) {
+            (IdxValues::Bytes(ids), [_]) => Ok(ids.iter().map(|&id| u32::from(id)).collect()),
+            (IdxValues::Ints(ints), [_, 8]) => ints.iter().step_by(8).enumerate().map(class_id).collect(),
+            _ => Err(IdxError::NotLabels { shape: self.shape }),
+        }
+    }
+}
+
+fn class_id((row, &id): (usize, &i32)) -> Result<u32, IdxError> {
+    u32::try_from(id).map_err(|_| IdxError::NegativeLabel { row, found: id })
+}
+
+#[derive(Clone, Copy)]
+enum Element {
+    Byte,
+    Int,
+}
+
+impl Element {
+    fn bytes(self) -> usize {
+        match self {
+            Element::Byte => 1,
+            Element::Int => 4,
+        }
+    }
+}
+
+struct Header {
+    element: Element,
+    shape: Vec<u32>,
+}
+
+impl Header {
+    fn read(reader: &mut impl Read) -> Result<Self, IdxError> {
+        let mut magic = [0; 4];
+        fill(reader, &mut magic, 0, 4)?;
+        let [first, second, element, rank] = magic;
+        if [first, second] != [0, 0] {
+            return Err(IdxError::Magic { found: [first, second] });
+        }
+        let element = match element {
+            0x08 => Element::Byte,
+            0x0C => Element::Int,
+            found => return Err(IdxError::ElementType { found }),
+        };
+        let shape = read_shape(reader, rank)?;
+        if shape.contains(&0) {
+            return Err(IdxError::Empty { shape });
+        }
+        Ok(Self { element, shape })
+    }
+
+    fn header_bytes(&self) -> u64 {
+        4 + 4 * self.shape.len() as u64
+    }
+
+    fn payload_bytes(&self) -> Result<usize, IdxError> {
+        let product = self.shape.iter().try_fold(self.element.bytes(), |product, &size| {
+            product.checked_mul(usize::try_from(size).ok()?)
+        });
+        // A Vec cannot be longer than isize::MAX bytes.
+        product
+            .filter(|&bytes| isize::try_from(bytes).is_ok())
+            .ok_or_else(|| IdxError::TooLarge { shape: self.shape.clone() })
+    }
+
+    fn file_bytes(&self) -> Result<u64, IdxError> {
+        Ok(self.header_bytes() + self.payload_bytes()? as u64)
+    }
+}
+
+fn read_shape(reader: &mut impl Read, rank: u8) -> Result<Vec<u32>, IdxError> {
+    if rank == 0 {
+        return Err(IdxError::NoDimensions);
+    }
+    let mut bytes = vec![0; 4 * usize::from(rank)];
+    let expected = 4 + bytes.len() as u64;
+    fill(reader, &mut bytes, 4, expected)?;
+    Ok(words(&bytes).map(u32::from_be_bytes).collect())
+}
+
+fn check_length(expected: u64, found: u64) -> Result<(), IdxError> {
+    match found.cmp(&expected) {
+        std::cmp::Ordering::Less => Err(IdxError::Truncated { expected, found }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(IdxError::Trailing { expected }),
+    }
+}
+
+/// How far the buffer runs ahead of the bytes that really arrived; then it doubles.
+/// Large enough that MNIST is one exact allocation, small enough that a lying header costs little.
+const FIRST_STEP: usize = 64 << 20;
+
+fn read_payload(reader: &mut impl Read, offset: u64, bytes: usize) -> Result<Vec<u8>, IdxError> {
+    let mut payload = Vec::new();
+    while payload.len() < bytes {
+        let start = payload.len();
+        let step = (bytes - start).min(FIRST_STEP.max(start));
+        let no_memory = |_| IdxError::Stream(io::ErrorKind::OutOfMemory.into());
+        payload.try_reserve_exact(step).map_err(no_memory)?;
+        payload.resize(start + step, 0);
+        fill(reader, &mut payload[start..], offset + start as u64, offset + bytes as u64)?;
+    }
+    Ok(payload)
+}
+
+/// Fills `buffer` with the bytes after the first `offset`, of the `expected` that there must be.
+fn fill(reader: &mut impl Read, buffer: &mut [u8], offset: u64, expected: u64) -> Result<(), IdxError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => return Err(IdxError::Truncated { expected, found: offset + filled as u64 }),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(IdxError::Stream(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Reading on to the end also makes the decompressors verify their own checksums.
+fn expect_end(reader: &mut impl Read, expected: u64) -> Result<(), IdxError> {
+    match fill(reader, &mut [0], expected, expected) {
+        Ok(()) => Err(IdxError::Trailing { expected }),
+        Err(IdxError::Truncated { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn ints(payload: &[u8]) -> Vec<i32> {
+    words(payload).map(i32::from_be_bytes).collect()
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+    bytes.as_chunks().0.iter().copied()
+}

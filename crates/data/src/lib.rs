@@ -1,0 +1,72 @@
+//! Data sets for Fireclay: from files to checked rows on the host, from rows to batches on a device.
+//!
+//! The two main types are [`Dataset`], rows in host memory that passed every check once, and
+//! [`Batch`], some of those rows as tensors.
+//! [`load`] makes a [`TrainTest`] from a [`Source`]: the bundled MNIST, a published set that is
+//! fetched once and verified, or a folder of IDX files.
+//! [`split`] holds out rows for validation; [`permutation`] and [`batches`] say in which order rows
+//! are visited.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use fireclay_data::{
+//!     BatchTargets, Holdout, LoadOptions, Source, batches, load, permutation, split,
+//! };
+//!
+//! let mnist = load(&Source::Mnist, &LoadOptions::default(), &mut |_progress| {})?;
+//! let rows = split(&mnist.train, Holdout::Count(5_000), true, 42)?;
+//!
+//! let order = permutation(rows.train.len(), 42, 0);
+//! let first = batches(order.len(), 128, false).next().ok_or("no batch")?;
+//! let indices: Vec<usize> = order[first].iter().map(|&at| rows.train[at as usize]).collect();
+//!
+//! let batch = mnist.train.batch(&indices, &Device::flex());
+//! assert_eq!(batch.inputs.dims(), [128, 784]);
+//! assert!(matches!(batch.targets, BatchTargets::Classes(ids) if ids.dims() == [128]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Why not Burn's data loader
+//!
+//! Rows of a dense network are small, and a row apiece through a loader costs more than the step it
+//! feeds: [`Dataset::batch`] copies straight from the file's bytes into one buffer.
+//! Order is a pure function of seed and epoch, so a resumed run needs no saved loader state, which
+//! Burn's loader does not offer.
+//! Whoever wants Burn's loader has it: [`Dataset`] is a Burn dataset of [`Row`]s, and [`RowBatcher`]
+//! its batcher.
+//!
+//! # What is absent
+//!
+//! This crate knows no model, applies no preprocessing and prints nothing.
+
+mod dataset;
+mod batch;
+mod order;
+mod split;
+mod statistics;
+mod loader;
+
+mod source;
+mod load;
+mod mnist;
+mod folder;
+mod catalog;
+mod emnist;
+mod cache;
+mod fetch;
+
+mod idx;
+mod checksum;
+mod compression;
+mod error;
+
+pub use batch::{Batch, BatchTargets};
+pub use checksum::read_idx;
+pub use dataset::{Dataset, Features, Targets};
+pub use error::{Attempt, DataError};
+pub use idx::{Idx, IdxError, IdxValues, parse_idx};
+pub use load::{LoadOptions, Progress, TrainTest, load};
+pub use loader::{Row, RowBatcher, RowTarget};
+pub use order::{batches, permutation};
+pub use source::{EmnistSplit, Source};
+pub use split::{Holdout, Split, split};

@@ -1,0 +1,155 @@
+//! The names under which data sets are asked for.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::DataError;
+
+/// A data set that [`crate::load`] can get.
+///
+/// Written and parsed as `mnist`, `fashion-mnist`, `kmnist`, `emnist-letters` (and the other
+/// splits), `qmnist` and `idx:FOLDER`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Handwritten digits, 60,000 and 10,000; bundled with this crate.
+    Mnist,
+    /// Articles of clothing, 60,000 and 10,000 (MIT licence, Zalando SE).
+    FashionMnist,
+    /// Cursive Japanese characters, 60,000 and 10,000 (CC BY-SA 4.0, CODH).
+    Kmnist,
+    /// Handwritten digits and letters (NIST Special Database 19).
+    Emnist(EmnistSplit),
+    /// MNIST made again from its sources, 60,000 and 60,000 (BSD licence, Facebook).
+    Qmnist,
+    /// A folder with the four files of an MNIST-like set, and optionally a `labels.txt`.
+    Idx(PathBuf),
+}
+
+/// Which characters of EMNIST, and how they are grouped to classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmnistSplit {
+    /// 47 classes, 112,800 and 18,800 rows, equally many of each class.
+    Balanced,
+    /// 26 classes, upper and lower case together, 124,800 and 20,800 rows.
+    Letters,
+    /// 10 classes, 240,000 and 40,000 rows.
+    Digits,
+    /// 62 classes, 697,932 and 116,323 rows.
+    ByClass,
+    /// 47 classes, 697,932 and 116,323 rows.
+    ByMerge,
+    /// 10 classes, 60,000 and 10,000 rows.
+    Mnist,
+}
+
+const FOLDER_PREFIX: &str = "idx:";
+
+const NAMED: [Source; 10] = [
+    Source::Mnist,
+    Source::FashionMnist,
+    Source::Kmnist,
+    Source::Emnist(EmnistSplit::Balanced),
+    Source::Emnist(EmnistSplit::Letters),
+    Source::Emnist(EmnistSplit::Digits),
+    Source::Emnist(EmnistSplit::ByClass),
+    Source::Emnist(EmnistSplit::ByMerge),
+    Source::Emnist(EmnistSplit::Mnist),
+    Source::Qmnist,
+];
+
+impl Source {
+    /// Every name that parses, with `idx:FOLDER` standing for all folders.
+    pub fn names() -> Vec<String> {
+        let folder = Self::Idx("FOLDER".into());
+        NAMED.iter().chain([&folder]).map(Self::to_string).collect()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mnist => f.write_str("mnist"),
+            Self::FashionMnist => f.write_str("fashion-mnist"),
+            Self::Kmnist => f.write_str("kmnist"),
+            Self::Emnist(split) => write!(f, "emnist-{split}"),
+            Self::Qmnist => f.write_str("qmnist"),
+            Self::Idx(folder) => write!(f, "{FOLDER_PREFIX}{}", folder.display()),
+        }
+    }
+}
+
+impl fmt::Display for EmnistSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Balanced => "balanced",
+            Self::Letters => "letters",
+            Self::Digits => "digits",
+            Self::ByClass => "byclass",
+            Self::ByMerge => "bymerge",
+            Self::Mnist => "mnist",
+        })
+    }
+}
+
+impl FromStr for Source {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name.strip_prefix(FOLDER_PREFIX) {
+            Some("") => Err(unknown(name)),
+            Some(folder) => Ok(Self::Idx(folder.into())),
+            None => {
+                let known = NAMED.into_iter().find(|source| source.to_string() == name);
+                known.ok_or_else(|| unknown(name))
+            }
+        }
+    }
+}
+
+fn unknown(name: &str) -> DataError {
+    let choices = Source::names();
+    DataError::UnknownSource { name: name.to_owned(), nearest: nearest(name, &choices), choices }
+}
+
+/// The choice spelt most like `name`, if at least half of it agrees.
+fn nearest(name: &str, choices: &[String]) -> Option<String> {
+    let name = name.to_lowercase();
+    let similarity = |choice: &String| strsim::normalized_damerau_levenshtein(&name, choice);
+    let best = choices.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(best) >= 0.5).then(|| best.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_back() {
+        for name in Source::names() {
+            assert_eq!(name.parse::<Source>().unwrap().to_string(), name);
+        }
+        assert_eq!("idx:/a b".parse::<Source>().unwrap(), Source::Idx("/a b".into()));
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_choices_and_the_nearest() {
+        let check = |name: &str, expected: Option<&str>| {
+            let error = name.parse::<Source>().unwrap_err();
+            let text = error.to_string();
+            let DataError::UnknownSource { nearest, choices, .. } = error else {
+                panic!("{name}: {text}")
+            };
+            assert_eq!(nearest.as_deref(), expected, "{name}");
+            assert_eq!(choices, Source::names());
+            assert!(choices.iter().all(|choice| text.contains(choice)), "{text}");
+        };
+        check("mnits", Some("mnist"));
+        check("MNIST", Some("mnist"));
+        check("fashion_mnist", Some("fashion-mnist"));
+        check("emnist-letter", Some("emnist-letters"));
+        check("cifar10", None);
+        check("idx:", None);
+        check("", None);
+    }
+}
