@@ -6,6 +6,8 @@ use burn::tensor::DeviceType;
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
 use burn::tensor::{Device, DeviceKind};
 
+use serde::{Deserialize, Serialize};
+
 use crate::named::named_enum;
 
 named_enum! {
@@ -33,7 +35,8 @@ named_enum! {
 }
 
 /// Which device of a backend to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
     /// The one the backend prefers: its fastest GPU.
     #[default]
@@ -69,6 +72,20 @@ impl std::str::FromStr for DeviceChoice {
                 format!("`{text}` is neither a device number nor `default`, `cpu` or `integrated`")
             }),
         }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
     }
 }
 

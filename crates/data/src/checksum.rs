@@ -7,9 +7,9 @@ use std::path::Path;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
+use crate::DataError;
 use crate::compression::{Compression, decompress};
 use crate::idx::{Idx, parse_idx};
-use crate::DataError;
 
 /// What is published about the bytes of a file, in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,8 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
 pub(crate) fn verify_file(path: &Path, checksum: Checksum) -> Result<(), DataError> {
     let file = File::open(path).map_err(DataError::read(path))?;
     let (mut of_file, _) = checksum.hashers();
-    let mut file = BufReader::with_capacity(1 << 16, Hashing { source: file, hasher: &mut of_file });
+    let mut file =
+        BufReader::with_capacity(1 << 16, Hashing { source: file, hasher: &mut of_file });
     io::copy(&mut file, &mut io::sink()).map_err(DataError::read(path))?;
     checksum.compare(path, of_file)
 }
@@ -142,4 +143,35 @@ impl<R: Read> Read for Hashing<'_, R> {
 #[cfg(test)]
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn published_sums_of_abc() {
+        // RFC 1321, appendix A.5, and FIPS 180-2, appendix B.1.
+        let md5 = "900150983cd24fb0d6963f7d28e17f72";
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for checksum in [Checksum::FileMd5(md5), Checksum::FileSha256(sha256)] {
+            verify_file(file(b"abc").path(), checksum).unwrap();
+            let other = verify_file(file(b"abd").path(), checksum);
+            assert!(matches!(other, Err(DataError::Checksum { .. })), "{checksum:?}");
+        }
+    }
+
+    #[test]
+    fn the_sum_of_a_gzip_file_is_not_asked_of_a_plain_copy() {
+        let plain = file(&[0, 0, 8, 1, 0, 0, 0, 1, 5]);
+        assert!(read_verified(plain.path(), Checksum::FileSha256("00")).is_ok());
+        let contents = read_verified(plain.path(), Checksum::Contents("00"));
+        assert!(matches!(contents, Err(DataError::Checksum { .. })));
+    }
 }

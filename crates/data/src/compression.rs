@@ -26,11 +26,14 @@ pub(crate) fn decompress<'a>(
         _ => Compression::Plain,
     };
     let whole = Cursor::new(start).chain(reader);
-    Ok((compression, match compression {
-        Compression::Plain => Box::new(whole),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(whole)),
-        Compression::Zstd => Box::new(Zstd::new(whole)),
-    }))
+    Ok((
+        compression,
+        match compression {
+            Compression::Plain => Box::new(whole),
+            Compression::Gzip => Box::new(MultiGzDecoder::new(whole)),
+            Compression::Zstd => Box::new(Zstd::new(whole)),
+        },
+    ))
 }
 
 /// A zstd stream of one or more frames, whose checksums are compared where they are present.

@@ -61,11 +61,7 @@ impl Dataset {
     /// are not whole rows; [`DataError::NoLabels`], [`DataError::DuplicateLabel`],
     /// [`DataError::TargetCount`], [`DataError::ClassOutOfRange`] and [`DataError::NotBinary`] if
     /// the targets do not fit; [`DataError::NotFinite`] for a NaN or an infinity anywhere.
-    pub fn new(
-        shape: Vec<usize>,
-        features: Features,
-        targets: Targets,
-    ) -> Result<Self, DataError> {
+    pub fn new(shape: Vec<usize>, features: Features, targets: Targets) -> Result<Self, DataError> {
         let width = row_width(&shape)?;
         let rows = features.rows(width)?;
         if let Features::Floats(values) = &features {
@@ -106,7 +102,10 @@ impl Dataset {
     }
 
     /// Appends the features of row `index` to `values`, bytes as `0.0..=255.0`.
+    ///
+    /// Panics if there is no such row; this check serves every way to take a row.
     pub(crate) fn append_row(&self, index: usize, values: &mut Vec<f32>) {
+        assert!(index < self.rows, "row {index} is out of range for {} rows", self.rows);
         let row = index * self.width..(index + 1) * self.width;
         match &self.features {
             Features::Bytes(bytes) => values.extend(bytes[row].iter().map(|&byte| f32::from(byte))),
@@ -191,11 +190,9 @@ fn check_ids(ids: &[u32], classes: usize) -> Result<(), DataError> {
 
 fn check_binary(values: &[u8], columns: usize) -> Result<(), DataError> {
     match values.iter().position(|&value| value > 1) {
-        Some(at) => Err(DataError::NotBinary {
-            row: at / columns,
-            column: at % columns,
-            found: values[at],
-        }),
+        Some(at) => {
+            Err(DataError::NotBinary { row: at / columns, column: at % columns, found: values[at] })
+        }
         None => Ok(()),
     }
 }
@@ -272,8 +269,12 @@ mod tests {
         let floats = Features::Floats(vec![0.0, 1.0, f32::NAN]);
         let found = Dataset::new(vec![1], floats, classes(&[0, 0, 0], &["a"]));
         assert!(matches!(found, Err(DataError::NotFinite { role: "feature", row: 2, .. })));
-        let targets = Targets::Values { values: vec![1.0, f32::INFINITY], names: names(&["y", "z"]) };
+        let targets =
+            Targets::Values { values: vec![1.0, f32::INFINITY], names: names(&["y", "z"]) };
         let found = bytes(&[1], 1, targets);
-        assert!(matches!(found, Err(DataError::NotFinite { role: "target", row: 0, column: 1, .. })));
+        assert!(matches!(
+            found,
+            Err(DataError::NotFinite { role: "target", row: 0, column: 1, .. })
+        ));
     }
 }

@@ -246,7 +246,9 @@ pub enum DataError {
         rows: usize,
     },
     /// A stratified split was asked of targets that are not classes.
-    #[error("only a data set with one class per row can be split by class; split it without strata")]
+    #[error(
+        "only a data set with one class per row can be split by class; split it without strata"
+    )]
     NotClasses,
 }
 

@@ -10,11 +10,8 @@ use thiserror::Error;
 use crate::load::Progress;
 
 /// Some servers, NIST's among them, refuse clients that do not look like a browser.
-const USER_AGENT: &str = concat!(
-    "Mozilla/5.0 (compatible; fireclay-data/",
-    env!("CARGO_PKG_VERSION"),
-    ")"
-);
+const USER_AGENT: &str =
+    concat!("Mozilla/5.0 (compatible; fireclay-data/", env!("CARGO_PKG_VERSION"), ")");
 /// About twice the largest file known here.
 const MAX_BYTES: u64 = 1 << 30;
 const RETRIES: u32 = 3;
@@ -91,7 +88,8 @@ impl Client {
             return Err(FetchError::TooLarge);
         }
         let body = response.body_mut().with_config().limit(MAX_BYTES).reader();
-        let done = copy(body, file, |done| progress(Progress { file: name.to_owned(), done, total }))?;
+        let done =
+            copy(body, file, |done| progress(Progress { file: name.to_owned(), done, total }))?;
         match total {
             Some(expected) if expected != done => Err(FetchError::Length { expected, found: done }),
             _ => Ok(()),
@@ -104,7 +102,10 @@ impl FetchError {
     fn is_passing(&self) -> bool {
         match self {
             Self::Status(status) => matches!(status, 408 | 429 | 500..),
-            Self::Transport(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => false,
+            // Without a network no name is found; to wait would not help, the next mirror might.
+            Self::Transport(
+                ureq::Error::HostNotFound | ureq::Error::BadUri(_) | ureq::Error::Http(_),
+            ) => false,
             Self::Transport(_) | Self::Broken { .. } | Self::Length { .. } => true,
             Self::TooLarge | Self::Write(_) => false,
         }

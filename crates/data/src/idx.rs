@@ -35,7 +35,9 @@ pub enum IdxError {
         found: [u8; 2],
     },
     /// The element type is not read here.
-    #[error("its element type is {found:#04x}; 0x08 (unsigned byte) and 0x0c (32-bit integer) are supported")]
+    #[error(
+        "its element type is {found:#04x}; 0x08 (unsigned byte) and 0x0c (32-bit integer) are supported"
+    )]
     ElementType {
         /// The third byte.
         found: u8,
@@ -73,13 +75,17 @@ pub enum IdxError {
     #[error("its bytes cannot be read or decompressed")]
     Stream(#[source] io::Error),
     /// The file holds something else than images of bytes.
-    #[error("it has shape {shape:?}; images are unsigned bytes of shape [rows, ..] with two axes or more")]
+    #[error(
+        "it has shape {shape:?}; images are unsigned bytes of shape [rows, ..] with two axes or more"
+    )]
     NotImages {
         /// The shape found.
         shape: Vec<usize>,
     },
     /// The file holds something else than class labels.
-    #[error("it has shape {shape:?}; labels are unsigned bytes of shape [rows] or integers of shape [rows, 8]")]
+    #[error(
+        "it has shape {shape:?}; labels are unsigned bytes of shape [rows] or integers of shape [rows, 8]"
+    )]
     NotLabels {
         /// The shape found.
         shape: Vec<usize>,
@@ -129,7 +135,9 @@ impl Idx {
     pub(crate) fn into_class_ids(self) -> Result<Vec<u32>, IdxError> {
         match (&self.values, self.shape.as_slice()) {
             (IdxValues::Bytes(ids), [_]) => Ok(ids.iter().map(|&id| u32::from(id)).collect()),
-            (IdxValues::Ints(ints), [_, 8]) => ints.iter().step_by(8).enumerate().map(class_id).collect(),
+            (IdxValues::Ints(ints), [_, 8]) => {
+                ints.iter().step_by(8).enumerate().map(class_id).collect()
+            }
             _ => Err(IdxError::NotLabels { shape: self.shape }),
         }
     }
@@ -234,7 +242,12 @@ fn read_payload(reader: &mut impl Read, offset: u64, bytes: usize) -> Result<Vec
 }
 
 /// Fills `buffer` with the bytes after the first `offset`, of the `expected` that there must be.
-fn fill(reader: &mut impl Read, buffer: &mut [u8], offset: u64, expected: u64) -> Result<(), IdxError> {
+fn fill(
+    reader: &mut impl Read,
+    buffer: &mut [u8],
+    offset: u64,
+    expected: u64,
+) -> Result<(), IdxError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {
@@ -262,4 +275,20 @@ fn ints(payload: &[u8]) -> Vec<i32> {
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
     bytes.as_chunks().0.iter().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_eight_columns_is_the_class() {
+        let shape = vec![2, 8];
+        let columns = IdxValues::Ints((0..16).collect());
+        let idx = Idx { shape: shape.clone(), values: columns };
+        assert_eq!(idx.into_class_ids().unwrap(), [0, 8]);
+        let columns = IdxValues::Ints((-8..8).collect());
+        let found = Idx { shape, values: columns }.into_class_ids();
+        assert!(matches!(found, Err(IdxError::NegativeLabel { row: 0, found: -8 })));
+    }
 }

@@ -39,26 +39,30 @@
 //!
 //! This crate knows no model, applies no preprocessing and prints nothing.
 
-mod dataset;
 mod batch;
+mod dataset;
+mod loader;
 mod order;
 mod split;
 mod statistics;
-mod loader;
 
-mod source;
-mod load;
-mod mnist;
-mod folder;
+mod cache;
 mod catalog;
 mod emnist;
-mod cache;
 mod fetch;
+mod folder;
+mod load;
+mod mnist;
+mod source;
 
-mod idx;
 mod checksum;
 mod compression;
 mod error;
+mod idx;
+
+#[cfg(test)]
+#[path = "../tests/support/server.rs"]
+mod test_server;
 
 pub use batch::{Batch, BatchTargets};
 pub use checksum::read_idx;

@@ -22,10 +22,7 @@ pub(crate) fn load() -> Result<TrainTest, DataError> {
         classified(images, &path, ids, digits())
     };
     let [train_images, train_labels, test_images, test_labels] = FILES;
-    Ok(TrainTest {
-        train: set(train_images, train_labels)?,
-        test: set(test_images, test_labels)?,
-    })
+    Ok(TrainTest { train: set(train_images, train_labels)?, test: set(test_images, test_labels)? })
 }
 
 fn part((name, compressed): (&str, &[u8])) -> Result<Part, DataError> {

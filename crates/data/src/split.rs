@@ -105,7 +105,8 @@ fn class_counts(ids: &[u32], classes: usize) -> Vec<usize> {
 fn quotas(counts: &[usize], total: usize) -> Vec<usize> {
     let rows = counts.iter().sum::<usize>() as u128;
     let share = |&count: &usize| count as u128 * total as u128;
-    let mut quotas: Vec<usize> = counts.iter().map(|count| (share(count) / rows) as usize).collect();
+    let mut quotas: Vec<usize> =
+        counts.iter().map(|count| (share(count) / rows) as usize).collect();
     let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
     by_remainder.sort_by_key(|&class| std::cmp::Reverse(share(&counts[class]) % rows));
     let left = total - quotas.iter().sum::<usize>();

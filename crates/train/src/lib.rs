@@ -1,0 +1,25 @@
+//! Training of multilayer perceptrons: the loop and everything around it.
+//!
+//! [`fit::fit`] is the loop, readable from top to bottom; [`Settings`](settings::Settings) is what a
+//! run is determined by. The program `train` is [`run`] with the [`Args`] it was given.
+//!
+//! Why a loop of our own and not Burn's `Learner`: the same command must give the same bits
+//! whatever happens in between, so every random choice is a function of the seed and the step, the
+//! whole state is one value, and nothing waits for a scalar that it does not need. The metrics are
+//! Burn's, and so is the dashboard.
+#![recursion_limit = "256"]
+
+mod args;
+pub mod ema;
+pub mod fit;
+pub mod gradients;
+pub mod metrics;
+pub mod optimizer;
+pub mod progress;
+mod run;
+pub mod run_folder;
+pub mod schedule;
+pub mod settings;
+
+pub use args::Args;
+pub use run::run;

@@ -1,0 +1,152 @@
+//! Contract of `idx:FOLDER`.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use fireclay_data::{DataError, IdxError, LoadOptions, Source, Targets, TrainTest, load};
+use flate2::{Compression, write::GzEncoder};
+use tempfile::TempDir;
+
+const NAMES: [&str; 4] = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
+
+fn images(rows: u8, side: u8) -> Vec<u8> {
+    let header = [0, 0, 8, 3, 0, 0, 0, rows, 0, 0, 0, side, 0, 0, 0, side];
+    [header.to_vec(), vec![rows; usize::from(rows) * usize::from(side).pow(2)]].concat()
+}
+
+fn labels(ids: &[u8]) -> Vec<u8> {
+    [&[0, 0, 8, 1, 0, 0, 0, ids.len() as u8], ids].concat()
+}
+
+/// Three training rows and two test rows of 2x2 pixels.
+fn files() -> [Vec<u8>; 4] {
+    [images(3, 2), labels(&[0, 2, 1]), images(2, 2), labels(&[3, 0])]
+}
+
+fn folder(names: [&str; 4], files: &[Vec<u8>; 4]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in names.iter().zip(files) {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+fn load_folder(folder: &Path) -> Result<TrainTest, DataError> {
+    load(&Source::Idx(folder.to_owned()), &LoadOptions::default(), &mut |_| panic!("no fetching"))
+}
+
+#[track_caller]
+fn check_loaded(folder: &TempDir, expected_labels: &[&str]) {
+    let sets = load_folder(folder.path()).unwrap();
+    assert_eq!((sets.train.len(), sets.test.len()), (3, 2));
+    assert_eq!(sets.train.shape(), [2, 2]);
+    assert_eq!(sets.train.targets().labels(), expected_labels);
+    assert!(matches!(sets.test.targets(), Targets::Classes { ids, .. } if ids == &[3, 0]));
+}
+
+fn error_with(change: impl Fn(&mut [Vec<u8>; 4])) -> DataError {
+    let mut files = files();
+    change(&mut files);
+    load_folder(folder(NAMES, &files).path()).unwrap_err()
+}
+
+#[test]
+fn accepted_names() {
+    let numbers = ["0", "1", "2", "3"];
+    check_loaded(&folder(NAMES, &files()), &numbers);
+    let dotted = [
+        "train-images.idx3-ubyte",
+        "train-labels.idx1-ubyte",
+        "t10k-images.idx3-ubyte",
+        "t10k-labels.idx1-ubyte",
+    ];
+    check_loaded(&folder(dotted, &files()), &numbers);
+    let test = [NAMES[0], NAMES[1], "test-images-idx3-ubyte", "test-labels.idx1-ubyte"];
+    check_loaded(&folder(test, &files()), &numbers);
+}
+
+#[test]
+fn compressed_files() {
+    let gzip = |bytes: &Vec<u8>| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |bytes: &Vec<u8>| {
+        ruzstd::encoding::compress_to_vec(&**bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    };
+    let [a, b, c, d] = files();
+    let packed = [gzip(&a), zstd(&b), c, gzip(&d)];
+    let names = [
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.zst",
+        NAMES[2],
+        "t10k-labels-idx1-ubyte.gz",
+    ];
+    check_loaded(&folder(names, &packed), &["0", "1", "2", "3"]);
+}
+
+#[test]
+fn labels_txt_names_the_classes() {
+    let folder = folder(NAMES, &files());
+    fs::write(folder.path().join("labels.txt"), "cat\ndog\r\n  cow \nhen\n\n").unwrap();
+    check_loaded(&folder, &["cat", "dog", "cow", "hen"]);
+    fs::write(folder.path().join("labels.txt"), "cat\n\ncow\nhen\n").unwrap();
+    let found = load_folder(folder.path());
+    assert!(matches!(found, Err(DataError::EmptyLabelLine { line: 2, .. })), "{found:?}");
+}
+
+#[test]
+fn labels_without_a_name_are_refused() {
+    let folder = folder(NAMES, &files());
+    fs::write(folder.path().join("labels.txt"), "cat\ndog\ncow\n").unwrap();
+    let Err(DataError::InFile { path, source }) = load_folder(folder.path()) else { panic!() };
+    assert!(path.ends_with("t10k-labels-idx1-ubyte"));
+    assert!(matches!(*source, DataError::ClassOutOfRange { row: 0, id: 3, classes: 3 }));
+}
+
+#[test]
+fn a_missing_file_lists_what_was_looked_for_and_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("train.csv"), "").unwrap();
+    let error = load_folder(folder.path()).unwrap_err();
+    let DataError::MissingFile { looked_for, found, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(looked_for, &["train-images-idx3-ubyte", "train-images.idx3-ubyte"]);
+    assert_eq!(found, &["train.csv"]);
+    assert!(error.to_string().contains("it contains train.csv"), "{error}");
+    let absent = load_folder(&folder.path().join("absent"));
+    assert!(matches!(absent, Err(DataError::Read { .. })), "{absent:?}");
+}
+
+#[test]
+fn sets_that_do_not_fit_together_are_refused() {
+    let error = error_with(|files| files[1] = labels(&[0, 1]));
+    let DataError::CountMismatch { image_count: 3, label_count: 2, .. } = error else {
+        panic!("{error:?}")
+    };
+    let error = error_with(|files| files[2] = images(2, 3));
+    assert!(matches!(error, DataError::ShapeMismatch { .. }), "{error:?}");
+}
+
+#[test]
+fn files_of_another_kind_are_refused() {
+    let error = error_with(|files| files[0] = labels(&[1, 2, 3]));
+    assert!(
+        matches!(error, DataError::Idx { source: IdxError::NotImages { .. }, .. }),
+        "{error:?}"
+    );
+    let error = error_with(|files| files[3] = images(2, 2));
+    assert!(
+        matches!(error, DataError::Idx { source: IdxError::NotLabels { .. }, .. }),
+        "{error:?}"
+    );
+    let error = error_with(|files| files[1] = labels(&[]));
+    assert!(matches!(error, DataError::Idx { source: IdxError::Empty { .. }, .. }), "{error:?}");
+}

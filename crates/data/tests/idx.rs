@@ -1,0 +1,187 @@
+//! Contract of the IDX reader: every malformed file is its own typed error, no bytes ever panic.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::io::Write;
+
+use fireclay_data::{DataError, Idx, IdxError, IdxValues, parse_idx, read_idx};
+use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    compress_to_vec(bytes, CompressionLevel::Fastest)
+}
+
+fn read_bytes(bytes: &[u8]) -> Result<Idx, DataError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    read_idx(file.path())
+}
+
+fn idx_error(bytes: &[u8]) -> IdxError {
+    match read_bytes(bytes) {
+        Err(DataError::Idx { source, .. }) => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn file(element: u8, shape: &[u32], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, element, shape.len() as u8];
+    shape.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[test]
+fn bytes_and_integers_are_read_from_every_compression() {
+    let bytes = file(0x08, &[2, 3], &[1, 2, 3, 4, 5, 6]);
+    let expected = Idx { shape: vec![2, 3], values: IdxValues::Bytes(vec![1, 2, 3, 4, 5, 6]) };
+    for packed in [bytes.clone(), gzip(&bytes), zstd(&bytes)] {
+        assert_eq!(read_bytes(&packed).unwrap(), expected);
+    }
+    let bytes = file(0x0C, &[2], &[0, 0, 1, 0, 0xFF, 0xFF, 0xFF, 0xFE]);
+    let expected = Idx { shape: vec![2], values: IdxValues::Ints(vec![256, -2]) };
+    assert_eq!(read_bytes(&bytes).unwrap(), expected);
+}
+
+#[test]
+fn members_and_frames_one_after_the_other_are_one_file() {
+    let bytes = file(0x08, &[4], &[1, 2, 3, 4]);
+    let (start, end) = bytes.split_at(9);
+    for pack in [gzip, zstd] {
+        let packed = [pack(start), pack(end)].concat();
+        assert_eq!(read_bytes(&packed).unwrap().values, IdxValues::Bytes(vec![1, 2, 3, 4]));
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("absent");
+    let found = read_idx(&path);
+    assert!(matches!(found, Err(DataError::Read { path: named, .. }) if named == path));
+}
+
+#[test]
+fn wrong_magic() {
+    let found = idx_error(&[1, 2, 8, 1, 0, 0, 0, 1, 0]);
+    assert!(matches!(found, IdxError::Magic { found: [1, 2] }));
+}
+
+#[test]
+fn unknown_element_type() {
+    let found = idx_error(&file(0x0D, &[1], &[0; 4]));
+    assert!(matches!(found, IdxError::ElementType { found: 0x0D }));
+}
+
+#[test]
+fn no_dimensions() {
+    assert!(matches!(idx_error(&file(0x08, &[], &[])), IdxError::NoDimensions));
+}
+
+#[test]
+fn empty_sets() {
+    let found = idx_error(&file(0x08, &[0, 28, 28], &[]));
+    assert!(matches!(found, IdxError::Empty { shape } if shape == [0, 28, 28]));
+}
+
+#[test]
+fn sizes_that_overflow() {
+    let found = idx_error(&file(0x0C, &[u32::MAX; 3], &[]));
+    assert!(matches!(found, IdxError::TooLarge { .. }));
+}
+
+#[test]
+fn cut_off_anywhere() {
+    let whole = file(0x08, &[2, 2], &[1, 2, 3, 4]);
+    for end in 0..whole.len() {
+        let found = idx_error(&whole[..end]);
+        let IdxError::Truncated { found, .. } = found else { panic!("{end}: {found:?}") };
+        assert_eq!(found, end as u64);
+    }
+    let found = idx_error(&gzip(&whole[..14]));
+    assert!(matches!(found, IdxError::Truncated { expected: 16, found: 14 }));
+}
+
+#[test]
+fn trailing_bytes() {
+    let whole = file(0x08, &[2], &[1, 2, 3]);
+    for packed in [whole.clone(), gzip(&whole), zstd(&whole)] {
+        assert!(matches!(idx_error(&packed), IdxError::Trailing { expected: 10 }));
+    }
+}
+
+#[test]
+fn damaged_compression() {
+    let whole = file(0x08, &[64], &(0..64).collect::<Vec<u8>>());
+    let mut damaged = gzip(&whole);
+    let last = damaged.len() - 5;
+    damaged[last] ^= 1;
+    assert!(matches!(idx_error(&damaged), IdxError::Stream(_)));
+    let packed = zstd(&whole);
+    assert!(matches!(idx_error(&packed[..packed.len() - 6]), IdxError::Stream(_)));
+    assert!(matches!(idx_error(&gzip(&whole)[..20]), IdxError::Stream(_)));
+}
+
+#[test]
+fn a_header_that_lies_costs_no_memory() {
+    // 4 GiB announced, 3 bytes present: this fails at once, whatever memory the machine has.
+    let lie = file(0x08, &[u32::MAX], &[1, 2, 3]);
+    assert!(matches!(idx_error(&lie), IdxError::Truncated { found: 11, .. }));
+    for packed in [gzip(&lie), zstd(&lie)] {
+        assert!(matches!(idx_error(&packed), IdxError::Truncated { found: 11, .. }));
+    }
+}
+
+#[test]
+fn a_decompression_bomb_stops_at_what_its_header_says() {
+    let bomb = gzip(&[file(0x08, &[2], &[]), vec![0; 64 << 20]].concat());
+    assert!(matches!(idx_error(&bomb), IdxError::Trailing { expected: 10 }));
+}
+
+/// Bytes that get past the first checks more often than random ones would.
+fn almost_files() -> impl Strategy<Value = Vec<u8>> {
+    let start = prop_oneof![
+        Just(vec![]),
+        Just(vec![0, 0, 0x08, 1, 0, 0, 0]),
+        Just(vec![0, 0, 0x0C, 2, 0, 0, 0, 2, 0, 0, 0]),
+        Just(vec![0x1F, 0x8B, 8, 0]),
+        Just(vec![0x28, 0xB5, 0x2F, 0xFD]),
+    ];
+    (start, prop::collection::vec(any::<u8>(), 0..200))
+        .prop_map(|(start, rest)| [start, rest].concat())
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in almost_files()) {
+        let _ = parse_idx(bytes.as_slice(), None);
+        let _ = read_bytes(&bytes);
+        let _ = read_bytes(&gzip(&bytes));
+    }
+
+    #[test]
+    fn one_damaged_byte_never_panics(at in any::<prop::sample::Index>(), bits in 1_u8..) {
+        let whole = file(0x08, &[300], &(0..300).map(|at| (at % 7) as u8).collect::<Vec<_>>());
+        for mut packed in [whole.clone(), gzip(&whole), zstd(&whole)] {
+            let at = at.index(packed.len());
+            packed[at] ^= bits;
+            let _ = read_bytes(&packed);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(rows in 1_u32..20, width in 1_u32..20, seed in any::<u8>()) {
+        let payload: Vec<u8> = (0..rows * width).map(|at| (at as u8).wrapping_mul(seed)).collect();
+        let found = read_bytes(&file(0x08, &[rows, width], &payload)).unwrap();
+        prop_assert_eq!(found.shape, [rows as usize, width as usize]);
+        prop_assert_eq!(found.values, IdxValues::Bytes(payload));
+    }
+}

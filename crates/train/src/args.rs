@@ -1,0 +1,296 @@
+//! The command line: what can be typed, and the settings it amounts to.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, ValueEnum};
+use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm};
+use toml::Value;
+
+use crate::metrics::MetricChoice;
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::Schedule;
+use crate::settings::{Keep, Layer, Monitor, PreprocessingChoice, SettingsError, Validation};
+
+/// Trains a multilayer perceptron.
+///
+/// Without arguments: the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the MNIST that
+/// comes with the program. Settings are taken from the defaults, then from --recipe, then from
+/// --config, then from flags; the last one wins.
+#[derive(Debug, Default, Parser)]
+#[command(name = "train", version, after_help = EXAMPLES, next_line_help = false)]
+pub struct Args {
+    /// Start from settings that come with the program.
+    #[arg(long, value_name = "NAME", help_heading = "Settings")]
+    pub recipe: Option<String>,
+    /// Take settings from a TOML file, such as a run's config.toml.
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    pub config: Option<PathBuf>,
+    /// Set any setting of the file by its path; may be repeated: --set optimizer.alpha=0.9.
+    #[arg(long, value_name = "PATH=VALUE", help_heading = "Settings")]
+    pub set: Vec<String>,
+    /// Fix every random choice of the run.
+    #[arg(long, value_name = "N", help_heading = "Settings")]
+    pub seed: Option<u32>,
+
+    /// Compute with this backend.
+    #[arg(long, value_name = "NAME", help_heading = "Backend")]
+    pub backend: Option<Backend>,
+    /// Use this device of it: a number, `cpu` or `integrated`.
+    #[arg(long, value_name = "DEVICE", help_heading = "Backend")]
+    pub device: Option<DeviceChoice>,
+    /// List the backends, whether they are compiled in, and their devices; then stop.
+    #[arg(long, help_heading = "Backend")]
+    pub list_backends: bool,
+
+    /// Learn from this: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER.
+    #[arg(long, value_name = "SOURCE", help_heading = "Data")]
+    pub data: Option<String>,
+    /// Hold out this many samples, or this share of them, for validation.
+    #[arg(long, value_name = "N|SHARE", help_heading = "Data")]
+    pub validation: Option<Validation>,
+    /// Hold out the same share of every class.
+    #[arg(long, help_heading = "Data")]
+    pub stratified: bool,
+    /// Prepare raw features in this way.
+    #[arg(long, value_name = "HOW", help_heading = "Data")]
+    pub preprocessing: Option<PreprocessingChoice>,
+
+    /// Widths of the hidden layers: 300,100; or none, for a linear model.
+    #[arg(long, value_name = "WIDTHS", value_parser = widths, help_heading = "Network")]
+    pub hidden: Option<Widths>,
+    /// Function after each hidden layer.
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub activation: Option<Activation>,
+    /// Share of hidden outputs dropped in training.
+    #[arg(long, value_name = "SHARE", help_heading = "Network")]
+    pub dropout: Option<f64>,
+    /// Share of inputs dropped in training.
+    #[arg(long, value_name = "SHARE", help_heading = "Network")]
+    pub input_dropout: Option<f64>,
+    /// Normalisation of hidden layers: none, batch or layer.
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub norm: Option<Norm>,
+    /// Add a hidden layer's input to its output where the two are equally wide.
+    #[arg(long, help_heading = "Network")]
+    pub residual: bool,
+    /// Distribution of the initial weights.
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub initializer: Option<Initializer>,
+
+    /// What to make small; the task's usual loss by default.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(LOSSES), help_heading = "Optimization")]
+    pub loss: Option<String>,
+    /// Share of the target given evenly to all classes.
+    #[arg(long, value_name = "SHARE", help_heading = "Optimization")]
+    pub label_smoothing: Option<f64>,
+    /// How the weights move.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OptimizerConfig::NAMES), help_heading = "Optimization")]
+    pub optimizer: Option<String>,
+    /// Learning rate.
+    #[arg(long, value_name = "RATE", help_heading = "Optimization")]
+    pub lr: Option<f64>,
+    /// Share of the last step kept (sgd, rmsprop, muon).
+    #[arg(long, value_name = "SHARE", help_heading = "Optimization")]
+    pub momentum: Option<f64>,
+    /// Look ahead along the momentum (sgd).
+    #[arg(long, help_heading = "Optimization")]
+    pub nesterov: bool,
+    /// Pull weight matrices towards zero.
+    #[arg(long, value_name = "RATE", help_heading = "Optimization")]
+    pub weight_decay: Option<f64>,
+    /// How the learning rate changes.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Schedule::NAMES), help_heading = "Optimization")]
+    pub schedule: Option<String>,
+    /// Epochs over which the rate rises at first (constant, linear, cosine).
+    #[arg(long, value_name = "EPOCHS", help_heading = "Optimization")]
+    pub warmup_epochs: Option<f64>,
+
+    /// Passes over the training samples.
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u32>,
+    /// Samples of a batch.
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch_size: Option<u32>,
+    /// Batches averaged into one step.
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub accumulate: Option<u32>,
+    /// Leave out the last batch of an epoch if it is short.
+    #[arg(long, help_heading = "Training")]
+    pub drop_last: bool,
+    /// Greatest joint norm of all gradients.
+    #[arg(long, value_name = "NORM", help_heading = "Training")]
+    pub clip_norm: Option<f64>,
+    /// Average the weights, keeping this share at each step; the average is the model.
+    #[arg(long, value_name = "DECAY", help_heading = "Training")]
+    pub ema: Option<f64>,
+    /// Stop after this many epochs without improvement, and keep the best.
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
+    pub patience: Option<u32>,
+    /// How much better an epoch must be to count as an improvement.
+    #[arg(long, value_name = "AMOUNT", help_heading = "Training")]
+    pub min_improvement: Option<f64>,
+    /// Which weights become the model.
+    #[arg(long, value_name = "WHICH", help_heading = "Training")]
+    pub keep: Option<Keep>,
+    /// What makes an epoch the best, on the validation samples.
+    #[arg(long, value_name = "WHAT", help_heading = "Training")]
+    pub monitor: Option<Monitor>,
+    /// Measure these too: top-5, precision, recall, f-1, auroc, learning-rate, speed.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Training")]
+    pub metrics: Vec<MetricChoice>,
+
+    /// Name of the run's folder; numbered by default.
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub name: Option<String>,
+    /// Folder of all runs.
+    #[arg(long, value_name = "FOLDER", default_value = "runs", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Show Burn's dashboard instead of a progress bar.
+    #[arg(long, conflicts_with = "quiet", help_heading = "Output")]
+    pub tui: bool,
+    /// Print nothing but errors.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// Check everything, print the resolved settings and stop; nothing is written.
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+}
+
+const LOSSES: [&str; 5] = ["cross-entropy", "binary-cross-entropy", "mse", "mae", "huber"];
+
+const EXAMPLES: &str = "\
+Examples:
+  train                                          the tutorial, about half a minute
+  train --recipe mnist-small                     a first look, in seconds
+  train --backend wgpu                           on a GPU
+  train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
+  train --data fashion-mnist --patience 3        another set, fetched once; stops when done
+  train --config runs/mnist-1/config.toml        repeat a run";
+
+/// Widths of hidden layers, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widths(Vec<u32>);
+
+fn widths(text: &str) -> Result<Widths, String> {
+    if text == "none" {
+        return Ok(Widths(Vec::new()));
+    }
+    let widths = text.split(',').map(|width| {
+        width.trim().parse().map_err(|_| format!("`{width}` is not a width; type 300,100 or none"))
+    });
+    widths.collect::<Result<_, _>>().map(Widths)
+}
+
+impl Args {
+    /// The settings below the flags, and the flags on top.
+    ///
+    /// # Errors
+    ///
+    /// An unknown recipe, an unreadable file, or a --set that is not `path=value`.
+    pub fn layers(&self) -> Result<Vec<Layer>, SettingsError> {
+        let mut layers = Vec::new();
+        if let Some(recipe) = &self.recipe {
+            layers.push(Layer::recipe(recipe)?);
+        }
+        if let Some(file) = &self.config {
+            layers.push(Layer::file(file)?);
+        }
+        layers.push(self.flags());
+        for assignment in &self.set {
+            layers.push(assigned(assignment)?);
+        }
+        Ok(layers)
+    }
+
+    fn flags(&self) -> Layer {
+        let mut table = toml::Table::new();
+        let mut set = |path: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                insert(&mut table, path, value);
+            }
+        };
+        let name = |text: &str| Value::String(text.to_owned());
+        let count = |n: &u32| Value::Integer(i64::from(*n));
+        let on = |flag: bool| flag.then_some(Value::Boolean(true));
+        let number = |x: Option<f64>| x.map(Value::Float);
+
+        set("seed", self.seed.as_ref().map(count));
+        set("backend", self.backend.map(|backend| name(backend.name())));
+        set("device", self.device.map(|device| Value::String(device.to_string())));
+        set("data.source", self.data.as_deref().map(name));
+        set("data.validation", self.validation.and_then(|v| Value::try_from(v).ok()));
+        set("data.stratified", on(self.stratified));
+        set("data.preprocessing", self.preprocessing.and_then(spelled));
+        set(
+            "model.hidden",
+            self.hidden.as_ref().map(|w| Value::Array(w.0.iter().map(count).collect())),
+        );
+        set("model.activation", self.activation.map(|choice| name(choice.name())));
+        set("model.dropout", number(self.dropout));
+        set("model.input_dropout", number(self.input_dropout));
+        set("model.norm", self.norm.map(|choice| name(choice.name())));
+        set("model.residual", on(self.residual));
+        set("model.initializer", self.initializer.map(|choice| name(choice.name())));
+        // Only the cross-entropy has label smoothing.
+        let smoothed = self.label_smoothing.map(|_| name("cross-entropy"));
+        set("loss.name", self.loss.as_deref().map(name).or(smoothed));
+        set("loss.label_smoothing", number(self.label_smoothing));
+        set("optimizer.name", self.optimizer.as_deref().map(name));
+        set("optimizer.learning_rate", number(self.lr));
+        set("optimizer.momentum", number(self.momentum));
+        set("optimizer.nesterov", on(self.nesterov));
+        set("optimizer.weight_decay", number(self.weight_decay));
+        set("schedule.name", self.schedule.as_deref().map(name));
+        set("schedule.warmup_epochs", number(self.warmup_epochs));
+        set("training.epochs", self.epochs.as_ref().map(count));
+        set("training.batch_size", self.batch_size.as_ref().map(count));
+        set("training.accumulate", self.accumulate.as_ref().map(count));
+        set("training.drop_last", on(self.drop_last));
+        set("training.clip_norm", number(self.clip_norm));
+        set("training.ema", number(self.ema));
+        set("training.early_stopping.patience", self.patience.as_ref().map(count));
+        set("training.early_stopping.min_improvement", number(self.min_improvement));
+        set("training.keep", self.keep.and_then(spelled));
+        set("training.monitor", self.monitor.and_then(spelled));
+        let metrics: Vec<_> = self.metrics.iter().map(|m| Value::String(m.to_string())).collect();
+        set("training.metrics", (!metrics.is_empty()).then_some(Value::Array(metrics)));
+        Layer { origin: "command line".to_owned(), table }
+    }
+}
+
+/// A choice as it is spelled on the command line and in files.
+fn spelled<T: ValueEnum>(choice: T) -> Option<Value> {
+    choice.to_possible_value().map(|value| Value::String(value.get_name().to_owned()))
+}
+
+/// The layer of one `--set path=value`; a value that is not TOML is taken as a string.
+fn assigned(assignment: &str) -> Result<Layer, SettingsError> {
+    let origin = format!("--set {assignment}");
+    let Some((path, text)) = assignment.split_once('=') else {
+        let message = "give it as PATH=VALUE, such as optimizer.alpha=0.9".to_owned();
+        return Err(SettingsError::Parse { origin, message });
+    };
+    let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut table = toml::Table::new();
+    insert(&mut table, path.trim(), value);
+    Ok(Layer { origin, table })
+}
+
+/// Sets `a.b.c` in nested tables.
+fn insert(table: &mut toml::Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let below = table.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
+            if let Value::Table(below) = below {
+                insert(below, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The training loop.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::{Device, TensorReadError};
+use burn::train::renderer::MetricState;
+use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task};
+use fireclay_data::{BatchTargets, Dataset, Split, Targets as HostTargets, batches, permutation};
+
+use crate::ema::Average;
+use crate::gradients::Gradients;
+use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
+use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::progress::{EpochReport, Observer, Progress};
+use crate::schedule::{Length, PlateauState, Schedule};
+use crate::settings::{Monitor, TrainingSettings};
+
+/// Rows of a batch when nothing is trained: enough to keep a device busy, few enough to be small.
+const EVALUATION_BATCH: usize = 1000;
+
+/// Everything that training reads and does not change.
+pub struct Job<'a> {
+    /// The samples.
+    pub data: &'a Dataset,
+    /// Which of them train and which validate.
+    pub split: &'a Split,
+    /// What the outputs mean.
+    pub task: &'a Task,
+    /// From raw features to the network's input.
+    pub preprocessing: &'a Preprocessing,
+    /// What is made small.
+    pub loss: &'a Loss,
+    /// How the weights move.
+    pub optimizer: &'a OptimizerConfig,
+    /// How the learning rate changes.
+    pub schedule: &'a Schedule,
+    /// The loop's settings.
+    pub training: &'a TrainingSettings,
+    /// Fixes the order of samples and the dropout masks.
+    pub seed: u64,
+    /// Where to compute; the loop alone turns differentiation on.
+    pub device: &'a Device,
+}
+
+/// Everything that training changes.
+#[derive(Clone, Debug)]
+struct State {
+    mlp: Mlp,
+    optimizer: Optimizer,
+    average: Option<Average>,
+    plateau: PlateauState,
+    step: u64,
+}
+
+/// What came of training.
+pub struct Fitted {
+    /// The network, off the autodiff graph.
+    pub mlp: Mlp,
+    /// The epoch, from 1, that it is of.
+    pub epoch: u64,
+    /// Whether training ended before its last epoch for want of improvement.
+    pub stopped_early: bool,
+}
+
+/// Why training ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum FitError {
+    /// The loss stopped being a number.
+    #[error(
+        "the loss is {loss} at step {step} of epoch {epoch} (learning rate {learning_rate:e}): {fault} is not finite; \
+         try a smaller learning rate, `--clip-norm 1` or a warm-up"
+    )]
+    NotFinite {
+        /// The loss.
+        loss: f32,
+        /// Optimizer step of the run, from 1.
+        step: u64,
+        /// Epoch, from 1.
+        epoch: u64,
+        /// The learning rate of that step.
+        learning_rate: f64,
+        /// The first parameter, gradient or output that is not finite.
+        fault: String,
+        /// The last network whose parameters were all finite.
+        last_good: Box<Mlp>,
+    },
+    /// The device failed.
+    #[error("the device failed: {0}")]
+    Device(#[from] TensorReadError),
+    /// Progress could not be written.
+    #[error("progress could not be written: {0}")]
+    Report(#[from] std::io::Error),
+    /// There is nothing to train on.
+    #[error("an epoch has no batch: {rows} training samples, batches of {batch} and --drop-last")]
+    NoBatch {
+        /// Training samples.
+        rows: usize,
+        /// Samples of a step.
+        batch: usize,
+    },
+}
+
+/// Trains `mlp` and returns it.
+///
+/// # Errors
+///
+/// A [`FitError`]; whatever was reported before it stays true.
+pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitted, FitError> {
+    let length = job.length()?;
+    let mut state = State::new(job, mlp);
+    let mut meter = Meter::new(job.task, &job.training.metrics);
+    let mut best = Best::default();
+    observer.start(job, length, &meter)?;
+
+    for epoch in 1..=length.epochs {
+        let started = Instant::now();
+        let order = job.order(epoch);
+        let mut good = state.clone();
+        meter.start(job.moment(&state, epoch, length))?;
+        for rows in job.steps().map(|range| &order[range]) {
+            let (next, observed) = step(job, state, rows, length);
+            state = next;
+            meter.record(observed);
+            if meter.is_due() || state.step % length.steps_per_epoch == 0 {
+                if let Some((steps_ago, loss)) = meter.first_not_finite()? {
+                    return Err(diagnose(
+                        job,
+                        good,
+                        &order,
+                        state.step - steps_ago as u64,
+                        loss,
+                        length,
+                    )?);
+                }
+                let moment = job.moment(&state, epoch, length);
+                meter.measure(moment)?;
+                good = state.clone();
+                let samples = (moment.step * job.rows_per_step()).min(job.samples_per_epoch());
+                let seconds = started.elapsed().as_secs_f64();
+                observer.progress(&Progress {
+                    epoch,
+                    step: state.step,
+                    moment,
+                    samples,
+                    seconds,
+                    meter: &meter,
+                })?;
+            }
+        }
+        let moment = job.moment(&state, epoch, length);
+        let training = meter.finish(moment)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let model = state.model();
+        let validation = evaluate(job, &model, job.data, &job.split.validation)?;
+        state.plateau.observe(job.schedule, validation.get("loss").unwrap_or(f64::NAN));
+        let improved = best.observe(job.training, &validation, &model, epoch);
+        let samples = job.samples_per_epoch();
+        let step = state.step;
+        observer.epoch(&EpochReport {
+            epoch,
+            step,
+            samples,
+            seconds,
+            training,
+            validation,
+            improved,
+        })?;
+        if best.is_exhausted(job.training, epoch) && epoch < length.epochs {
+            return Ok(best.fitted(job.training, model, epoch, true));
+        }
+    }
+    let model = state.model();
+    Ok(best.fitted(job.training, model, length.epochs, false))
+}
+
+/// One optimizer step on these rows: forward, loss, backward, update.
+fn step(job: &Job<'_>, mut state: State, rows: &[usize], length: Length) -> (State, Observed) {
+    let factor = job.factor(&state, length);
+    let (mut gradients, observed) = gradients(job, &mut state, rows);
+    if let Some(most) = job.training.clip_norm {
+        gradients.clip_norm(most);
+    }
+    state.mlp = state.optimizer.step(state.mlp, gradients, factor);
+    if let Some(average) = &mut state.average {
+        average.update(&state.mlp);
+    }
+    state.step += 1;
+    (state, observed)
+}
+
+/// The mean gradient of these rows, one batch of them at a time.
+fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Observed) {
+    let device = job.device.clone().autodiff();
+    let weight = job.weight(rows);
+    let mut sum = Gradients::default();
+    let mut parts = Vec::new();
+    for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
+        let (inputs, targets) = job.batch(job.data, rows, &device);
+        let pass = state.step * job.training.accumulate as u64 + part as u64;
+        let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
+        let losses = job.loss.rows(outputs.clone(), &targets);
+        let loss = losses.clone().sum().div_scalar(weight);
+        sum.accumulate(Gradients::of(&loss, &state.mlp));
+        parts.push(Observed { losses, outputs, targets }.detached());
+    }
+    let observed = Observed::joined(parts).unwrap_or_else(|| unreachable!("a step has rows"));
+    (sum, observed)
+}
+
+/// Measures a network on some rows of a data set, in batches.
+///
+/// # Errors
+///
+/// The device's, when it can not be read.
+pub fn evaluate(
+    job: &Job<'_>,
+    mlp: &Mlp,
+    data: &Dataset,
+    rows: &[usize],
+) -> Result<Evaluation, TensorReadError> {
+    let of_outputs = |choice: &&MetricChoice| {
+        !matches!(choice, MetricChoice::LearningRate | MetricChoice::Speed)
+    };
+    let choices: Vec<MetricChoice> =
+        job.training.metrics.iter().filter(of_outputs).copied().collect();
+    let mut meter = Meter::new(job.task, &choices);
+    let moment =
+        Moment { step: 0, steps: rows.len().div_ceil(EVALUATION_BATCH), learning_rate: 0.0 };
+    if rows.is_empty() {
+        return Ok(Evaluation { measured: Vec::new(), states: Vec::new() });
+    }
+    meter.start(moment)?;
+    for rows in rows.chunks(EVALUATION_BATCH) {
+        let (inputs, targets) = job.batch(data, rows, job.device);
+        let outputs = mlp.forward(inputs);
+        let losses = job.loss.rows(outputs.clone(), &targets);
+        meter.record(Observed { losses, outputs, targets });
+        if meter.is_due() {
+            meter.measure(moment)?;
+        }
+    }
+    Ok(Evaluation { measured: meter.finish(moment)?, states: meter.states() })
+}
+
+/// What was measured on some rows.
+#[derive(Debug, Default)]
+pub struct Evaluation {
+    /// The numbers, the loss first; none if there were no rows.
+    pub measured: Vec<Measured>,
+    /// The same for Burn's dashboard.
+    pub states: Vec<MetricState>,
+}
+
+impl Evaluation {
+    /// The number of this name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.measured.iter().find(|measured| measured.name == name).map(|measured| measured.value)
+    }
+
+    /// All numbers by name.
+    pub fn by_name(&self) -> BTreeMap<String, f64> {
+        self.measured.iter().map(|measured| (measured.name.clone(), measured.value)).collect()
+    }
+}
+
+/// Repeats the steps since `good` to find the first step and parameter at fault.
+///
+/// The loop reads losses seldom, so it learns of a bad one late; steps repeat to the bit.
+fn diagnose(
+    job: &Job<'_>,
+    good: State,
+    order: &[usize],
+    bad_step: u64,
+    loss: f32,
+    length: Length,
+) -> Result<FitError, FitError> {
+    let mut steps: Vec<&[usize]> = job.steps().map(|range| &order[range]).collect();
+    steps.drain(..(good.step % length.steps_per_epoch) as usize);
+    let mut steps = steps.into_iter();
+    let mut last_good = good.mlp.valid();
+    let mut state = good;
+    while state.step + 1 < bad_step {
+        let Some(rows) = steps.next() else { break };
+        state = step(job, state, rows, length).0;
+        let mlp = state.mlp.valid();
+        if first_not_finite(&mlp)?.is_none() {
+            last_good = mlp;
+        }
+    }
+    let fault = match first_not_finite(&state.mlp.valid())? {
+        Some(parameter) => parameter,
+        None => {
+            let rows = steps.next().unwrap_or_default();
+            let gradient = gradients(job, &mut state.clone(), rows).0.first_not_finite()?;
+            gradient.map_or("an output".to_owned(), |path| format!("the gradient of {path}"))
+        }
+    };
+    Ok(FitError::NotFinite {
+        loss,
+        step: bad_step,
+        epoch: (bad_step - 1) / length.steps_per_epoch + 1,
+        learning_rate: job.optimizer.learning_rate() * job.factor(&state, length),
+        fault,
+        last_good: Box::new(last_good),
+    })
+}
+
+/// The first parameter, by path, that is not finite.
+fn first_not_finite(mlp: &Mlp) -> Result<Option<String>, TensorReadError> {
+    let bad = mlp.tensors()?.into_iter().find(|t| !t.values.iter().all(|value| value.is_finite()));
+    Ok(bad.map(|tensor| tensor.name))
+}
+
+impl State {
+    fn new(job: &Job<'_>, mlp: Mlp) -> Self {
+        let mlp = mlp.train();
+        let optimizer = Optimizer::new(job.optimizer.clone(), &mlp);
+        let average = job.training.ema.map(|decay| Average::new(decay, &mlp));
+        Self { mlp, optimizer, average, plateau: PlateauState::default(), step: 0 }
+    }
+
+    /// The network as it would be kept now: averaged if there is an average, off the graph.
+    fn model(&self) -> Mlp {
+        match &self.average {
+            Some(average) => average.applied(self.mlp.clone()).valid(),
+            None => self.mlp.valid(),
+        }
+    }
+}
+
+impl Job<'_> {
+    fn length(&self) -> Result<Length, FitError> {
+        let steps = self.steps_per_epoch();
+        if steps == 0 {
+            return Err(FitError::NoBatch {
+                rows: self.split.train.len(),
+                batch: self.rows_per_step(),
+            });
+        }
+        Ok(Length { steps_per_epoch: steps, epochs: self.training.epochs })
+    }
+
+    fn rows_per_step(&self) -> usize {
+        self.training.batch_size * self.training.accumulate
+    }
+
+    /// The places in an epoch's order that each step takes.
+    fn steps(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        batches(self.split.train.len(), self.rows_per_step(), self.training.drop_last)
+    }
+
+    /// Optimizer steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps().count() as u64
+    }
+
+    /// Samples that an epoch trains on.
+    pub fn samples_per_epoch(&self) -> usize {
+        self.steps().map(|range| range.len()).sum()
+    }
+
+    /// The rows of the training split in the order of an epoch, from 1.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let train = &self.split.train;
+        permutation(train.len(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
+    }
+
+    fn batch(&self, data: &Dataset, rows: &[usize], device: &Device) -> (burn::Tensor<2>, Targets) {
+        let batch = data.batch(rows, device);
+        let targets = match batch.targets {
+            BatchTargets::Classes(classes) => Targets::Classes(classes),
+            BatchTargets::Values(values) => Targets::Values(values),
+        };
+        (self.preprocessing.apply(batch.inputs), targets)
+    }
+
+    /// What the summed losses of these rows are divided by.
+    fn weight(&self, rows: &[usize]) -> f64 {
+        match self.data.targets() {
+            HostTargets::Classes { ids, .. } => {
+                rows.iter().map(|&row| self.loss.class_weight(ids[row] as usize)).sum()
+            }
+            _ => rows.len() as f64,
+        }
+    }
+
+    /// What the base learning rate is multiplied by at the next step.
+    fn factor(&self, state: &State, length: Length) -> f64 {
+        self.schedule.factor(state.step, length) * state.plateau.factor()
+    }
+
+    fn moment(&self, state: &State, epoch: u64, length: Length) -> Moment {
+        let step = (state.step - (epoch - 1) * length.steps_per_epoch) as usize;
+        let steps = length.steps_per_epoch as usize;
+        let last = state.step.saturating_sub(1);
+        let factor = self.schedule.factor(last, length) * state.plateau.factor();
+        Moment { step, steps, learning_rate: self.optimizer.learning_rate() * factor }
+    }
+}
+
+/// The best epoch so far.
+#[derive(Default)]
+struct Best {
+    /// Higher is better.
+    score: Option<f64>,
+    epoch: u64,
+    mlp: Option<Mlp>,
+}
+
+impl Best {
+    /// Takes note of an epoch; whether it improved on all before it.
+    fn observe(&mut self, o: &TrainingSettings, found: &Evaluation, mlp: &Mlp, epoch: u64) -> bool {
+        let score = match o.monitor {
+            Monitor::Loss => found.get("loss").map(|loss| -loss),
+            Monitor::Accuracy => found.get("accuracy"),
+        };
+        let least = o.early_stopping.as_ref().map_or(0.0, |stop| stop.min_improvement);
+        let improved = match (score, self.score) {
+            (Some(score), Some(best)) => score > best + least,
+            (Some(score), None) => !score.is_nan(),
+            (None, _) => false,
+        };
+        if improved {
+            let mlp = o.keeps_best().then(|| mlp.clone());
+            *self = Self { score, epoch, mlp };
+        }
+        improved
+    }
+
+    fn is_exhausted(&self, o: &TrainingSettings, epoch: u64) -> bool {
+        o.early_stopping.as_ref().is_some_and(|stop| epoch - self.epoch >= stop.patience)
+    }
+
+    fn fitted(self, o: &TrainingSettings, last: Mlp, epoch: u64, stopped_early: bool) -> Fitted {
+        match self.mlp {
+            Some(mlp) if o.keeps_best() => Fitted { mlp, epoch: self.epoch, stopped_early },
+            _ => Fitted { mlp: last, epoch, stopped_early },
+        }
+    }
+}

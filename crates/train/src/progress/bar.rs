@@ -1,0 +1,98 @@
+//! A progress bar, for terminals.
+
+use std::io;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{EpochReport, Observer, Progress, epoch_line, group, list, thousands};
+use crate::fit::Job;
+use crate::metrics::Meter;
+use crate::schedule::Length;
+
+/// Draws a bar for the epoch under way, above which the line of each epoch stays.
+pub struct Bar {
+    bar: ProgressBar,
+    length: Length,
+    samples: usize,
+}
+
+impl Default for Bar {
+    fn default() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+            length: Length { steps_per_epoch: 1, epochs: 1 },
+            samples: 0,
+        }
+    }
+}
+
+impl Observer for Bar {
+    fn start(&mut self, job: &Job<'_>, length: Length, _meter: &Meter) -> io::Result<()> {
+        self.length = length;
+        self.samples = job.samples_per_epoch();
+        let style = ProgressStyle::with_template("{prefix} [{bar:20.cyan/blue}] {wide_msg}");
+        let style = style.map_err(io::Error::other)?.progress_chars("=> ");
+        self.bar =
+            ProgressBar::with_draw_target(Some(length.steps()), ProgressDrawTarget::stdout());
+        self.bar.set_style(style);
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
+        let Progress { epoch, samples, seconds, meter, .. } = progress;
+        let speed = *samples as f64 / seconds;
+        let left = (self.length.epochs - epoch) as f64 * self.samples as f64
+            + (self.samples - samples) as f64;
+        let message = format!(
+            "{}/{}  {}  {} samples/s  {} left",
+            group(*samples as u64),
+            group(self.samples as u64),
+            list(&meter.so_far()),
+            thousands(speed),
+            duration(left / speed),
+        );
+        self.bar.set_prefix(format!("epoch {epoch}/{}", self.length.epochs));
+        self.bar.set_position(progress.step);
+        self.bar.set_message(message);
+        Ok(())
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+        let line = epoch_line(report, self.length.epochs);
+        self.bar.suspend(|| {
+            use io::Write;
+            writeln!(io::stdout(), "{line}")
+        })
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Seconds in words short enough for a bar.
+fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "?".to_owned();
+    }
+    match seconds.round() as u64 {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        s => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(3.4), "3 s");
+        assert_eq!(duration(61.0), "1 min 01 s");
+        assert_eq!(duration(7260.0), "2 h 01 min");
+        assert_eq!(duration(f64::INFINITY), "?");
+    }
+}

@@ -1,0 +1,124 @@
+//! What people see while a run goes on.
+
+mod bar;
+mod dashboard;
+mod plain;
+
+use std::io;
+
+pub use bar::Bar;
+pub use dashboard::Dashboard;
+pub use plain::Plain;
+
+use crate::fit::{Evaluation, Job};
+use crate::metrics::{Measured, Meter, Moment};
+use crate::schedule::Length;
+
+/// Is told what happens in a run. An error ends the run.
+pub trait Observer {
+    /// Training is about to begin.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to.
+    fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()>;
+
+    /// Some steps were taken and measured.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to.
+    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()>;
+
+    /// An epoch ended.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to.
+    fn epoch(&mut self, report: &EpochReport) -> io::Result<()>;
+}
+
+/// Where a run is within an epoch.
+pub struct Progress<'a> {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Optimizer steps of the run so far.
+    pub step: u64,
+    /// Where in the epoch, and the learning rate.
+    pub moment: Moment,
+    /// Samples of this epoch so far.
+    pub samples: usize,
+    /// Seconds since the epoch began.
+    pub seconds: f64,
+    /// What was measured.
+    pub meter: &'a Meter,
+}
+
+/// What an epoch came to.
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Optimizer steps of the run so far.
+    pub step: u64,
+    /// Samples trained on.
+    pub samples: usize,
+    /// Seconds spent training on them; validation is not counted.
+    pub seconds: f64,
+    /// Measured on the training split while the weights moved.
+    pub training: Vec<Measured>,
+    /// Measured on the validation split after it; empty if there is none.
+    pub validation: Evaluation,
+    /// Whether it is the best epoch so far.
+    pub improved: bool,
+}
+
+/// The line of an epoch that stays on the screen.
+fn epoch_line(report: &EpochReport, epochs: u64) -> String {
+    let width = epochs.to_string().len();
+    let mut line = format!("epoch {:>width$}/{epochs}  {}", report.epoch, list(&report.training));
+    if !report.validation.measured.is_empty() {
+        line += &format!("  | validation {}", list(&report.validation.measured));
+    }
+    let speed = report.samples as f64 / report.seconds;
+    line + &format!("  | {:.1} s, {} samples/s", report.seconds, thousands(speed))
+}
+
+/// Measured numbers on one line.
+pub(crate) fn list(measured: &[Measured]) -> String {
+    measured.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ")
+}
+
+/// A whole number with its thousands set apart, to three significant digits.
+fn thousands(number: f64) -> String {
+    let unit = 10f64.powf((number.max(1.0).log10().floor() - 2.0).max(0.0));
+    group((number / unit).round() as u64 * unit as u64)
+}
+
+/// A whole number with its thousands set apart.
+pub(crate) fn group(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_speeds_rounded() {
+        assert_eq!(group(0), "0");
+        assert_eq!(group(999), "999");
+        assert_eq!(group(55_000), "55,000");
+        assert_eq!(group(1_234_567), "1,234,567");
+        assert_eq!(thousands(18_437.2), "18,400");
+        assert_eq!(thousands(3.4), "3");
+        assert_eq!(thousands(0.0), "0");
+    }
+}

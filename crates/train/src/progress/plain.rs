@@ -1,0 +1,37 @@
+//! Plain lines, for pipes and files.
+
+use std::io::{self, Write};
+
+use super::{EpochReport, Observer, Progress, epoch_line};
+use crate::fit::Job;
+use crate::metrics::Meter;
+use crate::schedule::Length;
+
+/// Writes a line per epoch.
+pub struct Plain<W> {
+    out: W,
+    epochs: u64,
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, epochs: 0 }
+    }
+}
+
+impl<W: Write> Observer for Plain<W> {
+    fn start(&mut self, _job: &Job<'_>, length: Length, _meter: &Meter) -> io::Result<()> {
+        self.epochs = length.epochs;
+        Ok(())
+    }
+
+    fn progress(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+        writeln!(self.out, "{}", epoch_line(report, self.epochs))?;
+        self.out.flush()
+    }
+}

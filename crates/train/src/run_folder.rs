@@ -1,0 +1,143 @@
+//! The folder of a run: settings before the first step, measurements as they come, the model last.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::fit::Job;
+use crate::metrics::{Measured, Meter};
+use crate::progress::{EpochReport, Observer, Progress};
+use crate::schedule::Length;
+
+/// A new folder `runs/<name>`.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder: `out/name`, which must not be there yet, or by default the first of
+    /// `out/stem-1`, `out/stem-2`, … that is free.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; `AlreadyExists` for a name that is taken.
+    pub fn create(out: &Path, name: Option<&str>, stem: &str) -> io::Result<Self> {
+        fs::create_dir_all(out)?;
+        if let Some(name) = name {
+            let path = out.join(name);
+            fs::create_dir(&path)?;
+            return Ok(Self { path });
+        }
+        let mut number = 1;
+        loop {
+            let path = out.join(format!("{stem}-{number}"));
+            // Making a folder is atomic: of two runs that start together, one takes the next number.
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                result => return result.map(|()| Self { path }),
+            }
+        }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The settings, resolved.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// The trained model.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    /// The last good network of a run whose loss stopped being a number.
+    pub fn last_good(&self) -> PathBuf {
+        self.path.join("last-good.safetensors")
+    }
+
+    /// Measurements, a JSON object a line.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+}
+
+/// Writes `metrics.jsonl`: a line for every measurement in training and after every epoch.
+pub struct MetricsLog {
+    file: File,
+    whole: u64,
+}
+
+impl MetricsLog {
+    /// Starts a new log.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::create_new(path)?, whole: 0 })
+    }
+
+    /// Adds what was measured on a split after an epoch and step of the run, both from 1.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; the log then ends with its last whole line.
+    pub fn write(
+        &mut self,
+        split: &str,
+        epoch: u64,
+        step: u64,
+        measured: &[Measured],
+    ) -> io::Result<()> {
+        let mut line = Map::new();
+        line.insert("split".to_owned(), split.into());
+        line.insert("epoch".to_owned(), epoch.into());
+        line.insert("step".to_owned(), step.into());
+        line.extend(measured.iter().map(|m| (m.name.clone(), json!(m.value))));
+        self.append(&Value::Object(line))
+    }
+
+    fn append(&mut self, line: &Value) -> io::Result<()> {
+        let text = format!("{line}\n");
+        match self.file.write_all(text.as_bytes()) {
+            Ok(()) => {
+                self.whole += text.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Half a line is worse than none; if even this fails, the first error says why.
+                let _ = self.file.set_len(self.whole);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Observer for MetricsLog {
+    fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
+        let mut measured = progress.meter.latest();
+        if !measured.iter().any(|m| m.name == "learning-rate") {
+            let value = progress.moment.learning_rate;
+            measured.push(Measured { name: "learning-rate".to_owned(), value, is_share: false });
+        }
+        self.write("training", progress.epoch, progress.step, &measured)
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+        if report.validation.measured.is_empty() {
+            return Ok(());
+        }
+        self.write("validation", report.epoch, report.step, &report.validation.measured)
+    }
+}

@@ -1,0 +1,297 @@
+//! Learning-rate schedules: what the base rate is multiplied by at each step.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate changes over a run.
+///
+/// All but [`Plateau`](Self::Plateau) are pure functions of the step. Steps count from 0; a warm-up
+/// rises linearly from `1/n` to 1 over its `n` steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Schedule {
+    /// 1 throughout, after the warm-up.
+    Constant(Constant),
+    /// From 1 to `final_factor` in a straight line.
+    Linear(Decay),
+    /// From 1 to `final_factor` along half a cosine (Loshchilov and Hutter 2017).
+    Cosine(Decay),
+    /// Multiplied by `factor` every `every_epochs` epochs.
+    Step(Step),
+    /// Multiplied by `factor` every epoch, smoothly.
+    Exponential(Exponential),
+    /// Up and down again (Smith and Topin 2018), with PyTorch's cosine branches.
+    OneCycle(OneCycle),
+    /// Multiplied by `factor` whenever the validation loss has not improved for a while.
+    Plateau(Plateau),
+}
+
+/// Settings of the constant schedule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Constant {
+    /// Length of the warm-up in epochs; may be a fraction.
+    pub warmup_epochs: f64,
+}
+
+/// Settings of the linear and cosine schedules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decay {
+    /// Length of the warm-up in epochs; may be a fraction.
+    pub warmup_epochs: f64,
+    /// The factor reached at the end of the run, in `[0, 1]`.
+    pub final_factor: f64,
+}
+
+/// Settings of the step schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Step {
+    /// Epochs between two cuts; at least 1.
+    pub every_epochs: u64,
+    /// What each cut multiplies by, in `(0, 1]`.
+    pub factor: f64,
+}
+
+/// Settings of the exponential schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exponential {
+    /// What an epoch multiplies by, in `(0, 1]`.
+    pub factor: f64,
+}
+
+/// Settings of the one-cycle schedule; defaults are PyTorch's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OneCycle {
+    /// The factor at the first step, in `(0, 1]`.
+    pub first_factor: f64,
+    /// The factor at the last step, in `[0, 1]`.
+    pub final_factor: f64,
+    /// Share of the run spent rising to 1, in `(0, 1)`.
+    pub rise: f64,
+}
+
+/// Settings of the plateau schedule; defaults are PyTorch's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plateau {
+    /// What each cut multiplies by, in `(0, 1)`.
+    pub factor: f64,
+    /// Epochs without improvement that are still tolerated.
+    pub patience: u64,
+    /// How much lower a validation loss must be to be better, as a share of the best.
+    pub threshold: f64,
+    /// The factor never falls below this.
+    pub least: f64,
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Self { every_epochs: 10, factor: 0.1 }
+    }
+}
+
+impl Default for Exponential {
+    fn default() -> Self {
+        Self { factor: 0.95 }
+    }
+}
+
+impl Default for OneCycle {
+    fn default() -> Self {
+        Self { first_factor: 0.04, final_factor: 4e-6, rise: 0.3 }
+    }
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Self { factor: 0.1, patience: 10, threshold: 1e-4, least: 0.0 }
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::Constant(Constant::default())
+    }
+}
+
+/// How long a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Optimizer steps in an epoch; at least 1.
+    pub steps_per_epoch: u64,
+    /// Epochs of the run; at least 1.
+    pub epochs: u64,
+}
+
+impl Length {
+    /// Optimizer steps of the whole run.
+    pub fn steps(self) -> u64 {
+        self.steps_per_epoch * self.epochs
+    }
+}
+
+/// A setting of a schedule that makes no sense.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("schedule: {setting} is {found}; it must be {expected}")]
+pub struct ScheduleError {
+    /// The setting at fault.
+    pub setting: &'static str,
+    /// Its value.
+    pub found: f64,
+    /// The values allowed.
+    pub expected: &'static str,
+}
+
+impl Schedule {
+    /// Names of all schedules.
+    pub const NAMES: [&str; 7] =
+        ["constant", "linear", "cosine", "step", "exponential", "one-cycle", "plateau"];
+
+    /// The factor of a step, from 0, of a run of this length. Plateau's is 1: see [`PlateauState`].
+    pub fn factor(&self, step: u64, length: Length) -> f64 {
+        let epoch = step as f64 / length.steps_per_epoch as f64;
+        match self {
+            Self::Constant(o) => warmup(o.warmup_epochs, step, length).unwrap_or(1.0),
+            Self::Linear(o) => o.factor(step, length, |left| left),
+            Self::Cosine(o) => o.factor(step, length, cosine),
+            Self::Step(o) => o.factor.powf((epoch / o.every_epochs as f64).floor()),
+            Self::Exponential(o) => o.factor.powf(epoch),
+            Self::OneCycle(o) => o.factor(step, length),
+            Self::Plateau(_) => 1.0,
+        }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is out of range.
+    pub fn validate(&self) -> Result<(), ScheduleError> {
+        let closed = |setting, found: f64| {
+            require((0.0..=1.0).contains(&found), setting, found, "between 0 and 1")
+        };
+        let above_zero = |setting, found: f64| {
+            require(found > 0.0 && found <= 1.0, setting, found, "above 0 and at most 1")
+        };
+        let epochs = |found: f64| {
+            require(found.is_finite() && found >= 0.0, "warmup_epochs", found, "0 or above")
+        };
+        match self {
+            Self::Constant(o) => epochs(o.warmup_epochs),
+            Self::Linear(o) | Self::Cosine(o) => {
+                epochs(o.warmup_epochs)?;
+                closed("final_factor", o.final_factor)
+            }
+            Self::Step(o) => {
+                let every = o.every_epochs;
+                require(every > 0, "every_epochs", every as f64, "at least 1")?;
+                above_zero("factor", o.factor)
+            }
+            Self::Exponential(o) => above_zero("factor", o.factor),
+            Self::OneCycle(o) => {
+                above_zero("first_factor", o.first_factor)?;
+                closed("final_factor", o.final_factor)?;
+                require(o.rise > 0.0 && o.rise < 1.0, "rise", o.rise, "above 0 and below 1")
+            }
+            Self::Plateau(o) => {
+                require(
+                    o.factor > 0.0 && o.factor < 1.0,
+                    "factor",
+                    o.factor,
+                    "above 0 and below 1",
+                )?;
+                closed("threshold", o.threshold)?;
+                closed("least", o.least)
+            }
+        }
+    }
+}
+
+fn require(
+    holds: bool,
+    setting: &'static str,
+    found: f64,
+    expected: &'static str,
+) -> Result<(), ScheduleError> {
+    if holds { Ok(()) } else { Err(ScheduleError { setting, found, expected }) }
+}
+
+/// The factor within a warm-up, or none after it.
+fn warmup(epochs: f64, step: u64, length: Length) -> Option<f64> {
+    let steps = warmup_steps(epochs, length);
+    (step < steps).then(|| (step + 1) as f64 / steps as f64)
+}
+
+fn warmup_steps(epochs: f64, length: Length) -> u64 {
+    (epochs * length.steps_per_epoch as f64).round() as u64
+}
+
+/// Falls from 1 to 0 along half a cosine as `left` falls from 1 to 0.
+fn cosine(left: f64) -> f64 {
+    (1.0 - (std::f64::consts::PI * left).cos()) / 2.0
+}
+
+impl Decay {
+    fn factor(&self, step: u64, length: Length, shape: fn(f64) -> f64) -> f64 {
+        if let Some(factor) = warmup(self.warmup_epochs, step, length) {
+            return factor;
+        }
+        let start = warmup_steps(self.warmup_epochs, length);
+        let span = length.steps().saturating_sub(start).saturating_sub(1).max(1);
+        let left = 1.0 - (step.saturating_sub(start) as f64 / span as f64).min(1.0);
+        self.final_factor + (1.0 - self.final_factor) * shape(left)
+    }
+}
+
+impl OneCycle {
+    fn factor(&self, step: u64, length: Length) -> f64 {
+        let last = length.steps().saturating_sub(1).max(1) as f64;
+        let peak = (self.rise * length.steps() as f64 - 1.0).max(0.0);
+        let step = (step as f64).min(last);
+        let between = |from: f64, to: f64, share: f64| to + (from - to) * cosine(1.0 - share);
+        if step <= peak && peak > 0.0 {
+            between(self.first_factor, 1.0, step / peak)
+        } else {
+            between(1.0, self.final_factor, (step - peak) / (last - peak).max(1.0))
+        }
+    }
+}
+
+/// What the plateau schedule remembers from epoch to epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlateauState {
+    factor: f64,
+    best: f64,
+    waited: u64,
+}
+
+impl Default for PlateauState {
+    fn default() -> Self {
+        Self { factor: 1.0, best: f64::INFINITY, waited: 0 }
+    }
+}
+
+impl PlateauState {
+    /// The factor now; 1 for every other schedule.
+    pub fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// Takes note of an epoch's validation loss.
+    pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
+        let Schedule::Plateau(o) = schedule else { return };
+        if loss < self.best * (1.0 - o.threshold) {
+            self.best = loss;
+            self.waited = 0;
+            return;
+        }
+        self.waited += 1;
+        if self.waited > o.patience {
+            self.factor = (self.factor * o.factor).max(o.least);
+            self.waited = 0;
+        }
+    }
+}

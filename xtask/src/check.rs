@@ -1,0 +1,193 @@
+//! `cargo xtask check`: everything that must hold before a change is handed in.
+
+use std::fmt::{Display, Formatter};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::{arrows, docs, features, process, tools};
+
+/// Check the workspace: the same steps here and in CI, cheapest first, up to the first failure.
+///
+/// `cargo xtask check` runs everything, `cargo xtask check --fast` leaves out the slow steps,
+/// and `cargo xtask check fmt clippy` runs the two named ones.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run only these steps
+    #[arg(value_name = "STEP")]
+    only: Vec<Step>,
+
+    /// Leave out the slow steps: tests and example
+    #[arg(long)]
+    fast: bool,
+
+    /// Leave out a step; may be given more than once
+    #[arg(long, value_name = "STEP", hide_possible_values = true)]
+    skip: Vec<Step>,
+}
+
+/// The steps, in the order they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// The code is formatted
+    Fmt,
+    /// No known misspelling (needs `typos`)
+    Spelling,
+    /// Members depend only on what docs/architecture.md allows
+    Arrows,
+    /// Every way to build uses third-party packages with the same features
+    Features,
+    /// Licences, origins and advisories of the dependencies (needs `cargo-deny`)
+    Deny,
+    /// No warning, from rustc or clippy
+    Clippy,
+    /// Commands and links in the Markdown pages work
+    DocsCommands,
+    /// The tests pass, doc-tests included
+    Tests,
+    /// The project in docs/examples/depend-on-core builds, passes and stays small
+    Example,
+    /// The API documentation builds without a warning
+    Docs,
+}
+
+/// How a step ended, when it did not fail.
+pub(crate) enum Outcome {
+    /// It ran and found no fault.
+    Passed,
+    /// It did not run, for this reason.
+    Skipped(String),
+}
+
+/// Runs the steps that were asked for and prints how each one went.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut rows = Vec::new();
+    let failure = run_steps(args, &mut rows).err();
+    print_table(&rows, std::io::stdout().is_terminal() && !no_color());
+    failure.map_or(Ok(()), Err)
+}
+
+fn run_steps(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
+    for &step in Step::value_variants() {
+        if !args.only.is_empty() && !args.only.contains(&step) {
+            continue;
+        }
+        let start = Instant::now();
+        let result = match args.skips(step) {
+            Some(reason) => Ok(Outcome::Skipped(reason.into())),
+            None => step.announce_and_run(),
+        };
+        let (word, note) = match &result {
+            Ok(Outcome::Passed) => (Word::Passed, String::new()),
+            Ok(Outcome::Skipped(reason)) => (Word::Skipped, reason.clone()),
+            Err(_) => (Word::Failed, String::new()),
+        };
+        rows.push(Row { step, word, took: start.elapsed(), note });
+        result.with_context(|| format!("step {step} failed; to do: {}", step.remedy()))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn skips(&self, step: Step) -> Option<&'static str> {
+        if self.skip.contains(&step) {
+            return Some("--skip");
+        }
+        (self.fast && matches!(step, Step::Tests | Step::Example)).then_some("--fast")
+    }
+}
+
+impl Step {
+    fn announce_and_run(self) -> Result<Outcome> {
+        println!("\n== {self}");
+        match self {
+            Self::Fmt => process::run("cargo fmt --all --check")?,
+            Self::Spelling => return tools::spelling(),
+            Self::Arrows => arrows::check()?,
+            Self::Features => features::check()?,
+            Self::Deny => return tools::deny(),
+            Self::Clippy => {
+                process::run("cargo clippy --workspace --all-targets --locked -- -D warnings")?;
+            }
+            Self::DocsCommands => docs::check()?,
+            Self::Tests => process::run("cargo test --workspace --locked")?,
+            Self::Example => return tools::example(),
+            Self::Docs => {
+                let deny = [("RUSTDOCFLAGS", "-D warnings")];
+                process::run_with("cargo doc --workspace --no-deps --locked", &deny)?;
+            }
+        }
+        Ok(Outcome::Passed)
+    }
+
+    /// What to do when the step fails.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Fmt => "run `cargo fmt --all`",
+            Self::Spelling => "correct the words, or add a name that is right to typos.toml",
+            Self::Arrows => "remove the dependency, or change the table and say why beside it",
+            Self::Features => "name the missing features where `train` asks for the package too",
+            Self::Deny => "replace the package, or allow it in deny.toml with the reason",
+            Self::Clippy => "follow the advice, or use `#[expect(lint, reason = \"...\")]`",
+            Self::DocsCommands => "correct the page; a command run elsewhere goes into KNOWN",
+            Self::Tests => "run the failing test alone: `cargo test -p PACKAGE NAME`",
+            Self::Example => {
+                "correct the example, or what `fireclay` depends on; \
+                 where its Cargo.lock is behind, run `cargo update --workspace` in its folder"
+            }
+            Self::Docs => "correct the doc comment",
+        }
+    }
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value();
+        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// One line of the table at the end.
+struct Row {
+    step: Step,
+    word: Word,
+    took: Duration,
+    note: String,
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    Passed,
+    Skipped,
+    Failed,
+}
+
+impl Word {
+    /// The word, in seven columns, and its colour as an ANSI code.
+    fn text_and_color(self) -> (&'static str, u8) {
+        match self {
+            Self::Passed => ("ok     ", 32),
+            Self::Skipped => ("skipped", 33),
+            Self::Failed => ("FAILED ", 31),
+        }
+    }
+}
+
+fn print_table(rows: &[Row], colored: bool) {
+    println!("\nstep           result    seconds");
+    for Row { step, word, took, note } in rows {
+        let (text, color) = word.text_and_color();
+        let text = if colored { format!("\x1b[{color}m{text}\x1b[0m") } else { text.into() };
+        let line = format!("{step:<13}  {text}  {:>8.1}  {note}", took.as_secs_f64());
+        println!("{}", line.trim_end());
+    }
+    let total: Duration = rows.iter().map(|row| row.took).sum();
+    println!("{:<13}  {:<7}  {:>8.1}", "total", "", total.as_secs_f64());
+}
+
+/// Whether the user wants no colours, see <https://no-color.org>.
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}

@@ -1,0 +1,419 @@
+//! What the Markdown pages promise: every command works, every relative link leads somewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use crate::{Cli, process};
+
+/// Commands the pages show that are run elsewhere, with the place.
+const KNOWN: &[(&str, &str)] = &[
+    ("cargo test --workspace", "step tests, .ci/run and every job of the CI"),
+    ("cargo fmt --all", "step fmt asks whether it would change anything"),
+    (
+        "FIRECLAY_TEST_BACKEND=wgpu cargo test -p train --test backend_contract",
+        ".ci/run, on the software Vulkan driver",
+    ),
+    ("pip install typos", ".ci/run"),
+    ("cargo install cargo-deny --locked --debug", ".ci/run"),
+    (".ci/run", "the CI"),
+];
+
+/// Programs that take `--dry-run`: settings are resolved, checked and printed, nothing is trained.
+const DRY_RUN: &[&str] = &["train"];
+
+/// Flags that make a program answer at once, so that it needs no `--dry-run`.
+const ANSWERS: &[&str] = &["--help", "-h", "--version", "-V", "--list-backends"];
+
+/// Checks every page: those in the root and those under `docs`.
+pub(crate) fn check() -> Result<()> {
+    let mut faults = Vec::new();
+    let mut runs = BTreeMap::new();
+    let pages = pages()?;
+    for path in &pages {
+        let text = fs::read_to_string(process::root().join(path))?;
+        let page = scan(&text);
+        let place = |line: usize| format!("{}:{line}", path.display());
+        faults.extend(page.faults.iter().map(|(line, fault)| format!("{}: {fault}", place(*line))));
+        for (line, target) in &page.links {
+            if !link_leads_somewhere(path, target) {
+                faults.push(format!("{}: the link `{target}` leads nowhere", place(*line)));
+            }
+        }
+        for (line, command) in &page.commands {
+            match account(command) {
+                Ok(Account::Elsewhere) => {}
+                // Pages repeat themselves; once is enough.
+                Ok(Account::Run(words)) => {
+                    runs.entry(words).or_insert_with(|| (place(*line), command.clone()));
+                }
+                Err(error) => faults.push(format!("{}: `{command}`: {error:#}", place(*line))),
+            }
+        }
+    }
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    for (words, (place, command)) in &runs {
+        println!("$ {}", words.join(" "));
+        process::run_quietly(words).with_context(|| format!("{place}: `{command}`"))?;
+    }
+    println!("{} pages, {} commands run", pages.len(), runs.len());
+    Ok(())
+}
+
+/// Lists the pages, relative to the root, in a fixed order.
+fn pages() -> Result<Vec<PathBuf>> {
+    let mut pages = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let here = process::root().join(&folder);
+        let entries = fs::read_dir(&here).with_context(|| format!("cannot list {here:?}"))?;
+        for entry in entries {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                let of_docs = path.starts_with("docs") && !path.ends_with("target");
+                folders.extend(of_docs.then_some(path));
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    Ok(pages)
+}
+
+fn link_leads_somewhere(page: &Path, target: &str) -> bool {
+    let folder = process::root().join(page.parent().unwrap_or(Path::new("")));
+    folder.join(target).exists()
+}
+
+/// How it is known that a command works.
+#[derive(Debug, PartialEq, Eq)]
+enum Account {
+    /// The check itself or the CI runs it.
+    Elsewhere,
+    /// These words, run in the root, show it.
+    Run(Vec<String>),
+}
+
+/// Finds out how it is known that a command works; an error says that it is not.
+fn account(command: &str) -> Result<Account> {
+    if KNOWN.iter().any(|(known, _)| *known == command) {
+        return Ok(Account::Elsewhere);
+    }
+    const UNKNOWN: &str = "nothing runs this command; add it to KNOWN in xtask/src/docs.rs \
+                           with the test that does";
+    let words = split_words(command).context(UNKNOWN)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["cargo", "xtask", ..] => parses_as_xtask(&words[1..]).map(|()| Account::Elsewhere),
+        // That the packages and features exist is what can be wrong about it.
+        ["cargo", "build", ref flags @ ..] => Ok(Account::Run(cargo_tree(flags))),
+        ["cargo", "run", ref rest @ ..] => program(rest).map(Account::Run).context(UNKNOWN),
+        _ => anyhow::bail!(UNKNOWN),
+    }
+}
+
+/// Lets this program's own parser judge, without running anything.
+fn parses_as_xtask(words: &[&str]) -> Result<()> {
+    use clap::error::ErrorKind;
+    match Cli::try_parse_from(words) {
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(()),
+        result => Ok(result.map(|_| ())?),
+    }
+}
+
+/// Returns what to run for `cargo run FLAGS -- ARGUMENTS`, or `None` for a program not known.
+fn program(words: &[&str]) -> Option<Vec<String>> {
+    let split = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+    let (flags, arguments) = words.split_at(split);
+    // An optimised build would compile everything again, and behaves the same here.
+    let flags: Vec<&str> = flags
+        .iter()
+        .copied()
+        .filter(|flag| !["--release", "-q", "--quiet"].contains(flag))
+        .collect();
+    match flags[..] {
+        ["-p", package] if DRY_RUN.contains(&package) => Some(dry_run(package, arguments)),
+        // Other features mean another build of Burn: that they exist has to do.
+        ["-p", package, ..] if DRY_RUN.contains(&package) => Some(cargo_tree(&flags)),
+        _ => None,
+    }
+}
+
+fn dry_run(package: &str, arguments: &[&str]) -> Vec<String> {
+    let mut words = vec!["cargo", "run", "--quiet", "--locked", "-p", package, "--"];
+    words.extend(arguments.iter().skip(1));
+    if !arguments.iter().any(|argument| ANSWERS.contains(argument)) {
+        words.push("--dry-run");
+    }
+    words.into_iter().map(String::from).collect()
+}
+
+/// A command that fails when the flags name a package or a feature that does not exist.
+fn cargo_tree(flags: &[&str]) -> Vec<String> {
+    let flags = flags.iter().copied().filter(|flag| *flag != "--release");
+    ["cargo", "tree", "--depth", "0"].into_iter().chain(flags).map(String::from).collect()
+}
+
+/// Splits a command into words, or returns `None` when it needs a real shell.
+fn split_words(command: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(mark), _) if c == mark => quote = None,
+            (Some('"') | None, '$' | '`' | '\\') => return None,
+            (Some(_), _) => word.get_or_insert_default().push(c),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '|' | '&' | ';' | '<' | '>' | '(' | ')' | '*' | '?' | '~') => return None,
+            (None, _) if c.is_whitespace() => words.extend(word.take()),
+            (None, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
+}
+
+/// What a page holds, each item with the number of its line.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Page {
+    commands: Vec<(usize, String)>,
+    links: Vec<(usize, String)>,
+    faults: Vec<(usize, String)>,
+}
+
+/// Takes the commands out of the `sh` blocks and the relative links out of the prose.
+fn scan(text: &str) -> Page {
+    let mut page = Page::default();
+    let mut lines = text.lines().zip(1..);
+    while let Some((line, number)) = lines.next() {
+        let Some(fence) = Fence::open(line) else {
+            page.links.extend(links(line).map(|link| (number, link)));
+            continue;
+        };
+        let inside = lines.by_ref().take_while(|(line, _)| !fence.is_closed_by(line));
+        match fence.kind() {
+            Kind::Commands => page.commands.extend(commands(inside)),
+            Kind::Other => inside.for_each(drop),
+            Kind::Unclear => {
+                inside.for_each(drop);
+                let fault = format!(
+                    "`{}`: commands are marked `sh` alone, samples of output `text`",
+                    fence.info
+                );
+                page.faults.push((number, fault));
+            }
+        }
+    }
+    page
+}
+
+/// The line that opens a fenced block.
+struct Fence<'a> {
+    marks: &'a str,
+    info: &'a str,
+}
+
+enum Kind {
+    Commands,
+    Other,
+    Unclear,
+}
+
+impl<'a> Fence<'a> {
+    fn open(line: &'a str) -> Option<Self> {
+        let line = line.trim();
+        let info = line.trim_start_matches(['`', '~']);
+        let (marks, _) = line.split_at(line.len() - info.len());
+        // A line such as ```code``` is prose.
+        (marks.len() >= 3 && !info.contains('`')).then_some(Self { marks, info: info.trim() })
+    }
+
+    fn is_closed_by(&self, line: &str) -> bool {
+        let line = line.trim();
+        line.starts_with(self.marks) && line.trim_start_matches(['`', '~']).is_empty()
+    }
+
+    fn kind(&self) -> Kind {
+        match self.info.split([' ', ',']).next().unwrap_or_default() {
+            "sh" if self.info == "sh" => Kind::Commands,
+            // A tag that switched the check off would be used.
+            "sh" | "bash" | "shell" | "zsh" => Kind::Unclear,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// Joins continued lines, drops comments and empty lines.
+fn commands<'a>(lines: impl Iterator<Item = (&'a str, usize)>) -> Vec<(usize, String)> {
+    let mut commands = Vec::new();
+    let mut begun: Option<(usize, String)> = None;
+    for (line, number) in lines {
+        let (start, before) = begun.take().unwrap_or((number, String::new()));
+        let line = format!("{before}{}", line.trim());
+        match line.strip_suffix('\\') {
+            Some(first) => begun = Some((start, format!("{} ", first.trim_end()))),
+            None => commands.push((start, strip_comment(&line).to_string())),
+        }
+    }
+    commands.extend(begun);
+    commands.retain(|(_, command)| !command.is_empty());
+    commands
+}
+
+/// Cuts a comment off: `#` at the start of a word, outside quotes.
+fn strip_comment(line: &str) -> &str {
+    let mut quote = None;
+    let mut before = ' ';
+    for (index, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(mark), _) if c == mark => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '#') if before.is_whitespace() => return line[..index].trim(),
+            _ => {}
+        }
+        before = c;
+    }
+    line.trim()
+}
+
+/// Finds the targets of `[text](target)` and `[label]: target` that are paths, without anchors.
+fn links(line: &str) -> impl Iterator<Item = String> {
+    // Between backticks stands code: the odd pieces.
+    let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+    let inline = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let label = prose.trim_start().strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    let targets: Vec<&str> = inline.chain(label.map(|(_, target)| target)).collect();
+    let paths = targets.into_iter().filter_map(path_of_target).map(String::from);
+    paths.collect::<Vec<_>>().into_iter()
+}
+
+fn path_of_target(target: &str) -> Option<&str> {
+    let target = target.split_whitespace().next()?.trim_matches(['<', '>']);
+    let path = target.split('#').next()?;
+    let elsewhere = path.contains("://") || path.starts_with("mailto:");
+    (!elsewhere && !path.is_empty()).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands_of(text: &str) -> Vec<(usize, String)> {
+        scan(text).commands
+    }
+
+    #[track_caller]
+    fn assert_runs(command: &str, expected: &str) {
+        let Account::Run(words) = account(command).unwrap() else { panic!("not run: {command}") };
+        assert_eq!(words.join(" "), expected);
+    }
+
+    #[track_caller]
+    fn assert_refused(command: &str, expected: &str) {
+        let message = format!("{:#}", account(command).unwrap_err());
+        assert!(message.contains(expected), "{command}: {message}");
+    }
+
+    #[test]
+    fn commands_are_joined_and_comments_dropped() {
+        let text = "# A title\n```sh\n# first\ncargo run -p train   # the whole thing\n\n\
+                    cargo run -p train -- \\\n    --name 'a # b' \\\n    --lr 0.1 # c\n```\n\
+                    ```text\nsh\n```\n";
+        let expected =
+            [(4, "cargo run -p train"), (6, "cargo run -p train -- --name 'a # b' --lr 0.1")];
+        assert_eq!(commands_of(text), expected.map(|(line, text)| (line, text.to_string())));
+    }
+
+    #[test]
+    fn only_sh_blocks_hold_commands() {
+        let text = "```console\n$ a\n```\n~~~rust\nb\n~~~\n````md\n```sh\nc\n```\n````\n\
+                    1. item\n\n   ```sh\n   d\n   ```\n";
+        assert_eq!(commands_of(text), [(15, "d".to_string())]);
+    }
+
+    #[test]
+    fn a_tag_that_would_avoid_the_check_is_a_fault() {
+        for tag in ["sh no-check", "bash", "shell", "sh,ignore"] {
+            let page = scan(&format!("text\n```{tag}\nrm -r x\n```\n[a](b.md)\n"));
+            assert_eq!(page.faults.len(), 1, "{tag}");
+            assert_eq!((page.faults[0].0, page.commands.len(), page.links.len()), (2, 0, 1));
+        }
+    }
+
+    #[test]
+    fn links_are_paths_outside_code() {
+        let text = "[a](b.md#c) ![d](<e.png> \"title\") `[no](no.md)` [f](https://g.h/i) [j](#k)\n\
+                    [l]: ../m.md\n```text\n[no](no.md)\n```\n[n](mailto:o@p.q), [r](s/)\n";
+        let expected = [(1, "b.md"), (1, "e.png"), (2, "../m.md"), (6, "s/")];
+        assert_eq!(scan(text).links, expected.map(|(line, text)| (line, text.to_string())));
+    }
+
+    #[test]
+    fn training_commands_are_run_dry() {
+        let train = "cargo run --quiet --locked -p train --";
+        assert_runs("cargo run -p train", &format!("{train} --dry-run"));
+        assert_runs(
+            "cargo run --release -p train -- --backend wgpu",
+            &format!("{train} --backend wgpu --dry-run"),
+        );
+    }
+
+    #[test]
+    fn questions_are_run_as_they_are() {
+        let train = "cargo run --quiet --locked -p train --";
+        for flag in ["--help", "--version", "--list-backends"] {
+            assert_runs(&format!("cargo run -p train -- {flag}"), &format!("{train} {flag}"));
+        }
+    }
+
+    #[test]
+    fn other_features_are_only_looked_up() {
+        assert_runs(
+            "cargo run --release -p train --features cuda -- --backend cuda",
+            "cargo tree --depth 0 -p train --features cuda",
+        );
+        assert_runs("cargo build --release -p train", "cargo tree --depth 0 -p train");
+    }
+
+    #[test]
+    fn what_the_ci_runs_is_accounted_for() {
+        for command in [
+            "cargo test --workspace",
+            "cargo xtask --help",
+            "cargo xtask check",
+            "cargo xtask check --fast --skip deny",
+            "cargo xtask check --help",
+        ] {
+            assert_eq!(account(command).unwrap(), Account::Elsewhere, "{command}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for command in ["ls", "cargo run -p train | less", "cargo run -p x", "$ cargo run -p train"]
+        {
+            assert_refused(command, "nothing runs this command");
+        }
+        assert_refused("cargo xtask checks", "check");
+        assert_refused("cargo xtask check --skip test", "tests");
+    }
+
+    #[test]
+    fn words_are_split_as_a_shell_would() {
+        let words = split_words("a  'b c' \"d\"e ''").unwrap();
+        assert_eq!(words, ["a", "b c", "de", ""]);
+        for shell in ["a 'b", "a $b", "a \"$b\"", "a > b", "a; b", "a *"] {
+            assert_eq!(split_words(shell), None, "{shell}");
+        }
+        assert_eq!(split_words("'$a'").unwrap(), ["$a"]);
+    }
+}

@@ -1,0 +1,85 @@
+//! Starting other programs in the workspace root.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// Returns the folder of the workspace's `Cargo.toml`.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A program to be started in the workspace root.
+///
+/// What cargo sets for the program it runs is taken away again: build scripts such as ring's ask
+/// to be run anew when one of these variables changes, so with them left in, every `cargo test`
+/// typed by hand after a check would build part of the graph a second time.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program_path(program));
+    command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if is_set_by_cargo(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The cargo that started this program, so that `cargo +nightly xtask` stays on one toolchain.
+fn program_path(program: &str) -> OsString {
+    let own = (program == "cargo").then(|| std::env::var_os("CARGO")).flatten();
+    own.unwrap_or_else(|| program.into())
+}
+
+fn is_set_by_cargo(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+}
+
+/// Runs a command line, showing it first and its output as it comes.
+///
+/// `line` is split at blanks, so no word of it may contain one.
+pub(crate) fn run(line: &str) -> Result<()> {
+    run_with(line, &[])
+}
+
+/// Runs a command line like [`run`], with environment variables added.
+pub(crate) fn run_with(line: &str, variables: &[(&str, &str)]) -> Result<()> {
+    let shown: String =
+        variables.iter().map(|(name, value)| format!("{name}={value:?} ")).collect();
+    println!("$ {shown}{line}");
+    let mut words = line.split_whitespace();
+    let mut command = command(words.next().unwrap_or_default());
+    let status = command.args(words).envs(variables.iter().copied()).status();
+    let status = status.with_context(|| format!("cannot start `{line}`"))?;
+    ensure!(status.success(), "`{line}` failed: {status}");
+    Ok(())
+}
+
+/// Runs a command line and returns what it printed; its complaints go through to the terminal.
+pub(crate) fn output(line: &str) -> Result<String> {
+    let mut words = line.split_whitespace();
+    let mut command = command(words.next().unwrap_or_default());
+    let output = command.args(words).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start `{line}`"))?;
+    ensure!(output.status.success(), "`{line}` failed: {}", output.status);
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed no UTF-8"))
+}
+
+/// Runs a program quietly; an error carries everything it printed.
+pub(crate) fn run_quietly(words: &[String]) -> Result<()> {
+    let [program, arguments @ ..] = words else { bail!("an empty command") };
+    let output = command(program).args(arguments).stdin(Stdio::null()).output()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(output.status.success(), "{}, and it said:\n{}", output.status, said.trim());
+    Ok(())
+}
+
+/// Returns what cargo knows about the members of the workspace.
+pub(crate) fn metadata() -> Result<Value> {
+    let text = output("cargo metadata --no-deps --locked --format-version 1")?;
+    serde_json::from_str(&text).context("cargo metadata printed no JSON")
+}

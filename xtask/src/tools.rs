@@ -1,0 +1,90 @@
+//! Steps that need a tool of their own, and the example project.
+
+use anyhow::{Result, bail, ensure};
+
+use crate::check::Outcome;
+use crate::process;
+
+/// Looks for misspellings.
+pub(crate) fn spelling() -> Result<Outcome> {
+    if version_of("typos").is_none() {
+        return missing("typos", "`pip install typos` or `cargo install typos-cli`");
+    }
+    process::run("typos")?;
+    Ok(Outcome::Passed)
+}
+
+/// Looks at where the dependencies come from, under which licences, and what is known of them.
+pub(crate) fn deny() -> Result<Outcome> {
+    // A debug build takes a minute, a release build several, and both finish in seconds.
+    let install = "`cargo install cargo-deny --locked --debug`";
+    match version_of("cargo-deny") {
+        None => return missing("cargo-deny", install),
+        // Older ones panic on what today's cargo prints about the workspace.
+        Some(version) if version < (0, 18) => return missing("cargo-deny 0.18 or newer", install),
+        Some(_) => {}
+    }
+    // Offline would be quicker, and would fail where some platform's packages were never fetched.
+    // One package states no licence; cargo-deny then reads the file beside it and judges that.
+    let quiet = "--hide-inclusion-graph -A no-license-field";
+    process::run(&format!("cargo deny --locked check {quiet} bans licenses sources"))?;
+    let fetch = ["cargo", "deny", "fetch", "db"].map(String::from);
+    if process::run_quietly(&fetch).is_err() {
+        println!("advisories skipped: database not reachable");
+        return Ok(Outcome::Passed);
+    }
+    process::run("cargo deny --locked check --disable-fetch --hide-inclusion-graph advisories")?;
+    Ok(Outcome::Passed)
+}
+
+/// Builds and tests the example project outside the workspace as its user would.
+pub(crate) fn example() -> Result<Outcome> {
+    const FOLDER: &str = "docs/examples/depend-on-core";
+    // What a user of the core crate must not have to build.
+    const FORBIDDEN: [&str; 3] = ["burn-train", "clap", "wgpu"];
+
+    if !process::root().join(FOLDER).exists() {
+        return Ok(Outcome::Skipped(format!("{FOLDER} does not exist")));
+    }
+    let manifest = format!("--manifest-path {FOLDER}/Cargo.toml --locked");
+    let tree = process::output(&format!("cargo tree {manifest} -e normal --prefix none -f {{p}}"))?;
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let mut found = names.filter(|name| FORBIDDEN.contains(name));
+    if let Some(name) = found.next() {
+        bail!("`{name}` is in the dependency tree of {FOLDER}");
+    }
+    // A target folder of its own: its profile and features are the user's, not the workspace's.
+    process::run(&format!("cargo test {manifest} --target-dir target/examples"))?;
+    Ok(Outcome::Passed)
+}
+
+/// Returns the first two numbers of a tool's version, or `None` where it is not installed.
+fn version_of(tool: &str) -> Option<(u32, u32)> {
+    let output = process::command(tool).arg("--version").output().ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn parse_version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.split_whitespace().last()?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// A missing tool is no reason to stop at home; in CI it would hide that nothing was checked.
+fn missing(tool: &str, install: &str) -> Result<Outcome> {
+    let in_ci = std::env::var_os("CI").is_some();
+    ensure!(!in_ci, "{tool} is not installed, and CI must not skip a step: {install}");
+    Ok(Outcome::Skipped(format!("{tool} is not installed: {install}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_version;
+
+    #[test]
+    fn versions_are_read_from_what_tools_say() {
+        assert_eq!(parse_version("cargo-deny 0.14.2\n"), Some((0, 14)));
+        assert_eq!(parse_version("typos-cli 1.52.0"), Some((1, 52)));
+        assert_eq!(parse_version("no version"), None);
+        assert_eq!(parse_version(""), None);
+    }
+}
