@@ -137,8 +137,12 @@ impl Mlp {
     }
 
     /// Builds the network of a validated `config` from the values that `take` gives for each name
-    /// and PyTorch shape.
-    pub(crate) fn from_tensors<E>(
+    /// and PyTorch shape, as many as the shape has.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `take`.
+    pub fn from_tensors<E>(
         config: &MlpConfig,
         device: &Device,
         mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,

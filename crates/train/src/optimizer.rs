@@ -477,7 +477,8 @@ fn rms_prop(o: &RmsProp, at: Parameter, memory: &mut Vec<Tensor<1>>, rate: f64) 
     let variance = if o.centered {
         let mean = blend(at.recall(memory, 1, 0.0), at.gradient.clone(), o.alpha);
         memory[1] = mean.clone();
-        square - mean.square()
+        // Rounding can leave less than nothing where gradients hardly vary.
+        (square - mean.square()).clamp_min(0.0)
     } else {
         square
     };

@@ -1,10 +1,11 @@
 //! The folder of a run: settings before the first step, measurements as they come, the model last.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::fit::Job;
 use crate::metrics::{Measured, Meter};
@@ -74,6 +75,16 @@ pub struct MetricsLog {
     whole: u64,
 }
 
+/// A line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    split: &'a str,
+    epoch: u64,
+    step: u64,
+    #[serde(flatten)]
+    values: BTreeMap<&'a str, f64>,
+}
+
 impl MetricsLog {
     /// Starts a new log.
     ///
@@ -96,15 +107,11 @@ impl MetricsLog {
         step: u64,
         measured: &[Measured],
     ) -> io::Result<()> {
-        let mut line = Map::new();
-        line.insert("split".to_owned(), split.into());
-        line.insert("epoch".to_owned(), epoch.into());
-        line.insert("step".to_owned(), step.into());
-        line.extend(measured.iter().map(|m| (m.name.clone(), json!(m.value))));
-        self.append(&Value::Object(line))
+        let values = measured.iter().map(|m| (m.name.as_str(), m.value)).collect();
+        self.append(&serde_json::to_string(&Line { split, epoch, step, values })?)
     }
 
-    fn append(&mut self, line: &Value) -> io::Result<()> {
+    fn append(&mut self, line: &str) -> io::Result<()> {
         let text = format!("{line}\n");
         match self.file.write_all(text.as_bytes()) {
             Ok(()) => {

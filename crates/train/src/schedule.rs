@@ -295,3 +295,73 @@ impl PlateauState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Length = Length { steps_per_epoch: 10, epochs: 10 };
+
+    #[track_caller]
+    fn check(schedule: Schedule, expected: &[(u64, f64)]) {
+        schedule.validate().unwrap();
+        for &(step, expected) in expected {
+            let found = schedule.factor(step, LENGTH);
+            assert!((found - expected).abs() < 1e-9, "step {step}: {found} != {expected}");
+        }
+    }
+
+    #[test]
+    fn each_takes_the_values_that_its_definition_says() {
+        let warm = Constant { warmup_epochs: 0.5 };
+        check(Schedule::Constant(warm), &[(0, 0.2), (3, 0.8), (4, 1.0), (5, 1.0), (99, 1.0)]);
+        let decay = Decay { warmup_epochs: 1.0, final_factor: 0.1 };
+        check(Schedule::Linear(decay.clone()), &[(0, 0.1), (9, 1.0), (10, 1.0), (99, 0.1)]);
+        let middle = Decay { warmup_epochs: 0.1, final_factor: 0.0 };
+        check(Schedule::Cosine(middle), &[(0, 1.0), (1, 1.0), (50, 0.5), (99, 0.0), (200, 0.0)]);
+        let step = Step { every_epochs: 3, factor: 0.5 };
+        check(Schedule::Step(step), &[(0, 1.0), (29, 1.0), (30, 0.5), (60, 0.25)]);
+        check(
+            Schedule::Exponential(Exponential { factor: 0.5 }),
+            &[(0, 1.0), (10, 0.5), (5, 0.5f64.sqrt())],
+        );
+    }
+
+    /// `torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=100)`, by its documented formula:
+    /// rising to step 29, then falling to step 99.
+    #[test]
+    fn one_cycle_is_pytorchs() {
+        let at_15 = 1.0 + (0.04 - 1.0) / 2.0 * (1.0 + (std::f64::consts::PI * 15.0 / 29.0).cos());
+        check(
+            Schedule::OneCycle(OneCycle::default()),
+            &[(0, 0.04), (15, at_15), (29, 1.0), (99, 4e-6)],
+        );
+    }
+
+    #[test]
+    fn a_warm_up_as_long_as_the_run_is_no_division_by_zero() {
+        for warmup_epochs in [0.0, 10.0, 1000.0] {
+            let decay = Decay { warmup_epochs, final_factor: 0.0 };
+            for schedule in [Schedule::Linear(decay.clone()), Schedule::Cosine(decay.clone())] {
+                assert!((0..200).all(|step| (0.0..=1.0).contains(&schedule.factor(step, LENGTH))));
+            }
+        }
+        let one = Length { steps_per_epoch: 1, epochs: 1 };
+        for name in Schedule::NAMES {
+            let schedule: Schedule = toml::from_str(&format!("name = \"{name}\"")).unwrap();
+            assert!(schedule.factor(0, one).is_finite(), "{name}");
+        }
+    }
+
+    #[test]
+    fn plateau_cuts_after_its_patience() {
+        let schedule =
+            Schedule::Plateau(Plateau { factor: 0.5, patience: 1, threshold: 0.0, least: 0.3 });
+        let mut state = PlateauState::default();
+        let factors = [1.0, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8].map(|loss| {
+            state.observe(&schedule, loss);
+            state.factor()
+        });
+        assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]);
+    }
+}

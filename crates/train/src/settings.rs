@@ -384,7 +384,7 @@ impl Settings {
         Ok(model.validate()?)
     }
 
-    /// Fills in what is left to the data: the network's sizes and the loss.
+    /// Fills in what is left to the data: the network's sizes, the loss and the preprocessing.
     ///
     /// # Errors
     ///
@@ -396,6 +396,12 @@ impl Settings {
         }
         if model.outputs == 0 {
             model.outputs = task.outputs();
+        }
+        if self.data.preprocessing == PreprocessingChoice::Auto {
+            self.data.preprocessing = match data.features() {
+                Features::Bytes(_) => PreprocessingChoice::Scale,
+                Features::Floats(_) => PreprocessingChoice::Standardize,
+            };
         }
         agree("input_shape", &model.input_shape, &data.shape().to_vec())?;
         agree("outputs", &model.outputs, &task.outputs())?;
@@ -437,12 +443,11 @@ impl DataSettings {
         self.source.parse()
     }
 
-    /// The chosen preprocessing, fitted on the training rows.
+    /// The chosen preprocessing, fitted on the training rows; `auto` is nothing until
+    /// [`resolve`](Settings::resolve) has chosen.
     pub fn preprocessing(&self, data: &Dataset, training: &[usize]) -> Preprocessing {
-        let is_bytes = matches!(data.features(), Features::Bytes(_));
         match self.preprocessing {
-            PreprocessingChoice::None => Preprocessing::None,
-            PreprocessingChoice::Auto if is_bytes => Preprocessing::PIXELS,
+            PreprocessingChoice::Auto | PreprocessingChoice::None => Preprocessing::None,
             PreprocessingChoice::Scale => Preprocessing::PIXELS,
             PreprocessingChoice::Normalize => {
                 let (mean, deviation) = data.global_mean_and_std(training);
@@ -450,7 +455,7 @@ impl DataSettings {
                 let deviation = (scale * deviation).max(f32::MIN_POSITIVE);
                 Preprocessing::Normalize { scale, mean: scale * mean, deviation }
             }
-            PreprocessingChoice::Auto | PreprocessingChoice::Standardize => {
+            PreprocessingChoice::Standardize => {
                 let (mean, deviation) = data.mean_and_std(training);
                 Preprocessing::Standardize { mean, deviation }
             }
@@ -551,5 +556,90 @@ fn with_suggestion(error: &toml::de::Error) -> String {
     match quoted.next().filter(|_| is_unknown).and_then(|found| nearest(found, quoted)) {
         Some(near) => format!("{text}\ndid you mean `{near}`?"),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::{Adam, Sgd};
+
+    fn layer(text: &str) -> Layer {
+        Layer { origin: "test".to_owned(), table: text.parse().unwrap() }
+    }
+
+    fn settings(texts: &[&str]) -> Result<Settings, SettingsError> {
+        Settings::from_layers(&texts.iter().map(|text| layer(text)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_last_layer_wins_setting_by_setting() {
+        let found = settings(&[
+            "[training]\nepochs = 7\nbatch_size = 64",
+            "[training]\nepochs = 9\n[optimizer]\nlearning_rate = 0.5",
+        ]);
+        let found = found.unwrap();
+        assert_eq!((found.training.epochs, found.training.batch_size), (9, 64));
+        let adam = Adam { learning_rate: 0.5, ..Adam::default() };
+        assert_eq!(found.optimizer, OptimizerConfig::Adam(adam));
+    }
+
+    #[test]
+    fn another_choice_starts_from_its_own_defaults() {
+        let found =
+            settings(&["[optimizer]\nbeta1 = 0.5", "[optimizer]\nname = \"sgd\"\nmomentum = 0.9"]);
+        let sgd = Sgd { momentum: 0.9, ..Sgd::default() };
+        assert_eq!(found.unwrap().optimizer, OptimizerConfig::Sgd(sgd));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_answered_with_the_nearest() {
+        for (text, near) in [
+            ("sead = 1", "seed"),
+            ("[model]\nhiden = [3]", "hidden"),
+            ("[training]\nepoch = 3", "epochs"),
+            ("[optimizer]\nlearning_rat = 1.0", "learning_rate"),
+            ("[optimizer]\nname = \"adm\"", "adam"),
+            ("[model]\nactivation = \"rellu\"", "relu"),
+        ] {
+            let error = settings(&[text]).unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{near}`?")), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_recipe_and_the_defaults_are_valid_and_read_back() {
+        for (name, _) in RECIPES {
+            let found = Settings::from_layers(&[Layer::recipe(name).unwrap()]).unwrap();
+            found.validate().unwrap();
+            assert_eq!(settings(&[&found.to_toml()]).unwrap(), found, "{name}");
+        }
+        let default = Settings::default();
+        assert_eq!(settings(&[&default.to_toml()]).unwrap(), default);
+        // The recipe `mnist` is the defaults, written out.
+        let mnist = Settings::from_layers(&[Layer::recipe("mnist").unwrap()]).unwrap();
+        let scaled =
+            DataSettings { preprocessing: PreprocessingChoice::Scale, ..default.data.clone() };
+        assert_eq!(mnist, Settings { data: scaled, ..default });
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (text, setting) in [
+            ("[training]\nepochs = 0", "epochs"),
+            ("[training]\nbatch_size = 0", "batch_size"),
+            ("[training]\naccumulate = 0", "accumulate"),
+            ("[training]\nclip_norm = 0.0", "clip_norm"),
+            ("[training]\nema = 1.0", "ema"),
+            ("[training.early_stopping]\npatience = 0", "patience"),
+            ("[training.early_stopping]\nmin_improvement = -1.0", "min_improvement"),
+            ("[model]\ndropout = 1.5", "dropout"),
+            ("[optimizer]\nlearning_rate = nan", "learning_rate"),
+            ("[optimizer]\nname = \"sgd\"\nnesterov = true", "momentum"),
+            ("[schedule]\nname = \"step\"\nevery_epochs = 0", "every_epochs"),
+        ] {
+            let error = settings(&[text]).unwrap().validate().unwrap_err().to_string();
+            assert!(error.contains(setting), "{text}: {error}");
+        }
     }
 }

@@ -1,0 +1,138 @@
+//! Every gradient against central differences, in f64.
+
+mod support;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fireclay::{Activation, CrossEntropy, DropoutKey, Huber, Loss, Mlp, MlpConfig, Norm, Targets};
+use support::{device, gradients, in_f64, nudged, tensor, values};
+
+const BATCH: usize = 6;
+const INPUTS: usize = 4;
+const OUTPUTS: usize = 3;
+
+fn config(hidden: &[usize]) -> MlpConfig {
+    MlpConfig::new([INPUTS], hidden, OUTPUTS)
+}
+
+/// Numbers that look random and stay the same: the fractional parts of multiples of the golden ratio.
+fn spread(count: usize, low: f64, high: f64) -> Vec<f64> {
+    (1..=count).map(|i| low + (high - low) * (i as f64 * 0.618_033_988_749_895).fract()).collect()
+}
+
+fn classes(device: &Device) -> Targets {
+    let classes: Vec<i64> = (0..BATCH).map(|i| (i % OUTPUTS) as i64).collect();
+    Targets::Classes(Tensor::<1, Int>::from_data(TensorData::new(classes, [BATCH]), device))
+}
+
+fn numbers(low: f64, high: f64, device: &Device) -> Targets {
+    Targets::Values(tensor(spread(BATCH * OUTPUTS, low, high), [BATCH, OUTPUTS], device))
+}
+
+fn cross_entropy() -> Loss {
+    Loss::CrossEntropy(CrossEntropy::default())
+}
+
+/// The gradient of the mean loss of one training pass, by each parameter, must agree with
+/// `(L(w + h) - L(w - h)) / 2h` to a relative 1e-4. Numbers too small to be compared so are left
+/// out, and most must not be.
+#[track_caller]
+fn check(name: &str, config: &MlpConfig, loss: &Loss, targets: impl Fn(&Device) -> Targets) {
+    let device = device().autodiff();
+    let mlp = in_f64(config.init(3, &device).unwrap().train());
+    let pass = |mlp: &Mlp| {
+        let inputs = tensor(spread(BATCH * INPUTS, -2.0, 2.0), [BATCH, INPUTS], &device);
+        let outputs = mlp.clone().forward_train(inputs, DropoutKey { seed: 1, step: 2 });
+        loss.mean(outputs, &targets(&device))
+    };
+    let found = gradients(&pass(&mlp), &mlp);
+    assert_eq!(found.iter().map(Vec::len).sum::<usize>(), config.parameters(), "{name}");
+
+    let h = 1e-5;
+    let (mut compared, mut all) = (0, 0);
+    for (parameter, gradient) in found.iter().enumerate() {
+        for (index, &found) in gradient.iter().enumerate() {
+            let at = |delta| values(pass(&nudged(mlp.clone(), parameter, index, delta)))[0];
+            let expected = (at(h) - at(-h)) / (2.0 * h);
+            all += 1;
+            let size = f64::max(found.abs(), expected.abs());
+            if size < 1e-6 {
+                continue;
+            }
+            compared += 1;
+            let error = (found - expected).abs() / size;
+            assert!(error < 1e-4, "{name}: parameter {parameter}[{index}]: {found} != {expected}");
+        }
+    }
+    assert!(compared * 2 > all, "{name}: only {compared} of {all} gradients are large enough");
+}
+
+#[test]
+fn of_every_activation() {
+    for &activation in Activation::ALL {
+        let config = MlpConfig { activation, ..config(&[7, 6]) };
+        check(activation.name(), &config, &cross_entropy(), classes);
+    }
+}
+
+#[test]
+fn of_every_kind_of_layer() {
+    for norm in [Norm::None, Norm::Batch, Norm::Layer] {
+        for residual in [false, true] {
+            let activation = Activation::Tanh;
+            let config = MlpConfig { norm, residual, activation, ..config(&[5, 5, 4]) };
+            check(&format!("{norm}, residual {residual}"), &config, &cross_entropy(), classes);
+        }
+    }
+    check("no hidden layer", &config(&[]), &cross_entropy(), classes);
+    let config = MlpConfig { dropout: 0.3, input_dropout: 0.1, ..config(&[16]) };
+    check("dropout", &config, &cross_entropy(), classes);
+}
+
+#[test]
+fn of_every_loss() {
+    let config = MlpConfig { activation: Activation::Tanh, ..config(&[5]) };
+    let weighted = CrossEntropy { label_smoothing: 0.1, class_weights: Some(vec![0.5, 1.0, 2.5]) };
+    check("smoothed and weighted", &config, &Loss::CrossEntropy(weighted), classes);
+    let labels = |device: &Device| {
+        let labels = (0..BATCH * OUTPUTS).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
+        Targets::Values(tensor(labels, [BATCH, OUTPUTS], device))
+    };
+    check("binary cross-entropy", &config, &Loss::BinaryCrossEntropy, labels);
+    check("mse", &config, &Loss::Mse, |d| numbers(-2.0, 2.0, d));
+    check("mae", &config, &Loss::Mae, |d| numbers(-2.0, 2.0, d));
+    check("huber", &config, &Loss::Huber(Huber { delta: 0.7 }), |d| numbers(-2.0, 2.0, d));
+}
+
+/// Neither a value nor a gradient may overflow on the way, however large the numbers are.
+#[test]
+fn stay_finite_far_out() {
+    let device = device().autodiff();
+    let far = vec![-1e4, -88.0, -1e-30, 0.0, 1e-30, 88.0, 1e4, 1e4];
+    for &activation in Activation::ALL {
+        let x =
+            Tensor::<2>::from_data(TensorData::new(far.clone(), [2, 4]), &device).require_grad();
+        let y = activation.apply(x.clone());
+        let gradient = x.grad(&y.clone().sum().backward()).unwrap();
+        assert!(values(y).iter().all(|v| v.is_finite()), "{activation}");
+        assert!(values(gradient).iter().all(|v| v.is_finite()), "gradient of {activation}");
+    }
+    let classes = Targets::Classes(Tensor::from_data([0, 3], &device));
+    let labels = || Tensor::from_data([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]], &device);
+    let losses = [
+        (cross_entropy(), classes.clone()),
+        (Loss::CrossEntropy(CrossEntropy { label_smoothing: 0.1, class_weights: None }), classes),
+        (Loss::BinaryCrossEntropy, Targets::Values(labels())),
+        (Loss::Mse, Targets::Values(labels())),
+        (Loss::Mae, Targets::Values(labels())),
+        (Loss::Huber(Huber::default()), Targets::Values(labels())),
+    ];
+    for (loss, targets) in losses {
+        let x =
+            Tensor::<2>::from_data(TensorData::new(far.clone(), [2, 4]), &device).require_grad();
+        let y = loss.mean(x.clone(), &targets);
+        let gradient = x.grad(&y.backward()).unwrap();
+        assert!(values(y)[0].is_finite(), "{}", loss.name());
+        assert!(values(gradient).iter().all(|v| v.is_finite()), "gradient of {}", loss.name());
+    }
+}

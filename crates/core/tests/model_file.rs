@@ -1,0 +1,277 @@
+//! The model file: what is written is read, and nothing else is.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::Device;
+use fireclay::{
+    MlpConfig, Model, ModelFileProblem as Problem, Norm, Prediction, Preprocessing, Provenance,
+    Task,
+};
+use proptest::prelude::*;
+
+fn model(config: MlpConfig) -> Model {
+    let task = Task::numbered_classes(config.outputs);
+    let mlp = config.init(5, &Device::flex()).unwrap();
+    let provenance = Provenance { program: "test".to_owned(), ..Provenance::default() };
+    Model { mlp, task, preprocessing: Preprocessing::PIXELS, provenance }
+}
+
+fn small() -> Model {
+    model(MlpConfig { norm: Norm::Batch, ..MlpConfig::new([2, 3], [4], 3) })
+}
+
+fn read(bytes: &[u8]) -> Result<Model, Problem> {
+    Model::from_bytes(bytes, &Device::flex())
+}
+
+/// The file with its header changed; the digest and the data stay.
+fn with_header(bytes: &[u8], change: impl Fn(String) -> String) -> Vec<u8> {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = change(String::from_utf8(bytes[8..8 + length].to_vec()).unwrap());
+    let mut changed = (header.len() as u64).to_le_bytes().to_vec();
+    changed.extend(header.into_bytes());
+    changed.extend(&bytes[8 + length..]);
+    changed
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for config in [
+        MlpConfig::new([6], [], 2),
+        MlpConfig::new([2, 3], [4, 5], 3),
+        MlpConfig { norm: Norm::Batch, ..MlpConfig::new([6], [4], 3) },
+        MlpConfig { norm: Norm::Layer, residual: true, ..MlpConfig::new([6], [6], 3) },
+    ] {
+        let model = model(config);
+        let (bytes, digest) = model.to_bytes().unwrap();
+        let back = read(&bytes).unwrap();
+        assert_eq!(back.mlp.config(), model.mlp.config());
+        assert_eq!(back.mlp.tensors().unwrap(), model.mlp.tensors().unwrap());
+        assert_eq!(back.task, model.task);
+        assert_eq!(back.preprocessing, model.preprocessing);
+        assert_eq!(back.provenance, model.provenance);
+        assert_eq!(back.to_bytes().unwrap(), (bytes, digest), "one model, one file");
+    }
+}
+
+#[test]
+fn names_and_layout_are_pytorchs() {
+    let (bytes, _) = small().to_bytes().unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut shapes: Vec<_> =
+        file.tensors().into_iter().map(|(n, v)| (n, v.shape().to_vec())).collect();
+    shapes.sort();
+    let expected = [
+        ("layers.0.bias", vec![4]),
+        ("layers.0.weight", vec![4, 6]),
+        ("layers.1.bias", vec![3]),
+        ("layers.1.weight", vec![3, 4]),
+        ("norms.0.bias", vec![4]),
+        ("norms.0.running_mean", vec![4]),
+        ("norms.0.running_var", vec![4]),
+        ("norms.0.weight", vec![4]),
+    ];
+    assert_eq!(shapes, expected.map(|(name, shape)| (name.to_owned(), shape)));
+}
+
+/// A file of each released version stays here for good; this one is of format version 1.
+/// `goldens/read_model.py` read it with Python's `safetensors` and PyTorch and wrote the logits.
+#[test]
+fn version_1_keeps_loading() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let model = Model::load(tests.join("fixtures/model-v1.safetensors"), &Device::flex()).unwrap();
+    let golden = fs::read(tests.join("goldens/model-v1-logits.safetensors")).unwrap();
+    let golden = safetensors::SafeTensors::deserialize(&golden).unwrap();
+    let floats = |name: &str| -> Vec<f32> {
+        let view = golden.tensor(name).unwrap();
+        view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (pixels, expected) = (floats("pixels"), floats("logits"));
+    let rows: Vec<&[f32]> = pixels.chunks_exact(784).collect();
+    let input = burn::tensor::TensorData::new(pixels.clone(), [rows.len(), 784]);
+    let logits = model.forward(burn::tensor::Tensor::from_data(input, &Device::flex()));
+    let logits = logits.try_into_vec_as::<f32>().unwrap();
+    assert_eq!(logits.len(), expected.len());
+    for (found, expected) in logits.iter().zip(&expected) {
+        assert!(
+            (found - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+            "{found} != {expected}"
+        );
+    }
+    // The first ten digits of the MNIST test set.
+    let predictions = model.predict(&rows[..10]).unwrap();
+    let labels = predictions.iter().map(|prediction| match prediction {
+        Prediction::Class { label, .. } => label.as_str(),
+        _ => "not a class",
+    });
+    assert_eq!(labels.collect::<String>(), "7210414959");
+}
+
+#[test]
+fn each_way_to_be_wrong_has_its_own_error() {
+    let (good, _) = small().to_bytes().unwrap();
+    let swap = |from: &'static str, to: &'static str| {
+        assert!(String::from_utf8_lossy(&good).contains(from), "{from}");
+        read(&with_header(&good, |header| header.replace(from, to))).map(drop).unwrap_err()
+    };
+    assert!(matches!(read(b"").unwrap_err(), Problem::Safetensors(_)));
+    assert!(matches!(read(b"not a model file at all").unwrap_err(), Problem::Safetensors(_)));
+    assert!(matches!(swap("\"fireclay\"", "\"firebrick\""), Problem::NoDocument));
+    let version = swap(r#"\"version\":1"#, r#"\"version\":2"#);
+    assert!(matches!(version, Problem::Version { found: 2, newest: 1 }), "{version}");
+    assert!(matches!(swap(r#"\"version\":1"#, r#"\"version\":0"#), Problem::Version { .. }));
+    assert!(matches!(swap(r#"\"hidden\":[4]"#, r#"\"hidden\":4"#), Problem::Document(_)));
+    assert!(matches!(swap(r#"\"hidden\":[4]"#, r#"\"hidden\":[5]"#), Problem::Digest { .. }));
+    assert!(matches!(swap("layers.1.bias", "layers.1.bios"), Problem::Digest { .. }));
+
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(matches!(read(&flipped).unwrap_err(), Problem::Digest { .. }));
+}
+
+/// A document that contradicts the tensors, under a digest that is right.
+#[test]
+fn a_consistent_lie_is_found_too() {
+    let forge = |change: fn(&mut serde_json::Value), rename: Option<(&str, &str)>| {
+        let (bytes, _) = small().to_bytes().unwrap();
+        read(&forged(&bytes, change, rename)).map(drop).unwrap_err()
+    };
+    let nothing: fn(&mut serde_json::Value) = |_| ();
+    let error = forge(nothing, Some(("layers.1.bias", "layers.1.bios")));
+    assert!(
+        matches!(&error, Problem::MissingTensor { nearest: Some(n), .. } if n == "layers.1.bios"),
+        "{error}"
+    );
+    let error = forge(|d| d["architecture"]["norm"] = "none".into(), None);
+    assert!(matches!(error, Problem::UnusedTensor { .. }), "{error}");
+    let error = forge(|d| d["architecture"]["hidden"] = vec![5].into(), None);
+    assert!(matches!(error, Problem::Shape { .. }), "{error}");
+    let error = forge(|d| d["architecture"]["hidden"] = vec![u64::MAX / 8].into(), None);
+    assert!(matches!(error, Problem::Config(_)), "{error}");
+    // 16 TiB of weights, which are not in the file: refused without an attempt to allocate them.
+    let error = forge(|d| d["architecture"]["hidden"] = vec![1u64 << 40].into(), None);
+    assert!(matches!(error, Problem::Shape { .. } | Problem::Config(_)), "{error}");
+    let error = forge(|d| d["architecture"]["hidden"] = vec![4; 100_000].into(), None);
+    assert!(matches!(error, Problem::MissingTensor { .. } | Problem::Shape { .. }), "{error}");
+    let error = forge(|d| d["task"]["labels"] = vec!["only one"].into(), None);
+    assert!(matches!(error, Problem::Outputs { names: 1, outputs: 3 }), "{error}");
+    let error =
+        forge(|d| d["preprocessing"] = serde_json::json!({"kind": "scale", "scale": 1e300}), None);
+    assert!(matches!(error, Problem::Preprocessing(_) | Problem::Document(_)), "{error}");
+}
+
+/// Rewrites a file with a changed document or a renamed tensor, and the digest that fits.
+fn forged(
+    bytes: &[u8],
+    change: fn(&mut serde_json::Value),
+    rename: Option<(&str, &str)>,
+) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    let text = &header.metadata().as_ref().unwrap()["fireclay"];
+    let mut document: serde_json::Value = serde_json::from_str(text).unwrap();
+    change(&mut document);
+    let text = document.to_string();
+    let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let mut tensors: Vec<_> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| match rename {
+            Some((from, to)) if name == from => (to.to_owned(), view),
+            _ => (name, view),
+        })
+        .collect();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut hash = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    field(text.as_bytes());
+    for (name, view) in &tensors {
+        field(name.as_bytes());
+        let shape: Vec<u8> = view.shape().iter().flat_map(|&s| (s as u64).to_le_bytes()).collect();
+        field(&shape);
+        field(view.data());
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let metadata = std::collections::HashMap::from([
+        ("fireclay".to_owned(), text),
+        ("fireclay_digest".to_owned(), format!("sha256:{digest}")),
+    ]);
+    safetensors::serialize(tensors, Some(metadata)).unwrap()
+}
+
+#[test]
+fn a_file_cut_anywhere_or_with_any_header_bit_flipped_never_loads_as_another_model() {
+    let original = small();
+    let (good, _) = original.to_bytes().unwrap();
+    for end in 0..good.len() {
+        assert!(read(&good[..end]).is_err(), "cut at {end}");
+    }
+    let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    for bit in 0..8 * header {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        // What is outside tensors and document, such as padding, may differ in an equal model.
+        if let Ok(model) = read(&bytes) {
+            assert_eq!(model.to_bytes().unwrap().0, good, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_save_is_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let digest = small().save(&path).unwrap();
+    assert!(digest.starts_with("sha256:") && digest.len() == 71);
+    let before = fs::read(&path).unwrap();
+    model(MlpConfig::new([6], [9], 3)).save(&path).unwrap();
+    assert_ne!(fs::read(&path).unwrap(), before, "an old file is replaced");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no sibling is left");
+
+    let below_a_file = path.join("model.safetensors");
+    let error = small().save(&below_a_file).unwrap_err();
+    assert!(error.to_string().starts_with(&below_a_file.display().to_string()), "{error}");
+    let onto_a_folder = small().save(folder.path()).unwrap_err();
+    assert!(matches!(onto_a_folder.problem, Problem::Io(_)), "{onto_a_folder}");
+}
+
+#[test]
+fn what_is_not_a_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |path: &Path| Model::load(path, &Device::flex()).map(drop).unwrap_err().problem;
+    assert!(matches!(load(folder.path()), Problem::NotAFile));
+    assert!(matches!(load(&folder.path().join("absent")), Problem::Io(_)));
+    #[cfg(unix)]
+    assert!(matches!(load(Path::new("/dev/zero")), Problem::NotAFile));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(read(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_header_makes_it_panic(header in "[ -~]{0,200}", data in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.into_bytes());
+        bytes.extend(data);
+        prop_assert!(read(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_changed_bytes_make_it_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let (mut bytes, _) = small().to_bytes().unwrap();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = read(&bytes);
+    }
+}
