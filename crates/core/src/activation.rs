@@ -59,7 +59,7 @@ impl Activation {
             Self::Relu6 => x.clamp(0.0, 6.0),
             Self::Elu => exponential_linear(x, 1.0),
             Self::Selu => exponential_linear(x, SELU_ALPHA).mul_scalar(SELU_SCALE),
-            Self::Gelu => f::gelu(x),
+            Self::Gelu => gelu(x),
             Self::GeluTanh => f::gelu_approximate(x),
             Self::Silu => f::silu(x),
             Self::Mish => f::mish(x),
@@ -67,8 +67,8 @@ impl Activation {
             Self::Tanh => f::tanh(x),
             Self::Softplus => f::softplus(x, 1.0),
             Self::Softsign => f::softsign(x),
-            Self::HardSigmoid => f::hard_sigmoid(x, 1.0 / 6.0, 0.5),
-            Self::HardSwish => f::hard_swish(x),
+            Self::HardSigmoid => hard_sigmoid(x),
+            Self::HardSwish => x.clone() * hard_sigmoid(x),
             Self::HardTanh => x.clamp(-1.0, 1.0),
         }
     }
@@ -85,4 +85,16 @@ const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 fn exponential_linear<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
     let negative = x.clone().clamp_max(0.0).exp().sub_scalar(1.0).mul_scalar(alpha);
     f::relu(x).add(negative)
+}
+
+/// `x Φ(x)`. Burn's `gelu` is the same forward, but on most backends its backward is that of the
+/// `tanh` approximation, off by 2e-4.
+fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let distribution = x.clone().mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf().add_scalar(1.0);
+    x.mul_scalar(0.5) * distribution
+}
+
+/// `min(max(x / 6 + 1/2, 0), 1)`. Burn's `hard_sigmoid` rounds to f32 in f64 too.
+fn hard_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.div_scalar(6.0).add_scalar(0.5).clamp(0.0, 1.0)
 }

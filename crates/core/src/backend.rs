@@ -36,7 +36,7 @@ named_enum! {
 
 /// Which device of a backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Spelled", into = "String")]
 pub enum DeviceChoice {
     /// The one the backend prefers: its fastest GPU.
     #[default]
@@ -75,11 +75,22 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
-impl TryFrom<String> for DeviceChoice {
+/// A device as a settings file has it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Spelled {
+    Number(usize),
+    Word(String),
+}
+
+impl TryFrom<Spelled> for DeviceChoice {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+    fn try_from(spelled: Spelled) -> Result<Self, Self::Error> {
+        match spelled {
+            Spelled::Number(index) => Ok(Self::Index(index)),
+            Spelled::Word(text) => text.parse(),
+        }
     }
 }
 
@@ -150,6 +161,11 @@ impl Backend {
             Self::Cuda => cfg!(feature = "cuda"),
             Self::Rocm => cfg!(feature = "rocm"),
         }
+    }
+
+    /// Whether it computes on the CPU, in this process.
+    pub const fn is_cpu(self) -> bool {
+        matches!(self, Self::Flex | Self::NdArray)
     }
 
     /// The devices that it finds on this machine, without opening any; none if it is not compiled

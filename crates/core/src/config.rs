@@ -119,9 +119,13 @@ impl MlpConfig {
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate).
+    /// As [`validate`](Self::validate), and [`ConfigError::NoMemory`].
     pub fn init(&self, seed: u64, device: &Device) -> Result<Mlp, ConfigError> {
         self.validate()?;
+        // Asks for the memory in one piece first: a network that does not fit is an error here, and
+        // would end the process later.
+        let bytes = self.parameters() * size_of::<f32>();
+        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| ConfigError::NoMemory { bytes })?;
         Ok(Mlp::random(self, seed, device))
     }
 
@@ -186,12 +190,18 @@ pub enum ConfigError {
         index: usize,
     },
     /// A dropout rate is outside `[0, 1)`.
-    #[error("{field} is {found}; a rate must be at least 0 and below 1")]
+    #[error("{field} is {found:?}; a rate must be at least 0 and below 1")]
     NotARate {
         /// The field at fault.
         field: &'static str,
         /// The value given.
         found: f64,
+    },
+    /// The parameters do not fit the memory of this machine.
+    #[error("the network needs {} MiB for its parameters, which this machine does not have; use smaller hidden layers", bytes >> 20)]
+    NoMemory {
+        /// Bytes of all parameters.
+        bytes: usize,
     },
     /// The parameters would not fit the address space.
     #[error("the network is too large for this machine's address space; use smaller hidden layers")]

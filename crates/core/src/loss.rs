@@ -228,7 +228,7 @@ pub enum LossError {
         usual: &'static str,
     },
     /// A setting is out of range.
-    #[error("loss: {setting} is {found}; it must be {expected}")]
+    #[error("loss: {setting} is {found:?}; it must be {expected}")]
     BadSetting {
         /// The setting at fault.
         setting: &'static str,

@@ -69,8 +69,9 @@ impl Model {
 
         let mut taken = Vec::new();
         let mlp = Mlp::from_tensors(&document.architecture, device, |name, shape| {
+            let values = take(&tensors, name, shape, &taken)?;
             taken.push(name.to_owned());
-            take(&tensors, name, shape)
+            Ok::<_, ModelFileProblem>(values)
         })?;
         if let Some(unused) =
             tensors.names().into_iter().find(|name| !taken.iter().any(|t| t == name))
@@ -220,9 +221,11 @@ fn take(
     tensors: &SafeTensors<'_>,
     name: &str,
     expected: &[usize],
+    taken: &[String],
 ) -> Result<Vec<f32>, ModelFileProblem> {
     let Ok(view) = tensors.tensor(name) else {
-        let nearest = nearest(name, tensors.names()).map(str::to_owned);
+        let left = tensors.names().into_iter().filter(|name| !taken.iter().any(|t| t == name));
+        let nearest = nearest(name, left).map(str::to_owned);
         return Err(ModelFileProblem::MissingTensor { name: name.to_owned(), nearest });
     };
     if view.dtype() != Dtype::F32 {
@@ -273,9 +276,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut sibling = builder.tempfile_in(folder)?;
-    sibling.write_all(bytes)?;
+    // The file's own errors, without the name of the sibling, which is gone when they are read.
+    sibling.as_file_mut().write_all(bytes)?;
     sibling.as_file().sync_all()?;
-    sibling.persist(path)?;
+    sibling.persist(path).map_err(|error| error.error)?;
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())

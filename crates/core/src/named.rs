@@ -2,7 +2,7 @@
 
 /// A word that names none of the choices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {kind} `{found}`{}; choose one of: {}", did_you_mean(nearest), choices.join(", "))]
+#[error("unknown {kind} `{found}`;{} choose one of: {}", did_you_mean(nearest), choices.join(", "))]
 pub struct UnknownName {
     /// What was to be chosen, such as `activation`.
     pub kind: &'static str,
@@ -22,17 +22,24 @@ impl UnknownName {
 }
 
 fn did_you_mean(nearest: &Option<&'static str>) -> String {
-    nearest.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+    nearest.map_or_else(String::new, |name| format!(" did you mean `{name}`? Or"))
 }
 
 /// The candidate most similar to `word`, if any is similar enough to be what was meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(word, name), name))
-        .filter(|(similarity, _)| *similarity > 0.75)
+        .filter_map(|name| Some((similarity(word, name)?, name)))
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, name)| name)
+}
+
+/// How like two words are, from 0 to 1, if they are alike at all: sharing their beginning, or a few
+/// slips of the finger apart.
+fn similarity(a: &str, b: &str) -> Option<f64> {
+    let beginning = strsim::jaro_winkler(a, b);
+    let slips = strsim::normalized_damerau_levenshtein(a, b);
+    (beginning > 0.75 || slips > 0.6).then_some(beginning.max(slips))
 }
 
 /// Declares an enum whose variants are chosen by name: `ALL`, `name`, `FromStr`, `Display`, serde.
@@ -92,7 +99,9 @@ mod tests {
         let error = "sigmod".parse::<Activation>().unwrap_err();
         assert_eq!(error.nearest, Some("sigmoid"));
         assert!(
-            error.to_string().starts_with("unknown activation `sigmod`, did you mean `sigmoid`?")
+            error
+                .to_string()
+                .starts_with("unknown activation `sigmod`; did you mean `sigmoid`? Or choose")
         );
         assert_eq!("zzz".parse::<Activation>().unwrap_err().nearest, None);
     }

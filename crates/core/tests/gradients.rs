@@ -2,10 +2,10 @@
 
 mod support;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{Activation, CrossEntropy, DropoutKey, Huber, Loss, Mlp, MlpConfig, Norm, Targets};
-use support::{device, gradients, in_f64, nudged, tensor, values};
+use support::{device, tensor, values};
 
 const BATCH: usize = 6;
 const INPUTS: usize = 4;
@@ -134,5 +134,55 @@ fn stay_finite_far_out() {
         let gradient = x.grad(&y.backward()).unwrap();
         assert!(values(y)[0].is_finite(), "{}", loss.name());
         assert!(values(gradient).iter().all(|v| v.is_finite()), "gradient of {}", loss.name());
+    }
+}
+
+/// The network with its parameters in f64.
+fn in_f64(mlp: Mlp) -> Mlp {
+    mlp.map(&mut Map(|_: usize, values: Vec<f64>| values, 0))
+}
+
+/// The network with `delta` added to one number of its `parameter`-th trainable parameter.
+fn nudged(mlp: Mlp, parameter: usize, index: usize, delta: f64) -> Mlp {
+    let nudge = |at: usize, mut values: Vec<f64>| {
+        if at == parameter {
+            values[index] += delta;
+        }
+        values
+    };
+    mlp.map(&mut Map(nudge, 0))
+}
+
+/// Gradients of `loss` by the trainable parameters of `mlp`, in their order.
+fn gradients(loss: &Tensor<1>, mlp: &Mlp) -> Vec<Vec<f64>> {
+    let mut collect = Collect(loss.backward(), Vec::new());
+    mlp.visit(&mut collect);
+    collect.1
+}
+
+/// Rewrites each trainable parameter, in f64; the rest is only cast.
+struct Map<F>(F, usize);
+
+impl<F: Fn(usize, Vec<f64>) -> Vec<f64>> ModuleMapper for Map<F> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let is_trained = param.val().is_require_grad();
+        let at = self.1;
+        self.1 += usize::from(is_trained);
+        param.map(|old| {
+            let (device, shape) = (old.device(), old.dims());
+            let old = values(old);
+            let new = if is_trained { (self.0)(at, old) } else { old };
+            tensor(new, shape, &device).set_require_grad(is_trained)
+        })
+    }
+}
+
+struct Collect(burn::tensor::Gradients, Vec<Vec<f64>>);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(&mut self.0) {
+            self.1.push(values(gradient));
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::settings::{Keep, Layer, Monitor, PreprocessingChoice, SettingsError, 
 /// comes with the program. Settings are taken from the defaults, then from --recipe, then from
 /// --config, then from flags; the last one wins.
 #[derive(Debug, Default, Parser)]
-#[command(name = "train", version, after_help = EXAMPLES, next_line_help = false)]
+#[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct Args {
     /// Start from settings that come with the program.
     #[arg(long, value_name = "NAME", help_heading = "Settings")]
@@ -128,7 +128,7 @@ pub struct Args {
     #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
     pub patience: Option<u32>,
     /// How much better an epoch must be to count as an improvement.
-    #[arg(long, value_name = "AMOUNT", help_heading = "Training")]
+    #[arg(long, value_name = "AMOUNT", requires = "patience", help_heading = "Training")]
     pub min_improvement: Option<f64>,
     /// Which weights become the model.
     #[arg(long, value_name = "WHICH", help_heading = "Training")]

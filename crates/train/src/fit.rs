@@ -60,28 +60,37 @@ pub struct Fitted {
     pub mlp: Mlp,
     /// The epoch, from 1, that it is of.
     pub epoch: u64,
-    /// Whether training ended before its last epoch for want of improvement.
-    pub stopped_early: bool,
+    /// Why training ended.
+    pub ending: Ending,
+}
+
+/// Why training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// After its last epoch.
+    Complete,
+    /// Early, for want of improvement.
+    Early,
+    /// Early, because the observer wanted it.
+    Stopped,
 }
 
 /// Why training ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
-    /// The loss stopped being a number.
+    /// Something stopped being a finite number.
     #[error(
-        "the loss is {loss} at step {step} of epoch {epoch} (learning rate {learning_rate:e}): {fault} is not finite; \
+        "training diverged at step {step}, in epoch {epoch} (learning rate {learning_rate:e}): {fault} is not finite; \
          try a smaller learning rate, `--clip-norm 1` or a warm-up"
     )]
     NotFinite {
-        /// The loss.
-        loss: f32,
         /// Optimizer step of the run, from 1.
         step: u64,
         /// Epoch, from 1.
         epoch: u64,
         /// The learning rate of that step.
         learning_rate: f64,
-        /// The first parameter, gradient or output that is not finite.
+        /// The first parameter, gradient, output or loss that is not finite.
         fault: String,
         /// The last network whose parameters were all finite.
         last_good: Box<Mlp>,
@@ -124,29 +133,24 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
             state = next;
             meter.record(observed);
             if meter.is_due() || state.step % length.steps_per_epoch == 0 {
-                if let Some((steps_ago, loss)) = meter.first_not_finite()? {
-                    return Err(diagnose(
-                        job,
-                        good,
-                        &order,
-                        state.step - steps_ago as u64,
-                        loss,
-                        length,
-                    )?);
-                }
+                check(job, &meter, &state, &good, &order, length)?;
+                good = state.clone();
                 let moment = job.moment(&state, epoch, length);
                 meter.measure(moment)?;
-                good = state.clone();
                 let samples = (moment.step * job.rows_per_step()).min(job.samples_per_epoch());
                 let seconds = started.elapsed().as_secs_f64();
+                let step = state.step;
                 observer.progress(&Progress {
                     epoch,
-                    step: state.step,
+                    step,
                     moment,
                     samples,
                     seconds,
                     meter: &meter,
                 })?;
+                if observer.wants_stop() {
+                    return Ok(best.fitted(job.training, state.model(), epoch, Ending::Stopped));
+                }
             }
         }
         let moment = job.moment(&state, epoch, length);
@@ -154,6 +158,15 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
         let seconds = started.elapsed().as_secs_f64();
         let model = state.model();
         let validation = evaluate(job, &model, job.data, &job.split.validation)?;
+        if validation.get("loss").is_some_and(|loss| !loss.is_finite()) {
+            return Err(FitError::NotFinite {
+                step: state.step,
+                epoch,
+                learning_rate: moment.learning_rate,
+                fault: "the validation loss".to_owned(),
+                last_good: Box::new(state.mlp.valid()),
+            });
+        }
         state.plateau.observe(job.schedule, validation.get("loss").unwrap_or(f64::NAN));
         let improved = best.observe(job.training, &validation, &model, epoch);
         let samples = job.samples_per_epoch();
@@ -168,11 +181,11 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
             improved,
         })?;
         if best.is_exhausted(job.training, epoch) && epoch < length.epochs {
-            return Ok(best.fitted(job.training, model, epoch, true));
+            return Ok(best.fitted(job.training, model, epoch, Ending::Early));
         }
     }
     let model = state.model();
-    Ok(best.fitted(job.training, model, length.epochs, false))
+    Ok(best.fitted(job.training, model, length.epochs, Ending::Complete))
 }
 
 /// One optimizer step on these rows: forward, loss, backward, update.
@@ -265,6 +278,24 @@ impl Evaluation {
     }
 }
 
+/// Makes sure that the losses since the last time, and the parameters now, are finite.
+fn check(
+    job: &Job<'_>,
+    meter: &Meter,
+    state: &State,
+    good: &State,
+    order: &[usize],
+    length: Length,
+) -> Result<(), FitError> {
+    let bad_step = match meter.first_not_finite()? {
+        Some(steps_ago) => state.step - steps_ago as u64,
+        // The next step would be the first to notice.
+        None if first_not_finite(&state.mlp)?.is_some() => state.step + 1,
+        None => return Ok(()),
+    };
+    Err(diagnose(job, good.clone(), order, bad_step, length)?)
+}
+
 /// Repeats the steps since `good` to find the first step and parameter at fault.
 ///
 /// The loop reads losses seldom, so it learns of a bad one late; steps repeat to the bit.
@@ -273,7 +304,6 @@ fn diagnose(
     good: State,
     order: &[usize],
     bad_step: u64,
-    loss: f32,
     length: Length,
 ) -> Result<FitError, FitError> {
     let mut steps: Vec<&[usize]> = job.steps().map(|range| &order[range]).collect();
@@ -289,7 +319,7 @@ fn diagnose(
             last_good = mlp;
         }
     }
-    let fault = match first_not_finite(&state.mlp.valid())? {
+    let fault = match first_not_finite(&state.mlp)? {
         Some(parameter) => parameter,
         None => {
             let rows = steps.next().unwrap_or_default();
@@ -298,9 +328,8 @@ fn diagnose(
         }
     };
     Ok(FitError::NotFinite {
-        loss,
         step: bad_step,
-        epoch: (bad_step - 1) / length.steps_per_epoch + 1,
+        epoch: (state.step.saturating_sub(1)) / length.steps_per_epoch + 1,
         learning_rate: job.optimizer.learning_rate() * job.factor(&state, length),
         fault,
         last_good: Box::new(last_good),
@@ -309,7 +338,11 @@ fn diagnose(
 
 /// The first parameter, by path, that is not finite.
 fn first_not_finite(mlp: &Mlp) -> Result<Option<String>, TensorReadError> {
-    let bad = mlp.tensors()?.into_iter().find(|t| !t.values.iter().all(|value| value.is_finite()));
+    let bad = mlp
+        .valid()
+        .tensors()?
+        .into_iter()
+        .find(|t| !t.values.iter().all(|value| value.is_finite()));
     Ok(bad.map(|tensor| tensor.name))
 }
 
@@ -331,7 +364,12 @@ impl State {
 }
 
 impl Job<'_> {
-    fn length(&self) -> Result<Length, FitError> {
+    /// How long the run is.
+    ///
+    /// # Errors
+    ///
+    /// [`FitError::NoBatch`] if an epoch has no step.
+    pub fn length(&self) -> Result<Length, FitError> {
         let steps = self.steps_per_epoch();
         if steps == 0 {
             return Err(FitError::NoBatch {
@@ -433,10 +471,10 @@ impl Best {
         o.early_stopping.as_ref().is_some_and(|stop| epoch - self.epoch >= stop.patience)
     }
 
-    fn fitted(self, o: &TrainingSettings, last: Mlp, epoch: u64, stopped_early: bool) -> Fitted {
+    fn fitted(self, o: &TrainingSettings, last: Mlp, epoch: u64, ending: Ending) -> Fitted {
         match self.mlp {
-            Some(mlp) if o.keeps_best() => Fitted { mlp, epoch: self.epoch, stopped_early },
-            _ => Fitted { mlp: last, epoch, stopped_early },
+            Some(mlp) if o.keeps_best() => Fitted { mlp, epoch: self.epoch, ending },
+            _ => Fitted { mlp: last, epoch, ending },
         }
     }
 }

@@ -112,6 +112,12 @@ pub enum MetricError {
         /// The kind of task.
         task: &'static str,
     },
+    /// Fewer than two classes.
+    #[error("metric {metric} needs at least 2 classes and there is 1")]
+    OneClass {
+        /// The metric.
+        metric: MetricChoice,
+    },
     /// More guesses than classes.
     #[error("metric {metric} asks for more classes than the {classes} there are")]
     TooManyClasses {
@@ -136,6 +142,9 @@ impl MetricChoice {
         };
         match self {
             _ if !fits => Err(MetricError::WrongTask { metric: self, task: task.kind() }),
+            Self::Precision | Self::Recall | Self::FBeta(_) | Self::Auroc if task.outputs() < 2 => {
+                Err(MetricError::OneClass { metric: self })
+            }
             Self::TopK(k) if k > task.outputs() => {
                 Err(MetricError::TooManyClasses { metric: self, classes: task.outputs() })
             }
@@ -243,8 +252,17 @@ impl fmt::Display for Measured {
         if self.is_share {
             write!(f, "{} {:.2} %", self.name, 100.0 * self.value)
         } else {
-            write!(f, "{} {:.4}", self.name, self.value)
+            write!(f, "{} {}", self.name, short(self.value))
         }
+    }
+}
+
+/// A number in a few characters, whatever its size.
+fn short(value: f64) -> String {
+    match value.abs() {
+        0.01..1e5 => format!("{value:.4}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.3e}"),
     }
 }
 
@@ -326,12 +344,12 @@ impl Meter {
     }
 
     /// How many steps before the last recorded one a loss stopped being finite, if one did among
-    /// those not measured yet; and the first such loss.
+    /// those not measured yet.
     ///
     /// # Errors
     ///
     /// The device's, when it can not be read.
-    pub fn first_not_finite(&self) -> Result<Option<(usize, f32)>, TensorReadError> {
+    pub fn first_not_finite(&self) -> Result<Option<usize>, TensorReadError> {
         if self.pending.is_empty() {
             return Ok(None);
         }
@@ -343,7 +361,7 @@ impl Meter {
             rows += step.losses.dims()[0];
             row < rows
         });
-        Ok(step.map(|step| (self.pending.len() - 1 - step, losses[row])))
+        Ok(step.map(|step| self.pending.len() - 1 - step))
     }
 
     /// Measures what was recorded since the last time.

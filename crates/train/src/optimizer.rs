@@ -175,7 +175,7 @@ impl Default for OptimizerConfig {
 
 /// A setting of an optimizer that makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("optimizer: {setting} is {found}; it must be {expected}")]
+#[error("optimizer: {setting} is {found:?}; it must be {expected}")]
 pub struct OptimizerError {
     /// The setting at fault.
     pub setting: &'static str,

@@ -9,10 +9,10 @@ use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, split}
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Args;
-use crate::fit::{Evaluation, FitError, Fitted, Job, evaluate, fit};
+use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
 use crate::metrics::Meter;
 use crate::progress::{Bar, Dashboard, EpochReport, Observer, Plain, Progress, group, list};
-use crate::run_folder::{MetricsLog, RunFolder};
+use crate::run_folder::{MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
 use crate::settings::{DataSettings, Settings};
 
@@ -59,14 +59,15 @@ impl Run {
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
         let job = self.job(&preprocessing, &loss);
         let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
-        let mut display = self.display()?;
+        job.length()?;
+        if self.args.tui && !io::stdout().is_terminal() {
+            bail!("--tui needs a terminal, and the output goes to a pipe or a file");
+        }
 
         let folder = self.create_folder()?;
-        let failed = || format!("can not write to {}", folder.path().display());
-        self.settings.save(&folder.config()).with_context(failed)?;
-        let mut log = MetricsLog::create(&folder.metrics()).with_context(failed)?;
+        let mut log = self.open(&folder)?;
         self.say(&self.heading())?;
-
+        let mut display = self.display();
         let fitted = fit(&job, mlp, &mut Both(display.as_mut(), &mut log));
         // The bar or dashboard leaves the terminal before anything else is said.
         drop(display);
@@ -96,17 +97,25 @@ impl Run {
         }
     }
 
-    fn display(&self) -> Result<Box<dyn Observer>> {
-        let is_terminal = io::stdout().is_terminal();
-        Ok(match () {
-            () if self.args.quiet => Box::new(Plain::new(io::sink())),
-            () if self.args.tui && !is_terminal => {
-                bail!("--tui needs a terminal, and the output goes to a pipe or a file")
-            }
-            () if self.args.tui => Box::new(Dashboard::default()),
-            () if is_terminal => Box::new(Bar::default()),
-            () => Box::new(Plain::new(io::stdout())),
-        })
+    fn display(&self) -> Box<dyn Observer> {
+        match self.args {
+            Args { quiet: true, .. } => Box::new(Plain::new(io::sink())),
+            Args { tui: true, .. } => Box::new(Dashboard::default()),
+            _ if io::stdout().is_terminal() => Box::new(Bar::default()),
+            _ => Box::new(Plain::new(io::stdout())),
+        }
+    }
+
+    /// Writes the settings and starts the log; if neither can be, the folder goes again.
+    fn open(&self, folder: &RunFolder) -> Result<MetricsLog> {
+        let log = self
+            .settings
+            .save(&folder.config())
+            .and_then(|()| MetricsLog::create(&folder.metrics()));
+        if log.is_err() {
+            let _ = std::fs::remove_dir_all(folder.path());
+        }
+        log.with_context(|| format!("can not write to {}", folder.path().display()))
     }
 
     fn create_folder(&self) -> Result<RunFolder> {
@@ -148,8 +157,13 @@ impl Run {
     fn test(&self, job: &Job<'_>, fitted: &Fitted, log: &mut MetricsLog) -> Result<Evaluation> {
         let rows: Vec<usize> = (0..self.data.test.len()).collect();
         let test = evaluate(job, &fitted.mlp, &self.data.test, &rows)?;
-        let step = fitted.epoch * job.steps_per_epoch();
-        log.write("test", fitted.epoch, step, &test.measured)?;
+        if let Some(loss) = test.get("loss").filter(|loss| !loss.is_finite()) {
+            bail!(
+                "the test loss is {loss}, so the network is not saved; try a smaller learning rate"
+            );
+        }
+        let step = fitted.epoch.saturating_mul(job.steps_per_epoch());
+        log.write("test", Span::Epoch, fitted.epoch, step, &test.measured)?;
         Ok(test)
     }
 
@@ -171,17 +185,24 @@ impl Run {
     }
 
     fn say(&self, text: &str) -> io::Result<()> {
-        if self.args.quiet { Ok(()) } else { writeln!(io::stdout(), "{text}") }
+        if self.args.quiet {
+            return Ok(());
+        }
+        match writeln!(io::stdout(), "{text}") {
+            // Whoever read the output has gone; that is no reason to lose the run.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
     }
 
     fn heading(&self) -> String {
-        let Settings { model, optimizer, training, backend, .. } = &self.settings;
+        let Settings { model, optimizer, training, backend, seed, .. } = &self.settings;
         let widths: Vec<String> =
             model.layer_sizes().iter().map(|[inputs, _]| inputs.to_string()).collect();
         let shape: Vec<String> = self.data.train.shape().iter().map(ToString::to_string).collect();
-        format!(
+        let mut text = format!(
             "{}: {} training, {} validation and {} test samples of {}\n\
-             {}-{} {}, {} parameters; {}, learning rate {}, batches of {}; {}, seed {}",
+             {}-{} {}, {} parameters; {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
             self.source,
             group(self.split.train.len() as u64),
             group(self.split.validation.len() as u64),
@@ -194,9 +215,11 @@ impl Run {
             optimizer.name(),
             optimizer.learning_rate(),
             training.batch_size * training.accumulate,
-            backend,
-            self.settings.seed,
-        )
+        );
+        if !backend.is_cpu() {
+            text += "\nThe first steps compile and tune kernels; later runs find them in a cache.";
+        }
+        text
     }
 
     fn ending(
@@ -206,30 +229,42 @@ impl Run {
         fitted: &Fitted,
         test: &Evaluation,
     ) -> String {
-        let early = match fitted.stopped_early {
-            true => "Stopped early for want of improvement. ",
-            false => "",
-        };
-        let of = match self.settings.training.keeps_best() {
-            true => format!("{early}The model is that of epoch {}, the best.\n", fitted.epoch),
-            false => early.to_owned(),
-        };
         let path = folder.path().display();
+        let program = program();
+        let ending = match fitted.ending {
+            Ending::Complete => "",
+            Ending::Early => "Stopped early for want of improvement.\n",
+            Ending::Stopped => "Stopped from the dashboard.\n",
+        };
+        let best = match self.settings.training.keeps_best() {
+            true => format!("The model is that of epoch {}, the best.\n", fitted.epoch),
+            false => String::new(),
+        };
         format!(
-            "{of}test {}\n\n\
+            "{ending}{best}test {}\n\n\
              Saved in {path}:\n  \
-             model.safetensors   the model: weights, preprocessing and label names ({})\n  \
-             config.toml         the settings; `train --config {path}/config.toml` repeats the run\n  \
+             model.safetensors   the model: weights, preprocessing, labels ({})\n  \
+             config.toml         the settings\n  \
              metrics.jsonl       every measurement\n\n\
-             Use it from Rust:\n  \
-             fireclay::Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
+             Use the model from Rust:\n  \
+             Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
              Go on with:\n  \
-             train --recipe mnist-best    the most accurate network in a quarter of an hour\n  \
-             train --help                 other data, networks, optimizers and backends",
+             {program} --config {path}/config.toml\n                      \
+             repeats this run, to the bit on a CPU\n  \
+             {program} --recipe mnist-best\n                      \
+             the most accurate network in a quarter of an hour\n  \
+             {program} --help\n                      \
+             other data, networks, optimizers and backends",
             list(&test.measured),
             digest.get(..19).unwrap_or(digest),
         )
     }
+}
+
+/// How this program was called, to be called so again.
+fn program() -> &'static str {
+    // Cargo sets this for the programs that it runs.
+    if std::env::var_os("CARGO").is_some() { "cargo run -p train --" } else { "train" }
 }
 
 /// Tells two observers, the first first.
@@ -263,7 +298,8 @@ fn task(targets: &Targets) -> Task {
 
 fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {
     let DataSettings { validation, stratified, .. } = settings.data;
-    let split = split(&data.train, validation.into(), stratified, settings.seed)?;
+    let split = split(&data.train, validation.into(), stratified, settings.seed)
+        .context("no validation samples can be held out so; choose another --validation")?;
     if split.validation.is_empty() && settings.training.needs_validation(&settings.schedule) {
         bail!(
             "early stopping, `--keep best` and the plateau schedule need validation samples; give --validation"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -24,8 +24,15 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// The file system's; `AlreadyExists` for a name that is taken.
+    /// The file system's; `AlreadyExists` for a name that is taken, `InvalidInput` for one that is
+    /// not a plain name.
     pub fn create(out: &Path, name: Option<&str>, stem: &str) -> io::Result<Self> {
+        if name.is_some_and(|name| !is_plain(name)) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "this is not a plain folder name",
+            ));
+        }
         fs::create_dir_all(out)?;
         if let Some(name) = name {
             let path = out.join(name);
@@ -75,10 +82,27 @@ pub struct MetricsLog {
     whole: u64,
 }
 
+/// Whether a name stays in the folder that it is joined to.
+fn is_plain(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+}
+
+/// How much of a run a measurement covers.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Span {
+    /// The steps since the last measurement.
+    Steps,
+    /// A whole epoch, or a whole split.
+    Epoch,
+}
+
 /// A line of `metrics.jsonl`.
 #[derive(Serialize)]
 struct Line<'a> {
     split: &'a str,
+    span: Span,
     epoch: u64,
     step: u64,
     #[serde(flatten)]
@@ -95,7 +119,7 @@ impl MetricsLog {
         Ok(Self { file: File::create_new(path)?, whole: 0 })
     }
 
-    /// Adds what was measured on a split after an epoch and step of the run, both from 1.
+    /// Adds what was measured on a split, up to an epoch and step of the run, both from 1.
     ///
     /// # Errors
     ///
@@ -103,12 +127,13 @@ impl MetricsLog {
     pub fn write(
         &mut self,
         split: &str,
+        span: Span,
         epoch: u64,
         step: u64,
         measured: &[Measured],
     ) -> io::Result<()> {
         let values = measured.iter().map(|m| (m.name.as_str(), m.value)).collect();
-        self.append(&serde_json::to_string(&Line { split, epoch, step, values })?)
+        self.append(&serde_json::to_string(&Line { split, span, epoch, step, values })?)
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
@@ -138,13 +163,15 @@ impl Observer for MetricsLog {
             let value = progress.moment.learning_rate;
             measured.push(Measured { name: "learning-rate".to_owned(), value, is_share: false });
         }
-        self.write("training", progress.epoch, progress.step, &measured)
+        self.write("training", Span::Steps, progress.epoch, progress.step, &measured)
     }
 
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
-        if report.validation.measured.is_empty() {
+        let EpochReport { epoch, step, training, validation, .. } = report;
+        self.write("training", Span::Epoch, *epoch, *step, training)?;
+        if validation.measured.is_empty() {
             return Ok(());
         }
-        self.write("validation", report.epoch, report.step, &report.validation.measured)
+        self.write("validation", Span::Epoch, *epoch, *step, &validation.measured)
     }
 }

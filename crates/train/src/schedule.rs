@@ -129,13 +129,13 @@ pub struct Length {
 impl Length {
     /// Optimizer steps of the whole run.
     pub fn steps(self) -> u64 {
-        self.steps_per_epoch * self.epochs
+        self.steps_per_epoch.saturating_mul(self.epochs)
     }
 }
 
 /// A setting of a schedule that makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("schedule: {setting} is {found}; it must be {expected}")]
+#[error("schedule: {setting} is {found:?}; it must be {expected}")]
 pub struct ScheduleError {
     /// The setting at fault.
     pub setting: &'static str,

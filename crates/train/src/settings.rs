@@ -233,7 +233,8 @@ pub const RECIPES: [(&str, &str); 3] = [
 pub enum SettingsError {
     /// No recipe has this name.
     #[error(
-        "there is no recipe `{found}`; recipes: {}. A file of your own goes with --config",
+        "there is no recipe `{found}`{}; recipes: {}. A file of your own goes with --config",
+        nearest(found, RECIPES.map(|(name, _)| name)).map_or(String::new(), |n| format!(", did you mean `{n}`?")),
         RECIPES.map(|(name, _)| name).join(", ")
     )]
     UnknownRecipe {
@@ -355,10 +356,15 @@ impl Settings {
         for layer in layers {
             overlay(&mut table, &layer.table);
             // Layer by layer, so that an error is told with where it comes from.
-            settings = table.clone().try_into().map_err(|error| SettingsError::Parse {
-                origin: layer.origin.clone(),
-                message: with_suggestion(&error),
-            })?;
+            let refused = |message| SettingsError::Parse { origin: layer.origin.clone(), message };
+            settings = table
+                .clone()
+                .try_into()
+                .map_err(|error| refused(explain(&error, &table, &layer.table)))?;
+            let read: toml::Table = settings.to_toml().parse().unwrap_or_default();
+            if let Some(path) = ignored(&table, &read) {
+                return Err(refused(format!("there is no setting `{path}`")));
+            }
         }
         Ok(settings)
     }
@@ -484,18 +490,26 @@ impl TrainingSettings {
         at_least_one("training.epochs", self.epochs)?;
         at_least_one("training.batch_size", self.batch_size as u64)?;
         at_least_one("training.accumulate", self.accumulate as u64)?;
+        let rows = self.batch_size.checked_mul(self.accumulate);
+        let expected = "few enough that accumulated batches can be counted";
+        in_range(rows.is_some(), "training.batch_size", self.batch_size, expected)?;
         if let Some(norm) = self.clip_norm {
-            in_range(norm.is_finite() && norm > 0.0, "training.clip_norm", norm, "above 0")?;
+            in_range(
+                norm.is_finite() && norm > 0.0,
+                "training.clip_norm",
+                format!("{norm:?}"),
+                "above 0",
+            )?;
         }
         if let Some(decay) = self.ema {
             let expected = "above 0 and below 1";
-            in_range(decay > 0.0 && decay < 1.0, "training.ema", decay, expected)?;
+            in_range(decay > 0.0 && decay < 1.0, "training.ema", format!("{decay:?}"), expected)?;
         }
         if let Some(EarlyStopping { patience, min_improvement }) = self.early_stopping {
             at_least_one("training.early_stopping.patience", patience)?;
             let holds = min_improvement.is_finite() && min_improvement >= 0.0;
             let setting = "training.early_stopping.min_improvement";
-            in_range(holds, setting, min_improvement, "0 or above")?;
+            in_range(holds, setting, format!("{min_improvement:?}"), "0 or above")?;
         }
         Ok(())
     }
@@ -533,6 +547,13 @@ fn agree<T: PartialEq + std::fmt::Debug>(
 /// Lays `over` on `table`, section by section.
 fn overlay(table: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
+        let value = &match value {
+            // `optimizer = "sgd"` is short for `optimizer.name = "sgd"`.
+            toml::Value::String(_) if CHOICES.contains(&key.as_str()) => {
+                toml::Value::Table([("name".to_owned(), value.clone())].into_iter().collect())
+            }
+            other => other.clone(),
+        };
         match (table.get_mut(key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {
                 let names = (below.get("name"), above.get("name"));
@@ -545,6 +566,42 @@ fn overlay(table: &mut toml::Table, over: &toml::Table) {
                 table.insert(key.clone(), value.clone());
             }
         }
+    }
+}
+
+/// Sections that are one of several choices, told apart by their `name`.
+const CHOICES: [&str; 3] = ["loss", "optimizer", "schedule"];
+
+/// The path of the first setting that was given and is not among those that were read.
+fn ignored(given: &toml::Table, read: &toml::Table) -> Option<String> {
+    given.iter().find_map(|(key, value)| match (value, read.get(key)) {
+        (_, None) => Some(key.clone()),
+        (toml::Value::Table(given), Some(toml::Value::Table(read))) => {
+            ignored(given, read).map(|path| format!("{key}.{path}"))
+        }
+        _ => None,
+    })
+}
+
+/// Says why a layer can not be read: a setting that its section's choice does not have, or else
+/// the message of the TOML error.
+fn explain(error: &toml::de::Error, table: &toml::Table, layer: &toml::Table) -> String {
+    let mut quoted = error.message().split('`').skip(1).step_by(2);
+    let field = quoted.next().filter(|_| error.message().starts_with("unknown field"));
+    let section = field.and_then(|field| {
+        let mut sections = CHOICES.into_iter();
+        sections
+            .find(|section| layer.get(*section).is_some_and(|values| values.get(field).is_some()))
+    });
+    let name = section.and_then(|section| table.get(section)?.get("name")?.as_str());
+    match (field, section, name) {
+        (Some(field), Some(section), Some(name)) => {
+            let near = nearest(field, quoted.clone());
+            let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let known: Vec<&str> = quoted.collect();
+            format!("{section} {name} has no `{field}`, it has {}{near}", known.join(", "))
+        }
+        _ => with_suggestion(error),
     }
 }
 

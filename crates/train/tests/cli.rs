@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fireclay::{Activation, Initializer, Norm, Prediction};
@@ -422,6 +422,38 @@ fn settings_that_contradict_the_data_or_each_other_are_named() {
 }
 
 #[test]
+fn a_data_set_of_one_class_has_nothing_to_tell_apart() {
+    let place = Place::new();
+    for part in ["train", "t10k"] {
+        let path = place.path(&format!("digits/{part}-labels-idx1-ubyte"));
+        let mut labels = fs::read(&path).unwrap();
+        labels[8..].fill(0);
+        fs::write(&path, labels).unwrap();
+    }
+    trained(&place, "run", "--metrics top-1,learning-rate");
+    for metric in ["precision", "recall", "f-1", "auroc"] {
+        let line = format!("{DIGITS} --metrics {metric}");
+        check_refused(&place, &[(&line, &[metric, "class"])]);
+    }
+}
+
+/// `train | head -1`: the reader goes away while the run goes on.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let place = Place::new();
+    let mut command = place.command(&format!("{DIGITS} --epochs 20 --batch-size 1"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code().is_some_and(|code| code != 101), "{:?}", output.status);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(stderr.matches("Broken pipe").count() <= 1, "{stderr}");
+}
+
+#[test]
 fn a_fault_in_a_settings_file_is_named_with_the_file() {
     let check = |text: &str, words: &[&str]| {
         let place = Place::new();
@@ -713,7 +745,7 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
     let still = "--optimizer sgd --lr 1e-30 --epochs 50 --batch-size 25";
     let (run, stdout) = trained(&place, "patient", &format!("{still} --patience 2"));
     let ending = "Stopped early for want of improvement. The model is that of epoch 1, the best.\n";
-    assert!(stdout.contains(&format!("epoch  3/50  ")), "{stdout}");
+    assert!(stdout.contains("epoch  3/50  "), "{stdout}");
     assert!(!stdout.contains("epoch  4/50"), "{stdout}");
     assert!(stdout.contains(ending), "{stdout}");
     assert_eq!(run.split("validation").len(), 3);

@@ -7,7 +7,7 @@ use fireclay::{
     Backend, CrossEntropy, Device, DeviceChoice, Loss, Mlp, MlpConfig, Preprocessing, Task,
 };
 use fireclay_data::{Dataset, Features, Holdout, Split, Targets, split};
-use train::fit::{FitError, Fitted, Job, evaluate, fit};
+use train::fit::{Ending, FitError, Fitted, Job, evaluate, fit};
 use train::metrics::{Measured, Meter};
 use train::optimizer::{OptimizerConfig, Sgd};
 use train::progress::{EpochReport, Observer, Progress};
@@ -198,7 +198,7 @@ fn early_stopping_ends_the_run_and_gives_back_the_best() {
     let fitted = fitted.unwrap();
     let best = seen.validation.iter().copied().fold(f64::INFINITY, f64::min);
     let best_epoch = 1 + seen.validation.iter().position(|&loss| loss == best).unwrap() as u64;
-    assert!(fitted.stopped_early);
+    assert_eq!(fitted.ending, Ending::Early);
     assert_eq!(fitted.epoch, best_epoch);
     assert_eq!(seen.validation.len() as u64, best_epoch + 3);
 
@@ -253,7 +253,7 @@ fn a_loss_that_is_no_number_ends_the_run_with_its_cause() {
         panic!("it went on")
     };
     assert_eq!((epoch, learning_rate), (1, 1e30));
-    assert!(step >= 2 && step <= 5, "{step}");
+    assert!((2..=6).contains(&step), "{step}");
     assert!(fault.contains("layers."), "{fault}");
     assert!(weights(&last_good).iter().all(|weight| weight.is_finite()));
     assert!(seen.samples.is_empty(), "no epoch is reported");

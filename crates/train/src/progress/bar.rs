@@ -1,15 +1,15 @@
 //! A progress bar, for terminals.
 
-use std::io;
+use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{EpochReport, Observer, Progress, epoch_line, group, list, thousands};
+use super::{EpochReport, Observer, Progress, epoch_line, list, thousands};
 use crate::fit::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
 
-/// Draws a bar for the epoch under way, above which the line of each epoch stays.
+/// Draws a bar for the whole run with the numbers of the epoch under way, above which the line of each epoch stays.
 pub struct Bar {
     bar: ProgressBar,
     length: Length,
@@ -30,7 +30,7 @@ impl Observer for Bar {
     fn start(&mut self, job: &Job<'_>, length: Length, _meter: &Meter) -> io::Result<()> {
         self.length = length;
         self.samples = job.samples_per_epoch();
-        let style = ProgressStyle::with_template("{prefix} [{bar:20.cyan/blue}] {wide_msg}");
+        let style = ProgressStyle::with_template("{prefix} [{bar:10.cyan/blue}] {wide_msg}");
         let style = style.map_err(io::Error::other)?.progress_chars("=> ");
         self.bar =
             ProgressBar::with_draw_target(Some(length.steps()), ProgressDrawTarget::stdout());
@@ -44,9 +44,7 @@ impl Observer for Bar {
         let left = (self.length.epochs - epoch) as f64 * self.samples as f64
             + (self.samples - samples) as f64;
         let message = format!(
-            "{}/{}  {}  {} samples/s  {} left",
-            group(*samples as u64),
-            group(self.samples as u64),
+            "{}  {}/s  {} left",
             list(&meter.so_far()),
             thousands(speed),
             duration(left / speed),
@@ -59,10 +57,7 @@ impl Observer for Bar {
 
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
         let line = epoch_line(report, self.length.epochs);
-        self.bar.suspend(|| {
-            use io::Write;
-            writeln!(io::stdout(), "{line}")
-        })
+        self.bar.suspend(|| writeln!(io::stdout(), "{line}"))
     }
 }
 

@@ -1,21 +1,25 @@
 //! Burn's terminal dashboard.
 
-use std::io;
+use std::io::{self, Write};
 
 use burn::train::Interrupter;
 use burn::train::logger::TrainingProgressLogger;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 
-use super::{EpochReport, Observer, Progress};
+use super::{EpochReport, Observer, Progress, epoch_line};
 use crate::fit::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
 
 /// Shows the run in Burn's dashboard, which takes over the terminal until it is dropped.
+///
+/// The lines of the epochs are written when it is.
 pub struct Dashboard {
-    renderer: TuiMetricsRendererWrapper,
+    renderer: Option<TuiMetricsRendererWrapper>,
     interrupter: Interrupter,
+    lines: Vec<String>,
+    epochs: u64,
     samples: usize,
     is_training: bool,
 }
@@ -24,47 +28,61 @@ impl Default for Dashboard {
     fn default() -> Self {
         let interrupter = Interrupter::new();
         let renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
-        Self { renderer, interrupter, samples: 0, is_training: false }
-    }
-}
-
-impl Dashboard {
-    /// The dashboard's own "stop" key ends the run.
-    fn check(&self) -> io::Result<()> {
-        if self.interrupter.should_stop() {
-            return Err(io::Error::other("stopped from the dashboard"));
-        }
-        Ok(())
+        let renderer = Some(renderer);
+        Self { renderer, interrupter, lines: Vec::new(), epochs: 0, samples: 0, is_training: false }
     }
 }
 
 impl Observer for Dashboard {
     fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()> {
         self.samples = job.samples_per_epoch();
-        meter.definitions().into_iter().for_each(|metric| self.renderer.register_metric(metric));
-        self.renderer.start(length.epochs as usize, 1, Some(self.samples), Some("train"));
+        self.epochs = length.epochs;
+        if let Some(renderer) = &mut self.renderer {
+            meter.definitions().into_iter().for_each(|metric| renderer.register_metric(metric));
+            renderer.start(length.epochs as usize, 1, Some(self.samples), Some("train"));
+        }
         Ok(())
     }
 
     fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
-        if !self.is_training {
-            self.renderer.start_split("train", self.samples);
-            self.is_training = true;
+        if let Some(renderer) = &mut self.renderer {
+            if !self.is_training {
+                renderer.start_split("train", self.samples);
+                self.is_training = true;
+            }
+            progress.meter.states().into_iter().for_each(|state| renderer.update_train(state));
+            renderer.update_split(progress.samples);
         }
-        progress.meter.states().into_iter().for_each(|state| self.renderer.update_train(state));
-        self.renderer.update_split(progress.samples);
-        self.check()
+        Ok(())
     }
 
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
-        self.renderer.end_split();
+        self.lines.push(epoch_line(report, self.epochs));
         self.is_training = false;
-        self.renderer.start_split("valid", 1);
-        report.validation.states.iter().for_each(|state| self.renderer.update_valid(copy(state)));
-        self.renderer.update_split(1);
-        self.renderer.end_split();
-        self.renderer.update_epoch(report.epoch as usize);
-        self.check()
+        if let Some(renderer) = &mut self.renderer {
+            renderer.end_split();
+            renderer.start_split("valid", 1);
+            report.validation.states.iter().for_each(|state| renderer.update_valid(copy(state)));
+            renderer.update_split(1);
+            renderer.end_split();
+            renderer.update_epoch(report.epoch as usize);
+        }
+        Ok(())
+    }
+
+    /// The dashboard has a key for it.
+    fn wants_stop(&self) -> bool {
+        self.interrupter.should_stop()
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        // Closes the dashboard, which gives the terminal back.
+        self.renderer = None;
+        let lines = self.lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        // There is nobody left to tell of a terminal that can not be written to.
+        let _ = io::stdout().write_all(lines.as_bytes());
     }
 }
 

@@ -36,6 +36,11 @@ pub trait Observer {
     ///
     /// That of what it writes to.
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()>;
+
+    /// Whether the person watching asked to end the run here and keep what was learnt.
+    fn wants_stop(&self) -> bool {
+        false
+    }
 }
 
 /// Where a run is within an epoch.
@@ -77,10 +82,9 @@ fn epoch_line(report: &EpochReport, epochs: u64) -> String {
     let width = epochs.to_string().len();
     let mut line = format!("epoch {:>width$}/{epochs}  {}", report.epoch, list(&report.training));
     if !report.validation.measured.is_empty() {
-        line += &format!("  | validation {}", list(&report.validation.measured));
+        line += &format!("  val {}", list(&report.validation.measured));
     }
-    let speed = report.samples as f64 / report.seconds;
-    line + &format!("  | {:.1} s, {} samples/s", report.seconds, thousands(speed))
+    line + &format!("  {:.1} s", report.seconds)
 }
 
 /// Measured numbers on one line.
@@ -89,7 +93,7 @@ pub(crate) fn list(measured: &[Measured]) -> String {
 }
 
 /// A whole number with its thousands set apart, to three significant digits.
-fn thousands(number: f64) -> String {
+pub(crate) fn thousands(number: f64) -> String {
     let unit = 10f64.powf((number.max(1.0).log10().floor() - 2.0).max(0.0));
     group((number / unit).round() as u64 * unit as u64)
 }

@@ -31,7 +31,11 @@ impl<W: Write> Observer for Plain<W> {
     }
 
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
-        writeln!(self.out, "{}", epoch_line(report, self.epochs))?;
-        self.out.flush()
+        let line = writeln!(self.out, "{}", epoch_line(report, self.epochs));
+        match line.and_then(|()| self.out.flush()) {
+            // Whoever read the lines has gone; that is no reason to lose the run.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
     }
 }
