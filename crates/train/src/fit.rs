@@ -99,7 +99,7 @@ pub enum FitError {
     #[error("the device failed: {0}")]
     Device(#[from] TensorReadError),
     /// Progress could not be written.
-    #[error("progress could not be written: {0}")]
+    #[error("measurements can not be written: {0}")]
     Report(#[from] std::io::Error),
     /// There is nothing to train on.
     #[error("an epoch has no batch: {rows} training samples, batches of {batch} and --drop-last")]

@@ -78,6 +78,7 @@ impl RunFolder {
 
 /// Writes `metrics.jsonl`: a line for every measurement in training and after every epoch.
 pub struct MetricsLog {
+    path: PathBuf,
     file: File,
     whole: u64,
 }
@@ -116,7 +117,7 @@ impl MetricsLog {
     ///
     /// The file system's.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::create_new(path)?, whole: 0 })
+        Ok(Self { path: path.to_owned(), file: File::create_new(path)?, whole: 0 })
     }
 
     /// Adds what was measured on a split, up to an epoch and step of the run, both from 1.
@@ -146,7 +147,7 @@ impl MetricsLog {
             Err(error) => {
                 // Half a line is worse than none; if even this fails, the first error says why.
                 let _ = self.file.set_len(self.whole);
-                Err(error)
+                Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))
             }
         }
     }

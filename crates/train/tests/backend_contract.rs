@@ -148,7 +148,9 @@ fn every_optimizer_agrees() {
         OptimizerConfig::Lion(Lion::default()),
         OptimizerConfig::Muon(Muon::default()),
     ];
-    let config = &configs()[1];
+    // Not the one with batch norm: the biases before it have gradients that are nothing but
+    // rounding, and an optimizer that divides by their size makes steps of any sign of them.
+    let config = &configs()[2];
     for (name, device) in devices() {
         for optimizer in &optimizers {
             let found = stepped(config, optimizer, 4, &device);
@@ -156,7 +158,7 @@ fn every_optimizer_agrees() {
             let what = format!("{name}: {}", optimizer.name());
             let before = parameters(&config.init(7, &flex()).unwrap());
             assert_ne!(parameters(&expected), before, "{what} moves");
-            assert_agree(&what, &parameters(&found), &parameters(&expected), 1e-3);
+            assert_agree(&what, &parameters(&found), &parameters(&expected), 1e-4);
         }
     }
 }

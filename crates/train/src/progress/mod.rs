@@ -84,12 +84,14 @@ fn epoch_line(report: &EpochReport, epochs: u64) -> String {
     if !report.validation.measured.is_empty() {
         line += &format!("  val {}", list(&report.validation.measured));
     }
-    line + &format!("  {:.1} s", report.seconds)
+    // A line of the usual two numbers fits 80 columns.
+    let decimals = usize::from(report.seconds < 9.95);
+    line + &format!("  {:.decimals$} s", report.seconds)
 }
 
 /// Measured numbers on one line.
 pub(crate) fn list(measured: &[Measured]) -> String {
-    measured.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ")
+    measured.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// A whole number with its thousands set apart, to three significant digits.
