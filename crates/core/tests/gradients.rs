@@ -1,4 +1,5 @@
 //! Every gradient against central differences, in f64.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Every loss against an independent formula and against PyTorch, in f64.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The model file: what is written is read, and nothing else is.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;

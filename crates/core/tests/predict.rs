@@ -1,4 +1,5 @@
 //! Prediction, from raw features to a named answer.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::tensor::{Device, Tensor};
 use fireclay::{Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance, Task};

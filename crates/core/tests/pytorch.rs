@@ -1,4 +1,5 @@
 //! The forward pass against PyTorch: `goldens/forward.py` computed the answers in f64.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;

@@ -132,7 +132,7 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
             let (next, observed) = step(job, state, rows, length);
             state = next;
             meter.record(observed);
-            if meter.is_due() || state.step % length.steps_per_epoch == 0 {
+            if meter.is_due() || state.step.is_multiple_of(length.steps_per_epoch) {
                 check(job, &meter, &state, &good, &order, length)?;
                 good = state.clone();
                 let moment = job.moment(&state, epoch, length);

@@ -310,13 +310,13 @@ impl Meter {
             Task::Classification { .. } => {
                 metrics.push(share_or_number("accuracy", AccuracyMetric::new(), true, |o| {
                     AccuracyInput::new(o.outputs.clone(), o.classes())
-                }))
+                }));
             }
             Task::MultiLabel { .. } => {
                 metrics.push(share_or_number("accuracy", HammingScore::new(), true, |o| {
                     let ConfusionStatsInput { predictions, targets } = o.confusion();
                     HammingScoreInput::new(predictions, targets.int())
-                }))
+                }));
             }
             Task::Regression { .. } => {}
         }

@@ -2,6 +2,7 @@
 //!
 //! By default the backends that any machine has. `FIRECLAY_TEST_BACKEND=wgpu` points the same suite
 //! at another one, and `FIRECLAY_TEST_DEVICE` at one of its devices.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};

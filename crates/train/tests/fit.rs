@@ -1,4 +1,5 @@
 //! The loop, on data small enough to check by reasoning.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::io;
 

@@ -1,4 +1,5 @@
 //! 200 steps of every optimizer against PyTorch, in f64: `goldens/optimizers.py` took the same.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;
