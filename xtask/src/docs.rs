@@ -17,6 +17,8 @@ const KNOWN: &[(&str, &str)] = &[
         "FIRECLAY_TEST_BACKEND=wgpu cargo test -p train --test backend_contract",
         ".ci/run, on the software Vulkan driver",
     ),
+    ("cargo run --example own_loop", ".ci/run"),
+    ("cargo bench -p benches", "step clippy compiles it; it takes too long to be run"),
     ("pip install typos", ".ci/run"),
     ("cargo install cargo-deny --locked --debug", ".ci/run"),
     (".ci/run", "the CI"),
@@ -25,8 +27,8 @@ const KNOWN: &[(&str, &str)] = &[
 /// Programs that take `--dry-run`: settings are resolved, checked and printed, nothing is trained.
 const DRY_RUN: &[&str] = &["train"];
 
-/// Flags that make a program answer at once, so that it needs no `--dry-run`.
-const ANSWERS: &[&str] = &["--help", "-h", "--version", "-V", "--list-backends"];
+/// Flags that make a program answer at once, so that it is given no `--dry-run`.
+const ANSWERS: &[&str] = &["--help", "-h", "--version", "-V", "--list-backends", "--dry-run"];
 
 /// Checks every page: those in the root and those under `docs`.
 pub(crate) fn check() -> Result<()> {

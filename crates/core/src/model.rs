@@ -40,6 +40,14 @@ pub struct Provenance {
     pub metrics: BTreeMap<String, f64>,
 }
 
+impl Provenance {
+    /// Without the metrics that JSON has no number for.
+    pub(crate) fn with_finite_metrics(mut self) -> Self {
+        self.metrics.retain(|_, value| value.is_finite());
+        self
+    }
+}
+
 /// What a model says of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prediction {

@@ -110,7 +110,7 @@ impl Model {
             architecture: self.mlp.config().clone(),
             task: self.task.clone(),
             preprocessing: self.preprocessing.clone(),
-            provenance: self.provenance.clone(),
+            provenance: self.provenance.clone().with_finite_metrics(),
         })?;
         let data: Vec<(&NamedTensor, Vec<u8>)> = tensors
             .iter()

@@ -50,7 +50,7 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Defaults are PyTorch's (which has none for the rate), with a rate that suits MNIST.
+    /// Defaults are PyTorch's, but for the rate, which is Keras'.
     Sgd {
         /// Step size; positive.
         learning_rate: f64 = 0.01,

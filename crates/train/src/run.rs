@@ -252,7 +252,7 @@ impl Run {
              {program} --config {path}/config.toml\n                      \
              repeats this run, to the bit on a CPU\n  \
              {program} --recipe mnist-best\n                      \
-             the most accurate network in a quarter of an hour\n  \
+             a wide network with dropout: slower, more accurate\n  \
              {program} --help\n                      \
              other data, networks, optimizers and backends",
             list(&test.measured),
