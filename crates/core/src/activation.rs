@@ -87,14 +87,15 @@ fn exponential_linear<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
     f::relu(x).add(negative)
 }
 
-/// `x Φ(x)`. Burn's `gelu` is the same forward, but on most backends its backward is that of the
-/// `tanh` approximation, off by 2e-4.
+/// `x Φ(x)`. Burn's `gelu` is the same forward, but the default backward of its backends is that of
+/// the `tanh` approximation: `ndarray` was off by 2e-4.
 fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let distribution = x.clone().mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf().add_scalar(1.0);
     x.mul_scalar(0.5) * distribution
 }
 
-/// `min(max(x / 6 + 1/2, 0), 1)`. Burn's `hard_sigmoid` rounds to f32 in f64 too.
+/// `min(max(x / 6 + 1/2, 0), 1)`. In f64, Burn's `hard_sigmoid` does not agree
+/// with central differences; this does.
 fn hard_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.div_scalar(6.0).add_scalar(0.5).clamp(0.0, 1.0)
 }
