@@ -1,7 +1,8 @@
 //! What training makes small.
 
-use burn::tensor::activation::{log_softmax, softplus_with_threshold};
+use burn::tensor::activation::softplus_with_threshold;
 use burn::tensor::{Tensor, TensorData};
+use fireclay_kernels::{Smoothing, cross_entropy};
 use serde::{Deserialize, Serialize};
 
 use crate::{Targets, Task};
@@ -169,25 +170,11 @@ impl CrossEntropy {
         let Targets::Classes(classes) = targets else {
             unreachable!("cross-entropy takes classes")
         };
-        let [_, count] = logits.dims();
-        let surprise = log_softmax(logits, 1).neg();
-        let of_class =
-            surprise.clone().gather(1, classes.clone().unsqueeze_dim::<2>(1)).squeeze_dim(1);
-        let weights = self.weights(&of_class);
-        let hard = match &weights {
-            Some(weights) => of_class * weights.clone().select(0, classes.clone()),
-            None => of_class,
+        let smoothing = Smoothing {
+            share: self.label_smoothing,
+            class_weights: self.class_weights.clone(),
         };
-        if self.label_smoothing == 0.0 {
-            return hard;
-        }
-        let every = match weights {
-            Some(weights) => surprise * weights.unsqueeze::<2>(),
-            None => surprise,
-        };
-        let even: Tensor<1> = every.sum_dim(1).squeeze_dim(1);
-        hard.mul_scalar(1.0 - self.label_smoothing)
-            + even.mul_scalar(self.label_smoothing / count as f64)
+        cross_entropy(logits, classes.clone(), &smoothing)
     }
 
     /// The class weights as a tensor like `like`, `[classes]`.

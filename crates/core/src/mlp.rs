@@ -3,11 +3,12 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
+use fireclay_kernels::{Epilogue, dense};
 
 use crate::dropout::{Dropout, DropoutKey};
 use crate::norm::NormLayer;
 use crate::rng::{Purpose, generator};
-use crate::{MlpConfig, Norm};
+use crate::{Activation, MlpConfig, Norm};
 
 /// A multilayer perceptron on a device; made by [`MlpConfig::init`] or read from a model file.
 ///
@@ -54,13 +55,15 @@ impl Mlp {
     /// `[batch, inputs] → [batch, outputs]`.
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let mut x = input;
-        for (i, layer) in self.layers.iter().enumerate() {
-            let y = layer.forward(x.clone());
+        for i in 0..self.layers.len() {
+            let mut y = self.layer(i, x.clone());
             if self.is_output(i) {
                 return y;
             }
-            let y = self.norms.get(i).map_or(y.clone(), |norm| norm.forward(y));
-            x = self.residual(x, self.config.activation.apply(y));
+            if let Some(norm) = self.norms.get(i) {
+                y = norm.forward(y);
+            }
+            x = self.residual(x, self.activate(i, y));
         }
         x
     }
@@ -73,17 +76,42 @@ impl Mlp {
         let mut noise = Dropout::new(key);
         let mut x = noise.apply(input, self.config.input_dropout);
         for i in 0..self.layers.len() {
-            let mut y = self.layers[i].forward(x.clone());
+            let mut y = self.layer(i, x.clone());
             if self.is_output(i) {
                 return y;
             }
             if let Some(norm) = self.norms.get_mut(i) {
                 y = norm.forward_train(y);
             }
-            let y = noise.apply(self.config.activation.apply(y), self.config.dropout);
+            let y = noise.apply(self.activate(i, y), self.config.dropout);
             x = self.residual(x, y);
         }
         x
+    }
+
+    /// A linear layer, with its activation where the two make one operation.
+    fn layer(&self, i: usize, x: Tensor<2>) -> Tensor<2> {
+        let weight = self.layers[i].weight.val();
+        let [_, outputs] = weight.dims();
+        let bias = self.layers[i].bias.as_ref();
+        let bias = bias.map_or_else(|| Tensor::zeros([outputs], &x.device()), Param::val);
+        dense(x, weight, bias, self.epilogue(i))
+    }
+
+    /// The activation, unless the layer has applied it.
+    fn activate(&self, i: usize, y: Tensor<2>) -> Tensor<2> {
+        match self.epilogue(i) {
+            Epilogue::None => self.config.activation.apply(y),
+            Epilogue::Relu => y,
+        }
+    }
+
+    fn epilogue(&self, i: usize) -> Epilogue {
+        let is_last_word = !self.is_output(i) && self.norms.is_empty();
+        match self.config.activation {
+            Activation::Relu if is_last_word => Epilogue::Relu,
+            _ => Epilogue::None,
+        }
     }
 
     fn is_output(&self, layer: usize) -> bool {

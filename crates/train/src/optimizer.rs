@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use fireclay::Mlp;
+use fireclay_kernels::{self as kernels, AdamStep, SgdStep};
 use serde::{Deserialize, Serialize};
 
 use crate::gradients::{Gradients, Path};
@@ -333,15 +334,26 @@ impl Optimizer {
         factor: f64,
     ) -> Tensor<1> {
         let rate = self.config.learning_rate() * factor;
+        let adam_step = |rate, [beta1, beta2, epsilon]: [f64; 3]| AdamStep {
+            rate,
+            beta1,
+            beta2,
+            epsilon,
+            penalty: 0.0,
+            shrinkage: 0.0,
+            step: self.steps,
+        };
         match &self.config {
             OptimizerConfig::Sgd(o) => sgd(o, at, memory, rate),
             OptimizerConfig::Adam(o) => {
-                let at = at.penalised(o.weight_decay);
-                adam([o.beta1, o.beta2, o.epsilon], at, memory, rate, self.steps)
+                let step = adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
+                let penalty = at.decay(o.weight_decay);
+                adam(at, memory, &AdamStep { penalty, ..step })
             }
             OptimizerConfig::AdamW(o) => {
-                let at = at.decayed(o.weight_decay, rate);
-                adam([o.beta1, o.beta2, o.epsilon], at, memory, rate, self.steps)
+                let step = adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
+                let shrinkage = rate * at.decay(o.weight_decay);
+                adam(at, memory, &AdamStep { shrinkage, ..step })
             }
             OptimizerConfig::RmsProp(o) => rms_prop(o, at, memory, rate),
             OptimizerConfig::AdaGrad(o) => ada_grad(o, at, memory, rate),
@@ -351,8 +363,9 @@ impl Optimizer {
             }
             OptimizerConfig::Muon(o) => {
                 let rate = o.adam_learning_rate * factor;
-                let at = at.decayed(o.weight_decay, rate);
-                adam([o.beta1, o.beta2, o.epsilon], at, memory, rate, self.steps)
+                let step = adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
+                let shrinkage = rate * at.decay(o.weight_decay);
+                adam(at, memory, &AdamStep { shrinkage, ..step })
             }
         }
     }
@@ -404,9 +417,15 @@ impl Parameter {
         self.dims.len() == 2
     }
 
+    /// The weight decay of this parameter: none but for a weight matrix.
+    fn decay(&self, decay: f64) -> f64 {
+        if self.is_matrix() { decay } else { 0.0 }
+    }
+
     /// Adds the gradient of `decay / 2 · |w|²` for a weight matrix.
     fn penalised(mut self, decay: f64) -> Self {
-        if decay != 0.0 && self.is_matrix() {
+        let decay = self.decay(decay);
+        if decay != 0.0 {
             self.gradient = self.gradient + self.value.clone().mul_scalar(decay);
         }
         self
@@ -414,7 +433,8 @@ impl Parameter {
 
     /// Takes `rate · decay` off a weight matrix, whatever its gradient.
     fn decayed(mut self, decay: f64, rate: f64) -> Self {
-        if decay != 0.0 && self.is_matrix() {
+        let decay = self.decay(decay);
+        if decay != 0.0 {
             self.value = self.value.mul_scalar(1.0 - rate * decay);
         }
         self
@@ -438,36 +458,26 @@ fn blend(old: Tensor<1>, new: Tensor<1>, kept: f64) -> Tensor<1> {
 }
 
 fn sgd(o: &Sgd, at: Parameter, memory: &mut Vec<Tensor<1>>, rate: f64) -> Tensor<1> {
-    let at = at.penalised(o.weight_decay);
+    let penalty = at.decay(o.weight_decay);
     if o.momentum == 0.0 {
+        let at = at.penalised(o.weight_decay);
         return at.value - at.gradient.mul_scalar(rate);
     }
     // PyTorch's first step takes the gradient undampened.
-    let velocity = match memory.pop() {
-        Some(old) => old.mul_scalar(o.momentum) + at.gradient.clone().mul_scalar(1.0 - o.dampening),
-        None => at.gradient.clone(),
-    };
-    memory.push(velocity.clone());
-    let direction =
-        if o.nesterov { at.gradient + velocity.mul_scalar(o.momentum) } else { velocity };
-    at.value - direction.mul_scalar(rate)
+    let dampening = if memory.is_empty() { 0.0 } else { o.dampening };
+    let velocity = at.recall(memory, 0, 0.0);
+    let step =
+        SgdStep { rate, momentum: o.momentum, dampening, nesterov: o.nesterov, penalty };
+    let [value, velocity] = kernels::sgd(at.value, at.gradient, velocity, &step);
+    memory[0] = velocity;
+    value
 }
 
-fn adam(
-    [beta1, beta2, epsilon]: [f64; 3],
-    at: Parameter,
-    memory: &mut Vec<Tensor<1>>,
-    rate: f64,
-    step: u64,
-) -> Tensor<1> {
-    let mean = blend(at.recall(memory, 0, 0.0), at.gradient.clone(), beta1);
-    let square = blend(at.recall(memory, 1, 0.0), at.gradient.square(), beta2);
-    memory[0] = mean.clone();
-    memory[1] = square.clone();
-    let step = step as f64;
-    let (bias1, bias2) = (1.0 - beta1.powf(step), 1.0 - beta2.powf(step));
-    let deviation = square.sqrt().div_scalar(bias2.sqrt()).add_scalar(epsilon);
-    at.value - (mean / deviation).mul_scalar(rate / bias1)
+fn adam(at: Parameter, memory: &mut Vec<Tensor<1>>, step: &AdamStep) -> Tensor<1> {
+    let (mean, square) = (at.recall(memory, 0, 0.0), at.recall(memory, 1, 0.0));
+    let [value, mean, square] = kernels::adam(at.value, at.gradient, mean, square, step);
+    *memory = vec![mean, square];
+    value
 }
 
 fn rms_prop(o: &RmsProp, at: Parameter, memory: &mut Vec<Tensor<1>>, rate: f64) -> Tensor<1> {

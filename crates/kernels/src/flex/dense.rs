@@ -1,0 +1,180 @@
+//! A dense layer in two passes: one forward, one backward.
+
+use std::borrow::Cow;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+
+use super::product::{Matrix, product};
+use super::{Real, for_real, is_flex, is_plain, numbers, tensor, vectorised};
+use crate::Epilogue;
+
+type Inputs = (Tensor<2>, Tensor<2>, Tensor<1>);
+
+/// The fast body of [`dense`](crate::dense).
+pub(crate) fn dense(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    epilogue: Epilogue,
+) -> Result<Tensor<2>, Box<Inputs>> {
+    let device = x.device();
+    if !is_flex(&device) {
+        return Err(Box::new((x, weight, bias)));
+    }
+    let spare = (x.clone(), weight.clone(), bias.clone());
+    let y = if device.is_autodiff() {
+        on_graph(x, weight, bias, epilogue)
+    } else {
+        off_graph(x, weight, bias, epilogue)
+    };
+    y.ok_or_else(|| Box::new(spare))
+}
+
+fn off_graph(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    epilogue: Epilogue,
+) -> Option<Tensor<2>> {
+    let x = x.try_into_primitive::<Flex>().ok()?;
+    let weight = weight.try_into_primitive::<Flex>().ok()?;
+    let bias = bias.try_into_primitive::<Flex>().ok()?;
+    let y = forward(&x, &weight, &bias, epilogue)?;
+    Some(Tensor::from_primitive::<Flex>(y))
+}
+
+fn on_graph(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    epilogue: Epilogue,
+) -> Option<Tensor<2>> {
+    let x = x.try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let weight = weight.try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let bias = bias.try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let y = forward(x.primitive(), weight.primitive(), bias.primitive(), epilogue)?;
+    let (x, x_node) = x.into_parts();
+    let (weight, weight_node) = weight.into_parts();
+    let nodes = [x_node, weight_node, bias.node()];
+    let y = match DenseBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => {
+            let kept = Kept { x, weight, y: (epilogue == Epilogue::Relu).then(|| y.clone()) };
+            prepared.finish(kept, y)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// `None` if the tensors are not for this body, or do not fit: the plain one then says how.
+fn forward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    epilogue: Epilogue,
+) -> Option<FlexTensor> {
+    let [batch, inputs] = sizes(x);
+    let [rows, outputs] = sizes(weight);
+    let [columns] = bias.layout().shape().dims();
+    let dtype = x.dtype();
+    let is_same = weight.dtype() == dtype && bias.dtype() == dtype;
+    let fits = rows == inputs && columns == outputs;
+    if !(is_same && fits && is_plain(x) && is_plain(weight) && is_plain(bias)) {
+        return None;
+    }
+    Some(for_real!(dtype, T => {
+        let x = Matrix::new(numbers::<T>(x), [batch, inputs]);
+        let weight = Matrix::new(numbers::<T>(weight), [inputs, outputs]);
+        let y = product(x, weight, Some(numbers::<T>(bias)), |y| match epilogue {
+            Epilogue::None => {}
+            Epilogue::Relu => vectorised(|| relu(y)),
+        });
+        tensor(y, [batch, outputs])
+    }))
+}
+
+/// Keeps NaN, as a comparison with it is false.
+#[inline(always)]
+fn relu<T: Real>(numbers: &mut [T]) {
+    for number in numbers {
+        *number = if *number < T::zero() { T::zero() } else { *number };
+    }
+}
+
+fn sizes(matrix: &FlexTensor) -> [usize; 2] {
+    matrix.layout().shape().dims()
+}
+
+#[derive(Debug)]
+struct DenseBackward;
+
+/// What the backward pass needs of the forward pass.
+#[derive(Clone, Debug)]
+struct Kept {
+    x: FlexTensor,
+    weight: FlexTensor,
+    /// The layer's output, where its sign tells the derivative.
+    y: Option<FlexTensor>,
+}
+
+impl Backward<Flex, 3> for DenseBackward {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<Flex>(&ops.node);
+        let gradient = if gradient.is_contiguous() { gradient } else { gradient.to_contiguous() };
+        let [x, weight, bias] = ops.parents;
+        for_real!(gradient.dtype(), T => {
+            let by_y = masked::<T>(&gradient, ops.state.y.as_ref());
+            let of_weight = weight.map(|node| (node, by_weight::<T>(&ops.state.x, &by_y)));
+            let of_bias = bias.map(|node| (node, by_bias::<T>(sizes(&gradient), &by_y)));
+            let of_x = x.map(|node| (node, by_x::<T>(&ops.state.weight, &by_y)));
+            for (node, gradient) in [of_weight, of_bias, of_x].into_iter().flatten() {
+                gradients.register::<Flex>(node.id, gradient);
+            }
+        });
+    }
+}
+
+/// The gradient by what the epilogue was applied to.
+fn masked<'a, T: Real>(gradient: &'a FlexTensor, y: Option<&FlexTensor>) -> Cow<'a, [T]> {
+    let gradient = numbers::<T>(gradient);
+    let Some(y) = y else { return Cow::Borrowed(gradient) };
+    let keep = |(&g, &y): (&T, &T)| if y > T::zero() { g } else { T::zero() };
+    Cow::Owned(vectorised(|| gradient.iter().zip(numbers::<T>(y)).map(keep).collect()))
+}
+
+/// `xᵀ · gradient`.
+fn by_weight<T: Real>(x: &FlexTensor, gradient: &[T]) -> FlexTensor {
+    let [batch, inputs] = sizes(x);
+    let outputs = gradient.len() / batch.max(1);
+    let x = Matrix::new(numbers::<T>(x), [batch, inputs]).transposed();
+    let gradient = Matrix::new(gradient, [batch, outputs]);
+    tensor(product(x, gradient, None, |_| {}), [inputs, outputs])
+}
+
+/// `gradient · weightᵀ`.
+fn by_x<T: Real>(weight: &FlexTensor, gradient: &[T]) -> FlexTensor {
+    let [inputs, outputs] = sizes(weight);
+    let batch = gradient.len() / outputs.max(1);
+    let weight = Matrix::new(numbers::<T>(weight), [inputs, outputs]).transposed();
+    let gradient = Matrix::new(gradient, [batch, outputs]);
+    tensor(product(gradient, weight, None, |_| {}), [batch, inputs])
+}
+
+/// The sum over the batch.
+fn by_bias<T: Real>([_, outputs]: [usize; 2], gradient: &[T]) -> FlexTensor {
+    let mut sum = vec![T::zero(); outputs];
+    vectorised(|| {
+        for row in gradient.chunks_exact(outputs.max(1)) {
+            sum.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
+        }
+    });
+    tensor(sum, [outputs])
+}

@@ -1,0 +1,148 @@
+//! Optimizer steps in one pass, in place.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::{Real, for_real, is_flex, is_plain, numbers, vectorised};
+use crate::{AdamStep, SgdStep};
+
+/// Parameters that one thread steps at a time.
+const PIECE: usize = 1 << 14;
+
+/// The fast body of [`adam`](crate::adam); the tensors are value, gradient, mean and square.
+pub(crate) fn adam(
+    tensors: [Tensor<1>; 4],
+    step: &AdamStep,
+) -> Result<[Tensor<1>; 3], Box<[Tensor<1>; 4]>> {
+    let [mut value, gradient, mut mean, mut square] = primitives(tensors)?;
+    for_real!(value.dtype(), T => {
+        let step = AdamNumbers::<T>::new(step);
+        let gradient = numbers::<T>(&gradient);
+        let pieces = places::<T>(&mut value)
+            .par_chunks_mut(PIECE)
+            .zip(gradient.par_chunks(PIECE))
+            .zip(places::<T>(&mut mean).par_chunks_mut(PIECE))
+            .zip(places::<T>(&mut square).par_chunks_mut(PIECE));
+        pieces.for_each(|(((value, gradient), mean), square)| {
+            vectorised(|| step.take(value, gradient, mean, square));
+        });
+    });
+    Ok([value, mean, square].map(Tensor::from_primitive::<Flex>))
+}
+
+/// An [`AdamStep`] in the type of the parameters.
+struct AdamNumbers<T> {
+    penalty: T,
+    remainder: T,
+    betas: [T; 2],
+    news: [T; 2],
+    factor: T,
+    deviation: T,
+    epsilon: T,
+}
+
+impl<T: Real> AdamNumbers<T> {
+    fn new(step: &AdamStep) -> Self {
+        let [factor, deviation] = step.factors();
+        Self {
+            penalty: T::of(step.penalty),
+            remainder: T::of(1.0 - step.shrinkage),
+            betas: [T::of(step.beta1), T::of(step.beta2)],
+            news: [T::of(1.0 - step.beta1), T::of(1.0 - step.beta2)],
+            factor: T::of(factor),
+            deviation: T::of(deviation),
+            epsilon: T::of(step.epsilon),
+        }
+    }
+
+    #[inline(always)]
+    fn take(&self, value: &mut [T], gradient: &[T], mean: &mut [T], square: &mut [T]) {
+        let count = value.len();
+        let (gradient, mean, square) = (&gradient[..count], &mut mean[..count], &mut square[..count]);
+        for i in 0..count {
+            let g = gradient[i] + self.penalty * value[i];
+            let m = normal(mean[i] * self.betas[0] + g * self.news[0]);
+            let s = normal(square[i] * self.betas[1] + g * g * self.news[1]);
+            mean[i] = m;
+            square[i] = s;
+            let root = s.sqrt() / self.deviation + self.epsilon;
+            value[i] = value[i] * self.remainder - m / root * self.factor;
+        }
+    }
+}
+
+/// A number, or zero in place of a subnormal one.
+#[inline(always)]
+fn normal<T: Real>(x: T) -> T {
+    if x.abs() < T::min_positive_value() { T::zero() } else { x }
+}
+
+/// The fast body of [`sgd`](crate::sgd); the tensors are value, gradient and velocity.
+pub(crate) fn sgd(
+    tensors: [Tensor<1>; 3],
+    step: &SgdStep,
+) -> Result<[Tensor<1>; 2], Box<[Tensor<1>; 3]>> {
+    let [mut value, gradient, mut velocity] = primitives(tensors)?;
+    for_real!(value.dtype(), T => {
+        let gradient = numbers::<T>(&gradient);
+        let pieces = places::<T>(&mut value)
+            .par_chunks_mut(PIECE)
+            .zip(gradient.par_chunks(PIECE))
+            .zip(places::<T>(&mut velocity).par_chunks_mut(PIECE));
+        pieces.for_each(|((value, gradient), velocity)| {
+            vectorised(|| sgd_piece(step, value, gradient, velocity));
+        });
+    });
+    Ok([value, velocity].map(Tensor::from_primitive::<Flex>))
+}
+
+#[inline(always)]
+fn sgd_piece<T: Real>(step: &SgdStep, value: &mut [T], gradient: &[T], velocity: &mut [T]) {
+    let [rate, momentum, penalty] = [step.rate, step.momentum, step.penalty].map(T::of);
+    let fresh = T::of(1.0 - step.dampening);
+    for ((value, &gradient), velocity) in value.iter_mut().zip(gradient).zip(velocity) {
+        let g = gradient + penalty * *value;
+        let v = normal(*velocity * momentum + g * fresh);
+        *velocity = v;
+        let direction = if step.nesterov { g + v * momentum } else { v };
+        *value = *value - direction * rate;
+    }
+}
+
+/// The tensors as this backend has them, if all are for the fast bodies and equally long.
+fn primitives<const N: usize>(
+    tensors: [Tensor<1>; N],
+) -> Result<[FlexTensor; N], Box<[Tensor<1>; N]>> {
+    let is_ours = |tensor: &Tensor<1>| {
+        let device = tensor.device();
+        is_flex(&device) && !device.is_autodiff()
+    };
+    if !tensors.iter().all(is_ours) {
+        return Err(Box::new(tensors));
+    }
+    let primitives = tensors.map(|tensor| {
+        tensor
+            .try_into_primitive::<Flex>()
+            .unwrap_or_else(|_| unreachable!("the device has been checked"))
+    });
+    let [first, ..] = &primitives[..] else { unreachable!("there is a parameter") };
+    let count = first.layout().num_elements();
+    let alike = |tensor: &FlexTensor| {
+        is_plain(tensor)
+            && tensor.dtype() == first.dtype()
+            && tensor.layout().num_elements() == count
+            && tensor.layout().start_offset() == 0
+    };
+    if primitives.iter().all(alike) {
+        return Ok(primitives);
+    }
+    Err(Box::new(primitives.map(Tensor::from_primitive::<Flex>)))
+}
+
+/// The places of a tensor's numbers; its own copy if others hold it too.
+fn places<T: Real>(tensor: &mut FlexTensor) -> &mut [T] {
+    let count = tensor.layout().num_elements();
+    &mut tensor.storage_mut()[..count]
+}
