@@ -50,7 +50,7 @@ pub use initializer::Initializer;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
 pub use mlp::{Mlp, NamedTensor};
 pub use model::{Model, PredictError, Prediction, Provenance};
-pub use model_file::{ModelFileError, ModelFileProblem};
+pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};
 pub use named::{UnknownName, nearest};
 pub use norm::NormLayer;
 pub use preprocessing::{Preprocessing, PreprocessingError};

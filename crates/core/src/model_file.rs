@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorReadError};
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,8 +25,11 @@ const DOCUMENT_KEY: &str = "fireclay";
 /// Key of the digest in the file's metadata.
 const DIGEST_KEY: &str = "fireclay_digest";
 
+/// What the names of a checkpoint's own tensors begin with.
+const RUN_PREFIX: &str = "run.";
+
 /// The JSON document of a model file.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Document {
     version: u32,
     architecture: MlpConfig,
@@ -34,6 +37,170 @@ struct Document {
     preprocessing: Preprocessing,
     #[serde(default)]
     provenance: Provenance,
+    /// Of a checkpoint only: the state of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<serde_json::Value>,
+}
+
+/// A checkpoint: a model file that also holds what its training needs to go on, on the host.
+///
+/// [`Model::load`] reads one like any other model, as it was at that step.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    document: Document,
+    /// The model's tensors and the run's, in the order of the file.
+    tensors: Vec<NamedTensor>,
+}
+
+impl Checkpoint {
+    /// Copies a model's parameters to the host, and puts the state of its run beside them.
+    ///
+    /// The tensors are the run's own, such as an optimizer's memory; the file has them under `run.`.
+    ///
+    /// # Errors
+    ///
+    /// The device's, when it can not be read.
+    pub fn new(
+        model: &Model,
+        run: serde_json::Value,
+        tensors: impl IntoIterator<Item = NamedTensor>,
+    ) -> Result<Self, TensorReadError> {
+        let mut checkpoint = Self::of_model(model)?;
+        checkpoint.document.run = Some(run);
+        let prefixed = tensors.into_iter().map(|tensor| NamedTensor {
+            name: format!("{RUN_PREFIX}{}", tensor.name),
+            ..tensor
+        });
+        checkpoint.tensors.extend(prefixed);
+        Ok(checkpoint)
+    }
+
+    fn of_model(model: &Model) -> Result<Self, TensorReadError> {
+        let document = Document {
+            version: FORMAT_VERSION,
+            architecture: model.mlp.config().clone(),
+            task: model.task.clone(),
+            preprocessing: model.preprocessing.clone(),
+            provenance: model.provenance.clone().with_finite_metrics(),
+            run: None,
+        };
+        Ok(Self { document, tensors: model.mlp.tensors()? })
+    }
+
+    /// Reads a checkpoint from the bytes of its file, and checks everything that a model file is
+    /// checked for.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`]; [`NoRun`](ModelFileProblem::NoRun) if it is a model and no more.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
+        let checkpoint = Self::parse(bytes)?;
+        if checkpoint.document.run.is_none() {
+            return Err(ModelFileProblem::NoRun);
+        }
+        Ok(checkpoint)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of a file.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`] that names the file and what is wrong with it.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let result = read_regular_file(path).and_then(|bytes| Self::from_bytes(&bytes));
+        result.map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+    }
+
+    /// The state of the run.
+    pub fn run(&self) -> &serde_json::Value {
+        self.document.run.as_ref().unwrap_or(&serde_json::Value::Null)
+    }
+
+    /// The run's own tensors, by name.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &NamedTensor)> {
+        self.tensors.iter().filter_map(|t| Some((t.name.strip_prefix(RUN_PREFIX)?, t)))
+    }
+
+    /// The model at that step, on a device.
+    ///
+    /// # Errors
+    ///
+    /// A tensor that the architecture needs is missing or of another shape, or one has no place.
+    pub fn model(&self, device: &Device) -> Result<Model, ModelFileProblem> {
+        let mut taken = Vec::new();
+        let mlp = Mlp::from_tensors(&self.document.architecture, device, |name, shape| {
+            let values = self.take(name, shape, &taken)?;
+            taken.push(name.to_owned());
+            Ok::<_, ModelFileProblem>(values)
+        })?;
+        let is_known = |tensor: &&NamedTensor| {
+            self.is_of_run(&tensor.name) || taken.iter().any(|name| *name == tensor.name)
+        };
+        if let Some(unused) = self.tensors.iter().find(|tensor| !is_known(tensor)) {
+            return Err(ModelFileProblem::UnusedTensor { name: unused.name.clone() });
+        }
+        let Document { task, preprocessing, provenance, .. } = self.document.clone();
+        Ok(Model { mlp, task, preprocessing, provenance })
+    }
+
+    fn is_of_run(&self, name: &str) -> bool {
+        self.document.run.is_some() && name.starts_with(RUN_PREFIX)
+    }
+
+    fn take(
+        &self,
+        name: &str,
+        expected: &[usize],
+        taken: &[String],
+    ) -> Result<Vec<f32>, ModelFileProblem> {
+        let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
+            let names = self.tensors.iter().map(|tensor| tensor.name.as_str());
+            let left = names.filter(|name| !taken.iter().any(|t| t == name)).collect::<Vec<_>>();
+            let nearest = nearest(name, left).map(str::to_owned);
+            return Err(ModelFileProblem::MissingTensor { name: name.to_owned(), nearest });
+        };
+        if tensor.shape != expected {
+            return Err(ModelFileProblem::Shape {
+                name: name.to_owned(),
+                found: tensor.shape.clone(),
+                expected: expected.to_vec(),
+            });
+        }
+        Ok(tensor.values.clone())
+    }
+
+    /// The one door: everything about a file that can be checked without a device.
+    fn parse(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let metadata = header.metadata().as_ref();
+        let text =
+            metadata.and_then(|map| map.get(DOCUMENT_KEY)).ok_or(ModelFileProblem::NoDocument)?;
+        check_version(text)?;
+        let document: Document = serde_json::from_str(text)?;
+        let tensors = SafeTensors::deserialize(bytes)?;
+        check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
+        document.validate()?;
+        let tensors = tensors.iter().map(|(name, view)| read(name, &view));
+        Ok(Self { document, tensors: tensors.collect::<Result<_, _>>()? })
+    }
+
+    /// The bytes of the file, the same for the same checkpoint, and the digest in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelFileProblem::Document`] if the document can not be written as JSON.
+    pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
+        let text = serde_json::to_string(&self.document)?;
+        let bytes = |tensor: &NamedTensor| -> Vec<u8> {
+            tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        };
+        let data: Vec<(&NamedTensor, Vec<u8>)> =
+            self.tensors.iter().map(|tensor| (tensor, bytes(tensor))).collect();
+        let fields = data.iter().map(|(t, bytes)| (t.name.as_str(), &t.shape[..], &bytes[..]));
+        let digest = digest(&text, fields);
+        Ok((serialize(&text, &digest, &data)?, digest))
+    }
 }
 
 impl Model {
@@ -57,29 +224,7 @@ impl Model {
     ///
     /// A [`ModelFileProblem`], as for [`load`](Self::load).
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, ModelFileProblem> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let metadata = header.metadata().as_ref();
-        let text =
-            metadata.and_then(|map| map.get(DOCUMENT_KEY)).ok_or(ModelFileProblem::NoDocument)?;
-        check_version(text)?;
-        let document: Document = serde_json::from_str(text)?;
-        let tensors = SafeTensors::deserialize(bytes)?;
-        check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
-        document.validate()?;
-
-        let mut taken = Vec::new();
-        let mlp = Mlp::from_tensors(&document.architecture, device, |name, shape| {
-            let values = take(&tensors, name, shape, &taken)?;
-            taken.push(name.to_owned());
-            Ok::<_, ModelFileProblem>(values)
-        })?;
-        if let Some(unused) =
-            tensors.names().into_iter().find(|name| !taken.iter().any(|t| t == name))
-        {
-            return Err(ModelFileProblem::UnusedTensor { name: unused.to_owned() });
-        }
-        let Document { task, preprocessing, provenance, .. } = document;
-        Ok(Self { mlp, task, preprocessing, provenance })
+        Checkpoint::parse(bytes)?.model(device)
     }
 
     /// Writes a model file: to a sibling first, flushed to disk and then renamed, so that `path`
@@ -104,23 +249,7 @@ impl Model {
     ///
     /// [`ModelFileProblem::Device`] if the parameters can not be read from the device.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
-        let tensors = self.mlp.tensors()?;
-        let text = serde_json::to_string(&Document {
-            version: FORMAT_VERSION,
-            architecture: self.mlp.config().clone(),
-            task: self.task.clone(),
-            preprocessing: self.preprocessing.clone(),
-            provenance: self.provenance.clone().with_finite_metrics(),
-        })?;
-        let data: Vec<(&NamedTensor, Vec<u8>)> = tensors
-            .iter()
-            .map(|tensor| (tensor, tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-            .collect();
-        let digest = digest(
-            &text,
-            data.iter().map(|(t, bytes)| (t.name.as_str(), &t.shape[..], &bytes[..])),
-        );
-        Ok((serialize(&text, &digest, &data)?, digest))
+        Checkpoint::of_model(self)?.to_bytes()
     }
 }
 
@@ -217,32 +346,15 @@ fn check_version(text: &str) -> Result<(), ModelFileProblem> {
     }
 }
 
-fn take(
-    tensors: &SafeTensors<'_>,
-    name: &str,
-    expected: &[usize],
-    taken: &[String],
-) -> Result<Vec<f32>, ModelFileProblem> {
-    let Ok(view) = tensors.tensor(name) else {
-        let left = tensors.names().into_iter().filter(|name| !taken.iter().any(|t| t == name));
-        let nearest = nearest(name, left).map(str::to_owned);
-        return Err(ModelFileProblem::MissingTensor { name: name.to_owned(), nearest });
-    };
+/// A tensor of the file, copied.
+fn read(name: &str, view: &TensorView<'_>) -> Result<NamedTensor, ModelFileProblem> {
     if view.dtype() != Dtype::F32 {
-        return Err(ModelFileProblem::Dtype {
-            name: name.to_owned(),
-            found: view.dtype().to_string(),
-        });
-    }
-    if view.shape() != expected {
-        return Err(ModelFileProblem::Shape {
-            name: name.to_owned(),
-            found: view.shape().to_vec(),
-            expected: expected.to_vec(),
-        });
+        let found = view.dtype().to_string();
+        return Err(ModelFileProblem::Dtype { name: name.to_owned(), found });
     }
     let (words, _) = view.data().as_chunks::<4>();
-    Ok(words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+    let values = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    Ok(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), values })
 }
 
 /// Reads a file of known size; a device or a pipe could go on for ever.
@@ -263,6 +375,34 @@ fn read_regular_file(path: &Path) -> Result<Vec<u8>, ModelFileProblem> {
 ///
 /// That of the file system; the sibling is then removed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_whole_in_steps(path, bytes, &mut |_| Ok(()))
+}
+
+/// A step of [`write_whole`], about to be taken.
+pub enum WriteStep<'a> {
+    /// The sibling is made.
+    Open,
+    /// The bytes are written to it.
+    Write(&'a mut File),
+    /// It is flushed to disk.
+    Flush,
+    /// It takes the name of the file.
+    Rename,
+    /// The folder is flushed to disk.
+    FlushFolder,
+}
+
+/// As [`write_whole`]; `before` is called before each step and can fail in its place, which is how
+/// tests take a disk away.
+///
+/// # Errors
+///
+/// That of the file system or of `before`; the sibling is then removed.
+pub fn write_whole_in_steps(
+    path: &Path,
+    bytes: &[u8],
+    before: &mut dyn FnMut(WriteStep<'_>) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -275,11 +415,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
+    before(WriteStep::Open)?;
     let mut sibling = builder.tempfile_in(folder)?;
+    before(WriteStep::Write(sibling.as_file_mut()))?;
     // The file's own errors, without the name of the sibling, which is gone when they are read.
     sibling.as_file_mut().write_all(bytes)?;
+    before(WriteStep::Flush)?;
     sibling.as_file().sync_all()?;
+    before(WriteStep::Rename)?;
     sibling.persist(path).map_err(|error| error.error)?;
+    before(WriteStep::FlushFolder)?;
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())
@@ -313,6 +458,9 @@ pub enum ModelFileProblem {
         "this safetensors file has no `{DOCUMENT_KEY}` metadata, so it is not a Fireclay model"
     )]
     NoDocument,
+    /// A model file that is no checkpoint.
+    #[error("this is a model without the state of a run, so training can not go on from it")]
+    NoRun,
     /// Written by a newer program.
     #[error("format version {found} is not known; this program reads versions 1 to {newest}")]
     Version {

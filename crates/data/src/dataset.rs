@@ -1,8 +1,12 @@
 //! Rows on the host: features, targets, and the one door that checks them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
+use sha2::{Digest, Sha256};
+
 use crate::DataError;
+use crate::checksum::hex;
 
 /// Rows of features with their targets, in host memory.
 ///
@@ -101,6 +105,32 @@ impl Dataset {
         &self.targets
     }
 
+    /// `sha256:` and the digest of everything in it: shape, features, targets and their names.
+    ///
+    /// Two data sets with the same digest train the same model.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update((self.rows as u64).to_le_bytes());
+        hash.update((self.shape.len() as u64).to_le_bytes());
+        self.shape.iter().for_each(|&size| hash.update((size as u64).to_le_bytes()));
+        match &self.features {
+            Features::Bytes(bytes) => add(&mut hash, 0, bytes, |bytes| Cow::Borrowed(bytes)),
+            Features::Floats(floats) => add(&mut hash, 1, floats, little_endian),
+        }
+        match &self.targets {
+            Targets::Classes { ids, .. } => {
+                let bytes = |ids: &[u32]| ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+                add(&mut hash, 2, ids, bytes);
+            }
+            Targets::MultiLabel { values, .. } => add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes)),
+            Targets::Values { values, .. } => add(&mut hash, 4, values, little_endian),
+        }
+        for label in self.targets.labels() {
+            add(&mut hash, 5, label.as_bytes(), |bytes| Cow::Borrowed(bytes));
+        }
+        format!("sha256:{}", hex(&hash.finalize()))
+    }
+
     /// Appends the features of row `index` to `values`, bytes as `0.0..=255.0`.
     ///
     /// Panics if there is no such row; this check serves every way to take a row.
@@ -112,6 +142,19 @@ impl Dataset {
             Features::Floats(floats) => values.extend_from_slice(&floats[row]),
         }
     }
+}
+
+/// Adds a part of a data set to its digest: kind, length, and the bytes of all elements.
+fn add<T>(hash: &mut Sha256, kind: u8, part: &[T], bytes: fn(&[T]) -> Cow<'_, [u8]>) {
+    hash.update([kind]);
+    hash.update((part.len() as u64).to_le_bytes());
+    // A piece at a time: a table may be large.
+    part.chunks(1 << 14).for_each(|piece| hash.update(bytes(piece)));
+}
+
+/// The bytes of each number, the least first.
+fn little_endian(numbers: &[f32]) -> Cow<'_, [u8]> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 impl Features {
@@ -232,6 +275,28 @@ mod tests {
         assert_eq!(set.features(), &Features::Bytes(vec![7; 12]));
         assert_eq!(set.targets(), &classes(&[1, 0], &["a", "b"]));
         assert!(!set.is_empty());
+    }
+
+    #[test]
+    fn a_digest_tells_every_difference() {
+        let set = |shape: &[usize], ids: &[u32], labels: &[&str]| {
+            bytes(shape, 12, classes(ids, labels)).unwrap().digest()
+        };
+        let digest = set(&[2, 3], &[1, 0], &["a", "b"]);
+        assert_eq!(digest, set(&[2, 3], &[1, 0], &["a", "b"]));
+        assert!(digest.starts_with("sha256:") && digest.len() == 71, "{digest}");
+        for other in [
+            set(&[3, 2], &[1, 0], &["a", "b"]),
+            set(&[6], &[1, 0], &["a", "b"]),
+            set(&[2, 3], &[0, 1], &["a", "b"]),
+            set(&[2, 3], &[1, 0], &["a", "c"]),
+            set(&[2, 3], &[1, 0], &["a", "b", "c"]),
+        ] {
+            assert_ne!(digest, other);
+        }
+        let floats = Features::Floats(vec![7.0; 12]);
+        let floats = Dataset::new(vec![2, 3], floats, classes(&[1, 0], &["a", "b"])).unwrap();
+        assert_ne!(digest, floats.digest());
     }
 
     #[test]

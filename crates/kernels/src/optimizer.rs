@@ -28,10 +28,10 @@ impl AdamStep {
         [1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step)]
     }
 
-    /// The factor of `mean / (root / deviation + epsilon)`, and `deviation`.
+    /// `a` and `b` of the step `a · mean / (b · root + epsilon)`.
     pub(crate) fn factors(&self) -> [f64; 2] {
         let [mean, square] = self.corrections();
-        [self.rate / mean, square.sqrt()]
+        [self.rate / mean, 1.0 / square.sqrt()]
     }
 }
 
@@ -66,9 +66,9 @@ pub fn plain_adam(
     let (value, gradient) = decayed(value, gradient, step.penalty, step.shrinkage);
     let mean = blend(mean, gradient.clone(), step.beta1);
     let square = blend(square, gradient.square(), step.beta2);
-    let [factor, deviation] = step.factors();
-    let root = square.clone().sqrt().div_scalar(deviation).add_scalar(step.epsilon);
-    [value - (mean.clone() / root).mul_scalar(factor), mean, square]
+    let [rate, correction] = step.factors();
+    let root = square.clone().sqrt().mul_scalar(correction).add_scalar(step.epsilon);
+    [value - (mean.clone() / root).mul_scalar(rate), mean, square]
 }
 
 /// The numbers of one step of stochastic gradient descent with momentum, as PyTorch has it.

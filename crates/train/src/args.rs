@@ -7,10 +7,13 @@ use clap::{Parser, ValueEnum};
 use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm};
 use toml::Value;
 
+use crate::checkpoints::Every;
 use crate::metrics::MetricChoice;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
-use crate::settings::{Keep, Layer, Monitor, PreprocessingChoice, SettingsError, Validation};
+use crate::settings::{
+    Keep, Layer, Monitor, OnDivergence, PreprocessingChoice, SettingsError, Validation,
+};
 
 /// Trains a multilayer perceptron.
 ///
@@ -140,6 +143,22 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Training")]
     pub metrics: Vec<MetricChoice>,
 
+    /// Go on with a run: its folder, its name, or `latest`.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["repeat", "name", "dry_run"], help_heading = "Going on")]
+    pub resume: Option<String>,
+    /// Do a finished run once more and say whether the model comes out the same.
+    #[arg(long, value_name = "RUN", help_heading = "Going on")]
+    pub repeat: Option<String>,
+    /// Write a checkpoint this often: 500steps, 1epoch, 30s, several of them, or never.
+    #[arg(long, value_name = "PACE", value_delimiter = ',', default_value = "1epoch,60s", help_heading = "Going on")]
+    pub checkpoint_every: Vec<Every>,
+    /// If the loss stops being a number: stop, or rollback[:N] to the last checkpoint with half the learning rate, N times at most.
+    #[arg(long, value_name = "HOW", help_heading = "Going on")]
+    pub on_divergence: Option<OnDivergence>,
+    /// Refuse what can not promise the same bits every time.
+    #[arg(long, help_heading = "Going on")]
+    pub deterministic: bool,
+
     /// Name of the run's folder; numbered by default.
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub name: Option<String>,
@@ -166,7 +185,9 @@ Examples:
   train --backend wgpu                           on a GPU
   train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
   train --data fashion-mnist --patience 3        another set, fetched once; stops when done
-  train --config runs/mnist-1/config.toml        repeat a run";
+  train --resume latest                          go on with a run that was stopped
+  train --repeat mnist-1                         do a run again and compare the models
+  train --config runs/mnist-1/config.toml --lr 0.01     another run, with one change";
 
 /// Widths of hidden layers, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +222,11 @@ impl Args {
             layers.push(assigned(assignment)?);
         }
         Ok(layers)
+    }
+
+    /// How often checkpoints are written.
+    pub(crate) fn pace(&self) -> Vec<Every> {
+        self.checkpoint_every.clone()
     }
 
     fn flags(&self) -> Layer {
@@ -254,6 +280,7 @@ impl Args {
         set("training.keep", self.keep.and_then(spelled));
         set("training.monitor", self.monitor.and_then(spelled));
         let metrics: Vec<_> = self.metrics.iter().map(|m| Value::String(m.to_string())).collect();
+        set("training.on_divergence", self.on_divergence.map(|how| Value::String(how.to_string())));
         set("training.metrics", (!metrics.is_empty()).then_some(Value::Array(metrics)));
         Layer { origin: "command line".to_owned(), table }
     }

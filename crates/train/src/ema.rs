@@ -23,6 +23,16 @@ impl Average {
         Self { decay, weights: weights(mlp) }
     }
 
+    /// An average that stands at these weights.
+    pub(crate) fn resumed(decay: f64, weights: BTreeMap<String, Tensor<1>>) -> Self {
+        Self { decay, weights }
+    }
+
+    /// The averaged weights by path, flattened.
+    pub(crate) fn weights(&self) -> &BTreeMap<String, Tensor<1>> {
+        &self.weights
+    }
+
     /// Moves the average towards the weights of `mlp`.
     pub fn update(&mut self, mlp: &Mlp) {
         for (path, weight) in weights(mlp) {

@@ -9,13 +9,13 @@ use burn::train::renderer::MetricState;
 use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task};
 use fireclay_data::{BatchTargets, Dataset, Split, Targets as HostTargets, batches, permutation};
 
-use crate::ema::Average;
 use crate::gradients::Gradients;
 use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
-use crate::optimizer::{Optimizer, OptimizerConfig};
-use crate::progress::{EpochReport, Observer, Progress};
-use crate::schedule::{Length, PlateauState, Schedule};
-use crate::settings::{Monitor, TrainingSettings};
+use crate::optimizer::OptimizerConfig;
+use crate::progress::{Due, EpochReport, Observer, Progress};
+use crate::schedule::{Length, Schedule};
+use crate::settings::TrainingSettings;
+use crate::state::State;
 
 /// Rows of a batch when nothing is trained: enough to keep a device busy, few enough to be small.
 const EVALUATION_BATCH: usize = 1000;
@@ -44,22 +44,14 @@ pub struct Job<'a> {
     pub device: &'a Device,
 }
 
-/// Everything that training changes.
-#[derive(Clone, Debug)]
-struct State {
-    mlp: Mlp,
-    optimizer: Optimizer,
-    average: Option<Average>,
-    plateau: PlateauState,
-    step: u64,
-}
-
 /// What came of training.
 pub struct Fitted {
     /// The network, off the autodiff graph.
     pub mlp: Mlp,
     /// The epoch, from 1, that it is of.
     pub epoch: u64,
+    /// Optimizer steps that it took.
+    pub step: u64,
     /// Why training ended.
     pub ending: Ending,
 }
@@ -73,6 +65,8 @@ pub enum Ending {
     Early,
     /// Early, because the observer wanted it.
     Stopped,
+    /// In the middle, to go on from the state that the observer was given.
+    Interrupted,
 }
 
 /// Why training ended without a result.
@@ -99,8 +93,8 @@ pub enum FitError {
     #[error("the device failed: {0}")]
     Device(#[from] TensorReadError),
     /// Progress could not be written.
-    #[error("measurements can not be written: {0}")]
-    Report(#[from] std::io::Error),
+    #[error("the run can not be recorded: {0}")]
+    Record(#[from] std::io::Error),
     /// There is nothing to train on.
     #[error("an epoch has no batch: {rows} training samples, batches of {batch} and --drop-last")]
     NoBatch {
@@ -111,45 +105,59 @@ pub enum FitError {
     },
 }
 
-/// Trains `mlp` and returns it.
+/// Trains from a state to the end of the run.
 ///
 /// # Errors
 ///
 /// A [`FitError`]; whatever was reported before it stays true.
-pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitted, FitError> {
+pub fn fit(
+    job: &Job<'_>,
+    mut state: State,
+    observer: &mut dyn Observer,
+) -> Result<Fitted, FitError> {
     let length = job.length()?;
-    let mut state = State::new(job, mlp);
     let mut meter = Meter::new(job.task, &job.training.metrics);
-    let mut best = Best::default();
     observer.start(job, length, &meter)?;
 
-    for epoch in 1..=length.epochs {
+    while let Some(epoch) = job.next_epoch(&state) {
         let started = Instant::now();
         let order = job.order(epoch);
+        let first = state.progress.step % length.steps_per_epoch;
         let mut good = state.clone();
         meter.start(job.moment(&state, epoch, length))?;
-        for rows in job.steps().map(|range| &order[range]) {
+        meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
+        for rows in job.steps().skip(first as usize).map(|range| &order[range]) {
             let (next, observed) = step(job, state, rows, length);
             state = next;
             meter.record(observed);
-            if meter.is_due() || state.step.is_multiple_of(length.steps_per_epoch) {
+            let at = state.progress.step;
+            if meter.is_due() || at.is_multiple_of(length.steps_per_epoch) {
                 check(job, &meter, &state, &good, &order, length)?;
                 good = state.clone();
                 let moment = job.moment(&state, epoch, length);
                 meter.measure(moment)?;
                 let samples = (moment.step * job.rows_per_step()).min(job.samples_per_epoch());
                 let seconds = started.elapsed().as_secs_f64();
-                let step = state.step;
+                let fresh = samples - (first as usize * job.rows_per_step());
                 observer.progress(&Progress {
                     epoch,
-                    step,
+                    step: at,
                     moment,
                     samples,
-                    seconds,
+                    speed: fresh as f64 / seconds,
                     meter: &meter,
                 })?;
-                if observer.wants_stop() {
-                    return Ok(best.fitted(job.training, state.model(), epoch, Ending::Stopped));
+            }
+            match observer.due(at, false)? {
+                Due::Nothing => {}
+                Due::Finish => return Ok(job.fitted(state, epoch, Ending::Stopped)),
+                due => {
+                    // A state that has diverged is not one to go on from.
+                    check(job, &meter, &state, &good, &order, length)?;
+                    observer.keep(state.snapshot(&mut meter)?)?;
+                    if due == Due::Interrupt {
+                        return Ok(job.fitted(state, epoch, Ending::Interrupted));
+                    }
                 }
             }
         }
@@ -160,7 +168,7 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
         let validation = evaluate(job, &model, job.data, &job.split.validation)?;
         if validation.get("loss").is_some_and(|loss| !loss.is_finite()) {
             return Err(FitError::NotFinite {
-                step: state.step,
+                step: state.progress.step,
                 epoch,
                 learning_rate: moment.learning_rate,
                 fault: "the validation loss".to_owned(),
@@ -168,9 +176,10 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
             });
         }
         state.plateau.observe(job.schedule, validation.get("loss").unwrap_or(f64::NAN));
-        let improved = best.observe(job.training, &validation, &model, epoch);
+        let improved = state.best.observe(job.training, &validation, &model, epoch);
+        state.progress.epochs = epoch;
         let samples = job.samples_per_epoch();
-        let step = state.step;
+        let step = state.progress.step;
         observer.epoch(&EpochReport {
             epoch,
             step,
@@ -180,12 +189,18 @@ pub fn fit(job: &Job<'_>, mlp: Mlp, observer: &mut dyn Observer) -> Result<Fitte
             validation,
             improved,
         })?;
-        if best.is_exhausted(job.training, epoch) && epoch < length.epochs {
-            return Ok(best.fitted(job.training, model, epoch, Ending::Early));
+        meter.start(moment)?;
+        let due = observer.due(step, true)?;
+        if matches!(due, Due::Keep | Due::Interrupt) {
+            observer.keep(state.snapshot(&mut meter)?)?;
+        }
+        if due == Due::Interrupt {
+            return Ok(job.fitted(state, epoch, Ending::Interrupted));
         }
     }
-    let model = state.model();
-    Ok(best.fitted(job.training, model, length.epochs, Ending::Complete))
+    let epochs = state.progress.epochs;
+    let ending = if epochs < length.epochs { Ending::Early } else { Ending::Complete };
+    Ok(job.fitted(state, epochs, ending))
 }
 
 /// One optimizer step on these rows: forward, loss, backward, update.
@@ -199,7 +214,7 @@ fn step(job: &Job<'_>, mut state: State, rows: &[usize], length: Length) -> (Sta
     if let Some(average) = &mut state.average {
         average.update(&state.mlp);
     }
-    state.step += 1;
+    state.progress.step += 1;
     (state, observed)
 }
 
@@ -211,7 +226,7 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
     let mut parts = Vec::new();
     for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
         let (inputs, targets) = job.batch(job.data, rows, &device);
-        let pass = state.step * job.training.accumulate as u64 + part as u64;
+        let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
         let losses = job.loss.rows(outputs.clone(), &targets);
         let loss = losses.clone().sum().div_scalar(weight);
@@ -288,9 +303,9 @@ fn check(
     length: Length,
 ) -> Result<(), FitError> {
     let bad_step = match meter.first_not_finite()? {
-        Some(steps_ago) => state.step - steps_ago as u64,
+        Some(steps_ago) => state.progress.step - steps_ago as u64,
         // The next step would be the first to notice.
-        None if first_not_finite(&state.mlp)?.is_some() => state.step + 1,
+        None if first_not_finite(&state.mlp)?.is_some() => state.progress.step + 1,
         None => return Ok(()),
     };
     Err(diagnose(job, good.clone(), order, bad_step, length)?)
@@ -307,11 +322,11 @@ fn diagnose(
     length: Length,
 ) -> Result<FitError, FitError> {
     let mut steps: Vec<&[usize]> = job.steps().map(|range| &order[range]).collect();
-    steps.drain(..(good.step % length.steps_per_epoch) as usize);
+    steps.drain(..(good.progress.step % length.steps_per_epoch) as usize);
     let mut steps = steps.into_iter();
     let mut last_good = good.mlp.valid();
     let mut state = good;
-    while state.step + 1 < bad_step {
+    while state.progress.step + 1 < bad_step {
         let Some(rows) = steps.next() else { break };
         state = step(job, state, rows, length).0;
         let mlp = state.mlp.valid();
@@ -329,7 +344,7 @@ fn diagnose(
     };
     Ok(FitError::NotFinite {
         step: bad_step,
-        epoch: (state.step.saturating_sub(1)) / length.steps_per_epoch + 1,
+        epoch: state.progress.step.saturating_sub(1) / length.steps_per_epoch + 1,
         learning_rate: job.optimizer.learning_rate() * job.factor(&state, length),
         fault,
         last_good: Box::new(last_good),
@@ -344,23 +359,6 @@ fn first_not_finite(mlp: &Mlp) -> Result<Option<String>, TensorReadError> {
         .into_iter()
         .find(|t| !t.values.iter().all(|value| value.is_finite()));
     Ok(bad.map(|tensor| tensor.name))
-}
-
-impl State {
-    fn new(job: &Job<'_>, mlp: Mlp) -> Self {
-        let mlp = mlp.train();
-        let optimizer = Optimizer::new(job.optimizer.clone(), &mlp);
-        let average = job.training.ema.map(|decay| Average::new(decay, &mlp));
-        Self { mlp, optimizer, average, plateau: PlateauState::default(), step: 0 }
-    }
-
-    /// The network as it would be kept now: averaged if there is an average, off the graph.
-    fn model(&self) -> Mlp {
-        match &self.average {
-            Some(average) => average.applied(self.mlp.clone()).valid(),
-            None => self.mlp.valid(),
-        }
-    }
 }
 
 impl Job<'_> {
@@ -378,6 +376,30 @@ impl Job<'_> {
             });
         }
         Ok(Length { steps_per_epoch: steps, epochs: self.training.epochs })
+    }
+
+    /// The epoch that comes next, from 1; none if the run is at its end.
+    fn next_epoch(&self, state: &State) -> Option<u64> {
+        let done = state.progress.epochs;
+        let goes_on = done < self.training.epochs && !state.best.is_exhausted(self.training, done);
+        goes_on.then_some(done + 1)
+    }
+
+    /// Whether training that goes on from this state has nothing to do.
+    pub fn is_at_its_end(&self, state: &State) -> bool {
+        self.next_epoch(state).is_none()
+    }
+
+    /// What training comes to if it ends with this state.
+    fn fitted(&self, state: State, epoch: u64, ending: Ending) -> Fitted {
+        let step = state.progress.step;
+        match &state.best.mlp {
+            Some(mlp) if self.training.keeps_best() && ending != Ending::Interrupted => {
+                let epoch = state.best.epoch;
+                Fitted { mlp: mlp.clone(), epoch, step: epoch * self.steps_per_epoch(), ending }
+            }
+            _ => Fitted { mlp: state.model(), epoch, step, ending },
+        }
     }
 
     fn rows_per_step(&self) -> usize {
@@ -426,55 +448,14 @@ impl Job<'_> {
 
     /// What the base learning rate is multiplied by at the next step.
     fn factor(&self, state: &State, length: Length) -> f64 {
-        self.schedule.factor(state.step, length) * state.plateau.factor()
+        self.schedule.factor(state.progress.step, length) * state.rate_factor()
     }
 
     fn moment(&self, state: &State, epoch: u64, length: Length) -> Moment {
-        let step = (state.step - (epoch - 1) * length.steps_per_epoch) as usize;
+        let step = (state.progress.step - (epoch - 1) * length.steps_per_epoch) as usize;
         let steps = length.steps_per_epoch as usize;
-        let last = state.step.saturating_sub(1);
-        let factor = self.schedule.factor(last, length) * state.plateau.factor();
+        let last = state.progress.step.saturating_sub(1);
+        let factor = self.schedule.factor(last, length) * state.rate_factor();
         Moment { step, steps, learning_rate: self.optimizer.learning_rate() * factor }
-    }
-}
-
-/// The best epoch so far.
-#[derive(Default)]
-struct Best {
-    /// Higher is better.
-    score: Option<f64>,
-    epoch: u64,
-    mlp: Option<Mlp>,
-}
-
-impl Best {
-    /// Takes note of an epoch; whether it improved on all before it.
-    fn observe(&mut self, o: &TrainingSettings, found: &Evaluation, mlp: &Mlp, epoch: u64) -> bool {
-        let score = match o.monitor {
-            Monitor::Loss => found.get("loss").map(|loss| -loss),
-            Monitor::Accuracy => found.get("accuracy"),
-        };
-        let least = o.early_stopping.as_ref().map_or(0.0, |stop| stop.min_improvement);
-        let improved = match (score, self.score) {
-            (Some(score), Some(best)) => score > best + least,
-            (Some(score), None) => !score.is_nan(),
-            (None, _) => false,
-        };
-        if improved {
-            let mlp = o.keeps_best().then(|| mlp.clone());
-            *self = Self { score, epoch, mlp };
-        }
-        improved
-    }
-
-    fn is_exhausted(&self, o: &TrainingSettings, epoch: u64) -> bool {
-        o.early_stopping.as_ref().is_some_and(|stop| epoch - self.epoch >= stop.patience)
-    }
-
-    fn fitted(self, o: &TrainingSettings, last: Mlp, epoch: u64, ending: Ending) -> Fitted {
-        match self.mlp {
-            Some(mlp) if o.keeps_best() => Fitted { mlp, epoch: self.epoch, ending },
-            _ => Fitted { mlp: last, epoch, ending },
-        }
     }
 }

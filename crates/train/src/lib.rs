@@ -10,16 +10,24 @@
 #![recursion_limit = "256"]
 
 mod args;
+pub mod checkpoints;
+pub mod disk;
 pub mod ema;
 pub mod fit;
 pub mod gradients;
+pub mod manifest;
 pub mod metrics;
 pub mod optimizer;
 pub mod progress;
+pub mod record;
+mod resume;
 mod run;
 pub mod run_folder;
 pub mod schedule;
 pub mod settings;
+pub mod signals;
+pub mod state;
+mod words;
 
 pub use args::Args;
-pub use run::run;
+pub use run::{run, run_on};

@@ -317,6 +317,26 @@ impl Optimizer {
         Self { config, head, steps: 0, memory: BTreeMap::new() }
     }
 
+    /// An optimizer that has taken `steps` steps and remembers these tensors of each path.
+    pub(crate) fn resumed(
+        config: OptimizerConfig,
+        mlp: &Mlp,
+        steps: u64,
+        memory: BTreeMap<String, Vec<Tensor<1>>>,
+    ) -> Self {
+        Self { steps, memory, ..Self::new(config, mlp) }
+    }
+
+    /// Steps taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What is remembered of each parameter, by its path.
+    pub(crate) fn memory(&self) -> &BTreeMap<String, Vec<Tensor<1>>> {
+        &self.memory
+    }
+
     /// Moves every parameter that has a gradient, with the learning rate times `factor`.
     ///
     /// A parameter without a gradient is left as it is: no step, no decay, no memory.

@@ -1,20 +1,29 @@
 //! One run from the command line: settings, data, training, test, files.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Backend, Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
+use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, split};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Args;
+use crate::checkpoints::{self, Checkpoints, Every, Pace};
+use crate::disk::Disk;
 use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
+use crate::manifest::{DataSummary, Manifest, Outcome, Rollback, Session};
 use crate::metrics::Meter;
-use crate::progress::{Bar, Dashboard, EpochReport, Observer, Plain, Progress, group, list};
+use crate::progress::{Bar, Dashboard, Due, EpochReport, Observer, Plain, Progress};
+use crate::record::{Mark, Recorder};
+use crate::resume::{self, Found};
 use crate::run_folder::{MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
-use crate::settings::{DataSettings, Settings};
+use crate::settings::{DataSettings, OnDivergence, Settings};
+use crate::signals::{self, Signals};
+use crate::state::{Snapshot, State};
+use crate::words;
 
 /// Does what the command line asks for.
 ///
@@ -22,12 +31,28 @@ use crate::settings::{DataSettings, Settings};
 ///
 /// Anything that keeps the run from its end; its message names what to do.
 pub fn run(args: Args) -> Result<ExitCode> {
+    run_on(args, Disk::default())
+}
+
+/// As [`run`], with the files of the run on this disk.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
     if args.list_backends {
-        write!(io::stdout(), "{}", backends())?;
+        write!(io::stdout(), "{}", words::backends())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut settings = Settings::from_layers(&args.layers()?)?;
+    let found = resume::find(&args)?;
+    let mut settings = match &found {
+        Some(found) => found.settings(&args)?,
+        None => Settings::from_layers(&args.layers()?)?,
+    };
     settings.validate()?;
+    if args.deterministic {
+        check_deterministic(&settings, &args.pace())?;
+    }
     let source = settings.data.source()?;
     let device = settings.backend.device(settings.device)?;
     let data = load_with_bar(&source)?;
@@ -38,48 +63,292 @@ pub fn run(args: Args) -> Result<ExitCode> {
         write!(io::stdout(), "{}", settings.to_toml())?;
         return Ok(ExitCode::SUCCESS);
     }
-    Run { args, settings, source, device, data, task, split }.execute()
+    let summary = DataSummary {
+        source: source.to_string(),
+        digest: format!("{} {}", data.train.digest(), data.test.digest()),
+        training: split.train.len(),
+        validation: split.validation.len(),
+        test: data.test.len(),
+    };
+    Run { args, disk, settings, source, device, data, summary, task, split }.execute(found)
 }
 
 /// A run that is ready to start.
-struct Run {
+pub(crate) struct Run {
     args: Args,
-    settings: Settings,
-    source: Source,
+    disk: Disk,
+    pub(crate) settings: Settings,
+    pub(crate) source: Source,
     device: Device,
-    data: TrainTest,
+    pub(crate) data: TrainTest,
+    summary: DataSummary,
     task: Task,
-    split: Split,
+    pub(crate) split: Split,
+}
+
+/// Where training starts or goes on.
+struct Begun {
+    folder: RunFolder,
+    manifest: Manifest,
+    state: State,
+    /// Bytes of the log that are true of the state.
+    log: u64,
 }
 
 impl Run {
-    fn execute(&self) -> Result<ExitCode> {
+    fn execute(&self, found: Option<Found>) -> Result<ExitCode> {
         let preprocessing = self.settings.data.preprocessing(&self.data.train, &self.split.train);
         preprocessing.validate(self.data.train.width())?;
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
         let job = self.job(&preprocessing, &loss);
-        let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
         job.length()?;
         if self.args.tui && !io::stdout().is_terminal() {
             bail!("--tui needs a terminal, and the output goes to a pipe or a file");
         }
+        let signals = Signals::catch().context("signals can not be caught")?;
 
-        let folder = self.create_folder()?;
-        let mut log = self.open(&folder)?;
-        self.say(&self.heading())?;
-        let mut display = self.display();
-        let fitted = fit(&job, mlp, &mut Both(display.as_mut(), &mut log));
-        // The bar or dashboard leaves the terminal before anything else is said.
-        drop(display);
-        let fitted = match fitted {
-            Ok(fitted) => fitted,
-            Err(error) => return Err(self.rescue(error, &folder, preprocessing.clone())),
+        let original = match &found {
+            Some(Found::Repeat { manifest, .. }) => Some(manifest),
+            _ => None,
         };
+        let mut begun = match &found {
+            Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
+            _ => self.fresh(&job)?,
+        };
+        self.say(&self.heading())?;
+        let first = begun.state.progress().step;
+        if first > 0 {
+            self.say(&words::resumption(begun.state.progress(), job.length()?))?;
+        }
+        let folder = begun.folder.path().to_owned();
+        let trained = self.train(&job, &mut begun, &signals, &preprocessing);
+        let Begun { mut manifest, .. } = begun;
+        let (fitted, mut log) = match trained {
+            Ok(trained) => trained,
+            Err(error) => {
+                manifest.end_session(&error.root_cause().to_string());
+                // What went wrong first is what is told.
+                let _ = manifest.save(&folder, &self.disk);
+                return Err(error);
+            }
+        };
+        if let (Ending::Interrupted, Some(signal)) = (fitted.ending, signals.stop()) {
+            manifest.end_session(signals::name(signal));
+            manifest.save(&folder, &self.disk)?;
+            self.say(&self.interruption(&folder, signal, fitted.step))?;
+            return Ok(ExitCode::from(signals::exit_code(signal)));
+        }
         let test = self.test(&job, &fitted, &mut log)?;
         let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
-        let digest = model.save(folder.model())?;
+        let (bytes, digest) = model.to_bytes()?;
+        self.disk.write_whole(&folder.join("model.safetensors"), &bytes)?;
+        let result = Outcome { metrics: test.by_name(), epoch: fitted.epoch, model: digest.clone() };
+        manifest.result = Some(result);
+        manifest.end_session("complete");
+        manifest.save(&folder, &self.disk)?;
         self.say(&self.ending(&folder, &digest, &fitted, &test))?;
-        Ok(ExitCode::SUCCESS)
+        match original {
+            Some(original) => self.compare(original, &digest),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Trains to the end, to a signal, or to an error; goes back after a divergence if asked to.
+    fn train(
+        &self,
+        job: &Job<'_>,
+        begun: &mut Begun,
+        signals: &Signals,
+        preprocessing: &Preprocessing,
+    ) -> Result<(Fitted, MetricsLog)> {
+        let folder = begun.folder.path().to_owned();
+        let model = |mlp| self.model(mlp, preprocessing.clone(), &Evaluation::default());
+        loop {
+            let step = begun.state.progress().step;
+            let known = checkpoints::steps_in(&begun.folder.checkpoints())?;
+            let mut recorder = Recorder {
+                log: MetricsLog::open(&begun.folder.metrics(), begun.log, self.disk.clone())?,
+                checkpoints: Checkpoints::new(
+                    begun.folder.checkpoints(),
+                    self.disk.clone(),
+                    known.into_iter().filter(|&known| known <= step),
+                ),
+                pace: Pace::new(self.args.pace()),
+                signals: signals.clone(),
+                mark: self.mark(),
+                model: &model,
+                steps_per_epoch: job.steps_per_epoch(),
+            };
+            let mut display = self.display();
+            let fitted =
+                fit(job, begun.state.clone(), &mut Both(display.as_mut(), &mut recorder));
+            // The bar or dashboard leaves the terminal before anything else is said.
+            drop(display);
+            let written = recorder.checkpoints.finish();
+            let error = match (fitted, written) {
+                (Ok(fitted), Ok(())) => return Ok((fitted, recorder.log)),
+                (Ok(_), Err(error)) => FitError::Record(error),
+                (Err(error), _) => error,
+            };
+            let times = begun.state.progress().rollbacks + 1;
+            let most = self.settings.training.on_divergence.rollbacks();
+            match error {
+                FitError::NotFinite { .. } if times <= most => {
+                    self.roll_back(job, begun, times, &error)?;
+                }
+                FitError::NotFinite { .. } => {
+                    return Err(self.rescue(error, &begun.folder, preprocessing.clone()));
+                }
+                FitError::Record(_) => {
+                    let again = words::resume(&folder);
+                    let context = format!(
+                        "the run stopped and can go on from its last checkpoint, with `{again}`"
+                    );
+                    return Err(anyhow::Error::from(error).context(context));
+                }
+                error => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A new run: its folder, its settings, and the state before the first step.
+    fn fresh(&self, job: &Job<'_>) -> Result<Begun> {
+        let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
+        let folder = self.create_folder()?;
+        let session = Session::begin(self.settings.backend, &self.settings.device.to_string(), 0);
+        let manifest = Manifest {
+            version: 1,
+            settings: self.settings.clone(),
+            data: self.summary.clone(),
+            sessions: vec![session],
+            result: None,
+        };
+        let written = self
+            .disk
+            .write_whole(&folder.config(), self.settings.to_file().as_bytes())
+            .and_then(|()| manifest.save(folder.path(), &self.disk));
+        if let Err(error) = written {
+            // Neither can be, so nothing of the run is worth keeping.
+            let _ = std::fs::remove_dir_all(folder.path());
+            return Err(error).context("the run folder can not be written");
+        }
+        Ok(Begun { folder, manifest, state: State::new(job, mlp), log: 0 })
+    }
+
+    /// A run that goes on from its newest whole checkpoint.
+    fn resumed(&self, job: &Job<'_>, path: &Path) -> Result<Begun> {
+        let folder = RunFolder::open(path.to_owned())
+            .with_context(|| format!("{} can not be resumed", path.display()))?;
+        // Read under the lock: until now another process may have changed it.
+        let mut manifest = Manifest::load(path)?;
+        if manifest.data != self.summary {
+            let (was, is) = (&manifest.data, &self.summary);
+            bail!(
+                "the data is not what this run learns from: {} with {} training and {} test \
+                 samples, {}; it was {} with {} and {}, {}",
+                is.source, is.training, is.test, is.digest, was.source, was.training, was.test,
+                was.digest,
+            );
+        }
+        let epochs = self.settings.training.epochs;
+        if manifest.result.is_some() && epochs <= manifest.settings.training.epochs {
+            bail!(
+                "the run {} is finished, after {} epochs; to train it further, add --epochs {}",
+                path.display(),
+                manifest.settings.training.epochs,
+                2 * manifest.settings.training.epochs,
+            );
+        }
+        let (state, log) = self.newest_state(job, &folder)?;
+        if state.progress().epochs > epochs {
+            bail!("the run has trained {} epochs, more than --epochs {epochs}", state.progress().epochs);
+        }
+        if manifest.result.is_some() && job.is_at_its_end(&state) {
+            bail!("the run stopped early, for want of improvement; more epochs do not change that");
+        }
+        let session = Session::begin(
+            self.settings.backend,
+            &self.settings.device.to_string(),
+            state.progress().step,
+        );
+        manifest.sessions.push(session);
+        manifest.settings = self.settings.clone();
+        manifest.result = None;
+        self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())?;
+        manifest.save(path, &self.disk)?;
+        Ok(Begun { folder, manifest, state, log })
+    }
+
+    /// The state of the newest whole checkpoint and the length of its log; that before the first
+    /// step if none was written yet.
+    fn newest_state(&self, job: &Job<'_>, folder: &RunFolder) -> Result<(State, u64)> {
+        let newest = checkpoints::newest(&folder.checkpoints())?;
+        for damaged in &newest.damaged {
+            // There is nobody left to tell of a standard error that can not be written to.
+            let _ = writeln!(io::stderr(), "warning: skipped a damaged checkpoint: {damaged}");
+        }
+        let Some((step, checkpoint)) = newest.found else {
+            if !newest.damaged.is_empty() {
+                bail!("no checkpoint in {} is whole", folder.checkpoints().display());
+            }
+            let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
+            return Ok((State::new(job, mlp), 0));
+        };
+        let path = checkpoints::path_of(&folder.checkpoints(), step);
+        let read = || {
+            let mark: Mark = serde_json::from_value(checkpoint.run()["record"].clone())?;
+            let expected = self.mark();
+            if mark.settings != expected.settings || mark.data != expected.data {
+                bail!("it is of a run with other settings or other data than {}", folder.config().display());
+            }
+            Ok((State::restore(job, &checkpoint)?, mark.log))
+        };
+        read().with_context(|| path.display().to_string())
+    }
+
+    /// Goes back to the newest checkpoint with half the learning rate.
+    fn roll_back(
+        &self,
+        job: &Job<'_>,
+        begun: &mut Begun,
+        times: u32,
+        error: &FitError,
+    ) -> Result<()> {
+        let (state, log) = self.newest_state(job, &begun.folder)?;
+        begun.state = state.rolled_back(times);
+        begun.log = log;
+        let rollback = Rollback {
+            reason: error.to_string(),
+            to_step: begun.state.progress().step,
+            rate_factor: 0.5f64.powi(times as i32),
+        };
+        self.say(&format!(
+            "{}; back to step {} with the learning rate times {}",
+            rollback.reason, rollback.to_step, rollback.rate_factor
+        ))?;
+        if let Some(session) = begun.manifest.sessions.last_mut() {
+            session.rollbacks.push(rollback);
+        }
+        Ok(begun.manifest.save(begun.folder.path(), &self.disk)?)
+    }
+
+    /// Which run a checkpoint is of.
+    fn mark(&self) -> Mark {
+        Mark { settings: self.settings.digest(), data: self.summary.digest.clone(), log: 0 }
+    }
+
+    /// Says whether a repeated run came to the same model.
+    fn compare(&self, original: &Manifest, digest: &str) -> Result<ExitCode> {
+        let Some(result) = &original.result else { return Ok(ExitCode::SUCCESS) };
+        if result.model == digest {
+            self.say("The model is identical to that of the run that was repeated.")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.say(&format!(
+            "The model DIFFERS from that of the run that was repeated, which is {}.",
+            result.model
+        ))?;
+        Ok(ExitCode::from(1))
     }
 
     fn job<'a>(&'a self, preprocessing: &'a Preprocessing, loss: &'a Loss) -> Job<'a> {
@@ -104,18 +373,6 @@ impl Run {
             _ if io::stdout().is_terminal() => Box::new(Bar::default()),
             _ => Box::new(Plain::new(io::stdout())),
         }
-    }
-
-    /// Writes the settings and starts the log; if neither can be, the folder goes again.
-    fn open(&self, folder: &RunFolder) -> Result<MetricsLog> {
-        let log = self
-            .settings
-            .save(&folder.config())
-            .and_then(|()| MetricsLog::create(&folder.metrics()));
-        if log.is_err() {
-            let _ = std::fs::remove_dir_all(folder.path());
-        }
-        log.with_context(|| format!("can not write to {}", folder.path().display()))
     }
 
     fn create_folder(&self) -> Result<RunFolder> {
@@ -144,8 +401,10 @@ impl Run {
         let FitError::NotFinite { last_good, .. } = &error else { return error.into() };
         let model = self.model(last_good.as_ref().clone(), preprocessing, &Evaluation::default());
         let path = folder.last_good();
-        let kept = match model.save(&path) {
-            Ok(_) => format!("training stopped; the last good network is in {}", path.display()),
+        let saved = model.to_bytes().map_err(anyhow::Error::from);
+        let saved = saved.and_then(|(bytes, _)| Ok(self.disk.write_whole(&path, &bytes)?));
+        let kept = match saved {
+            Ok(()) => format!("training stopped; the last good network is in {}", path.display()),
             Err(problem) => {
                 format!("training stopped, and the last good network is lost: {problem}")
             }
@@ -162,8 +421,8 @@ impl Run {
                 "the test loss is {loss}, so the network is not saved; try a smaller learning rate"
             );
         }
-        let step = fitted.epoch.saturating_mul(job.steps_per_epoch());
-        log.write("test", Span::Epoch, fitted.epoch, step, &test.measured)?;
+        log.write("test", Span::Epoch, fitted.epoch, fitted.step, &test.measured)?;
+        log.flushed()?;
         Ok(test)
     }
 
@@ -194,77 +453,6 @@ impl Run {
             result => result,
         }
     }
-
-    fn heading(&self) -> String {
-        let Settings { model, optimizer, training, backend, seed, .. } = &self.settings;
-        let widths: Vec<String> =
-            model.layer_sizes().iter().map(|[inputs, _]| inputs.to_string()).collect();
-        let shape: Vec<String> = self.data.train.shape().iter().map(ToString::to_string).collect();
-        let mut text = format!(
-            "{}: {} training, {} validation and {} test samples of {}\n\
-             {}-{} {}, {} parameters; {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
-            self.source,
-            group(self.split.train.len() as u64),
-            group(self.split.validation.len() as u64),
-            group(self.data.test.len() as u64),
-            shape.join("x"),
-            widths.join("-"),
-            model.outputs,
-            model.activation,
-            group(model.parameters() as u64),
-            optimizer.name(),
-            optimizer.learning_rate(),
-            training.batch_size * training.accumulate,
-        );
-        if !backend.is_cpu() {
-            text += "\nThe first steps compile and tune kernels; later runs find them in a cache.";
-        }
-        text
-    }
-
-    fn ending(
-        &self,
-        folder: &RunFolder,
-        digest: &str,
-        fitted: &Fitted,
-        test: &Evaluation,
-    ) -> String {
-        let path = folder.path().display();
-        let program = program();
-        let ending = match fitted.ending {
-            Ending::Complete => "",
-            Ending::Early => "Stopped early for want of improvement.\n",
-            Ending::Stopped => "Stopped from the dashboard.\n",
-        };
-        let best = match self.settings.training.keeps_best() {
-            true => format!("The model is that of epoch {}, the best.\n", fitted.epoch),
-            false => String::new(),
-        };
-        format!(
-            "{ending}{best}test {}\n\n\
-             Saved in {path}:\n  \
-             model.safetensors   the model: weights, preprocessing, labels ({})\n  \
-             config.toml         the settings\n  \
-             metrics.jsonl       every measurement\n\n\
-             Use the model from Rust:\n  \
-             Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
-             Go on with:\n  \
-             {program} --config {path}/config.toml\n                      \
-             repeats this run, to the bit on a CPU\n  \
-             {program} --recipe mnist-best\n                      \
-             a wide network with dropout: slower, more accurate\n  \
-             {program} --help\n                      \
-             other data, networks, optimizers and backends",
-            list(&test.measured),
-            digest.get(..19).unwrap_or(digest),
-        )
-    }
-}
-
-/// How this program was called, to be called so again.
-fn program() -> &'static str {
-    // Cargo sets this for the programs that it runs.
-    if std::env::var_os("CARGO").is_some() { "cargo run -p train --" } else { "train" }
 }
 
 /// Tells two observers, the first first.
@@ -285,6 +473,35 @@ impl Observer for Both<'_> {
         self.0.epoch(report)?;
         self.1.epoch(report)
     }
+
+    fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {
+        let first = self.0.due(step, epoch_ended)?;
+        Ok(first.max(self.1.due(step, epoch_ended)?))
+    }
+
+    fn keep(&mut self, snapshot: Snapshot) -> io::Result<()> {
+        self.1.keep(snapshot)
+    }
+}
+
+/// Refuses what can not promise the same bits.
+fn check_deterministic(settings: &Settings, pace: &[Every]) -> Result<()> {
+    if !settings.backend.is_cpu() {
+        bail!(
+            "--deterministic: on {} two runs may differ in their last digits; `--backend flex` \
+             gives the same bits every time",
+            settings.backend
+        );
+    }
+    let by_time = pace.iter().any(|every| matches!(every, Every::Time(_)));
+    if by_time && settings.training.on_divergence != OnDivergence::Stop {
+        bail!(
+            "--deterministic: where a rollback goes to depends on time, as a checkpoint is written \
+             {}; give the pace in steps or epochs, such as --checkpoint-every 1epoch",
+            pace.iter().map(|every| format!("every {every}")).collect::<Vec<_>>().join(" and ")
+        );
+    }
+    Ok(())
 }
 
 /// What a data set's targets ask of a network.
@@ -322,27 +539,4 @@ fn load_with_bar(source: &Source) -> Result<TrainTest> {
     });
     bar.finish_and_clear();
     Ok(data?)
-}
-
-/// The table of `--list-backends`.
-fn backends() -> String {
-    let mut table = format!("{:<9} {:<12} devices\n", "backend", "compiled in");
-    for &backend in Backend::ALL {
-        let (compiled, devices) = if backend.is_compiled() {
-            let found = backend.devices();
-            let names = found.iter().enumerate().map(|(i, device)| format!("{i}: {}", device.name));
-            (
-                "yes",
-                if found.is_empty() {
-                    "none found".to_owned()
-                } else {
-                    names.collect::<Vec<_>>().join(", ")
-                },
-            )
-        } else {
-            ("no", format!("build with --features {backend}"))
-        };
-        table += &format!("{backend:<9} {compiled:<12} {devices}\n");
-    }
-    table
 }

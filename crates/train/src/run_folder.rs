@@ -1,21 +1,24 @@
 //! The folder of a run: settings before the first step, measurements as they come, the model last.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::disk::{Disk, named};
 use crate::fit::Job;
 use crate::metrics::{Measured, Meter};
 use crate::progress::{EpochReport, Observer, Progress};
 use crate::schedule::Length;
 
-/// A new folder `runs/<name>`.
+/// A folder `runs/<name>` that this process works on, and no other.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// The system lets go of it when the process ends, however it ends.
+    _lock: File,
 }
 
 impl RunFolder {
@@ -37,7 +40,7 @@ impl RunFolder {
         if let Some(name) = name {
             let path = out.join(name);
             fs::create_dir(&path)?;
-            return Ok(Self { path });
+            return Self::open(path);
         }
         let mut number = 1;
         loop {
@@ -45,9 +48,31 @@ impl RunFolder {
             // Making a folder is atomic: of two runs that start together, one takes the next number.
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                result => return result.map(|()| Self { path }),
+                result => return result.and_then(|()| Self::open(path)),
             }
         }
+    }
+
+    /// Takes a folder that is there.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; `WouldBlock` if another process works on it.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let lock = File::options().create(true).append(true).open(path.join(".lock"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "another process is working on this run",
+            )),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Checkpoints, a file each.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
     }
 
     /// The folder itself.
@@ -57,7 +82,7 @@ impl RunFolder {
 
     /// The settings, resolved.
     pub fn config(&self) -> PathBuf {
-        self.path.join("config.toml")
+        config(&self.path)
     }
 
     /// The trained model.
@@ -76,10 +101,16 @@ impl RunFolder {
     }
 }
 
+/// Where the settings of a run's folder are.
+pub(crate) fn config(folder: &Path) -> PathBuf {
+    folder.join("config.toml")
+}
+
 /// Writes `metrics.jsonl`: a line for every measurement in training and after every epoch.
 pub struct MetricsLog {
     path: PathBuf,
     file: File,
+    disk: Disk,
     whole: u64,
 }
 
@@ -111,13 +142,24 @@ struct Line<'a> {
 }
 
 impl MetricsLog {
-    /// Starts a new log.
+    /// Starts a log, or goes on with one whose first `keep` bytes are still true.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; `InvalidData` if the log is shorter than that.
+    pub fn open(path: &Path, keep: u64, disk: Disk) -> io::Result<Self> {
+        let file = disk.open_end(path, keep)?;
+        Ok(Self { path: path.to_owned(), file, disk, whole: keep })
+    }
+
+    /// Bytes of the log, flushed to disk.
     ///
     /// # Errors
     ///
     /// The file system's.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: File::create_new(path)?, whole: 0 })
+    pub fn flushed(&self) -> io::Result<u64> {
+        self.disk.flush(&self.file).map_err(named(&self.path))?;
+        Ok(self.whole)
     }
 
     /// Adds what was measured on a split, up to an epoch and step of the run, both from 1.
@@ -139,17 +181,14 @@ impl MetricsLog {
 
     fn append(&mut self, line: &str) -> io::Result<()> {
         let text = format!("{line}\n");
-        match self.file.write_all(text.as_bytes()) {
-            Ok(()) => {
-                self.whole += text.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // Half a line is worse than none; if even this fails, the first error says why.
-                let _ = self.file.set_len(self.whole);
-                Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))
-            }
+        let written = self.disk.append(&mut self.file, text.as_bytes());
+        if written.is_err() {
+            // Half a line is worse than none; if even this fails, the first error says why.
+            let _ = self.file.set_len(self.whole);
+        } else {
+            self.whole += text.len() as u64;
         }
+        written.map_err(named(&self.path))
     }
 }
 

@@ -261,16 +261,18 @@ impl OneCycle {
 }
 
 /// What the plateau schedule remembers from epoch to epoch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlateauState {
     factor: f64,
-    best: f64,
+    /// None before the first epoch.
+    best: Option<f64>,
     waited: u64,
 }
 
 impl Default for PlateauState {
     fn default() -> Self {
-        Self { factor: 1.0, best: f64::INFINITY, waited: 0 }
+        Self { factor: 1.0, best: None, waited: 0 }
     }
 }
 
@@ -283,8 +285,8 @@ impl PlateauState {
     /// Takes note of an epoch's validation loss.
     pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
         let Schedule::Plateau(o) = schedule else { return };
-        if loss < self.best * (1.0 - o.threshold) {
-            self.best = loss;
+        if loss < self.best.unwrap_or(f64::INFINITY) * (1.0 - o.threshold) {
+            self.best = Some(loss);
             self.waited = 0;
             return;
         }

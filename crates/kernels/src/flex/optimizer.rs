@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::{Real, for_real, is_flex, is_plain, numbers, vectorised};
 use crate::{AdamStep, SgdStep};
 
-/// Parameters that one thread steps at a time.
-const PIECE: usize = 1 << 14;
+/// Parameters that one thread steps at a time; for fewer, waking another takes longer.
+const PIECE: usize = 1 << 17;
 
 /// The fast body of [`adam`](crate::adam); the tensors are value, gradient, mean and square.
 pub(crate) fn adam(
@@ -20,14 +20,18 @@ pub(crate) fn adam(
     for_real!(value.dtype(), T => {
         let step = AdamNumbers::<T>::new(step);
         let gradient = numbers::<T>(&gradient);
-        let pieces = places::<T>(&mut value)
-            .par_chunks_mut(PIECE)
-            .zip(gradient.par_chunks(PIECE))
-            .zip(places::<T>(&mut mean).par_chunks_mut(PIECE))
-            .zip(places::<T>(&mut square).par_chunks_mut(PIECE));
-        pieces.for_each(|(((value, gradient), mean), square)| {
+        let (value, mean) = (places::<T>(&mut value), places::<T>(&mut mean));
+        let square = places::<T>(&mut square);
+        let run = |(((value, gradient), mean), square): (((&mut [T], &[T]), &mut [T]), &mut [T])| {
             vectorised(|| step.take(value, gradient, mean, square));
-        });
+        };
+        if value.len() <= PIECE {
+            run((((value, gradient), mean), square));
+        } else {
+            let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
+            let means = mean.par_chunks_mut(PIECE);
+            pieces.zip(means).zip(square.par_chunks_mut(PIECE)).for_each(run);
+        }
     });
     Ok([value, mean, square].map(Tensor::from_primitive::<Flex>))
 }
@@ -38,21 +42,21 @@ struct AdamNumbers<T> {
     remainder: T,
     betas: [T; 2],
     news: [T; 2],
-    factor: T,
-    deviation: T,
+    rate: T,
+    correction: T,
     epsilon: T,
 }
 
 impl<T: Real> AdamNumbers<T> {
     fn new(step: &AdamStep) -> Self {
-        let [factor, deviation] = step.factors();
+        let [rate, correction] = step.factors();
         Self {
             penalty: T::of(step.penalty),
             remainder: T::of(1.0 - step.shrinkage),
             betas: [T::of(step.beta1), T::of(step.beta2)],
             news: [T::of(1.0 - step.beta1), T::of(1.0 - step.beta2)],
-            factor: T::of(factor),
-            deviation: T::of(deviation),
+            rate: T::of(rate),
+            correction: T::of(correction),
             epsilon: T::of(step.epsilon),
         }
     }
@@ -67,8 +71,8 @@ impl<T: Real> AdamNumbers<T> {
             let s = normal(square[i] * self.betas[1] + g * g * self.news[1]);
             mean[i] = m;
             square[i] = s;
-            let root = s.sqrt() / self.deviation + self.epsilon;
-            value[i] = value[i] * self.remainder - m / root * self.factor;
+            let root = s.sqrt() * self.correction + self.epsilon;
+            value[i] = value[i] * self.remainder - m / root * self.rate;
         }
     }
 }
@@ -87,13 +91,16 @@ pub(crate) fn sgd(
     let [mut value, gradient, mut velocity] = primitives(tensors)?;
     for_real!(value.dtype(), T => {
         let gradient = numbers::<T>(&gradient);
-        let pieces = places::<T>(&mut value)
-            .par_chunks_mut(PIECE)
-            .zip(gradient.par_chunks(PIECE))
-            .zip(places::<T>(&mut velocity).par_chunks_mut(PIECE));
-        pieces.for_each(|((value, gradient), velocity)| {
+        let (value, velocity) = (places::<T>(&mut value), places::<T>(&mut velocity));
+        let run = |((value, gradient), velocity): ((&mut [T], &[T]), &mut [T])| {
             vectorised(|| sgd_piece(step, value, gradient, velocity));
-        });
+        };
+        if value.len() <= PIECE {
+            run(((value, gradient), velocity));
+        } else {
+            let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
+            pieces.zip(velocity.par_chunks_mut(PIECE)).for_each(run);
+        }
     });
     Ok([value, velocity].map(Tensor::from_primitive::<Flex>))
 }

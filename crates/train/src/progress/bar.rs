@@ -39,14 +39,13 @@ impl Observer for Bar {
     }
 
     fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
-        let Progress { epoch, samples, seconds, meter, .. } = progress;
-        let speed = *samples as f64 / seconds;
+        let Progress { epoch, samples, speed, meter, .. } = progress;
         let left = (self.length.epochs - epoch) as f64 * self.samples as f64
             + (self.samples - samples) as f64;
         let message = format!(
             "{}  {}/s  {} left",
             list(&meter.so_far()),
-            thousands(speed),
+            thousands(*speed),
             duration(left / speed),
         );
         self.bar.set_prefix(format!("epoch {epoch}/{}", self.length.epochs));

@@ -7,7 +7,7 @@ use burn::train::logger::TrainingProgressLogger;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 
-use super::{EpochReport, Observer, Progress, epoch_line};
+use super::{Due, EpochReport, Observer, Progress, epoch_line};
 use crate::fit::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
@@ -70,9 +70,9 @@ impl Observer for Dashboard {
         Ok(())
     }
 
-    /// The dashboard has a key for it.
-    fn wants_stop(&self) -> bool {
-        self.interrupter.should_stop()
+    /// The dashboard has a key to end the run.
+    fn due(&mut self, _step: u64, _epoch_ended: bool) -> io::Result<Due> {
+        Ok(if self.interrupter.should_stop() { Due::Finish } else { Due::Nothing })
     }
 }
 

@@ -13,6 +13,7 @@ pub use plain::Plain;
 use crate::fit::{Evaluation, Job};
 use crate::metrics::{Measured, Meter, Moment};
 use crate::schedule::Length;
+use crate::state::Snapshot;
 
 /// Is told what happens in a run. An error ends the run.
 pub trait Observer {
@@ -37,10 +38,36 @@ pub trait Observer {
     /// That of what it writes to.
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()>;
 
-    /// Whether the person watching asked to end the run here and keep what was learnt.
-    fn wants_stop(&self) -> bool {
-        false
+    /// What the loop is to do here, after a step or, once more, after an epoch.
+    ///
+    /// # Errors
+    ///
+    /// That of what was written since the last time.
+    fn due(&mut self, _step: u64, _epoch_ended: bool) -> io::Result<Due> {
+        Ok(Due::Nothing)
     }
+
+    /// Is given the state that it asked for.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to.
+    fn keep(&mut self, _snapshot: Snapshot) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the loop is to do between two steps. Of several wishes the last in this order holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Go on.
+    Nothing,
+    /// Hand over the state and go on.
+    Keep,
+    /// End the run here and keep what was learnt.
+    Finish,
+    /// Hand over the state and stop.
+    Interrupt,
 }
 
 /// Where a run is within an epoch.
@@ -53,8 +80,8 @@ pub struct Progress<'a> {
     pub moment: Moment,
     /// Samples of this epoch so far.
     pub samples: usize,
-    /// Seconds since the epoch began.
-    pub seconds: f64,
+    /// Samples a second.
+    pub speed: f64,
     /// What was measured.
     pub meter: &'a Meter,
 }

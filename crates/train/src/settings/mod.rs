@@ -1,19 +1,22 @@
 //! Everything that a run is determined by, in one value: from defaults, recipe, file and flags.
 
-use std::path::{Path, PathBuf};
+mod error;
+mod layers;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use fireclay::model_file::write_whole;
-use fireclay::{
-    Backend, ConfigError, DeviceChoice, Loss, LossError, MlpConfig, Preprocessing,
-    PreprocessingError, Task, nearest,
-};
+use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, Task};
 use fireclay_data::{Dataset, Features, Holdout, Source};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::metrics::{MetricChoice, MetricError};
-use crate::optimizer::{OptimizerConfig, OptimizerError};
-use crate::schedule::{Schedule, ScheduleError};
+use crate::metrics::MetricChoice;
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::Schedule;
+
+pub use error::SettingsError;
+pub use layers::{Layer, RECIPES};
 
 /// The settings of a run, as a file holds them.
 ///
@@ -110,6 +113,68 @@ pub struct TrainingSettings {
     pub monitor: Monitor,
     /// What is measured beside the loss and the accuracy.
     pub metrics: Vec<MetricChoice>,
+    /// What is done when something stops being a finite number.
+    pub on_divergence: OnDivergence,
+}
+
+/// What is done when something stops being a finite number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum OnDivergence {
+    /// The run ends with an error.
+    #[default]
+    Stop,
+    /// It goes back to its last checkpoint with half the learning rate, at most so many times.
+    Rollback(u32),
+}
+
+impl OnDivergence {
+    /// How often a run goes back at most.
+    pub fn rollbacks(self) -> u32 {
+        match self {
+            Self::Stop => 0,
+            Self::Rollback(most) => most,
+        }
+    }
+}
+
+impl std::fmt::Display for OnDivergence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stop => f.write_str("stop"),
+            Self::Rollback(most) => write!(f, "rollback:{most}"),
+        }
+    }
+}
+
+impl std::str::FromStr for OnDivergence {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let most = match text {
+            "stop" => return Ok(Self::Stop),
+            "rollback" => Some(3),
+            _ => text.strip_prefix("rollback:").and_then(|most| most.parse().ok()),
+        };
+        // Half of a rate, a thousand times, is zero.
+        let most = most.filter(|most| (1..=1000).contains(most));
+        most.map(Self::Rollback)
+            .ok_or_else(|| format!("`{text}` is neither stop nor rollback nor, such as, rollback:5"))
+    }
+}
+
+impl TryFrom<String> for OnDivergence {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<OnDivergence> for String {
+    fn from(choice: OnDivergence) -> Self {
+        choice.to_string()
+    }
 }
 
 /// When to end early.
@@ -186,6 +251,7 @@ impl Default for TrainingSettings {
             keep: Keep::default(),
             monitor: Monitor::default(),
             metrics: Vec::new(),
+            on_divergence: OnDivergence::default(),
         }
     }
 }
@@ -221,154 +287,7 @@ impl From<Validation> for Holdout {
     }
 }
 
-/// The recipes that come with the program: name and file.
-pub const RECIPES: [(&str, &str); 3] = [
-    ("mnist", include_str!("../../../recipes/mnist.toml")),
-    ("mnist-small", include_str!("../../../recipes/mnist-small.toml")),
-    ("mnist-best", include_str!("../../../recipes/mnist-best.toml")),
-];
-
-/// Why settings can not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// No recipe has this name.
-    #[error(
-        "there is no recipe `{found}`{}; recipes: {}. A file of your own goes with --config",
-        nearest(found, RECIPES.map(|(name, _)| name)).map_or(String::new(), |n| format!(", did you mean `{n}`?")),
-        RECIPES.map(|(name, _)| name).join(", ")
-    )]
-    UnknownRecipe {
-        /// The name given.
-        found: String,
-    },
-    /// A settings file can not be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Settings are not TOML, or not settings.
-    #[error("{origin}: {message}")]
-    Parse {
-        /// The file, recipe or flags they come from.
-        origin: String,
-        /// What is wrong and where, with the nearest known word.
-        message: String,
-    },
-    /// A value of the training section is out of range.
-    #[error("{setting} is {found}; it must be {expected}")]
-    OutOfRange {
-        /// The setting at fault.
-        setting: &'static str,
-        /// Its value.
-        found: String,
-        /// The values allowed.
-        expected: &'static str,
-    },
-    /// The network's sizes contradict the data's.
-    #[error(
-        "model.{setting} is {found} but the data has {expected}; leave it out to take the data's"
-    )]
-    Sizes {
-        /// The setting at fault.
-        setting: &'static str,
-        /// Its value.
-        found: String,
-        /// What the data has.
-        expected: String,
-    },
-    /// The network is impossible.
-    #[error("model: {0}")]
-    Model(#[from] ConfigError),
-    /// The loss is impossible.
-    #[error(transparent)]
-    Loss(#[from] LossError),
-    /// The optimizer is impossible.
-    #[error(transparent)]
-    Optimizer(#[from] OptimizerError),
-    /// The schedule is impossible.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// A metric does not fit the task.
-    #[error(transparent)]
-    Metric(#[from] MetricError),
-    /// The preprocessing is impossible.
-    #[error(transparent)]
-    Preprocessing(#[from] PreprocessingError),
-}
-
-/// One layer of settings, to be laid over those below it.
-#[derive(Debug)]
-pub struct Layer {
-    /// The file, recipe or flags it comes from, for messages.
-    pub origin: String,
-    /// The settings that it sets.
-    pub table: toml::Table,
-}
-
-impl Layer {
-    /// A recipe that comes with the program.
-    ///
-    /// # Errors
-    ///
-    /// [`SettingsError::UnknownRecipe`] if there is none of this name.
-    pub fn recipe(name: &str) -> Result<Self, SettingsError> {
-        let (_, text) = RECIPES
-            .into_iter()
-            .find(|(known, _)| *known == name)
-            .ok_or_else(|| SettingsError::UnknownRecipe { found: name.to_owned() })?;
-        Self::parse(format!("recipe {name}"), text)
-    }
-
-    /// A settings file.
-    ///
-    /// # Errors
-    ///
-    /// The file can not be read, or is not TOML.
-    pub fn file(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        Self::parse(path.display().to_string(), &text)
-    }
-
-    fn parse(origin: String, text: &str) -> Result<Self, SettingsError> {
-        match toml::from_str(text) {
-            Ok(table) => Ok(Self { origin, table }),
-            Err(error) => Err(SettingsError::Parse { origin, message: error.to_string() }),
-        }
-    }
-}
-
 impl Settings {
-    /// The defaults with `layers` laid over them, the last on top.
-    ///
-    /// A section that names another choice (`optimizer.name = "sgd"` over `"adam"`) replaces the
-    /// section below it instead of mixing the settings of two choices.
-    ///
-    /// # Errors
-    ///
-    /// A layer sets something unknown, or to a value of another type.
-    pub fn from_layers(layers: &[Layer]) -> Result<Self, SettingsError> {
-        let mut settings = Self::default();
-        let mut table: toml::Table = settings.to_toml().parse().unwrap_or_default();
-        for layer in layers {
-            overlay(&mut table, &layer.table);
-            // Layer by layer, so that an error is told with where it comes from.
-            let refused = |message| SettingsError::Parse { origin: layer.origin.clone(), message };
-            settings = table
-                .clone()
-                .try_into()
-                .map_err(|error| refused(explain(&error, &table, &layer.table)))?;
-            let read: toml::Table = settings.to_toml().parse().unwrap_or_default();
-            if let Some(path) = ignored(&table, &read) {
-                return Err(refused(format!("there is no setting `{path}`")));
-            }
-        }
-        Ok(settings)
-    }
-
     /// Checks everything that can be checked before the data is read.
     ///
     /// # Errors
@@ -425,17 +344,60 @@ impl Settings {
         toml::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// Writes the settings as a file, whole or not at all.
+    /// The settings as the file of a run.
+    pub fn to_file(&self) -> String {
+        let text = self.to_toml();
+        format!("# The resolved settings of this run; repeat it with --config.\n{text}")
+    }
+
+    /// What differs from `other` and changes the mathematics of a run that goes on: path, value
+    /// here and value there.
     ///
-    /// # Errors
-    ///
-    /// The file system's.
-    pub fn save(&self, path: &Path) -> std::io::Result<()> {
-        let text = format!(
-            "# The resolved settings of this run; repeat it with --config.\n{}",
-            self.to_toml()
-        );
-        write_whole(path, text.as_bytes())
+    /// The number of epochs, the backend and its device may change.
+    pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
+        let (here, there) = (self.mathematics(), other.mathematics());
+        let absent = || "absent".to_owned();
+        let paths: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        paths
+            .into_iter()
+            .filter(|path| here.get(*path) != there.get(*path))
+            .map(|path| {
+                let value = |of: &BTreeMap<_, String>| of.get(path).cloned().unwrap_or_else(absent);
+                (path.clone(), value(&here), value(&there))
+            })
+            .collect()
+    }
+
+    /// `sha256:` and the digest of what must not change while a run goes on.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (path, value) in self.mathematics() {
+            hash.update(format!("{path} = {value}\n"));
+        }
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+
+    /// Everything that the arithmetic of a run depends on, by path.
+    fn mathematics(&self) -> BTreeMap<String, String> {
+        let mut flat = BTreeMap::new();
+        flatten("", &self.to_toml().parse().unwrap_or_default(), &mut flat);
+        for path in ["backend", "device", "training.epochs"] {
+            flat.remove(path);
+        }
+        flat
+    }
+}
+
+/// The values of nested tables by their dotted paths.
+fn flatten(prefix: &str, table: &toml::Table, flat: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(below) => flatten(&format!("{prefix}{key}."), below, flat),
+            value => {
+                flat.insert(format!("{prefix}{key}"), value.to_string());
+            }
+        }
     }
 }
 
@@ -542,161 +504,4 @@ fn agree<T: PartialEq + std::fmt::Debug>(
     }
     let (found, expected) = (format!("{found:?}"), format!("{expected:?}"));
     Err(SettingsError::Sizes { setting, found, expected })
-}
-
-/// Lays `over` on `table`, section by section.
-fn overlay(table: &mut toml::Table, over: &toml::Table) {
-    for (key, value) in over {
-        let value = &match value {
-            // `optimizer = "sgd"` is short for `optimizer.name = "sgd"`.
-            toml::Value::String(_) if CHOICES.contains(&key.as_str()) => {
-                toml::Value::Table([("name".to_owned(), value.clone())].into_iter().collect())
-            }
-            other => other.clone(),
-        };
-        match (table.get_mut(key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {
-                let names = (below.get("name"), above.get("name"));
-                if matches!(names, (Some(old), Some(new)) if old != new) {
-                    below.clear();
-                }
-                overlay(below, above);
-            }
-            _ => {
-                table.insert(key.clone(), value.clone());
-            }
-        }
-    }
-}
-
-/// Sections that are one of several choices, told apart by their `name`.
-const CHOICES: [&str; 3] = ["loss", "optimizer", "schedule"];
-
-/// The path of the first setting that was given and is not among those that were read.
-fn ignored(given: &toml::Table, read: &toml::Table) -> Option<String> {
-    given.iter().find_map(|(key, value)| match (value, read.get(key)) {
-        (_, None) => Some(key.clone()),
-        (toml::Value::Table(given), Some(toml::Value::Table(read))) => {
-            ignored(given, read).map(|path| format!("{key}.{path}"))
-        }
-        _ => None,
-    })
-}
-
-/// Says why a layer can not be read: a setting that its section's choice does not have, or else
-/// the message of the TOML error.
-fn explain(error: &toml::de::Error, table: &toml::Table, layer: &toml::Table) -> String {
-    let mut quoted = error.message().split('`').skip(1).step_by(2);
-    let field = quoted.next().filter(|_| error.message().starts_with("unknown field"));
-    let section = field.and_then(|field| {
-        let mut sections = CHOICES.into_iter();
-        sections
-            .find(|section| layer.get(*section).is_some_and(|values| values.get(field).is_some()))
-    });
-    let name = section.and_then(|section| table.get(section)?.get("name")?.as_str());
-    match (field, section, name) {
-        (Some(field), Some(section), Some(name)) => {
-            let near = nearest(field, quoted.clone());
-            let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            let known: Vec<&str> = quoted.collect();
-            format!("{section} {name} has no `{field}`, it has {}{near}", known.join(", "))
-        }
-        _ => with_suggestion(error),
-    }
-}
-
-/// The message of a TOML error, with the nearest of the words that it says it expected.
-fn with_suggestion(error: &toml::de::Error) -> String {
-    let mut quoted = error.message().split('`').skip(1).step_by(2);
-    let text = error.to_string().trim_end().to_owned();
-    let is_unknown = error.message().starts_with("unknown ");
-    match quoted.next().filter(|_| is_unknown).and_then(|found| nearest(found, quoted)) {
-        Some(near) => format!("{text}\ndid you mean `{near}`?"),
-        None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::optimizer::{Adam, Sgd};
-
-    fn layer(text: &str) -> Layer {
-        Layer { origin: "test".to_owned(), table: text.parse().unwrap() }
-    }
-
-    fn settings(texts: &[&str]) -> Result<Settings, SettingsError> {
-        Settings::from_layers(&texts.iter().map(|text| layer(text)).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn the_last_layer_wins_setting_by_setting() {
-        let found = settings(&[
-            "[training]\nepochs = 7\nbatch_size = 64",
-            "[training]\nepochs = 9\n[optimizer]\nlearning_rate = 0.5",
-        ]);
-        let found = found.unwrap();
-        assert_eq!((found.training.epochs, found.training.batch_size), (9, 64));
-        let adam = Adam { learning_rate: 0.5, ..Adam::default() };
-        assert_eq!(found.optimizer, OptimizerConfig::Adam(adam));
-    }
-
-    #[test]
-    fn another_choice_starts_from_its_own_defaults() {
-        let found =
-            settings(&["[optimizer]\nbeta1 = 0.5", "[optimizer]\nname = \"sgd\"\nmomentum = 0.9"]);
-        let sgd = Sgd { momentum: 0.9, ..Sgd::default() };
-        assert_eq!(found.unwrap().optimizer, OptimizerConfig::Sgd(sgd));
-    }
-
-    #[test]
-    fn an_unknown_setting_is_answered_with_the_nearest() {
-        for (text, near) in [
-            ("sead = 1", "seed"),
-            ("[model]\nhiden = [3]", "hidden"),
-            ("[training]\nepoch = 3", "epochs"),
-            ("[optimizer]\nlearning_rat = 1.0", "learning_rate"),
-            ("[optimizer]\nname = \"adm\"", "adam"),
-            ("[model]\nactivation = \"rellu\"", "relu"),
-        ] {
-            let error = settings(&[text]).unwrap_err().to_string();
-            assert!(error.contains(&format!("did you mean `{near}`?")), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn every_recipe_and_the_defaults_are_valid_and_read_back() {
-        for (name, _) in RECIPES {
-            let found = Settings::from_layers(&[Layer::recipe(name).unwrap()]).unwrap();
-            found.validate().unwrap();
-            assert_eq!(settings(&[&found.to_toml()]).unwrap(), found, "{name}");
-        }
-        let default = Settings::default();
-        assert_eq!(settings(&[&default.to_toml()]).unwrap(), default);
-        // The recipe `mnist` is the defaults, written out.
-        let mnist = Settings::from_layers(&[Layer::recipe("mnist").unwrap()]).unwrap();
-        let scaled =
-            DataSettings { preprocessing: PreprocessingChoice::Scale, ..default.data.clone() };
-        assert_eq!(mnist, Settings { data: scaled, ..default });
-    }
-
-    #[test]
-    fn values_out_of_range_are_named() {
-        for (text, setting) in [
-            ("[training]\nepochs = 0", "epochs"),
-            ("[training]\nbatch_size = 0", "batch_size"),
-            ("[training]\naccumulate = 0", "accumulate"),
-            ("[training]\nclip_norm = 0.0", "clip_norm"),
-            ("[training]\nema = 1.0", "ema"),
-            ("[training.early_stopping]\npatience = 0", "patience"),
-            ("[training.early_stopping]\nmin_improvement = -1.0", "min_improvement"),
-            ("[model]\ndropout = 1.5", "dropout"),
-            ("[optimizer]\nlearning_rate = nan", "learning_rate"),
-            ("[optimizer]\nname = \"sgd\"\nnesterov = true", "momentum"),
-            ("[schedule]\nname = \"step\"\nevery_epochs = 0", "every_epochs"),
-        ] {
-            let error = settings(&[text]).unwrap().validate().unwrap_err().to_string();
-            assert!(error.contains(setting), "{text}: {error}");
-        }
-    }
 }

@@ -1,0 +1,152 @@
+//! The file system as a run uses it: every write of a run goes through here.
+//!
+//! Each error names the file. Tests make a disk that fails at the n-th operation.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use fireclay::model_file::{WriteStep, write_whole_in_steps};
+
+/// Something that a disk is asked to do.
+#[derive(Debug)]
+pub enum Operation<'a> {
+    /// Make or open a file or folder.
+    Open,
+    /// Write these bytes to a file.
+    Write(&'a mut File, &'a [u8]),
+    /// Flush a file or folder to disk.
+    Flush,
+    /// Give a file its name.
+    Rename,
+    /// Remove a file.
+    Remove,
+    /// Shorten a file.
+    Truncate,
+}
+
+type Before = dyn Fn(Operation<'_>) -> io::Result<()> + Send + Sync;
+
+/// A disk; clones are the same one.
+#[derive(Clone, Default)]
+pub struct Disk {
+    before: Option<Arc<Before>>,
+}
+
+impl Disk {
+    /// A disk on which `before` is called before each operation and can fail in its place.
+    pub fn with(before: impl Fn(Operation<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { before: Some(Arc::new(before)) }
+    }
+
+    fn before(&self, operation: Operation<'_>) -> io::Result<()> {
+        self.before.as_ref().map_or(Ok(()), |before| before(operation))
+    }
+
+    /// Writes a file whole or not at all, and flushes it and its folder.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut before = |step: WriteStep<'_>| {
+            self.before(match step {
+                WriteStep::Open => Operation::Open,
+                WriteStep::Write(file) => Operation::Write(file, bytes),
+                WriteStep::Flush | WriteStep::FlushFolder => Operation::Flush,
+                WriteStep::Rename => Operation::Rename,
+            })
+        };
+        write_whole_in_steps(path, bytes, &mut before).map_err(named(path))
+    }
+
+    /// Makes a folder, and flushes the one that it is in; one that is there is fine.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn make_folder(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let make = || {
+            self.before(Operation::Open)?;
+            fs::create_dir(path)?;
+            self.before(Operation::Flush)?;
+            flush_parent(path)
+        };
+        make().map_err(named(path))
+    }
+
+    /// Removes a file; one that is gone is fine.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        let removed = self.before(Operation::Remove).and_then(|()| fs::remove_file(path));
+        match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(named(path)),
+        }
+    }
+
+    /// Opens a file to write at its end; its first `keep` bytes stay.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; `InvalidData` if the file is shorter than that.
+    pub fn open_end(&self, path: &Path, keep: u64) -> io::Result<File> {
+        let open = || {
+            self.before(Operation::Open)?;
+            let file = File::options().create(true).append(true).open(path)?;
+            let found = file.metadata()?.len();
+            if found < keep {
+                let message = format!("it has {found} bytes and had {keep}: it was shortened");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            if found > keep {
+                self.before(Operation::Truncate)?;
+                file.set_len(keep)?;
+            }
+            Ok(file)
+        };
+        open().map_err(named(path))
+    }
+
+    /// Writes at the end of a file.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.before(Operation::Write(file, bytes))?;
+        file.write_all(bytes)
+    }
+
+    /// Flushes a file to disk.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn flush(&self, file: &File) -> io::Result<()> {
+        self.before(Operation::Flush)?;
+        file.sync_data()
+    }
+}
+
+/// Names the file of an error.
+pub(crate) fn named(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(unix)]
+fn flush_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+#[cfg(not(unix))]
+fn flush_parent(_path: &Path) -> io::Result<()> {
+    Ok(())
+}

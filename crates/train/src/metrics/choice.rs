@@ -1,0 +1,141 @@
+//! The metrics that can be asked for, by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use fireclay::Task;
+use serde::{Deserialize, Serialize};
+
+/// A metric beside the loss and the accuracy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum MetricChoice {
+    /// `top-K`: the right class is among the K most probable.
+    TopK(usize),
+    /// `precision`: of what was called a class, the share that is; mean over classes.
+    Precision,
+    /// `recall`: of what is a class, the share called so; mean over classes.
+    Recall,
+    /// `f-BETA`: weighted harmonic mean of precision and recall; mean over classes.
+    FBeta(f64),
+    /// `auroc`: area under the receiver operating characteristic, one class against the rest.
+    Auroc,
+    /// `learning-rate`: that of the last step.
+    LearningRate,
+    /// `speed`: optimizer steps per second.
+    Speed,
+}
+
+impl fmt::Display for MetricChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TopK(k) => write!(f, "top-{k}"),
+            Self::Precision => f.write_str("precision"),
+            Self::Recall => f.write_str("recall"),
+            Self::FBeta(beta) => write!(f, "f-{beta}"),
+            Self::Auroc => f.write_str("auroc"),
+            Self::LearningRate => f.write_str("learning-rate"),
+            Self::Speed => f.write_str("speed"),
+        }
+    }
+}
+
+impl FromStr for MetricChoice {
+    type Err = MetricError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || MetricError::Unknown { found: text.to_owned() };
+        match text {
+            "precision" => Ok(Self::Precision),
+            "recall" => Ok(Self::Recall),
+            "auroc" => Ok(Self::Auroc),
+            "learning-rate" => Ok(Self::LearningRate),
+            "speed" => Ok(Self::Speed),
+            _ => match text.split_once('-') {
+                Some(("top", k)) => match k.parse() {
+                    Ok(k) if k > 0 => Ok(Self::TopK(k)),
+                    _ => Err(unknown()),
+                },
+                Some(("f", beta)) => match beta.parse::<f64>() {
+                    Ok(beta) if beta.is_finite() && beta > 0.0 => Ok(Self::FBeta(beta)),
+                    _ => Err(unknown()),
+                },
+                _ => Err(unknown()),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for MetricChoice {
+    type Error = MetricError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<MetricChoice> for String {
+    fn from(choice: MetricChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+/// Why a metric can not be measured.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MetricError {
+    /// No metric is called so.
+    #[error(
+        "unknown metric `{found}`; metrics: top-K (such as top-5), precision, recall, f-BETA (such as f-1), auroc, learning-rate, speed"
+    )]
+    Unknown {
+        /// The name given.
+        found: String,
+    },
+    /// The metric belongs to another kind of task.
+    #[error("metric {metric} does not fit a {task} task")]
+    WrongTask {
+        /// The metric.
+        metric: MetricChoice,
+        /// The kind of task.
+        task: &'static str,
+    },
+    /// Fewer than two classes.
+    #[error("metric {metric} needs at least 2 classes and there is 1")]
+    OneClass {
+        /// The metric.
+        metric: MetricChoice,
+    },
+    /// More guesses than classes.
+    #[error("metric {metric} asks for more classes than the {classes} there are")]
+    TooManyClasses {
+        /// The metric.
+        metric: MetricChoice,
+        /// Classes of the task.
+        classes: usize,
+    },
+}
+
+impl MetricChoice {
+    /// Checks that the metric fits the task.
+    ///
+    /// # Errors
+    ///
+    /// A [`MetricError`] that says why it does not.
+    pub fn validate(self, task: &Task) -> Result<(), MetricError> {
+        let fits = match self {
+            Self::LearningRate | Self::Speed => true,
+            Self::TopK(_) => matches!(task, Task::Classification { .. }),
+            _ => !matches!(task, Task::Regression { .. }),
+        };
+        match self {
+            _ if !fits => Err(MetricError::WrongTask { metric: self, task: task.kind() }),
+            Self::Precision | Self::Recall | Self::FBeta(_) | Self::Auroc if task.outputs() < 2 => {
+                Err(MetricError::OneClass { metric: self })
+            }
+            Self::TopK(k) if k > task.outputs() => {
+                Err(MetricError::TooManyClasses { metric: self, classes: task.outputs() })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Burn's metrics, each with what it takes to go on in the middle of an epoch.
+
+use burn::tensor::TensorReadError;
+use burn::train::metric::{
+    AccuracyInput, AccuracyMetric, AurocMetric, ClassReduction, ConfusionStatsInput,
+    FBetaScoreMetric, HammingScore, HammingScoreInput, IterationSpeedMetric, LearningRateMetric,
+    LossInput, LossMetric, Metric, MetricDefinition, MetricEntry, MetricId, Numeric, NumericEntry,
+    PrecisionMetric, RecallMetric, TopKAccuracyInput, TopKAccuracyMetric,
+};
+use burn::train::renderer::MetricState;
+use fireclay::Task;
+
+use super::meter::Sum;
+use super::{Measured, MetricChoice, Moment, Observed};
+
+/// The metrics of every run: the loss, and the accuracy where the task has one.
+pub(super) fn always(task: &Task) -> Vec<Box<dyn Measure>> {
+    let loss = mean("loss", LossMetric::new(), false, |o| LossInput::new(o.losses.clone()));
+    match task {
+        Task::Classification { .. } => {
+            let accuracy = mean("accuracy", AccuracyMetric::new(), true, |o| {
+                AccuracyInput::new(o.outputs.clone(), o.classes())
+            });
+            vec![loss, accuracy]
+        }
+        Task::MultiLabel { .. } => {
+            let accuracy = mean("accuracy", HammingScore::new(), true, |o| {
+                let ConfusionStatsInput { predictions, targets } = o.confusion();
+                HammingScoreInput::new(predictions, targets.int())
+            });
+            vec![loss, accuracy]
+        }
+        Task::Regression { .. } => vec![loss],
+    }
+}
+
+impl MetricChoice {
+    pub(super) fn measure(self, task: &Task) -> Box<dyn Measure> {
+        let macro_ = ClassReduction::Macro;
+        let is_multi_label = matches!(task, Task::MultiLabel { .. });
+        let name = &self.to_string();
+        match self {
+            Self::TopK(k) => mean(name, TopKAccuracyMetric::new(k), true, |o| {
+                TopKAccuracyInput::new(o.outputs.clone(), o.classes())
+            }),
+            Self::Precision if is_multi_label => of_whole(name, PrecisionMetric::multilabel(0.5, macro_)),
+            Self::Precision => of_whole(name, PrecisionMetric::multiclass(1, macro_)),
+            Self::Recall if is_multi_label => of_whole(name, RecallMetric::multilabel(0.5, macro_)),
+            Self::Recall => of_whole(name, RecallMetric::multiclass(1, macro_)),
+            Self::FBeta(beta) if is_multi_label => {
+                let metric = FBetaScoreMetric::multilabel(beta, 0.5, macro_);
+                of_whole(name, metric)
+            }
+            Self::FBeta(beta) => {
+                let metric = FBetaScoreMetric::multiclass(beta, 1, macro_);
+                of_whole(name, metric)
+            }
+            Self::Auroc => {
+                of_whole(name, AurocMetric::multiclass(macro_))
+            }
+            Self::LearningRate => last_value(name, LearningRateMetric::new()),
+            Self::Speed => last_value(name, IterationSpeedMetric::new()),
+        }
+    }
+}
+
+/// One of Burn's metrics, whatever its input.
+pub(super) trait Measure: Send {
+    fn start(&mut self, moment: Moment) -> Result<(), TensorReadError>;
+    fn update(&mut self, observed: &Observed, moment: Moment) -> Result<(), TensorReadError>;
+    fn finish(&mut self) -> Result<Measured, TensorReadError>;
+    fn latest(&self) -> Option<Measured>;
+    fn so_far(&self) -> Option<Measured>;
+    fn definition(&self) -> MetricDefinition;
+    fn state(&self) -> Option<MetricState>;
+    /// The sum to go on from, of a metric that is a mean over rows.
+    fn sum(&mut self) -> Option<&mut Sum>;
+    /// Whether it can only go on from all the rows of the epoch.
+    fn needs_rows(&self) -> bool;
+}
+
+/// How the number of an epoch comes from those of its parts.
+enum Whole<M> {
+    /// The mean over rows.
+    Mean(Sum),
+    /// By Burn, which keeps what it needs of every part.
+    Kept,
+    /// The last part's; begun before the first step.
+    Last(fn(&mut M, Moment) -> Result<(), TensorReadError>),
+}
+
+struct BurnMetric<M: Metric> {
+    name: String,
+    metric: M,
+    input: fn(&Observed) -> M::Input,
+    is_share: bool,
+    whole: Whole<M>,
+    last: Option<MetricEntry>,
+}
+
+fn mean<M: Metric + Numeric + 'static>(
+    name: &str,
+    metric: M,
+    is_share: bool,
+    input: fn(&Observed) -> M::Input,
+) -> Box<dyn Measure> {
+    let (name, whole) = (name.to_owned(), Whole::Mean(Sum::default()));
+    Box::new(BurnMetric { name, metric, input, is_share, whole, last: None })
+}
+
+fn of_whole<M: Metric<Input = ConfusionStatsInput> + Numeric + 'static>(
+    name: &str,
+    metric: M,
+) -> Box<dyn Measure> {
+    let (name, input, whole) = (name.to_owned(), Observed::confusion as _, Whole::Kept);
+    Box::new(BurnMetric { name, metric, input, is_share: true, whole, last: None })
+}
+
+fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
+    name: &str,
+    metric: M,
+) -> Box<dyn Measure> {
+    let whole = Whole::Last(|metric: &mut M, moment: Moment| {
+        metric.update(&(), &moment.into()).map(drop)
+    });
+    let name = name.to_owned();
+    Box::new(BurnMetric { name, metric, input: |_| (), is_share: false, whole, last: None })
+}
+
+impl<M: Metric> BurnMetric<M> {
+    fn measured(&self, value: f64) -> Measured {
+        // Burn gives shares in per cent.
+        let scale = if self.is_share { 100.0 } else { 1.0 };
+        Measured { name: self.name.clone(), value: value / scale, is_share: self.is_share }
+    }
+
+    fn id(&self) -> MetricId {
+        MetricId::new(self.metric.name())
+    }
+}
+
+impl<M: Metric + Numeric> Measure for BurnMetric<M> {
+    fn start(&mut self, moment: Moment) -> Result<(), TensorReadError> {
+        self.metric.clear();
+        self.last = None;
+        match &mut self.whole {
+            Whole::Mean(sum) => *sum = Sum::default(),
+            Whole::Kept => {}
+            Whole::Last(begin) => begin(&mut self.metric, moment)?,
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, observed: &Observed, moment: Moment) -> Result<(), TensorReadError> {
+        let entry = self.metric.update(&(self.input)(observed), &moment.into())?;
+        self.last = Some(MetricEntry::new(self.id(), entry));
+        if let Whole::Mean(sum) = &mut self.whole
+            && let Some(NumericEntry::Aggregated { aggregated_value, count }) = self.metric.value()
+        {
+            sum.add(aggregated_value, count);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Measured, TensorReadError> {
+        let value = match &self.whole {
+            Whole::Mean(sum) => sum.mean(),
+            Whole::Kept => {
+                self.metric.compute()?;
+                self.metric.final_value().current()
+            }
+            Whole::Last(_) => self.metric.value().map_or(0.0, |value| value.current()),
+        };
+        Ok(self.measured(value))
+    }
+
+    fn latest(&self) -> Option<Measured> {
+        self.last.as_ref()?;
+        Some(self.measured(self.metric.value()?.current()))
+    }
+
+    fn so_far(&self) -> Option<Measured> {
+        match &self.whole {
+            Whole::Mean(sum) => (sum.rows > 0).then(|| self.measured(sum.mean())),
+            Whole::Kept => {
+                self.last.as_ref()?;
+                Some(self.measured(self.metric.running_value()?.current()))
+            }
+            Whole::Last(_) => self.latest(),
+        }
+    }
+
+    fn definition(&self) -> MetricDefinition {
+        MetricDefinition::new(self.id(), &self.metric)
+    }
+
+    fn state(&self) -> Option<MetricState> {
+        Some(MetricState::Numeric(self.last.clone()?, self.metric.value()))
+    }
+
+    fn sum(&mut self) -> Option<&mut Sum> {
+        match &mut self.whole {
+            Whole::Mean(sum) => Some(sum),
+            _ => None,
+        }
+    }
+
+    fn needs_rows(&self) -> bool {
+        matches!(self.whole, Whole::Kept)
+    }
+}

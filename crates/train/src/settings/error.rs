@@ -1,0 +1,81 @@
+//! Why settings can not be used.
+
+use std::path::PathBuf;
+
+use fireclay::{ConfigError, LossError, PreprocessingError, nearest};
+
+use super::layers::RECIPES;
+use crate::metrics::MetricError;
+use crate::optimizer::OptimizerError;
+use crate::schedule::ScheduleError;
+
+/// Why settings can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// No recipe has this name.
+    #[error(
+        "there is no recipe `{found}`{}; recipes: {}. A file of your own goes with --config",
+        nearest(found, RECIPES.map(|(name, _)| name)).map_or(String::new(), |n| format!(", did you mean `{n}`?")),
+        RECIPES.map(|(name, _)| name).join(", ")
+    )]
+    UnknownRecipe {
+        /// The name given.
+        found: String,
+    },
+    /// A settings file can not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Settings are not TOML, or not settings.
+    #[error("{origin}: {message}")]
+    Parse {
+        /// The file, recipe or flags they come from.
+        origin: String,
+        /// What is wrong and where, with the nearest known word.
+        message: String,
+    },
+    /// A value of the training section is out of range.
+    #[error("{setting} is {found}; it must be {expected}")]
+    OutOfRange {
+        /// The setting at fault.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
+    /// The network's sizes contradict the data's.
+    #[error(
+        "model.{setting} is {found} but the data has {expected}; leave it out to take the data's"
+    )]
+    Sizes {
+        /// The setting at fault.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What the data has.
+        expected: String,
+    },
+    /// The network is impossible.
+    #[error("model: {0}")]
+    Model(#[from] ConfigError),
+    /// The loss is impossible.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// The optimizer is impossible.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+    /// The schedule is impossible.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// A metric does not fit the task.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// The preprocessing is impossible.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+}

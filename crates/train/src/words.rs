@@ -1,0 +1,140 @@
+//! What a run says before and after training.
+
+use std::path::Path;
+
+use fireclay::Backend;
+
+use crate::fit::{Ending, Evaluation, Fitted};
+use crate::progress::{group, list};
+use crate::run::Run;
+use crate::schedule::Length;
+use crate::settings::Settings;
+use crate::signals;
+use crate::state::RunProgress;
+
+impl Run {
+    /// The first lines: data, network, optimizer.
+    pub(crate) fn heading(&self) -> String {
+        let Settings { model, optimizer, training, backend, seed, .. } = &self.settings;
+        let widths: Vec<String> =
+            model.layer_sizes().iter().map(|[inputs, _]| inputs.to_string()).collect();
+        let shape: Vec<String> = self.data.train.shape().iter().map(ToString::to_string).collect();
+        let mut text = format!(
+            "{}: {} training, {} validation and {} test samples of {}\n\
+             {}-{} {}, {} parameters; {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
+            self.source,
+            group(self.split.train.len() as u64),
+            group(self.split.validation.len() as u64),
+            group(self.data.test.len() as u64),
+            shape.join("x"),
+            widths.join("-"),
+            model.outputs,
+            model.activation,
+            group(model.parameters() as u64),
+            optimizer.name(),
+            optimizer.learning_rate(),
+            training.batch_size * training.accumulate,
+        );
+        if !backend.is_cpu() {
+            text += "\nThe first steps compile and tune kernels; later runs find them in a cache.";
+        }
+        text
+    }
+
+    /// The last lines of a run that reached its end.
+    pub(crate) fn ending(
+        &self,
+        folder: &Path,
+        digest: &str,
+        fitted: &Fitted,
+        test: &Evaluation,
+    ) -> String {
+        let path = folder.display();
+        let program = program();
+        let ending = match fitted.ending {
+            Ending::Complete => "",
+            Ending::Early => "Stopped early for want of improvement.\n",
+            Ending::Stopped => "Stopped from the dashboard.\n",
+            Ending::Interrupted => "",
+        };
+        let best = match self.settings.training.keeps_best() {
+            true => format!("The model is that of epoch {}, the best.\n", fitted.epoch),
+            false => String::new(),
+        };
+        format!(
+            "{ending}{best}test {}\n\n\
+             Saved in {path}:\n  \
+             model.safetensors   the model: weights, preprocessing, labels ({})\n  \
+             config.toml         the settings\n  \
+             metrics.jsonl       every measurement\n  \
+             manifest.json       program, machine, data and result\n  \
+             checkpoints         to go on from, with --resume\n\n\
+             Use the model from Rust:\n  \
+             Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
+             Go on with:\n  \
+             {program} --repeat {path}\n                      \
+             repeats this run, and compares the models\n  \
+             {program} --recipe mnist-best\n                      \
+             a wide network with dropout: slower, more accurate\n  \
+             {program} --help\n                      \
+             other data, networks, optimizers and backends",
+            list(&test.measured),
+            digest.get(..19).unwrap_or(digest),
+        )
+    }
+
+    /// The last lines of a run that a signal stopped.
+    pub(crate) fn interruption(&self, folder: &Path, signal: i32, step: u64) -> String {
+        format!(
+            "Stopped by {} after step {}, which is in a checkpoint. Go on with:\n  {}",
+            signals::name(signal),
+            group(step),
+            resume(folder),
+        )
+    }
+}
+
+/// Where a run goes on.
+pub(crate) fn resumption(progress: RunProgress, length: Length) -> String {
+    format!(
+        "going on after step {} of {}, {} of {} epochs done",
+        group(progress.step),
+        group(length.steps()),
+        progress.epochs,
+        length.epochs
+    )
+}
+
+/// The command that goes on with a run.
+pub(crate) fn resume(folder: &Path) -> String {
+    format!("{} --resume {}", program(), folder.display())
+}
+
+/// How this program was called, to be called so again.
+fn program() -> &'static str {
+    // Cargo sets this for the programs that it runs.
+    if std::env::var_os("CARGO").is_some() { "cargo run -p train --" } else { "train" }
+}
+
+/// The table of `--list-backends`.
+pub(crate) fn backends() -> String {
+    let mut table = format!("{:<9} {:<12} devices\n", "backend", "compiled in");
+    for &backend in Backend::ALL {
+        let (compiled, devices) = if backend.is_compiled() {
+            let found = backend.devices();
+            let names = found.iter().enumerate().map(|(i, device)| format!("{i}: {}", device.name));
+            (
+                "yes",
+                if found.is_empty() {
+                    "none found".to_owned()
+                } else {
+                    names.collect::<Vec<_>>().join(", ")
+                },
+            )
+        } else {
+            ("no", format!("build with --features {backend}"))
+        };
+        table += &format!("{backend:<9} {compiled:<12} {devices}\n");
+    }
+    table
+}
