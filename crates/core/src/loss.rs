@@ -170,10 +170,8 @@ impl CrossEntropy {
         let Targets::Classes(classes) = targets else {
             unreachable!("cross-entropy takes classes")
         };
-        let smoothing = Smoothing {
-            share: self.label_smoothing,
-            class_weights: self.class_weights.clone(),
-        };
+        let smoothing =
+            Smoothing { share: self.label_smoothing, class_weights: self.class_weights.clone() };
         cross_entropy(logits, classes.clone(), &smoothing)
     }
 

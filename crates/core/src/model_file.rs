@@ -67,10 +67,9 @@ impl Checkpoint {
     ) -> Result<Self, TensorReadError> {
         let mut checkpoint = Self::of_model(model)?;
         checkpoint.document.run = Some(run);
-        let prefixed = tensors.into_iter().map(|tensor| NamedTensor {
-            name: format!("{RUN_PREFIX}{}", tensor.name),
-            ..tensor
-        });
+        let prefixed = tensors
+            .into_iter()
+            .map(|tensor| NamedTensor { name: format!("{RUN_PREFIX}{}", tensor.name), ..tensor });
         checkpoint.tensors.extend(prefixed);
         Ok(checkpoint)
     }

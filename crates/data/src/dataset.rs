@@ -122,7 +122,9 @@ impl Dataset {
                 let bytes = |ids: &[u32]| ids.iter().flat_map(|id| id.to_le_bytes()).collect();
                 add(&mut hash, 2, ids, bytes);
             }
-            Targets::MultiLabel { values, .. } => add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes)),
+            Targets::MultiLabel { values, .. } => {
+                add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes))
+            }
             Targets::Values { values, .. } => add(&mut hash, 4, values, little_endian),
         }
         for label in self.targets.labels() {

@@ -1,8 +1,8 @@
 //! A dense layer.
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::linear;
-use burn::tensor::Tensor;
 
 /// What follows the affine map in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

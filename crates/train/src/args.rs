@@ -150,7 +150,13 @@ pub struct Args {
     #[arg(long, value_name = "RUN", help_heading = "Going on")]
     pub repeat: Option<String>,
     /// Write a checkpoint this often: 500steps, 1epoch, 30s, several of them, or never.
-    #[arg(long, value_name = "PACE", value_delimiter = ',', default_value = "1epoch,60s", help_heading = "Going on")]
+    #[arg(
+        long,
+        value_name = "PACE",
+        value_delimiter = ',',
+        default_value = "1epoch,60s",
+        help_heading = "Going on"
+    )]
     pub checkpoint_every: Vec<Every>,
     /// If the loss stops being a number: stop, or rollback[:N] to the last checkpoint with half the learning rate, N times at most.
     #[arg(long, value_name = "HOW", help_heading = "Going on")]

@@ -117,15 +117,21 @@ impl Checkpoints {
     /// # Errors
     ///
     /// That of the checkpoint before.
-    pub fn write(&mut self, step: u64, best: Option<u64>, checkpoint: Checkpoint) -> io::Result<()> {
+    pub fn write(
+        &mut self,
+        step: u64,
+        best: Option<u64>,
+        checkpoint: Checkpoint,
+    ) -> io::Result<()> {
         self.finish()?;
         self.best = best;
         self.disk.make_folder(&self.folder)?;
         let (disk, path) = (self.disk.clone(), path_of(&self.folder, step));
-        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            let (bytes, _) = checkpoint.to_bytes().map_err(io::Error::other)?;
-            disk.write_whole(&path, &bytes)
-        })?;
+        let thread =
+            std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+                let (bytes, _) = checkpoint.to_bytes().map_err(io::Error::other)?;
+                disk.write_whole(&path, &bytes)
+            })?;
         self.writing = Some(Writing { step, thread });
         Ok(())
     }

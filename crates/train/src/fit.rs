@@ -122,7 +122,7 @@ pub fn fit(
     while let Some(epoch) = job.next_epoch(&state) {
         let started = Instant::now();
         let order = job.order(epoch);
-        let first = state.progress.step % length.steps_per_epoch;
+        let first = state.progress.step - (epoch - 1) * length.steps_per_epoch;
         let mut good = state.clone();
         meter.start(job.moment(&state, epoch, length))?;
         meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
@@ -229,8 +229,9 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
         let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
         let losses = job.loss.rows(outputs.clone(), &targets);
-        let loss = losses.clone().sum().div_scalar(weight);
-        sum.accumulate(Gradients::of(&loss, &state.mlp));
+        // Differentiating the loss of each row differentiates their sum.
+        let shares = losses.clone().div_scalar(weight);
+        sum.accumulate(Gradients::of(&shares, &state.mlp));
         parts.push(Observed { losses, outputs, targets }.detached());
     }
     let observed = Observed::joined(parts).unwrap_or_else(|| unreachable!("a step has rows"));

@@ -11,10 +11,10 @@ use fireclay::Mlp;
 pub struct Gradients(BTreeMap<String, Tensor<1>>);
 
 impl Gradients {
-    /// Differentiates `loss`, `[1]`, by every trainable parameter of `mlp`.
-    pub fn of(loss: &Tensor<1>, mlp: &Mlp) -> Self {
+    /// Differentiates the sum of `losses`, `[n]`, by every trainable parameter of `mlp`.
+    pub fn of(losses: &Tensor<1>, mlp: &Mlp) -> Self {
         let mut collector =
-            Collector { graph: loss.backward(), path: Path::default(), found: Self::default() };
+            Collector { graph: losses.backward(), path: Path::default(), found: Self::default() };
         mlp.visit(&mut collector);
         collector.found
     }

@@ -486,8 +486,7 @@ fn sgd(o: &Sgd, at: Parameter, memory: &mut Vec<Tensor<1>>, rate: f64) -> Tensor
     // PyTorch's first step takes the gradient undampened.
     let dampening = if memory.is_empty() { 0.0 } else { o.dampening };
     let velocity = at.recall(memory, 0, 0.0);
-    let step =
-        SgdStep { rate, momentum: o.momentum, dampening, nesterov: o.nesterov, penalty };
+    let step = SgdStep { rate, momentum: o.momentum, dampening, nesterov: o.nesterov, penalty };
     let [value, velocity] = kernels::sgd(at.value, at.gradient, velocity, &step);
     memory[0] = velocity;
     value

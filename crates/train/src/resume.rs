@@ -78,8 +78,7 @@ impl Found {
                 path.display()
             );
         }
-        if matches!(self, Self::Repeat { .. })
-            && settings.training.epochs != before.training.epochs
+        if matches!(self, Self::Repeat { .. }) && settings.training.epochs != before.training.epochs
         {
             bail!("a run is repeated with as many epochs as it had: {}", before.training.epochs);
         }

@@ -142,7 +142,8 @@ impl Run {
         let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
         let (bytes, digest) = model.to_bytes()?;
         self.disk.write_whole(&folder.join("model.safetensors"), &bytes)?;
-        let result = Outcome { metrics: test.by_name(), epoch: fitted.epoch, model: digest.clone() };
+        let result =
+            Outcome { metrics: test.by_name(), epoch: fitted.epoch, model: digest.clone() };
         manifest.result = Some(result);
         manifest.end_session("complete");
         manifest.save(&folder, &self.disk)?;
@@ -180,8 +181,7 @@ impl Run {
                 steps_per_epoch: job.steps_per_epoch(),
             };
             let mut display = self.display();
-            let fitted =
-                fit(job, begun.state.clone(), &mut Both(display.as_mut(), &mut recorder));
+            let fitted = fit(job, begun.state.clone(), &mut Both(display.as_mut(), &mut recorder));
             // The bar or dashboard leaves the terminal before anything else is said.
             drop(display);
             let written = recorder.checkpoints.finish();
@@ -246,7 +246,13 @@ impl Run {
             bail!(
                 "the data is not what this run learns from: {} with {} training and {} test \
                  samples, {}; it was {} with {} and {}, {}",
-                is.source, is.training, is.test, is.digest, was.source, was.training, was.test,
+                is.source,
+                is.training,
+                is.test,
+                is.digest,
+                was.source,
+                was.training,
+                was.test,
                 was.digest,
             );
         }
@@ -261,7 +267,10 @@ impl Run {
         }
         let (state, log) = self.newest_state(job, &folder)?;
         if state.progress().epochs > epochs {
-            bail!("the run has trained {} epochs, more than --epochs {epochs}", state.progress().epochs);
+            bail!(
+                "the run has trained {} epochs, more than --epochs {epochs}",
+                state.progress().epochs
+            );
         }
         if manifest.result.is_some() && job.is_at_its_end(&state) {
             bail!("the run stopped early, for want of improvement; more epochs do not change that");
@@ -299,7 +308,10 @@ impl Run {
             let mark: Mark = serde_json::from_value(checkpoint.run()["record"].clone())?;
             let expected = self.mark();
             if mark.settings != expected.settings || mark.data != expected.data {
-                bail!("it is of a run with other settings or other data than {}", folder.config().display());
+                bail!(
+                    "it is of a run with other settings or other data than {}",
+                    folder.config().display()
+                );
             }
             Ok((State::restore(job, &checkpoint)?, mark.log))
         };

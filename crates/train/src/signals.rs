@@ -27,7 +27,11 @@ impl Signals {
         let was_asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first time the flag is not yet set.
-            flag::register_conditional_shutdown(signal, exit_code(signal).into(), was_asked.clone())?;
+            flag::register_conditional_shutdown(
+                signal,
+                exit_code(signal).into(),
+                was_asked.clone(),
+            )?;
             flag::register(signal, was_asked.clone())?;
             flag::register_usize(signal, signals.stop.clone(), signal as usize)?;
         }

@@ -140,11 +140,8 @@ impl State {
         let mlp = checkpoint.model(job.device)?.mlp;
         let tensors = Tensors::of(checkpoint, job.device);
         let config = mlp.config().clone();
-        let sizes: BTreeMap<String, usize> = mlp
-            .tensors()?
-            .into_iter()
-            .map(|tensor| (tensor.name, tensor.values.len()))
-            .collect();
+        let sizes: BTreeMap<String, usize> =
+            mlp.tensors()?.into_iter().map(|tensor| (tensor.name, tensor.values.len())).collect();
         let mlp = mlp.train();
         let memory = tensors.memory(&sizes)?;
         let steps = document.optimizer_steps;
@@ -382,11 +379,7 @@ impl<'a> Tensors<'a> {
         Ok(observed)
     }
 
-    fn targets(
-        &self,
-        part: std::ops::Range<usize>,
-        outputs: usize,
-    ) -> Result<Targets, StateError> {
+    fn targets(&self, part: std::ops::Range<usize>, outputs: usize) -> Result<Targets, StateError> {
         let rows = part.len();
         if !self.by_name.contains_key("observed.classes") {
             let values = self.rows("observed.values", part, outputs)?;
@@ -470,8 +463,8 @@ impl Best {
 
     /// Whether the run has waited long enough for an improvement, after this epoch.
     pub(crate) fn is_exhausted(&self, o: &TrainingSettings, epoch: u64) -> bool {
-        o.early_stopping.as_ref().is_some_and(|stop| {
-            epoch > 0 && epoch >= self.epoch.saturating_add(stop.patience)
-        })
+        o.early_stopping
+            .as_ref()
+            .is_some_and(|stop| epoch > 0 && epoch >= self.epoch.saturating_add(stop.patience))
     }
 }

@@ -14,69 +14,19 @@ use train::optimizer::{OptimizerConfig, Sgd};
 use train::progress::{EpochReport, Observer, Progress};
 use train::schedule::{Length, Schedule};
 use train::settings::{EarlyStopping, Keep, Settings, TrainingSettings};
+use train::state::State;
 
-/// Everything a job borrows, to be varied by a test.
-struct Setup {
-    data: Dataset,
-    split: Split,
-    task: Task,
-    preprocessing: Preprocessing,
-    loss: Loss,
-    optimizer: OptimizerConfig,
-    schedule: Schedule,
-    training: TrainingSettings,
-    model: MlpConfig,
-    seed: u64,
-}
+#[path = "support/setup.rs"]
+mod setup;
+use setup::Setup;
 
 impl Setup {
-    /// Points in the plane, labelled by quadrant: three classes of different sizes.
-    fn classes() -> Self {
-        let points: Vec<f32> = (0..200).map(|i| ((i * 71 % 199) as f32 - 99.0) / 50.0).collect();
-        let class = |p: &[f32]| if p[0] > 0.0 { 0 } else { 1 + u32::from(p[1] > 0.0) };
-        let ids = points.chunks(2).map(class).collect();
-        let labels: Vec<String> = ["right", "low", "high"].map(String::from).to_vec();
-        let task = Task::Classification { labels: labels.clone() };
-        Self::new(points, Targets::Classes { ids, labels }, task)
-    }
-
-    fn new(points: Vec<f32>, targets: Targets, task: Task) -> Self {
-        let data = Dataset::new(vec![2], Features::Floats(points), targets).unwrap();
-        let Settings { training, schedule, .. } = Settings::default();
-        Self {
-            split: split(&data, Holdout::Count(20), false, 1).unwrap(),
-            data,
-            preprocessing: Preprocessing::None,
-            loss: Loss::default_for(&task),
-            optimizer: OptimizerConfig::Sgd(Sgd { learning_rate: 0.5, ..Sgd::default() }),
-            schedule,
-            training: TrainingSettings { epochs: 3, batch_size: 16, ..training },
-            model: MlpConfig::new([2], [8], task.outputs()),
-            task,
-            seed: 1,
-        }
-    }
-
-    fn job<'a>(&'a self, device: &'a Device) -> Job<'a> {
-        Job {
-            data: &self.data,
-            split: &self.split,
-            task: &self.task,
-            preprocessing: &self.preprocessing,
-            loss: &self.loss,
-            optimizer: &self.optimizer,
-            schedule: &self.schedule,
-            training: &self.training,
-            seed: self.seed,
-            device,
-        }
-    }
-
     fn fit(&self) -> (Result<Fitted, FitError>, Seen) {
         let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
         let mut seen = Seen::default();
         let mlp = self.model.init(self.seed, &device).unwrap();
-        let fitted = fit(&self.job(&device), mlp, &mut seen);
+        let job = self.job(&device);
+        let fitted = fit(&job, State::new(&job, mlp), &mut seen);
         (fitted, seen)
     }
 
@@ -269,7 +219,9 @@ fn what_has_no_gradient_is_left_alone() {
     let mut mlp = setup.model.init(1, &device).unwrap();
     let before = mlp.tensors().unwrap();
     mlp.layers[0] = mlp.layers[0].clone().no_grad();
-    let after = fit(&setup.job(&device), mlp, &mut Seen::default()).unwrap().mlp.tensors().unwrap();
+    let job = setup.job(&device);
+    let after =
+        fit(&job, State::new(&job, mlp), &mut Seen::default()).unwrap().mlp.tensors().unwrap();
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before == after, before.name.starts_with("layers.0"), "{}", before.name);
     }

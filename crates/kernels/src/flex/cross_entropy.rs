@@ -5,10 +5,10 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::backend::{Autodiff, Flex};
+use burn::backend::{Autodiff, BackendTensor, DispatchTensorKind, Flex};
 use burn::tensor::{DType, Int, Tensor};
 
-use super::{Real, for_real, is_flex, is_plain, numbers, tensor, vectorised};
+use super::{OnGraph, Placed, Real, for_real, is_plain, numbers, tensor, vectorised};
 use crate::Smoothing;
 
 type Inputs = (Tensor<2>, Tensor<1, Int>);
@@ -19,45 +19,27 @@ pub(crate) fn cross_entropy(
     classes: Tensor<1, Int>,
     smoothing: &Smoothing,
 ) -> Result<Tensor<1>, Box<Inputs>> {
-    let device = logits.device();
-    if !is_flex(&device) {
-        return Err(Box::new((logits, classes)));
-    }
-    let spare = (logits.clone(), classes.clone());
-    let losses = if device.is_autodiff() {
-        on_graph(logits, classes, smoothing)
-    } else {
-        off_graph(logits, classes, smoothing)
+    let logits = match Placed::of(logits) {
+        Ok(logits) => logits,
+        Err(logits) => return Err(Box::new((logits, classes))),
     };
-    losses.ok_or_else(|| Box::new(spare))
+    let forward = indices(&classes).and_then(|ids| forward(logits.storage(), ids, smoothing));
+    let Some((losses, kept)) = forward else { return Err(Box::new((logits.back(), classes))) };
+    Ok(match logits {
+        Placed::Off(_) => Tensor::from_primitive::<Flex>(losses),
+        Placed::On(logits) => {
+            Tensor::from_primitive::<Autodiff<Flex>>(on_graph(&logits, losses, kept))
+        }
+    })
 }
 
-fn off_graph(
-    logits: Tensor<2>,
-    classes: Tensor<1, Int>,
-    smoothing: &Smoothing,
-) -> Option<Tensor<1>> {
-    let logits = logits.try_into_primitive::<Flex>().ok()?;
-    let classes = classes.without_autodiff().try_into_primitive::<Flex>().ok()?;
-    let (losses, _) = forward(&logits, &classes, smoothing)?;
-    Some(Tensor::from_primitive::<Flex>(losses))
-}
-
-fn on_graph(
-    logits: Tensor<2>,
-    classes: Tensor<1, Int>,
-    smoothing: &Smoothing,
-) -> Option<Tensor<1>> {
-    let logits = logits.try_into_primitive::<Autodiff<Flex>>().ok()?;
-    let classes = classes.without_autodiff().try_into_primitive::<Flex>().ok()?;
-    let (losses, kept) = forward(logits.primitive(), &classes, smoothing)?;
-    let nodes = [logits.node()];
-    let losses =
-        match CrossEntropyBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(kept, losses),
-            OpsKind::UnTracked(prepared) => prepared.finish(losses),
-        };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(losses))
+/// Puts the operation on the graph.
+fn on_graph(logits: &OnGraph, losses: FlexTensor, kept: Kept) -> OnGraph {
+    let prepared = CrossEntropyBackward.prepare::<NoCheckpointing>([logits.node()]);
+    match prepared.compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(kept, losses),
+        OpsKind::UnTracked(prepared) => prepared.finish(losses),
+    }
 }
 
 /// What the backward pass needs of the forward pass.
@@ -93,11 +75,10 @@ impl Shares<'_> {
 
 fn forward(
     logits: &FlexTensor,
-    classes: &FlexTensor,
+    classes: Vec<usize>,
     smoothing: &Smoothing,
 ) -> Option<(FlexTensor, Kept)> {
     let [batch, count]: [usize; 2] = logits.layout().shape().dims();
-    let classes = indices(classes)?;
     let fits = classes.len() == batch && classes.iter().all(|&class| class < count);
     if !fits || count == 0 || !is_plain(logits) {
         return None;
@@ -138,8 +119,13 @@ fn loss<T: Real>(row: &mut [T], class: usize, shares: &Shares<'_>) -> T {
     if is_smoothed { hard + (even_shares * log - even) } else { hard }
 }
 
-/// Class ids; `None` if they are of a type that `flex` does not make by itself.
-fn indices(classes: &FlexTensor) -> Option<Vec<usize>> {
+/// Class ids; `None` if they are elsewhere, or of a type that `flex` does not make by itself.
+fn indices(classes: &Tensor<1, Int>) -> Option<Vec<usize>> {
+    let DispatchTensorKind::Flex(BackendTensor::Int(classes)) =
+        classes.clone().into_dispatch().kind
+    else {
+        return None;
+    };
     match classes.dtype() {
         DType::I64 => classes.as_slice::<i64>()?.iter().map(|&id| id.try_into().ok()).collect(),
         DType::I32 => classes.as_slice::<i32>()?.iter().map(|&id| id.try_into().ok()).collect(),

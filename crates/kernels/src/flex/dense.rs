@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 
 use super::product::{Matrix, product};
-use super::{Real, for_real, is_flex, is_plain, numbers, tensor, vectorised};
+use super::{OnGraph, Placed, Real, for_real, is_plain, numbers, tensor, vectorised};
 use crate::Epilogue;
 
 type Inputs = (Tensor<2>, Tensor<2>, Tensor<1>);
@@ -23,53 +23,48 @@ pub(crate) fn dense(
     bias: Tensor<1>,
     epilogue: Epilogue,
 ) -> Result<Tensor<2>, Box<Inputs>> {
-    let device = x.device();
-    if !is_flex(&device) {
-        return Err(Box::new((x, weight, bias)));
-    }
-    let spare = (x.clone(), weight.clone(), bias.clone());
-    let y = if device.is_autodiff() {
-        on_graph(x, weight, bias, epilogue)
-    } else {
-        off_graph(x, weight, bias, epilogue)
+    let x = match Placed::of(x) {
+        Ok(x) => x,
+        Err(x) => return Err(Box::new((x, weight, bias))),
     };
-    y.ok_or_else(|| Box::new(spare))
+    let weight = match Placed::of(weight) {
+        Ok(weight) => weight,
+        Err(weight) => return Err(Box::new((x.back(), weight, bias))),
+    };
+    let bias = match Placed::of(bias) {
+        Ok(bias) => bias,
+        Err(bias) => return Err(Box::new((x.back(), weight.back(), bias))),
+    };
+    let y = forward(x.storage(), weight.storage(), bias.storage(), epilogue);
+    match (x, weight, bias, y) {
+        (Placed::Off(_), Placed::Off(_), Placed::Off(_), Some(y)) => {
+            Ok(Tensor::from_primitive::<Flex>(y))
+        }
+        (Placed::On(x), Placed::On(weight), Placed::On(bias), Some(y)) => {
+            Ok(Tensor::from_primitive::<Autodiff<Flex>>(on_graph(x, weight, &bias, epilogue, y)))
+        }
+        (x, weight, bias, _) => Err(Box::new((x.back(), weight.back(), bias.back()))),
+    }
 }
 
-fn off_graph(
-    x: Tensor<2>,
-    weight: Tensor<2>,
-    bias: Tensor<1>,
-    epilogue: Epilogue,
-) -> Option<Tensor<2>> {
-    let x = x.try_into_primitive::<Flex>().ok()?;
-    let weight = weight.try_into_primitive::<Flex>().ok()?;
-    let bias = bias.try_into_primitive::<Flex>().ok()?;
-    let y = forward(&x, &weight, &bias, epilogue)?;
-    Some(Tensor::from_primitive::<Flex>(y))
-}
-
+/// Puts the operation on the graph.
 fn on_graph(
-    x: Tensor<2>,
-    weight: Tensor<2>,
-    bias: Tensor<1>,
+    x: OnGraph,
+    weight: OnGraph,
+    bias: &OnGraph,
     epilogue: Epilogue,
-) -> Option<Tensor<2>> {
-    let x = x.try_into_primitive::<Autodiff<Flex>>().ok()?;
-    let weight = weight.try_into_primitive::<Autodiff<Flex>>().ok()?;
-    let bias = bias.try_into_primitive::<Autodiff<Flex>>().ok()?;
-    let y = forward(x.primitive(), weight.primitive(), bias.primitive(), epilogue)?;
+    y: FlexTensor,
+) -> OnGraph {
     let (x, x_node) = x.into_parts();
     let (weight, weight_node) = weight.into_parts();
     let nodes = [x_node, weight_node, bias.node()];
-    let y = match DenseBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+    match DenseBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
             let kept = Kept { x, weight, y: (epilogue == Epilogue::Relu).then(|| y.clone()) };
             prepared.finish(kept, y)
         }
         OpsKind::UnTracked(prepared) => prepared.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    }
 }
 
 /// `None` if the tensors are not for this body, or do not fit: the plain one then says how.

@@ -9,7 +9,12 @@ mod optimizer;
 mod product;
 
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, Device, Element, Shape, TensorData};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
+    GradientCheckpointingStrategy,
+};
+use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 use rayon::prelude::*;
 
 pub(crate) use cross_entropy::cross_entropy;
@@ -56,9 +61,47 @@ pub(crate) use for_real;
 /// Multiplications and additions below which a second thread costs more than it brings.
 const WORTH_THREADS: usize = 1 << 22;
 
-/// Whether a device is `flex`, with or without autodiff.
-fn is_flex(device: &Device) -> bool {
-    *device == Device::flex()
+/// A float tensor of the autodiff graph over `flex`.
+type OnGraph = FloatTensor<Autodiff<Flex>>;
+
+/// A float tensor on `flex`.
+enum Placed {
+    Off(FlexTensor),
+    On(OnGraph),
+}
+
+impl Placed {
+    /// Takes a tensor apart, or gives it back if it is elsewhere or its graph recomputes.
+    fn of<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
+        let keeps_all = DispatchAutodiffContext::Enabled(GradientCheckpointingStrategy::Disabled);
+        let DispatchTensor { kind, autodiff } = tensor.into_dispatch();
+        let kind = match kind {
+            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => return Ok(Self::Off(tensor)),
+            DispatchTensorKind::Autodiff(kind) if autodiff == keeps_all => match *kind {
+                DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => {
+                    return Ok(Self::On(tensor));
+                }
+                kind => DispatchTensorKind::Autodiff(Box::new(kind)),
+            },
+            kind => kind,
+        };
+        Err(Tensor::from_dispatch(DispatchTensor { kind, autodiff }))
+    }
+
+    fn storage(&self) -> &FlexTensor {
+        match self {
+            Self::Off(tensor) => tensor,
+            Self::On(tensor) => tensor.primitive(),
+        }
+    }
+
+    /// The tensor again.
+    fn back<const D: usize>(self) -> Tensor<D> {
+        match self {
+            Self::Off(tensor) => Tensor::from_primitive::<Flex>(tensor),
+            Self::On(tensor) => Tensor::from_primitive::<Autodiff<Flex>>(tensor),
+        }
+    }
 }
 
 /// Whether a tensor's numbers can be taken as one slice.

@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{Real, for_real, is_flex, is_plain, numbers, vectorised};
+use super::{Placed, Real, for_real, is_plain, numbers, vectorised};
 use crate::{AdamStep, SgdStep};
 
 /// Parameters that one thread steps at a time; for fewer, waking another takes longer.
@@ -16,7 +16,7 @@ pub(crate) fn adam(
     tensors: [Tensor<1>; 4],
     step: &AdamStep,
 ) -> Result<[Tensor<1>; 3], Box<[Tensor<1>; 4]>> {
-    let [mut value, gradient, mut mean, mut square] = primitives(tensors)?;
+    let [mut value, gradient, mut mean, mut square] = storages(tensors)?;
     for_real!(value.dtype(), T => {
         let step = AdamNumbers::<T>::new(step);
         let gradient = numbers::<T>(&gradient);
@@ -64,7 +64,8 @@ impl<T: Real> AdamNumbers<T> {
     #[inline(always)]
     fn take(&self, value: &mut [T], gradient: &[T], mean: &mut [T], square: &mut [T]) {
         let count = value.len();
-        let (gradient, mean, square) = (&gradient[..count], &mut mean[..count], &mut square[..count]);
+        let (gradient, mean, square) =
+            (&gradient[..count], &mut mean[..count], &mut square[..count]);
         for i in 0..count {
             let g = gradient[i] + self.penalty * value[i];
             let m = normal(mean[i] * self.betas[0] + g * self.news[0]);
@@ -88,7 +89,7 @@ pub(crate) fn sgd(
     tensors: [Tensor<1>; 3],
     step: &SgdStep,
 ) -> Result<[Tensor<1>; 2], Box<[Tensor<1>; 3]>> {
-    let [mut value, gradient, mut velocity] = primitives(tensors)?;
+    let [mut value, gradient, mut velocity] = storages(tensors)?;
     for_real!(value.dtype(), T => {
         let gradient = numbers::<T>(&gradient);
         let (value, velocity) = (places::<T>(&mut value), places::<T>(&mut velocity));
@@ -118,34 +119,34 @@ fn sgd_piece<T: Real>(step: &SgdStep, value: &mut [T], gradient: &[T], velocity:
     }
 }
 
-/// The tensors as this backend has them, if all are for the fast bodies and equally long.
-fn primitives<const N: usize>(
+/// The tensors' storage, if all are for the fast bodies and equally long.
+fn storages<const N: usize>(
     tensors: [Tensor<1>; N],
 ) -> Result<[FlexTensor; N], Box<[Tensor<1>; N]>> {
-    let is_ours = |tensor: &Tensor<1>| {
-        let device = tensor.device();
-        is_flex(&device) && !device.is_autodiff()
+    let placed = tensors.map(Placed::of);
+    let first = match &placed[0] {
+        Ok(Placed::Off(tensor)) => (tensor.dtype(), tensor.layout().num_elements()),
+        _ => return Err(Box::new(placed.map(given_back))),
     };
-    if !tensors.iter().all(is_ours) {
-        return Err(Box::new(tensors));
-    }
-    let primitives = tensors.map(|tensor| {
-        tensor
-            .try_into_primitive::<Flex>()
-            .unwrap_or_else(|_| unreachable!("the device has been checked"))
-    });
-    let [first, ..] = &primitives[..] else { unreachable!("there is a parameter") };
-    let count = first.layout().num_elements();
-    let alike = |tensor: &FlexTensor| {
-        is_plain(tensor)
-            && tensor.dtype() == first.dtype()
-            && tensor.layout().num_elements() == count
-            && tensor.layout().start_offset() == 0
+    let is_alike = |placed: &Result<Placed, Tensor<1>>| match placed {
+        Ok(Placed::Off(tensor)) => {
+            is_plain(tensor)
+                && (tensor.dtype(), tensor.layout().num_elements()) == first
+                && tensor.layout().start_offset() == 0
+        }
+        _ => false,
     };
-    if primitives.iter().all(alike) {
-        return Ok(primitives);
+    if !placed.iter().all(is_alike) {
+        return Err(Box::new(placed.map(given_back)));
     }
-    Err(Box::new(primitives.map(Tensor::from_primitive::<Flex>)))
+    Ok(placed.map(|placed| match placed {
+        Ok(Placed::Off(tensor)) => tensor,
+        _ => unreachable!("every tensor has been looked at"),
+    }))
+}
+
+fn given_back(placed: Result<Placed, Tensor<1>>) -> Tensor<1> {
+    placed.map_or_else(|tensor| tensor, Placed::back)
 }
 
 /// The places of a tensor's numbers; its own copy if others hold it too.

@@ -78,7 +78,10 @@ fn write<'p, T: Real>(
     start: Option<&[T]>,
     places: &'p mut [MaybeUninit<T>],
 ) -> &'p mut [T] {
-    assert!(a.is_whole() && b.is_whole() && a.columns == b.rows, "matrices lie within their slices");
+    assert!(
+        a.is_whole() && b.is_whole() && a.columns == b.rows,
+        "matrices lie within their slices"
+    );
     assert_eq!(places.len(), a.rows * b.columns, "a place for every number of the product");
     if let Some(row) = start {
         for places in places.chunks_exact_mut(b.columns) {

@@ -43,7 +43,9 @@ impl MetricChoice {
             Self::TopK(k) => mean(name, TopKAccuracyMetric::new(k), true, |o| {
                 TopKAccuracyInput::new(o.outputs.clone(), o.classes())
             }),
-            Self::Precision if is_multi_label => of_whole(name, PrecisionMetric::multilabel(0.5, macro_)),
+            Self::Precision if is_multi_label => {
+                of_whole(name, PrecisionMetric::multilabel(0.5, macro_))
+            }
             Self::Precision => of_whole(name, PrecisionMetric::multiclass(1, macro_)),
             Self::Recall if is_multi_label => of_whole(name, RecallMetric::multilabel(0.5, macro_)),
             Self::Recall => of_whole(name, RecallMetric::multiclass(1, macro_)),
@@ -55,9 +57,7 @@ impl MetricChoice {
                 let metric = FBetaScoreMetric::multiclass(beta, 1, macro_);
                 of_whole(name, metric)
             }
-            Self::Auroc => {
-                of_whole(name, AurocMetric::multiclass(macro_))
-            }
+            Self::Auroc => of_whole(name, AurocMetric::multiclass(macro_)),
             Self::LearningRate => last_value(name, LearningRateMetric::new()),
             Self::Speed => last_value(name, IterationSpeedMetric::new()),
         }
@@ -120,9 +120,8 @@ fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
     name: &str,
     metric: M,
 ) -> Box<dyn Measure> {
-    let whole = Whole::Last(|metric: &mut M, moment: Moment| {
-        metric.update(&(), &moment.into()).map(drop)
-    });
+    let whole =
+        Whole::Last(|metric: &mut M, moment: Moment| metric.update(&(), &moment.into()).map(drop));
     let name = name.to_owned();
     Box::new(BurnMetric { name, metric, input: |_| (), is_share: false, whole, last: None })
 }

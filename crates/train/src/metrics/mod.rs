@@ -3,12 +3,12 @@
 //! Every number is exact over the whole epoch for any batch size: losses are given row by row and
 //! counts are summed, so that a short batch weighs what it holds.
 
-mod measure;
 mod choice;
+mod measure;
 mod meter;
 mod observed;
 
 pub use choice::{MetricChoice, MetricError};
-pub(crate) use meter::{MeterProgress, Sum};
 pub use meter::{Measured, Meter, Moment};
+pub(crate) use meter::{MeterProgress, Sum};
 pub use observed::Observed;

@@ -38,6 +38,9 @@ impl Observed {
     pub fn joined(parts: Vec<Self>) -> Option<Self> {
         let mut parts = parts.into_iter();
         let first = parts.next()?;
+        if parts.len() == 0 {
+            return Some(first);
+        }
         let (mut losses, mut outputs) = (vec![first.losses], vec![first.outputs]);
         let mut targets = vec![first.targets];
         for part in parts {

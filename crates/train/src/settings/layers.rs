@@ -159,7 +159,9 @@ fn with_suggestion(error: &toml::de::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optimizer::OptimizerConfig;
     use crate::optimizer::{Adam, Sgd};
+    use crate::settings::{DataSettings, PreprocessingChoice};
 
     fn layer(text: &str) -> Layer {
         Layer { origin: "test".to_owned(), table: text.parse().unwrap() }

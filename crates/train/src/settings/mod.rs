@@ -158,8 +158,9 @@ impl std::str::FromStr for OnDivergence {
         };
         // Half of a rate, a thousand times, is zero.
         let most = most.filter(|most| (1..=1000).contains(most));
-        most.map(Self::Rollback)
-            .ok_or_else(|| format!("`{text}` is neither stop nor rollback nor, such as, rollback:5"))
+        most.map(Self::Rollback).ok_or_else(|| {
+            format!("`{text}` is neither stop nor rollback nor, such as, rollback:5")
+        })
     }
 }
 

@@ -1,0 +1,66 @@
+//! What a job borrows, on data small enough to check by reasoning.
+
+use fireclay::{Device, Loss, MlpConfig, Preprocessing, Task};
+use fireclay_data::{Dataset, Features, Holdout, Split, Targets, split};
+use train::fit::Job;
+use train::optimizer::{OptimizerConfig, Sgd};
+use train::schedule::Schedule;
+use train::settings::{Settings, TrainingSettings};
+
+/// Everything a job borrows, to be varied by a test.
+pub(crate) struct Setup {
+    pub(crate) data: Dataset,
+    pub(crate) split: Split,
+    pub(crate) task: Task,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) loss: Loss,
+    pub(crate) optimizer: OptimizerConfig,
+    pub(crate) schedule: Schedule,
+    pub(crate) training: TrainingSettings,
+    pub(crate) model: MlpConfig,
+    pub(crate) seed: u64,
+}
+
+impl Setup {
+    /// Points in the plane, labelled by quadrant: three classes of different sizes.
+    pub(crate) fn classes() -> Self {
+        let points: Vec<f32> = (0..200).map(|i| ((i * 71 % 199) as f32 - 99.0) / 50.0).collect();
+        let class = |p: &[f32]| if p[0] > 0.0 { 0 } else { 1 + u32::from(p[1] > 0.0) };
+        let ids = points.chunks(2).map(class).collect();
+        let labels: Vec<String> = ["right", "low", "high"].map(String::from).to_vec();
+        let task = Task::Classification { labels: labels.clone() };
+        Self::new(points, Targets::Classes { ids, labels }, task)
+    }
+
+    pub(crate) fn new(points: Vec<f32>, targets: Targets, task: Task) -> Self {
+        let data = Dataset::new(vec![2], Features::Floats(points), targets).unwrap();
+        let Settings { training, schedule, .. } = Settings::default();
+        Self {
+            split: split(&data, Holdout::Count(20), false, 1).unwrap(),
+            data,
+            preprocessing: Preprocessing::None,
+            loss: Loss::default_for(&task),
+            optimizer: OptimizerConfig::Sgd(Sgd { learning_rate: 0.5, ..Sgd::default() }),
+            schedule,
+            training: TrainingSettings { epochs: 3, batch_size: 16, ..training },
+            model: MlpConfig::new([2], [8], task.outputs()),
+            task,
+            seed: 1,
+        }
+    }
+
+    pub(crate) fn job<'a>(&'a self, device: &'a Device) -> Job<'a> {
+        Job {
+            data: &self.data,
+            split: &self.split,
+            task: &self.task,
+            preprocessing: &self.preprocessing,
+            loss: &self.loss,
+            optimizer: &self.optimizer,
+            schedule: &self.schedule,
+            training: &self.training,
+            seed: self.seed,
+            device,
+        }
+    }
+}
