@@ -24,6 +24,9 @@ pub const FORMAT_VERSION: u32 = 1;
 const DOCUMENT_KEY: &str = "fireclay";
 /// Key of the digest in the file's metadata.
 const DIGEST_KEY: &str = "fireclay_digest";
+/// Key by which other libraries recognise the layout, and its value.
+const FORMAT_KEY: &str = "format";
+const FORMAT: &str = "pt";
 
 /// What the names of a checkpoint's own tensors begin with.
 const RUN_PREFIX: &str = "run.";
@@ -177,6 +180,7 @@ impl Checkpoint {
             metadata.and_then(|map| map.get(DOCUMENT_KEY)).ok_or(ModelFileProblem::NoDocument)?;
         check_version(text)?;
         let document: Document = serde_json::from_str(text)?;
+        check_metadata(metadata.into_iter().flatten())?;
         let tensors = SafeTensors::deserialize(bytes)?;
         check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
         document.validate()?;
@@ -276,7 +280,8 @@ fn serialize(
     digest: &str,
     tensors: &[(&NamedTensor, Vec<u8>)],
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let metadata = BTreeMap::from([(DOCUMENT_KEY, text), (DIGEST_KEY, digest), ("format", "pt")]);
+    let metadata =
+        BTreeMap::from([(DOCUMENT_KEY, text), (DIGEST_KEY, digest), (FORMAT_KEY, FORMAT)]);
     let mut header = BTreeMap::from([("__metadata__", HeaderEntry::Metadata(metadata))]);
     let mut end = 0;
     for (tensor, bytes) in tensors {
@@ -329,6 +334,23 @@ fn check_digest(
         Some(found) if *found == computed => Ok(()),
         _ => Err(ModelFileProblem::Digest { found: found.cloned().unwrap_or_default(), computed }),
     }
+}
+
+/// The digest does not cover these, so each must be one that a writer writes.
+fn check_metadata<'a>(
+    metadata: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), ModelFileProblem> {
+    for (key, value) in metadata {
+        match key.as_str() {
+            DOCUMENT_KEY | DIGEST_KEY => {}
+            FORMAT_KEY if value == FORMAT => {}
+            _ => {
+                let (key, value) = (key.clone(), value.chars().take(40).collect());
+                return Err(ModelFileProblem::Metadata { key, value });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The version is read before the rest, whose meaning depends on it.
@@ -471,6 +493,14 @@ pub enum ModelFileProblem {
     /// The JSON document is not what the format says.
     #[error("its `{DOCUMENT_KEY}` document can not be read: {0}")]
     Document(#[from] serde_json::Error),
+    /// Metadata that the format does not have.
+    #[error("its metadata has {key:?} = {value:?}, which the format does not have")]
+    Metadata {
+        /// The key.
+        key: String,
+        /// Its value, or the beginning of it.
+        value: String,
+    },
     /// The content is not what was written.
     #[error("the file is damaged: its digest is {found:?}, its content gives {computed}")]
     Digest {

@@ -335,7 +335,7 @@ impl Run {
             rate_factor: 0.5f64.powi(times as i32),
         };
         self.say(&format!(
-            "{}; back to step {} with the learning rate times {}",
+            "{}; back to step {} with the learning rate times {:e}",
             rollback.reason, rollback.to_step, rollback.rate_factor
         ))?;
         if let Some(session) = begun.manifest.sessions.last_mut() {
