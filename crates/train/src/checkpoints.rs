@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fireclay::{Checkpoint, ModelFileError};
+use fireclay::{Checkpoint, ModelFileError, ModelFileProblem};
 
 use crate::disk::Disk;
 
@@ -212,12 +212,14 @@ pub struct Newest {
 /// # Errors
 ///
 /// The folder's; a damaged checkpoint is none.
-pub fn newest(folder: &Path) -> io::Result<Newest> {
+pub fn newest(folder: &Path, disk: &Disk) -> io::Result<Newest> {
     let mut damaged = Vec::new();
     for step in steps_in(folder)? {
-        match Checkpoint::load(path_of(folder, step)) {
+        let path = path_of(folder, step);
+        let read = disk.read(&path).map_err(ModelFileProblem::Io);
+        match read.and_then(|bytes| Checkpoint::from_bytes(&bytes)) {
             Ok(checkpoint) => return Ok(Newest { found: Some((step, checkpoint)), damaged }),
-            Err(error) => damaged.push(error),
+            Err(problem) => damaged.push(ModelFileError { path, problem }),
         }
     }
     Ok(Newest { found: None, damaged })

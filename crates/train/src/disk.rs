@@ -1,4 +1,4 @@
-//! The file system as a run uses it: every write of a run goes through here.
+//! The file system as a run uses it: what a run writes, and what it goes on from.
 //!
 //! Each error names the file. Tests make a disk that fails at the n-th operation.
 
@@ -16,6 +16,8 @@ pub enum Operation<'a> {
     Open,
     /// Write these bytes to a file.
     Write(&'a mut File, &'a [u8]),
+    /// Read a file.
+    Read,
     /// Flush a file or folder to disk.
     Flush,
     /// Give a file its name.
@@ -59,6 +61,15 @@ impl Disk {
             })
         };
         write_whole_in_steps(path, bytes, &mut before).map_err(named(path))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// The file system's, which alone does not name the file: the caller says what it is to it.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.before(Operation::Read).and_then(|()| fs::read(path))
     }
 
     /// Makes a folder, and flushes the one that it is in; one that is there is fine.

@@ -136,12 +136,11 @@ impl Manifest {
     /// # Errors
     ///
     /// The file system's; `InvalidData` if it is not one.
-    pub fn load(folder: &Path) -> io::Result<Self> {
+    pub fn load(folder: &Path, disk: &Disk) -> io::Result<Self> {
         let path = Self::path(folder);
         let read = || {
-            let text = std::fs::read(&path)?;
-            serde_json::from_slice(&text)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            serde_json::from_slice(&disk.read(&path)?).map_err(invalid)
         };
         read().map_err(named(&path))
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use fireclay::nearest;
 
 use crate::args::Args;
+use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::run_folder::config;
 use crate::settings::{Layer, Settings};
@@ -27,14 +28,14 @@ pub(crate) enum Found {
 }
 
 /// The run that `--resume` or `--repeat` names, if either is given.
-pub(crate) fn find(args: &Args) -> Result<Option<Found>> {
+pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
     if let Some(name) = &args.resume {
-        let folder = folder(&args.out, name)?;
+        let folder = folder(&args.out, name, disk)?;
         return Ok(Some(Found::Resume { folder }));
     }
     let Some(name) = &args.repeat else { return Ok(None) };
-    let folder = folder(&args.out, name)?;
-    let manifest = Box::new(manifest(&folder)?);
+    let folder = folder(&args.out, name, disk)?;
+    let manifest = Box::new(manifest(&folder, disk)?);
     if manifest.result.is_none() {
         bail!(
             "{} has not come to its end, so there is nothing to compare with; finish it with \
@@ -87,9 +88,9 @@ impl Found {
 }
 
 /// The folder of a run by its path, its name, or as `latest`.
-fn folder(out: &Path, name: &str) -> Result<PathBuf> {
+fn folder(out: &Path, name: &str, disk: &Disk) -> Result<PathBuf> {
     if name == "latest" {
-        let runs = runs(out);
+        let runs = runs(out, disk);
         return runs
             .into_iter()
             .max_by(|a, b| started(&a.1).cmp(started(&b.1)))
@@ -101,7 +102,7 @@ fn folder(out: &Path, name: &str) -> Result<PathBuf> {
     match [path, below].into_iter().find(|path| path.is_dir()) {
         Some(folder) => Ok(folder),
         None => {
-            let names: Vec<String> = runs(out)
+            let names: Vec<String> = runs(out, disk)
                 .iter()
                 .filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned()))
                 .collect();
@@ -112,19 +113,19 @@ fn folder(out: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-fn manifest(folder: &Path) -> Result<Manifest> {
-    Manifest::load(folder).with_context(|| {
+fn manifest(folder: &Path, disk: &Disk) -> Result<Manifest> {
+    Manifest::load(folder, disk).with_context(|| {
         format!("{} is not the folder of a run that can be repeated", folder.display())
     })
 }
 
 /// The runs in a folder that can be read.
-fn runs(out: &Path) -> Vec<(PathBuf, Manifest)> {
+fn runs(out: &Path, disk: &Disk) -> Vec<(PathBuf, Manifest)> {
     let entries = std::fs::read_dir(out).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
             let path = entry.path();
-            Manifest::load(&path).ok().map(|manifest| (path, manifest))
+            Manifest::load(&path, disk).ok().map(|manifest| (path, manifest))
         })
         .collect()
 }

@@ -44,7 +44,7 @@ pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
         write!(io::stdout(), "{}", words::backends())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let found = resume::find(&args)?;
+    let found = resume::find(&args, &disk)?;
     let mut settings = match &found {
         Some(found) => found.settings(&args)?,
         None => Settings::from_layers(&args.layers()?)?,
@@ -240,7 +240,7 @@ impl Run {
         let folder = RunFolder::open(path.to_owned())
             .with_context(|| format!("{} can not be resumed", path.display()))?;
         // Read under the lock: until now another process may have changed it.
-        let mut manifest = Manifest::load(path)?;
+        let mut manifest = Manifest::load(path, &self.disk)?;
         if manifest.data != self.summary {
             let (was, is) = (&manifest.data, &self.summary);
             bail!(
@@ -291,7 +291,7 @@ impl Run {
     /// The state of the newest whole checkpoint and the length of its log; that before the first
     /// step if none was written yet.
     fn newest_state(&self, job: &Job<'_>, folder: &RunFolder) -> Result<(State, u64)> {
-        let newest = checkpoints::newest(&folder.checkpoints())?;
+        let newest = checkpoints::newest(&folder.checkpoints(), &self.disk)?;
         for damaged in &newest.damaged {
             // There is nobody left to tell of a standard error that can not be written to.
             let _ = writeln!(io::stderr(), "warning: skipped a damaged checkpoint: {damaged}");
