@@ -21,6 +21,9 @@ const KNOWN: &[(&str, &str)] = &[
     ("cargo bench -p benches", "step clippy compiles it; it takes too long to be run"),
     ("pip install typos", ".ci/run"),
     ("cargo install cargo-deny --locked --debug", ".ci/run"),
+    ("cargo run -p train -- --resume latest", "crates/train/tests/going_on.rs"),
+    ("cargo run -p train -- --resume runs/mnist-1", "crates/train/tests/going_on.rs"),
+    ("cargo run -p train -- --repeat runs/mnist-1", "crates/train/tests/going_on.rs"),
     (".ci/run", "the CI"),
 ];
 
