@@ -9,11 +9,10 @@ fn main() {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let version = output(&rustc, &["--version"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=FIRECLAY_RUSTC={version}");
-    // A branch moves without its name changing: both files tell of a new commit.
-    if let Some(head) = output("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
-        if std::path::Path::new(&head).exists() {
-            println!("cargo::rerun-if-changed={head}");
-        }
+    // This file grows with every commit, whatever the branch.
+    let log = output("git", &["rev-parse", "--git-path", "logs/HEAD"]);
+    if let Some(log) = log.filter(|log| std::path::Path::new(log).exists()) {
+        println!("cargo::rerun-if-changed={log}");
     }
     if let Some(commit) = output("git", &["rev-parse", "HEAD"]) {
         println!("cargo::rustc-env=FIRECLAY_COMMIT={commit}");

@@ -136,9 +136,8 @@ impl Checkpoint {
             taken.push(name.to_owned());
             Ok::<_, ModelFileProblem>(values)
         })?;
-        let is_known = |tensor: &&NamedTensor| {
-            self.is_of_run(&tensor.name) || taken.iter().any(|name| *name == tensor.name)
-        };
+        let is_known =
+            |tensor: &&NamedTensor| self.is_of_run(&tensor.name) || taken.contains(&tensor.name);
         if let Some(unused) = self.tensors.iter().find(|tensor| !is_known(tensor)) {
             return Err(ModelFileProblem::UnusedTensor { name: unused.name.clone() });
         }

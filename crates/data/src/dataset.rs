@@ -123,7 +123,7 @@ impl Dataset {
                 add(&mut hash, 2, ids, bytes);
             }
             Targets::MultiLabel { values, .. } => {
-                add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes))
+                add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes));
             }
             Targets::Values { values, .. } => add(&mut hash, 4, values, little_endian),
         }

@@ -4,16 +4,14 @@
 use std::io;
 
 use burn::module::Module;
-use fireclay::{
-    Backend, CrossEntropy, Device, DeviceChoice, Loss, Mlp, MlpConfig, Preprocessing, Task,
-};
-use fireclay_data::{Dataset, Features, Holdout, Split, Targets, split};
+use fireclay::{Backend, CrossEntropy, Device, DeviceChoice, Loss, Mlp, Task};
+use fireclay_data::Targets;
 use train::fit::{Ending, FitError, Fitted, Job, evaluate, fit};
 use train::metrics::{Measured, Meter};
 use train::optimizer::{OptimizerConfig, Sgd};
 use train::progress::{EpochReport, Observer, Progress};
-use train::schedule::{Length, Schedule};
-use train::settings::{EarlyStopping, Keep, Settings, TrainingSettings};
+use train::schedule::Length;
+use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::State;
 
 #[path = "support/setup.rs"]

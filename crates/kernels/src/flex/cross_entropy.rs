@@ -21,7 +21,7 @@ pub(crate) fn cross_entropy(
 ) -> Result<Tensor<1>, Box<Inputs>> {
     let logits = match Placed::of(logits) {
         Ok(logits) => logits,
-        Err(logits) => return Err(Box::new((logits, classes))),
+        Err(logits) => return Err(Box::new((*logits, classes))),
     };
     let forward = indices(&classes).and_then(|ids| forward(logits.storage(), ids, smoothing));
     let Some((losses, kept)) = forward else { return Err(Box::new((logits.back(), classes))) };

@@ -25,15 +25,15 @@ pub(crate) fn dense(
 ) -> Result<Tensor<2>, Box<Inputs>> {
     let x = match Placed::of(x) {
         Ok(x) => x,
-        Err(x) => return Err(Box::new((x, weight, bias))),
+        Err(x) => return Err(Box::new((*x, weight, bias))),
     };
     let weight = match Placed::of(weight) {
         Ok(weight) => weight,
-        Err(weight) => return Err(Box::new((x.back(), weight, bias))),
+        Err(weight) => return Err(Box::new((x.back(), *weight, bias))),
     };
     let bias = match Placed::of(bias) {
         Ok(bias) => bias,
-        Err(bias) => return Err(Box::new((x.back(), weight.back(), bias))),
+        Err(bias) => return Err(Box::new((x.back(), weight.back(), *bias))),
     };
     let y = forward(x.storage(), weight.storage(), bias.storage(), epilogue);
     match (x, weight, bias, y) {

@@ -72,7 +72,7 @@ enum Placed {
 
 impl Placed {
     /// Takes a tensor apart, or gives it back if it is elsewhere or its graph recomputes.
-    fn of<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
+    fn of<const D: usize>(tensor: Tensor<D>) -> Result<Self, Box<Tensor<D>>> {
         let keeps_all = DispatchAutodiffContext::Enabled(GradientCheckpointingStrategy::Disabled);
         let DispatchTensor { kind, autodiff } = tensor.into_dispatch();
         let kind = match kind {
@@ -85,7 +85,7 @@ impl Placed {
             },
             kind => kind,
         };
-        Err(Tensor::from_dispatch(DispatchTensor { kind, autodiff }))
+        Err(Box::new(Tensor::from_dispatch(DispatchTensor { kind, autodiff })))
     }
 
     fn storage(&self) -> &FlexTensor {

@@ -22,15 +22,15 @@ pub(crate) fn adam(
         let gradient = numbers::<T>(&gradient);
         let (value, mean) = (places::<T>(&mut value), places::<T>(&mut mean));
         let square = places::<T>(&mut square);
-        let run = |(((value, gradient), mean), square): (((&mut [T], &[T]), &mut [T]), &mut [T])| {
+        let run = |value: &mut [T], gradient: &[T], mean: &mut [T], square: &mut [T]| {
             vectorised(|| step.take(value, gradient, mean, square));
         };
         if value.len() <= PIECE {
-            run((((value, gradient), mean), square));
+            run(value, gradient, mean, square);
         } else {
-            let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
-            let means = mean.par_chunks_mut(PIECE);
-            pieces.zip(means).zip(square.par_chunks_mut(PIECE)).for_each(run);
+            let means = mean.par_chunks_mut(PIECE).zip(square.par_chunks_mut(PIECE));
+            let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(means);
+            pieces.for_each(|((value, gradient), (mean, square))| run(value, gradient, mean, square));
         }
     });
     Ok([value, mean, square].map(Tensor::from_primitive::<Flex>))
@@ -93,14 +93,15 @@ pub(crate) fn sgd(
     for_real!(value.dtype(), T => {
         let gradient = numbers::<T>(&gradient);
         let (value, velocity) = (places::<T>(&mut value), places::<T>(&mut velocity));
-        let run = |((value, gradient), velocity): ((&mut [T], &[T]), &mut [T])| {
+        let run = |value: &mut [T], gradient: &[T], velocity: &mut [T]| {
             vectorised(|| sgd_piece(step, value, gradient, velocity));
         };
         if value.len() <= PIECE {
-            run(((value, gradient), velocity));
+            run(value, gradient, velocity);
         } else {
             let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
-            pieces.zip(velocity.par_chunks_mut(PIECE)).for_each(run);
+            let pieces = pieces.zip(velocity.par_chunks_mut(PIECE));
+            pieces.for_each(|((value, gradient), velocity)| run(value, gradient, velocity));
         }
     });
     Ok([value, velocity].map(Tensor::from_primitive::<Flex>))
@@ -128,7 +129,7 @@ fn storages<const N: usize>(
         Ok(Placed::Off(tensor)) => (tensor.dtype(), tensor.layout().num_elements()),
         _ => return Err(Box::new(placed.map(given_back))),
     };
-    let is_alike = |placed: &Result<Placed, Tensor<1>>| match placed {
+    let is_alike = |placed: &Result<Placed, Box<Tensor<1>>>| match placed {
         Ok(Placed::Off(tensor)) => {
             is_plain(tensor)
                 && (tensor.dtype(), tensor.layout().num_elements()) == first
@@ -145,8 +146,8 @@ fn storages<const N: usize>(
     }))
 }
 
-fn given_back(placed: Result<Placed, Tensor<1>>) -> Tensor<1> {
-    placed.map_or_else(|tensor| tensor, Placed::back)
+fn given_back(placed: Result<Placed, Box<Tensor<1>>>) -> Tensor<1> {
+    placed.map_or_else(|tensor| *tensor, Placed::back)
 }
 
 /// The places of a tensor's numbers; its own copy if others hold it too.
