@@ -7,13 +7,20 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{
-    Activation, Backend, CrossEntropy, DeviceChoice, DropoutKey, Loss, Mlp, MlpConfig, Model, Norm,
-    Preprocessing, Provenance, Targets, Task,
+    Activation, Backend, Checkpoint, CrossEntropy, DeviceChoice, DropoutKey, Loss, Mlp, MlpConfig,
+    Model, Norm, Preprocessing, Provenance, Targets, Task,
 };
+use train::fit::fit;
 use train::gradients::Gradients;
 use train::optimizer::{
     AdaGrad, Adam, AdamW, Lion, Muon, Optimizer, OptimizerConfig, RmsProp, Sgd,
 };
+use train::state::State;
+
+#[allow(dead_code, reason = "shared with the tests of the loop")]
+#[path = "support/setup.rs"]
+mod setup;
+use setup::{Setup, Take};
 
 const BATCH: usize = 8;
 const INPUTS: usize = 12;
@@ -186,5 +193,38 @@ fn a_model_moves_between_backends_bit_by_bit() {
         let outputs =
             |device: &Device| numbers(Model::load(&path, device).unwrap().forward(inputs(device)));
         assert_agree(&format!("{name}: loaded"), &outputs(&device), &outputs(&flex()), 1e-5);
+    }
+}
+
+/// On a CPU to the bit; a GPU may compute the last digits in another way the next time.
+#[test]
+fn a_run_goes_on_from_a_checkpoint() {
+    for (name, device) in devices() {
+        let mut setup = Setup::classes();
+        setup.optimizer = OptimizerConfig::Adam(Adam::default());
+        setup.training.ema = Some(0.9);
+        setup.training.epochs = 2;
+        let job = setup.job(&device);
+        let fresh = || State::new(&job, setup.model.init(1, &device).unwrap());
+        let trained = |state, take: &mut Take| fit(&job, state, take).unwrap().mlp;
+        let expected = trained(fresh(), &mut Take::at(u64::MAX));
+
+        let mut take = Take::at(7);
+        trained(fresh(), &mut take);
+        let model = |mlp| Model {
+            mlp,
+            task: setup.task.clone(),
+            preprocessing: setup.preprocessing.clone(),
+            provenance: Provenance::default(),
+        };
+        let checkpoint = take.taken.unwrap().into_checkpoint(model, ()).unwrap();
+        let (bytes, _) = checkpoint.to_bytes().unwrap();
+        let state = State::restore(&job, &Checkpoint::from_bytes(&bytes).unwrap()).unwrap();
+        let found = trained(state, &mut Take::at(u64::MAX));
+        let (found, expected) = (parameters(&found), parameters(&expected));
+        if device == flex() {
+            assert_eq!(found, expected);
+        }
+        assert_agree(&format!("{name}: gone on"), &found, &expected, 1e-5);
     }
 }

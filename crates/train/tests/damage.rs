@@ -3,47 +3,18 @@
 //! What the parser does not notice, the digest does.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use fireclay::{Backend, Checkpoint, DeviceChoice, Model, ModelFileProblem, Provenance};
-use train::fit::{Job, fit};
-use train::metrics::{Meter, MetricChoice};
+use train::fit::fit;
+use train::metrics::MetricChoice;
 use train::optimizer::OptimizerConfig;
-use train::progress::{Due, EpochReport, Observer, Progress};
-use train::schedule::Length;
-use train::state::{Snapshot, State};
+use train::state::State;
 
 #[allow(dead_code, reason = "shared with the tests of the loop")]
 #[path = "support/setup.rs"]
 mod setup;
-use setup::Setup;
-
-/// Takes the state of one step.
-struct Take(u64, Option<Snapshot>);
-
-impl Observer for Take {
-    fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn progress(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn epoch(&mut self, _report: &EpochReport) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn due(&mut self, step: u64, _epoch_ended: bool) -> io::Result<Due> {
-        Ok(if step == self.0 { Due::Interrupt } else { Due::Nothing })
-    }
-
-    fn keep(&mut self, snapshot: Snapshot) -> io::Result<()> {
-        self.1 = Some(snapshot);
-        Ok(())
-    }
-}
+use setup::{Setup, Take};
 
 /// The bytes of a small model file and of a checkpoint in the middle of an epoch.
 fn files() -> [Vec<u8>; 2] {
@@ -53,7 +24,7 @@ fn files() -> [Vec<u8>; 2] {
     setup.training.metrics = vec![MetricChoice::Auroc];
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     let job = setup.job(&device);
-    let mut take = Take(3, None);
+    let mut take = Take::at(3);
     let state = State::new(&job, setup.model.init(1, &device).unwrap());
     let mlp = fit(&job, state, &mut take).unwrap().mlp;
     let model = |mlp| Model {
@@ -62,7 +33,7 @@ fn files() -> [Vec<u8>; 2] {
         preprocessing: setup.preprocessing.clone(),
         provenance: Provenance::default(),
     };
-    let checkpoint = take.1.unwrap().into_checkpoint(model, "mark").unwrap();
+    let checkpoint = take.taken.unwrap().into_checkpoint(model, "mark").unwrap();
     [model(mlp).to_bytes().unwrap().0, checkpoint.to_bytes().unwrap().0]
 }
 

@@ -14,6 +14,7 @@ use train::schedule::Length;
 use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::State;
 
+#[allow(dead_code, reason = "shared with other tests of the loop")]
 #[path = "support/setup.rs"]
 mod setup;
 use setup::Setup;

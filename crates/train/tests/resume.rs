@@ -20,6 +20,7 @@ use train::schedule::{Length, Schedule};
 use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::{Snapshot, State};
 
+#[allow(dead_code, reason = "shared with other tests of the loop")]
 #[path = "support/setup.rs"]
 mod setup;
 use setup::Setup;

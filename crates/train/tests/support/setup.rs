@@ -1,11 +1,16 @@
 //! What a job borrows, on data small enough to check by reasoning.
 
+use std::io;
+
 use fireclay::{Device, Loss, MlpConfig, Preprocessing, Task};
 use fireclay_data::{Dataset, Features, Holdout, Split, Targets, split};
 use train::fit::Job;
+use train::metrics::Meter;
 use train::optimizer::{OptimizerConfig, Sgd};
-use train::schedule::Schedule;
+use train::progress::{Due, EpochReport, Observer, Progress};
+use train::schedule::{Length, Schedule};
 use train::settings::{Settings, TrainingSettings};
+use train::state::Snapshot;
 
 /// Everything a job borrows, to be varied by a test.
 pub(crate) struct Setup {
@@ -62,5 +67,40 @@ impl Setup {
             seed: self.seed,
             device,
         }
+    }
+}
+
+/// Stops a run after a step and takes its state.
+pub(crate) struct Take {
+    step: u64,
+    pub(crate) taken: Option<Snapshot>,
+}
+
+impl Take {
+    pub(crate) fn at(step: u64) -> Self {
+        Self { step, taken: None }
+    }
+}
+
+impl Observer for Take {
+    fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, _report: &EpochReport) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn due(&mut self, step: u64, _epoch_ended: bool) -> io::Result<Due> {
+        Ok(if step == self.step { Due::Interrupt } else { Due::Nothing })
+    }
+
+    fn keep(&mut self, snapshot: Snapshot) -> io::Result<()> {
+        self.taken = Some(snapshot);
+        Ok(())
     }
 }
