@@ -1,11 +1,13 @@
 //! The chores of the workspace, started with `cargo xtask`.
 //!
-//! It only starts processes and reads text: it depends on no member, so it builds in seconds.
+//! It starts processes and reads what they leave: it depends on no member, so it builds in seconds.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod arrows;
+mod bench;
 mod check;
+mod crash;
 mod docs;
 mod features;
 mod process;
@@ -26,24 +28,28 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    BenchCheckpoints(bench::Args),
     Check(check::Args),
+    Crash(crash::Args),
 }
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Not anyhow's own form, which adds a backtrace where the environment asks for one.
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("caused by: {cause}"));
-            // 1 would mean a gate the user set; a check that fails is an error.
+            // 1 is for what `crash` found; a check that fails is an error.
             ExitCode::from(2)
         }
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Command::Check(args) => check::run(&args),
+        Command::BenchCheckpoints(args) => bench::checkpoints(&args),
+        Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Crash(args) => crash::run(&args),
     }
 }

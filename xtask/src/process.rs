@@ -1,7 +1,7 @@
 //! Starting other programs in the workspace root.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -76,6 +76,13 @@ pub(crate) fn run_quietly(words: &[String]) -> Result<()> {
     let said = String::from_utf8_lossy(&said);
     ensure!(output.status.success(), "{}, and it said:\n{}", output.status, said.trim());
     Ok(())
+}
+
+/// Where `cargo build` puts a program of the workspace.
+pub(crate) fn built(name: &str) -> Result<PathBuf> {
+    let metadata = metadata()?;
+    let target = metadata["target_directory"].as_str().context("no target directory")?;
+    Ok(Path::new(target).join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Returns what cargo knows about the members of the workspace.

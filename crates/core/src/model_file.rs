@@ -31,6 +31,9 @@ const FORMAT: &str = "pt";
 /// What the names of a checkpoint's own tensors begin with.
 const RUN_PREFIX: &str = "run.";
 
+/// Bytes of the longest name that is suggested for a missing tensor.
+const LONGEST_SUGGESTION: usize = 256;
+
 /// The JSON document of a model file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Document {
@@ -130,16 +133,13 @@ impl Checkpoint {
     ///
     /// A tensor that the architecture needs is missing or of another shape, or one has no place.
     pub fn model(&self, device: &Device) -> Result<Model, ModelFileProblem> {
-        let mut taken = Vec::new();
+        let named = self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
+        let mut left: BTreeMap<&str, &NamedTensor> = named.collect();
         let mlp = Mlp::from_tensors(&self.document.architecture, device, |name, shape| {
-            let values = self.take(name, shape, &taken)?;
-            taken.push(name.to_owned());
-            Ok::<_, ModelFileProblem>(values)
+            take(&mut left, name, shape)
         })?;
-        let is_known =
-            |tensor: &&NamedTensor| self.is_of_run(&tensor.name) || taken.contains(&tensor.name);
-        if let Some(unused) = self.tensors.iter().find(|tensor| !is_known(tensor)) {
-            return Err(ModelFileProblem::UnusedTensor { name: unused.name.clone() });
+        if let Some(unused) = left.keys().find(|name| !self.is_of_run(name)) {
+            return Err(ModelFileProblem::UnusedTensor { name: (*unused).to_owned() });
         }
         let Document { task, preprocessing, provenance, .. } = self.document.clone();
         Ok(Model { mlp, task, preprocessing, provenance })
@@ -147,28 +147,6 @@ impl Checkpoint {
 
     fn is_of_run(&self, name: &str) -> bool {
         self.document.run.is_some() && name.starts_with(RUN_PREFIX)
-    }
-
-    fn take(
-        &self,
-        name: &str,
-        expected: &[usize],
-        taken: &[String],
-    ) -> Result<Vec<f32>, ModelFileProblem> {
-        let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
-            let names = self.tensors.iter().map(|tensor| tensor.name.as_str());
-            let left = names.filter(|name| !taken.iter().any(|t| t == name)).collect::<Vec<_>>();
-            let nearest = nearest(name, left).map(str::to_owned);
-            return Err(ModelFileProblem::MissingTensor { name: name.to_owned(), nearest });
-        };
-        if tensor.shape != expected {
-            return Err(ModelFileProblem::Shape {
-                name: name.to_owned(),
-                found: tensor.shape.clone(),
-                expected: expected.to_vec(),
-            });
-        }
-        Ok(tensor.values.clone())
     }
 
     /// The one door: everything about a file that can be checked without a device.
@@ -183,7 +161,11 @@ impl Checkpoint {
         let tensors = SafeTensors::deserialize(bytes)?;
         check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
         document.validate()?;
-        let tensors = tensors.iter().map(|(name, view)| read(name, &view));
+        // The library gives them in no order. Those without data lie in one place: by name, too.
+        let infos = header.tensors();
+        let mut names: Vec<&String> = infos.keys().collect();
+        names.sort_unstable_by_key(|name| (infos[*name].data_offsets, *name));
+        let tensors = names.into_iter().map(|name| read(name, &tensors.tensor(name)?));
         Ok(Self { document, tensors: tensors.collect::<Result<_, _>>()? })
     }
 
@@ -364,6 +346,28 @@ fn check_version(text: &str) -> Result<(), ModelFileProblem> {
     } else {
         Err(ModelFileProblem::Version { found: version, newest: FORMAT_VERSION })
     }
+}
+
+/// Takes a tensor out of those that are left.
+fn take(
+    left: &mut BTreeMap<&str, &NamedTensor>,
+    name: &str,
+    expected: &[usize],
+) -> Result<Vec<f32>, ModelFileProblem> {
+    let Some(tensor) = left.remove(name) else {
+        // Comparing words takes memory for each pair of their letters.
+        let candidates = left.keys().copied().filter(|name| name.len() <= LONGEST_SUGGESTION);
+        let nearest = nearest(name, candidates).map(str::to_owned);
+        return Err(ModelFileProblem::MissingTensor { name: name.to_owned(), nearest });
+    };
+    if tensor.shape != expected {
+        return Err(ModelFileProblem::Shape {
+            name: name.to_owned(),
+            found: tensor.shape.clone(),
+            expected: expected.to_vec(),
+        });
+    }
+    Ok(tensor.values.clone())
 }
 
 /// A tensor of the file, copied.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use fireclay::{
-    MlpConfig, Model, ModelFileProblem as Problem, Norm, Prediction, Preprocessing, Provenance,
-    Task,
+    Checkpoint, MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm, Prediction,
+    Preprocessing, Provenance, Task,
 };
 use proptest::prelude::*;
 
@@ -202,6 +202,55 @@ fn forged(
         ("fireclay_digest".to_owned(), format!("sha256:{digest}")),
     ]);
     safetensors::serialize(tensors, Some(metadata)).unwrap()
+}
+
+/// Found by fuzzing: the tensors came in the order of a hash map, another at each reading.
+#[test]
+fn a_checkpoint_that_is_read_is_written_as_it_was() {
+    let tensor = |name: &str, values: Vec<f32>| NamedTensor {
+        name: name.to_owned(),
+        shape: vec![values.len()],
+        values,
+    };
+    let run = [
+        tensor("b", vec![]),
+        tensor("a", vec![]),
+        tensor("d", vec![f32::NAN]),
+        tensor("c", vec![1.0]),
+    ];
+    let checkpoint = Checkpoint::new(&small(), serde_json::json!({"step": 3}), run).unwrap();
+    let written = checkpoint.to_bytes().unwrap();
+    let back = Checkpoint::from_bytes(&written.0).unwrap();
+    assert_eq!(back.to_bytes().unwrap(), written);
+    let names: Vec<_> = back.tensors().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "b", "d", "c"], "the order of the file");
+}
+
+/// Found by fuzzing: each tensor was looked for among all of them, which took a minute here.
+#[test]
+fn a_deep_network_takes_no_longer_than_its_size() {
+    let start = std::time::Instant::now();
+    let deep = MlpConfig::new([1], vec![1; 20_000], 1);
+    let (bytes, _) = model(deep).to_bytes().unwrap();
+    read(&bytes).unwrap();
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// Found by fuzzing: the search for a similar name took 136 times the memory of the name.
+#[test]
+fn no_long_name_is_suggested() {
+    let (bytes, _) = small().to_bytes().unwrap();
+    for (length, suggested) in [(200, true), (300, false)] {
+        let long = format!("layers.1.bias{}", "s".repeat(length));
+        let forged = forged(&bytes, |_| (), Some(("layers.1.bias", &long)));
+        match read(&forged).map(drop).unwrap_err() {
+            Problem::MissingTensor { name, nearest } => {
+                assert_eq!(name, "layers.1.bias");
+                assert_eq!(nearest.as_ref() == Some(&long), suggested, "{nearest:?}");
+            }
+            other => panic!("{other}"),
+        }
+    }
 }
 
 #[test]

@@ -1055,27 +1055,3 @@ fn the_number_of_threads_changes_no_bit() {
         assert!(is_same, "{threads} threads");
     }
 }
-
-#[test]
-fn timing_temporary() {
-    for penalty in [0.0, 0.01] {
-        let training = Training::new(100_000, 1, DType::F32, &mut Random(14));
-        let [mut value, gradient, mut mean, mut square] = [&training.value, &training.gradients[0], &training.mean, &training.square].map(|n| training.tensor(n));
-        let step = AdamStep { penalty, ..ADAM };
-        for _ in 0..3 {
-            let start = std::time::Instant::now();
-            for _ in 0..300 {
-                [value, mean, square] = adam(value, gradient.clone(), mean, square, &step);
-            }
-            println!("adam {penalty} {:?}", start.elapsed() / 300);
-        }
-        let step = SgdStep { penalty, ..SGD };
-        for _ in 0..3 {
-            let start = std::time::Instant::now();
-            for _ in 0..300 {
-                [value, mean] = sgd(value, gradient.clone(), mean, &step);
-            }
-            println!("sgd {penalty} {:?}", start.elapsed() / 300);
-        }
-    }
-}

@@ -414,11 +414,11 @@ impl ModuleMapper for Stepper<'_> {
         let mut memory = self.optimizer.memory.remove(&path).unwrap_or_default();
         let param = param.map(|tensor| {
             let dims = tensor.dims();
-            let is_tracked = tensor.is_require_grad();
             let value = tensor.without_autodiff().reshape([-1]);
             let at = Parameter { value, gradient, dims: dims.to_vec() };
             let moved = self.optimizer.update(&path, at, &mut memory, self.factor);
-            moved.reshape(dims).autodiff().set_require_grad(is_tracked)
+            // What has a gradient is trained, and stays so.
+            moved.reshape(dims).autodiff().require_grad()
         });
         self.optimizer.memory.insert(path, memory);
         param

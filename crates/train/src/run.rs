@@ -280,6 +280,7 @@ impl Run {
             &self.settings.device.to_string(),
             state.progress().step,
         );
+        folder.sweep(&self.disk)?;
         manifest.sessions.push(session);
         manifest.settings = self.settings.clone();
         manifest.result = None;

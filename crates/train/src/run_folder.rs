@@ -70,6 +70,27 @@ impl RunFolder {
         }
     }
 
+    /// Removes what a process that was killed left of files under way.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn sweep(&self, disk: &Disk) -> io::Result<()> {
+        for folder in [self.path.clone(), self.checkpoints()] {
+            for entry in fs::read_dir(folder).into_iter().flatten() {
+                let path = entry?.path();
+                let is_left = path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .is_some_and(|name| name.starts_with(".fireclay-") && name.ends_with(".tmp"));
+                if is_left {
+                    disk.remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Checkpoints, a file each.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")

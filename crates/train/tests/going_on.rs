@@ -99,7 +99,11 @@ fn a_killed_and_a_stopped_run_end_as_if_left_alone() {
         assert_eq!(reason["reason"], format!("SIG{}", &signal[1..]));
     }
 
+    // What a process leaves that is killed while it writes.
+    let left = [cut.path.join(".fireclay-x.tmp"), cut.path.join("checkpoints/.fireclay-y.tmp")];
+    left.iter().for_each(|path| fs::write(path, "half a file").unwrap());
     place.train("--resume cut").succeeded();
+    assert!(left.iter().all(|path| !path.exists()));
     assert_same(&cut, &place.run("whole"));
     let sessions = manifest(&cut)["sessions"].as_array().unwrap().clone();
     assert_eq!(sessions.len(), 4);

@@ -127,9 +127,10 @@ impl Backward<Flex, 3> for DenseBackward {
         let [x, weight, bias] = ops.parents;
         for_real!(gradient.dtype(), T => {
             let by_y = masked::<T>(&gradient, ops.state.y.as_ref());
-            let of_weight = weight.map(|node| (node, by_weight::<T>(&ops.state.x, &by_y)));
-            let of_bias = bias.map(|node| (node, by_bias::<T>(sizes(&gradient), &by_y)));
-            let of_x = x.map(|node| (node, by_x::<T>(&ops.state.weight, &by_y)));
+            let sizes = sizes(&gradient);
+            let of_weight = weight.map(|node| (node, by_weight::<T>(&ops.state.x, sizes, &by_y)));
+            let of_bias = bias.map(|node| (node, by_bias::<T>(sizes, &by_y)));
+            let of_x = x.map(|node| (node, by_x::<T>(&ops.state.weight, sizes, &by_y)));
             for (node, gradient) in [of_weight, of_bias, of_x].into_iter().flatten() {
                 gradients.register::<Flex>(node.id, gradient);
             }
@@ -137,27 +138,25 @@ impl Backward<Flex, 3> for DenseBackward {
     }
 }
 
-/// The gradient by what the epilogue was applied to.
+/// The gradient by what the epilogue was applied to; it passes where `y` is NaN, to show there too.
 fn masked<'a, T: Real>(gradient: &'a FlexTensor, y: Option<&FlexTensor>) -> Cow<'a, [T]> {
     let gradient = numbers::<T>(gradient);
     let Some(y) = y else { return Cow::Borrowed(gradient) };
-    let keep = |(&g, &y): (&T, &T)| if y > T::zero() { g } else { T::zero() };
+    let keep = |(&g, &y): (&T, &T)| if y <= T::zero() { T::zero() } else { g };
     Cow::Owned(vectorised(|| gradient.iter().zip(numbers::<T>(y)).map(keep).collect()))
 }
 
 /// `xᵀ · gradient`.
-fn by_weight<T: Real>(x: &FlexTensor, gradient: &[T]) -> FlexTensor {
+fn by_weight<T: Real>(x: &FlexTensor, [_, outputs]: [usize; 2], gradient: &[T]) -> FlexTensor {
     let [batch, inputs] = sizes(x);
-    let outputs = gradient.len() / batch.max(1);
     let x = Matrix::new(numbers::<T>(x), [batch, inputs]).transposed();
     let gradient = Matrix::new(gradient, [batch, outputs]);
     tensor(product(x, gradient, None, |_| {}), [inputs, outputs])
 }
 
 /// `gradient · weightᵀ`.
-fn by_x<T: Real>(weight: &FlexTensor, gradient: &[T]) -> FlexTensor {
+fn by_x<T: Real>(weight: &FlexTensor, [batch, _]: [usize; 2], gradient: &[T]) -> FlexTensor {
     let [inputs, outputs] = sizes(weight);
-    let batch = gradient.len() / outputs.max(1);
     let weight = Matrix::new(numbers::<T>(weight), [inputs, outputs]).transposed();
     let gradient = Matrix::new(gradient, [batch, outputs]);
     tensor(product(gradient, weight, None, |_| {}), [batch, inputs])

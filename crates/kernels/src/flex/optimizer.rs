@@ -67,7 +67,10 @@ impl<T: Real> AdamNumbers<T> {
         let (gradient, mean, square) =
             (&gradient[..count], &mut mean[..count], &mut square[..count]);
         for i in 0..count {
-            let g = gradient[i] + self.penalty * value[i];
+            let penalty = self.penalty;
+            // Without a penalty, 0 times an infinite value must not become NaN.
+            let g =
+                if penalty == T::zero() { gradient[i] } else { gradient[i] + penalty * value[i] };
             let m = normal(mean[i] * self.betas[0] + g * self.news[0]);
             let s = normal(square[i] * self.betas[1] + g * g * self.news[1]);
             mean[i] = m;
@@ -94,7 +97,13 @@ pub(crate) fn sgd(
         let gradient = numbers::<T>(&gradient);
         let (value, velocity) = (places::<T>(&mut value), places::<T>(&mut velocity));
         let run = |value: &mut [T], gradient: &[T], velocity: &mut [T]| {
-            vectorised(|| sgd_piece(step, value, gradient, velocity));
+            // As for Adam; chosen out here, for a choice at every number takes time.
+            if step.penalty == 0.0 {
+                vectorised(|| sgd_piece(step, |g, _| g, value, gradient, velocity));
+            } else {
+                let penalty = T::of(step.penalty);
+                vectorised(|| sgd_piece(step, |g, w| g + penalty * w, value, gradient, velocity));
+            }
         };
         if value.len() <= PIECE {
             run(value, gradient, velocity);
@@ -108,11 +117,17 @@ pub(crate) fn sgd(
 }
 
 #[inline(always)]
-fn sgd_piece<T: Real>(step: &SgdStep, value: &mut [T], gradient: &[T], velocity: &mut [T]) {
-    let [rate, momentum, penalty] = [step.rate, step.momentum, step.penalty].map(T::of);
+fn sgd_piece<T: Real>(
+    step: &SgdStep,
+    decayed: impl Fn(T, T) -> T,
+    value: &mut [T],
+    gradient: &[T],
+    velocity: &mut [T],
+) {
+    let [rate, momentum] = [step.rate, step.momentum].map(T::of);
     let fresh = T::of(1.0 - step.dampening);
     for ((value, &gradient), velocity) in value.iter_mut().zip(gradient).zip(velocity) {
-        let g = gradient + penalty * *value;
+        let g = decayed(gradient, *value);
         let v = normal(*velocity * momentum + g * fresh);
         *velocity = v;
         let direction = if step.nesterov { g + v * momentum } else { v };
