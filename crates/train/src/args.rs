@@ -158,7 +158,7 @@ pub struct Args {
         help_heading = "Going on"
     )]
     pub checkpoint_every: Vec<Every>,
-    /// If the loss stops being a number: stop, or rollback[:N] to the last checkpoint with half the learning rate, N times at most.
+    /// If the loss stops being a number: stop, or rollback (rollback:5, at most 5 times) to the last checkpoint with half the learning rate.
     #[arg(long, value_name = "HOW", help_heading = "Going on")]
     pub on_divergence: Option<OnDivergence>,
     /// Refuse what can not promise the same bits every time.
