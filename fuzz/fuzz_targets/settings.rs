@@ -1,0 +1,25 @@
+//! No text makes the settings panic, and settings that are valid are read back as they were.
+#![no_main]
+
+// For its limit of memory.
+use fireclay_fuzz as _;
+use libfuzzer_sys::fuzz_target;
+use train::settings::{Layer, Settings};
+
+fuzz_target!(|text: &str| {
+    let Some(settings) = read(text) else { return };
+    let _ = settings.data.source();
+    if settings.validate().is_err() {
+        return;
+    }
+    let file = settings.to_file();
+    let back = read(&file).expect("what is written is read");
+    assert_eq!(back.to_file(), file);
+    assert_eq!(back.digest(), settings.digest());
+    assert!(back.differences(&settings).is_empty());
+});
+
+fn read(text: &str) -> Option<Settings> {
+    let layer = Layer { origin: "fuzz".to_owned(), table: text.parse().ok()? };
+    Settings::from_layers(&[layer]).ok()
+}
