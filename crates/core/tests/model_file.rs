@@ -226,7 +226,7 @@ fn a_checkpoint_that_is_read_is_written_as_it_was() {
     assert_eq!(names, ["a", "b", "d", "c"], "the order of the file");
 }
 
-/// Found by fuzzing: each tensor was looked for among all of them, which took a minute here.
+/// Found with a crafted file: each tensor was looked for among all of them, which took a minute here.
 #[test]
 fn a_deep_network_takes_no_longer_than_its_size() {
     let start = std::time::Instant::now();
@@ -236,17 +236,18 @@ fn a_deep_network_takes_no_longer_than_its_size() {
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
-/// Found by fuzzing: the search for a similar name took 136 times the memory of the name.
+/// Found by reading: the search for a similar name took more than a hundred times the memory of the
+/// name. Names this long are alike in nothing, so only memory and time can tell that it is skipped.
 #[test]
 fn no_long_name_is_suggested() {
-    let (bytes, _) = small().to_bytes().unwrap();
-    for (length, suggested) in [(200, true), (300, false)] {
-        let long = format!("layers.1.bias{}", "s".repeat(length));
-        let forged = forged(&bytes, |_| (), Some(("layers.1.bias", &long)));
+    let (bytes, _) = model(MlpConfig::new([1], [], 1)).to_bytes().unwrap();
+    for (length, suggested) in [(100, true), (1_000_000, false)] {
+        let long = format!("layers.0.bias{}", "s".repeat(length));
+        let forged = forged(&bytes, |_| (), Some(("layers.0.bias", &long)));
         match read(&forged).map(drop).unwrap_err() {
             Problem::MissingTensor { name, nearest } => {
-                assert_eq!(name, "layers.1.bias");
-                assert_eq!(nearest.as_ref() == Some(&long), suggested, "{nearest:?}");
+                assert_eq!(name, "layers.0.bias");
+                assert_eq!(nearest, suggested.then_some(long));
             }
             other => panic!("{other}"),
         }

@@ -485,15 +485,17 @@ fn sgd(o: &Sgd, at: Parameter, memory: &mut Vec<Tensor<1>>, rate: f64) -> Tensor
     }
     // PyTorch's first step takes the gradient undampened.
     let dampening = if memory.is_empty() { 0.0 } else { o.dampening };
-    let velocity = at.recall(memory, 0, 0.0);
+    let velocity = memory.pop().unwrap_or_else(|| at.gradient.zeros_like());
     let step = SgdStep { rate, momentum: o.momentum, dampening, nesterov: o.nesterov, penalty };
     let [value, velocity] = kernels::sgd(at.value, at.gradient, velocity, &step);
-    memory[0] = velocity;
+    memory.push(velocity);
     value
 }
 
 fn adam(at: Parameter, memory: &mut Vec<Tensor<1>>, step: &AdamStep) -> Tensor<1> {
-    let (mean, square) = (at.recall(memory, 0, 0.0), at.recall(memory, 1, 0.0));
+    let mut remembered = std::mem::take(memory).into_iter();
+    let mut recall = || remembered.next().unwrap_or_else(|| at.gradient.zeros_like());
+    let (mean, square) = (recall(), recall());
     let [value, mean, square] = kernels::adam(at.value, at.gradient, mean, square, step);
     *memory = vec![mean, square];
     value

@@ -94,11 +94,10 @@ impl Meter {
         self.metrics.iter_mut().try_for_each(|metric| metric.start(moment))
     }
 
-    /// Takes note of a step; nothing is read from the device yet.
+    /// Takes note of a step, off the graph; nothing is read from the device yet.
     pub fn record(&mut self, observed: Observed) {
-        let [rows] = observed.losses.dims();
-        self.rows += rows;
-        self.pending.push(observed.detached());
+        self.rows += observed.rows();
+        self.pending.push(observed);
     }
 
     /// Whether it is time to [`measure`](Self::measure).
