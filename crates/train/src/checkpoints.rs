@@ -112,7 +112,8 @@ impl Checkpoints {
 
     /// Writes a checkpoint behind the caller's back, after the one before it is on disk.
     ///
-    /// `best` is the step of the best epoch, whose checkpoint is kept.
+    /// `best` is the step of the best epoch, whose checkpoint is kept; `first` is done before
+    /// anything is written.
     ///
     /// # Errors
     ///
@@ -122,6 +123,7 @@ impl Checkpoints {
         step: u64,
         best: Option<u64>,
         checkpoint: Checkpoint,
+        first: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         self.finish()?;
         self.best = best;
@@ -129,6 +131,7 @@ impl Checkpoints {
         let (disk, path) = (self.disk.clone(), path_of(&self.folder, step));
         let thread =
             std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+                first()?;
                 let (bytes, _) = checkpoint.to_bytes().map_err(io::Error::other)?;
                 disk.write_whole(&path, &bytes)
             })?;

@@ -71,11 +71,11 @@ impl Observer for Recorder<'_> {
     fn keep(&mut self, snapshot: Snapshot) -> io::Result<()> {
         let step = snapshot.progress().step;
         let best = snapshot.best_epoch().map(|epoch| epoch * self.steps_per_epoch);
-        // The log first: a checkpoint speaks of lines that are on disk.
-        let mark = Mark { log: self.log.flushed()?, ..self.mark.clone() };
+        let mark = Mark { log: self.log.whole(), ..self.mark.clone() };
         let checkpoint =
             snapshot.into_checkpoint(|mlp| (self.model)(mlp), &mark).map_err(io::Error::other)?;
-        self.checkpoints.write(step, best, checkpoint)?;
+        // The log first: a checkpoint speaks of lines that are on disk.
+        self.checkpoints.write(step, best, checkpoint, self.log.flusher()?)?;
         self.pace.reset();
         Ok(())
     }

@@ -435,7 +435,7 @@ impl Run {
             );
         }
         log.write("test", Span::Epoch, fitted.epoch, fitted.step, &test.measured)?;
-        log.flushed()?;
+        log.flusher()?()?;
         Ok(test)
     }
 

@@ -173,14 +173,19 @@ impl MetricsLog {
         Ok(Self { path: path.to_owned(), file, disk, whole: keep })
     }
 
-    /// Bytes of the log, flushed to disk.
+    /// Bytes of the log.
+    pub fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// What flushes the log, as it is now, to disk; another thread may call it.
     ///
     /// # Errors
     ///
     /// The file system's.
-    pub fn flushed(&self) -> io::Result<u64> {
-        self.disk.flush(&self.file).map_err(named(&self.path))?;
-        Ok(self.whole)
+    pub fn flusher(&self) -> io::Result<impl FnOnce() -> io::Result<()> + Send + 'static> {
+        let (file, disk, path) = (self.file.try_clone()?, self.disk.clone(), self.path.clone());
+        Ok(move || disk.flush(&file).map_err(named(&path)))
     }
 
     /// Adds what was measured on a split, up to an epoch and step of the run, both from 1.

@@ -69,7 +69,7 @@ impl Observer for Recording<'_> {
         };
         let checkpoint = snapshot.into_checkpoint(model, ()).unwrap();
         let (checkpoint, _) = checkpoint.to_bytes().unwrap();
-        self.kept = Some(Kept { checkpoint, log: self.log.flushed()? });
+        self.kept = Some(Kept { checkpoint, log: self.log.whole() });
         Ok(())
     }
 }
