@@ -49,6 +49,20 @@ pub enum DeviceChoice {
     Integrated,
 }
 
+impl DeviceChoice {
+    fn among(self, devices: &[FoundDevice]) -> Option<&FoundDevice> {
+        match self {
+            // Backends list their fastest kind of device first.
+            Self::Default => devices.first(),
+            Self::Index(index) => devices.get(index),
+            Self::Cpu => devices.iter().find(|d| d.kind == DeviceKind::Cpu),
+            Self::Integrated => {
+                devices.iter().find(|d| matches!(d.kind, DeviceKind::IntegratedGpu(_)))
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -208,15 +222,7 @@ impl Backend {
             return Err(BackendError::NotCompiled { backend: self, compiled });
         }
         let devices = self.devices();
-        let chosen = match choice {
-            // Backends list their fastest kind of device first.
-            DeviceChoice::Default => devices.first(),
-            DeviceChoice::Index(index) => devices.get(index),
-            DeviceChoice::Cpu => devices.iter().find(|d| d.kind == DeviceKind::Cpu),
-            DeviceChoice::Integrated => {
-                devices.iter().find(|d| matches!(d.kind, DeviceKind::IntegratedGpu(_)))
-            }
-        };
+        let chosen = choice.among(&devices);
         let chosen = chosen.ok_or_else(|| BackendError::NoDevice {
             backend: self,
             choice: choice.to_string(),
@@ -228,6 +234,11 @@ impl Backend {
             reason,
         })?;
         Ok(chosen.device.clone())
+    }
+
+    /// What the chosen device is, such as `discrete GPU 0`; none if there is no such device.
+    pub fn device_name(self, choice: DeviceChoice) -> Option<String> {
+        choice.among(&self.devices()).map(|found| found.name.clone())
     }
 
     /// Starts a device's runtime, which otherwise happens at the first operation and panics there.
@@ -320,6 +331,8 @@ mod tests {
     #[test]
     fn a_device_that_is_not_there_lists_those_that_are() {
         assert!(Backend::Flex.device(DeviceChoice::Index(0)).is_ok());
+        assert_eq!(Backend::Flex.device_name(DeviceChoice::Default).as_deref(), Some("CPU"));
+        assert_eq!(Backend::Flex.device_name(DeviceChoice::Index(3)), None);
         let error = Backend::Flex.device(DeviceChoice::Index(3)).unwrap_err();
         assert!(error.to_string().contains("no device `3` here; it found 0: CPU"), "{error}");
     }

@@ -215,7 +215,7 @@ impl Run {
     fn fresh(&self, job: &Job<'_>) -> Result<Begun> {
         let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
         let folder = self.create_folder()?;
-        let session = Session::begin(self.settings.backend, &self.settings.device.to_string(), 0);
+        let session = self.session(0);
         let manifest = Manifest {
             version: 1,
             settings: self.settings.clone(),
@@ -275,11 +275,7 @@ impl Run {
         if manifest.result.is_some() && job.is_at_its_end(&state) {
             bail!("the run stopped early, for want of improvement; more epochs do not change that");
         }
-        let session = Session::begin(
-            self.settings.backend,
-            &self.settings.device.to_string(),
-            state.progress().step,
-        );
+        let session = self.session(state.progress().step);
         folder.sweep(&self.disk)?;
         manifest.sessions.push(session);
         manifest.settings = self.settings.clone();
@@ -343,6 +339,13 @@ impl Run {
             session.rollbacks.push(rollback);
         }
         Ok(begun.manifest.save(begun.folder.path(), &self.disk)?)
+    }
+
+    /// The work of this process on the run, which begins after a step.
+    fn session(&self, from_step: u64) -> Session {
+        let Settings { backend, device, .. } = self.settings;
+        let name = backend.device_name(device).unwrap_or_else(|| device.to_string());
+        Session::begin(backend, &name, from_step)
     }
 
     /// Which run a checkpoint is of.
