@@ -1,7 +1,8 @@
 //! Optimizers: their settings, their state, and one step of each.
 //!
-//! Every rule is written in plain tensor operations and follows PyTorch's formula to the letter
-//! (`tests/pytorch.rs` holds them to it); the papers are cited where PyTorch has no such optimizer.
+//! Every rule follows PyTorch's formula to the letter (`tests/optimizers.rs` holds them to it); the
+//! papers are cited where PyTorch has no such optimizer. The steps of Adam and SGD are single
+//! operations of `fireclay-kernels`, the others are written here in plain tensor operations.
 //! Weight decay is applied to weight matrices only, never to biases and norms.
 
 use std::collections::BTreeMap;
