@@ -1,8 +1,9 @@
 //! Fused operations of multilayer perceptrons, on tensors of any Burn backend.
 //!
-//! [`dense`] is a layer, [`cross_entropy`] a loss, [`adam`] and [`sgd`] are optimizer steps. Each has
-//! a body of plain tensor operations, which defines it and serves every backend, and a fast one for
-//! the CPU backend `flex`, which makes one pass where the plain body makes a dozen.
+//! [`dense`] is a layer, [`cross_entropy`] a loss, [`adam`] and [`sgd`] are optimizer steps, and
+//! [`train_step`] is all of them at once. Each has a body of plain tensor operations, which defines
+//! it and serves every backend, and a fast one for the CPU backend `flex`, which makes one pass where
+//! the plain body makes a dozen.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -30,17 +31,24 @@
 mod cross_entropy;
 mod dense;
 mod optimizer;
+mod rows;
+mod train_step;
 
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "flex")]
+mod team;
 
 pub use cross_entropy::{Smoothing, cross_entropy};
 pub use dense::{Epilogue, dense};
 pub use optimizer::{AdamStep, SgdStep, adam, sgd};
+pub use rows::{Features, Rows, Scaling};
+pub use train_step::{Batch, Outcome, Rule, TrainedLayer, TrainedParameter, Workspace, train_step};
 
 /// The bodies that define the operations, for comparison with the fast ones.
 pub mod plain {
     pub use crate::cross_entropy::plain as cross_entropy;
     pub use crate::dense::plain as dense;
     pub use crate::optimizer::{plain_adam as adam, plain_sgd as sgd};
+    pub use crate::train_step::plain as train_step;
 }

@@ -8,7 +8,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, BackendTensor, DispatchTensorKind, Flex};
 use burn::tensor::{DType, Int, Tensor};
 
-use super::{OnGraph, Placed, Real, for_real, is_plain, numbers, tensor, vectorised};
+use super::{OnGraph, Placed, Real, for_real, numbers, tensor, vectorised};
 use crate::Smoothing;
 
 type Inputs = (Tensor<2>, Tensor<1, Int>);
@@ -19,18 +19,16 @@ pub(crate) fn cross_entropy(
     classes: Tensor<1, Int>,
     smoothing: &Smoothing,
 ) -> Result<Tensor<1>, Box<Inputs>> {
-    let logits = match Placed::of(logits) {
-        Ok(logits) => logits,
-        Err(logits) => return Err(Box::new((*logits, classes))),
-    };
-    let forward = indices(&classes).and_then(|ids| forward(logits.storage(), ids, smoothing));
-    let Some((losses, kept)) = forward else { return Err(Box::new((logits.back(), classes))) };
-    Ok(match logits {
-        Placed::Off(_) => Tensor::from_primitive::<Flex>(losses),
-        Placed::On(logits) => {
-            Tensor::from_primitive::<Autodiff<Flex>>(on_graph(&logits, losses, kept))
+    let logits = Placed::of(logits);
+    let inputs = logits.plain().zip(indices(&classes));
+    let pass = inputs.and_then(|(logits, ids)| forward(logits, ids, smoothing));
+    match (logits, pass) {
+        (Placed::Off(_), Some((losses, _))) => Ok(Tensor::from_primitive::<Flex>(losses)),
+        (Placed::On(logits), Some((losses, kept))) => {
+            Ok(Tensor::from_primitive::<Autodiff<Flex>>(on_graph(&logits, losses, kept)))
         }
-    })
+        (logits, _) => Err(Box::new((logits.back(), classes))),
+    }
 }
 
 /// Puts the operation on the graph.
@@ -52,9 +50,9 @@ struct Kept {
 }
 
 /// How much each class's `-log softmax` counts for a sample of one class.
-struct Shares<'a> {
-    smoothing: &'a Smoothing,
-    classes: usize,
+pub(super) struct Shares<'a> {
+    pub(super) smoothing: &'a Smoothing,
+    pub(super) classes: usize,
 }
 
 impl Shares<'_> {
@@ -80,7 +78,7 @@ fn forward(
 ) -> Option<(FlexTensor, Kept)> {
     let [batch, count]: [usize; 2] = logits.layout().shape().dims();
     let fits = classes.len() == batch && classes.iter().all(|&class| class < count);
-    if !fits || count == 0 || !is_plain(logits) {
+    if !fits || count == 0 {
         return None;
     }
     let shares = Shares { smoothing, classes: count };
@@ -97,7 +95,7 @@ fn forward(
 
 /// Turns logits into probabilities; the loss of the row.
 #[inline(always)]
-fn loss<T: Real>(row: &mut [T], class: usize, shares: &Shares<'_>) -> T {
+pub(super) fn loss<T: Real>(row: &mut [T], class: usize, shares: &Shares<'_>) -> T {
     let most = row.iter().fold(T::neg_infinity(), |most, &z| if z > most { z } else { most });
     row.iter_mut().for_each(|z| *z = *z - most);
     let own = row[class];
@@ -160,7 +158,7 @@ impl Backward<Flex, 1> for CrossEntropyBackward {
 }
 
 /// Turns probabilities into the gradient by the logits: `(Σ shares) p - share`, class by class.
-fn by_row<T: Real>(row: &mut [T], class: usize, gradient: T, shares: &Shares<'_>) {
+pub(super) fn by_row<T: Real>(row: &mut [T], class: usize, gradient: T, shares: &Shares<'_>) {
     let own = shares.own::<T>(class);
     if shares.smoothing.share == 0.0 {
         row.iter_mut().for_each(|p| *p = *p * (own * gradient));

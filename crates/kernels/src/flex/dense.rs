@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 
 use super::product::{Matrix, product};
-use super::{OnGraph, Placed, Real, for_real, is_plain, numbers, tensor, vectorised};
+use super::{OnGraph, Placed, Real, for_real, numbers, tensor, vectorised};
 use crate::Epilogue;
 
 type Inputs = (Tensor<2>, Tensor<2>, Tensor<1>);
@@ -23,19 +23,11 @@ pub(crate) fn dense(
     bias: Tensor<1>,
     epilogue: Epilogue,
 ) -> Result<Tensor<2>, Box<Inputs>> {
-    let x = match Placed::of(x) {
-        Ok(x) => x,
-        Err(x) => return Err(Box::new((*x, weight, bias))),
+    let (x, weight, bias) = (Placed::of(x), Placed::of(weight), Placed::of(bias));
+    let y = match (x.plain(), weight.plain(), bias.plain()) {
+        (Some(x), Some(weight), Some(bias)) => forward(x, weight, bias, epilogue),
+        _ => None,
     };
-    let weight = match Placed::of(weight) {
-        Ok(weight) => weight,
-        Err(weight) => return Err(Box::new((x.back(), *weight, bias))),
-    };
-    let bias = match Placed::of(bias) {
-        Ok(bias) => bias,
-        Err(bias) => return Err(Box::new((x.back(), weight.back(), *bias))),
-    };
-    let y = forward(x.storage(), weight.storage(), bias.storage(), epilogue);
     match (x, weight, bias, y) {
         (Placed::Off(_), Placed::Off(_), Placed::Off(_), Some(y)) => {
             Ok(Tensor::from_primitive::<Flex>(y))
@@ -60,14 +52,15 @@ fn on_graph(
     let nodes = [x_node, weight_node, bias.node()];
     match DenseBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let kept = Kept { x, weight, y: (epilogue == Epilogue::Relu).then(|| y.clone()) };
+            let y_kept = (epilogue != Epilogue::None).then(|| y.clone());
+            let kept = Kept { x, weight, y: y_kept, epilogue };
             prepared.finish(kept, y)
         }
         OpsKind::UnTracked(prepared) => prepared.finish(y),
     }
 }
 
-/// `None` if the tensors are not for this body, or do not fit: the plain one then says how.
+/// `None` if the tensors do not fit: the plain body then says how.
 fn forward(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -80,25 +73,41 @@ fn forward(
     let dtype = x.dtype();
     let is_same = weight.dtype() == dtype && bias.dtype() == dtype;
     let fits = rows == inputs && columns == outputs;
-    if !(is_same && fits && is_plain(x) && is_plain(weight) && is_plain(bias)) {
+    if !(is_same && fits) {
         return None;
     }
     Some(for_real!(dtype, T => {
         let x = Matrix::new(numbers::<T>(x), [batch, inputs]);
         let weight = Matrix::new(numbers::<T>(weight), [inputs, outputs]);
-        let y = product(x, weight, Some(numbers::<T>(bias)), |y| match epilogue {
-            Epilogue::None => {}
-            Epilogue::Relu => vectorised(|| relu(y)),
-        });
+        let y = product(x, weight, Some(numbers::<T>(bias)), |y| apply(epilogue, y));
         tensor(y, [batch, outputs])
     }))
 }
 
-/// Keeps NaN, as a comparison with it is false.
-#[inline(always)]
-fn relu<T: Real>(numbers: &mut [T]) {
-    for number in numbers {
-        *number = if *number < T::zero() { T::zero() } else { *number };
+/// Applies the epilogue in place.
+pub(super) fn apply<T: Real>(epilogue: Epilogue, numbers: &mut [T]) {
+    match epilogue {
+        Epilogue::None => {}
+        // Keeps NaN, as a comparison with it is false.
+        Epilogue::Relu => vectorised(|| {
+            for number in numbers {
+                *number = if *number < T::zero() { T::zero() } else { *number };
+            }
+        }),
+    }
+}
+
+/// Turns the gradient by `y` into that by what the epilogue was applied to, in place.
+///
+/// It passes where `y` is NaN, to show there too.
+pub(super) fn chain<T: Real>(epilogue: Epilogue, y: &[T], gradient: &mut [T]) {
+    match epilogue {
+        Epilogue::None => {}
+        Epilogue::Relu => vectorised(|| {
+            for (g, &y) in gradient.iter_mut().zip(y) {
+                *g = if y <= T::zero() { T::zero() } else { *g };
+            }
+        }),
     }
 }
 
@@ -114,8 +123,9 @@ struct DenseBackward;
 struct Kept {
     x: FlexTensor,
     weight: FlexTensor,
-    /// The layer's output, where its sign tells the derivative.
+    /// The layer's output, where it tells the derivative.
     y: Option<FlexTensor>,
+    epilogue: Epilogue,
 }
 
 impl Backward<Flex, 3> for DenseBackward {
@@ -126,7 +136,7 @@ impl Backward<Flex, 3> for DenseBackward {
         let gradient = if gradient.is_contiguous() { gradient } else { gradient.to_contiguous() };
         let [x, weight, bias] = ops.parents;
         for_real!(gradient.dtype(), T => {
-            let by_y = masked::<T>(&gradient, ops.state.y.as_ref());
+            let by_y = by_affine::<T>(&gradient, &ops.state);
             let sizes = sizes(&gradient);
             let of_weight = weight.map(|node| (node, by_weight::<T>(&ops.state.x, sizes, &by_y)));
             let of_bias = bias.map(|node| (node, by_bias::<T>(sizes, &by_y)));
@@ -138,12 +148,13 @@ impl Backward<Flex, 3> for DenseBackward {
     }
 }
 
-/// The gradient by what the epilogue was applied to; it passes where `y` is NaN, to show there too.
-fn masked<'a, T: Real>(gradient: &'a FlexTensor, y: Option<&FlexTensor>) -> Cow<'a, [T]> {
+/// The gradient by what the epilogue was applied to.
+fn by_affine<'a, T: Real>(gradient: &'a FlexTensor, kept: &Kept) -> Cow<'a, [T]> {
     let gradient = numbers::<T>(gradient);
-    let Some(y) = y else { return Cow::Borrowed(gradient) };
-    let keep = |(&g, &y): (&T, &T)| if y <= T::zero() { T::zero() } else { g };
-    Cow::Owned(vectorised(|| gradient.iter().zip(numbers::<T>(y)).map(keep).collect()))
+    let Some(y) = &kept.y else { return Cow::Borrowed(gradient) };
+    let mut gradient = gradient.to_vec();
+    chain(kept.epilogue, numbers::<T>(y), &mut gradient);
+    Cow::Owned(gradient)
 }
 
 /// `xᵀ · gradient`.
@@ -165,10 +176,15 @@ fn by_x<T: Real>(weight: &FlexTensor, [batch, _]: [usize; 2], gradient: &[T]) ->
 /// The sum over the batch.
 fn by_bias<T: Real>([_, outputs]: [usize; 2], gradient: &[T]) -> FlexTensor {
     let mut sum = vec![T::zero(); outputs];
+    sum_rows(gradient, &mut sum);
+    tensor(sum, [outputs])
+}
+
+/// Adds every row to `sum`, one after the other.
+pub(super) fn sum_rows<T: Real>(rows: &[T], sum: &mut [T]) {
     vectorised(|| {
-        for row in gradient.chunks_exact(outputs.max(1)) {
+        for row in rows.chunks_exact(sum.len().max(1)) {
             sum.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
         }
     });
-    tensor(sum, [outputs])
 }

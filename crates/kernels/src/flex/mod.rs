@@ -1,12 +1,13 @@
 //! The fast bodies, for `f32` and `f64` on Burn's CPU backend `flex`.
 //!
-//! Each takes tensors and gives them back, boxed, if it can not serve them: they are elsewhere, of
-//! another type, or laid out in another way than row by row.
+//! Each takes tensors and gives them back if it can not serve them: they are elsewhere, of another
+//! type, or laid out in another way than row by row.
 
 mod cross_entropy;
 mod dense;
 mod optimizer;
 mod product;
+mod train_step;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
@@ -15,15 +16,15 @@ use burn::backend::{
     GradientCheckpointingStrategy,
 };
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
-use rayon::prelude::*;
 
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
 pub(crate) use optimizer::{adam, sgd};
+pub(crate) use train_step::{Workspace, train_step};
 
 /// The number types that the fast bodies serve.
 pub(crate) trait Real:
-    Element + bytemuck::Pod + num_traits::Float + std::ops::AddAssign + std::iter::Sum
+    Element + bytemuck::Pod + num_traits::Float + std::ops::AddAssign + std::iter::Sum + From<f32>
 {
     /// The nearest number of this type.
     fn of(x: f64) -> Self;
@@ -58,41 +59,48 @@ macro_rules! for_real {
 }
 pub(crate) use for_real;
 
-/// Multiplications and additions below which a second thread costs more than it brings.
-const WORTH_THREADS: usize = 1 << 22;
-
 /// A float tensor of the autodiff graph over `flex`.
 type OnGraph = FloatTensor<Autodiff<Flex>>;
 
-/// A float tensor on `flex`.
+/// A float tensor, taken apart where it is on `flex`.
 enum Placed {
     Off(FlexTensor),
     On(OnGraph),
+    /// Elsewhere, or on a graph that recomputes.
+    Elsewhere(DispatchTensor),
 }
 
 impl Placed {
-    /// Takes a tensor apart, or gives it back if it is elsewhere or its graph recomputes.
-    fn of<const D: usize>(tensor: Tensor<D>) -> Result<Self, Box<Tensor<D>>> {
+    fn of<const D: usize>(tensor: Tensor<D>) -> Self {
         let keeps_all = DispatchAutodiffContext::Enabled(GradientCheckpointingStrategy::Disabled);
         let DispatchTensor { kind, autodiff } = tensor.into_dispatch();
         let kind = match kind {
-            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => return Ok(Self::Off(tensor)),
+            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => return Self::Off(tensor),
             DispatchTensorKind::Autodiff(kind) if autodiff == keeps_all => match *kind {
                 DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => {
-                    return Ok(Self::On(tensor));
+                    return Self::On(tensor);
                 }
                 kind => DispatchTensorKind::Autodiff(Box::new(kind)),
             },
             kind => kind,
         };
-        Err(Box::new(Tensor::from_dispatch(DispatchTensor { kind, autodiff })))
+        Self::Elsewhere(DispatchTensor { kind, autodiff })
     }
 
-    fn storage(&self) -> &FlexTensor {
-        match self {
+    /// The storage, if it can be taken as one slice of numbers.
+    fn plain(&self) -> Option<&FlexTensor> {
+        let tensor = match self {
             Self::Off(tensor) => tensor,
             Self::On(tensor) => tensor.primitive(),
-        }
+            Self::Elsewhere(_) => return None,
+        };
+        is_plain(tensor).then_some(tensor)
+    }
+
+    /// The storage of a tensor off the graph that can be changed as one slice of numbers.
+    fn whole(&self) -> Option<&FlexTensor> {
+        let is_whole = matches!(self, Self::Off(tensor) if tensor.layout().start_offset() == 0);
+        self.plain().filter(|_| is_whole)
     }
 
     /// The tensor again.
@@ -100,6 +108,7 @@ impl Placed {
         match self {
             Self::Off(tensor) => Tensor::from_primitive::<Flex>(tensor),
             Self::On(tensor) => Tensor::from_primitive::<Autodiff<Flex>>(tensor),
+            Self::Elsewhere(tensor) => Tensor::from_dispatch(tensor),
         }
     }
 }
@@ -117,23 +126,6 @@ fn numbers<T: Real>(tensor: &FlexTensor) -> &[T] {
 /// A tensor of these numbers, row by row.
 fn tensor<T: Real>(numbers: Vec<T>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(numbers, shape))
-}
-
-/// Runs a function over pieces of a slice, on several threads if there is work for them.
-///
-/// The pieces depend on the arguments alone, and so do the results.
-fn in_pieces<T: Send>(
-    slice: &mut [T],
-    piece: usize,
-    work: usize,
-    run: impl Fn(usize, &mut [T]) + Send + Sync,
-) {
-    let piece = piece.max(1);
-    if work < WORTH_THREADS {
-        slice.chunks_mut(piece).enumerate().for_each(|(i, part)| run(i, part));
-    } else {
-        slice.par_chunks_mut(piece).enumerate().for_each(|(i, part)| run(i, part));
-    }
 }
 
 /// Runs a function with the widest vectors that this processor has.

@@ -3,13 +3,12 @@
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
-use super::{Placed, Real, for_real, is_plain, numbers, vectorised};
-use crate::{AdamStep, SgdStep};
+use super::{Placed, Real, for_real, numbers, vectorised};
+use crate::{AdamStep, Rule, SgdStep, team};
 
-/// Parameters that one thread steps at a time; for fewer, waking another takes longer.
-const PIECE: usize = 1 << 17;
+/// Parameters that one thread steps at a time.
+const PIECE: usize = 1 << 14;
 
 /// The fast body of [`adam`](crate::adam); the tensors are value, gradient, mean and square.
 pub(crate) fn adam(
@@ -18,26 +17,104 @@ pub(crate) fn adam(
 ) -> Result<[Tensor<1>; 3], Box<[Tensor<1>; 4]>> {
     let [mut value, gradient, mut mean, mut square] = storages(tensors)?;
     for_real!(value.dtype(), T => {
-        let step = AdamNumbers::<T>::new(step);
-        let gradient = numbers::<T>(&gradient);
-        let (value, mean) = (places::<T>(&mut value), places::<T>(&mut mean));
-        let square = places::<T>(&mut square);
-        let run = |value: &mut [T], gradient: &[T], mean: &mut [T], square: &mut [T]| {
-            vectorised(|| step.take(value, gradient, mean, square));
-        };
-        if value.len() <= PIECE {
-            run(value, gradient, mean, square);
-        } else {
-            let means = mean.par_chunks_mut(PIECE).zip(square.par_chunks_mut(PIECE));
-            let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(means);
-            pieces.for_each(|((value, gradient), (mean, square))| run(value, gradient, mean, square));
-        }
+        let memory = vec![places::<T>(&mut mean), places::<T>(&mut square)];
+        take(&Rule::Adam(*step), places(&mut value), numbers(&gradient), memory);
     });
     Ok([value, mean, square].map(Tensor::from_primitive::<Flex>))
 }
 
+/// The fast body of [`sgd`](crate::sgd); the tensors are value, gradient and velocity.
+pub(crate) fn sgd(
+    tensors: [Tensor<1>; 3],
+    step: &SgdStep,
+) -> Result<[Tensor<1>; 2], Box<[Tensor<1>; 3]>> {
+    let [mut value, gradient, mut velocity] = storages(tensors)?;
+    for_real!(value.dtype(), T => {
+        let memory = vec![places::<T>(&mut velocity)];
+        take(&Rule::Sgd(*step), places(&mut value), numbers(&gradient), memory);
+    });
+    Ok([value, velocity].map(Tensor::from_primitive::<Flex>))
+}
+
+/// One step of a whole parameter, on several threads.
+fn take<T: Real>(rule: &Rule, value: &mut [T], gradient: &[T], memory: Vec<&mut [T]>) {
+    let rule = Numbers::<T>::new(rule);
+    let mut memory: Vec<_> = memory.into_iter().map(|part| part.chunks_mut(PIECE)).collect();
+    let pieces = value.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+    let mut pieces: Vec<_> = pieces
+        .map(|(value, gradient)| {
+            let memory: Vec<_> = memory.iter_mut().filter_map(Iterator::next).collect();
+            (value, gradient, memory)
+        })
+        .collect();
+    team::each(&mut pieces, |(value, gradient, memory)| {
+        rule.take(value, gradient, memory.iter_mut().map(|part| &mut **part));
+    });
+}
+
+/// A [`Rule`] in the type of the parameters.
+pub(super) enum Numbers<T> {
+    Adam(AdamNumbers<T>),
+    Sgd(SgdStep),
+}
+
+impl<T: Real> Numbers<T> {
+    pub(super) fn new(rule: &Rule) -> Self {
+        match rule {
+            Rule::Adam(step) => Self::Adam(AdamNumbers::new(step)),
+            Rule::Sgd(step) => Self::Sgd(*step),
+        }
+    }
+
+    /// Steps these parameters, with as many pieces of memory as the [rule has](Rule::memory); SGD
+    /// without momentum takes none.
+    pub(super) fn take<'a>(
+        &self,
+        value: &mut [T],
+        gradient: &[T],
+        mut memory: impl Iterator<Item = &'a mut [T]>,
+    ) {
+        match (self, memory.next(), memory.next()) {
+            (Self::Adam(step), Some(mean), Some(square)) => {
+                vectorised(|| step.take(value, gradient, mean, square));
+            }
+            (Self::Sgd(step), Some(velocity), _) => {
+                // Chosen out here, for a choice at every number takes time. Without a penalty, 0
+                // times an infinite value must not become NaN.
+                if step.penalty == 0.0 {
+                    vectorised(|| sgd_piece(step, |g, _| g, value, gradient, velocity));
+                } else {
+                    let penalised = penalised(step);
+                    vectorised(|| sgd_piece(step, penalised, value, gradient, velocity));
+                }
+            }
+            (Self::Sgd(step), None, _) if step.penalty == 0.0 => {
+                vectorised(|| descend(step, |g, _| g, value, gradient));
+            }
+            (Self::Sgd(step), None, _) => {
+                vectorised(|| descend(step, penalised(step), value, gradient));
+            }
+            (Self::Adam(_), ..) => unreachable!("Adam remembers two tensors"),
+        }
+    }
+}
+
+/// The gradient with the penalty on the weight.
+fn penalised<T: Real>(step: &SgdStep) -> impl Fn(T, T) -> T + use<T> {
+    let penalty = T::of(step.penalty);
+    move |g, w| g + penalty * w
+}
+
+#[inline(always)]
+fn descend<T: Real>(step: &SgdStep, decayed: impl Fn(T, T) -> T, value: &mut [T], gradient: &[T]) {
+    let rate = T::of(step.rate);
+    for (value, &gradient) in value.iter_mut().zip(gradient) {
+        *value = *value - decayed(gradient, *value) * rate;
+    }
+}
+
 /// An [`AdamStep`] in the type of the parameters.
-struct AdamNumbers<T> {
+pub(super) struct AdamNumbers<T> {
     penalty: T,
     remainder: T,
     betas: [T; 2],
@@ -87,35 +164,6 @@ fn normal<T: Real>(x: T) -> T {
     if x.abs() < T::min_positive_value() { T::zero() } else { x }
 }
 
-/// The fast body of [`sgd`](crate::sgd); the tensors are value, gradient and velocity.
-pub(crate) fn sgd(
-    tensors: [Tensor<1>; 3],
-    step: &SgdStep,
-) -> Result<[Tensor<1>; 2], Box<[Tensor<1>; 3]>> {
-    let [mut value, gradient, mut velocity] = storages(tensors)?;
-    for_real!(value.dtype(), T => {
-        let gradient = numbers::<T>(&gradient);
-        let (value, velocity) = (places::<T>(&mut value), places::<T>(&mut velocity));
-        let run = |value: &mut [T], gradient: &[T], velocity: &mut [T]| {
-            // As for Adam; chosen out here, for a choice at every number takes time.
-            if step.penalty == 0.0 {
-                vectorised(|| sgd_piece(step, |g, _| g, value, gradient, velocity));
-            } else {
-                let penalty = T::of(step.penalty);
-                vectorised(|| sgd_piece(step, |g, w| g + penalty * w, value, gradient, velocity));
-            }
-        };
-        if value.len() <= PIECE {
-            run(value, gradient, velocity);
-        } else {
-            let pieces = value.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
-            let pieces = pieces.zip(velocity.par_chunks_mut(PIECE));
-            pieces.for_each(|((value, gradient), velocity)| run(value, gradient, velocity));
-        }
-    });
-    Ok([value, velocity].map(Tensor::from_primitive::<Flex>))
-}
-
 #[inline(always)]
 fn sgd_piece<T: Real>(
     step: &SgdStep,
@@ -140,33 +188,19 @@ fn storages<const N: usize>(
     tensors: [Tensor<1>; N],
 ) -> Result<[FlexTensor; N], Box<[Tensor<1>; N]>> {
     let placed = tensors.map(Placed::of);
-    let first = match &placed[0] {
-        Ok(Placed::Off(tensor)) => (tensor.dtype(), tensor.layout().num_elements()),
-        _ => return Err(Box::new(placed.map(given_back))),
-    };
-    let is_alike = |placed: &Result<Placed, Box<Tensor<1>>>| match placed {
-        Ok(Placed::Off(tensor)) => {
-            is_plain(tensor)
-                && (tensor.dtype(), tensor.layout().num_elements()) == first
-                && tensor.layout().start_offset() == 0
-        }
-        _ => false,
-    };
-    if !placed.iter().all(is_alike) {
-        return Err(Box::new(placed.map(given_back)));
+    let form = |tensor: &FlexTensor| (tensor.dtype(), tensor.layout().num_elements());
+    let first = placed[0].whole().map(form);
+    if first.is_none() || placed.iter().any(|placed| placed.whole().map(form) != first) {
+        return Err(Box::new(placed.map(Placed::back)));
     }
     Ok(placed.map(|placed| match placed {
-        Ok(Placed::Off(tensor)) => tensor,
+        Placed::Off(tensor) => tensor,
         _ => unreachable!("every tensor has been looked at"),
     }))
 }
 
-fn given_back(placed: Result<Placed, Box<Tensor<1>>>) -> Tensor<1> {
-    placed.map_or_else(|tensor| *tensor, Placed::back)
-}
-
-/// The places of a tensor's numbers; its own copy if others hold it too.
-fn places<T: Real>(tensor: &mut FlexTensor) -> &mut [T] {
+/// The places of a tensor's numbers, from its first; its own copy if others hold it too.
+pub(super) fn places<T: Real>(tensor: &mut FlexTensor) -> &mut [T] {
     let count = tensor.layout().num_elements();
     &mut tensor.storage_mut()[..count]
 }

@@ -1,8 +1,10 @@
 //! Matrix products, by the crate `gemm`.
 
-use std::mem::MaybeUninit;
+use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::{Real, in_pieces};
+use super::Real;
+use crate::team;
 
 /// A matrix: `rows` times `columns` numbers of a slice.
 #[derive(Clone, Copy)]
@@ -28,10 +30,27 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// Some of the rows.
-    fn rows(self, first: usize, count: usize) -> Self {
-        assert!(first + count <= self.rows, "a part of a matrix lies within it");
-        let start = (first * self.strides[0]).min(self.numbers.len());
-        Self { numbers: &self.numbers[start..], rows: count, ..self }
+    pub(super) fn rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "a part lies within its matrix");
+        let start = (rows.start * self.strides[0]).min(self.numbers.len());
+        Self { numbers: &self.numbers[start..], rows: rows.len(), ..self }
+    }
+
+    /// Some of the columns.
+    pub(super) fn columns(self, columns: Range<usize>) -> Self {
+        self.transposed().rows(columns).transposed()
+    }
+
+    /// A block of a matrix that lies row by row.
+    pub(super) fn block(self, block: &Block) -> Self {
+        self.rows(block.rows.clone()).columns(block.columns.clone())
+    }
+
+    /// One row of a matrix that lies row by row.
+    pub(super) fn row(&self, row: usize) -> &'a [T] {
+        assert!(row < self.rows && self.strides[1] == 1, "a row lies within its matrix");
+        let start = row * self.strides[0];
+        &self.numbers[start..start + self.columns]
     }
 
     /// Whether every number lies within the slice.
@@ -43,62 +62,125 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// Rows of the result that one thread computes at a time.
-const ROWS: usize = 128;
-
-/// `finish(start + a · b)`, row by row; `start` is one row, or zero if there is none.
-///
-/// `finish` is called with pieces of the result while they are in cache.
-pub(super) fn product<T: Real>(
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    start: Option<&[T]>,
-    finish: impl Fn(&mut [T]) + Send + Sync,
-) -> Vec<T> {
-    assert_eq!(a.columns, b.rows, "the inner sizes of a product are equal");
-    let columns = b.columns;
-    let count = a.rows * columns;
-    let mut result = Vec::with_capacity(count);
-    let places = &mut result.spare_capacity_mut()[..count];
-    let work = count.saturating_mul(a.columns);
-    in_pieces(places, ROWS * columns, work, |piece, places| {
-        let rows = places.len() / columns;
-        let numbers = write(a.rows(piece * ROWS, rows), b, start, places);
-        finish(numbers);
-    });
-    // SAFETY: `places` was cut into pieces without a gap, and `write` wrote each of them whole.
-    unsafe { result.set_len(count) };
-    result
+/// A part of a matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Block {
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
 }
 
-/// Writes `start + a · b` into every place, of which there are as many as the product has numbers.
-fn write<'p, T: Real>(
+/// A matrix `[rows, columns]` in blocks of at most this size, row by row of blocks.
+pub(super) fn blocks([rows, columns]: [usize; 2], most: [usize; 2]) -> Vec<Block> {
+    let across = pieces(columns, most[1]);
+    let of_rows = |rows: Range<usize>| {
+        across.iter().map(move |columns| Block { rows: rows.clone(), columns: columns.clone() })
+    };
+    pieces(rows, most[0]).into_iter().flat_map(of_rows).collect()
+}
+
+/// `0..count` in pieces of at most `most`.
+pub(super) fn pieces(count: usize, most: usize) -> Vec<Range<usize>> {
+    let most = most.max(1);
+    (0..count).step_by(most).map(|start| start..count.min(start + most)).collect()
+}
+
+/// A matrix, or a block of one, whose numbers can be changed; row by row.
+pub(super) struct MatrixMut<'a, T> {
+    /// The first of them.
+    numbers: *mut T,
+    rows: usize,
+    columns: usize,
+    /// Distance of two numbers of a column, at least `columns`.
+    stride: usize,
+    of: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a `&mut [T]` with holes, which no other `MatrixMut` reaches into its numbers of.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// Row by row, `[rows, columns]`; `numbers` has exactly as many.
+    pub(super) fn new(numbers: &'a mut [T], [rows, columns]: [usize; 2]) -> Self {
+        assert_eq!(numbers.len(), rows * columns, "a matrix has rows times columns numbers");
+        let numbers = numbers.as_mut_ptr();
+        Self { numbers, rows, columns, stride: columns, of: PhantomData }
+    }
+
+    /// Its [`blocks`] of at most this size.
+    pub(super) fn split(self, most: [usize; 2]) -> Vec<Self> {
+        let block = |block: Block| Self {
+            // SAFETY: the block lies within the matrix, so its first number lies within its slice.
+            numbers: unsafe {
+                self.numbers.add(block.rows.start * self.stride + block.columns.start)
+            },
+            rows: block.rows.len(),
+            columns: block.columns.len(),
+            ..self
+        };
+        // No number is in two blocks.
+        blocks([self.rows, self.columns], most).into_iter().map(block).collect()
+    }
+
+    /// `[rows, columns]`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// Its rows in order, or all of them as one slice where there is nothing between them.
+    pub(super) fn slices(&mut self) -> impl Iterator<Item = &mut [T]> {
+        let is_one = self.stride == self.columns;
+        let (count, length) =
+            if is_one { (1, self.rows * self.columns) } else { (self.rows, self.columns) };
+        let (numbers, stride) = (self.numbers, self.stride);
+        // SAFETY: these numbers are this matrix' own, and no two slices share one.
+        (0..count).map(move |i| unsafe {
+            std::slice::from_raw_parts_mut(numbers.add(i * stride), length)
+        })
+    }
+
+    /// One of its rows.
+    pub(super) fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.rows, "a row lies within its matrix");
+        // SAFETY: the row lies within the matrix.
+        unsafe { std::slice::from_raw_parts_mut(self.numbers.add(row * self.stride), self.columns) }
+    }
+
+    /// To be read.
+    pub(super) fn as_matrix(&self) -> Matrix<'_, T> {
+        let is_empty = self.rows == 0 || self.columns == 0;
+        let length = if is_empty { 0 } else { (self.rows - 1) * self.stride + self.columns };
+        assert!(is_empty || self.stride == self.columns || self.rows == 1, "no other's numbers");
+        // SAFETY: without holes, all of these numbers are this matrix' own.
+        let numbers = unsafe { std::slice::from_raw_parts(self.numbers, length) };
+        Matrix { numbers, rows: self.rows, columns: self.columns, strides: [self.stride, 1] }
+    }
+}
+
+/// Writes `start + a · b`; `start` is one row, or zero if there is none.
+pub(super) fn multiply<T: Real>(
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     start: Option<&[T]>,
-    places: &'p mut [MaybeUninit<T>],
-) -> &'p mut [T] {
+    into: &mut MatrixMut<'_, T>,
+) {
     assert!(
         a.is_whole() && b.is_whole() && a.columns == b.rows,
-        "matrices lie within their slices"
+        "matrices lie within their slices and fit"
     );
-    assert_eq!(places.len(), a.rows * b.columns, "a place for every number of the product");
-    if let Some(row) = start {
-        for places in places.chunks_exact_mut(b.columns) {
-            places.write_copy_of_slice(row);
-        }
+    assert_eq!([a.rows, b.columns], into.sizes(), "a place for every number of the product");
+    if let Some(start) = start {
+        (0..a.rows).for_each(|row| into.row(row).copy_from_slice(start));
     }
     // SAFETY: both matrices lie within their slices and the places are as many as the result has
-    // numbers, as asserted above. The places are read only if a row was written to each of them;
-    // afterwards every one is written, also where the inner size is 0.
+    // numbers, as asserted above. All of them are initialised.
     unsafe {
         gemm::gemm(
             a.rows,
             b.columns,
             a.columns,
-            places.as_mut_ptr().cast::<T>(),
+            into.numbers,
             1,
-            b.columns as isize,
+            into.stride as isize,
             start.is_some(),
             a.numbers.as_ptr(),
             a.strides[1] as isize,
@@ -113,6 +195,42 @@ fn write<'p, T: Real>(
             false,
             gemm::Parallelism::None,
         );
-        places.assume_init_mut()
     }
+}
+
+/// The size of the blocks of a product that one thread computes at a time.
+const BLOCK: [usize; 2] = [128, 512];
+
+/// Multiplications and additions below which a second thread costs more than it brings.
+const WORTH_THREADS: usize = 1 << 18;
+
+/// `finish(start + a · b)`, row by row; `start` is one row, or zero if there is none.
+///
+/// `finish` is called with rows of blocks of the result while they are in cache. Blocks depend on
+/// the shape alone, and so do the results.
+pub(super) fn product<T: Real>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    start: Option<&[T]>,
+    finish: impl Fn(&mut [T]) + Sync,
+) -> Vec<T> {
+    let sizes = [a.rows, b.columns];
+    let mut result = vec![T::zero(); sizes[0] * sizes[1]];
+    let parts = MatrixMut::new(&mut result, sizes).split(BLOCK);
+    let mut parts: Vec<_> = parts.into_iter().zip(blocks(sizes, BLOCK)).collect();
+    let run = |(part, block): &mut (MatrixMut<'_, T>, Block)| {
+        let start = start.map(|row| &row[block.columns.clone()]);
+        multiply(a.rows(block.rows.clone()), b.columns(block.columns.clone()), start, part);
+        part.slices().for_each(&finish);
+    };
+    if result_work(sizes, a.columns) < WORTH_THREADS {
+        parts.iter_mut().for_each(run);
+    } else {
+        team::each(&mut parts, run);
+    }
+    result
+}
+
+fn result_work([rows, columns]: [usize; 2], inner: usize) -> usize {
+    rows.saturating_mul(columns).saturating_mul(inner)
 }

@@ -1,0 +1,154 @@
+//! A whole training step of a classifier made of dense layers.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::{AdamStep, Epilogue, Rows, SgdStep, Smoothing, plain};
+
+/// A dense layer under training.
+#[derive(Clone, Debug)]
+pub struct TrainedLayer {
+    /// `[inputs, outputs]`.
+    pub weight: TrainedParameter<2>,
+    /// `[outputs]`.
+    pub bias: TrainedParameter<1>,
+    /// What follows the affine map.
+    pub epilogue: Epilogue,
+}
+
+/// A parameter and how it is trained.
+#[derive(Clone, Debug)]
+pub struct TrainedParameter<const D: usize> {
+    /// Its numbers, off the autodiff graph.
+    pub value: Tensor<D>,
+    /// What the optimizer remembers, flattened: as many tensors as [`Rule::memory`] says, or none
+    /// before the first step.
+    pub memory: Vec<Tensor<1>>,
+    /// How it moves; `None` if it stays.
+    pub rule: Option<Rule>,
+}
+
+/// One step of an optimizer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Adam or AdamW; remembers the mean of gradients and that of their squares.
+    Adam(AdamStep),
+    /// Gradient descent; with momentum, remembers the velocity.
+    Sgd(SgdStep),
+}
+
+impl Rule {
+    /// How many tensors it remembers.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Adam(_) => 2,
+            Self::Sgd(step) => usize::from(step.momentum != 0.0),
+        }
+    }
+}
+
+/// What a step learns from.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The inputs.
+    pub rows: Rows<'a>,
+    /// The class of each row.
+    pub classes: &'a [usize],
+    /// How the target is spread, and what each loss weighs.
+    pub smoothing: &'a Smoothing,
+    /// What the summed losses are divided by.
+    pub divisor: f64,
+}
+
+/// What the rows of a batch came to, before the step.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The cross-entropy of each row, `[batch]`.
+    pub losses: Tensor<1>,
+    /// `[batch, classes]`.
+    pub logits: Tensor<2>,
+}
+
+/// Memory that one step leaves to the next.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    #[cfg(feature = "flex")]
+    flex: crate::flex::Workspace,
+}
+
+/// Takes one optimizer step on the summed cross-entropy of a batch over the divisor.
+///
+/// Each layer is [`dense`](crate::dense), the loss [`cross_entropy`](crate::cross_entropy), the step
+/// [`adam`](crate::adam) or [`sgd`](crate::sgd). Tensors are changed in place where nothing else
+/// holds them.
+///
+/// # Panics
+///
+/// If the shapes do not fit, or a class or a row does not exist.
+pub fn train_step(
+    layers: Vec<TrainedLayer>,
+    batch: &Batch<'_>,
+    space: &mut Workspace,
+) -> (Vec<TrainedLayer>, Outcome) {
+    #[cfg(feature = "flex")]
+    let layers = match crate::flex::train_step(layers, batch, &mut space.flex) {
+        Ok(done) => return done,
+        Err(layers) => layers,
+    };
+    #[cfg(not(feature = "flex"))]
+    let _ = space;
+    plain::train_step(layers, batch)
+}
+
+/// The definition of [`train_step`](crate::train_step): the plain bodies, differentiated by Burn.
+pub fn plain(layers: Vec<TrainedLayer>, batch: &Batch<'_>) -> (Vec<TrainedLayer>, Outcome) {
+    let value = layers.first().map(|layer| &layer.weight.value);
+    let (device, dtype) =
+        value.map_or((Device::default(), DType::F32), |value| (value.device(), value.dtype()));
+    let device = device.autodiff();
+    let inputs = TensorData::new(batch.rows.gather(), [batch.rows.len(), batch.rows.width]);
+    let ids: Vec<i64> = batch.classes.iter().map(|&class| class as i64).collect();
+    let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [batch.rows.len()]), &device);
+    let on_graph: Vec<_> =
+        layers.iter().map(|l| (l.weight.on_graph(), l.bias.on_graph())).collect();
+    let mut x = Tensor::from_data(inputs, (&device, dtype));
+    for (layer, (weight, bias)) in layers.iter().zip(&on_graph) {
+        x = plain::dense(x, weight.clone(), bias.clone(), layer.epilogue);
+    }
+    let losses = plain::cross_entropy(x.clone(), classes, batch.smoothing);
+    // Not divided: in the backward pass of that, Burn rounds the divisor to `f32`.
+    let mut graph = losses.clone().mul_scalar(1.0 / batch.divisor).backward();
+    let stepped = layers.into_iter().zip(on_graph).map(|(layer, (weight, bias))| TrainedLayer {
+        weight: layer.weight.stepped(weight.grad_remove(&mut graph)),
+        bias: layer.bias.stepped(bias.grad_remove(&mut graph)),
+        epilogue: layer.epilogue,
+    });
+    let outcome = Outcome { losses: losses.without_autodiff(), logits: x.without_autodiff() };
+    (stepped.collect(), outcome)
+}
+
+impl<const D: usize> TrainedParameter<D> {
+    fn on_graph(&self) -> Tensor<D> {
+        self.value.clone().autodiff().set_require_grad(self.rule.is_some())
+    }
+
+    fn stepped(self, gradient: Option<Tensor<D>>) -> Self {
+        let (Some(rule), Some(gradient)) = (self.rule, gradient) else { return self };
+        let dims = self.value.dims();
+        let (value, gradient) = (self.value.reshape([-1]), gradient.reshape([-1]));
+        let mut memory = self.memory.into_iter();
+        let mut recall = || memory.next().unwrap_or_else(|| Tensor::zeros_like(&value));
+        let (value, memory) = match &rule {
+            Rule::Adam(step) => {
+                let (mean, square) = (recall(), recall());
+                let [value, mean, square] = plain::adam(value, gradient, mean, square, step);
+                (value, vec![mean, square])
+            }
+            Rule::Sgd(step) => {
+                let velocity = recall();
+                let [value, velocity] = plain::sgd(value, gradient, velocity, step);
+                (value, if rule.memory() == 0 { Vec::new() } else { vec![velocity] })
+            }
+        };
+        Self { value: value.reshape(dims), memory, rule: Some(rule) }
+    }
+}
