@@ -170,9 +170,12 @@ impl CrossEntropy {
         let Targets::Classes(classes) = targets else {
             unreachable!("cross-entropy takes classes")
         };
-        let smoothing =
-            Smoothing { share: self.label_smoothing, class_weights: self.class_weights.clone() };
-        cross_entropy(logits, classes.clone(), &smoothing)
+        cross_entropy(logits, classes.clone(), &self.smoothing())
+    }
+
+    /// The same for the operation.
+    pub fn smoothing(&self) -> Smoothing {
+        Smoothing { share: self.label_smoothing, class_weights: self.class_weights.clone() }
     }
 
     /// The class weights as a tensor like `like`, `[classes]`.

@@ -106,7 +106,8 @@ impl Mlp {
         }
     }
 
-    fn epilogue(&self, i: usize) -> Epilogue {
+    /// What layer `i` does after its affine map, in the same operation.
+    pub fn epilogue(&self, i: usize) -> Epilogue {
         let is_last_word = !self.is_output(i) && self.norms.is_empty();
         match self.config.activation {
             Activation::Relu if is_last_word => Epilogue::Relu,

@@ -1,6 +1,7 @@
 //! From raw features to what the network sees; stored with the model and applied by this code alone.
 
 use burn::tensor::{Tensor, TensorData};
+use fireclay_kernels::Scaling;
 use serde::{Deserialize, Serialize};
 
 /// An affine map of raw features, fitted or fixed before training.
@@ -63,6 +64,18 @@ impl Preprocessing {
                 let (shift, factor) = (row(mean.clone()), row(factor));
                 (x - shift) * factor
             }
+        }
+    }
+
+    /// The same for rows on the host, to the bit.
+    pub fn scaling(&self) -> Scaling<'_> {
+        match self {
+            Self::None => Scaling::None,
+            Self::Scale { scale } => Scaling::Scale(*scale),
+            Self::Normalize { scale, mean, deviation } => {
+                Scaling::Normalize { scale: *scale, mean: *mean, deviation: *deviation }
+            }
+            Self::Standardize { mean, deviation } => Scaling::Standardize { mean, deviation },
         }
     }
 

@@ -43,7 +43,9 @@ pub use cross_entropy::{Smoothing, cross_entropy};
 pub use dense::{Epilogue, dense};
 pub use optimizer::{AdamStep, SgdStep, adam, sgd};
 pub use rows::{Features, Rows, Scaling};
-pub use train_step::{Batch, Outcome, Rule, TrainedLayer, TrainedParameter, Workspace, train_step};
+pub use train_step::{
+    Batch, Outcome, Rule, TrainedLayer, TrainedParameter, Workspace, is_fast_on, train_step,
+};
 
 /// The bodies that define the operations, for comparison with the fast ones.
 pub mod plain {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 /// it. There are as many threads as Rayon would use.
 pub(crate) fn each<P: Send>(pieces: &mut [P], work: impl Fn(&mut P) + Sync) {
     static TEAM: OnceLock<Mutex<Option<Team>>> = OnceLock::new();
-    if pieces.len() > 1 {
+    if pieces.len() > 1 && rayon::current_num_threads() > 1 {
         let team = TEAM.get_or_init(|| Mutex::new(Team::new(rayon::current_num_threads())));
         // Whoever finds the team at work is quicker alone than waiting for it.
         if let Ok(mut team) = team.try_lock()

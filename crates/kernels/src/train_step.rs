@@ -99,6 +99,17 @@ pub fn train_step(
     plain::train_step(layers, batch)
 }
 
+/// Whether tensors of this device are for the fast body of [`train_step`].
+pub fn is_fast_on(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return *device == Device::flex();
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 /// The definition of [`train_step`](crate::train_step): the plain bodies, differentiated by Burn.
 pub fn plain(layers: Vec<TrainedLayer>, batch: &Batch<'_>) -> (Vec<TrainedLayer>, Outcome) {
     let value = layers.first().map(|layer| &layer.weight.value);

@@ -9,6 +9,7 @@ use burn::train::renderer::MetricState;
 use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task};
 use fireclay_data::{BatchTargets, Dataset, Split, Targets as HostTargets, batches, permutation};
 
+use crate::fused::Fused;
 use crate::gradients::Gradients;
 use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
 use crate::optimizer::OptimizerConfig;
@@ -117,6 +118,7 @@ pub fn fit(
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
     let mut meter = Meter::new(job.task, &job.training.metrics);
+    let mut fused = Fused::new(job, &state.mlp).ok();
     observer.start(job, length, &meter)?;
 
     while let Some(epoch) = job.next_epoch(&state) {
@@ -127,7 +129,7 @@ pub fn fit(
         meter.start(job.moment(&state, epoch, length))?;
         meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
         for rows in job.steps().skip(first as usize).map(|range| &order[range]) {
-            let (next, observed) = step(job, state, rows, length);
+            let (next, observed) = step(job, state, rows, length, &mut fused);
             state = next;
             meter.record(observed);
             let at = state.progress.step;
@@ -203,14 +205,26 @@ pub fn fit(
     Ok(job.fitted(state, epochs, ending))
 }
 
-/// One optimizer step on these rows: forward, loss, backward, update.
-fn step(job: &Job<'_>, mut state: State, rows: &[usize], length: Length) -> (State, Observed) {
+/// One optimizer step on these rows: forward, loss, backward, update; in one operation if it can be.
+fn step(
+    job: &Job<'_>,
+    mut state: State,
+    rows: &[usize],
+    length: Length,
+    fused: &mut Option<Fused>,
+) -> (State, Observed) {
     let factor = job.factor(&state, length);
-    let (mut gradients, observed) = gradients(job, &mut state, rows);
-    if let Some(most) = job.training.clip_norm {
-        gradients.clip_norm(most);
-    }
-    state.mlp = state.optimizer.step(state.mlp, gradients, factor);
+    let observed = match fused {
+        Some(fused) => fused.step(job, &mut state, rows, factor),
+        None => {
+            let (mut gradients, observed) = gradients(job, &mut state, rows);
+            if let Some(most) = job.training.clip_norm {
+                gradients.clip_norm(most);
+            }
+            state.mlp = state.optimizer.step(state.mlp, gradients, factor);
+            observed
+        }
+    };
     if let Some(average) = &mut state.average {
         average.update(&state.mlp);
     }
@@ -327,9 +341,10 @@ fn diagnose(
     let mut steps = steps.into_iter();
     let mut last_good = good.mlp.valid();
     let mut state = good;
+    let mut fused = Fused::new(job, &state.mlp).ok();
     while state.progress.step + 1 < bad_step {
         let Some(rows) = steps.next() else { break };
-        state = step(job, state, rows, length).0;
+        state = step(job, state, rows, length, &mut fused).0;
         let mlp = state.mlp.valid();
         if first_not_finite(&mlp)?.is_none() {
             last_good = mlp;
@@ -438,7 +453,7 @@ impl Job<'_> {
     }
 
     /// What the summed losses of these rows are divided by.
-    fn weight(&self, rows: &[usize]) -> f64 {
+    pub(crate) fn weight(&self, rows: &[usize]) -> f64 {
         match self.data.targets() {
             HostTargets::Classes { ids, .. } => {
                 rows.iter().map(|&row| self.loss.class_weight(ids[row] as usize)).sum()

@@ -14,6 +14,7 @@ pub mod checkpoints;
 pub mod disk;
 pub mod ema;
 pub mod fit;
+mod fused;
 pub mod gradients;
 pub mod manifest;
 pub mod metrics;

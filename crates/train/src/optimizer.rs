@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use fireclay::Mlp;
-use fireclay_kernels::{self as kernels, AdamStep, SgdStep};
+use fireclay_kernels::{self as kernels, AdamStep, Rule, SgdStep};
 use serde::{Deserialize, Serialize};
 
 use crate::gradients::{Gradients, Path};
@@ -346,6 +346,47 @@ impl Optimizer {
         mlp.map(&mut Stepper { optimizer: self, gradients, factor, path: Path::default() })
     }
 
+    /// Counts a step that is taken elsewhere, by [`rule`](Self::rule) and with [`memory_mut`](Self::memory_mut).
+    pub(crate) fn count_step(&mut self) {
+        self.steps += 1;
+    }
+
+    /// To take out and put back what is remembered of each parameter, by its path.
+    pub(crate) fn memory_mut(&mut self) -> &mut BTreeMap<String, Vec<Tensor<1>>> {
+        &mut self.memory
+    }
+
+    /// The step as an operation of `fireclay-kernels`, if it is one, of a parameter with weight decay
+    /// (a weight matrix) or without; `is_first` says that nothing is remembered of it yet.
+    pub(crate) fn rule(&self, decays: bool, is_first: bool, factor: f64) -> Option<Rule> {
+        let rate = self.config.learning_rate() * factor;
+        let decay = |decay| if decays { decay } else { 0.0 };
+        Some(match &self.config {
+            OptimizerConfig::Sgd(o) => Rule::Sgd(SgdStep {
+                rate,
+                momentum: o.momentum,
+                // PyTorch's first step takes the gradient undampened.
+                dampening: if is_first { 0.0 } else { o.dampening },
+                nesterov: o.nesterov,
+                penalty: decay(o.weight_decay),
+            }),
+            OptimizerConfig::Adam(o) => Rule::Adam(AdamStep {
+                penalty: decay(o.weight_decay),
+                ..self.adam_step(rate, [o.beta1, o.beta2, o.epsilon])
+            }),
+            OptimizerConfig::AdamW(o) => Rule::Adam(AdamStep {
+                shrinkage: rate * decay(o.weight_decay),
+                ..self.adam_step(rate, [o.beta1, o.beta2, o.epsilon])
+            }),
+            _ => return None,
+        })
+    }
+
+    fn adam_step(&self, rate: f64, [beta1, beta2, epsilon]: [f64; 3]) -> AdamStep {
+        let (penalty, shrinkage, step) = (0.0, 0.0, self.steps);
+        AdamStep { rate, beta1, beta2, epsilon, penalty, shrinkage, step }
+    }
+
     /// One parameter's step; `memory` is empty the first time.
     fn update(
         &self,
@@ -354,28 +395,13 @@ impl Optimizer {
         memory: &mut Vec<Tensor<1>>,
         factor: f64,
     ) -> Tensor<1> {
+        match self.rule(at.is_matrix(), memory.is_empty(), factor) {
+            Some(Rule::Adam(step)) => return adam(at, memory, &step),
+            Some(Rule::Sgd(step)) => return sgd(at, memory, &step),
+            None => {}
+        }
         let rate = self.config.learning_rate() * factor;
-        let adam_step = |rate, [beta1, beta2, epsilon]: [f64; 3]| AdamStep {
-            rate,
-            beta1,
-            beta2,
-            epsilon,
-            penalty: 0.0,
-            shrinkage: 0.0,
-            step: self.steps,
-        };
         match &self.config {
-            OptimizerConfig::Sgd(o) => sgd(o, at, memory, rate),
-            OptimizerConfig::Adam(o) => {
-                let step = adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
-                let penalty = at.decay(o.weight_decay);
-                adam(at, memory, &AdamStep { penalty, ..step })
-            }
-            OptimizerConfig::AdamW(o) => {
-                let step = adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
-                let shrinkage = rate * at.decay(o.weight_decay);
-                adam(at, memory, &AdamStep { shrinkage, ..step })
-            }
             OptimizerConfig::RmsProp(o) => rms_prop(o, at, memory, rate),
             OptimizerConfig::AdaGrad(o) => ada_grad(o, at, memory, rate),
             OptimizerConfig::Lion(o) => lion(o, at, memory, rate),
@@ -384,9 +410,12 @@ impl Optimizer {
             }
             OptimizerConfig::Muon(o) => {
                 let rate = o.adam_learning_rate * factor;
-                let step = adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
                 let shrinkage = rate * at.decay(o.weight_decay);
+                let step = self.adam_step(rate, [o.beta1, o.beta2, o.epsilon]);
                 adam(at, memory, &AdamStep { shrinkage, ..step })
+            }
+            OptimizerConfig::Sgd(_) | OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_) => {
+                unreachable!("a rule of the kernels")
             }
         }
     }
@@ -478,17 +507,13 @@ fn blend(old: Tensor<1>, new: Tensor<1>, kept: f64) -> Tensor<1> {
     old.mul_scalar(kept) + new.mul_scalar(1.0 - kept)
 }
 
-fn sgd(o: &Sgd, at: Parameter, memory: &mut Vec<Tensor<1>>, rate: f64) -> Tensor<1> {
-    let penalty = at.decay(o.weight_decay);
-    if o.momentum == 0.0 {
-        let at = at.penalised(o.weight_decay);
-        return at.value - at.gradient.mul_scalar(rate);
+fn sgd(at: Parameter, memory: &mut Vec<Tensor<1>>, step: &SgdStep) -> Tensor<1> {
+    if step.momentum == 0.0 {
+        let at = at.penalised(step.penalty);
+        return at.value - at.gradient.mul_scalar(step.rate);
     }
-    // PyTorch's first step takes the gradient undampened.
-    let dampening = if memory.is_empty() { 0.0 } else { o.dampening };
     let velocity = memory.pop().unwrap_or_else(|| at.gradient.zeros_like());
-    let step = SgdStep { rate, momentum: o.momentum, dampening, nesterov: o.nesterov, penalty };
-    let [value, velocity] = kernels::sgd(at.value, at.gradient, velocity, &step);
+    let [value, velocity] = kernels::sgd(at.value, at.gradient, velocity, step);
     memory.push(velocity);
     value
 }
