@@ -76,7 +76,7 @@ impl Span {
 }
 
 /// How often a member looks for work before it goes to sleep: some tens of microseconds.
-const LOOKS: usize = 1000;
+const LOOKS: usize = 10_000;
 
 impl Team {
     /// `None` if there is but one thread, or no other can be had.
