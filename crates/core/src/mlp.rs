@@ -50,6 +50,13 @@ impl Mlp {
         &self.config
     }
 
+    /// Takes the network out and leaves one without layers, so that nothing else holds its tensors
+    /// while they change.
+    pub fn take(&mut self) -> Self {
+        let (layers, norms) = (std::mem::take(&mut self.layers), std::mem::take(&mut self.norms));
+        Self { layers, norms, config: self.config.clone() }
+    }
+
     /// Logits or values for inference: no dropout, and batch norms use their running statistics.
     ///
     /// `[batch, inputs] → [batch, outputs]`.

@@ -1,7 +1,7 @@
 //! Fused operations of multilayer perceptrons, on tensors of any Burn backend.
 //!
 //! [`dense`] is a layer, [`cross_entropy`] a loss, [`adam`] and [`sgd`] are optimizer steps, and
-//! [`train_step`] is all of them at once. Each has a body of plain tensor operations, which defines
+//! [`Chain::step`] is all of them at once. Each has a body of plain tensor operations, which defines
 //! it and serves every backend, and a fast one for the CPU backend `flex`, which makes one pass where
 //! the plain body makes a dozen.
 //!
@@ -28,29 +28,27 @@
 //!
 //! This crate knows no network, no file and no clock.
 
+mod chain;
 mod cross_entropy;
 mod dense;
 mod optimizer;
 mod rows;
-mod train_step;
 
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 mod team;
 
+pub use chain::{Batch, Chain, Outcome, Rule, TrainedLayer, TrainedParameter};
 pub use cross_entropy::{Smoothing, cross_entropy};
 pub use dense::{Epilogue, dense};
 pub use optimizer::{AdamStep, SgdStep, adam, sgd};
 pub use rows::{Features, Rows, Scaling};
-pub use train_step::{
-    Batch, Outcome, Rule, TrainedLayer, TrainedParameter, Workspace, is_fast_on, train_step,
-};
 
 /// The bodies that define the operations, for comparison with the fast ones.
 pub mod plain {
+    pub use crate::chain::plain as chain_step;
     pub use crate::cross_entropy::plain as cross_entropy;
     pub use crate::dense::plain as dense;
     pub use crate::optimizer::{plain_adam as adam, plain_sgd as sgd};
-    pub use crate::train_step::plain as train_step;
 }

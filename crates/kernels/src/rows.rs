@@ -70,6 +70,24 @@ impl Rows<'_> {
         inputs
     }
 
+    /// Brings some rows into the cache: they lie far apart, and to wait for all at once takes no
+    /// longer than for one.
+    #[cfg(feature = "flex")]
+    pub(crate) fn prefetch(&self, rows: std::ops::Range<usize>) {
+        fn touch<T: Copy>(features: &[T], number: impl Fn(T) -> u32) -> u32 {
+            let line = (64 / size_of::<T>()).max(1);
+            features.iter().step_by(line).fold(0, |sum, &x| sum.wrapping_add(number(x)))
+        }
+        let row = |i: usize| self.indices[i] * self.width..(self.indices[i] + 1) * self.width;
+        let sum = rows.fold(0u32, |sum, i| {
+            sum.wrapping_add(match self.features {
+                Features::Bytes(bytes) => touch(&bytes[row(i)], u32::from),
+                Features::Floats(floats) => touch(&floats[row(i)], f32::to_bits),
+            })
+        });
+        std::hint::black_box(sum);
+    }
+
     /// The inputs of the `i`-th row.
     #[inline(always)]
     pub(crate) fn fill<T: From<f32>>(&self, i: usize, into: &mut [T]) {

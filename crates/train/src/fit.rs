@@ -16,7 +16,7 @@ use crate::optimizer::OptimizerConfig;
 use crate::progress::{Due, EpochReport, Observer, Progress};
 use crate::schedule::{Length, Schedule};
 use crate::settings::TrainingSettings;
-use crate::state::State;
+use crate::state::{RunProgress, State};
 
 /// Rows of a batch when nothing is trained: enough to keep a device busy, few enough to be small.
 const EVALUATION_BATCH: usize = 1000;
@@ -118,7 +118,6 @@ pub fn fit(
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
     let mut meter = Meter::new(job.task, &job.training.metrics);
-    let mut fused = Fused::new(job, &state.mlp).ok();
     observer.start(job, length, &meter)?;
 
     while let Some(epoch) = job.next_epoch(&state) {
@@ -128,15 +127,15 @@ pub fn fit(
         let mut good = state.clone();
         meter.start(job.moment(&state, epoch, length))?;
         meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
+        let mut stepping = Stepping::new(job, length, state);
         for rows in job.steps().skip(first as usize).map(|range| &order[range]) {
-            let (next, observed) = step(job, state, rows, length, &mut fused);
-            state = next;
-            meter.record(observed);
-            let at = state.progress.step;
+            meter.record(stepping.step(rows));
+            let at = stepping.progress().step;
             if meter.is_due() || at.is_multiple_of(length.steps_per_epoch) {
-                check(job, &meter, &state, &good, &order, length)?;
+                let state = stepping.state();
+                check(job, &meter, state, &good, &order, length)?;
                 good = state.clone();
-                let moment = job.moment(&state, epoch, length);
+                let moment = job.moment(state, epoch, length);
                 meter.measure(moment)?;
                 let samples = (moment.step * job.rows_per_step()).min(job.samples_per_epoch());
                 let seconds = started.elapsed().as_secs_f64();
@@ -152,17 +151,21 @@ pub fn fit(
             }
             match observer.due(at, false)? {
                 Due::Nothing => {}
-                Due::Finish => return Ok(job.fitted(state, epoch, Ending::Stopped)),
+                Due::Finish => {
+                    return Ok(job.fitted(stepping.into_state(), epoch, Ending::Stopped));
+                }
                 due => {
                     // A state that has diverged is not one to go on from.
-                    check(job, &meter, &state, &good, &order, length)?;
+                    let state = stepping.state();
+                    check(job, &meter, state, &good, &order, length)?;
                     observer.keep(state.snapshot(&mut meter)?)?;
                     if due == Due::Interrupt {
-                        return Ok(job.fitted(state, epoch, Ending::Interrupted));
+                        return Ok(job.fitted(stepping.into_state(), epoch, Ending::Interrupted));
                     }
                 }
             }
         }
+        state = stepping.into_state();
         let moment = job.moment(&state, epoch, length);
         let training = meter.finish(moment)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -205,31 +208,67 @@ pub fn fit(
     Ok(job.fitted(state, epochs, ending))
 }
 
-/// One optimizer step on these rows: forward, loss, backward, update; in one operation if it can be.
-fn step(
-    job: &Job<'_>,
-    mut state: State,
-    rows: &[usize],
+/// A state on its way through some steps.
+struct Stepping<'a> {
+    job: &'a Job<'a>,
     length: Length,
-    fused: &mut Option<Fused>,
-) -> (State, Observed) {
-    let factor = job.factor(&state, length);
-    let observed = match fused {
-        Some(fused) => fused.step(job, &mut state, rows, factor),
-        None => {
-            let (mut gradients, observed) = gradients(job, &mut state, rows);
-            if let Some(most) = job.training.clip_norm {
-                gradients.clip_norm(most);
-            }
-            state.mlp = state.optimizer.step(state.mlp, gradients, factor);
-            observed
-        }
-    };
-    if let Some(average) = &mut state.average {
-        average.update(&state.mlp);
+    state: State,
+    /// Where the steps are one operation, if they can be; the state may be behind it.
+    fused: Option<Fused>,
+    is_behind: bool,
+}
+
+impl<'a> Stepping<'a> {
+    fn new(job: &'a Job<'a>, length: Length, state: State) -> Self {
+        let fused = Fused::new(job, &state).ok();
+        Self { job, length, state, fused, is_behind: false }
     }
-    state.progress.step += 1;
-    (state, observed)
+
+    /// One optimizer step on these rows: forward, loss, backward, update.
+    fn step(&mut self, rows: &[usize]) -> Observed {
+        let Self { job, state, .. } = self;
+        let factor = job.factor(state, self.length);
+        let observed = match &mut self.fused {
+            Some(fused) => {
+                self.is_behind = true;
+                fused.step(job, state, rows, factor)
+            }
+            None => {
+                let (mut gradients, observed) = gradients(job, state, rows);
+                if let Some(most) = job.training.clip_norm {
+                    gradients.clip_norm(most);
+                }
+                state.mlp = state.optimizer.step(state.mlp.take(), gradients, factor);
+                observed
+            }
+        };
+        self.state.progress.step += 1;
+        if self.state.average.is_some() {
+            let State { mlp, average: Some(average), .. } = self.state() else {
+                unreachable!("there is an average")
+            };
+            average.update(mlp);
+        }
+        observed
+    }
+
+    fn progress(&self) -> RunProgress {
+        self.state.progress
+    }
+
+    /// The state after the last step.
+    fn state(&mut self) -> &mut State {
+        if let Some(fused) = self.fused.as_ref().filter(|_| self.is_behind) {
+            fused.settle(&mut self.state);
+            self.is_behind = false;
+        }
+        &mut self.state
+    }
+
+    fn into_state(mut self) -> State {
+        self.state();
+        self.state
+    }
 }
 
 /// The mean gradient of these rows, one batch of them at a time.
@@ -340,16 +379,16 @@ fn diagnose(
     steps.drain(..(good.progress.step % length.steps_per_epoch) as usize);
     let mut steps = steps.into_iter();
     let mut last_good = good.mlp.valid();
-    let mut state = good;
-    let mut fused = Fused::new(job, &state.mlp).ok();
-    while state.progress.step + 1 < bad_step {
+    let mut stepping = Stepping::new(job, length, good);
+    while stepping.progress().step + 1 < bad_step {
         let Some(rows) = steps.next() else { break };
-        state = step(job, state, rows, length, &mut fused).0;
-        let mlp = state.mlp.valid();
+        stepping.step(rows);
+        let mlp = stepping.state().mlp.valid();
         if first_not_finite(&mlp)?.is_none() {
             last_good = mlp;
         }
     }
+    let state = stepping.into_state();
     let fault = match first_not_finite(&state.mlp)? {
         Some(parameter) => parameter,
         None => {

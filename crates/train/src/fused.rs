@@ -6,60 +6,51 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
-use fireclay::{Activation, Loss, Mlp, Norm, Targets};
+use fireclay::{Activation, Loss, Mlp, MlpConfig, Norm, Targets};
 use fireclay_data::{Features as HostFeatures, Targets as HostTargets};
-use fireclay_kernels::{
-    self as kernels, Batch, Features, Rows, Smoothing, TrainedLayer, TrainedParameter, Workspace,
-};
+use fireclay_kernels::{Batch, Chain, Features, Rows, Smoothing, TrainedLayer, TrainedParameter};
 
 use crate::fit::Job;
 use crate::metrics::Observed;
 use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::state::State;
 
-/// What fused steps keep from one to the next.
+/// The layers of a state's network, and what its optimizer remembers of them, where they are
+/// stepped.
 pub(crate) struct Fused {
+    chain: Chain,
     smoothing: Smoothing,
-    space: Workspace,
+    /// Whether the optimizer remembers nothing yet.
+    is_first: bool,
 }
 
 impl Fused {
     /// # Errors
     ///
     /// Why the steps of such a run are made of separate operations.
-    pub(crate) fn new(job: &Job<'_>, mlp: &Mlp) -> Result<Self, String> {
-        let config = mlp.config();
-        if !kernels::is_fast_on(job.device) {
-            return Err("the backend has no fused step".to_owned());
-        }
-        let Loss::CrossEntropy(loss) = job.loss else {
-            return Err(format!("the loss is {}", job.loss.name()));
-        };
-        if !matches!(config.activation, Activation::Relu | Activation::Identity) {
-            return Err(format!("the activation is {}", config.activation));
-        }
-        let is_served = matches!(
-            job.optimizer,
-            OptimizerConfig::Sgd(_) | OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_)
-        );
-        if !is_served {
-            return Err(format!("the optimizer is {}", job.optimizer.name()));
-        }
-        let training = job.training;
-        let obstacles = [
-            (config.norm != Norm::None, "there are norms"),
-            (config.dropout > 0.0 || config.input_dropout > 0.0, "there is dropout"),
-            (config.residual, "there are residual connections"),
-            (training.accumulate > 1, "gradients are accumulated"),
-            (training.clip_norm.is_some(), "gradients are clipped"),
-        ];
-        match obstacles.into_iter().find(|(is_there, _)| *is_there) {
-            Some((_, why)) => Err(why.to_owned()),
-            None => Ok(Self { smoothing: loss.smoothing(), space: Workspace::default() }),
-        }
+    pub(crate) fn new(job: &Job<'_>, state: &State) -> Result<Self, String> {
+        let smoothing = smoothing(job, state.mlp.config())?;
+        let is_first = state.optimizer.memory().is_empty();
+        let layers: Option<Vec<_>> = state
+            .mlp
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(i, layer)| {
+                Some(TrainedLayer {
+                    weight: trained(&layer.weight, path(i, true), &state.optimizer)?,
+                    bias: trained(layer.bias.as_ref()?, path(i, false), &state.optimizer)?,
+                    epilogue: state.mlp.epilogue(i),
+                })
+            })
+            .collect();
+        let chain = layers.and_then(|layers| Chain::new(&layers));
+        let chain = chain.ok_or_else(|| "the device has no fused step".to_owned())?;
+        Ok(Self { chain, smoothing, is_first })
     }
 
-    /// One optimizer step on these rows, with the learning rate times `factor`.
+    /// One optimizer step on these rows, with the learning rate times `factor`; the state learns of
+    /// it when it is [settled](Self::settle).
     pub(crate) fn step(
         &mut self,
         job: &Job<'_>,
@@ -83,70 +74,87 @@ impl Fused {
             divisor: job.weight(rows),
         };
         state.optimizer.count_step();
-        let (layers, keys) = taken(&mut state.mlp, &mut state.optimizer, factor);
-        let (layers, outcome) = kernels::train_step(layers, &batch, &mut self.space);
-        put_back(&mut state.mlp, &mut state.optimizer, layers, keys);
+        let rule = |is_weight| {
+            let rule = state.optimizer.rule(is_weight, self.is_first, factor);
+            rule.unwrap_or_else(|| unreachable!("the optimizer has been looked at"))
+        };
+        let rules = [rule(false), rule(true)];
+        let outcome = self.chain.step(|_, is_weight| rules[usize::from(is_weight)], &batch);
+        self.is_first = false;
         let ids: Vec<i32> = classes.into_iter().map(|class| class as i32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [rows.len()]), job.device);
         let targets = Targets::Classes(classes);
         Observed { losses: outcome.losses, outputs: outcome.logits, targets }
     }
+
+    /// Copies what the steps came to into the state.
+    pub(crate) fn settle(&self, state: &mut State) {
+        let Mlp { layers, .. } = &mut state.mlp;
+        for (i, (layer, moved)) in layers.iter_mut().zip(self.chain.layers()).enumerate() {
+            let Linear { weight, bias } = layer;
+            replace(weight, moved.weight, path(i, true), &mut state.optimizer);
+            if let Some(bias) = bias {
+                replace(bias, moved.bias, path(i, false), &mut state.optimizer);
+            }
+        }
+    }
 }
 
-/// A parameter without its tensor.
-struct Key<const D: usize> {
+/// The loss of a run whose steps can be one operation.
+fn smoothing(job: &Job<'_>, config: &MlpConfig) -> Result<Smoothing, String> {
+    let Loss::CrossEntropy(loss) = job.loss else {
+        return Err(format!("the loss is {}", job.loss.name()));
+    };
+    if !matches!(config.activation, Activation::Relu | Activation::Identity) {
+        return Err(format!("the activation is {}", config.activation));
+    }
+    let is_served = matches!(
+        job.optimizer,
+        OptimizerConfig::Sgd(_) | OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_)
+    );
+    if !is_served {
+        return Err(format!("the optimizer is {}", job.optimizer.name()));
+    }
+    let training = job.training;
+    let obstacles = [
+        (config.norm != Norm::None, "there are norms"),
+        (config.dropout > 0.0 || config.input_dropout > 0.0, "there is dropout"),
+        (config.residual, "there are residual connections"),
+        (training.accumulate > 1, "gradients are accumulated"),
+        (training.clip_norm.is_some(), "gradients are clipped"),
+    ];
+    match obstacles.into_iter().find(|(is_there, _)| *is_there) {
+        Some((_, why)) => Err(why.to_owned()),
+        None => Ok(loss.smoothing()),
+    }
+}
+
+fn path(layer: usize, is_weight: bool) -> String {
+    format!("layers.{layer}.{}", if is_weight { "weight" } else { "bias" })
+}
+
+/// `None` if the optimizer's rule is not one of the kernels'.
+fn trained<const D: usize>(
+    parameter: &Param<Tensor<D>>,
     path: String,
-    /// Makes it a parameter again.
-    with: Box<dyn FnOnce(Tensor<D>) -> Param<Tensor<D>>>,
+    optimizer: &Optimizer,
+) -> Option<TrainedParameter<D>> {
+    let value = parameter.val();
+    let memory = optimizer.memory().get(&path).cloned().unwrap_or_default();
+    let rule = optimizer.rule(D == 2, memory.is_empty(), 1.0)?;
+    let rule = value.is_require_grad().then_some(rule);
+    Some(TrainedParameter { value: value.without_autodiff(), memory, rule })
 }
 
-type Keys = Vec<(Key<2>, Key<1>)>;
-
-/// Takes the layers out of a network, with what the optimizer remembers of them.
-fn taken(mlp: &mut Mlp, optimizer: &mut Optimizer, factor: f64) -> (Vec<TrainedLayer>, Keys) {
-    let epilogues: Vec<_> = (0..mlp.layers.len()).map(|i| mlp.epilogue(i)).collect();
-    let layers = mlp.layers.drain(..).zip(epilogues).enumerate();
-    layers
-        .map(|(i, (Linear { weight, bias }, epilogue))| {
-            let bias = bias.unwrap_or_else(|| unreachable!("a layer of a network has a bias"));
-            let (weight, weight_key) =
-                parameter(weight, format!("layers.{i}.weight"), optimizer, factor);
-            let (bias, bias_key) = parameter(bias, format!("layers.{i}.bias"), optimizer, factor);
-            (TrainedLayer { weight, bias, epilogue }, (weight_key, bias_key))
-        })
-        .unzip()
-}
-
-fn parameter<const D: usize>(
-    parameter: Param<Tensor<D>>,
+fn replace<const D: usize>(
+    parameter: &mut Param<Tensor<D>>,
+    moved: TrainedParameter<D>,
     path: String,
     optimizer: &mut Optimizer,
-    factor: f64,
-) -> (TrainedParameter<D>, Key<D>) {
-    let (id, tensor, mapper) = parameter.consume();
-    let is_trained = tensor.is_require_grad();
-    let memory = optimizer.memory_mut().remove(&path).unwrap_or_default();
-    let rule = optimizer.rule(D == 2, memory.is_empty(), factor).filter(|_| is_trained);
-    let with = Box::new(move |tensor: Tensor<D>| {
-        let tensor = tensor.autodiff().set_require_grad(is_trained);
-        Param::from_mapped_value(id, tensor, mapper)
-    });
-    (TrainedParameter { value: tensor.without_autodiff(), memory, rule }, Key { path, with })
-}
-
-fn put_back(mlp: &mut Mlp, optimizer: &mut Optimizer, layers: Vec<TrainedLayer>, keys: Keys) {
-    fn whole<const D: usize>(
-        TrainedParameter { value, memory, rule }: TrainedParameter<D>,
-        key: Key<D>,
-        optimizer: &mut Optimizer,
-    ) -> Param<Tensor<D>> {
-        if rule.is_some() {
-            optimizer.memory_mut().insert(key.path, memory);
-        }
-        (key.with)(value)
+) {
+    if moved.rule.is_some() {
+        let value = moved.value.autodiff().require_grad();
+        *parameter = parameter.clone().map(|_| value);
+        optimizer.memory_mut().insert(path, moved.memory);
     }
-    mlp.layers.extend(layers.into_iter().zip(keys).map(|(layer, (weight, bias))| Linear {
-        weight: whole(layer.weight, weight, optimizer),
-        bias: Some(whole(layer.bias, bias, optimizer)),
-    }));
 }

@@ -84,7 +84,7 @@ fn forward(
     let shares = Shares { smoothing, classes: count };
     Some(for_real!(logits.dtype(), T => {
         let mut probabilities = numbers::<T>(logits).to_vec();
-        let losses: Vec<T> = vectorised(|| {
+        let losses: Vec<T> = vectorised(#[inline(always)] || {
             let rows = probabilities.chunks_exact_mut(count).zip(&classes);
             rows.map(|(row, &class)| loss(row, class, &shares)).collect()
         });
@@ -158,6 +158,7 @@ impl Backward<Flex, 1> for CrossEntropyBackward {
 }
 
 /// Turns probabilities into the gradient by the logits: `(Σ shares) p - share`, class by class.
+#[inline(always)]
 pub(super) fn by_row<T: Real>(row: &mut [T], class: usize, gradient: T, shares: &Shares<'_>) {
     let own = shares.own::<T>(class);
     if shares.smoothing.share == 0.0 {

@@ -89,11 +89,14 @@ pub(super) fn apply<T: Real>(epilogue: Epilogue, numbers: &mut [T]) {
     match epilogue {
         Epilogue::None => {}
         // Keeps NaN, as a comparison with it is false.
-        Epilogue::Relu => vectorised(|| {
-            for number in numbers {
-                *number = if *number < T::zero() { T::zero() } else { *number };
-            }
-        }),
+        Epilogue::Relu => vectorised(
+            #[inline(always)]
+            || {
+                for number in numbers {
+                    *number = if *number < T::zero() { T::zero() } else { *number };
+                }
+            },
+        ),
     }
 }
 
@@ -103,11 +106,14 @@ pub(super) fn apply<T: Real>(epilogue: Epilogue, numbers: &mut [T]) {
 pub(super) fn chain<T: Real>(epilogue: Epilogue, y: &[T], gradient: &mut [T]) {
     match epilogue {
         Epilogue::None => {}
-        Epilogue::Relu => vectorised(|| {
-            for (g, &y) in gradient.iter_mut().zip(y) {
-                *g = if y <= T::zero() { T::zero() } else { *g };
-            }
-        }),
+        Epilogue::Relu => vectorised(
+            #[inline(always)]
+            || {
+                for (g, &y) in gradient.iter_mut().zip(y) {
+                    *g = if y <= T::zero() { T::zero() } else { *g };
+                }
+            },
+        ),
     }
 }
 
@@ -182,9 +188,12 @@ fn by_bias<T: Real>([_, outputs]: [usize; 2], gradient: &[T]) -> FlexTensor {
 
 /// Adds every row to `sum`, one after the other.
 pub(super) fn sum_rows<T: Real>(rows: &[T], sum: &mut [T]) {
-    vectorised(|| {
-        for row in rows.chunks_exact(sum.len().max(1)) {
-            sum.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(sum.len().max(1)) {
+                sum.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
+            }
+        },
+    );
 }

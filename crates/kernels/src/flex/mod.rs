@@ -3,11 +3,13 @@
 //! Each takes tensors and gives them back if it can not serve them: they are elsewhere, of another
 //! type, or laid out in another way than row by row.
 
+mod chain;
 mod cross_entropy;
 mod dense;
 mod optimizer;
 mod product;
-mod train_step;
+
+use std::cell::RefCell;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
@@ -17,10 +19,10 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
+pub(crate) use chain::AnyChain;
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
 pub(crate) use optimizer::{adam, sgd};
-pub(crate) use train_step::{Workspace, train_step};
 
 /// The number types that the fast bodies serve.
 pub(crate) trait Real:
@@ -28,19 +30,32 @@ pub(crate) trait Real:
 {
     /// The nearest number of this type.
     fn of(x: f64) -> Self;
+
+    /// Calls `run` with this many numbers, whatever they are, in memory that this thread keeps.
+    fn with_scratch(count: usize, run: impl FnOnce(&mut [Self]));
 }
 
-impl Real for f32 {
-    fn of(x: f64) -> Self {
-        x as f32
-    }
-}
+macro_rules! real {
+    ($real:ident) => {
+        impl Real for $real {
+            fn of(x: f64) -> Self {
+                x as $real
+            }
 
-impl Real for f64 {
-    fn of(x: f64) -> Self {
-        x
-    }
+            fn with_scratch(count: usize, run: impl FnOnce(&mut [Self])) {
+                thread_local! {
+                    static SCRATCH: RefCell<Vec<$real>> = const { RefCell::new(Vec::new()) };
+                }
+                SCRATCH.with_borrow_mut(|scratch| {
+                    scratch.resize(scratch.len().max(count), 0.0);
+                    run(&mut scratch[..count]);
+                });
+            }
+        }
+    };
 }
+real!(f32);
+real!(f64);
 
 /// Calls a generic function for the type of a tensor; it is one of the two.
 macro_rules! for_real {
@@ -129,6 +144,9 @@ fn tensor<T: Real>(numbers: Vec<T>, shape: impl Into<Shape>) -> FlexTensor {
 }
 
 /// Runs a function with the widest vectors that this processor has.
+///
+/// It must be a closure that is marked `#[inline(always)]`, and so must be what it calls: code that
+/// is not inlined is compiled for the vectors that every processor has.
 fn vectorised<R>(run: impl FnOnce() -> R) -> R {
     struct Run<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Run<F> {

@@ -47,9 +47,7 @@ fn take<T: Real>(rule: &Rule, value: &mut [T], gradient: &[T], memory: Vec<&mut 
             (value, gradient, memory)
         })
         .collect();
-    team::each(&mut pieces, |(value, gradient, memory)| {
-        rule.take(value, gradient, memory.iter_mut().map(|part| &mut **part));
-    });
+    team::each(&mut pieces, |(value, gradient, memory)| rule.take(value, gradient, memory));
 }
 
 /// A [`Rule`] in the type of the parameters.
@@ -66,42 +64,52 @@ impl<T: Real> Numbers<T> {
         }
     }
 
-    /// Steps these parameters, with as many pieces of memory as the [rule has](Rule::memory); SGD
+    /// Steps these parameters, with as many slices of memory as the [rule has](Rule::memory); SGD
     /// without momentum takes none.
-    pub(super) fn take<'a>(
-        &self,
-        value: &mut [T],
-        gradient: &[T],
-        mut memory: impl Iterator<Item = &'a mut [T]>,
-    ) {
-        match (self, memory.next(), memory.next()) {
-            (Self::Adam(step), Some(mean), Some(square)) => {
-                vectorised(|| step.take(value, gradient, mean, square));
-            }
-            (Self::Sgd(step), Some(velocity), _) => {
-                // Chosen out here, for a choice at every number takes time. Without a penalty, 0
-                // times an infinite value must not become NaN.
-                if step.penalty == 0.0 {
-                    vectorised(|| sgd_piece(step, |g, _| g, value, gradient, velocity));
-                } else {
-                    let penalised = penalised(step);
-                    vectorised(|| sgd_piece(step, penalised, value, gradient, velocity));
-                }
-            }
-            (Self::Sgd(step), None, _) if step.penalty == 0.0 => {
-                vectorised(|| descend(step, |g, _| g, value, gradient));
-            }
-            (Self::Sgd(step), None, _) => {
-                vectorised(|| descend(step, penalised(step), value, gradient));
-            }
-            (Self::Adam(_), ..) => unreachable!("Adam remembers two tensors"),
+    pub(super) fn take(&self, value: &mut [T], gradient: &[T], memory: &mut [&mut [T]]) {
+        match (self, memory) {
+            (Self::Adam(step), [mean, square, ..]) => vectorised(
+                #[inline(always)]
+                || step.take(value, gradient, mean, square),
+            ),
+            (Self::Sgd(step), [velocity, ..]) => vectorised(
+                #[inline(always)]
+                || sgd_all(step, value, gradient, velocity),
+            ),
+            (Self::Sgd(step), []) => vectorised(
+                #[inline(always)]
+                || descend_all(step, value, gradient),
+            ),
+            (Self::Adam(_), _) => unreachable!("Adam remembers two tensors"),
         }
     }
 }
 
+#[inline(always)]
+fn sgd_all<T: Real>(step: &SgdStep, value: &mut [T], gradient: &[T], velocity: &mut [T]) {
+    // Chosen out here, for a choice at every number takes time. Without a penalty, 0 times an
+    // infinite value must not become NaN.
+    if step.penalty == 0.0 {
+        sgd_piece(step, |g, _| g, value, gradient, velocity);
+    } else {
+        sgd_piece(step, penalised(step), value, gradient, velocity);
+    }
+}
+
+#[inline(always)]
+fn descend_all<T: Real>(step: &SgdStep, value: &mut [T], gradient: &[T]) {
+    if step.penalty == 0.0 {
+        descend(step, |g, _| g, value, gradient);
+    } else {
+        descend(step, penalised(step), value, gradient);
+    }
+}
+
 /// The gradient with the penalty on the weight.
+#[inline(always)]
 fn penalised<T: Real>(step: &SgdStep) -> impl Fn(T, T) -> T + use<T> {
     let penalty = T::of(step.penalty);
+    #[inline(always)]
     move |g, w| g + penalty * w
 }
 

@@ -41,12 +41,8 @@ impl<'a, T> Matrix<'a, T> {
         self.transposed().rows(columns).transposed()
     }
 
-    /// A block of a matrix that lies row by row.
-    pub(super) fn block(self, block: &Block) -> Self {
-        self.rows(block.rows.clone()).columns(block.columns.clone())
-    }
-
     /// One row of a matrix that lies row by row.
+    #[inline(always)]
     pub(super) fn row(&self, row: usize) -> &'a [T] {
         assert!(row < self.rows && self.strides[1] == 1, "a row lies within its matrix");
         let start = row * self.strides[0];
@@ -139,10 +135,24 @@ impl<'a, T> MatrixMut<'a, T> {
     }
 
     /// One of its rows.
+    #[inline(always)]
     pub(super) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "a row lies within its matrix");
         // SAFETY: the row lies within the matrix.
         unsafe { std::slice::from_raw_parts_mut(self.numbers.add(row * self.stride), self.columns) }
+    }
+
+    /// Some of the columns.
+    pub(super) fn columns(&mut self, columns: Range<usize>) -> MatrixMut<'_, T> {
+        assert!(columns.end <= self.columns, "a part lies within its matrix");
+        MatrixMut {
+            // SAFETY: the part lies within the matrix.
+            numbers: unsafe { self.numbers.add(columns.start) },
+            rows: self.rows,
+            columns: columns.len(),
+            stride: self.stride,
+            of: PhantomData,
+        }
     }
 
     /// To be read.
@@ -156,11 +166,21 @@ impl<'a, T> MatrixMut<'a, T> {
     }
 }
 
-/// Writes `start + a · b`; `start` is one row, or zero if there is none.
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a, T> {
+    Zero,
+    /// The same row for all.
+    Row(&'a [T]),
+    /// What is there.
+    Sum,
+}
+
+/// Writes `start + a · b`.
 pub(super) fn multiply<T: Real>(
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
-    start: Option<&[T]>,
+    start: Start<'_, T>,
     into: &mut MatrixMut<'_, T>,
 ) {
     assert!(
@@ -168,7 +188,7 @@ pub(super) fn multiply<T: Real>(
         "matrices lie within their slices and fit"
     );
     assert_eq!([a.rows, b.columns], into.sizes(), "a place for every number of the product");
-    if let Some(start) = start {
+    if let Start::Row(start) = start {
         (0..a.rows).for_each(|row| into.row(row).copy_from_slice(start));
     }
     // SAFETY: both matrices lie within their slices and the places are as many as the result has
@@ -181,7 +201,7 @@ pub(super) fn multiply<T: Real>(
             into.numbers,
             1,
             into.stride as isize,
-            start.is_some(),
+            !matches!(start, Start::Zero),
             a.numbers.as_ptr(),
             a.strides[1] as isize,
             a.strides[0] as isize,
@@ -219,7 +239,7 @@ pub(super) fn product<T: Real>(
     let parts = MatrixMut::new(&mut result, sizes).split(BLOCK);
     let mut parts: Vec<_> = parts.into_iter().zip(blocks(sizes, BLOCK)).collect();
     let run = |(part, block): &mut (MatrixMut<'_, T>, Block)| {
-        let start = start.map(|row| &row[block.columns.clone()]);
+        let start = start.map_or(Start::Zero, |row| Start::Row(&row[block.columns.clone()]));
         multiply(a.rows(block.rows.clone()), b.columns(block.columns.clone()), start, part);
         part.slices().for_each(&finish);
     };

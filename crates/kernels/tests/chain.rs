@@ -1,4 +1,4 @@
-//! The fast training step against the plain one, which defines it.
+//! Chains of layers against the plain steps, which define theirs.
 #![cfg(feature = "flex")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -6,11 +6,12 @@ mod support;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fireclay_kernels::{
-    AdamStep, Batch, Epilogue, Features, Outcome, Rows, Rule, Scaling, SgdStep, Smoothing,
-    TrainedLayer, TrainedParameter, Workspace, plain, train_step,
+    AdamStep, Batch, Chain, Epilogue, Features, Outcome, Rows, Rule, Scaling, SgdStep, Smoothing,
+    TrainedLayer, TrainedParameter, plain,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+use rayon::ThreadPoolBuilder;
 use support::{Random, config};
 
 /// A network, its optimizer, and how many rows it sees at a time.
@@ -60,10 +61,10 @@ impl Case {
     }
 
     /// Three steps on rows drawn from `seed`: what they came to, and what they left.
-    fn run(&self, seed: u64, step: impl FnMut(Vec<TrainedLayer>, &Batch<'_>) -> Stepped) -> Found {
-        let mut step = step;
+    fn run(&self, seed: u64, body: Body) -> Found {
         let mut random = Random(seed);
         let mut layers = self.layers(&mut random);
+        let mut chain = Chain::new(&layers).unwrap();
         let width = self.widths[0];
         let bytes: Vec<u8> = (0..ROWS * width).map(|_| random.below(256) as u8).collect();
         let floats: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) - 100.0).collect();
@@ -87,13 +88,23 @@ impl Case {
                 smoothing: &self.smoothing,
                 divisor: self.batch as f64,
             };
-            for layer in &mut layers {
-                next(&mut layer.weight.rule, number + 1);
-                next(&mut layer.bias.rule, number + 1);
-            }
-            let (stepped, Outcome { losses, logits }) = step(layers, &batch);
-            layers = stepped;
+            let rule = numbered(self.rule, number + 1);
+            let Outcome { losses, logits } = match body {
+                Body::Chain => chain.step(|_, _| rule, &batch),
+                Body::Plain => {
+                    for layer in &mut layers {
+                        layer.weight.rule = layer.weight.rule.map(|_| rule);
+                        layer.bias.rule = layer.bias.rule.map(|_| rule);
+                    }
+                    let (stepped, outcome) = plain::chain_step(layers, &batch);
+                    layers = stepped;
+                    outcome
+                }
+            };
             found.outcomes.extend([doubles(losses), doubles(logits)]);
+        }
+        if let Body::Chain = body {
+            layers = chain.layers();
         }
         for layer in layers {
             found.add(layer.weight);
@@ -103,9 +114,7 @@ impl Case {
     }
 
     fn check(&self, seed: u64) {
-        let mut space = Workspace::default();
-        let fast = self.run(seed, |layers, batch| train_step(layers, batch, &mut space));
-        let expected = self.run(seed, plain::train_step);
+        let [fast, expected] = [Body::Chain, Body::Plain].map(|body| self.run(seed, body));
         // Sums of some hundred terms of size 1, over three steps.
         let tolerance = if self.dtype == DType::F32 { 2e-4 } else { 1e-12 };
         assert_eq!(fast.parameters.len(), expected.parameters.len());
@@ -121,7 +130,11 @@ impl Case {
     }
 }
 
-type Stepped = (Vec<TrainedLayer>, Outcome);
+#[derive(Clone, Copy)]
+enum Body {
+    Chain,
+    Plain,
+}
 
 #[derive(Debug, Default, PartialEq)]
 struct Found {
@@ -136,10 +149,12 @@ impl Found {
     }
 }
 
-fn next(rule: &mut Option<Rule>, number: u64) {
-    if let Some(Rule::Adam(step)) = rule {
+/// A rule at a step, from 1.
+fn numbered(mut rule: Rule, number: u64) -> Rule {
+    if let Rule::Adam(step) = &mut rule {
         step.step = number;
     }
+    rule
 }
 
 fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
@@ -152,10 +167,11 @@ fn adam(penalty: f64, shrinkage: f64) -> Rule {
     Rule::Adam(AdamStep { rate, beta1, beta2, epsilon, penalty, shrinkage, step: 1 })
 }
 
+fn sgd(momentum: f64, nesterov: bool, penalty: f64) -> Rule {
+    Rule::Sgd(SgdStep { rate: 0.05, momentum, dampening: 0.0, nesterov, penalty })
+}
+
 fn rules() -> impl Strategy<Value = Rule> {
-    let sgd = |momentum, nesterov, penalty| {
-        Rule::Sgd(SgdStep { rate: 0.05, momentum, dampening: 0.0, nesterov, penalty })
-    };
     select(vec![
         adam(0.0, 0.0),
         adam(0.1, 0.0),
@@ -169,7 +185,7 @@ fn rules() -> impl Strategy<Value = Rule> {
 
 prop_compose! {
     fn cases()(
-        widths in proptest::collection::vec(1usize..80, 2..5),
+        widths in proptest::collection::vec(1usize..150, 2..5),
         batch in prop_oneof![Just(1usize), 2usize..40, 100usize..300],
         dtype in select(vec![DType::F32, DType::F64]),
         rule in rules(),
@@ -195,7 +211,7 @@ proptest! {
     }
 }
 
-/// Too many weights for a core's cache: the threads share each product.
+/// Wide enough for several panels and blocks of each.
 fn large(dtype: DType, trained: Vec<bool>) -> Case {
     Case {
         widths: vec![300, 700, 500, 7],
@@ -220,48 +236,69 @@ fn a_large_network_steps_as_the_plain_one() {
 #[test]
 fn what_has_no_rule_stays_and_remembers_nothing() {
     let case = Case { trained: vec![false; 6], ..large(DType::F32, Vec::new()) };
-    let before = case.layers(&mut Random(5));
-    let mut space = Workspace::default();
-    let mut kept = Found::default();
-    for layer in before {
-        kept.add(layer.weight);
-        kept.add(layer.bias);
+    let mut before = Found::default();
+    for layer in case.layers(&mut Random(5)) {
+        before.add(layer.weight);
+        before.add(layer.bias);
     }
-    let after = case.run(5, |layers, batch| train_step(layers, batch, &mut space));
-    assert_eq!(after.parameters, kept.parameters);
+    assert_eq!(case.run(5, Body::Chain).parameters, before.parameters);
 }
 
-/// As plain bodies do, a step leaves alone what somebody else holds.
+/// A chain goes on from what its layers remember.
 #[test]
-fn a_step_changes_no_tensor_that_is_held() {
-    let case = Case { widths: vec![20, 30, 5], batch: 40, ..large(DType::F32, vec![true; 4]) };
-    let mut space = Workspace::default();
-    let mut held = Vec::new();
-    case.run(6, |layers, batch| {
-        for layer in &layers {
-            let weight = layer.weight.value.clone();
-            held.push((doubles(weight.clone()), weight));
-        }
-        train_step(layers, batch, &mut space)
-    });
-    for (numbers, tensor) in held {
-        assert_eq!(doubles(tensor), numbers);
-    }
-}
-
-#[test]
-fn steps_repeat_to_the_bit_whoever_takes_the_pieces() {
-    for case in [
-        large(DType::F32, vec![true; 6]),
-        Case { widths: vec![784, 128, 10], ..large(DType::F32, vec![true; 4]) },
-    ] {
-        let run = || {
-            let mut space = Workspace::default();
-            case.run(7, |layers, batch| train_step(layers, batch, &mut space))
+fn layers_of_a_chain_make_the_same_chain() {
+    for rule in [adam(0.1, 0.01), sgd(0.9, true, 0.1), sgd(0.0, false, 0.0)] {
+        let case = Case { rule, ..small() };
+        let mut chain = Chain::new(&case.layers(&mut Random(8))).unwrap();
+        let bytes: Vec<u8> = (0..784 * ROWS).map(|i| (i * 7 % 256) as u8).collect();
+        let (indices, classes): (Vec<_>, Vec<_>) = (0..40).map(|i| (i, i % 10)).unzip();
+        let (features, scaling) = (Features::Bytes(&bytes), Scaling::Scale(1.0 / 255.0));
+        let batch = Batch {
+            rows: Rows { features, width: 784, indices: &indices, scaling },
+            classes: &classes,
+            smoothing: &case.smoothing,
+            divisor: 40.0,
         };
-        let first = run();
-        for _ in 0..20 {
-            assert_eq!(run(), first);
+        chain.step(|_, _| numbered(rule, 1), &batch);
+        let mut copy = Chain::new(&chain.layers()).unwrap();
+        let [first, second] = [&mut chain, &mut copy].map(|chain| {
+            doubles(chain.step(|_, _| numbered(rule, 2), &batch).losses);
+            doubles(chain.step(|_, _| numbered(rule, 3), &batch).losses)
+        });
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn layers_that_do_not_fit_make_no_chain() {
+    assert!(Chain::new(&[]).is_none());
+    let layers = small().layers(&mut Random(9));
+    assert!(Chain::new(&layers).is_some());
+    let swapped: Vec<_> = layers.iter().rev().cloned().collect();
+    assert!(Chain::new(&swapped).is_none());
+    let mut of_another_type = layers.clone();
+    of_another_type[1].bias.value = layers[1].bias.value.clone().cast(DType::F64);
+    assert!(Chain::new(&of_another_type).is_none());
+    let mut of_another_size = layers;
+    of_another_size[0].bias.value = Tensor::zeros([3], &Device::flex());
+    assert!(Chain::new(&of_another_size).is_none());
+}
+
+/// The tutorial's network.
+fn small() -> Case {
+    Case { widths: vec![784, 128, 10], batch: 40, ..large(DType::F32, vec![true; 4]) }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let wide = Case { widths: vec![70, 130, 200, 10], batch: 129, ..small() };
+    let wide = Case { trained: vec![true; 6], ..wide };
+    for case in [large(DType::F32, vec![true; 6]), small(), wide] {
+        // One thread alone, and as many as the machine has; who takes which piece is chance.
+        let alone = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let alone = alone.install(|| case.run(7, Body::Chain));
+        for _ in 0..10 {
+            assert!(case.run(7, Body::Chain) == alone, "{case:?}");
         }
     }
 }

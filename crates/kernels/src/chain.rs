@@ -1,4 +1,4 @@
-//! A whole training step of a classifier made of dense layers.
+//! A classifier made of dense layers, trained a whole step at a time.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -68,49 +68,61 @@ pub struct Outcome {
     pub logits: Tensor<2>,
 }
 
-/// Memory that one step leaves to the next.
-#[derive(Debug, Default)]
-pub struct Workspace {
-    #[cfg(feature = "flex")]
-    flex: crate::flex::Workspace,
-}
-
-/// Takes one optimizer step on the summed cross-entropy of a batch over the divisor.
+/// A chain of dense layers under training, in memory that suits the CPU.
 ///
 /// Each layer is [`dense`](crate::dense), the loss [`cross_entropy`](crate::cross_entropy), the step
-/// [`adam`](crate::adam) or [`sgd`](crate::sgd). Tensors are changed in place where nothing else
-/// holds them.
-///
-/// # Panics
-///
-/// If the shapes do not fit, or a class or a row does not exist.
-pub fn train_step(
-    layers: Vec<TrainedLayer>,
-    batch: &Batch<'_>,
-    space: &mut Workspace,
-) -> (Vec<TrainedLayer>, Outcome) {
+/// [`adam`](crate::adam) or [`sgd`](crate::sgd); all of a step is one operation, on several threads.
+/// Its definition is [`plain::chain_step`].
+#[derive(Debug)]
+pub struct Chain {
     #[cfg(feature = "flex")]
-    let layers = match crate::flex::train_step(layers, batch, &mut space.flex) {
-        Ok(done) => return done,
-        Err(layers) => layers,
-    };
+    flex: crate::flex::AnyChain,
     #[cfg(not(feature = "flex"))]
-    let _ = space;
-    plain::train_step(layers, batch)
+    flex: std::convert::Infallible,
 }
 
-/// Whether tensors of this device are for the fast body of [`train_step`].
-pub fn is_fast_on(device: &Device) -> bool {
-    #[cfg(feature = "flex")]
-    return *device == Device::flex();
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = device;
-        false
+impl Chain {
+    /// Copies the layers; `None` if there is none, if they do not fit each other, or if they are not
+    /// of `f32` or `f64` on Burn's CPU backend `flex`.
+    pub fn new(layers: &[TrainedLayer]) -> Option<Self> {
+        #[cfg(feature = "flex")]
+        return crate::flex::AnyChain::new(layers).map(|flex| Self { flex });
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = layers;
+            None
+        }
+    }
+
+    /// Takes one optimizer step on the summed cross-entropy of a batch over the divisor.
+    ///
+    /// `rule` tells the step of the weights (`true`) or the bias of a layer, of those that have a
+    /// rule already.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit, a class or a row does not exist, or a rule remembers more than the
+    /// one before.
+    pub fn step(&mut self, rule: impl Fn(usize, bool) -> Rule, batch: &Batch<'_>) -> Outcome {
+        #[cfg(feature = "flex")]
+        return self.flex.step(&rule, batch);
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = (rule, batch);
+            match self.flex {}
+        }
+    }
+
+    /// A copy of the layers as they are now.
+    pub fn layers(&self) -> Vec<TrainedLayer> {
+        #[cfg(feature = "flex")]
+        return self.flex.layers();
+        #[cfg(not(feature = "flex"))]
+        match self.flex {}
     }
 }
 
-/// The definition of [`train_step`](crate::train_step): the plain bodies, differentiated by Burn.
+/// The definition of [`Chain::step`]: the plain bodies, differentiated by Burn.
 pub fn plain(layers: Vec<TrainedLayer>, batch: &Batch<'_>) -> (Vec<TrainedLayer>, Outcome) {
     let value = layers.first().map(|layer| &layer.weight.value);
     let (device, dtype) =
