@@ -6,6 +6,7 @@
 
 mod arrows;
 mod bench;
+mod bench_backends;
 mod check;
 mod crash;
 mod docs;
@@ -28,6 +29,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    BenchBackends(bench_backends::Args),
     BenchCheckpoints(bench::Args),
     Check(check::Args),
     Crash(crash::Args),
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
             // Not anyhow's own form, which adds a backtrace where the environment asks for one.
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("caused by: {cause}"));
-            // 1 is for what `crash` found; a check that fails is an error.
+            // 1 is for what `crash` and `bench-backends` found; a check that fails is an error.
             ExitCode::from(2)
         }
     }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::BenchBackends(args) => bench_backends::run(&args),
         Command::BenchCheckpoints(args) => bench::checkpoints(&args),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crash(args) => crash::run(&args),

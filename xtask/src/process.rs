@@ -80,9 +80,19 @@ pub(crate) fn run_quietly(words: &[String]) -> Result<()> {
 
 /// Where `cargo build` puts a program of the workspace.
 pub(crate) fn built(name: &str) -> Result<PathBuf> {
+    built_as(name, false)
+}
+
+/// The same with `--release`.
+pub(crate) fn built_as(name: &str, is_release: bool) -> Result<PathBuf> {
+    let folder = if is_release { "release" } else { "debug" };
+    Ok(target()?.join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
-    let target = metadata["target_directory"].as_str().context("no target directory")?;
-    Ok(Path::new(target).join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+    Ok(metadata["target_directory"].as_str().context("no target directory")?.into())
 }
 
 /// Returns what cargo knows about the members of the workspace.

@@ -177,6 +177,9 @@ pub struct Args {
     /// Print nothing but errors.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Say at the end where the time went, and whether a step is one fused operation.
+    #[arg(long, conflicts_with = "quiet", help_heading = "Output")]
+    pub profile: bool,
     /// Check everything, print the resolved settings and stop; nothing is written.
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,

@@ -13,6 +13,7 @@ use crate::fused::Fused;
 use crate::gradients::Gradients;
 use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
 use crate::optimizer::OptimizerConfig;
+use crate::profile::Profile;
 use crate::progress::{Due, EpochReport, Observer, Progress};
 use crate::schedule::{Length, Schedule};
 use crate::settings::TrainingSettings;
@@ -55,6 +56,8 @@ pub struct Fitted {
     pub step: u64,
     /// Why training ended.
     pub ending: Ending,
+    /// Where its time went.
+    pub profile: Profile,
 }
 
 /// Why training ended.
@@ -118,6 +121,7 @@ pub fn fit(
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
     let mut meter = Meter::new(job.task, &job.training.metrics);
+    let mut profile = Profile::default();
     observer.start(job, length, &meter)?;
 
     while let Some(epoch) = job.next_epoch(&state) {
@@ -128,15 +132,19 @@ pub fn fit(
         meter.start(job.moment(&state, epoch, length))?;
         meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
         let mut stepping = Stepping::new(job, length, state);
+        profile.separate = stepping.fused.as_ref().err().cloned();
         for rows in job.steps().skip(first as usize).map(|range| &order[range]) {
-            meter.record(stepping.step(rows));
+            meter.record(profile.steps.on(|| stepping.step(rows)));
             let at = stepping.progress().step;
             if meter.is_due() || at.is_multiple_of(length.steps_per_epoch) {
-                let state = stepping.state();
-                check(job, &meter, state, &good, &order, length)?;
-                good = state.clone();
-                let moment = job.moment(state, epoch, length);
-                meter.measure(moment)?;
+                let moment = profile.metrics.on(|| {
+                    let state = stepping.state();
+                    check(job, &meter, state, &good, &order, length)?;
+                    good = state.clone();
+                    let moment = job.moment(state, epoch, length);
+                    meter.measure(moment)?;
+                    Ok::<_, FitError>(moment)
+                })?;
                 let samples = (moment.step * job.rows_per_step()).min(job.samples_per_epoch());
                 let seconds = started.elapsed().as_secs_f64();
                 let fresh = samples - (first as usize * job.rows_per_step());
@@ -152,15 +160,16 @@ pub fn fit(
             match observer.due(at, false)? {
                 Due::Nothing => {}
                 Due::Finish => {
-                    return Ok(job.fitted(stepping.into_state(), epoch, Ending::Stopped));
+                    return Ok(job.fitted(stepping.into_state(), epoch, Ending::Stopped, profile));
                 }
                 due => {
                     // A state that has diverged is not one to go on from.
                     let state = stepping.state();
                     check(job, &meter, state, &good, &order, length)?;
-                    observer.keep(state.snapshot(&mut meter)?)?;
+                    profile.checkpoints.on(|| keep(observer, state, &mut meter))?;
                     if due == Due::Interrupt {
-                        return Ok(job.fitted(stepping.into_state(), epoch, Ending::Interrupted));
+                        let state = stepping.into_state();
+                        return Ok(job.fitted(state, epoch, Ending::Interrupted, profile));
                     }
                 }
             }
@@ -170,7 +179,8 @@ pub fn fit(
         let training = meter.finish(moment)?;
         let seconds = started.elapsed().as_secs_f64();
         let model = state.model();
-        let validation = evaluate(job, &model, job.data, &job.split.validation)?;
+        let validation =
+            profile.validation.on(|| evaluate(job, &model, job.data, &job.split.validation))?;
         if validation.get("loss").is_some_and(|loss| !loss.is_finite()) {
             return Err(FitError::NotFinite {
                 step: state.progress.step,
@@ -197,15 +207,20 @@ pub fn fit(
         meter.start(moment)?;
         let due = observer.due(step, true)?;
         if matches!(due, Due::Keep | Due::Interrupt) {
-            observer.keep(state.snapshot(&mut meter)?)?;
+            profile.checkpoints.on(|| keep(observer, &state, &mut meter))?;
         }
         if due == Due::Interrupt {
-            return Ok(job.fitted(state, epoch, Ending::Interrupted));
+            return Ok(job.fitted(state, epoch, Ending::Interrupted, profile));
         }
     }
     let epochs = state.progress.epochs;
     let ending = if epochs < length.epochs { Ending::Early } else { Ending::Complete };
-    Ok(job.fitted(state, epochs, ending))
+    Ok(job.fitted(state, epochs, ending, profile))
+}
+
+/// Hands the state to whoever keeps it.
+fn keep(observer: &mut dyn Observer, state: &State, meter: &mut Meter) -> Result<(), FitError> {
+    Ok(observer.keep(state.snapshot(meter)?)?)
 }
 
 /// A state on its way through some steps.
@@ -213,14 +228,14 @@ struct Stepping<'a> {
     job: &'a Job<'a>,
     length: Length,
     state: State,
-    /// Where the steps are one operation, if they can be; the state may be behind it.
-    fused: Option<Fused>,
+    /// Where the steps are one operation, or why they are not; the state may be behind it.
+    fused: Result<Fused, String>,
     is_behind: bool,
 }
 
 impl<'a> Stepping<'a> {
     fn new(job: &'a Job<'a>, length: Length, state: State) -> Self {
-        let fused = Fused::new(job, &state).ok();
+        let fused = Fused::new(job, &state);
         Self { job, length, state, fused, is_behind: false }
     }
 
@@ -229,11 +244,11 @@ impl<'a> Stepping<'a> {
         let Self { job, state, .. } = self;
         let factor = job.factor(state, self.length);
         let observed = match &mut self.fused {
-            Some(fused) => {
+            Ok(fused) => {
                 self.is_behind = true;
                 fused.step(job, state, rows, factor)
             }
-            None => {
+            Err(_) => {
                 let (mut gradients, observed) = gradients(job, state, rows);
                 if let Some(most) = job.training.clip_norm {
                     gradients.clip_norm(most);
@@ -258,7 +273,7 @@ impl<'a> Stepping<'a> {
 
     /// The state after the last step.
     fn state(&mut self) -> &mut State {
-        if let Some(fused) = self.fused.as_ref().filter(|_| self.is_behind) {
+        if let (Ok(fused), true) = (&self.fused, self.is_behind) {
             fused.settle(&mut self.state);
             self.is_behind = false;
         }
@@ -446,14 +461,15 @@ impl Job<'_> {
     }
 
     /// What training comes to if it ends with this state.
-    fn fitted(&self, state: State, epoch: u64, ending: Ending) -> Fitted {
+    fn fitted(&self, state: State, epoch: u64, ending: Ending, profile: Profile) -> Fitted {
         let step = state.progress.step;
         match &state.best.mlp {
             Some(mlp) if self.training.keeps_best() && ending != Ending::Interrupted => {
                 let epoch = state.best.epoch;
-                Fitted { mlp: mlp.clone(), epoch, step: epoch * self.steps_per_epoch(), ending }
+                let step = epoch * self.steps_per_epoch();
+                Fitted { mlp: mlp.clone(), epoch, step, ending, profile }
             }
-            _ => Fitted { mlp: state.model(), epoch, step, ending },
+            _ => Fitted { mlp: state.model(), epoch, step, ending, profile },
         }
     }
 

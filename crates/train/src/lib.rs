@@ -19,6 +19,7 @@ pub mod gradients;
 pub mod manifest;
 pub mod metrics;
 pub mod optimizer;
+pub mod profile;
 pub mod progress;
 pub mod record;
 mod resume;

@@ -148,6 +148,9 @@ impl Run {
         manifest.end_session("complete");
         manifest.save(&folder, &self.disk)?;
         self.say(&self.ending(&folder, &digest, &fitted, &test))?;
+        if self.args.profile {
+            self.say(&format!("\n{}", fitted.profile))?;
+        }
         match original {
             Some(original) => self.compare(original, &digest),
             None => Ok(ExitCode::SUCCESS),

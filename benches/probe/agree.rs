@@ -1,0 +1,135 @@
+//! What a backend computes, to be compared with the reference.
+
+use std::io;
+
+use anyhow::{Result, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing};
+use fireclay_data::{Dataset, Features, Split, Targets, permutation};
+use serde_json::{Value, json};
+use train::fit::{Job, fit};
+use train::metrics::Meter;
+use train::optimizer::OptimizerConfig;
+use train::progress::{EpochReport, Observer, Progress};
+use train::schedule::{Length, Schedule};
+use train::settings::{Settings, TrainingSettings};
+use train::state::State;
+
+use crate::reference::{Reference, loss};
+use crate::task;
+
+const SEED: u64 = 1;
+const BATCH: usize = 32;
+/// Steps that the backends train before their losses are compared.
+const STEPS: usize = 100;
+/// Rows whose logits are compared; none of them is trained on.
+const ROWS: usize = 1000;
+/// The wide network's steps in f64 would take minutes.
+const MOST_TRAINED: usize = 1_000_000;
+
+/// The logits before training, and the loss after it.
+pub(crate) fn measure(network: &MlpConfig, data: &Dataset, device: &Device) -> Result<Value> {
+    let mlp = network.init(SEED, device)?;
+    let before = logits(&mlp, data, device)?;
+    let after = if trains(network) {
+        let (trained, classes) = (trained(mlp, data, device)?, classes(data, &compared()));
+        Some(loss(&logits(&trained, data, device)?, &classes))
+    } else {
+        None
+    };
+    Ok(json!({ "logits": before, "loss": after }))
+}
+
+/// The same in f64.
+pub(crate) fn reference(network: &MlpConfig, data: &Dataset) -> Result<Value> {
+    let device = fireclay::Backend::Flex.device(fireclay::DeviceChoice::Default)?;
+    let mut tensors = network.init(SEED, &device)?.tensors()?.into_iter().map(|t| t.values);
+    let layers = std::iter::from_fn(|| Some((tensors.next()?, tensors.next()?)));
+    let mut reference = Reference::new(layers);
+    let of = |reference: &Reference| -> Vec<Vec<f64>> {
+        compared().iter().map(|&row| reference.logits(&input(data, row))).collect()
+    };
+    let before = of(&reference);
+    let after = trains(network).then(|| {
+        let order: Vec<usize> =
+            permutation(STEPS * BATCH, SEED, 1).into_iter().map(|row| row as usize).collect();
+        for rows in order.chunks(BATCH) {
+            let inputs: Vec<_> = rows.iter().map(|&row| input(data, row)).collect();
+            reference.train(&inputs, &classes(data, rows));
+        }
+        loss(&of(&reference), &classes(data, &compared()))
+    });
+    Ok(json!({ "logits": before, "loss": after }))
+}
+
+fn trains(network: &MlpConfig) -> bool {
+    network.parameters() <= MOST_TRAINED
+}
+
+fn compared() -> Vec<usize> {
+    (STEPS * BATCH..STEPS * BATCH + ROWS).collect()
+}
+
+fn logits(mlp: &Mlp, data: &Dataset, device: &Device) -> Result<Vec<Vec<f64>>> {
+    let inputs = Preprocessing::PIXELS.apply(data.batch(&compared(), device).inputs);
+    let outputs = mlp.forward(inputs);
+    let [_, width] = outputs.dims();
+    let numbers = outputs.try_into_vec_as::<f32>()?;
+    let row = |row: &[f32]| row.iter().copied().map(f64::from).collect();
+    Ok(numbers.chunks(width).map(row).collect())
+}
+
+/// Pixels as a network sees them: in `f32`, as every backend gets them.
+fn input(data: &Dataset, row: usize) -> Vec<f64> {
+    let Features::Bytes(bytes) = data.features() else { unreachable!("MNIST has bytes") };
+    let pixels = &bytes[row * data.width()..(row + 1) * data.width()];
+    pixels.iter().map(|&byte| f64::from(f32::from(byte) * (1.0 / 255.0))).collect()
+}
+
+fn classes(data: &Dataset, rows: &[usize]) -> Vec<usize> {
+    let Targets::Classes { ids, .. } = data.targets() else { unreachable!("MNIST has classes") };
+    rows.iter().map(|&row| ids[row] as usize).collect()
+}
+
+/// The network after an epoch of some steps, by the loop of `train`.
+fn trained(mlp: Mlp, data: &Dataset, device: &Device) -> Result<Mlp> {
+    // Burn's lazy constructors compute nothing by themselves: a first look at the device.
+    let one = Tensor::<1>::from_data(TensorData::from([1.0f32]), device);
+    if one.try_into_vec_as::<f32>()? != [1.0] {
+        bail!("the device does not give back what it was given");
+    }
+    let split = Split { train: (0..STEPS * BATCH).collect(), validation: Vec::new() };
+    let training =
+        TrainingSettings { epochs: 1, batch_size: BATCH, ..Settings::default().training };
+    let job = Job {
+        data,
+        split: &split,
+        task: &task(data),
+        preprocessing: &Preprocessing::PIXELS,
+        loss: &Loss::CrossEntropy(CrossEntropy::default()),
+        optimizer: &OptimizerConfig::default(),
+        schedule: &Schedule::default(),
+        training: &training,
+        seed: SEED,
+        device,
+    };
+    let state = State::new(&job, mlp);
+    Ok(fit(&job, state, &mut Nobody)?.mlp)
+}
+
+/// Looks at nothing.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn start(&mut self, _: &Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: &Progress<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, _: &EpochReport) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! `cargo xtask bench-backends`: which backend is fastest here, and whether they agree.
+
+mod machine;
+mod plot;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::process;
+use report::{Agreement, Inference, Report, Spread, Training, Verdict};
+
+/// Compare backends: whether they compute the same, and which is fastest.
+///
+/// First every backend gets the same weights and the same 1,000 rows, and trains the tutorial's network
+/// and the deep one for 100 steps; what comes out is compared with a reference in f64 that shares no
+/// code with any of them. A backend that is off is shown as wrong, is not timed, and makes the exit
+/// code 1. Then the others are timed, each in a process of its own, in interleaved rounds, after a
+/// warm-up, with the device synchronised before a clock is read.
+///
+/// The first time this builds an optimised program, which takes a quarter of an hour; `--quick` uses
+/// the dev build that is there, whose timings are only good for `flex`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Backends, the first of which is what the others are held against in the table
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "flex,ndarray,wgpu")]
+    backends: Vec<String>,
+    /// Networks: tutorial (784-128-10), wide (784-2048-2048-10), deep (six hidden layers of 256)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = SHAPES)]
+    shapes: Vec<String>,
+    /// Samples of a batch
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch_sizes: Vec<u32>,
+    /// Times that every measurement is taken; 3, or 1 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// A first look: the tutorial's network, two batch sizes, short windows, the dev build
+    #[arg(long)]
+    quick: bool,
+    /// Keep a dated record in this folder
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
+    /// End with the backend to use for each network and batch size
+    #[arg(long)]
+    recommend: bool,
+    /// Let this backend compute relu wrongly, to see that it is noticed
+    #[arg(long, value_name = "BACKEND", hide = true)]
+    wrong_kernel: Option<String>,
+}
+
+const SHAPES: [&str; 3] = ["tutorial", "wide", "deep"];
+/// Longest time that one process may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Farthest that a logit may be from the reference.
+const LOGITS: f64 = 1e-4;
+/// Farthest that the loss after training may be from the reference.
+const LOSS: f64 = 1e-3;
+
+/// What is measured, and how long.
+struct Plan<'a> {
+    args: &'a Args,
+    probe: PathBuf,
+    shapes: Vec<String>,
+    batches: Vec<u32>,
+    rounds: u32,
+    seconds: f64,
+}
+
+/// Builds the probe, compares, measures and reports.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let profile = if args.quick { "" } else { "--release " };
+    process::run(&format!("cargo build {profile}-p benches -p train --bins"))?;
+    let or = |given: &[String], quick: &[&str], full: &[&str]| -> Vec<String> {
+        let names = if args.quick { quick } else { full };
+        if given.is_empty() {
+            names.iter().map(ToString::to_string).collect()
+        } else {
+            given.to_vec()
+        }
+    };
+    let batches: &[u32] = if args.quick { &[32, 1024] } else { &[32, 256, 1024, 4096] };
+    let plan = Plan {
+        args,
+        probe: process::built_as("probe", !args.quick)?,
+        shapes: or(&args.shapes, &["tutorial"], &SHAPES),
+        batches: if args.batch_sizes.is_empty() {
+            batches.to_vec()
+        } else {
+            args.batch_sizes.clone()
+        },
+        rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 3 }),
+        seconds: if args.quick { 0.5 } else { 2.0 },
+    };
+    let agreement = plan.agreement()?;
+    let fit: Vec<&Agreement> =
+        agreement.iter().filter(|found| found.verdict == Verdict::Agrees).collect();
+    let training = plan.training(&fit)?;
+    let inference = plan.inference(&fit)?;
+    let report = Report { machine: machine::describe(args.quick)?, agreement, training, inference };
+    print!("\n{}", report.text());
+    if args.recommend {
+        print!("\n{}", report.recommendation());
+    }
+    let folder = process::target()?.join("bench-backends");
+    write(&report, &folder, "report")?;
+    if let Some(folder) = &args.save {
+        write(&report, folder, &format!("{}-backends", report.machine.date))?;
+    }
+    let is_wrong = report.agreement.iter().any(|found| found.verdict == Verdict::Wrong);
+    Ok(if is_wrong { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Writes the report in its three forms.
+fn write(report: &Report, folder: &Path, name: &str) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let forms = [
+        ("json", serde_json::to_string_pretty(report)? + "\n"),
+        ("md", report.markdown(&format!("{name}.svg"))),
+        ("svg", plot::svg(report)?),
+    ];
+    for (form, text) in forms {
+        let path = folder.join(format!("{name}.{form}"));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+impl Plan<'_> {
+    /// Compares every backend with the reference, on every shape.
+    fn agreement(&self) -> Result<Vec<Agreement>> {
+        let mut all = Vec::new();
+        for shape in &self.shapes {
+            println!("comparing with the reference: {shape}");
+            let reference = self.probe("flex", shape, &["reference"])?;
+            for backend in &self.args.backends {
+                let is_wrong = self.args.wrong_kernel.as_ref() == Some(backend);
+                let words: &[&str] =
+                    if is_wrong { &["agree", "--wrong-kernel"] } else { &["agree"] };
+                let found = self.probe(backend, shape, words);
+                let agreement = match found {
+                    Ok(found) => Agreement::of(backend, shape, &found, &reference)?,
+                    Err(error) => Agreement::none(backend, shape, &format!("{error:#}")),
+                };
+                println!("  {backend}: {}", agreement.sentence());
+                all.push(agreement);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Times training.
+    fn training(&self, fit: &[&Agreement]) -> Result<Vec<Training>> {
+        let measured = self.rounds("train", &self.batches, fit)?;
+        let one = |((shape, batch, backend), found): (Case, Vec<Value>)| {
+            Ok(Training {
+                shape,
+                batch,
+                backend,
+                cold_s: Spread::of(&found, "cold_s")?,
+                step_us: Spread::of(&found, "step_us")?,
+                samples_per_s: Spread::of(&found, "samples_per_s")?,
+            })
+        };
+        measured.into_iter().map(one).collect()
+    }
+
+    /// Times predictions: one row at a time, and the largest batch.
+    fn inference(&self, fit: &[&Agreement]) -> Result<Vec<Inference>> {
+        let most = self.batches.iter().copied().max().unwrap_or(1);
+        let batches = if most == 1 { vec![1] } else { vec![1, most] };
+        let measured = self.rounds("infer", &batches, fit)?;
+        let one = |((shape, batch, backend), found): (Case, Vec<Value>)| {
+            Ok(Inference {
+                shape,
+                batch,
+                backend,
+                p50_us: Spread::of(&found, "p50_us")?,
+                p99_us: Spread::of(&found, "p99_us")?,
+                samples_per_s: Spread::of(&found, "samples_per_s")?,
+            })
+        };
+        measured.into_iter().map(one).collect()
+    }
+
+    /// Runs one command of the probe for every case, round by round, the backends in turn.
+    fn rounds(
+        &self,
+        command: &str,
+        batches: &[u32],
+        fit: &[&Agreement],
+    ) -> Result<BTreeMap<Case, Vec<Value>>> {
+        let seconds = self.seconds.to_string();
+        let mut all: BTreeMap<Case, Vec<Value>> = BTreeMap::new();
+        for round in 1..=self.rounds {
+            println!("{command}, round {round} of {}", self.rounds);
+            for &batch in batches {
+                for Agreement { shape, backend, .. } in fit {
+                    let batch_word = batch.to_string();
+                    let words = [command, "--batch", &batch_word, "--seconds", &seconds];
+                    let found = self.probe(backend, shape, &words).with_context(|| {
+                        format!("{backend} failed at {command}, {shape}, batches of {batch}")
+                    })?;
+                    all.entry((shape.clone(), batch, backend.clone())).or_default().push(found);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs the probe once; an error is what it said.
+    fn probe(&self, backend: &str, shape: &str, words: &[&str]) -> Result<Value> {
+        // A pipe would fill up before anybody reads it.
+        let output = tempfile::NamedTempFile::new()?;
+        let mut child = process::command(&self.probe.display().to_string())
+            .args(words)
+            .args(["--backend", backend, "--shape", shape])
+            .stdin(Stdio::null())
+            .stdout(output.reopen()?)
+            // Drivers complain here of things that do not matter.
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.probe.display()))?;
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if start.elapsed() > PATIENCE {
+                child.kill()?;
+                child.wait()?;
+                bail!("no answer within {} s", PATIENCE.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let text = std::fs::read_to_string(output.path())?;
+        let document: Value = match serde_json::from_str(text.trim()) {
+            Ok(document) => document,
+            Err(_) => bail!("it ended with {status} and said nothing"),
+        };
+        if let Some(error) = document["error"].as_str() {
+            bail!("{error}");
+        }
+        ensure!(status.success(), "it ended with {status}");
+        Ok(document)
+    }
+}
+
+/// Shape, batch size and backend.
+type Case = (String, u32, String);
