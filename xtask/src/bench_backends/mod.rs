@@ -28,7 +28,7 @@ use report::{Agreement, Inference, Report, Spread, Training, Verdict};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Backends, the first of which is what the others are held against in the table
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "flex,ndarray,wgpu")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = BACKENDS, default_value = "flex,ndarray,wgpu")]
     backends: Vec<String>,
     /// Networks: tutorial (784-128-10), wide (784-2048-2048-10), deep (six hidden layers of 256)
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = SHAPES)]
@@ -53,6 +53,8 @@ pub(crate) struct Args {
     wrong_kernel: Option<String>,
 }
 
+const BACKENDS: [&str; 8] =
+    ["flex", "ndarray", "wgpu", "vulkan", "metal", "webgpu", "cuda", "rocm"];
 const SHAPES: [&str; 3] = ["tutorial", "wide", "deep"];
 /// Longest time that one process may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -111,6 +113,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(folder) = &args.save {
         write(&report, folder, &format!("{}-backends", report.machine.date))?;
     }
+    ensure!(
+        report.agreement.iter().any(|found| found.verdict != Verdict::CannotStart),
+        "no backend could start"
+    );
     let is_wrong = report.agreement.iter().any(|found| found.verdict == Verdict::Wrong);
     Ok(if is_wrong { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

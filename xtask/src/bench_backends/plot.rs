@@ -55,7 +55,14 @@ fn panel(
         .x_label_area_size(36)
         .y_label_area_size(80)
         .build_cartesian_2d((low..high).log_scale(), (slow..fast).log_scale())?;
-    chart.configure_mesh().x_desc("batch size").y_desc("samples/s").draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("batch size")
+        .y_desc("samples/s")
+        .light_line_style(WHITE.mix(0.0))
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.0}"))
+        .draw()?;
     let mut backends: Vec<&str> = Vec::new();
     for t in &all {
         if !backends.contains(&t.backend.as_str()) {
@@ -85,10 +92,15 @@ fn panel(
     Ok(())
 }
 
-/// From below the least to above the most.
+/// Whole decades around the numbers.
 fn range(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
     let (least, most) = numbers
         .filter(|number| number.is_finite() && *number > 0.0)
         .fold((f64::INFINITY, 0.0_f64), |(least, most), x| (least.min(x), most.max(x)));
-    if least > most { (1.0, 10.0) } else { (least / 1.5, most * 1.5) }
+    if least > most {
+        return (1.0, 10.0);
+    }
+    let low = (least / 1.1).log10().floor();
+    let high = (most * 1.1).log10().ceil().max(low + 1.0);
+    (10_f64.powf(low), 10_f64.powf(high))
 }

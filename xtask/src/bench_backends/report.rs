@@ -170,6 +170,8 @@ impl Agreement {
     }
 }
 
+const AGREEMENT: &str = "Agreement";
+
 fn largest(row: &[f64]) -> usize {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0)
 }
@@ -187,7 +189,8 @@ impl Report {
             let _ = writeln!(text, "{title}");
             for row in &table {
                 let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| {
-                    if i < 3 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                    let is_text = i < 3 || row.len() == i + 1 && title == AGREEMENT;
+                    if is_text { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
                 });
                 let line = cells.collect::<Vec<_>>().join("  ");
                 let _ = writeln!(text, "  {}", line.trim_end());
@@ -273,7 +276,7 @@ impl Report {
         }));
         let build = &self.machine.build;
         [
-            ("Agreement".to_owned(), agreement),
+            (AGREEMENT.to_owned(), agreement),
             (format!("Training, {build} build"), training),
             (format!("Inference, {build} build"), inference),
         ]
