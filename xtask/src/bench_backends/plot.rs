@@ -52,6 +52,7 @@ fn panel(
     let mut chart = ChartBuilder::on(area)
         .caption(shape, ("sans-serif", 15))
         .margin(12)
+        .margin_right(32)
         .x_label_area_size(36)
         .y_label_area_size(80)
         .build_cartesian_2d((low..high).log_scale(), (slow..fast).log_scale())?;
