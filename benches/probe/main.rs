@@ -8,13 +8,14 @@ mod agree;
 mod reference;
 mod speed;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use fireclay::{Activation, Backend, DeviceChoice, MlpConfig, Task};
-use fireclay_data::{Dataset, LoadOptions, Source, load};
+use fireclay_data::{Dataset, Features, LoadOptions, Source, Targets, TrainTest, load};
 
 #[derive(Parser)]
 struct Cli {
@@ -40,6 +41,8 @@ enum Command {
     Agree,
     /// The same in f64, by plain loops that share no code with any backend.
     Reference,
+    /// Write MNIST as raw bytes for other programs.
+    Export { folder: PathBuf },
     /// Samples a second in training.
     Train {
         #[arg(long)]
@@ -73,15 +76,30 @@ fn run(cli: &Cli) -> Result<serde_json::Value> {
     let network = network(cli)?;
     // Looked at first: a backend that is not there costs no time.
     let device = cli.backend.device(cli.device)?;
-    let data = load(&Source::Mnist, &LoadOptions::default(), &mut |_| {})?.train;
-    let document = match cli.command {
+    let TrainTest { train: data, test } =
+        load(&Source::Mnist, &LoadOptions::default(), &mut |_| {})?;
+    let document = match &cli.command {
+        Command::Export { folder } => {
+            std::fs::create_dir_all(folder)?;
+            for (name, data) in [("train", &data), ("test", &test)] {
+                let (Features::Bytes(pixels), Targets::Classes { ids, .. }) =
+                    (data.features(), data.targets())
+                else {
+                    bail!("MNIST has bytes and classes");
+                };
+                let labels: Vec<u8> = ids.iter().map(|&id| id as u8).collect();
+                std::fs::write(folder.join(format!("{name}-images")), pixels)?;
+                std::fs::write(folder.join(format!("{name}-labels")), labels)?;
+            }
+            serde_json::json!({})
+        }
         Command::Agree => agree::measure(&network, &data, &device)?,
         Command::Reference => agree::reference(&network, &data)?,
         Command::Train { batch, seconds } => {
-            speed::train(&network, &data, &device, batch, seconds)?
+            speed::train(&network, &data, &device, *batch, *seconds)?
         }
         Command::Infer { batch, seconds } => {
-            speed::infer(&network, &data, &device, batch, seconds)?
+            speed::infer(&network, &data, &device, *batch, *seconds)?
         }
     };
     Ok(with_device(document, cli))

@@ -78,7 +78,7 @@ fn memory(train: &Path, folder: &Path) -> Result<()> {
     let log = folder.join("runs/memory/metrics.jsonl");
     let mut samples = Vec::new();
     while child.try_wait()?.is_none() {
-        if let (Some(step), Some(kib)) = (last_step(&log), resident(child.id())) {
+        if let (Some(step), Some(kib)) = (last_step(&log), process::resident(child.id())) {
             samples.push((step, kib));
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -102,11 +102,4 @@ fn last_step(log: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(log).ok()?;
     let line = text.rsplit('\n').find(|line| line.ends_with('}'))?;
     serde_json::from_str::<serde_json::Value>(line).ok()?["step"].as_u64()
-}
-
-/// Memory of a process that is in use, in KiB.
-fn resident(id: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }

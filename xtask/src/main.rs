@@ -7,10 +7,12 @@
 mod arrows;
 mod bench;
 mod bench_backends;
+mod bench_peers;
 mod check;
 mod crash;
 mod docs;
 mod features;
+mod numbers;
 mod process;
 mod tools;
 
@@ -31,6 +33,7 @@ struct Cli {
 enum Command {
     BenchBackends(bench_backends::Args),
     BenchCheckpoints(bench::Args),
+    BenchPeers(bench_peers::Args),
     Check(check::Args),
     Crash(crash::Args),
 }
@@ -52,6 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::BenchBackends(args) => bench_backends::run(&args),
         Command::BenchCheckpoints(args) => bench::checkpoints(&args),
+        Command::BenchPeers(args) => bench_peers::run(&args),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crash(args) => crash::run(&args),
     }

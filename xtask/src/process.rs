@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -78,6 +79,51 @@ pub(crate) fn run_quietly(words: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Longest time that a program may take to print its document.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Runs a program that prints one JSON document, or one whose `error` says why there is none.
+pub(crate) fn document(
+    program: &Path,
+    words: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<Value> {
+    // A pipe would fill up before anybody reads it.
+    let [output, complaints] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
+    let mut child = command(&program.display().to_string())
+        .args(words)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(output.reopen()?)
+        .stderr(complaints.reopen()?)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            bail!("no answer within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let text = std::fs::read_to_string(output.path())?;
+    let last = text.trim().lines().last().unwrap_or_default();
+    let Ok(document) = serde_json::from_str::<Value>(last) else {
+        let said = std::fs::read(complaints.path())?;
+        let said = String::from_utf8_lossy(&said);
+        bail!("it ended with {status}: {}", said.trim().lines().last().unwrap_or("nothing said"));
+    };
+    if let Some(error) = document["error"].as_str() {
+        bail!("{error}");
+    }
+    ensure!(status.success(), "it ended with {status}");
+    Ok(document)
+}
+
 /// Where `cargo build` puts a program of the workspace.
 pub(crate) fn built(name: &str) -> Result<PathBuf> {
     built_as(name, false)
@@ -99,4 +145,20 @@ pub(crate) fn target() -> Result<PathBuf> {
 pub(crate) fn metadata() -> Result<Value> {
     let text = output("cargo metadata --no-deps --locked --format-version 1")?;
     serde_json::from_str(&text).context("cargo metadata printed no JSON")
+}
+
+/// Most memory that a process has had in use, in KiB; Linux only.
+pub(crate) fn peak_memory(id: u32) -> Option<u64> {
+    memory(id, "VmHWM:")
+}
+
+/// Memory of a process that is in use, in KiB; Linux only.
+pub(crate) fn resident(id: u32) -> Option<u64> {
+    memory(id, "VmRSS:")
+}
+
+fn memory(id: u32, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -189,7 +189,7 @@ const LOSSES: [&str; 5] = ["cross-entropy", "binary-cross-entropy", "mse", "mae"
 
 const EXAMPLES: &str = "\
 Examples:
-  train                                          the tutorial, about half a minute
+  train                                          the tutorial, a few seconds
   train --recipe mnist-small                     a first look, in seconds
   train --backend wgpu                           on a GPU
   train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9

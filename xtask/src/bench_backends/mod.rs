@@ -1,19 +1,20 @@
 //! `cargo xtask bench-backends`: which backend is fastest here, and whether they agree.
 
-mod machine;
+pub(crate) mod machine;
 mod plot;
 mod report;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::process;
-use report::{Agreement, Inference, Report, Spread, Training, Verdict};
+use report::{Agreement, Inference, Report, Training, Verdict};
+
+use crate::numbers::Spread;
 
 /// Compare backends: whether they compute the same, and which is fastest.
 ///
@@ -56,8 +57,6 @@ pub(crate) struct Args {
 const BACKENDS: [&str; 8] =
     ["flex", "ndarray", "wgpu", "vulkan", "metal", "webgpu", "cuda", "rocm"];
 const SHAPES: [&str; 3] = ["tutorial", "wide", "deep"];
-/// Longest time that one process may take.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// Farthest that a logit may be from the reference.
 const LOGITS: f64 = 1e-4;
 /// Farthest that the loss after training may be from the reference.
@@ -221,39 +220,8 @@ impl Plan<'_> {
 
     /// Runs the probe once; an error is what it said.
     fn probe(&self, backend: &str, shape: &str, words: &[&str]) -> Result<Value> {
-        // A pipe would fill up before anybody reads it.
-        let output = tempfile::NamedTempFile::new()?;
-        let mut child = process::command(&self.probe.display().to_string())
-            .args(words)
-            .args(["--backend", backend, "--shape", shape])
-            .stdin(Stdio::null())
-            .stdout(output.reopen()?)
-            // Drivers complain here of things that do not matter.
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.probe.display()))?;
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if start.elapsed() > PATIENCE {
-                child.kill()?;
-                child.wait()?;
-                bail!("no answer within {} s", PATIENCE.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let text = std::fs::read_to_string(output.path())?;
-        let document: Value = match serde_json::from_str(text.trim()) {
-            Ok(document) => document,
-            Err(_) => bail!("it ended with {status} and said nothing"),
-        };
-        if let Some(error) = document["error"].as_str() {
-            bail!("{error}");
-        }
-        ensure!(status.success(), "it ended with {status}");
-        Ok(document)
+        let words = [words, &["--backend", backend, "--shape", shape]].concat();
+        process::document(&self.probe, &words, &[])
     }
 }
 

@@ -1,0 +1,77 @@
+//! Measured numbers and how they are written.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+/// A number over the rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    /// Of a field of several documents.
+    pub(crate) fn of(documents: &[Value], field: &str) -> Result<Self> {
+        let number = |document: &Value| {
+            document[field].as_f64().with_context(|| format!("the probe did not tell {field}"))
+        };
+        let mut numbers: Vec<f64> = documents.iter().map(number).collect::<Result<_>>()?;
+        numbers.sort_by(f64::total_cmp);
+        let at = |i: usize| numbers.get(i).copied().unwrap_or(f64::NAN);
+        let last = numbers.len().saturating_sub(1);
+        Ok(Self { median: at(last / 2), least: at(0), most: at(last) })
+    }
+}
+
+/// A number with its thousands apart; small ones keep a digit.
+pub(crate) fn grouped(number: f64) -> String {
+    if number < 100.0 {
+        return format!("{number:.1}");
+    }
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A table for a page.
+pub(crate) fn markdown(table: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (i, row) in table.iter().enumerate() {
+        text += &format!("| {} |\n", row.join(" | "));
+        if i == 0 {
+            text += &format!("|{}\n", "---|".repeat(row.len()));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_spread_is_that_of_the_rounds() {
+        let documents = [3.0, 1.0, 2.0].map(|x| json!({ "x": x }));
+        let spread = Spread::of(&documents, "x").unwrap();
+        assert_eq!([spread.least, spread.median, spread.most], [1.0, 2.0, 3.0]);
+        assert!(Spread::of(&documents, "y").is_err());
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(grouped(1_234_567.8), "1,234,568");
+        assert_eq!(grouped(123.4), "123");
+        assert_eq!(grouped(12.34), "12.3");
+    }
+}
