@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use burn::module::Module;
-use burn::tensor::{Device, TensorReadError};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorReadError};
 use burn::train::renderer::MetricState;
 use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task};
 use fireclay_data::{BatchTargets, Dataset, Split, Targets as HostTargets, batches, permutation};
@@ -423,12 +423,26 @@ fn diagnose(
 
 /// The first parameter, by path, that is not finite.
 fn first_not_finite(mlp: &Mlp) -> Result<Option<String>, TensorReadError> {
-    let bad = mlp
-        .valid()
-        .tensors()?
-        .into_iter()
-        .find(|t| !t.values.iter().all(|value| value.is_finite()));
+    let mlp = mlp.valid();
+    if is_surely_finite(&mlp)? {
+        return Ok(None);
+    }
+    let bad = mlp.tensors()?.into_iter().find(|t| !t.values.iter().all(|value| value.is_finite()));
     Ok(bad.map(|tensor| tensor.name))
+}
+
+/// Whether all sums are finite, which they are not if a parameter is not; one number of each is read
+/// back from the device.
+fn is_surely_finite(mlp: &Mlp) -> Result<bool, TensorReadError> {
+    struct Sums(Vec<Tensor<1>>);
+    impl ModuleVisitor for Sums {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().sum());
+        }
+    }
+    let mut sums = Sums(Vec::new());
+    mlp.visit(&mut sums);
+    Ok(Tensor::cat(sums.0, 0).try_into_vec_as::<f32>()?.iter().all(|sum| sum.is_finite()))
 }
 
 impl Job<'_> {

@@ -127,7 +127,7 @@ struct Panel<T> {
 
 /// Columns of a panel.
 fn panel_width(columns: usize) -> usize {
-    if columns <= 512 { 64 } else { 256 }
+    if columns < 512 { 64 } else { 128 }
 }
 
 impl<T: Real> Parameter<T> {
@@ -237,8 +237,22 @@ fn some_rows(rows: usize) -> usize {
     rows.div_ceil(8).next_multiple_of(16).min(128)
 }
 
+/// Rows of a product with a matrix of these sizes that a thread takes at a time.
+///
+/// A product begins with sorting the matrix for the processor; where that is much work, it is done
+/// for many rows, and there are panels enough for all threads.
+fn rows_of_product(rows: usize, sizes: [usize; 2]) -> usize {
+    if is_large(sizes) { rows.min(256) } else { some_rows(rows) }
+}
+
+fn is_large([inner, columns]: [usize; 2]) -> bool {
+    inner * columns >= 1 << 20
+}
+
 /// Rows of a panel that a thread steps at a time.
-const PANEL_ROWS: usize = 128;
+fn panel_rows(rows: usize, sizes @ [_, outputs]: [usize; 2]) -> usize {
+    if is_large(sizes) || by_outputs(rows, outputs) { 256 } else { 128 }
+}
 
 impl<T: Real> Chain<T> {
     fn new(layers: &[TrainedLayer]) -> Option<Self> {
@@ -301,9 +315,15 @@ struct Part<'a, T> {
     numbers: MatrixMut<'a, T>,
 }
 
-/// Cuts a layer's values into parts, those of one thread behind each other.
-fn parts<'a, T: Real>(numbers: &'a mut [T], [rows, columns]: [usize; 2]) -> Vec<Part<'a, T>> {
-    let size = [some_rows(rows), panel_width(columns)];
+/// Cuts a layer's values, `[rows, columns]`, into parts, those of one thread behind each other; each
+/// is a product with some columns of a matrix `[inner, columns]`, at most `wide`.
+fn parts<T: Real>(
+    numbers: &mut [T],
+    rows: usize,
+    sizes @ [_, columns]: [usize; 2],
+    wide: usize,
+) -> Vec<Part<'_, T>> {
+    let size = [rows_of_product(rows, sizes), wide];
     let numbers = MatrixMut::new(numbers, [rows, columns]).split(size);
     let parts = blocks([rows, columns], size).into_iter().zip(numbers);
     let part = |(Block { rows, columns }, numbers)| {
@@ -326,7 +346,8 @@ impl<T: Real> Pass<'_, T> {
         for (i, layer) in self.layers[..last].iter().enumerate() {
             let (before, after) = values.split_at_mut(i + 1);
             let x = Matrix::new(before[i], [rows, layer.sizes[0]]);
-            team::each(&mut parts(after[0], [rows, layer.sizes[1]]), |part| {
+            let wide = panel_width(layer.sizes[1]);
+            team::each(&mut parts(after[0], rows, layer.sizes, wide), |part| {
                 forward(layer, part.panel, x.rows(part.rows.clone()), &mut part.numbers);
             });
         }
@@ -336,7 +357,9 @@ impl<T: Real> Pass<'_, T> {
             let next = &self.layers[i + 1];
             let by_y = Matrix::new(after[0], [rows, next.sizes[1]]);
             let y = Matrix::new(values[i + 1], [rows, next.sizes[0]]);
-            team::each(&mut parts(before[i], [rows, next.sizes[0]]), |part| {
+            let [inputs, outputs] = next.sizes;
+            let wide = if is_large(next.sizes) { 512 } else { 64 };
+            team::each(&mut parts(before[i], rows, [outputs, inputs], wide), |part| {
                 let by_y = by_y.rows(part.rows.clone());
                 let y = y.rows(part.rows.clone()).columns(part.columns.clone());
                 self.backward(i, by_y, y, part.columns.clone(), &mut part.numbers);
@@ -486,14 +509,15 @@ fn update<T: Real>(
                 continue;
             }
             let [high, _] = parameter.sizes;
+            let most = panel_rows(rows, parameter.sizes);
             let rule = rule(layer, is_weight);
             parameter.rule = Some(rule);
             for Panel { columns, value, memory } in &mut parameter.panels {
-                let count = PANEL_ROWS * columns.len();
+                let count = most * columns.len();
                 let mut memory: Vec<_> =
                     memory.iter_mut().map(|part| part.all_mut().chunks_mut(count)).collect();
                 let values = value.all_mut().chunks_mut(count);
-                for (inputs, value) in pieces(high, PANEL_ROWS).into_iter().zip(values) {
+                for (inputs, value) in pieces(high, most).into_iter().zip(values) {
                     let memory = memory.iter_mut().filter_map(Iterator::next).collect();
                     let (columns, inputs) = (columns.clone(), is_weight.then_some(inputs));
                     let rule = Numbers::new(&rule);
