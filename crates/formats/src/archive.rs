@@ -1,0 +1,330 @@
+//! What a file holds.
+
+use std::collections::BTreeMap;
+
+use crate::Problem;
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Archive {
+    /// What kind of file it is.
+    pub kind: Kind,
+    /// Its tensors, in the order of the file.
+    pub tensors: Vec<Tensor>,
+    /// The network, if the file describes one.
+    pub network: Option<Network>,
+    /// What else is worth telling a person: what was found and left out, and why.
+    pub notes: Vec<String>,
+}
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `torch.save`, in a zip archive or as a legacy pickle.
+    PyTorch,
+    /// A safetensors file.
+    Safetensors,
+    /// A Keras 3 model, `.keras`.
+    Keras,
+    /// Keras weights or a legacy Keras model in HDF5.
+    KerasHdf5,
+    /// Arrays of NumPy, `.npz` or `.npy`, such as those of a scikit-learn network.
+    NumPy,
+    /// An ONNX graph.
+    Onnx,
+    /// A Burn record, `.bpk`.
+    Burn,
+}
+
+impl Kind {
+    /// The name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PyTorch => "PyTorch",
+            Self::Safetensors => "safetensors",
+            Self::Keras => "Keras",
+            Self::KerasHdf5 => "Keras HDF5",
+            Self::NumPy => "NumPy",
+            Self::Onnx => "ONNX",
+            Self::Burn => "Burn",
+        }
+    }
+}
+
+/// Whether the weights of a dense layer are `[outputs, inputs]` or `[inputs, outputs]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[outputs, inputs]`, PyTorch's.
+    OutIn,
+    /// `[inputs, outputs]`, that of Keras, scikit-learn and Burn.
+    InOut,
+}
+
+/// The type of a tensor's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE 754, 64 bits.
+    F64,
+    /// IEEE 754, 32 bits.
+    F32,
+    /// IEEE 754, 16 bits.
+    F16,
+    /// The upper half of an `F32`.
+    Bf16,
+    /// Signed, 64 bits.
+    I64,
+    /// Signed, 32 bits.
+    I32,
+    /// Signed, 16 bits.
+    I16,
+    /// Signed, 8 bits.
+    I8,
+    /// Unsigned, 64 bits.
+    U64,
+    /// Unsigned, 32 bits.
+    U32,
+    /// Unsigned, 16 bits.
+    U16,
+    /// Unsigned, 8 bits.
+    U8,
+    /// One byte, 0 or 1.
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes of a number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+        }
+    }
+
+    /// Whether the numbers are of floating point.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
+    }
+
+    /// The name in messages, such as `f32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::I16 => "i16",
+            Self::I8 => "i8",
+            Self::U64 => "u64",
+            Self::U32 => "u32",
+            Self::U16 => "u16",
+            Self::U8 => "u8",
+            Self::Bool => "bool",
+        }
+    }
+}
+
+/// A tensor of a file: what it is called, and its numbers row by row.
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    /// Its name, as the file has it.
+    pub name: String,
+    /// The size of each dimension.
+    pub shape: Vec<usize>,
+    /// The type of its numbers.
+    pub dtype: Dtype,
+    /// Its numbers, the lowest byte first, as many as shape and type say.
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// A tensor of these bytes, the lowest byte of each number first.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Malformed`] if there are not as many bytes as shape and type say.
+    pub(crate) fn new(
+        kind: &'static str,
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        dtype: Dtype,
+        bytes: Vec<u8>,
+    ) -> Result<Self, Problem> {
+        let name = name.into();
+        let expected = size_in_bytes(&shape, dtype);
+        if expected != Some(bytes.len()) {
+            let what = format!(
+                "tensor {name} of shape {shape:?} and type {} has {} bytes",
+                dtype.name(),
+                bytes.len()
+            );
+            return Err(Problem::malformed(kind, what));
+        }
+        Ok(Self { name, shape, dtype, bytes })
+    }
+
+    /// Its bytes, the lowest byte of each number first.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its numbers as `f64`, which holds every type here exactly but for the largest integers.
+    pub fn to_f64(&self) -> Vec<f64> {
+        fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+            bytes.as_chunks::<N>().0.iter().map(|&bytes| number(bytes)).collect()
+        }
+        let bytes = &self.bytes;
+        match self.dtype {
+            Dtype::F64 => each(bytes, f64::from_le_bytes),
+            Dtype::F32 => each(bytes, |b| f64::from(f32::from_le_bytes(b))),
+            Dtype::F16 => each(bytes, |b| half(u16::from_le_bytes(b))),
+            Dtype::Bf16 => each(bytes, |b| {
+                f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
+            }),
+            Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f64),
+            Dtype::I32 => each(bytes, |b| f64::from(i32::from_le_bytes(b))),
+            Dtype::I16 => each(bytes, |b| f64::from(i16::from_le_bytes(b))),
+            Dtype::I8 => each(bytes, |b| f64::from(i8::from_le_bytes(b))),
+            Dtype::U64 => each(bytes, |b| u64::from_le_bytes(b) as f64),
+            Dtype::U32 => each(bytes, |b| f64::from(u32::from_le_bytes(b))),
+            Dtype::U16 => each(bytes, |b| f64::from(u16::from_le_bytes(b))),
+            Dtype::U8 | Dtype::Bool => each(bytes, |b: [u8; 1]| f64::from(b[0])),
+        }
+    }
+
+    /// Its numbers as `f32`, each rounded to the nearest.
+    pub fn to_f32(&self) -> Vec<f32> {
+        self.to_f64().into_iter().map(|value| value as f32).collect()
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}{:?}", self.name, self.dtype.name(), self.shape)
+    }
+}
+
+/// The bytes of a tensor, if they can be counted.
+pub(crate) fn size_in_bytes(shape: &[usize], dtype: Dtype) -> Option<usize> {
+    shape.iter().try_fold(dtype.size(), |bytes, &size| bytes.checked_mul(size))
+}
+
+/// A number of IEEE 754's 16 bits.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+    }
+}
+
+/// A network that is one layer after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The shape of one sample, if the file says it.
+    pub input_shape: Option<Vec<usize>>,
+    /// What is done to a sample, in order. Tensors are named as in [`Archive::tensors`].
+    pub layers: Vec<Layer>,
+}
+
+/// A step of a [`Network`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// To one row of numbers.
+    Flatten,
+    /// `scale x + offset`, the same for every feature.
+    Rescale {
+        /// The factor.
+        scale: f64,
+        /// What is added.
+        offset: f64,
+    },
+    /// `x W + b`.
+    Dense {
+        /// Tensor of the weights.
+        weight: String,
+        /// Tensor of the biases.
+        bias: Option<String>,
+        /// How the weights lie.
+        layout: Layout,
+    },
+    /// Normalisation over the batch or over the features.
+    Norm {
+        /// Which of the two.
+        kind: Norm,
+        /// Tensor of the factors.
+        scale: Option<String>,
+        /// Tensor of what is added.
+        shift: Option<String>,
+        /// Tensor of the running means; of batch norms only.
+        mean: Option<String>,
+        /// Tensor of the running variances; of batch norms only.
+        variance: Option<String>,
+        /// What is added to the variance.
+        epsilon: f64,
+    },
+    /// A function of each number, or softmax over them.
+    Activation(Activation),
+    /// Sets this share of the numbers to zero in training.
+    Dropout(f64),
+}
+
+/// A kind of normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// Per feature, over the batch.
+    Batch,
+    /// Per sample, over the features.
+    Layer,
+}
+
+/// A function by its usual name: `identity`, `relu`, `leaky-relu`, `relu6`, `elu`, `selu`, `gelu`,
+/// `gelu-tanh`, `silu`, `mish`, `sigmoid`, `tanh`, `softplus`, `softsign`, `hard-sigmoid`,
+/// `hard-swish`, `hard-tanh`, `softmax`, `log-softmax`; a function without such a name by that of
+/// the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activation {
+    /// The name.
+    pub name: String,
+    /// Its constants, where they are not those of PyTorch's function of this name: `slope` of
+    /// `leaky-relu`, `alpha` of `elu`, and so on.
+    pub constants: BTreeMap<String, f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_16_bits() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 5.960_464_477_539_063e-8),
+            (0x3555, 0.333_251_953_125),
+            (0x7c00, f64::INFINITY),
+        ] {
+            assert_eq!(half(bits), value, "{bits:#x}");
+        }
+        assert!(half(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn bytes_must_be_as_many_as_the_shape_says() {
+        let tensor = |shape: &[usize], bytes| {
+            Tensor::new("test", "w", shape.to_vec(), Dtype::F32, vec![0; bytes])
+        };
+        assert!(tensor(&[2, 3], 24).is_ok());
+        assert!(tensor(&[2, 3], 23).is_err());
+        assert!(tensor(&[usize::MAX, 2], 8).is_err());
+        assert_eq!(tensor(&[0, 3], 0).unwrap().to_f32(), []);
+    }
+}

@@ -1,0 +1,82 @@
+//! Why a file can not be read.
+
+use std::path::PathBuf;
+
+/// A file that can not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct FormatError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    #[source]
+    pub problem: Problem,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file system says no.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A folder, device or pipe.
+    #[error("this is not a regular file")]
+    NotAFile,
+    /// None of the kinds that are known.
+    #[error(
+        "this is no kind of file that can be read (it begins with {beginning}); known are PyTorch's \
+         .pt and .pth, .safetensors, Keras' .keras and .h5, NumPy's .npz and .npy, .onnx and Burn's \
+         .bpk"
+    )]
+    Unknown {
+        /// Its first bytes, in words.
+        beginning: String,
+    },
+    /// Cut off, damaged, or not what its kind should be.
+    #[error("not a whole {kind} file: {what}")]
+    Malformed {
+        /// What it looks like, such as `PyTorch`.
+        kind: &'static str,
+        /// What was found, where, and what was expected.
+        what: String,
+    },
+    /// Something that this kind of file may hold, but that is not safe to follow or not understood.
+    #[error("{what}, which is refused: {why}")]
+    Refused {
+        /// What was found, and where.
+        what: String,
+        /// The reason, and what to do instead.
+        why: String,
+    },
+    /// More than is allowed of something.
+    #[error("{what} is {found}; at most {most} is read")]
+    Limit {
+        /// What is counted or measured.
+        what: &'static str,
+        /// How much there is.
+        found: u64,
+        /// How much may be.
+        most: u64,
+    },
+}
+
+impl Problem {
+    /// A file of kind `kind` that is cut off or damaged.
+    pub(crate) fn malformed(kind: &'static str, what: impl Into<String>) -> Self {
+        Self::Malformed { kind, what: what.into() }
+    }
+
+    /// Something that is not followed.
+    pub(crate) fn refused(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Refused { what: what.into(), why: why.into() }
+    }
+
+    /// A file of no known kind.
+    pub(crate) fn unknown(bytes: &[u8]) -> Self {
+        let beginning = match bytes {
+            [] => "nothing: it is empty".to_owned(),
+            bytes => format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(16)])),
+        };
+        Self::Unknown { beginning }
+    }
+}

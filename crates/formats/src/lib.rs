@@ -1,0 +1,58 @@
+//! Tensors, and what is known of the network they belong to, from the files of other programs.
+//!
+//! [`read`] tells by its content what a file is and gives an [`Archive`]. The file may come from a
+//! stranger: nothing in it is executed, nothing outside it is opened, every size is checked against
+//! the bytes present before anything is allocated for it, and whatever is malformed, hostile or not
+//! understood is a [`FormatError`] that names the file.
+//!
+//! What the tensors *mean* for a network of ours is not decided here: `finetune` does that.
+
+mod archive;
+mod bytes;
+mod error;
+
+pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Tensor};
+pub use error::{FormatError, Problem};
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The most bytes that a file may have.
+pub const LARGEST_FILE: u64 = 16 << 30;
+
+/// Reads a file of any kind that is known.
+///
+/// # Errors
+///
+/// A [`FormatError`] that names the file and what is wrong with it.
+pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
+    let path = path.as_ref();
+    let read = || from_bytes(&whole_file(path)?);
+    read().map_err(|problem| FormatError { path: path.to_owned(), problem })
+}
+
+/// Reads the bytes of a file of any kind that is known.
+///
+/// # Errors
+///
+/// A [`Problem`], as for [`read`].
+pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
+    let _ = bytes;
+    Err(Problem::unknown(bytes))
+}
+
+/// Reads a file of known size; a device or a pipe could go on for ever.
+fn whole_file(path: &Path) -> Result<Vec<u8>, Problem> {
+    // Looked at first: to open a pipe would wait for somebody to write into it.
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(Problem::NotAFile);
+    }
+    if metadata.len() > LARGEST_FILE {
+        return Err(Problem::Limit { what: "the file", found: metadata.len(), most: LARGEST_FILE });
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(metadata.len()).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
