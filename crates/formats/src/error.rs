@@ -80,3 +80,12 @@ impl Problem {
         Self::Unknown { beginning }
     }
 }
+
+/// A name from a file as messages have it: in quotes, of one line, and not too long.
+pub(crate) fn shown(name: &str) -> String {
+    const MOST: usize = 80;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}...", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}

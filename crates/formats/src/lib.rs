@@ -10,6 +10,7 @@
 mod archive;
 mod bytes;
 mod error;
+mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Tensor};
 pub use error::{FormatError, Problem};

@@ -1,0 +1,424 @@
+//! The entries of a zip archive, in which PyTorch, Keras and NumPy keep what they write.
+//!
+//! Of zip ([APPNOTE 6.3.10](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT)) this takes
+//! what these programs write: one archive, whose directory is the end of the file, of entries that
+//! are stored or deflated. The crate `zip` looks for a directory in other places too, so that two
+//! readers may see two archives, and keeps all that a directory says of an entry, however much that
+//! is; neither is wanted for the files of strangers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Read;
+use std::ops::Range;
+
+use flate2::Crc;
+use flate2::bufread::DeflateDecoder;
+
+use crate::Problem;
+use crate::bytes::Cursor;
+use crate::error::shown;
+
+/// The most entries of an archive.
+const MOST_ENTRIES: u64 = 10_000;
+
+/// The most bytes that all entries together may have, as a multiple of those of the archive. The
+/// numbers of a network hardly compress; a network that is pruned to 2 % does to about this.
+const MOST_EXPANSION: u64 = 64;
+
+/// The bytes that all entries together may have in the smallest archive.
+const LEAST_LIMIT: u64 = 32 << 20;
+
+/// Deflate makes at most 258 bytes of two bits.
+const MOST_DEFLATED: usize = 1032;
+
+/// How an archive, an entry in its directory, and an entry at its bytes begin.
+const LOCAL: &[u8] = b"PK\x03\x04";
+const CENTRAL: &[u8] = b"PK\x01\x02";
+const END: &[u8] = b"PK\x05\x06";
+const END64: &[u8] = b"PK\x06\x06";
+const LOCATOR64: &[u8] = b"PK\x06\x07";
+
+/// Bytes of [`END`], of [`END64`] and of [`LOCATOR64`], their signatures included.
+const END_LENGTH: usize = 22;
+const END64_LENGTH: usize = 56;
+const LOCATOR64_LENGTH: usize = 20;
+
+/// A 32-bit size or offset that stands in the extra field of 64 bits instead.
+const ELSEWHERE: u64 = 0xffff_ffff;
+
+/// An archive whose directory has been read and found consistent.
+#[derive(Debug)]
+pub(crate) struct Zipped<'a> {
+    kind: &'static str,
+    bytes: &'a [u8],
+    names: Vec<&'a str>,
+    entries: HashMap<&'a str, Entry>,
+}
+
+/// Where an entry is and how it is packed.
+#[derive(Debug)]
+struct Entry {
+    /// From its own header on.
+    place: Range<usize>,
+    /// Its packed bytes.
+    data: Range<usize>,
+    deflated: bool,
+    size: u64,
+    crc: u32,
+}
+
+/// Whether these bytes begin as a zip archive does.
+pub(crate) fn is_zip(bytes: &[u8]) -> bool {
+    bytes.starts_with(LOCAL)
+}
+
+impl<'a> Zipped<'a> {
+    /// Reads the directory of an archive; `kind` is what messages call the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Malformed`] if it is cut off, contradicts itself, or has entries that overlap or
+    /// share a name; [`Problem::Limit`] if it has more entries, or they more bytes, than is
+    /// allowed; [`Problem::Refused`] for a name that leaves the archive, for encryption, and for a
+    /// compression other than Deflate.
+    pub(crate) fn open(kind: &'static str, bytes: &'a [u8]) -> Result<Self, Problem> {
+        let directory = Directory::find(kind, bytes)?;
+        if directory.entries > MOST_ENTRIES {
+            let what = "the number of entries of the zip archive";
+            return Err(Problem::Limit { what, found: directory.entries, most: MOST_ENTRIES });
+        }
+        let mut cursor = Cursor::new(kind, &bytes[..directory.place.end]);
+        cursor.seek(directory.place.start as u64)?;
+        let (mut names, mut entries) = (Vec::new(), HashMap::new());
+        for _ in 0..directory.entries {
+            let (name, entry) = read_entry(kind, &mut cursor, &bytes[..directory.place.start])?;
+            names.push(name);
+            if entries.insert(name, entry).is_some() {
+                return Err(cursor.malformed(format!("two entries are called {}", shown(name))));
+            }
+        }
+        if cursor.left() > 0 {
+            return Err(cursor.malformed("its directory goes on after the last entry"));
+        }
+        let zipped = Self { kind, bytes, names, entries };
+        zipped.check_overlap()?;
+        zipped.check_size()?;
+        Ok(zipped)
+    }
+
+    /// The names of the entries, in the order of the directory.
+    pub(crate) fn names(&self) -> &[&'a str] {
+        &self.names
+    }
+
+    /// Bytes of the archive itself.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes of an entry, unpacked and compared with their checksum.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Malformed`] if there is no such entry, or it is not as its header says.
+    pub(crate) fn read(&self, name: &str) -> Result<Cow<'a, [u8]>, Problem> {
+        let malformed = |what: &str| {
+            let what = format!("the entry {} of the zip archive {what}", shown(name));
+            Problem::malformed(self.kind, what)
+        };
+        let entry = self.entries.get(name).ok_or_else(|| malformed("is missing"))?;
+        let packed = &self.bytes[entry.data.clone()];
+        let unpacked = if entry.deflated {
+            Cow::Owned(inflate(packed, entry.size).map_err(|what| malformed(&what))?)
+        } else {
+            Cow::Borrowed(packed)
+        };
+        let mut crc = Crc::new();
+        crc.update(&unpacked);
+        if crc.sum() == entry.crc {
+            Ok(unpacked)
+        } else {
+            Err(malformed("does not have its checksum: it is damaged"))
+        }
+    }
+
+    /// An entry inside another would be unpacked more often than its bytes are paid for.
+    fn check_overlap(&self) -> Result<(), Problem> {
+        let mut places: Vec<_> = self.entries.values().map(|entry| entry.place.clone()).collect();
+        places.sort_unstable_by_key(|place| place.start);
+        if places.windows(2).any(|pair| pair[0].end > pair[1].start) {
+            return Err(Problem::malformed(self.kind, "two entries share bytes"));
+        }
+        Ok(())
+    }
+
+    fn check_size(&self) -> Result<(), Problem> {
+        let found = self.entries.values().fold(0, |sum: u64, entry| sum.saturating_add(entry.size));
+        let most = (self.bytes.len() as u64).saturating_mul(MOST_EXPANSION).max(LEAST_LIMIT);
+        if found > most {
+            let what = "the size in bytes of the zip archive once unpacked";
+            return Err(Problem::Limit { what, found, most });
+        }
+        Ok(())
+    }
+}
+
+/// Where the directory is, and how many entries it has.
+struct Directory {
+    place: Range<usize>,
+    entries: u64,
+}
+
+impl Directory {
+    /// Finds the directory by the record that ends the file.
+    fn find(kind: &'static str, bytes: &[u8]) -> Result<Self, Problem> {
+        let malformed = |what: &str| Err(Problem::malformed(kind, what));
+        let end = bytes.len().checked_sub(END_LENGTH).filter(|&at| bytes[at..].starts_with(END));
+        let Some(end) = end else {
+            return malformed(
+                "the record that ends a zip archive is not its last 22 bytes: it was cut off, or \
+                 something was added to it",
+            );
+        };
+        let mut cursor = Cursor::new(kind, &bytes[end + END.len()..]);
+        let disks = (cursor.u16()?, cursor.u16()?);
+        let (here, entries) = (u64::from(cursor.u16()?), u64::from(cursor.u16()?));
+        let (size, start) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
+        let comment = cursor.u16()?;
+        if disks != (0, 0) || here != entries || comment != 0 {
+            return malformed("it is one of several volumes, or has a comment");
+        }
+        let Some(end64) = End64::find(kind, bytes, end)? else {
+            return Self::of(kind, size, start, entries, end);
+        };
+        let agrees = |small: u64, most: u64, large: u64| small == most || small == large;
+        if agrees(entries, 0xffff, end64.entries)
+            && agrees(size, ELSEWHERE, end64.size)
+            && agrees(start, ELSEWHERE, end64.start)
+        {
+            return Self::of(kind, end64.size, end64.start, end64.entries, end64.at);
+        }
+        malformed("the two records at its end do not agree")
+    }
+
+    /// The directory, which must end where the record at `end` begins.
+    fn of(
+        kind: &'static str,
+        size: u64,
+        start: u64,
+        entries: u64,
+        end: usize,
+    ) -> Result<Self, Problem> {
+        match usize::try_from(start) {
+            Ok(from) if start.checked_add(size) == Some(end as u64) => {
+                Ok(Self { place: from..end, entries })
+            }
+            _ => {
+                let what = format!(
+                    "its directory of {size} bytes at byte {start} should end at byte {end}"
+                );
+                Err(Problem::malformed(kind, what))
+            }
+        }
+    }
+}
+
+/// What the record of 64 bits says, and where it is.
+struct End64 {
+    at: usize,
+    entries: u64,
+    size: u64,
+    start: u64,
+}
+
+impl End64 {
+    /// The record, if one stands before the other at `end`.
+    fn find(kind: &'static str, bytes: &[u8], end: usize) -> Result<Option<Self>, Problem> {
+        let locator =
+            end.checked_sub(LOCATOR64_LENGTH).filter(|&at| bytes[at..].starts_with(LOCATOR64));
+        let Some(locator) = locator else { return Ok(None) };
+        let mut cursor = Cursor::new(kind, &bytes[locator + LOCATOR64.len()..end]);
+        let (disk, offset, disks) = (cursor.u32()?, cursor.u64()?, cursor.u32()?);
+        let at = locator
+            .checked_sub(END64_LENGTH)
+            .filter(|&at| at as u64 == offset && bytes[at..].starts_with(END64));
+        let (Some(at), 0, 0 | 1) = (at, disk, disks) else {
+            return Err(cursor.malformed("its record of 64-bit sizes is not where it should be"));
+        };
+        let mut cursor = Cursor::new(kind, &bytes[at + END64.len()..locator]);
+        cursor.take(12)?; // the size of this record, and versions
+        let disks = (cursor.u32()?, cursor.u32()?);
+        let (here, entries) = (cursor.u64()?, cursor.u64()?);
+        let (size, start) = (cursor.u64()?, cursor.u64()?);
+        if disks != (0, 0) || here != entries {
+            return Err(cursor.malformed("it is one of several volumes"));
+        }
+        Ok(Some(Self { at, entries, size, start }))
+    }
+}
+
+/// Reads an entry of the directory, and its own header in `before`, the bytes before the directory.
+fn read_entry<'a>(
+    kind: &'static str,
+    cursor: &mut Cursor<'a>,
+    before: &'a [u8],
+) -> Result<(&'a str, Entry), Problem> {
+    signature(cursor, CENTRAL)?;
+    cursor.take(4)?; // versions
+    let (flags, method) = (cursor.u16()?, cursor.u16()?);
+    cursor.take(4)?; // time and date
+    let crc = cursor.u32()?;
+    let (packed, size) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
+    let (name, extra, comment) = (cursor.u16()?, cursor.u16()?, cursor.u16()?);
+    cursor.take(8)?; // disk and attributes
+    let offset = u64::from(cursor.u32()?);
+    let name = entry_name(kind, cursor.take(u64::from(name))?)?;
+    let extra = cursor.take(u64::from(extra))?;
+    cursor.take(u64::from(comment))?;
+    let [size, packed, offset] = sizes64(kind, extra, [size, packed, offset])?;
+    let deflated = deflated(name, flags, method)?;
+    if !deflated && packed != size {
+        return Err(contradiction(kind, name));
+    }
+    let header = Local { flags, method, crc, packed, size };
+    let (place, data) = header.find(kind, before, offset, name)?;
+    Ok((name, Entry { place, data, deflated, size, crc }))
+}
+
+/// What the header before an entry's bytes must say, since the directory says it.
+struct Local {
+    flags: u16,
+    method: u16,
+    crc: u32,
+    packed: u64,
+    size: u64,
+}
+
+impl Local {
+    /// The bytes of the entry at `offset`, with and without its header.
+    fn find(
+        &self,
+        kind: &'static str,
+        before: &[u8],
+        offset: u64,
+        name: &str,
+    ) -> Result<(Range<usize>, Range<usize>), Problem> {
+        let mut cursor = Cursor::new(kind, before);
+        cursor.seek(offset)?;
+        let start = cursor.position();
+        signature(&mut cursor, LOCAL)?;
+        cursor.take(2)?; // version
+        let (flags, method) = (cursor.u16()?, cursor.u16()?);
+        cursor.take(4)?; // time and date
+        let crc = cursor.u32()?;
+        let (packed, size) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
+        let (name_length, extra) = (cursor.u16()?, cursor.u16()?);
+        let called = cursor.take(u64::from(name_length))?;
+        cursor.take(u64::from(extra))?;
+        // A program that did not know them yet writes them after the bytes, where they are only a
+        // repetition of the directory.
+        let known = self.flags & 8 == 0;
+        let agrees = |here: u64, there: u64| !known || here == ELSEWHERE || here == there;
+        if called != name.as_bytes()
+            || (flags, method) != (self.flags, self.method)
+            || (known && crc != self.crc)
+            || !agrees(packed, self.packed)
+            || !agrees(size, self.size)
+        {
+            return Err(contradiction(kind, name));
+        }
+        let from = cursor.position();
+        cursor.take(self.packed)?;
+        Ok((start..cursor.position(), from..cursor.position()))
+    }
+}
+
+fn contradiction(kind: &'static str, name: &str) -> Problem {
+    let what = format!(
+        "what the zip archive's directory says of {} and what stands before its bytes do not agree",
+        shown(name)
+    );
+    Problem::malformed(kind, what)
+}
+
+fn signature(cursor: &mut Cursor<'_>, expected: &[u8]) -> Result<(), Problem> {
+    let at = cursor.position();
+    if cursor.take(expected.len() as u64)? == expected {
+        return Ok(());
+    }
+    Err(cursor.malformed(format!("no entry of the zip archive begins at byte {at}")))
+}
+
+/// A name that says a place inside the archive.
+fn entry_name<'a>(kind: &'static str, name: &'a [u8]) -> Result<&'a str, Problem> {
+    let Ok(name) = std::str::from_utf8(name) else {
+        return Err(Problem::malformed(kind, "the name of an entry is not UTF-8"));
+    };
+    let outside = name.is_empty()
+        || name.starts_with('/')
+        || name.contains('\\')
+        || name.chars().any(char::is_control)
+        || name.split('/').any(|part| part == "..");
+    if outside {
+        let what = format!("an entry of the zip archive is called {}", shown(name));
+        return Err(Problem::refused(what, "it is no place inside the archive"));
+    }
+    Ok(name)
+}
+
+/// Size, packed size and offset, with those that are [`ELSEWHERE`] from the extra field.
+fn sizes64(kind: &'static str, extra: &[u8], mut sizes: [u64; 3]) -> Result<[u64; 3], Problem> {
+    if !sizes.contains(&ELSEWHERE) {
+        return Ok(sizes);
+    }
+    let mut fields = Cursor::new(kind, extra);
+    while fields.left() > 0 {
+        let (id, length) = (fields.u16()?, fields.u16()?);
+        let mut field = Cursor::new(kind, fields.take(u64::from(length))?);
+        if id == 1 {
+            for size in sizes.iter_mut().filter(|size| **size == ELSEWHERE) {
+                *size = field.u64()?;
+            }
+            return Ok(sizes);
+        }
+    }
+    Err(fields.malformed("an entry has 64-bit sizes and does not say which"))
+}
+
+/// Whether an entry is deflated, if it is packed in a way that is known.
+fn deflated(name: &str, flags: u16, method: u16) -> Result<bool, Problem> {
+    let refused = |what: String| {
+        let why = "entries are stored or deflated and not encrypted; write the file again with the \
+                   program it comes from";
+        Err(Problem::refused(format!("the entry {} {what}", shown(name)), why))
+    };
+    // Bit 0: encrypted; bit 5: a patch of another file; bit 6: strongly encrypted; bit 13: masked.
+    if flags & 0x2061 != 0 {
+        return refused("is encrypted or a patch".to_owned());
+    }
+    match method {
+        0 => Ok(false),
+        8 => Ok(true),
+        _ => refused(format!("is compressed by method {method}")),
+    }
+}
+
+/// Unpacks exactly `size` bytes.
+fn inflate(packed: &[u8], size: u64) -> Result<Vec<u8>, String> {
+    let mut decoder = DeflateDecoder::new(packed);
+    let mut unpacked = Vec::new();
+    let reserved = usize::try_from(size).is_ok_and(|size| {
+        size / MOST_DEFLATED <= packed.len() && unpacked.try_reserve_exact(size).is_ok()
+    });
+    if !reserved {
+        return Err(format!("cannot unpack to {size} bytes"));
+    }
+    // One more byte tells that the size is a lie.
+    if let Err(error) = decoder.by_ref().take(size.saturating_add(1)).read_to_end(&mut unpacked) {
+        return Err(format!("cannot be unpacked: {error}"));
+    }
+    if unpacked.len() as u64 == size && decoder.total_in() == packed.len() as u64 {
+        return Ok(unpacked);
+    }
+    Err(format!("does not unpack to the {size} bytes that its header says"))
+}
