@@ -89,3 +89,10 @@ pub(crate) fn shown(name: &str) -> String {
         None => format!("{name:?}"),
     }
 }
+
+/// A note on an item that a file says of itself.
+pub(crate) fn metadata_note(key: &str, value: &str) -> String {
+    const MOST: usize = 80;
+    let short = |text: &str| text.escape_debug().take(MOST).collect::<String>();
+    format!("metadata {}: {}", short(key), short(value))
+}

@@ -8,8 +8,11 @@
 //! What the tensors *mean* for a network of ours is not decided here: `finetune` does that.
 
 mod archive;
+mod burn;
 mod bytes;
 mod error;
+mod pytorch;
+mod safetensors;
 mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Tensor};
@@ -39,7 +42,27 @@ pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
 ///
 /// A [`Problem`], as for [`read`].
 pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
-    let _ = bytes;
+    if zipped::is_zip(bytes) {
+        return from_zip(bytes);
+    }
+    if pytorch::is_pickle(bytes) {
+        return pytorch::read_legacy(bytes);
+    }
+    if burn::is_record(bytes) {
+        return burn::read(bytes);
+    }
+    if safetensors::is_safetensors(bytes) {
+        return safetensors::read(bytes);
+    }
+    Err(Problem::unknown(bytes))
+}
+
+/// Reads a zip archive of one of the programs that write one.
+fn from_zip(bytes: &[u8]) -> Result<Archive, Problem> {
+    let zipped = zipped::Zipped::open("zip", bytes)?;
+    if pytorch::is_in(&zipped) {
+        return pytorch::read_zip(&zipped);
+    }
     Err(Problem::unknown(bytes))
 }
 
