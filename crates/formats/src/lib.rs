@@ -11,6 +11,9 @@ mod archive;
 mod burn;
 mod bytes;
 mod error;
+mod hdf5;
+mod keras;
+mod numpy;
 mod pytorch;
 mod safetensors;
 mod zipped;
@@ -51,6 +54,12 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
     if burn::is_record(bytes) {
         return burn::read(bytes);
     }
+    if bytes.starts_with(hdf5::SIGNATURE) {
+        return keras::from_hdf5(bytes);
+    }
+    if numpy::is_npy(bytes) {
+        return numpy::read_npy(bytes);
+    }
     if safetensors::is_safetensors(bytes) {
         return safetensors::read(bytes);
     }
@@ -63,11 +72,21 @@ fn from_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     if pytorch::is_in(&zipped) {
         return pytorch::read_zip(&zipped);
     }
+    if keras::is_keras(&zipped) {
+        return keras::from_zip(&zipped);
+    }
+    if numpy::is_npz(&zipped) {
+        return numpy::read_npz(&zipped);
+    }
     Err(Problem::unknown(bytes))
 }
 
 /// Reads a file of known size; a device or a pipe could go on for ever.
-fn whole_file(path: &Path) -> Result<Vec<u8>, Problem> {
+///
+/// # Errors
+///
+/// The file system's, and [`Problem::NotAFile`] or [`Problem::Limit`] for what is not read.
+pub fn whole_file(path: &Path) -> Result<Vec<u8>, Problem> {
     // Looked at first: to open a pipe would wait for somebody to write into it.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {

@@ -1,0 +1,251 @@
+//! The arrays of a model: which layer and which variable each belongs to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::shown;
+use crate::hdf5::File;
+use crate::{Norm, Problem, Tensor};
+
+use super::KIND;
+use super::config::{Model, Step};
+
+/// An array: what it is to be called, and its path in the file.
+pub(super) struct Stored {
+    name: String,
+    path: String,
+}
+
+/// Reads arrays as tensors.
+pub(super) fn tensors(file: &File<'_>, stored: Vec<Stored>) -> Result<Vec<Tensor>, Problem> {
+    let mut names = BTreeSet::new();
+    let mut tensors = Vec::new();
+    for Stored { name, path } in stored {
+        let array = file.array(&path)?;
+        if !names.insert(name.clone()) {
+            return Err(malformed(format!("two arrays are called {}", shown(&name))));
+        }
+        tensors.push(Tensor::new(KIND, name, array.shape, array.dtype, array.bytes)?);
+    }
+    Ok(tensors)
+}
+
+/// What is said of arrays that are no part of the network.
+pub(super) fn left_out(file: &File<'_>) -> Vec<String> {
+    let count = |root: &str| file.within(root).filter(|path| file.is_dataset(path)).count();
+    let parts =
+        [("optimizer", "optimizer"), ("optimizer_weights", "optimizer"), ("metrics", "metrics")];
+    let counts = parts.map(|(root, what)| (count(root), what));
+    let found = counts.into_iter().filter(|&(count, _)| count > 0);
+    found.map(|(count, what)| format!("{count} arrays of the {what} are left out")).collect()
+}
+
+/// The arrays of Keras 3's weights that a model's layers have.
+///
+/// Their groups are called by the layer's class and its number among those of its class, and the
+/// arrays are numbered.
+pub(super) fn of_model(file: &File<'_>, model: &Model) -> Result<Vec<Stored>, Problem> {
+    // The second is that of Keras 2.13 and before.
+    let roots = ["layers", "_layer_checkpoint_dependencies"];
+    let root = roots.into_iter().find(|root| file.object(root).is_some()).unwrap_or("layers");
+    let mut numbers = BTreeMap::new();
+    let mut stored = Vec::new();
+    for layer in &model.layers {
+        let Some((class, variables)) = variables(&layer.step) else { continue };
+        let number: &mut u32 = numbers.entry(class).or_default();
+        let group = match *number {
+            0 => format!("{root}/{class}/vars"),
+            number => format!("{root}/{class}_{number}/vars"),
+        };
+        *number += 1;
+        let found = arrays(file, &group).len();
+        // A batch norm with renorm has more of them, behind these.
+        let more = class == "batch_normalization" && found > variables.len();
+        if found != variables.len() && !more {
+            let (name, expected) = (shown(&layer.name), variables.len());
+            let what = format!(
+                "layer {name} has {found} arrays in {group}, and its configuration asks for {expected}"
+            );
+            return Err(malformed(what));
+        }
+        stored.extend(variables.into_iter().enumerate().map(|(at, variable)| Stored {
+            name: format!("{}/{variable}", layer.name),
+            path: format!("{group}/{at}"),
+        }));
+    }
+    Ok(stored)
+}
+
+/// The class and the variables of a step, in the order in which they are saved.
+fn variables(step: &Step) -> Option<(&'static str, Vec<&'static str>)> {
+    let with = |flags: &[(bool, &'static str)]| {
+        flags.iter().filter(|(there, _)| *there).map(|&(_, name)| name).collect()
+    };
+    Some(match step {
+        Step::Dense { bias, .. } => ("dense", with(&[(true, "kernel"), (*bias, "bias")])),
+        Step::Norm { kind: Norm::Layer, scale, shift, .. } => {
+            ("layer_normalization", with(&[(*scale, "gamma"), (*shift, "beta")]))
+        }
+        Step::Norm { kind: Norm::Batch, scale, shift, .. } => {
+            let moving = [(true, "moving_mean"), (true, "moving_variance")];
+            let all = [&[(*scale, "gamma"), (*shift, "beta")], &moving[..]].concat();
+            ("batch_normalization", with(&all))
+        }
+        Step::Normalize { given, .. } => {
+            let adapted = given.is_none();
+            let all = ["mean", "variance", "count"].map(|name| (adapted, name));
+            ("normalization", with(&all))
+        }
+        _ => return None,
+    })
+}
+
+/// The arrays of Keras 3's weights without a model: every group `vars` but those of an optimizer.
+pub(super) fn of_paths(file: &File<'_>) -> Result<Vec<Stored>, Problem> {
+    let mut groups: Vec<&str> = file
+        .paths()
+        .filter(|path| path.ends_with("/vars") && !file.is_dataset(path))
+        .filter(|path| !["optimizer/", "metrics/"].iter().any(|root| path.starts_with(root)))
+        .filter(|path| !path.ends_with("/seed_generator/vars"))
+        .collect();
+    groups.sort_by_key(|path| natural(path));
+    let mut taken = BTreeSet::new();
+    let mut stored = Vec::new();
+    for group in groups {
+        let arrays = arrays(file, group);
+        if arrays.is_empty() {
+            continue;
+        }
+        let layer = layer_name(file, group)?;
+        // Names are unique in one model, but not in a model within a model.
+        let layer = if taken.contains(&layer) { group.to_owned() } else { layer };
+        let variables = guess(file, group, arrays.len())?;
+        for (at, path) in arrays.into_iter().enumerate() {
+            let name = match variables.get(at) {
+                Some(variable) => format!("{layer}/{variable}"),
+                None => format!("{layer}/{at}"),
+            };
+            stored.push(Stored { name, path });
+        }
+        taken.insert(layer);
+    }
+    Ok(stored)
+}
+
+/// The arrays of a group that are called 0, 1, 2 and so on.
+fn arrays(file: &File<'_>, group: &str) -> Vec<String> {
+    let paths = (0..).map(|at| format!("{group}/{at}"));
+    paths.take_while(|path| file.is_dataset(path)).collect()
+}
+
+/// What the layer of a group is called: as its model calls it if that is written down, and else by
+/// its path.
+fn layer_name(file: &File<'_>, group: &str) -> Result<String, Problem> {
+    let path = group.trim_end_matches("/vars");
+    let parts = path.split('/').filter(|&part| part != "layers");
+    let mut parts: Vec<&str> =
+        parts.filter(|&part| part != "_layer_checkpoint_dependencies").collect();
+    let name = file.text(group, "name")?.filter(|name| {
+        !name.is_empty()
+            && name.len() <= 256
+            && !name.contains(|c: char| c.is_control() || c == '/')
+    });
+    if let (Some(last), Some(name)) = (parts.last_mut(), &name) {
+        *last = name;
+    }
+    Ok(parts.join("/"))
+}
+
+/// The variables of a layer by its class and how many there are, as far as these tell.
+fn guess(file: &File<'_>, group: &str, count: usize) -> Result<&'static [&'static str], Problem> {
+    let class = group.trim_end_matches("/vars").rsplit('/').next().unwrap_or_default();
+    let class = class.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
+    Ok(match (class, count) {
+        // The second array of a quantized layer can be its scales.
+        ("dense", 1 | 2) if file.array(&format!("{group}/0"))?.dtype.is_float() => {
+            &["kernel", "bias"]
+        }
+        ("batch_normalization", 4) => &["gamma", "beta", "moving_mean", "moving_variance"],
+        ("batch_normalization", 2) => &["moving_mean", "moving_variance"],
+        ("layer_normalization", 2) => &["gamma", "beta"],
+        ("normalization", 3) => &["mean", "variance", "count"],
+        _ => &[],
+    })
+}
+
+/// A path so cut that `dense_10` comes after `dense_9`.
+fn natural(path: &str) -> Vec<(String, u64)> {
+    let cut = |part: &str| {
+        let class = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        (class.trim_end_matches('_').to_owned(), part[class.len()..].parse().unwrap_or(0))
+    };
+    path.split('/').map(cut).collect()
+}
+
+/// Whether weights are of the kind of Keras 1 and 2, with lists of names.
+pub(super) fn is_legacy(file: &File<'_>) -> Result<bool, Problem> {
+    Ok(names(file, "", "layer_names")?.is_some())
+}
+
+/// The version of Keras that wrote them.
+pub(super) fn legacy_version(file: &File<'_>, root: &str) -> Result<Option<String>, Problem> {
+    let version = match file.text(root, "keras_version")? {
+        Some(version) => Some(version),
+        None => file.text("", "keras_version")?,
+    };
+    Ok(version.map(|version| version.chars().filter(|c| !c.is_control()).take(32).collect()))
+}
+
+/// The arrays of weights with lists of names.
+pub(super) fn legacy(file: &File<'_>, root: &str) -> Result<Vec<Stored>, Problem> {
+    let join = |root: &str, name: &str| {
+        if root.is_empty() { name.to_owned() } else { format!("{root}/{name}") }
+    };
+    let mut layers = names(file, root, "layer_names")?
+        .ok_or_else(|| malformed(format!("{} has no list of layers", shown(root))))?;
+    // Variables of no layer.
+    let top = "top_level_model_weights".to_owned();
+    if file.object(&join(root, &top)).is_some() {
+        layers.push(top);
+    }
+    let mut stored = Vec::new();
+    for layer in layers {
+        let group = join(root, &layer);
+        let weights = names(file, &group, "weight_names")?
+            .ok_or_else(|| malformed(format!("layer {} has no list of weights", shown(&layer))))?;
+        let variable = |weight: &str| {
+            let last = weight.rsplit('/').next().unwrap_or_default();
+            last.split(':').next().unwrap_or_default().to_owned()
+        };
+        let mut counts = BTreeMap::<_, usize>::new();
+        for weight in &weights {
+            *counts.entry(variable(weight)).or_default() += 1;
+        }
+        stored.extend(weights.iter().map(|weight| {
+            let variable = variable(weight);
+            // A layer with layers in it can have several kernels.
+            let one = counts.get(&variable) == Some(&1);
+            let variable = if one { variable } else { weight.to_owned() };
+            Stored { name: format!("{layer}/{variable}"), path: join(&group, weight) }
+        }));
+    }
+    Ok(stored)
+}
+
+/// A list of names, which Keras cuts in several attributes if it is long.
+fn names(file: &File<'_>, path: &str, name: &str) -> Result<Option<Vec<String>>, Problem> {
+    if let Some(names) = file.texts(path, name)? {
+        return Ok(Some(names));
+    }
+    let Some(mut names) = file.texts(path, &format!("{name}0"))? else { return Ok(None) };
+    for part in 1.. {
+        match file.texts(path, &format!("{name}{part}"))? {
+            Some(more) => names.extend(more),
+            None => break,
+        }
+    }
+    Ok(Some(names))
+}
+
+fn malformed(what: impl Into<String>) -> Problem {
+    Problem::malformed(KIND, what)
+}

@@ -1,0 +1,550 @@
+//! Arrays of NumPy, and the networks of scikit-learn that are saved as such.
+//!
+//! Written after NumPy's description of its format (`numpy.lib.format`). Its header is a literal of
+//! Python; the few that NumPy writes are read by a grammar of their own. An array of objects is a
+//! pickle, a program that runs as it is read, and is refused.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::archive::size_in_bytes;
+use crate::bytes::Cursor;
+use crate::error::shown;
+use crate::zipped::Zipped;
+use crate::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Problem, Tensor};
+
+/// The name in messages.
+const KIND: &str = "NumPy";
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Bytes of a header; NumPy itself reads no more from strangers.
+const LARGEST_HEADER: u64 = 10_000;
+
+/// Dimensions of an array; NumPy itself has no more.
+const MOST_DIMENSIONS: usize = 64;
+
+/// Texts of an array, such as the names of classes.
+const MOST_TEXTS: usize = 10_000;
+
+/// Bytes of each text.
+const LONGEST_TEXT: u64 = 1024;
+
+/// Whether these bytes begin as an array does.
+pub(crate) fn is_npy(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// Whether an archive holds arrays and nothing else.
+pub(crate) fn is_npz(zip: &Zipped<'_>) -> bool {
+    !zip.names().is_empty() && zip.names().iter().all(|name| name.ends_with(".npy"))
+}
+
+/// Reads a `.npy` file; the array has no name in it and gets that which `numpy.savez` would give.
+///
+/// # Errors
+///
+/// A [`Problem`] if it is damaged or holds something else than numbers.
+pub(crate) fn read_npy(bytes: &[u8]) -> Result<Archive, Problem> {
+    let name = "arr_0";
+    let tensors = match array(name, Cow::Borrowed(bytes))? {
+        Array::Numbers(tensor) => vec![tensor],
+        Array::Texts(_) => {
+            return Err(Problem::refused("an array of text", "only numbers are weights"));
+        }
+    };
+    Ok(Archive { kind: Kind::NumPy, tensors, network: None, notes: Vec::new() })
+}
+
+/// Reads a `.npz` file, with the network if its arrays are those of scikit-learn:
+///
+/// ```python
+/// numpy.savez(
+///     path,
+///     **{f"coefs_{i}": c for i, c in enumerate(model.coefs_)},
+///     **{f"intercepts_{i}": b for i, b in enumerate(model.intercepts_)},
+///     activation=model.activation, out_activation_=model.out_activation_, classes_=model.classes_,
+/// )
+/// ```
+///
+/// # Errors
+///
+/// A [`Problem`] if it is damaged, if any array holds something else than numbers or texts, or if
+/// the arrays of a network do not fit each other.
+pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
+    let (mut tensors, mut texts) = (Vec::new(), BTreeMap::new());
+    for entry in zip.names() {
+        let name = entry.trim_end_matches(".npy");
+        match array(name, zip.read(entry)?)? {
+            Array::Numbers(tensor) => tensors.push(tensor),
+            Array::Texts(found) => {
+                texts.insert(name.to_owned(), found);
+            }
+        }
+    }
+    let mut notes = Vec::new();
+    let network = network(&mut tensors, &mut texts, &mut notes)?;
+    for name in texts.keys() {
+        notes.push(format!("the texts {} are left out", shown(name)));
+    }
+    Ok(Archive { kind: Kind::NumPy, tensors, network, notes })
+}
+
+/// The values of an array.
+enum Array {
+    Numbers(Tensor),
+    Texts(Vec<String>),
+}
+
+/// Reads an array.
+fn array(name: &str, bytes: Cow<'_, [u8]>) -> Result<Array, Problem> {
+    let mut cursor = Cursor::new(KIND, &bytes);
+    let header = Header::read(&mut cursor, name)?;
+    let start = cursor.position();
+    let (order, kind) = header.descr.split_at_checked(1).unwrap_or_default();
+    let big_endian = match order {
+        "<" | "|" => false,
+        ">" => true,
+        _ => return Err(header.refused(name)),
+    };
+    let dtype = match kind {
+        "f8" => Dtype::F64,
+        "f4" => Dtype::F32,
+        "f2" => Dtype::F16,
+        "i8" => Dtype::I64,
+        "i4" => Dtype::I32,
+        "i2" => Dtype::I16,
+        "i1" => Dtype::I8,
+        "u8" => Dtype::U64,
+        "u4" => Dtype::U32,
+        "u2" => Dtype::U16,
+        "u1" => Dtype::U8,
+        "b1" => Dtype::Bool,
+        _ => return header.texts(name, kind, big_endian, &mut cursor).map(Array::Texts),
+    };
+    if size_in_bytes(&header.shape, dtype) != Some(cursor.left()) {
+        let (shape, dtype, left) = (&header.shape, dtype.name(), cursor.left());
+        let what =
+            format!("array {} of shape {shape:?} and type {dtype} has {left} bytes", shown(name));
+        return Err(Problem::malformed(KIND, what));
+    }
+    let mut bytes = match bytes {
+        Cow::Borrowed(bytes) => bytes.get(start..).unwrap_or_default().to_vec(),
+        // A second copy would not fit where this one just does.
+        Cow::Owned(mut bytes) => {
+            bytes.drain(..start);
+            bytes
+        }
+    };
+    if big_endian {
+        bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
+    }
+    if header.fortran && header.shape.len() > 1 {
+        bytes = row_by_row(&bytes, &header.shape, dtype.size());
+    }
+    if dtype == Dtype::Bool && bytes.iter().any(|&byte| byte > 1) {
+        let what = format!("array {} of truth values has others than 0 and 1", shown(name));
+        return Err(Problem::malformed(KIND, what));
+    }
+    Tensor::new(KIND, name, header.shape, dtype, bytes).map(Array::Numbers)
+}
+
+/// Elements of this size that lie with the first index fastest, with the last one fastest.
+fn row_by_row(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
+    let mut strides = Vec::new();
+    let mut stride = size;
+    for &length in shape {
+        strides.push(stride);
+        // Not larger than the bytes there are.
+        stride *= length;
+    }
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    let mut rows = Vec::with_capacity(bytes.len());
+    while rows.len() < bytes.len() {
+        rows.extend_from_slice(&bytes[at..at + size]);
+        for dimension in (0..shape.len()).rev() {
+            index[dimension] += 1;
+            at += strides[dimension];
+            if index[dimension] < shape[dimension] {
+                break;
+            }
+            at -= strides[dimension] * shape[dimension];
+            index[dimension] = 0;
+        }
+    }
+    rows
+}
+
+/// What is said of an array before its values.
+struct Header {
+    descr: String,
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+impl Header {
+    fn read(cursor: &mut Cursor<'_>, name: &str) -> Result<Self, Problem> {
+        if cursor.take(MAGIC.len() as u64)? != MAGIC {
+            let what = format!("array {} does not begin as one", shown(name));
+            return Err(cursor.malformed(what));
+        }
+        let (version, _) = (cursor.u8()?, cursor.u8()?);
+        let length = match version {
+            1 => cursor.u16()?.into(),
+            2 | 3 => cursor.u32()?.into(),
+            _ => {
+                let what = format!("array {} has version {version}; 1 to 3 are known", shown(name));
+                return Err(cursor.malformed(what));
+            }
+        };
+        if length > LARGEST_HEADER {
+            let what = "the number of bytes of an array's header";
+            return Err(Problem::Limit { what, found: length, most: LARGEST_HEADER });
+        }
+        let text = cursor.take(length)?;
+        let text = std::str::from_utf8(text).ok();
+        let header = text.and_then(|text| Literal { rest: text }.header());
+        let header = header.ok_or_else(|| {
+            let text = shown(text.unwrap_or("not of UTF-8"));
+            cursor.malformed(format!("array {} has header {text}", shown(name)))
+        })?;
+        if header.shape.len() > MOST_DIMENSIONS {
+            let (found, most) = (header.shape.len() as u64, MOST_DIMENSIONS as u64);
+            return Err(Problem::Limit {
+                what: "the number of an array's dimensions",
+                found,
+                most,
+            });
+        }
+        Ok(header)
+    }
+
+    /// Texts, each of the same size and filled with zeros.
+    fn texts(
+        &self,
+        name: &str,
+        kind: &str,
+        big_endian: bool,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<Vec<String>, Problem> {
+        let (unit, size) = match (kind.split_at_checked(1), kind.get(1..)) {
+            (Some(("U", _)), Some(size)) => (4, size.parse::<u64>()),
+            (Some(("S", _)), Some(size)) => (1, size.parse::<u64>()),
+            _ => return Err(self.refused(name)),
+        };
+        let size = size.ok().filter(|&size| size <= LONGEST_TEXT);
+        let size = size.ok_or_else(|| self.refused(name))? * unit;
+        let count = size_in_bytes(&self.shape, Dtype::U8).unwrap_or(usize::MAX);
+        if count > MOST_TEXTS {
+            let (found, most) = (count as u64, MOST_TEXTS as u64);
+            return Err(Problem::Limit { what: "the number of texts of an array", found, most });
+        }
+        let wrong =
+            |what: &str| Problem::malformed(KIND, format!("array {} of text {what}", shown(name)));
+        let mut texts = Vec::new();
+        for _ in 0..count {
+            let bytes = cursor.take(size)?;
+            let text = if unit == 1 {
+                std::str::from_utf8(bytes).map(str::to_owned).ok()
+            } else {
+                let number = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+                let chars = bytes.as_chunks::<4>().0.iter().copied().map(number);
+                chars.map(char::from_u32).collect::<Option<String>>()
+            };
+            let text = text.ok_or_else(|| wrong("holds something else"))?;
+            texts.push(text.trim_end_matches('\0').to_owned());
+        }
+        if cursor.left() > 0 {
+            return Err(wrong("goes on after its values"));
+        }
+        Ok(texts)
+    }
+
+    /// The error of a type that is not read.
+    fn refused(&self, name: &str) -> Problem {
+        let what = format!("array {} of type {}", shown(name), shown(&self.descr));
+        let why = if self.descr.ends_with('O') {
+            "it is a pickle, a program that would run; save each array of numbers by its own name, \
+             as numpy.savez(path, **{f\"coefs_{i}\": c for i, c in enumerate(model.coefs_)})"
+        } else {
+            "only truth values, whole numbers, floats of 16 to 64 bits and texts are read; convert \
+             it with .astype(numpy.float32)"
+        };
+        Problem::refused(what, why)
+    }
+}
+
+/// A literal of Python that NumPy writes as a header, from a place on.
+struct Literal<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Literal<'a> {
+    /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`
+    fn header(mut self) -> Option<Header> {
+        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        self.expect("{")?;
+        while self.expect("}").is_none() {
+            let key = self.text()?;
+            self.expect(":")?;
+            let again = match key {
+                "descr" => descr.replace(self.descr()?).is_some(),
+                "fortran_order" => fortran.replace(self.truth()?).is_some(),
+                "shape" => shape.replace(self.tuple()?).is_some(),
+                _ => return None,
+            };
+            if again {
+                return None;
+            }
+            if self.expect(",").is_none() {
+                self.expect("}")?;
+                break;
+            }
+        }
+        let done = self.rest.trim_matches(SPACE).is_empty();
+        done.then_some(Header { descr: descr?, fortran: fortran?, shape: shape? })
+    }
+
+    /// A type, which is a list if it has fields.
+    fn descr(&mut self) -> Option<String> {
+        if self.expect("[").is_some() {
+            let end = self.rest.rfind(']')?;
+            let fields = format!("[{}]", &self.rest[..end]);
+            self.rest = &self.rest[end + 1..];
+            return Some(fields);
+        }
+        self.text().map(str::to_owned)
+    }
+
+    fn truth(&mut self) -> Option<bool> {
+        match self.expect("True") {
+            Some(()) => Some(true),
+            None => self.expect("False").map(|()| false),
+        }
+    }
+
+    fn tuple(&mut self) -> Option<Vec<usize>> {
+        let mut sizes = Vec::new();
+        self.expect("(")?;
+        while self.expect(")").is_none() {
+            self.rest = self.rest.trim_start_matches(SPACE);
+            let digits = self.rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            let (size, rest) = self.rest.split_at(self.rest.len() - digits.len());
+            self.rest = rest;
+            sizes.push(size.parse().ok()?);
+            // Python 2 wrote long numbers so.
+            let _ = self.expect("L");
+            if self.expect(",").is_none() {
+                self.expect(")")?;
+                break;
+            }
+        }
+        Some(sizes)
+    }
+
+    /// A text in quotes, without escapes.
+    fn text(&mut self) -> Option<&'a str> {
+        self.rest = self.rest.trim_start_matches(SPACE);
+        let quote = self.rest.chars().next().filter(|quote| ['\'', '"'].contains(quote))?;
+        let (text, rest) = self.rest[1..].split_once(quote)?;
+        self.rest = rest;
+        (!text.contains('\\')).then_some(text)
+    }
+
+    /// Goes behind this, if it is next.
+    fn expect(&mut self, token: &str) -> Option<()> {
+        self.rest = self.rest.trim_start_matches(SPACE).strip_prefix(token)?;
+        Some(())
+    }
+}
+
+const SPACE: [char; 3] = [' ', '\n', '\t'];
+
+/// The network of scikit-learn whose arrays these are, if it is one and its function is said.
+fn network(
+    tensors: &mut Vec<Tensor>,
+    texts: &mut BTreeMap<String, Vec<String>>,
+    notes: &mut Vec<String>,
+) -> Result<Option<Network>, Problem> {
+    let find = |name: String| tensors.iter().find(|tensor| tensor.name == name);
+    let widths = widths(&find)?;
+    if widths.is_empty() {
+        if is_unnamed(tensors) {
+            notes.push(
+                "the arrays are like coefs_ and intercepts_ of scikit-learn without their names; \
+                 saved as coefs_0, intercepts_0 and so on, with activation, they are a network"
+                    .to_owned(),
+            );
+        }
+        return Ok(None);
+    }
+    if let Some(classes) = classes(tensors, texts) {
+        notes.push(format!("classes: {}", classes.join(", ")));
+    }
+    let Some(activation) = one(texts, "activation") else {
+        notes.push(
+            "the function of the hidden layers is not in the file; save it with \
+             activation=model.activation to have the network"
+                .to_owned(),
+        );
+        return Ok(None);
+    };
+    let hidden = function(&activation)?;
+    let out = match one(texts, "out_activation_") {
+        Some(out) => function(&out)?,
+        None => {
+            notes
+                .push("out_activation_ is not in the file; the outputs are as they are".to_owned());
+            None
+        }
+    };
+    let mut layers = Vec::new();
+    let last = widths.len() - 1;
+    for layer in 0..=last {
+        layers.push(Layer::Dense {
+            weight: format!("coefs_{layer}"),
+            bias: Some(format!("intercepts_{layer}")),
+            layout: Layout::InOut,
+        });
+        let function = if layer < last { &hidden } else { &out };
+        layers.extend(function.clone().map(Layer::Activation));
+    }
+    Ok(Some(Network { input_shape: Some(vec![widths[0].0]), layers }))
+}
+
+/// Inputs and outputs of each layer, which must fit those of the next.
+fn widths<'a>(
+    find: &impl Fn(String) -> Option<&'a Tensor>,
+) -> Result<Vec<(usize, usize)>, Problem> {
+    let mut widths: Vec<(usize, usize)> = Vec::new();
+    while let Some(coefs) = find(format!("coefs_{}", widths.len())) {
+        let name = format!("intercepts_{}", widths.len());
+        let biases = find(name.clone())
+            .ok_or_else(|| Problem::malformed(KIND, format!("there is no array {name} in it")))?;
+        let fits = |inputs| widths.last().is_none_or(|&(_, outputs)| inputs == outputs);
+        match (coefs.shape.as_slice(), biases.shape.as_slice()) {
+            (&[inputs, outputs], &[found]) if fits(inputs) && outputs == found => {
+                widths.push((inputs, outputs));
+            }
+            (coefs, biases) => {
+                let what = format!(
+                    "coefs_ and intercepts_ of layer {} have shapes {coefs:?} and {biases:?}, after \
+                     layers of {widths:?}",
+                    widths.len()
+                );
+                return Err(Problem::malformed(KIND, what));
+            }
+        }
+    }
+    Ok(widths)
+}
+
+/// Whether arrays without names are weights, followed by as many biases that fit them.
+fn is_unnamed(tensors: &[Tensor]) -> bool {
+    let (coefs, intercepts) = tensors.split_at(tensors.len() / 2);
+    !coefs.is_empty()
+        && coefs.len() == intercepts.len()
+        && tensors.iter().enumerate().all(|(at, tensor)| tensor.name == format!("arr_{at}"))
+        && coefs.iter().zip(intercepts).all(|(coefs, intercepts)| {
+            coefs.shape.len() == 2 && coefs.shape[1..] == *intercepts.shape.as_slice()
+        })
+}
+
+/// Takes the only text of this name.
+fn one(texts: &mut BTreeMap<String, Vec<String>>, name: &str) -> Option<String> {
+    let [text] = <[String; 1]>::try_from(texts.remove(name)?).ok()?;
+    Some(text)
+}
+
+/// Takes the classes, texts or numbers.
+fn classes(
+    tensors: &mut Vec<Tensor>,
+    texts: &mut BTreeMap<String, Vec<String>>,
+) -> Option<Vec<String>> {
+    let name = "classes_";
+    if let Some(classes) = texts.remove(name) {
+        let line = |class: String| class.chars().filter(|char| !char.is_control()).collect();
+        return Some(classes.into_iter().map(line).collect());
+    }
+    let few = |tensor: &Tensor| tensor.name == name && tensor.bytes().len() <= MOST_TEXTS;
+    let at = tensors.iter().position(few)?;
+    Some(tensors.remove(at).to_f64().iter().map(f64::to_string).collect())
+}
+
+/// A function of scikit-learn, none if it changes nothing.
+fn function(name: &str) -> Result<Option<Activation>, Problem> {
+    let name = match name {
+        "identity" => return Ok(None),
+        "logistic" => "sigmoid",
+        "tanh" | "relu" | "softmax" => name,
+        _ => {
+            let what = format!("activation {}", shown(name));
+            let why = "scikit-learn has identity, logistic, tanh, relu and softmax";
+            return Err(Problem::refused(what, why));
+        }
+    };
+    Ok(Some(Activation { name: name.to_owned(), constants: BTreeMap::new() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> Option<(String, bool, Vec<usize>)> {
+        let header = Literal { rest: text }.header()?;
+        Some((header.descr, header.fortran, header.shape))
+    }
+
+    #[test]
+    fn headers_as_numpy_writes_them() {
+        for (text, descr, fortran, shape) in [
+            (
+                "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }\n",
+                "<f4",
+                false,
+                vec![3, 4],
+            ),
+            ("{'descr': '|b1', 'fortran_order': True, 'shape': (), }   \n", "|b1", true, vec![]),
+            ("{\"shape\": (7L,), 'fortran_order': False, 'descr': '<U3'}", "<U3", false, vec![7]),
+            (
+                "{'descr': [('a', '<f4'), ('b', '<i4', (2,))], 'fortran_order': False, 'shape': (1,)}",
+                "[('a', '<f4'), ('b', '<i4', (2,))]",
+                false,
+                vec![1],
+            ),
+        ] {
+            assert_eq!(header(text), Some((descr.to_owned(), fortran, shape)), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_headers() {
+        for text in [
+            "",
+            "{",
+            "{}",
+            "{'descr': '<f4', 'fortran_order': False}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3, -4)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': 3}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), 'more': True}",
+            "{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (3,)}",
+            "{'descr': '<f4', 'fortran_order': 0, 'shape': (3,)}",
+            "{'descr': __import__('os'), 'fortran_order': False, 'shape': (3,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3,)} + {}",
+            "{'descr': '\\x3cf4', 'fortran_order': False, 'shape': (3,)}",
+        ] {
+            assert_eq!(header(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn columns_become_rows() {
+        // 2 x 3 x 2 with the first index fastest.
+        let bytes: Vec<u8> = (0..12).collect();
+        let rows = row_by_row(&bytes, &[2, 3, 2], 1);
+        assert_eq!(rows, [0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11]);
+        assert_eq!(row_by_row(&[], &[0, 3], 4), [0_u8; 0]);
+    }
+}
