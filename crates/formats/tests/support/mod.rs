@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
+pub(crate) mod zip;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,12 +12,12 @@ use std::path::{Path, PathBuf};
 use fireclay_formats::{Activation, Archive, Layer, Layout, Network, Norm, Tensor};
 
 /// A file of the folder of goldens.
-pub fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name)
 }
 
 /// The first 1,000 test images of MNIST, scaled by 1/255 as the programs did it.
-pub fn images() -> Vec<Vec<f64>> {
+pub(crate) fn images() -> Vec<Vec<f64>> {
     let packed = fs::File::open(golden("mnist-1000.gz")).unwrap();
     let mut pixels = Vec::new();
     flate2::read::GzDecoder::new(packed).read_to_end(&mut pixels).unwrap();
@@ -27,7 +29,7 @@ pub fn images() -> Vec<Vec<f64>> {
 /// Requires that the network gives the logits in a file of the goldens: each within 1e-5, or that
 /// part of itself if it is above 1, and the same largest one.
 #[track_caller]
-pub fn check_logits(archive: &Archive, network: &Network, logits: &str) {
+pub(crate) fn check_logits(archive: &Archive, network: &Network, logits: &str) {
     let expected = fs::read(golden(logits)).unwrap();
     let expected: Vec<f64> = expected
         .as_chunks::<4>()
@@ -51,7 +53,7 @@ pub fn check_logits(archive: &Archive, network: &Network, logits: &str) {
 
 /// The tensor of this name.
 #[track_caller]
-pub fn tensor<'a>(archive: &'a Archive, name: &str) -> &'a Tensor {
+pub(crate) fn tensor<'a>(archive: &'a Archive, name: &str) -> &'a Tensor {
     let found = archive.tensors.iter().find(|tensor| tensor.name == name);
     found.unwrap_or_else(|| panic!("no {name} in {:?}", archive.tensors))
 }
@@ -173,7 +175,6 @@ fn activate(activation: &Activation, x: Vec<f64>) -> Vec<f64> {
     let each = |function: &dyn Fn(f64) -> f64| x.iter().map(|&x| function(x)).collect();
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
-    let hard_sigmoid = |x: f64| (x / 6.0 + 0.5).clamp(0.0, 1.0);
     let elu = |x: f64, alpha: f64| if x > 0.0 { x } else { alpha * x.exp_m1() };
     let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum = x.iter().map(|x| (x - largest).exp()).sum::<f64>();
@@ -204,8 +205,11 @@ fn activate(activation: &Activation, x: Vec<f64>) -> Vec<f64> {
             each(&|x| softplus(beta * x) / beta)
         }
         "softsign" => each(&|x| x / (1.0 + x.abs())),
-        "hard-sigmoid" => each(&hard_sigmoid),
-        "hard-swish" => each(&|x| x * hard_sigmoid(x)),
+        "hard-sigmoid" => {
+            let (alpha, beta) = (constant("alpha", 1.0 / 6.0), constant("beta", 0.5));
+            each(&|x| (alpha * x + beta).clamp(0.0, 1.0))
+        }
+        "hard-swish" => each(&|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
         "hard-tanh" => each(&|x| x.clamp(constant("min", -1.0), constant("max", 1.0))),
         "softmax" => each(&|x| (x - largest).exp() / sum),
         "log-softmax" => each(&|x| x - largest - sum.ln()),
