@@ -110,6 +110,7 @@ fn trained(mlp: Mlp, data: &Dataset, device: &Device) -> Result<Mlp> {
         optimizer: &OptimizerConfig::default(),
         schedule: &Schedule::default(),
         training: &training,
+        tuned: None,
         seed: SEED,
         device,
     };

@@ -42,6 +42,7 @@ pub(crate) fn train(
         optimizer: &OptimizerConfig::default(),
         schedule: &Schedule::default(),
         training: &training,
+        tuned: None,
         seed: 1,
         device,
     };

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::named::named_enum;
-use crate::{Activation, Initializer, Mlp};
+use crate::{Activation, Initializer, Lora, Mlp};
 
 /// A multilayer perceptron, described.
 ///
@@ -45,10 +45,23 @@ pub struct MlpConfig {
     pub input_dropout: f64,
     /// Normalisation between the linear map and the activation of each hidden layer.
     pub norm: Norm,
+    /// Added to a variance before its root is taken, by norms; above 0. PyTorch's default, 1e-5.
+    #[serde(skip_serializing_if = "is_default_epsilon")]
+    pub norm_epsilon: f64,
     /// Adds a hidden layer's input to its output, wherever the two are equally wide.
     pub residual: bool,
     /// Distribution of the initial weights.
     pub initializer: Initializer,
+    /// Low-rank adapters beside some of the layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+}
+
+/// PyTorch's default.
+const NORM_EPSILON: f64 = 1e-5;
+
+fn is_default_epsilon(epsilon: &f64) -> bool {
+    *epsilon == NORM_EPSILON
 }
 
 named_enum! {
@@ -76,8 +89,10 @@ impl Default for MlpConfig {
             dropout: 0.0,
             input_dropout: 0.0,
             norm: Norm::default(),
+            norm_epsilon: NORM_EPSILON,
             residual: false,
             initializer: Initializer::default(),
+            lora: None,
         }
     }
 }
@@ -105,14 +120,38 @@ impl MlpConfig {
         widths.windows(2).map(|pair| [pair[0], pair[1]]).collect()
     }
 
-    /// Number of trainable parameters: weights, biases, and the scales and shifts of norms.
+    /// Number of parameters: weights, biases, the scales and shifts of norms, and adapters.
     pub fn parameters(&self) -> usize {
-        let linear: usize = self.layer_sizes().iter().map(|[i, o]| i * o + o).sum();
+        let sizes = self.layer_sizes();
+        let linear: usize = sizes.iter().map(|[i, o]| i * o + o).sum();
+        let adapters = self.lora.as_ref().map_or(0, |lora| lora.parameters(&sizes));
         let norms: usize = match self.norm {
             Norm::None => 0,
             Norm::Batch | Norm::Layer => self.hidden.iter().map(|width| 2 * width).sum(),
         };
-        linear + norms
+        linear + norms + adapters
+    }
+
+    /// The path and the shape, as a file has it, of every parameter that can be trained, from input
+    /// to output.
+    pub fn trainable(&self) -> Vec<(String, Vec<usize>)> {
+        let sizes = self.layer_sizes();
+        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
+        let has_adapter = |i| self.lora.as_ref().is_some_and(|lora| lora.layers.contains(&i));
+        let mut all = Vec::new();
+        for (i, &[inputs, outputs]) in sizes.iter().enumerate() {
+            all.push((format!("layers.{i}.weight"), vec![outputs, inputs]));
+            all.push((format!("layers.{i}.bias"), vec![outputs]));
+            if has_adapter(i) {
+                all.push((format!("adapters.{i}.a"), vec![rank, inputs]));
+                all.push((format!("adapters.{i}.b"), vec![outputs, rank]));
+            }
+            if i + 1 < sizes.len() && self.norm != Norm::None {
+                all.push((format!("norms.{i}.weight"), vec![outputs]));
+                all.push((format!("norms.{i}.bias"), vec![outputs]));
+            }
+        }
+        all
     }
 
     /// Builds the network with initial weights drawn from `seed`: the same bits on every device.
@@ -143,7 +182,24 @@ impl MlpConfig {
         sizes("hidden", &self.hidden)?;
         rate("dropout", self.dropout)?;
         rate("input_dropout", self.input_dropout)?;
+        positive("norm_epsilon", self.norm_epsilon)?;
+        self.check_adapters()?;
         self.check_total()
+    }
+
+    fn check_adapters(&self) -> Result<(), ConfigError> {
+        let Some(lora) = &self.lora else { return Ok(()) };
+        positive("lora.alpha", lora.alpha)?;
+        rate("lora.dropout", lora.dropout)?;
+        sizes("lora.rank", &[lora.rank])?;
+        let layers = self.hidden.len() + 1;
+        let rises = lora.layers.is_sorted_by(|a, b| a < b);
+        let exist = lora.layers.last().is_some_and(|&last| last < layers);
+        if rises && exist {
+            Ok(())
+        } else {
+            Err(ConfigError::AdapterLayers { found: lora.layers.clone(), layers })
+        }
     }
 
     /// Refuses a network whose size does not fit the address space, before anything is allocated.
@@ -153,9 +209,12 @@ impl MlpConfig {
         let mut widths = vec![inputs.ok_or(ConfigError::TooLarge)?];
         widths.extend(&self.hidden);
         widths.push(self.outputs);
+        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
         let bytes = widths.windows(2).try_fold(0usize, |total, pair| {
             let weights = pair[0].checked_add(1)?.checked_mul(pair[1])?;
-            total.checked_add(weights.checked_mul(size_of::<f32>())?)
+            // As if every layer had an adapter.
+            let adapter = pair[0].checked_add(pair[1])?.checked_mul(rank)?;
+            total.checked_add(weights.checked_add(adapter)?.checked_mul(size_of::<f32>())?)
         });
         match bytes {
             Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
@@ -173,6 +232,14 @@ fn sizes(field: &'static str, sizes: &[usize]) -> Result<(), ConfigError> {
 
 fn rate(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if (0.0..1.0).contains(&found) { Ok(()) } else { Err(ConfigError::NotARate { field, found }) }
+}
+
+fn positive(field: &'static str, found: f64) -> Result<(), ConfigError> {
+    if found > 0.0 && found.is_finite() {
+        Ok(())
+    } else {
+        Err(ConfigError::NotPositive { field, found })
+    }
 }
 
 /// Why a network can not be built as described.
@@ -196,6 +263,24 @@ pub enum ConfigError {
         field: &'static str,
         /// The value given.
         found: f64,
+    },
+    /// A number is zero, negative or not finite.
+    #[error("{field} is {found:?}; it must be above 0")]
+    NotPositive {
+        /// The field at fault.
+        field: &'static str,
+        /// The value given.
+        found: f64,
+    },
+    /// Adapters are asked for beside layers that are not there.
+    #[error(
+        "lora.layers is {found:?}; name at least one of the {layers} layers, from 0, in rising order"
+    )]
+    AdapterLayers {
+        /// The layers given.
+        found: Vec<usize>,
+        /// Layers of the network.
+        layers: usize,
     },
     /// The parameters do not fit the memory of this machine.
     #[error("the network needs {} MiB for its parameters, which this machine does not have; use smaller hidden layers", bytes >> 20)]
@@ -238,6 +323,30 @@ mod tests {
                 MlpConfig { input_dropout: -0.1, ..good.clone() },
                 ConfigError::NotARate { field: "input_dropout", found: -0.1 },
             ),
+            (
+                MlpConfig { norm_epsilon: 0.0, ..good.clone() },
+                ConfigError::NotPositive { field: "norm_epsilon", found: 0.0 },
+            ),
+            (
+                MlpConfig { lora: Some(lora(&[1, 2], 8)), ..good.clone() },
+                ConfigError::AdapterLayers { found: vec![1, 2], layers: 2 },
+            ),
+            (
+                MlpConfig { lora: Some(lora(&[1, 0], 8)), ..good.clone() },
+                ConfigError::AdapterLayers { found: vec![1, 0], layers: 2 },
+            ),
+            (
+                MlpConfig { lora: Some(lora(&[], 8)), ..good.clone() },
+                ConfigError::AdapterLayers { found: vec![], layers: 2 },
+            ),
+            (
+                MlpConfig { lora: Some(lora(&[0], 0)), ..good.clone() },
+                ConfigError::ZeroSize { field: "lora.rank", index: 0 },
+            ),
+            (
+                MlpConfig { lora: Some(lora(&[0], usize::MAX)), ..good.clone() },
+                ConfigError::TooLarge,
+            ),
             (MlpConfig { hidden: vec![usize::MAX / 2], ..good.clone() }, ConfigError::TooLarge),
             (MlpConfig { input_shape: vec![1 << 40; 4], ..good }, ConfigError::TooLarge),
         ];
@@ -246,6 +355,11 @@ mod tests {
         }
         let nan = MlpConfig { dropout: f64::NAN, ..MlpConfig::new([1], [], 1) };
         assert!(nan.validate().is_err());
+    }
+
+    fn lora(layers: &[usize], rank: usize) -> Lora {
+        let layers = layers.to_vec();
+        Lora { layers, rank, alpha: 16.0, dropout: 0.0, rank_stabilized: false }
     }
 
     #[test]

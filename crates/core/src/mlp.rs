@@ -1,6 +1,8 @@
 //! The network.
 
-use burn::module::{Module, Param};
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use fireclay_kernels::{Epilogue, dense};
@@ -8,20 +10,29 @@ use fireclay_kernels::{Epilogue, dense};
 use crate::dropout::{Dropout, DropoutKey};
 use crate::norm::NormLayer;
 use crate::rng::{Purpose, generator};
-use crate::{Activation, MlpConfig, Norm};
+use crate::{Activation, Adapter, ConfigError, Lora, MlpConfig, Norm};
 
 /// A multilayer perceptron on a device; made by [`MlpConfig::init`] or read from a model file.
 ///
 /// Its parameters are addressed by path, in files and messages alike: `layers.0.weight`,
-/// `layers.0.bias`, `norms.0.weight`, `norms.0.bias`, `norms.0.running_mean`, `norms.0.running_var`.
+/// `layers.0.bias`, `norms.0.weight`, `norms.0.bias`, `norms.0.running_mean`, `norms.0.running_var`,
+/// and `adapters.0.a` and `adapters.0.b` for the adapter of layer 0.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Linear layers from input to output; weights are `[inputs, outputs]`.
     pub layers: Vec<Linear>,
     /// One per hidden layer, or none at all.
     pub norms: Vec<NormLayer>,
+    /// An entry per linear layer, or none at all.
+    pub adapters: Vec<Option<Adapter>>,
     #[module(skip)]
     config: MlpConfig,
+    /// Whether batch norms keep their running statistics as they are, and use them, in training too.
+    #[module(skip)]
+    keeps_statistics: bool,
+    /// Paths that are not trained.
+    #[module(skip)]
+    frozen: BTreeSet<String>,
 }
 
 impl Mlp {
@@ -38,11 +49,19 @@ impl Mlp {
         let layers = layers.collect();
         let norms = match config.norm {
             Norm::None => Vec::new(),
-            kind => {
-                config.hidden.iter().map(|&width| NormLayer::new(kind, width, device)).collect()
+            Norm::Batch | Norm::Layer => {
+                config.hidden.iter().map(|&width| NormLayer::new(config, width, device)).collect()
             }
         };
-        Self { layers, norms, config: config.clone() }
+        let adapters = random_adapters(config, seed, device);
+        Self {
+            layers,
+            norms,
+            adapters,
+            config: config.clone(),
+            keeps_statistics: false,
+            frozen: BTreeSet::new(),
+        }
     }
 
     /// What this network was built from.
@@ -53,8 +72,82 @@ impl Mlp {
     /// Takes the network out and leaves one without layers, so that nothing else holds its tensors
     /// while they change.
     pub fn take(&mut self) -> Self {
-        let (layers, norms) = (std::mem::take(&mut self.layers), std::mem::take(&mut self.norms));
-        Self { layers, norms, config: self.config.clone() }
+        let Self { layers, norms, adapters, config, keeps_statistics, frozen } = self;
+        Self {
+            layers: std::mem::take(layers),
+            norms: std::mem::take(norms),
+            adapters: std::mem::take(adapters),
+            config: config.clone(),
+            keeps_statistics: *keeps_statistics,
+            frozen: frozen.clone(),
+        }
+    }
+
+    /// Freezes every parameter but those whose path `is_trained` says yes to.
+    ///
+    /// A layer without a trained parameter also has no dropout in training, and a norm without one
+    /// keeps its running statistics, as all norms do if `keeps_statistics`.
+    pub fn train_only(
+        self,
+        is_trained: impl Fn(&str) -> bool,
+        keeps_statistics: bool,
+    ) -> Self {
+        let mut freeze = Freeze { is_trained, path: Vec::new(), frozen: BTreeSet::new() };
+        let mlp = self.map(&mut freeze);
+        Self { keeps_statistics, frozen: freeze.frozen, ..mlp }
+    }
+
+    /// Whether anything of layer `i`, its norm and its adapter is trained.
+    fn is_trained(&self, i: usize) -> bool {
+        let is_trained = |path: String| !self.frozen.contains(&path);
+        self.frozen.is_empty()
+            || is_trained(format!("layers.{i}.weight"))
+            || is_trained(format!("layers.{i}.bias"))
+            || self.adapter(i).is_some() && is_trained(format!("adapters.{i}.a"))
+            || i < self.norms.len() && self.is_norm_trained(i)
+    }
+
+    fn is_norm_trained(&self, i: usize) -> bool {
+        let is_trained = |path: String| !self.frozen.contains(&path);
+        is_trained(format!("norms.{i}.weight")) || is_trained(format!("norms.{i}.bias"))
+    }
+
+    /// The same network with fresh adapters, which change nothing until they are trained.
+    ///
+    /// # Errors
+    ///
+    /// Adapters that the network can not have.
+    pub fn with_adapters(self, lora: Lora, seed: u64) -> Result<Self, ConfigError> {
+        let config = MlpConfig { lora: Some(lora), ..self.config.clone() };
+        config.validate()?;
+        let adapters = random_adapters(&config, seed, &self.layers[0].weight.val().device());
+        Ok(Self { adapters, config, ..self })
+    }
+
+    /// The network without its adapters: the base that they were trained on, bit for bit.
+    pub fn without_adapters(self) -> Self {
+        let config = MlpConfig { lora: None, ..self.config.clone() };
+        Self { adapters: Vec::new(), config, ..self }
+    }
+
+    /// The network with its adapters added into the weights, `W + s A B`, equal but for rounding.
+    pub fn merged(mut self) -> Self {
+        let scale = self.adapter_scale();
+        for (layer, adapter) in self.layers.iter_mut().zip(&self.adapters) {
+            if let Some(adapter) = adapter {
+                let delta = adapter.a.val().matmul(adapter.b.val()).mul_scalar(scale);
+                layer.weight = layer.weight.clone().map(|weight| weight + delta);
+            }
+        }
+        self.without_adapters()
+    }
+
+    fn adapter(&self, i: usize) -> Option<&Adapter> {
+        self.adapters.get(i)?.as_ref()
+    }
+
+    fn adapter_scale(&self) -> f64 {
+        self.config.lora.as_ref().map_or(0.0, Lora::scale)
     }
 
     /// Logits or values for inference: no dropout, and batch norms use their running statistics.
@@ -63,7 +156,7 @@ impl Mlp {
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let mut x = input;
         for i in 0..self.layers.len() {
-            let mut y = self.layer(i, x.clone());
+            let mut y = self.layer(i, x.clone(), x.clone());
             if self.is_output(i) {
                 return y;
             }
@@ -81,28 +174,44 @@ impl Mlp {
     /// `[batch, inputs] → [batch, outputs]`.
     pub fn forward_train(&mut self, input: Tensor<2>, key: DropoutKey) -> Tensor<2> {
         let mut noise = Dropout::new(key);
-        let mut x = noise.apply(input, self.config.input_dropout);
+        let mut x = input;
+        if self.is_trained(0) {
+            x = noise.apply(x, self.config.input_dropout);
+        }
         for i in 0..self.layers.len() {
-            let mut y = self.layer(i, x.clone());
+            let adapter_input = match &self.config.lora {
+                Some(lora) if self.adapter(i).is_some() => noise.apply(x.clone(), lora.dropout),
+                _ => x.clone(),
+            };
+            let mut y = self.layer(i, x.clone(), adapter_input);
             if self.is_output(i) {
                 return y;
             }
+            let is_trained = self.is_trained(i);
+            let moves = self.is_norm_trained(i) && !self.keeps_statistics;
             if let Some(norm) = self.norms.get_mut(i) {
-                y = norm.forward_train(y);
+                y = if moves { norm.forward_train(y) } else { norm.forward(y) };
             }
-            let y = noise.apply(self.activate(i, y), self.config.dropout);
+            let mut y = self.activate(i, y);
+            if is_trained {
+                y = noise.apply(y, self.config.dropout);
+            }
             x = self.residual(x, y);
         }
         x
     }
 
-    /// A linear layer, with its activation where the two make one operation.
-    fn layer(&self, i: usize, x: Tensor<2>) -> Tensor<2> {
+    /// A linear layer, with its activation where the two make one operation, and its adapter.
+    fn layer(&self, i: usize, x: Tensor<2>, adapter_input: Tensor<2>) -> Tensor<2> {
         let weight = self.layers[i].weight.val();
         let [_, outputs] = weight.dims();
         let bias = self.layers[i].bias.as_ref();
         let bias = bias.map_or_else(|| Tensor::zeros([outputs], &x.device()), Param::val);
-        dense(x, weight, bias, self.epilogue(i))
+        let y = dense(x, weight, bias, self.epilogue(i));
+        match self.adapter(i) {
+            Some(adapter) => y + adapter.forward(adapter_input).mul_scalar(self.adapter_scale()),
+            None => y,
+        }
     }
 
     /// The activation, unless the layer has applied it.
@@ -115,7 +224,8 @@ impl Mlp {
 
     /// What layer `i` does after its affine map, in the same operation.
     pub fn epilogue(&self, i: usize) -> Epilogue {
-        let is_last_word = !self.is_output(i) && self.norms.is_empty();
+        let is_last_word =
+            !self.is_output(i) && self.norms.is_empty() && self.adapter(i).is_none();
         match self.config.activation {
             Activation::Relu if is_last_word => Epilogue::Relu,
             _ => Epilogue::None,
@@ -129,6 +239,44 @@ impl Mlp {
     fn residual(&self, input: Tensor<2>, output: Tensor<2>) -> Tensor<2> {
         if self.config.residual && input.dims() == output.dims() { input + output } else { output }
     }
+}
+
+/// Marks the parameters that are trained.
+struct Freeze<F> {
+    is_trained: F,
+    path: Vec<String>,
+    frozen: BTreeSet<String>,
+}
+
+impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".");
+        if path.contains(".running_") {
+            return param;
+        }
+        let is_trained = (self.is_trained)(&path);
+        if !is_trained {
+            self.frozen.insert(path);
+        }
+        param.set_require_grad(is_trained)
+    }
+}
+
+fn random_adapters(config: &MlpConfig, seed: u64, device: &Device) -> Vec<Option<Adapter>> {
+    let Some(lora) = &config.lora else { return Vec::new() };
+    let sizes = config.layer_sizes().into_iter().enumerate();
+    let adapter = |(i, sizes)| {
+        lora.layers.contains(&i).then(|| Adapter::random(i, sizes, lora.rank, seed, device))
+    };
+    sizes.map(adapter).collect()
 }
 
 /// A trainable parameter of `data`'s values and type.
@@ -169,6 +317,12 @@ impl Mlp {
                 tensors.push(read(format!("norms.{i}.{name}"), parameter.val())?);
             }
         }
+        for (i, adapter) in self.adapters.iter().enumerate() {
+            if let Some(Adapter { a, b }) = adapter {
+                tensors.push(read(format!("adapters.{i}.a"), a.val().transpose())?);
+                tensors.push(read(format!("adapters.{i}.b"), b.val().transpose())?);
+            }
+        }
         Ok(tensors)
     }
 
@@ -184,14 +338,11 @@ impl Mlp {
         mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let mut layers = Vec::new();
-        for (i, [inputs, outputs]) in config.layer_sizes().into_iter().enumerate() {
-            let weight = take(&format!("layers.{i}.weight"), &[outputs, inputs])?;
+        for (i, sizes @ [_, outputs]) in config.layer_sizes().into_iter().enumerate() {
+            let weight = matrix(&format!("layers.{i}.weight"), sizes, device, &mut take)?;
             let bias = take(&format!("layers.{i}.bias"), &[outputs])?;
             layers.push(Linear {
-                weight: parameter(
-                    TensorData::new(transpose(&weight, inputs), [inputs, outputs]),
-                    device,
-                ),
+                weight,
                 bias: Some(parameter(TensorData::new(bias, [outputs]), device)),
             });
         }
@@ -200,7 +351,7 @@ impl Mlp {
             if config.norm == Norm::None {
                 break;
             }
-            let mut norm = NormLayer::new(config.norm, width, device);
+            let mut norm = NormLayer::new(config, width, device);
             for (name, parameter) in norm.parameters_mut() {
                 let values =
                     TensorData::new(take(&format!("norms.{i}.{name}"), &[width])?, [width]);
@@ -208,13 +359,40 @@ impl Mlp {
             }
             norms.push(norm);
         }
-        Ok(Self { layers, norms, config: config.clone() })
+        let mut adapters = Vec::new();
+        if let Some(lora) = &config.lora {
+            for (i, [inputs, outputs]) in config.layer_sizes().into_iter().enumerate() {
+                let has_one = lora.layers.contains(&i);
+                adapters.push(if has_one {
+                    let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
+                    let a = matrix(&format!("adapters.{i}.a"), a, device, &mut take)?;
+                    let b = matrix(&format!("adapters.{i}.b"), b, device, &mut take)?;
+                    Some(Adapter { a, b })
+                } else {
+                    None
+                });
+            }
+        }
+        let config = config.clone();
+        let frozen = BTreeSet::new();
+        Ok(Self { layers, norms, adapters, config, keeps_statistics: false, frozen })
     }
 }
 
 fn read<const D: usize>(name: String, tensor: Tensor<D>) -> Result<NamedTensor, TensorReadError> {
     let shape = tensor.dims().to_vec();
     Ok(NamedTensor { name, shape, values: tensor.try_into_vec_as::<f32>()? })
+}
+
+/// The parameter `[inputs, outputs]` that is called so and `[outputs, inputs]` in a file.
+fn matrix<E>(
+    name: &str,
+    [inputs, outputs]: [usize; 2],
+    device: &Device,
+    take: &mut impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+) -> Result<Param<Tensor<2>>, E> {
+    let values = transpose(&take(name, &[outputs, inputs])?, inputs);
+    Ok(parameter(TensorData::new(values, [inputs, outputs]), device))
 }
 
 /// `[outputs, inputs]` row by row to `[inputs, outputs]` row by row.

@@ -36,8 +36,23 @@ pub struct Provenance {
     pub settings: Option<serde_json::Value>,
     /// Digest of the model it was fine-tuned from.
     pub parent: Option<String>,
+    /// That model and those before it, the nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Ancestor>,
     /// Final metrics by name, such as `test accuracy`.
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// A model that another was fine-tuned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ancestor {
+    /// Digest of the model, or of the bytes of a file that is not one of ours.
+    pub digest: String,
+    /// What wrote it.
+    pub program: String,
+    /// Name of the data it was trained on.
+    pub data: Option<String>,
 }
 
 impl Provenance {

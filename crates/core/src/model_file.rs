@@ -151,22 +151,12 @@ impl Checkpoint {
 
     /// The one door: everything about a file that can be checked without a device.
     fn parse(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let metadata = header.metadata().as_ref();
-        let text =
-            metadata.and_then(|map| map.get(DOCUMENT_KEY)).ok_or(ModelFileProblem::NoDocument)?;
-        check_version(text)?;
-        let document: Document = serde_json::from_str(text)?;
-        check_metadata(metadata.into_iter().flatten())?;
-        let tensors = SafeTensors::deserialize(bytes)?;
-        check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
+        let (document, tensors) = unpack(DOCUMENT_KEY, bytes, |text| {
+            check_version(text)?;
+            Ok(serde_json::from_str::<Document>(text)?)
+        })?;
         document.validate()?;
-        // The library gives them in no order. Those without data lie in one place: by name, too.
-        let infos = header.tensors();
-        let mut names: Vec<&String> = infos.keys().collect();
-        names.sort_unstable_by_key(|name| (infos[*name].data_offsets, *name));
-        let tensors = names.into_iter().map(|name| read(name, &tensors.tensor(name)?));
-        Ok(Self { document, tensors: tensors.collect::<Result<_, _>>()? })
+        Ok(Self { document, tensors })
     }
 
     /// The bytes of the file, the same for the same checkpoint, and the digest in it.
@@ -175,16 +165,55 @@ impl Checkpoint {
     ///
     /// [`ModelFileProblem::Document`] if the document can not be written as JSON.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
-        let text = serde_json::to_string(&self.document)?;
-        let bytes = |tensor: &NamedTensor| -> Vec<u8> {
-            tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()
-        };
-        let data: Vec<(&NamedTensor, Vec<u8>)> =
-            self.tensors.iter().map(|tensor| (tensor, bytes(tensor))).collect();
-        let fields = data.iter().map(|(t, bytes)| (t.name.as_str(), &t.shape[..], &bytes[..]));
-        let digest = digest(&text, fields);
-        Ok((serialize(&text, &digest, &data)?, digest))
+        pack(DOCUMENT_KEY, &serde_json::to_string(&self.document)?, &self.tensors)
     }
+}
+
+/// The bytes of a safetensors file with a document under `key` in its metadata, the same for the
+/// same content, and the digest in it.
+///
+/// # Errors
+///
+/// [`ModelFileProblem::Document`] if the header can not be written as JSON.
+pub fn pack(
+    key: &str,
+    document: &str,
+    tensors: &[NamedTensor],
+) -> Result<(Vec<u8>, String), ModelFileProblem> {
+    let bytes = |tensor: &NamedTensor| -> Vec<u8> {
+        tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    let data: Vec<(&NamedTensor, Vec<u8>)> =
+        tensors.iter().map(|tensor| (tensor, bytes(tensor))).collect();
+    let fields = data.iter().map(|(t, bytes)| (t.name.as_str(), &t.shape[..], &bytes[..]));
+    let digest = digest(document, fields);
+    Ok((serialize(key, document, &digest, &data)?, digest))
+}
+
+/// Reads what [`pack`] wrote: the document by `read`, whose error comes before any about the
+/// tensors, and the tensors in the order of the file.
+///
+/// # Errors
+///
+/// A [`ModelFileProblem`]; [`NoDocument`](ModelFileProblem::NoDocument) if there is none under `key`.
+pub fn unpack<T>(
+    key: &str,
+    bytes: &[u8],
+    read: impl FnOnce(&str) -> Result<T, ModelFileProblem>,
+) -> Result<(T, Vec<NamedTensor>), ModelFileProblem> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata = header.metadata().as_ref();
+    let text = metadata.and_then(|map| map.get(key)).ok_or(ModelFileProblem::NoDocument)?;
+    let document = read(text)?;
+    check_metadata(key, metadata.into_iter().flatten())?;
+    let tensors = SafeTensors::deserialize(bytes)?;
+    check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
+    // The library gives them in no order. Those without data lie in one place: by name, too.
+    let infos = header.tensors();
+    let mut names: Vec<&String> = infos.keys().collect();
+    names.sort_unstable_by_key(|name| (infos[*name].data_offsets, *name));
+    let tensors = names.into_iter().map(|name| self::read(name, &tensors.tensor(name)?));
+    Ok((document, tensors.collect::<Result<_, _>>()?))
 }
 
 impl Model {
@@ -257,12 +286,12 @@ enum HeaderEntry<'a> {
 /// The safetensors file of these tensors. Written here because the library's writer orders the
 /// metadata at random, and one model must always give one file.
 fn serialize(
+    key: &str,
     text: &str,
     digest: &str,
     tensors: &[(&NamedTensor, Vec<u8>)],
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let metadata =
-        BTreeMap::from([(DOCUMENT_KEY, text), (DIGEST_KEY, digest), (FORMAT_KEY, FORMAT)]);
+    let metadata = BTreeMap::from([(key, text), (DIGEST_KEY, digest), (FORMAT_KEY, FORMAT)]);
     let mut header = BTreeMap::from([("__metadata__", HeaderEntry::Metadata(metadata))]);
     let mut end = 0;
     for (tensor, bytes) in tensors {
@@ -319,11 +348,13 @@ fn check_digest(
 
 /// The digest does not cover these, so each must be one that a writer writes.
 fn check_metadata<'a>(
+    document: &str,
     metadata: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Result<(), ModelFileProblem> {
     for (key, value) in metadata {
         match key.as_str() {
-            DOCUMENT_KEY | DIGEST_KEY => {}
+            DIGEST_KEY => {}
+            key if key == document => {}
             FORMAT_KEY if value == FORMAT => {}
             _ => {
                 let (key, value) = (key.clone(), value.chars().take(40).collect());
@@ -382,7 +413,11 @@ fn read(name: &str, view: &TensorView<'_>) -> Result<NamedTensor, ModelFileProbl
 }
 
 /// Reads a file of known size; a device or a pipe could go on for ever.
-fn read_regular_file(path: &Path) -> Result<Vec<u8>, ModelFileProblem> {
+///
+/// # Errors
+///
+/// The file system's, and [`ModelFileProblem::NotAFile`].
+pub fn read_regular_file(path: &Path) -> Result<Vec<u8>, ModelFileProblem> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(ModelFileProblem::NotAFile);

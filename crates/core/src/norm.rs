@@ -3,11 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::Norm;
 use crate::mlp::parameter;
+use crate::{MlpConfig, Norm};
 
-/// Added to a variance before its root is taken; PyTorch's default.
-const EPSILON: f64 = 1e-5;
 /// Weight of a new batch in the running statistics; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 
@@ -22,18 +20,22 @@ pub struct NormLayer {
     pub running_mean: Option<Param<Tensor<1>>>,
     /// Running variance of each feature, `[width]`; batch normalisation only, never trained.
     pub running_var: Option<Param<Tensor<1>>>,
+    /// Added to a variance before its root is taken.
+    #[module(skip)]
+    epsilon: f64,
 }
 
 impl NormLayer {
-    pub(crate) fn new(kind: Norm, width: usize, device: &Device) -> Self {
+    pub(crate) fn new(config: &MlpConfig, width: usize, device: &Device) -> Self {
         let zeros = || parameter(TensorData::zeros::<f32, _>([width]), device);
         let ones = || parameter(TensorData::ones::<f32, _>([width]), device);
-        let is_batch = kind == Norm::Batch;
+        let is_batch = config.norm == Norm::Batch;
         Self {
             weight: ones(),
             bias: zeros(),
             running_mean: is_batch.then(|| zeros().set_require_grad(false)),
             running_var: is_batch.then(|| ones().set_require_grad(false)),
+            epsilon: config.norm_epsilon,
         }
     }
 
@@ -93,7 +95,7 @@ impl NormLayer {
 
     /// `centred / sqrt(variance + ε) * weight + bias`, the variance broadcast over `centred`.
     fn scale_and_shift(&self, centred: Tensor<2>, variance: Tensor<2>) -> Tensor<2> {
-        let deviation = variance.add_scalar(EPSILON).sqrt();
+        let deviation = variance.add_scalar(self.epsilon).sqrt();
         centred / deviation * self.weight.val().unsqueeze::<2>() + self.bias.val().unsqueeze::<2>()
     }
 }

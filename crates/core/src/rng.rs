@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Weights = 1,
     /// Dropout masks; the index is the training step.
     Dropout = 2,
+    /// Initial weights of adapters; the index is the layer.
+    Adapters = 3,
 }
 
 /// The generator for one purpose and index of a seeded run.

@@ -67,6 +67,20 @@ pub enum DataError {
         /// Rows of this file.
         found: usize,
     },
+    /// Rows can only be told apart by class if each has one.
+    #[error("rows are chosen and renamed by their class, and these have other targets")]
+    NoClasses,
+    /// A label is not among those that are there.
+    #[error("there is no label `{label}` among {}", .choices.join(", "))]
+    UnknownLabel {
+        /// The label.
+        label: String,
+        /// The labels that are there.
+        choices: Vec<String>,
+    },
+    /// Sets that are to follow each other have other targets.
+    #[error("the sets have different labels, or different kinds of targets; both need the same")]
+    LabelMismatch,
     /// Training and test rows differ in shape.
     #[error("training rows have shape {train:?} but test rows have {test:?}; both need the same")]
     ShapeMismatch {

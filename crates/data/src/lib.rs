@@ -43,6 +43,7 @@ mod batch;
 mod dataset;
 mod loader;
 mod order;
+mod select;
 mod split;
 mod statistics;
 

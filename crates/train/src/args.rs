@@ -20,7 +20,7 @@ use crate::settings::{
 /// Without arguments: the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the MNIST that
 /// comes with the program. Settings are taken from the defaults, then from --recipe, then from
 /// --config, then from flags; the last one wins.
-#[derive(Debug, Default, Parser)]
+#[derive(Clone, Debug, Default, Parser)]
 #[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct Args {
     /// Start from settings that come with the program.
@@ -55,6 +55,9 @@ pub struct Args {
     /// Hold out the same share of every class.
     #[arg(long, help_heading = "Data")]
     pub stratified: bool,
+    /// Learn these classes alone, by their labels.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', help_heading = "Data")]
+    pub classes: Vec<String>,
     /// Prepare raw features in this way.
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
@@ -92,7 +95,7 @@ pub struct Args {
     pub optimizer: Option<String>,
     /// Learning rate.
     #[arg(long, value_name = "RATE", help_heading = "Optimization")]
-    pub lr: Option<f64>,
+    pub lr: Vec<Rate>,
     /// Share of the last step kept (sgd, rmsprop, muon).
     #[arg(long, value_name = "SHARE", help_heading = "Optimization")]
     pub momentum: Option<f64>,
@@ -198,6 +201,28 @@ Examples:
   train --repeat mnist-1                         do a run again and compare the models
   train --config runs/mnist-1/config.toml --lr 0.01     another run, with one change";
 
+/// A learning rate, of some parameters or of all, as typed: `1e-3` or `body=1e-4`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// Which parameters; none for all.
+    pub group: Option<String>,
+    /// The rate.
+    pub value: f64,
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (group, number) = match text.rsplit_once('=') {
+            Some((group, number)) => (Some(group.to_owned()), number),
+            None => (None, text),
+        };
+        let value = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+        Ok(Self { group, value })
+    }
+}
+
 /// Widths of hidden layers, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Widths(Vec<u32>);
@@ -233,6 +258,16 @@ impl Args {
         Ok(layers)
     }
 
+    /// The learning rate, the last that was given.
+    pub fn rate(&self) -> Option<f64> {
+        self.lr.iter().rev().find(|rate| rate.group.is_none()).map(|rate| rate.value)
+    }
+
+    /// The learning rates of groups of parameters.
+    pub fn group_rates(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.lr.iter().filter_map(|rate| Some((rate.group.as_deref()?, rate.value)))
+    }
+
     /// How often checkpoints are written.
     pub(crate) fn pace(&self) -> Vec<Every> {
         self.checkpoint_every.clone()
@@ -256,6 +291,8 @@ impl Args {
         set("data.source", self.data.as_deref().map(name));
         set("data.validation", self.validation.and_then(|v| Value::try_from(v).ok()));
         set("data.stratified", on(self.stratified));
+        let labels = self.classes.iter().map(|label| name(label)).collect::<Vec<_>>();
+        set("data.classes", (!labels.is_empty()).then_some(Value::Array(labels)));
         set("data.preprocessing", self.preprocessing.and_then(spelled));
         set(
             "model.hidden",
@@ -272,7 +309,7 @@ impl Args {
         set("loss.name", self.loss.as_deref().map(name).or(smoothed));
         set("loss.label_smoothing", number(self.label_smoothing));
         set("optimizer.name", self.optimizer.as_deref().map(name));
-        set("optimizer.learning_rate", number(self.lr));
+        set("optimizer.learning_rate", number(self.rate()));
         set("optimizer.momentum", number(self.momentum));
         set("optimizer.nesterov", on(self.nesterov));
         set("optimizer.weight_decay", number(self.weight_decay));

@@ -33,13 +33,15 @@ impl Average {
         &self.weights
     }
 
-    /// Moves the average towards the weights of `mlp`.
+    /// Moves the average towards the weights of `mlp` that are trained; that of a weight which was
+    /// not trained before starts at it.
     pub fn update(&mut self, mlp: &Mlp) {
         for (path, weight) in weights(mlp) {
-            if let Some(old) = self.weights.remove(&path) {
-                let new = old.mul_scalar(self.decay) + weight.mul_scalar(1.0 - self.decay);
-                self.weights.insert(path, new);
-            }
+            let new = match self.weights.remove(&path) {
+                Some(old) => old.mul_scalar(self.decay) + weight.mul_scalar(1.0 - self.decay),
+                None => weight,
+            };
+            self.weights.insert(path, new);
         }
     }
 

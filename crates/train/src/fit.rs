@@ -10,7 +10,7 @@ use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task};
 use fireclay_data::{BatchTargets, Dataset, Split, Targets as HostTargets, batches, permutation};
 
 use crate::fused::Fused;
-use crate::gradients::Gradients;
+use crate::gradients::{Gradients, flat};
 use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
 use crate::optimizer::OptimizerConfig;
 use crate::profile::Profile;
@@ -18,6 +18,7 @@ use crate::progress::{Due, EpochReport, Observer, Progress};
 use crate::schedule::{Length, Schedule};
 use crate::settings::TrainingSettings;
 use crate::state::{RunProgress, State};
+use crate::tuning::{Phase, Tuned};
 
 /// Rows of a batch when nothing is trained: enough to keep a device busy, few enough to be small.
 const EVALUATION_BATCH: usize = 1000;
@@ -40,6 +41,8 @@ pub struct Job<'a> {
     pub schedule: &'a Schedule,
     /// The loop's settings.
     pub training: &'a TrainingSettings,
+    /// The network that was there before, and what is trained of it; otherwise all is.
+    pub tuned: Option<Tuned<'a>>,
     /// Fixes the order of samples and the dropout masks.
     pub seed: u64,
     /// Where to compute; the loop alone turns differentiation on.
@@ -128,6 +131,7 @@ pub fn fit(
         let started = Instant::now();
         let order = job.order(epoch);
         let first = state.progress.step - (epoch - 1) * length.steps_per_epoch;
+        state.enter(job, epoch, first == 0);
         let mut good = state.clone();
         meter.start(job.moment(&state, epoch, length))?;
         meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
@@ -231,12 +235,14 @@ struct Stepping<'a> {
     /// Where the steps are one operation, or why they are not; the state may be behind it.
     fused: Result<Fused, String>,
     is_behind: bool,
+    /// Where the weights are pulled to, by path.
+    anchors: BTreeMap<String, Tensor<1>>,
 }
 
 impl<'a> Stepping<'a> {
     fn new(job: &'a Job<'a>, length: Length, state: State) -> Self {
         let fused = Fused::new(job, &state);
-        Self { job, length, state, fused, is_behind: false }
+        Self { job, length, state, fused, is_behind: false, anchors: job.anchors() }
     }
 
     /// One optimizer step on these rows: forward, loss, backward, update.
@@ -250,6 +256,9 @@ impl<'a> Stepping<'a> {
             }
             Err(_) => {
                 let (mut gradients, observed) = gradients(job, state, rows);
+                if let Some(tuned) = job.tuned.filter(|_| !self.anchors.is_empty()) {
+                    gradients.pull(&flat(&state.mlp), &self.anchors, tuned.tuning.l2_sp);
+                }
                 if let Some(most) = job.training.clip_norm {
                     gradients.clip_norm(most);
                 }
@@ -293,10 +302,14 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
     let mut sum = Gradients::default();
     let mut parts = Vec::new();
     for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
-        let (inputs, targets) = job.batch(job.data, rows, &device);
+        let (raw, targets) = job.batch(job.data, rows, &device);
+        let inputs = job.preprocessing.apply(raw.clone());
         let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
-        let losses = job.loss.rows(outputs.clone(), &targets);
+        let mut losses = job.loss.rows(outputs.clone(), &targets);
+        if let Some(tuned) = &job.tuned {
+            losses = tuned.with_teacher(losses, &outputs, raw, job.task);
+        }
         // Differentiating the loss of each row differentiates their sum.
         let shares = losses.clone().div_scalar(weight);
         sum.accumulate(Gradients::of(&shares, &state.mlp));
@@ -330,8 +343,8 @@ pub fn evaluate(
     }
     meter.start(moment)?;
     for rows in rows.chunks(EVALUATION_BATCH) {
-        let (inputs, targets) = job.batch(data, rows, job.device);
-        let outputs = mlp.forward(inputs);
+        let (raw, targets) = job.batch(data, rows, job.device);
+        let outputs = mlp.forward(job.preprocessing.apply(raw));
         let losses = job.loss.rows(outputs.clone(), &targets);
         meter.record(Observed { losses, outputs, targets });
         if meter.is_due() {
@@ -512,13 +525,29 @@ impl Job<'_> {
         permutation(train.len(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
     }
 
-    fn batch(&self, data: &Dataset, rows: &[usize], device: &Device) -> (burn::Tensor<2>, Targets) {
+    /// Raw features, `[batch, features]`, and what is right.
+    fn batch(&self, data: &Dataset, rows: &[usize], device: &Device) -> (Tensor<2>, Targets) {
         let batch = data.batch(rows, device);
         let targets = match batch.targets {
             BatchTargets::Classes(classes) => Targets::Classes(classes),
             BatchTargets::Values(values) => Targets::Values(values),
         };
-        (self.preprocessing.apply(batch.inputs), targets)
+        (batch.inputs, targets)
+    }
+
+    /// What is trained in an epoch, from 1, if not everything, and whether it is the first so.
+    pub(crate) fn phase(&self, epoch: u64) -> Option<(&Phase, bool)> {
+        self.tuned?.tuning.phase(epoch)
+    }
+
+    /// The start of every parameter below the output layer, if weights are pulled there.
+    fn anchors(&self) -> BTreeMap<String, Tensor<1>> {
+        let pulled = self.tuned.filter(|tuned| tuned.tuning.l2_sp > 0.0);
+        let Some(Tuned { start, .. }) = pulled else { return BTreeMap::new() };
+        let head = format!("layers.{}.", start.model.mlp.layers.len() - 1);
+        let mut anchors = flat(&start.model.mlp);
+        anchors.retain(|path, _| !path.starts_with(&head));
+        anchors
     }
 
     /// What the summed losses of these rows are divided by.

@@ -22,6 +22,8 @@ pub(crate) struct Fused {
     smoothing: Smoothing,
     /// Whether the optimizer remembers nothing yet.
     is_first: bool,
+    /// What the learning rate of each layer's bias and weight is multiplied by.
+    rates: Vec<[f64; 2]>,
 }
 
 impl Fused {
@@ -46,7 +48,9 @@ impl Fused {
             .collect();
         let chain = layers.and_then(|layers| Chain::new(&layers));
         let chain = chain.ok_or_else(|| "the device has no fused step".to_owned())?;
-        Ok(Self { chain, smoothing, is_first })
+        let rate = |i, is_weight| state.optimizer.rate_of(&path(i, is_weight));
+        let rates = (0..state.mlp.layers.len()).map(|i| [rate(i, false), rate(i, true)]).collect();
+        Ok(Self { chain, smoothing, is_first, rates })
     }
 
     /// One optimizer step on these rows, with the learning rate times `factor`; the state learns of
@@ -74,12 +78,13 @@ impl Fused {
             divisor: job.weight(rows),
         };
         state.optimizer.count_step();
-        let rule = |is_weight| {
-            let rule = state.optimizer.rule(is_weight, self.is_first, factor);
+        let Self { chain, rates, is_first, .. } = self;
+        let rule = |layer: usize, is_weight| {
+            let rate = factor * rates[layer][usize::from(is_weight)];
+            let rule = state.optimizer.rule(is_weight, *is_first, rate);
             rule.unwrap_or_else(|| unreachable!("the optimizer has been looked at"))
         };
-        let rules = [rule(false), rule(true)];
-        let outcome = self.chain.step(|_, is_weight| rules[usize::from(is_weight)], &batch);
+        let outcome = chain.step(rule, &batch);
         self.is_first = false;
         let ids: Vec<i32> = classes.into_iter().map(|class| class as i32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [rows.len()]), job.device);
@@ -116,12 +121,16 @@ fn smoothing(job: &Job<'_>, config: &MlpConfig) -> Result<Smoothing, String> {
         return Err(format!("the optimizer is {}", job.optimizer.name()));
     }
     let training = job.training;
+    let tuning = job.tuned.map(|tuned| tuned.tuning);
     let obstacles = [
         (config.norm != Norm::None, "there are norms"),
         (config.dropout > 0.0 || config.input_dropout > 0.0, "there is dropout"),
         (config.residual, "there are residual connections"),
         (training.accumulate > 1, "gradients are accumulated"),
         (training.clip_norm.is_some(), "gradients are clipped"),
+        (config.lora.is_some(), "there are adapters"),
+        (tuning.is_some_and(|t| t.l2_sp > 0.0), "weights are pulled to their start"),
+        (tuning.is_some_and(|t| t.distillation.is_some()), "there is a teacher"),
     ];
     match obstacles.into_iter().find(|(is_there, _)| *is_there) {
         Some((_, why)) => Err(why.to_owned()),

@@ -35,6 +35,22 @@ impl Gradients {
         }
     }
 
+    /// Adds the gradient of `strength / 2` times the squared distance from `anchors`, by path, for
+    /// the parameters that have both.
+    pub(crate) fn pull(
+        &mut self,
+        weights: &BTreeMap<String, Tensor<1>>,
+        anchors: &BTreeMap<String, Tensor<1>>,
+        strength: f64,
+    ) {
+        for (path, gradient) in &mut self.0 {
+            if let (Some(weight), Some(anchor)) = (weights.get(path), anchors.get(path)) {
+                let away = weight.clone() - anchor.clone();
+                *gradient = gradient.clone() + away.mul_scalar(strength);
+            }
+        }
+    }
+
     /// Scales all gradients together so that their joint Euclidean norm is at most `most`
     /// (Pascanu et al. 2013; the 1e-6 is that of PyTorch's `clip_grad_norm_`).
     pub fn clip_norm(&mut self, most: f64) {
@@ -59,6 +75,33 @@ impl Gradients {
             }
         }
         Ok(None)
+    }
+}
+
+/// Every parameter and running statistic by path, flattened, off the autodiff graph.
+pub(crate) fn flat(mlp: &Mlp) -> BTreeMap<String, Tensor<1>> {
+    let mut all = Flat { path: Path::default(), found: BTreeMap::new() };
+    mlp.visit(&mut all);
+    all.found
+}
+
+struct Flat {
+    path: Path,
+    found: BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleVisitor for Flat {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let flat = param.val().without_autodiff().reshape([-1]);
+        self.found.insert(self.path.to_string(), flat);
     }
 }
 

@@ -309,13 +309,31 @@ pub struct Optimizer {
     head: String,
     steps: u64,
     memory: BTreeMap<String, Vec<Tensor<1>>>,
+    /// What the learning rate of each path is multiplied by; 1 for those that are not here.
+    rates: BTreeMap<String, f64>,
 }
 
 impl Optimizer {
     /// An optimizer for `mlp` that has not stepped yet.
     pub fn new(config: OptimizerConfig, mlp: &Mlp) -> Self {
         let head = format!("layers.{}.weight", mlp.layers.len() - 1);
-        Self { config, head, steps: 0, memory: BTreeMap::new() }
+        Self { config, head, steps: 0, memory: BTreeMap::new(), rates: BTreeMap::new() }
+    }
+
+    /// Forgets everything: the next step is the first again.
+    pub(crate) fn restart(&mut self) {
+        self.steps = 0;
+        self.memory.clear();
+    }
+
+    /// Sets what the learning rate of each path is multiplied by.
+    pub(crate) fn set_rates(&mut self, rates: BTreeMap<String, f64>) {
+        self.rates = rates;
+    }
+
+    /// What the learning rate of a path is multiplied by.
+    pub(crate) fn rate_of(&self, path: &str) -> f64 {
+        self.rates.get(path).copied().unwrap_or(1.0)
     }
 
     /// An optimizer that has taken `steps` steps and remembers these tensors of each path.
@@ -446,7 +464,8 @@ impl ModuleMapper for Stepper<'_> {
             let dims = tensor.dims();
             let value = tensor.without_autodiff().reshape([-1]);
             let at = Parameter { value, gradient, dims: dims.to_vec() };
-            let moved = self.optimizer.update(&path, at, &mut memory, self.factor);
+            let factor = self.factor * self.optimizer.rate_of(&path);
+            let moved = self.optimizer.update(&path, at, &mut memory, factor);
             // What has a gradient is trained, and stays so.
             moved.reshape(dims).autodiff().require_grad()
         });

@@ -48,7 +48,7 @@ pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
 }
 
 impl Found {
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         match self {
             Self::Resume { folder } | Self::Repeat { folder, .. } => folder,
         }

@@ -1,12 +1,13 @@
 //! One run from the command line: settings, data, training, test, files.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
-use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, split};
+use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Args;
@@ -20,9 +21,10 @@ use crate::record::{Mark, Recorder};
 use crate::resume::{self, Found};
 use crate::run_folder::{MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
-use crate::settings::{DataSettings, OnDivergence, Settings};
+use crate::settings::{DataSettings, OnDivergence, PreprocessingChoice, Settings};
 use crate::signals::{self, Signals};
 use crate::state::{Snapshot, State};
+use crate::tuning::{Start, Tuned, Tuning, is_teacher_of};
 use crate::words;
 
 /// Does what the command line asks for.
@@ -40,37 +42,207 @@ pub fn run(args: Args) -> Result<ExitCode> {
 ///
 /// As [`run`].
 pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
+    if let Some((group, rate)) = args.group_rates().next() {
+        bail!("--lr {group}={rate}: groups of parameters have rates of their own in `finetune`");
+    }
     if args.list_backends {
         write!(io::stdout(), "{}", words::backends())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let found = resume::find(&args, &disk)?;
-    let mut settings = match &found {
-        Some(found) => found.settings(&args)?,
-        None => Settings::from_layers(&args.layers()?)?,
-    };
-    settings.validate()?;
-    if args.deterministic {
-        check_deterministic(&settings, &args.pace())?;
+    Ok(Prepared::new(args, disk)?.run()?.code)
+}
+
+/// A run whose settings and data are known, before anything is trained or written.
+pub struct Prepared {
+    args: Args,
+    disk: Disk,
+    found: Option<Found>,
+    settings: Settings,
+    source: Source,
+    device: Device,
+    data: TrainTest,
+    start: Option<Start>,
+}
+
+impl Prepared {
+    /// Reads settings, data and, for a run that goes on or is repeated, the models that it starts
+    /// from.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the run from beginning.
+    pub fn new(args: Args, disk: Disk) -> Result<Self> {
+        let found = resume::find(&args, &disk)?;
+        let settings = match &found {
+            Some(found) => found.settings(&args)?,
+            None => Settings::from_layers(&args.layers()?)?,
+        };
+        settings.validate()?;
+        if args.deterministic {
+            check_deterministic(&settings, &args.pace())?;
+        }
+        let source = settings.data.source()?;
+        let device = settings.backend.device(settings.device)?;
+        let start = match (&settings.tuning, &found) {
+            (Some(tuning), Some(found)) => Some(Start::load(tuning, found.folder(), &device)?),
+            (Some(_), None) => bail!(
+                "these settings are of a run that starts from another model; go on with it by \
+                 --resume, do it again by --repeat, or start another one with `finetune`"
+            ),
+            (None, _) => None,
+        };
+        let data = only(load_with_bar(&source)?, &settings.data.classes)?;
+        Ok(Self { args, disk, found, settings, source, device, data, start })
     }
-    let source = settings.data.source()?;
-    let device = settings.backend.device(settings.device)?;
-    let data = load_with_bar(&source)?;
-    let task = task(data.train.targets());
-    settings.resolve(&data.train, &task)?;
-    let split = hold_out(&settings, &data)?;
-    if args.dry_run {
-        write!(io::stdout(), "{}", settings.to_toml())?;
-        return Ok(ExitCode::SUCCESS);
+
+    /// Whether it goes on with, or repeats, a run that is there already.
+    pub fn is_found(&self) -> bool {
+        self.found.is_some()
     }
-    let summary = DataSummary {
-        source: source.to_string(),
-        digest: format!("{} {}", data.train.digest(), data.test.digest()),
-        training: split.train.len(),
-        validation: split.validation.len(),
-        test: data.test.len(),
-    };
-    Run { args, disk, settings, source, device, data, summary, task, split }.execute(found)
+
+    /// What the run is determined by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it learns from.
+    pub fn data(&self) -> &TrainTest {
+        &self.data
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The models that it starts from, if not from a fresh network.
+    pub fn start(&self) -> Option<&Start> {
+        self.start.as_ref()
+    }
+
+    /// Makes it start from these models instead of a fresh network.
+    ///
+    /// # Errors
+    ///
+    /// A device that can not be read.
+    pub fn start_from(&mut self, start: Start, tuning: Tuning) -> Result<()> {
+        self.settings.model = start.model.mlp.config().clone();
+        self.settings.data.preprocessing = PreprocessingChoice::Model;
+        self.settings.tuning = Some(start.signed(tuning)?);
+        self.start = Some(start);
+        Ok(())
+    }
+
+    /// Trains, tests and writes.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the run from its end.
+    pub fn run(self) -> Result<Ended> {
+        let Self { args, disk, found, mut settings, source, device, mut data, start } = self;
+        let task = match &start {
+            Some(start) => start.model.task.clone(),
+            None => task(data.train.targets()),
+        };
+        if start.is_some() {
+            data = fitted_to(data, &task)?;
+        }
+        settings.resolve(&data.train, &task)?;
+        if let Some(teacher) = start.as_ref().and_then(|start| start.teacher.as_ref())
+            && !is_teacher_of(teacher, &task)
+        {
+            bail!(
+                "the teacher knows {}, and the network learns {}; both must have the same labels",
+                teacher.task.names().join(", "),
+                task.names().join(", ")
+            );
+        }
+        let mut split = hold_out(&settings, &data)?;
+        if let Some(Tuning { replay: Some(replay), .. }) = &settings.tuning {
+            let other = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
+            let other = fitted_to(other, &task).context("the rows that are to be replayed")?;
+            let rows = (replay.fraction * split.train.len() as f64).round() as usize;
+            let rows = permutation(other.train.len(), settings.seed, REPLAY_ORDER)
+                .into_iter()
+                .take(rows.max(1))
+                .map(|row| row as usize)
+                .collect::<Vec<_>>();
+            let first = data.train.len();
+            data.train = data.train.followed_by(&other.train, &rows)?;
+            split.train.extend(first..data.train.len());
+        }
+        if args.dry_run {
+            write!(io::stdout(), "{}", settings.to_toml())?;
+            return Ok(Ended { code: ExitCode::SUCCESS, result: None });
+        }
+        let summary = DataSummary {
+            source: source.to_string(),
+            digest: format!("{} {}", data.train.digest(), data.test.digest()),
+            training: split.train.len(),
+            validation: split.validation.len(),
+            test: data.test.len(),
+        };
+        Run { args, disk, settings, source, device, data, summary, task, split, start }
+            .execute(found)
+    }
+}
+
+/// The order in which rows are replayed, told from that of any epoch.
+const REPLAY_ORDER: u64 = 1 << 60;
+
+/// The rows of some classes, or all if none are named.
+pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest> {
+    if classes.is_empty() {
+        return Ok(data);
+    }
+    let TrainTest { train, test } = data;
+    Ok(TrainTest { train: train.only_classes(classes)?, test: test.only_classes(classes)? })
+}
+
+/// Data with the labels of a task, matched by name.
+///
+/// # Errors
+///
+/// Another kind of targets, or a label that the task does not have.
+pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest> {
+    let found = self::task(data.train.targets());
+    if found.kind() != task.kind() {
+        bail!("the model is for {}, and the data for {}", task.kind(), found.kind());
+    }
+    if found.names() == task.names() {
+        return Ok(data);
+    }
+    match task {
+        Task::Classification { labels } => {
+            let TrainTest { train, test } = data;
+            Ok(TrainTest { train: train.relabelled(labels)?, test: test.relabelled(labels)? })
+        }
+        _ => bail!(
+            "the model's outputs are {}, and those of the data {}",
+            task.names().join(", "),
+            found.names().join(", ")
+        ),
+    }
+}
+
+/// How a run ended.
+pub struct Ended {
+    /// The exit code of the program.
+    pub code: ExitCode,
+    /// What came of it, if it came to its end.
+    pub result: Option<Finished>,
+}
+
+/// What came of a run.
+pub struct Finished {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The trained model.
+    pub model: Model,
+    /// What the test split says of it.
+    pub test: Evaluation,
+    /// Seconds of this process from the first step to the last.
+    pub seconds: f64,
 }
 
 /// A run that is ready to start.
@@ -84,6 +256,7 @@ pub(crate) struct Run {
     summary: DataSummary,
     task: Task,
     pub(crate) split: Split,
+    start: Option<Start>,
 }
 
 /// Where training starts or goes on.
@@ -96,8 +269,11 @@ struct Begun {
 }
 
 impl Run {
-    fn execute(&self, found: Option<Found>) -> Result<ExitCode> {
-        let preprocessing = self.settings.data.preprocessing(&self.data.train, &self.split.train);
+    fn execute(&self, found: Option<Found>) -> Result<Ended> {
+        let preprocessing = match &self.start {
+            Some(start) => start.model.preprocessing.clone(),
+            None => self.settings.data.preprocessing(&self.data.train, &self.split.train),
+        };
         preprocessing.validate(self.data.train.width())?;
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
         let job = self.job(&preprocessing, &loss);
@@ -121,7 +297,9 @@ impl Run {
             self.say(&words::resumption(begun.state.progress(), job.length()?))?;
         }
         let folder = begun.folder.path().to_owned();
+        let clock = Instant::now();
         let trained = self.train(&job, &mut begun, &signals, &preprocessing);
+        let seconds = clock.elapsed().as_secs_f64();
         let Begun { mut manifest, .. } = begun;
         let (fitted, mut log) = match trained {
             Ok(trained) => trained,
@@ -136,7 +314,8 @@ impl Run {
             manifest.end_session(signals::name(signal));
             manifest.save(&folder, &self.disk)?;
             self.say(&self.interruption(&folder, signal, fitted.step))?;
-            return Ok(ExitCode::from(signals::exit_code(signal)));
+            let code = ExitCode::from(signals::exit_code(signal));
+            return Ok(Ended { code, result: None });
         }
         let test = self.test(&job, &fitted, &mut log)?;
         let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
@@ -151,9 +330,18 @@ impl Run {
         if self.args.profile {
             self.say(&format!("\n{}", fitted.profile))?;
         }
-        match original {
-            Some(original) => self.compare(original, &digest),
-            None => Ok(ExitCode::SUCCESS),
+        let code = match original {
+            Some(original) => self.compare(original, &digest)?,
+            None => ExitCode::SUCCESS,
+        };
+        Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
+    }
+
+    /// The network before the first step.
+    fn first_mlp(&self) -> Result<Mlp> {
+        match &self.start {
+            Some(start) => Ok(start.model.mlp.clone()),
+            None => Ok(self.settings.model.init(self.settings.seed, &self.device)?),
         }
     }
 
@@ -216,7 +404,7 @@ impl Run {
 
     /// A new run: its folder, its settings, and the state before the first step.
     fn fresh(&self, job: &Job<'_>) -> Result<Begun> {
-        let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
+        let mlp = self.first_mlp()?;
         let folder = self.create_folder()?;
         let session = self.session(0);
         let manifest = Manifest {
@@ -226,9 +414,12 @@ impl Run {
             sessions: vec![session],
             result: None,
         };
-        let written = self
-            .disk
-            .write_whole(&folder.config(), self.settings.to_file().as_bytes())
+        let start = self.start.as_ref().map(|start| start.save(folder.path(), &self.disk));
+        let written = start
+            .unwrap_or(Ok(()))
+            .and_then(|()| {
+                self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())
+            })
             .and_then(|()| manifest.save(folder.path(), &self.disk));
         if let Err(error) = written {
             // Neither can be, so nothing of the run is worth keeping.
@@ -300,8 +491,7 @@ impl Run {
             if !newest.damaged.is_empty() {
                 bail!("no checkpoint in {} is whole", folder.checkpoints().display());
             }
-            let mlp = self.settings.model.init(self.settings.seed, &self.device)?;
-            return Ok((State::new(job, mlp), 0));
+            return Ok((State::new(job, self.first_mlp()?), 0));
         };
         let path = checkpoints::path_of(&folder.checkpoints(), step);
         let read = || {
@@ -380,9 +570,15 @@ impl Run {
             optimizer: &self.settings.optimizer,
             schedule: &self.settings.schedule,
             training: &self.settings.training,
+            tuned: self.tuned(),
             seed: self.settings.seed,
             device: &self.device,
         }
+    }
+
+    fn tuned(&self) -> Option<Tuned<'_>> {
+        let (tuning, start) = (self.settings.tuning.as_ref()?, self.start.as_ref()?);
+        Some(Tuned { tuning, start })
     }
 
     fn display(&self) -> Box<dyn Observer> {
@@ -448,6 +644,8 @@ impl Run {
     fn model(&self, mlp: Mlp, preprocessing: Preprocessing, test: &Evaluation) -> Model {
         let metrics =
             test.by_name().into_iter().map(|(name, value)| (format!("test {name}"), value));
+        let start = self.start.as_ref().map(|start| start.model.provenance.clone());
+        let parent = start.unwrap_or_default();
         Model {
             mlp,
             task: self.task.clone(),
@@ -456,7 +654,8 @@ impl Run {
                 program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
                 data: Some(self.source.to_string()),
                 settings: serde_json::to_value(&self.settings).ok(),
-                parent: None,
+                parent: parent.parent,
+                ancestors: parent.ancestors,
                 metrics: metrics.collect(),
             },
         }
@@ -524,7 +723,7 @@ fn check_deterministic(settings: &Settings, pace: &[Every]) -> Result<()> {
 }
 
 /// What a data set's targets ask of a network.
-fn task(targets: &Targets) -> Task {
+pub fn task(targets: &Targets) -> Task {
     match targets {
         Targets::Classes { labels, .. } => Task::Classification { labels: labels.clone() },
         Targets::MultiLabel { labels, .. } => Task::MultiLabel { labels: labels.clone() },
@@ -545,7 +744,11 @@ fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {
 }
 
 /// Loads a data set, with a bar if it has to be fetched.
-fn load_with_bar(source: &Source) -> Result<TrainTest> {
+///
+/// # Errors
+///
+/// The data's.
+pub fn load_with_bar(source: &Source) -> Result<TrainTest> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template(
         "{msg} [{bar:30.cyan/blue}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",

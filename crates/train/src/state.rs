@@ -46,7 +46,10 @@ pub struct RunProgress {
 impl State {
     /// Before the first step.
     pub fn new(job: &Job<'_>, mlp: Mlp) -> Self {
-        let mlp = mlp.train();
+        let mut mlp = mlp.train();
+        if let (Some(tuned), Some((phase, _))) = (job.tuned, job.phase(1)) {
+            mlp = tuned.freeze(mlp, phase);
+        }
         let optimizer = Optimizer::new(job.optimizer.clone(), &mlp);
         let average = job.training.ema.map(|decay| Average::new(decay, &mlp));
         Self {
@@ -69,6 +72,16 @@ impl State {
     pub fn rolled_back(mut self, times: u32) -> Self {
         self.progress.rollbacks = times;
         self
+    }
+
+    /// Makes ready for an epoch, from 1: what it trains can move, and nothing else.
+    pub(crate) fn enter(&mut self, job: &Job<'_>, epoch: u64, is_at_its_begin: bool) {
+        let (Some(tuned), Some((phase, is_first))) = (job.tuned, job.phase(epoch)) else { return };
+        self.mlp = tuned.freeze(self.mlp.take(), phase);
+        self.optimizer.set_rates(phase.rates.clone());
+        if is_first && is_at_its_begin {
+            self.optimizer.restart();
+        }
     }
 
     /// The network as it would be kept now: averaged if there is an average, off the graph.
@@ -343,9 +356,10 @@ impl<'a> Tensors<'a> {
         &self,
         sizes: &BTreeMap<String, usize>,
     ) -> Result<BTreeMap<String, Tensor<1>>, StateError> {
-        let trained = sizes.iter().filter(|(path, _)| !path.contains(".running_"));
-        trained
-            .map(|(path, &count)| Ok((path.clone(), self.flat(&format!("average.{path}"), count)?)))
+        // Of what is frozen from the first step on there is none.
+        let averaged = self.under("average.").filter_map(|path| Some((path, *sizes.get(path)?)));
+        averaged
+            .map(|(path, count)| Ok((path.to_owned(), self.flat(&format!("average.{path}"), count)?)))
             .collect()
     }
 

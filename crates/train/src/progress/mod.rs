@@ -128,7 +128,7 @@ pub(crate) fn thousands(number: f64) -> String {
 }
 
 /// A whole number with its thousands set apart.
-pub(crate) fn group(number: u64) -> String {
+pub fn group(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

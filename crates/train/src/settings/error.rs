@@ -48,6 +48,17 @@ pub enum SettingsError {
         /// The values allowed.
         expected: &'static str,
     },
+    /// A parameter that the network does not have.
+    #[error(
+        "the network has no parameter `{path}`{}",
+        nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{n}`?"))
+    )]
+    Parameter {
+        /// The path.
+        path: String,
+        /// The most similar path that it has.
+        nearest: Option<String>,
+    },
     /// The network's sizes contradict the data's.
     #[error(
         "model.{setting} is {found} but the data has {expected}; leave it out to take the data's"

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::metrics::MetricChoice;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
+use crate::tuning::Tuning;
 
 pub use error::SettingsError;
 pub use layers::{Layer, RECIPES};
@@ -43,6 +44,9 @@ pub struct Settings {
     pub schedule: Schedule,
     /// The loop.
     pub training: TrainingSettings,
+    /// The model that training starts from, and what is trained of it; a fresh network if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
 }
 
 /// What to learn from.
@@ -55,6 +59,9 @@ pub struct DataSettings {
     pub validation: Validation,
     /// Holds out the same share of every class.
     pub stratified: bool,
+    /// The classes that are learned, if not all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// What is done to raw features before the network sees them.
     pub preprocessing: PreprocessingChoice,
 }
@@ -84,6 +91,9 @@ pub enum PreprocessingChoice {
     Normalize,
     /// Each feature to mean 0 and deviation 1.
     Standardize,
+    /// As in the model that training starts from.
+    #[value(skip)]
+    Model,
 }
 
 /// The training loop.
@@ -224,6 +234,7 @@ impl Default for Settings {
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
             training: TrainingSettings::default(),
+            tuning: None,
         }
     }
 }
@@ -234,6 +245,7 @@ impl Default for DataSettings {
             source: "mnist".to_owned(),
             validation: Validation::Count(5000),
             stratified: false,
+            classes: Vec::new(),
             preprocessing: PreprocessingChoice::default(),
         }
     }
@@ -332,6 +344,9 @@ impl Settings {
         agree("input_shape", &model.input_shape, &data.shape().to_vec())?;
         agree("outputs", &model.outputs, &task.outputs())?;
         model.validate()?;
+        if let Some(tuning) = &self.tuning {
+            tuning.validate(model)?;
+        }
         self.loss.get_or_insert_with(|| Loss::default_for(task)).validate(task)?;
         for metric in &self.training.metrics {
             metric.validate(task)?;
@@ -413,10 +428,12 @@ impl DataSettings {
     }
 
     /// The chosen preprocessing, fitted on the training rows; `auto` is nothing until
-    /// [`resolve`](Settings::resolve) has chosen.
+    /// [`resolve`](Settings::resolve) has chosen, and `model` is that of another model.
     pub fn preprocessing(&self, data: &Dataset, training: &[usize]) -> Preprocessing {
         match self.preprocessing {
-            PreprocessingChoice::Auto | PreprocessingChoice::None => Preprocessing::None,
+            PreprocessingChoice::Auto | PreprocessingChoice::None | PreprocessingChoice::Model => {
+                Preprocessing::None
+            }
             PreprocessingChoice::Scale => Preprocessing::PIXELS,
             PreprocessingChoice::Normalize => {
                 let (mean, deviation) = data.global_mean_and_std(training);

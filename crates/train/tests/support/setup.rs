@@ -64,6 +64,7 @@ impl Setup {
             optimizer: &self.optimizer,
             schedule: &self.schedule,
             training: &self.training,
+            tuned: None,
             seed: self.seed,
             device,
         }

@@ -1,0 +1,177 @@
+//! Data sets made of others: some classes, other labels, several sets one after the other.
+
+use crate::{DataError, Dataset, Features, Targets};
+
+impl Dataset {
+    /// The rows of these classes alone, which are the only labels then, in the order they have here.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoClasses`] if the targets are not classes, [`DataError::UnknownLabel`] for a
+    /// label that is not there, [`DataError::NoRows`] if no row has one.
+    pub fn only_classes(&self, wanted: &[String]) -> Result<Self, DataError> {
+        let (ids, labels) = self.classes()?;
+        if let Some(label) = wanted.iter().find(|label| !labels.contains(label)) {
+            return Err(unknown_label(label, labels));
+        }
+        let kept: Vec<String> =
+            labels.iter().filter(|label| wanted.contains(label)).cloned().collect();
+        let places = places(labels, &kept);
+        let rows: Vec<usize> =
+            (0..self.len()).filter(|&row| places[ids[row] as usize].is_some()).collect();
+        let ids = rows.iter().filter_map(|&row| places[ids[row] as usize]).collect();
+        let targets = Targets::Classes { ids, labels: kept };
+        Self::new(self.shape().to_vec(), self.features().rows_of(self.width(), &rows), targets)
+    }
+
+    /// The same rows with these labels, each row with the label of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoClasses`] if the targets are not classes, [`DataError::UnknownLabel`] for a
+    /// label of this set that is not among the others.
+    pub fn relabelled(&self, others: &[String]) -> Result<Self, DataError> {
+        let (ids, labels) = self.classes()?;
+        if labels == others {
+            return Ok(self.clone());
+        }
+        let places = places(labels, others);
+        if let Some(at) = places.iter().position(Option::is_none) {
+            return Err(unknown_label(&labels[at], others));
+        }
+        let ids = ids.iter().filter_map(|&id| places[id as usize]).collect();
+        let targets = Targets::Classes { ids, labels: others.to_vec() };
+        Self::new(self.shape().to_vec(), self.features().clone(), targets)
+    }
+
+    /// These rows, and behind them some rows of another set with the same shape and labels.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ShapeMismatch`] or [`DataError::LabelMismatch`] if the sets differ in more than
+    /// their rows.
+    pub fn followed_by(&self, other: &Self, rows: &[usize]) -> Result<Self, DataError> {
+        if self.shape() != other.shape() {
+            let (train, test) = (self.shape().to_vec(), other.shape().to_vec());
+            return Err(DataError::ShapeMismatch { train, test });
+        }
+        let features = match (self.features(), other.features().rows_of(self.width(), rows)) {
+            (Features::Bytes(first), Features::Bytes(then)) => {
+                Features::Bytes([&first[..], &then].concat())
+            }
+            (first, then) => Features::Floats([first.floats(), then.floats()].concat()),
+        };
+        let columns = self.targets().labels().len();
+        let targets = match (self.targets().clone(), other.targets()) {
+            (Targets::Classes { mut ids, labels }, Targets::Classes { ids: then, .. }) => {
+                ids.extend(rows.iter().map(|&row| then[row]));
+                Targets::Classes { ids, labels }
+            }
+            (Targets::MultiLabel { mut values, labels }, Targets::MultiLabel { values: t, .. }) => {
+                rows.iter().for_each(|&row| values.extend(&t[row * columns..][..columns]));
+                Targets::MultiLabel { values, labels }
+            }
+            (Targets::Values { mut values, names }, Targets::Values { values: t, .. }) => {
+                rows.iter().for_each(|&row| values.extend(&t[row * columns..][..columns]));
+                Targets::Values { values, names }
+            }
+            _ => return Err(DataError::LabelMismatch),
+        };
+        if self.targets().labels() != other.targets().labels() {
+            return Err(DataError::LabelMismatch);
+        }
+        Self::new(self.shape().to_vec(), features, targets)
+    }
+
+    fn classes(&self) -> Result<(&[u32], &[String]), DataError> {
+        match self.targets() {
+            Targets::Classes { ids, labels } => Ok((ids, labels)),
+            _ => Err(DataError::NoClasses),
+        }
+    }
+}
+
+impl Features {
+    /// Some rows, copied.
+    fn rows_of(&self, width: usize, rows: &[usize]) -> Self {
+        fn pick<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
+            rows.iter().flat_map(|&row| &values[row * width..][..width]).copied().collect()
+        }
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(pick(bytes, width, rows)),
+            Self::Floats(floats) => Self::Floats(pick(floats, width, rows)),
+        }
+    }
+
+    fn floats(&self) -> Vec<f32> {
+        match self {
+            Self::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte)).collect(),
+            Self::Floats(floats) => floats.clone(),
+        }
+    }
+}
+
+/// Where each label is among the others.
+fn places(labels: &[String], others: &[String]) -> Vec<Option<u32>> {
+    let place = |label| others.iter().position(|other| other == label);
+    labels.iter().map(|label| place(label).and_then(|at| u32::try_from(at).ok())).collect()
+}
+
+fn unknown_label(label: &str, choices: &[String]) -> DataError {
+    DataError::UnknownLabel { label: label.to_owned(), choices: choices.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn set(ids: &[u32], labels: &[&str]) -> Dataset {
+        let bytes = (0..2 * ids.len() as u8).collect();
+        let targets = Targets::Classes { ids: ids.to_vec(), labels: names(labels) };
+        Dataset::new(vec![2], Features::Bytes(bytes), targets).unwrap()
+    }
+
+    #[test]
+    fn some_classes_keep_their_rows_and_order() {
+        let some = set(&[2, 0, 1, 2], &["a", "b", "c"]).only_classes(&names(&["c", "a"])).unwrap();
+        assert_eq!(some.features(), &Features::Bytes(vec![0, 1, 2, 3, 6, 7]));
+        let expected = Targets::Classes { ids: vec![1, 0, 1], labels: names(&["a", "c"]) };
+        assert_eq!(some.targets(), &expected);
+    }
+
+    #[test]
+    fn labels_move_by_name() {
+        let moved = set(&[0, 1, 0], &["b", "a"]).relabelled(&names(&["a", "x", "b"])).unwrap();
+        let expected = Targets::Classes { ids: vec![2, 0, 2], labels: names(&["a", "x", "b"]) };
+        assert_eq!(moved.targets(), &expected);
+    }
+
+    #[test]
+    fn sets_follow_each_other() {
+        let both = set(&[0, 1], &["a", "b"]).followed_by(&set(&[1, 1, 0], &["a", "b"]), &[2, 0]);
+        let both = both.unwrap();
+        assert_eq!(both.features(), &Features::Bytes(vec![0, 1, 2, 3, 4, 5, 0, 1]));
+        let expected = Targets::Classes { ids: vec![0, 1, 0, 1], labels: names(&["a", "b"]) };
+        assert_eq!(both.targets(), &expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let ab = set(&[0, 1], &["a", "b"]);
+        let unknown = ab.only_classes(&names(&["d"])).unwrap_err();
+        assert!(unknown.to_string().contains("`d`"), "{unknown}");
+        assert!(matches!(ab.only_classes(&[]), Err(DataError::NoRows)), "no class, no row");
+        let missing = ab.relabelled(&names(&["a"]));
+        assert!(matches!(missing, Err(DataError::UnknownLabel { label, .. }) if label == "b"));
+        let other = ab.followed_by(&set(&[0], &["a"]), &[0]);
+        assert!(matches!(other, Err(DataError::LabelMismatch)));
+        let targets = Targets::Values { values: vec![1.0], names: names(&["y"]) };
+        let values = Dataset::new(vec![2], Features::Floats(vec![1.0, 2.0]), targets).unwrap();
+        assert!(matches!(values.relabelled(&names(&["y"])), Err(DataError::NoClasses)));
+        assert!(matches!(ab.followed_by(&values, &[0]), Err(DataError::LabelMismatch)));
+    }
+}

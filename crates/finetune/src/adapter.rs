@@ -1,0 +1,263 @@
+//! The adapter file: what fine-tuning added to a base, without the base.
+//!
+//! A `.safetensors` file whose metadata has a document under `fireclay_adapter`: the digest of the
+//! base, the tuned network's architecture and task, and where it comes from. Its tensors are those
+//! that the base does not have or has otherwise: the adapters, the head, whatever else was trained.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fireclay::model_file::{pack, read_regular_file, unpack};
+use fireclay::{Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, Provenance, Task};
+use serde::{Deserialize, Serialize};
+
+/// The version that this program writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+const KEY: &str = "fireclay_adapter";
+
+/// What fine-tuning added to a base.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    document: Document,
+    tensors: Vec<NamedTensor>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    base: String,
+    architecture: MlpConfig,
+    task: Task,
+    #[serde(default)]
+    provenance: Provenance,
+}
+
+/// Why an adapter can not be read or used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct AdapterFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    #[source]
+    pub problem: AdapterError,
+}
+
+/// What is wrong with an adapter.
+#[derive(Debug, thiserror::Error)]
+pub enum AdapterError {
+    /// A safetensors file of another kind.
+    #[error(
+        "this safetensors file has no `{KEY}` metadata, so it is not an adapter; a whole model needs \
+         no base"
+    )]
+    NotAnAdapter,
+    /// A damaged file, or one that does not follow the format.
+    #[error(transparent)]
+    File(#[from] ModelFileProblem),
+    /// Another base than the one it was trained on.
+    #[error(
+        "this adapter was trained on the base {expected}, and this base is {found}; on another base \
+         it means nothing"
+    )]
+    Base {
+        /// Digest of the base that it was trained on.
+        expected: String,
+        /// Digest of the base given.
+        found: String,
+    },
+    /// A tensor is neither in the adapter nor in the base.
+    #[error("tensor {name} of shape {shape:?} is neither in the adapter nor in the base")]
+    Missing {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+}
+
+impl Adapter {
+    /// What a tuned model has that its base has not.
+    ///
+    /// # Errors
+    ///
+    /// The device's, when it can not be read.
+    pub fn between(base: &Model, tuned: &Model) -> Result<Self, AdapterError> {
+        let (_, digest) = base.to_bytes()?;
+        let had: BTreeMap<String, NamedTensor> =
+            tensors(&base.mlp)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let is_same = |tensor: &NamedTensor| {
+            had.get(&tensor.name).is_some_and(|old| {
+                let bits = |t: &NamedTensor| t.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                old.shape == tensor.shape && bits(old) == bits(tensor)
+            })
+        };
+        let tensors = tensors(&tuned.mlp)?.into_iter().filter(|tensor| !is_same(tensor)).collect();
+        let document = Document {
+            version: VERSION,
+            base: digest,
+            architecture: tuned.mlp.config().clone(),
+            task: tuned.task.clone(),
+            provenance: tuned.provenance.clone(),
+        };
+        Ok(Self { document, tensors })
+    }
+
+    /// The bytes of its file, the same for the same adapter.
+    ///
+    /// # Errors
+    ///
+    /// A document that can not be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, AdapterError> {
+        let text = serde_json::to_string(&self.document).map_err(ModelFileProblem::from)?;
+        Ok(pack(KEY, &text, &self.tensors)?.0)
+    }
+
+    /// Reads the bytes of an adapter file, which may come from a stranger.
+    ///
+    /// # Errors
+    ///
+    /// An [`AdapterError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AdapterError> {
+        let read = unpack(KEY, bytes, |text| {
+            let document: Document = serde_json::from_str(text)?;
+            if !(1..=VERSION).contains(&document.version) {
+                let (found, newest) = (document.version, VERSION);
+                return Err(ModelFileProblem::Version { found, newest });
+            }
+            Ok(document)
+        });
+        let (document, tensors) = read.map_err(|problem| match problem {
+            ModelFileProblem::NoDocument => AdapterError::NotAnAdapter,
+            problem => AdapterError::File(problem),
+        })?;
+        document.architecture.validate().map_err(ModelFileProblem::from)?;
+        let (names, outputs) = (document.task.outputs(), document.architecture.outputs);
+        if names != outputs {
+            return Err(ModelFileProblem::Outputs { names, outputs }.into());
+        }
+        Ok(Self { document, tensors })
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of a file.
+    ///
+    /// # Errors
+    ///
+    /// An [`AdapterFileError`] that names the file.
+    pub fn load(path: &Path) -> Result<Self, AdapterFileError> {
+        let read = || Self::from_bytes(&read_regular_file(path)?);
+        read().map_err(|problem| AdapterFileError { path: path.to_owned(), problem })
+    }
+
+    /// Digest of the base that it was trained on.
+    pub fn base(&self) -> &str {
+        &self.document.base
+    }
+
+    /// Numbers in it.
+    pub fn parameters(&self) -> usize {
+        self.tensors.iter().map(|tensor| tensor.values.len()).sum()
+    }
+
+    /// The tuned model: the base with what was added to it. Several adapters can be applied to one
+    /// base, each for itself.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Base`] if it is another base, [`AdapterError::Missing`] if the adapter does
+    /// not fit.
+    pub fn apply(&self, base: &Model) -> Result<Model, AdapterError> {
+        let (_, digest) = base.to_bytes()?;
+        if digest != self.document.base {
+            return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });
+        }
+        let base_tensors = tensors(&base.mlp)?;
+        let all = || self.tensors.iter().chain(&base_tensors);
+        let mlp = Mlp::from_tensors(&self.document.architecture, &base.device(), |name, shape| {
+            let found = all().find(|tensor| tensor.name == name && tensor.shape == shape);
+            found.map(|tensor| tensor.values.clone()).ok_or_else(|| AdapterError::Missing {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+            })
+        })?;
+        let Document { task, provenance, .. } = self.document.clone();
+        Ok(Model { mlp, task, preprocessing: base.preprocessing.clone(), provenance })
+    }
+}
+
+fn tensors(mlp: &Mlp) -> Result<Vec<NamedTensor>, ModelFileProblem> {
+    Ok(mlp.tensors()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fireclay::{Device, Lora, Preprocessing};
+
+    fn base() -> Model {
+        Model {
+            mlp: MlpConfig::new([4], [6, 5], 3).init(3, &Device::flex()).unwrap(),
+            task: Task::numbered_classes(3),
+            preprocessing: Preprocessing::None,
+            provenance: Provenance::default(),
+        }
+    }
+
+    fn tuned(base: &Model) -> Model {
+        let lora =
+            Lora { layers: vec![1], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
+        let mlp = base.mlp.clone().with_adapters(lora, 5).unwrap();
+        let mut tensors = mlp.tensors().unwrap();
+        for tensor in tensors.iter_mut().filter(|t| t.name == "adapters.1.b" || t.name == "layers.2.bias") {
+            tensor.values.iter_mut().enumerate().for_each(|(i, value)| *value = i as f32);
+        }
+        let mlp = Mlp::from_tensors(mlp.config(), &Device::flex(), |name, _| {
+            let found = tensors.iter().find(|tensor| tensor.name == name);
+            Ok::<_, ModelFileProblem>(found.unwrap().values.clone())
+        });
+        Model { mlp: mlp.unwrap(), ..base.clone() }
+    }
+
+    #[test]
+    fn a_base_and_its_adapter_are_the_tuned_model() {
+        let base = base();
+        let tuned = tuned(&base);
+        let adapter = Adapter::between(&base, &tuned).unwrap();
+        let names: Vec<&str> = adapter.tensors.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["layers.2.bias", "adapters.1.a", "adapters.1.b"]);
+        let read = Adapter::from_bytes(&adapter.to_bytes().unwrap()).unwrap();
+        let again = read.apply(&base).unwrap();
+        assert_eq!(again.to_bytes().unwrap(), tuned.to_bytes().unwrap());
+        assert_eq!(read.parameters(), 3 + 6 * 2 + 2 * 5);
+    }
+
+    #[test]
+    fn another_base_is_refused() {
+        let base = base();
+        let adapter = Adapter::between(&base, &tuned(&base)).unwrap();
+        let mut other = base.clone();
+        other.mlp = other.mlp.config().init(4, &Device::flex()).unwrap();
+        let error = adapter.apply(&other).unwrap_err();
+        assert!(matches!(error, AdapterError::Base { .. }), "{error}");
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let base = base();
+        let model = base.to_bytes().unwrap().0;
+        assert!(matches!(Adapter::from_bytes(&model), Err(AdapterError::NotAnAdapter)));
+        let bytes = Adapter::between(&base, &tuned(&base)).unwrap().to_bytes().unwrap();
+        assert!(matches!(
+            Model::from_bytes(&bytes, &Device::flex()),
+            Err(ModelFileProblem::NoDocument)
+        ));
+        for end in 0..bytes.len() {
+            assert!(Adapter::from_bytes(&bytes[..end]).is_err(), "{end}");
+        }
+        let mut damaged = bytes.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        let error = Adapter::from_bytes(&damaged).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
+}

@@ -1,0 +1,422 @@
+//! The command line: what can be typed, and what it amounts to.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use fireclay::{Activation, Lora, Norm, Preprocessing};
+use fireclay_formats::Layout;
+use regex::RegexBuilder;
+use train::settings::PreprocessingChoice;
+
+use crate::head::{Head, distinct};
+use crate::import::{Options, TaskKind};
+use crate::pattern::Pattern;
+use crate::plan::Recipe;
+
+/// Trains a model that is there already: a file of Fireclay, PyTorch, Keras, scikit-learn, ONNX or
+/// Burn.
+///
+/// With nothing but --from: the output layer is kept if the data has its labels and made anew if
+/// not; it is trained alone for half of the epochs, and then everything at a tenth of the rate.
+#[derive(Debug, Default, Parser)]
+#[command(name = "finetune", version, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    /// What to do instead.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to train.
+    #[command(flatten)]
+    pub tune: Tune,
+    /// How files of others are read.
+    #[command(flatten)]
+    pub reading: Reading,
+    /// The run.
+    #[command(flatten)]
+    pub train: train::Args,
+}
+
+/// What can be done instead of training.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turn a file of another program into a model of ours, and say where each tensor went.
+    Import(Import),
+    /// Add an adapter into the weights of its base, and say what rounding changed.
+    Merge(Merge),
+}
+
+/// `finetune import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// The file to read.
+    pub file: PathBuf,
+    /// The model file to write.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Say how often the model is right on the test samples of this data.
+    #[arg(long, value_name = "SOURCE")]
+    pub data: Option<String>,
+    /// Function after each hidden layer, if the file does not say.
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<Activation>,
+    /// Normalisation of hidden layers, if the file does not say.
+    #[arg(long, value_name = "NAME")]
+    pub norm: Option<Norm>,
+    /// How raw features were prepared for the network: none, or scale (bytes to [0, 1]).
+    #[arg(long, value_name = "HOW")]
+    pub preprocessing: Option<PreprocessingChoice>,
+    /// How files of others are read.
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// `finetune merge`.
+#[derive(Debug, clap::Args)]
+pub struct Merge {
+    /// The base that the adapter was trained on; not needed for a model that holds its adapters.
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+    /// The adapter file, or a model file with adapters.
+    #[arg(long, value_name = "FILE")]
+    pub adapter: PathBuf,
+    /// The model file to write.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Compare on the test samples of this data.
+    #[arg(long, value_name = "SOURCE", default_value = "mnist")]
+    pub data: String,
+    /// Largest difference of any output that is allowed; above it nothing is written.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1e-3)]
+    pub tolerance: f32,
+}
+
+/// What a file does not say, and how its names are read.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Import")]
+pub struct Reading {
+    /// Rename tensors before they are matched; may be repeated: --map 'encoder\.(\d)=layers.$1'.
+    #[arg(long, value_name = "REGEX=NAME")]
+    pub map: Vec<Rename>,
+    /// Take the layers in the order of the file if neither names nor shapes tell it.
+    #[arg(long)]
+    pub by_order: bool,
+    /// Let these parameters be missing, by their path here: *.bias; they become zero, norms neutral.
+    #[arg(long, value_name = "PATH")]
+    pub allow_missing: Vec<String>,
+    /// Leave out these tensors, by their name in the file: optimizer.*.
+    #[arg(long, value_name = "NAME")]
+    pub allow_unused: Vec<String>,
+    /// How weights lie, if the file does not say: out-in as in PyTorch, in-out as in Keras.
+    #[arg(long, value_name = "HOW", value_parser = layout)]
+    pub layout: Option<Layout>,
+    /// Mean and deviation of pixels in [0, 1] that were taken off: 0.1307,0.3081.
+    #[arg(long, value_name = "MEAN,DEVIATION", value_parser = normalize, conflicts_with = "preprocessing")]
+    pub normalize: Option<Preprocessing>,
+    /// What the outputs mean, if the file does not say.
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<TaskKind>,
+    /// File with the label of each output, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+}
+
+/// What is trained, and of what.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Fine-tuning")]
+pub struct Tune {
+    /// Start from this model: our own file or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Output layer: keep, data (one output a label of the data), a number, or a file of labels. Labels that both have keep their weights.
+    #[arg(long, value_name = "HEAD")]
+    pub head: Option<Head>,
+    /// Draw all weights of a new output layer, those of labels that both have too.
+    #[arg(long)]
+    pub fresh_head: bool,
+    /// Do not train these: a path, a glob, regex:…, or all-but-head, body, head, biases, norms, first:N, last:N.
+    #[arg(long, value_name = "PATTERN")]
+    pub freeze: Vec<Pattern>,
+    /// Train these alone; patterns as for --freeze.
+    #[arg(long, value_name = "PATTERN")]
+    pub train: Vec<Pattern>,
+    /// Multiply the learning rate by this for each layer further from the output.
+    #[arg(long, value_name = "FACTOR")]
+    pub lr_decay: Option<f64>,
+    /// Train the head first, and one layer more each time: 1epoch.
+    #[arg(long, value_name = "PACE", value_parser = epochs)]
+    pub unfreeze_every: Option<u64>,
+    /// Pull the weights below the head towards their start (L2-SP).
+    #[arg(long, value_name = "STRENGTH")]
+    pub l2_sp: Option<f64>,
+    /// Keep the running statistics of batch norms, and use them in training.
+    #[arg(long)]
+    pub keep_statistics: bool,
+    /// Train low-rank adapters and the head: rank=8,alpha=16, and, if wanted, dropout=0.1 and rs (divide by the root of the rank).
+    #[arg(long, value_name = "SETTINGS", value_parser = lora)]
+    pub lora: Option<Lora>,
+    /// Layers that get an adapter; patterns as for --freeze.
+    #[arg(long, value_name = "PATTERN", requires = "lora")]
+    pub lora_on: Vec<Pattern>,
+    /// Learn from this model too, of any size, with the same labels.
+    #[arg(long, value_name = "FILE")]
+    pub teacher: Option<PathBuf>,
+    /// What logits are divided by when the teacher is matched.
+    #[arg(long, value_name = "T", default_value_t = 4.0)]
+    pub temperature: f64,
+    /// Share of the teacher in the loss.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub alpha: f64,
+    /// Mix in rows of the old data, as a share of the training rows.
+    #[arg(long, value_name = "FRACTION", requires = "replay_data")]
+    pub replay: Option<f64>,
+    /// The old data; how much of it is forgotten is told at the end.
+    #[arg(long, value_name = "SOURCE")]
+    pub replay_data: Option<String>,
+    /// Classes of the old data, if not all.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "replay_data")]
+    pub replay_classes: Vec<String>,
+    /// Train this as well and compare: a fresh network with the same settings.
+    #[arg(long, value_name = "WHAT")]
+    pub baseline: Option<Baseline>,
+}
+
+/// What a tuned model is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Baseline {
+    /// A fresh network.
+    Scratch,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  finetune --from model.pt --activation relu --preprocessing scale --data fashion-mnist
+                                       a PyTorch state dict, for other labels
+  finetune --from digits.safetensors --freeze all-but-head
+                                       train the output layer alone
+  finetune --from model.keras --preprocessing scale --lora rank=8,alpha=16
+                                       low-rank adapters; adapter.safetensors is small
+  finetune --from model.onnx --preprocessing scale --lr body=1e-4 --lr head=1e-3
+  finetune --from big.safetensors --teacher bigger.safetensors
+  finetune --resume latest             go on with a run that was stopped
+  finetune import model.h5 --preprocessing scale --to model.safetensors --data mnist
+  finetune merge --base model.safetensors --adapter runs/mnist-1/adapter.safetensors --to merged.safetensors
+
+Recipes, for --recipe: lp-ft (the default: the head first, then everything at a tenth of the rate),
+probe (the head alone), full (everything from the first step).";
+
+/// Flags of `train` that say how a new network looks, or that are its own.
+const OF_A_NEW_NETWORK: [&str; 4] = ["hidden", "residual", "initializer", "input_dropout"];
+
+impl Args {
+    /// What the program was called with; on a mistake it ends with a message.
+    pub fn from_command_line() -> Self {
+        let matches = Self::described().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The program's arguments, with their help.
+    pub fn described() -> clap::Command {
+        let mut command = Self::command().after_help(EXAMPLES);
+        if let Some(about) = Self::command().get_about() {
+            command = command.about(about.clone());
+        }
+        command = command
+            .about("Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn")
+            .long_about(LONG_ABOUT)
+            .mut_arg("lr", |arg| {
+                arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3")
+            })
+            .mut_arg("recipe", |arg| {
+                arg.help("Order of training: lp-ft, probe or full").help_heading("Fine-tuning")
+            });
+        for name in OF_A_NEW_NETWORK {
+            command = command.mut_arg(name, |arg| arg.hide(true));
+        }
+        command
+    }
+
+    /// The order that was asked for, taken out: `train` has other recipes.
+    ///
+    /// # Errors
+    ///
+    /// A word that is none.
+    pub fn take_recipe(&mut self) -> Result<Option<Recipe>> {
+        let Some(name) = self.train.recipe.take() else { return Ok(None) };
+        match clap::ValueEnum::from_str(&name, false) {
+            Ok(recipe) => Ok(Some(recipe)),
+            Err(_) => bail!("there is no recipe `{name}` for fine-tuning; take lp-ft, probe or full"),
+        }
+    }
+
+    /// How the file is read.
+    ///
+    /// # Errors
+    ///
+    /// A flag that a network which is there already has no use for, or a file that can not be read.
+    pub fn options(&self) -> Result<Options> {
+        let train = &self.train;
+        if train.hidden.is_some() || train.initializer.is_some() || train.residual {
+            bail!(
+                "the network comes from the file, so --hidden, --initializer and --residual say \
+                 nothing; leave them out"
+            );
+        }
+        let options = self.reading.options(train.preprocessing)?;
+        let (activation, norm, dropout) = (train.activation, train.norm, train.dropout);
+        Ok(Options { activation, norm, dropout, ..options })
+    }
+}
+
+const LONG_ABOUT: &str = "\
+Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
+
+With nothing but --from: the output layer is kept if the data has its labels and made anew if not; \
+it is trained alone for half of the epochs, and then everything at a tenth of the rate.";
+
+impl Import {
+    /// How the file is read.
+    ///
+    /// # Errors
+    ///
+    /// A file that can not be read.
+    pub fn options(&self) -> Result<Options> {
+        let options = self.reading.options(self.preprocessing)?;
+        Ok(Options { activation: self.activation, norm: self.norm, ..options })
+    }
+}
+
+impl Reading {
+    fn options(&self, preprocessing: Option<PreprocessingChoice>) -> Result<Options> {
+        let labels = match &self.labels {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("--labels {}", path.display()))?;
+                let labels: Vec<String> = text
+                    .lines()
+                    .map(|line| line.trim().to_owned())
+                    .filter(|line| !line.is_empty())
+                    .collect();
+                distinct(&labels).with_context(|| format!("--labels {}", path.display()))?;
+                Some(labels)
+            }
+            None => None,
+        };
+        let preprocessing = match preprocessing {
+            Some(PreprocessingChoice::None) => Some(Preprocessing::None),
+            Some(PreprocessingChoice::Scale) => Some(Preprocessing::PIXELS),
+            Some(_) => bail!(
+                "--preprocessing says how features were prepared for the network in the file: none \
+                 or scale, or with --normalize MEAN,DEVIATION"
+            ),
+            None => self.normalize.clone(),
+        };
+        Ok(Options {
+            map: self.map.iter().map(|Rename { from, to }| (from.clone(), to.clone())).collect(),
+            by_order: self.by_order,
+            allow_missing: self.allow_missing.clone(),
+            allow_unused: self.allow_unused.clone(),
+            layout: self.layout,
+            preprocessing,
+            task: self.task,
+            labels,
+            ..Options::default()
+        })
+    }
+}
+
+/// `REGEX=NAME`.
+#[derive(Clone, Debug)]
+pub struct Rename {
+    from: regex::Regex,
+    to: String,
+}
+
+impl FromStr for Rename {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) =
+            text.rsplit_once('=').ok_or("give it as REGEX=NAME, such as encoder=layers.0")?;
+        let from = RegexBuilder::new(from).size_limit(1 << 20).build().map_err(|e| e.to_string())?;
+        Ok(Self { from, to: to.to_owned() })
+    }
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    match text {
+        "out-in" => Ok(Layout::OutIn),
+        "in-out" => Ok(Layout::InOut),
+        _ => Err("give out-in or in-out".to_owned()),
+    }
+}
+
+fn normalize(text: &str) -> Result<Preprocessing, String> {
+    let numbers = text.split_once(',').and_then(|(mean, deviation)| {
+        Some((mean.trim().parse().ok()?, deviation.trim().parse().ok()?))
+    });
+    match numbers {
+        Some((mean, deviation)) if deviation > 0.0 => {
+            Ok(Preprocessing::Normalize { scale: 1.0 / 255.0, mean, deviation })
+        }
+        _ => Err("give MEAN,DEVIATION of pixels in [0, 1], such as 0.1307,0.3081".to_owned()),
+    }
+}
+
+fn epochs(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix("epochs").or(text.strip_suffix("epoch")).unwrap_or(text);
+    match number.trim().parse() {
+        Ok(epochs) if epochs > 0 => Ok(epochs),
+        _ => Err("give a number of epochs, such as 1epoch".to_owned()),
+    }
+}
+
+/// `rank=8,alpha=16,dropout=0.1,rs`; the layers are filled in later.
+fn lora(text: &str) -> Result<Lora, String> {
+    let mut lora =
+        Lora { layers: Vec::new(), rank: 0, alpha: 0.0, dropout: 0.0, rank_stabilized: false };
+    let mut alpha = None;
+    for part in text.split(',') {
+        let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
+        match part.trim().split_once('=') {
+            Some(("rank", rank)) => {
+                lora.rank = rank.parse().map_err(|_| format!("`{rank}` is not a rank"))?;
+            }
+            Some(("alpha", text)) => alpha = Some(number(text)?),
+            Some(("dropout", text)) => lora.dropout = number(text)?,
+            None if part.trim() == "rs" => lora.rank_stabilized = true,
+            _ => return Err(format!("`{part}`: give rank=8,alpha=16[,dropout=0.1][,rs]")),
+        }
+    }
+    if lora.rank == 0 {
+        return Err("give the rank, such as rank=8,alpha=16".to_owned());
+    }
+    // A scale of 1 unless said otherwise.
+    lora.alpha = alpha.unwrap_or(lora.rank as f64);
+    Ok(lora)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::described().debug_assert();
+    }
+
+    #[test]
+    fn values_are_read_as_typed() {
+        let found = lora("rank=8,alpha=16,dropout=0.1,rs").unwrap();
+        assert_eq!((found.rank, found.alpha, found.dropout), (8, 16.0, 0.1));
+        assert!(found.rank_stabilized);
+        assert_eq!(lora("rank=4").unwrap().alpha, 4.0);
+        for bad in ["", "alpha=3", "rank=x", "rank=2,foo", "rank=2,alpha=y"] {
+            assert!(lora(bad).is_err(), "{bad}");
+        }
+        assert_eq!(epochs("2epochs"), Ok(2));
+        assert!(epochs("0").is_err() && epochs("soon").is_err());
+        assert!(normalize("0.13,0").is_err() && normalize("0.13").is_err());
+        assert!("nothing".parse::<Rename>().is_err() && "(=x".parse::<Rename>().is_err());
+    }
+}

@@ -1,0 +1,323 @@
+//! From a sketch and the tensors it names to a model.
+
+use std::collections::BTreeMap;
+
+use fireclay::{
+    Ancestor, Device, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task, nearest,
+};
+use fireclay_formats::{Archive, Dtype, Layout, Tensor};
+
+use super::{
+    Dense, Fate, ImportError, Imported, NormTensors, Options, Output, Placed, Sketch, TaskKind,
+    is_named,
+};
+
+/// Builds the model; the origin is left to the caller.
+pub(super) fn build(
+    archive: &Archive,
+    sketch: Sketch,
+    options: &Options,
+    device: &Device,
+) -> Result<Imported, ImportError> {
+    let mut tensors = Tensors::of(archive);
+    let mut config = config(&tensors, &sketch, options)?;
+    let preprocessing = options.preprocessing.clone().or(sketch.preprocessing.clone());
+    let preprocessing = preprocessing.ok_or_else(|| ImportError::Unsaid {
+        what: "how raw features were prepared for the network".to_owned(),
+        flag: "--preprocessing scale (bytes to [0, 1]) or --preprocessing none, or with --normalize \
+               MEAN,DEVIATION (of scaled bytes)"
+            .to_owned(),
+    })?;
+    let is_binary = sketch.output == Some(Output::Sigmoid) && config.outputs == 1;
+    let mlp = Mlp::from_tensors(&config, device, |path, shape| {
+        tensors.take(path, shape, &sketch, options)
+    })?;
+    let mut notes = archive.notes.clone();
+    let mlp = if is_binary {
+        notes.push("one sigmoid output is read as two classes, the second its own".to_owned());
+        config.outputs = 2;
+        two_classes(&mlp, &config, device)?
+    } else {
+        mlp
+    };
+    let task = task(&config, sketch.output, options, &mut notes)?;
+    preprocessing.validate(config.inputs())?;
+    say_preprocessing(&preprocessing, options, &mut notes);
+    let placed = tensors.placed(options)?;
+    let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
+    let provenance = Provenance { program, ..Provenance::default() };
+    let model = Model { mlp, task, preprocessing, provenance };
+    let origin = Ancestor::default();
+    Ok(Imported { model, origin, is_native: false, placed, notes })
+}
+
+fn say_preprocessing(found: &Preprocessing, options: &Options, notes: &mut Vec<String>) {
+    if options.preprocessing.is_none() {
+        notes.push(format!("the file prepares raw features by {found:?}"));
+    }
+}
+
+/// The network's description.
+fn config(
+    tensors: &Tensors<'_>,
+    sketch: &Sketch,
+    options: &Options,
+) -> Result<MlpConfig, ImportError> {
+    let mut widths = Vec::new();
+    for Dense { weight, layout, .. } in &sketch.layers {
+        let shape = &tensors.named(weight)?.shape;
+        let [first, second] = shape[..] else {
+            return Err(ImportError::unsupported(
+                format!("tensor {weight} is {shape:?}"),
+                "the weights of a layer have two dimensions",
+            ));
+        };
+        let (inputs, outputs) = match layout {
+            Layout::OutIn => (second, first),
+            Layout::InOut => (first, second),
+        };
+        if let Some(&before) = widths.last()
+            && before != inputs
+        {
+            return Err(ImportError::unsupported(
+                format!("{weight} takes {inputs} inputs, and the layer before has {before} outputs"),
+                "layers must follow each other",
+            ));
+        }
+        if widths.is_empty() {
+            widths.push(inputs);
+        }
+        widths.push(outputs);
+    }
+    let (inputs, outputs) = match widths[..] {
+        [inputs, .., outputs] => (inputs, outputs),
+        _ => return Err(ImportError::NoLayers { tensors: tensors.all.len() }),
+    };
+    let hidden = widths[1..widths.len() - 1].to_vec();
+    let activation = match (options.activation, sketch.activation) {
+        (_, _) if hidden.is_empty() => fireclay::Activation::default(),
+        (Some(given), Some(found)) if given != found => {
+            return Err(ImportError::unsupported(
+                format!("the file has the activation {found}, and --activation says {given}"),
+                "leave it out",
+            ));
+        }
+        (Some(given), _) => given,
+        (None, Some(found)) => found,
+        (None, None) => {
+            return Err(ImportError::Unsaid {
+                what: "which function follows its hidden layers".to_owned(),
+                flag: "--activation relu, or another".to_owned(),
+            });
+        }
+    };
+    let shape = sketch.input_shape.clone().filter(|shape| shape.iter().product::<usize>() == inputs);
+    let defaults = MlpConfig::new(shape.unwrap_or_else(|| vec![inputs]), hidden, outputs);
+    let config = MlpConfig {
+        activation,
+        norm: sketch.norm.unwrap_or_default(),
+        norm_epsilon: sketch.norm_epsilon.unwrap_or(defaults.norm_epsilon),
+        dropout: options.dropout.unwrap_or(sketch.dropout),
+        input_dropout: sketch.input_dropout,
+        ..defaults
+    };
+    if options.norm.is_some_and(|norm| norm != config.norm) {
+        return Err(ImportError::unsupported(
+            format!("the file has the normalisation {}", config.norm),
+            "--norm says another",
+        ));
+    }
+    config.validate()?;
+    Ok(config)
+}
+
+/// What the outputs mean.
+fn task(
+    config: &MlpConfig,
+    output: Option<Output>,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Task, ImportError> {
+    let told = match output {
+        Some(Output::Softmax) => Some(TaskKind::Classification),
+        Some(Output::Sigmoid) if config.outputs == 2 => Some(TaskKind::Classification),
+        Some(Output::Sigmoid) => Some(TaskKind::MultiLabel),
+        Some(Output::Identity) | None => None,
+    };
+    let kind = options.task.or(told).unwrap_or_else(|| {
+        notes.push(
+            "the file does not say what its outputs mean: they are taken as logits of classes, or \
+             as --task says"
+                .to_owned(),
+        );
+        TaskKind::Classification
+    });
+    let numbered = || (0..config.outputs).map(|i| i.to_string()).collect();
+    let labels: Vec<String> = options.labels.clone().unwrap_or_else(numbered);
+    if labels.len() != config.outputs {
+        return Err(ImportError::unsupported(
+            format!("--labels has {} names, and the network {} outputs", labels.len(), config.outputs),
+            "give one name for each",
+        ));
+    }
+    Ok(match kind {
+        TaskKind::Classification => Task::Classification { labels },
+        TaskKind::MultiLabel => Task::MultiLabel { labels },
+        TaskKind::Regression => Task::Regression { targets: labels },
+    })
+}
+
+/// `sigmoid(z)` is the second of `softmax([0, z])`.
+fn two_classes(mlp: &Mlp, config: &MlpConfig, device: &Device) -> Result<Mlp, ImportError> {
+    let last = mlp.layers.len() - 1;
+    let all = mlp.tensors().map_err(fireclay::ModelFileProblem::Device)?;
+    let head = format!("layers.{last}.");
+    Mlp::from_tensors(config, device, |path, _| {
+        let found = all.iter().find(|tensor| tensor.name == path);
+        let values = found.map(|tensor| tensor.values.clone()).unwrap_or_default();
+        let before = if path.starts_with(&head) { values.len() } else { 0 };
+        Ok([vec![0.0; before], values].concat())
+    })
+}
+
+/// The tensors of the file and which of them have been taken.
+struct Tensors<'a> {
+    all: &'a [Tensor],
+    by_name: BTreeMap<&'a str, &'a Tensor>,
+    taken: BTreeMap<&'a str, (String, String)>,
+}
+
+impl<'a> Tensors<'a> {
+    fn of(archive: &'a Archive) -> Self {
+        let by_name = archive.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        Self { all: &archive.tensors, by_name, taken: BTreeMap::new() }
+    }
+
+    fn named(&self, name: &str) -> Result<&'a Tensor, ImportError> {
+        self.by_name.get(name).copied().ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, path: &str) -> ImportError {
+        let left = self.by_name.keys().filter(|name| !self.taken.contains_key(*name)).copied();
+        let near = nearest(path, left).map(str::to_owned);
+        ImportError::Missing { path: path.to_owned(), nearest: near }
+    }
+
+    /// The numbers of a parameter, in our layout.
+    fn take(
+        &mut self,
+        path: &str,
+        shape: &[usize],
+        sketch: &Sketch,
+        options: &Options,
+    ) -> Result<Vec<f32>, ImportError> {
+        let (source, layout) = source(path, sketch);
+        let Some(name) = source else {
+            return self.absent(path, shape, sketch, options);
+        };
+        let tensor = self.named(name)?;
+        let is_matrix = shape.len() == 2;
+        let transposed = is_matrix && layout == Layout::InOut;
+        let expected: Vec<usize> =
+            if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
+        if tensor.shape != expected {
+            return Err(ImportError::Shape {
+                name: name.to_owned(),
+                found: tensor.shape.clone(),
+                path: path.to_owned(),
+                expected,
+            });
+        }
+        let values = tensor.to_f32();
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(ImportError::NotFinite { name: name.to_owned() });
+        }
+        let mut changes = Vec::new();
+        if transposed {
+            changes.push("transposed".to_owned());
+        }
+        if tensor.dtype != Dtype::F32 {
+            changes.push(format!("{} to f32", tensor.dtype.name()));
+        }
+        let change = if changes.is_empty() { "as is".to_owned() } else { changes.join(", ") };
+        self.taken.insert(&tensor.name, (path.to_owned(), change));
+        Ok(if transposed { transpose(&values, shape) } else { values })
+    }
+
+    /// What stands for a parameter that the file does not have.
+    fn absent(
+        &mut self,
+        path: &str,
+        shape: &[usize],
+        sketch: &Sketch,
+        options: &Options,
+    ) -> Result<Vec<f32>, ImportError> {
+        // A file that describes its network has told that there is none.
+        let is_told = sketch.output.is_some();
+        if !is_told && !is_named(path, &options.allow_missing) {
+            return Err(self.missing(path));
+        }
+        let is_one = path.starts_with("norms.")
+            && (path.ends_with(".weight") || path.ends_with(".running_var"));
+        Ok(vec![f32::from(is_one); shape.iter().product()])
+    }
+
+    /// Every tensor and what became of it.
+    fn placed(self, options: &Options) -> Result<Vec<Placed>, ImportError> {
+        let mut unused = Vec::new();
+        let placed = self.all.iter().map(|tensor| {
+            let name = tensor.name.as_str();
+            let fate = match self.taken.get(name) {
+                Some((path, change)) => Fate::Used { path: path.clone(), change: change.clone() },
+                None if name.ends_with("num_batches_tracked") => {
+                    Fate::Skipped("a counter, which nothing here depends on".to_owned())
+                }
+                None if is_named(name, &options.allow_unused) => {
+                    Fate::Skipped("left out, as --allow-unused says".to_owned())
+                }
+                None => {
+                    unused.push(name.to_owned());
+                    Fate::Skipped(String::new())
+                }
+            };
+            let (shape, dtype) = (tensor.shape.clone(), tensor.dtype.name());
+            Placed { name: name.to_owned(), shape, dtype, fate }
+        });
+        let placed: Vec<Placed> = placed.collect();
+        if unused.is_empty() { Ok(placed) } else { Err(ImportError::Unused { names: unused }) }
+    }
+}
+
+/// The tensor of a parameter by name, if it has one, and how it lies.
+fn source<'s>(path: &str, sketch: &'s Sketch) -> (Option<&'s str>, Layout) {
+    let mut parts = path.split('.');
+    let kind = parts.next();
+    let index: Option<usize> = parts.next().and_then(|part| part.parse().ok());
+    let name = parts.next();
+    let (Some(index), Some(name)) = (index, name) else { return (None, Layout::OutIn) };
+    if kind == Some("layers") {
+        let Some(Dense { weight, bias, layout }) = sketch.layers.get(index) else {
+            return (None, Layout::OutIn);
+        };
+        return match name {
+            "weight" => (Some(weight), *layout),
+            _ => (bias.as_deref(), *layout),
+        };
+    }
+    let Some(NormTensors { scale, shift, mean, variance }) = sketch.norms.get(index) else {
+        return (None, Layout::OutIn);
+    };
+    let found = match name {
+        "weight" => scale,
+        "bias" => shift,
+        "running_mean" => mean,
+        _ => variance,
+    };
+    (found.as_deref(), Layout::OutIn)
+}
+
+/// `[inputs, outputs]` row by row to `[outputs, inputs]`, which is `shape`.
+fn transpose(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let outputs = shape[0];
+    (0..outputs).flat_map(|o| values.iter().skip(o).step_by(outputs.max(1)).copied()).collect()
+}

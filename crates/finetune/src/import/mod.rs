@@ -1,0 +1,252 @@
+//! From the file of any program to a [`Model`], and where each of its tensors went.
+//!
+//! What a file says is taken from it; what it does not say is asked for, never guessed. A file that
+//! [describes](described) its network is read layer by layer; of one that holds tensors alone the
+//! network is [inferred] from their names and shapes.
+
+mod build;
+mod described;
+mod error;
+mod inferred;
+
+use std::path::Path;
+
+use fireclay::{
+    Activation, Ancestor, Device, Model, ModelFileProblem, Norm, Preprocessing, Provenance,
+};
+use fireclay_formats::{Archive, Kind, Layout};
+use regex::Regex;
+use sha2::{Digest, Sha256};
+
+pub use error::ImportError;
+
+/// What a file does not say, and how its names are read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Renames tensors before anything else: each expression is replaced everywhere in each name.
+    pub map: Vec<(Regex, String)>,
+    /// Takes layers in the order of the file where names and shapes do not tell their order.
+    pub by_order: bool,
+    /// Paths, of ours, that may be missing: biases become zero, norms neutral. `*` stands for
+    /// anything.
+    pub allow_missing: Vec<String>,
+    /// Tensors, of the file, that may be left out. `*` stands for anything.
+    pub allow_unused: Vec<String>,
+    /// How weights lie.
+    pub layout: Option<Layout>,
+    /// The function after each hidden layer.
+    pub activation: Option<Activation>,
+    /// The normalisation between linear map and activation.
+    pub norm: Option<Norm>,
+    /// Dropout of hidden layers in further training.
+    pub dropout: Option<f64>,
+    /// From raw features to what the network was trained on.
+    pub preprocessing: Option<Preprocessing>,
+    /// What the outputs mean.
+    pub task: Option<TaskKind>,
+    /// Name of each output.
+    pub labels: Option<Vec<String>>,
+}
+
+/// What outputs mean, without their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TaskKind {
+    /// Exactly one label.
+    Classification,
+    /// Any number of labels.
+    MultiLabel,
+    /// Numbers.
+    Regression,
+}
+
+/// A model from a file.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The model.
+    pub model: Model,
+    /// The file, for the provenance of what is made of it: a digest of the model for one of ours, of
+    /// the bytes for any other.
+    pub origin: Ancestor,
+    /// Whether it is one of ours.
+    pub is_native: bool,
+    /// The tensors of the file and what became of them.
+    pub placed: Vec<Placed>,
+    /// What else there is to say.
+    pub notes: Vec<String>,
+}
+
+/// A tensor of a file and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its name in the file.
+    pub name: String,
+    /// Its shape in the file.
+    pub shape: Vec<usize>,
+    /// Its type in the file.
+    pub dtype: &'static str,
+    /// Where it went.
+    pub fate: Fate,
+}
+
+/// Where a tensor went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Into the network.
+    Used {
+        /// The path of the parameter.
+        path: String,
+        /// How its numbers were moved or changed: `as is`, `transposed`, `f64 to f32`.
+        change: String,
+    },
+    /// Nowhere, and why.
+    Skipped(String),
+}
+
+/// Reads a model from a file of any kind that is known.
+///
+/// # Errors
+///
+/// An [`ImportError`]: the file is not whole or not understood, does not say something that has to
+/// be known, or does not fit into a network of ours.
+pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Imported, ImportError> {
+    let bytes = fireclay_formats::whole_file(path)
+        .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
+    match Model::from_bytes(&bytes, device) {
+        Ok(model) => return native(model),
+        // Not a safetensors file, or that of another program.
+        Err(ModelFileProblem::Safetensors(_) | ModelFileProblem::NoDocument) => {}
+        Err(problem) => {
+            return Err(fireclay::ModelFileError { path: path.to_owned(), problem }.into());
+        }
+    }
+    let mut archive = fireclay_formats::from_bytes(&bytes)
+        .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
+    rename(&mut archive, &options.map);
+    let sketch = match &archive.network {
+        Some(network) => described::sketch(network)?,
+        None => inferred::sketch(&archive, options)?,
+    };
+    let built = build::build(&archive, sketch, options, device)?;
+    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let origin = Ancestor {
+        digest: format!("sha256:{hex}"),
+        program: format!("{} file {name}", archive.kind.name()),
+        data: None,
+    };
+    Ok(Imported { origin, is_native: false, ..built })
+}
+
+/// A model of ours, whose tensors are where they belong.
+fn native(model: Model) -> Result<Imported, ImportError> {
+    let (_, digest) = model.to_bytes()?;
+    let placed = model.mlp.tensors().map_err(ModelFileProblem::Device)?.into_iter();
+    let placed = placed.map(|tensor| Placed {
+        fate: Fate::Used { path: tensor.name.clone(), change: "as is".to_owned() },
+        name: tensor.name,
+        shape: tensor.shape,
+        dtype: "f32",
+    });
+    let Provenance { program, data, .. } = model.provenance.clone();
+    Ok(Imported {
+        placed: placed.collect(),
+        origin: Ancestor { digest, program, data },
+        model,
+        is_native: true,
+        notes: Vec::new(),
+    })
+}
+
+fn rename(archive: &mut Archive, map: &[(Regex, String)]) {
+    for tensor in &mut archive.tensors {
+        for (expression, replacement) in map {
+            tensor.name = expression.replace_all(&tensor.name, replacement).into_owned();
+        }
+    }
+}
+
+/// How the weights of a kind of file lie, if that is known.
+fn layout_of(archive: &Archive) -> Option<Layout> {
+    match archive.kind {
+        Kind::PyTorch | Kind::Onnx => Some(Layout::OutIn),
+        Kind::Keras | Kind::KerasHdf5 | Kind::NumPy | Kind::Burn => Some(Layout::InOut),
+        Kind::Safetensors => {
+            let is_torch = archive.notes.iter().any(|note| note == "metadata format: pt");
+            is_torch.then_some(Layout::OutIn)
+        }
+    }
+}
+
+/// Whether a name is one of those that a pattern with `*` stands for.
+fn is_named(name: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| {
+        let mut pieces = pattern.split('*');
+        let first = pieces.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else { return false };
+        let mut pieces: Vec<&str> = pieces.collect();
+        let Some(last) = pieces.pop() else { return rest.is_empty() };
+        for piece in pieces {
+            match rest.find(piece) {
+                Some(at) => rest = &rest[at + piece.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    })
+}
+
+/// A network as a file has it: which tensors are what, and what is known of the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sketch {
+    layers: Vec<Dense>,
+    /// One per hidden layer, or none.
+    norms: Vec<NormTensors>,
+    norm: Option<Norm>,
+    norm_epsilon: Option<f64>,
+    /// None if the file does not say.
+    activation: Option<Activation>,
+    dropout: f64,
+    input_dropout: f64,
+    preprocessing: Option<Preprocessing>,
+    input_shape: Option<Vec<usize>>,
+    /// What the file does to the last layer's outputs; none if it does not say.
+    output: Option<Output>,
+}
+
+/// The tensors of a linear layer, by name.
+#[derive(Clone, Debug, PartialEq)]
+struct Dense {
+    weight: String,
+    bias: Option<String>,
+    layout: Layout,
+}
+
+/// The tensors of a norm, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct NormTensors {
+    scale: Option<String>,
+    shift: Option<String>,
+    mean: Option<String>,
+    variance: Option<String>,
+}
+
+/// What is done to the last layer's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Identity,
+    Softmax,
+    Sigmoid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        let named = |name, pattern: &str| is_named(name, &[pattern.to_owned()]);
+        assert!(named("a.b", "a.b") && named("a.b", "*") && named("a.b", "a*") && named("a.b", "*b"));
+        assert!(named("optim.0.step", "optim*step") && named("x", "x*"));
+        assert!(!named("a.bc", "a.b") && !named("ab", "*a") && !named("a", "a*a"));
+    }
+}

@@ -1,0 +1,20 @@
+//! Fine-tuning: start from what people already have, train exactly what they name.
+//!
+//! [`import()`](import::import) makes a model of the file of any program and says where each tensor
+//! went; [`head::swap`] gives it other outputs; a [`Plan`](plan::Plan) says which parameters are
+//! trained, when and how fast; an [`Adapter`](adapter::Adapter) is what was added to a base. The loop
+//! is that of `train`, checkpoints and exact resume included: this crate has none of its own.
+
+pub mod adapter;
+mod args;
+pub mod head;
+pub mod import;
+mod merge;
+pub mod pattern;
+pub mod plan;
+mod run;
+pub mod score;
+mod table;
+
+pub use args::Args;
+pub use run::run;

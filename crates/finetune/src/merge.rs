@@ -1,0 +1,121 @@
+//! `finetune import` and `finetune merge`: from one file to another.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use fireclay::{Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance};
+use train::{fitted_to, group, load_with_bar};
+
+use crate::adapter::Adapter;
+use crate::args::{Import, Merge};
+use crate::import::{Imported, import};
+use crate::run::say_placed;
+use crate::score::{Difference, accuracy, difference};
+
+/// Writes a file of another program as a model of ours.
+pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
+    let device = cpu()?;
+    let imported = import(&args.file, &args.options()?, &device)?;
+    let mut out = io::stdout();
+    write!(out, "{}", say_placed(&imported))?;
+    let Imported { mut model, origin, is_native, .. } = imported;
+    if !is_native {
+        model.provenance = descendant(origin, &Provenance::default());
+    }
+    let digest = model.save(&args.to)?;
+    writeln!(out, "Saved in {} ({})", args.to.display(), digest.get(..19).unwrap_or(&digest))?;
+    if let Some(source) = &args.data {
+        let data = fitted_to(load_with_bar(&source.parse()?)?, &model.task)?.test;
+        fits(&model, data.width())?;
+        if let Some(found) = accuracy(&model, &data)? {
+            writeln!(out, "{source}: {} test samples, accuracy {found}", group(data.len() as u64))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a base with an adapter as one plain model, if rounding leaves it what it was.
+pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
+    let device = cpu()?;
+    let tuned = tuned(args, &device)?;
+    if tuned.mlp.config().lora.is_none() {
+        bail!("{} has no adapters, so there is nothing to merge", args.adapter.display());
+    }
+    let mut merged = Model { mlp: tuned.mlp.clone().merged(), ..tuned.clone() };
+    merged.provenance = descendant(
+        Ancestor {
+            digest: tuned.to_bytes()?.1,
+            program: tuned.provenance.program.clone(),
+            data: tuned.provenance.data.clone(),
+        },
+        &tuned.provenance,
+    );
+    let data = fitted_to(load_with_bar(&args.data.parse()?)?, &tuned.task)
+        .with_context(|| format!("--data {}", args.data))?
+        .test;
+    fits(&tuned, data.width())?;
+    let Difference { largest, agreeing, rows } = difference(&tuned, &merged, &data)?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "merged and unmerged, on {} test samples of {}: largest difference of a logit {largest:.1e}, \
+         the same answer for {} ({:.2} %)",
+        group(rows as u64),
+        args.data,
+        group(agreeing as u64),
+        100.0 * agreeing as f64 / rows as f64
+    )?;
+    // A difference that is no number is not within anything.
+    let is_within = largest <= args.tolerance;
+    if !is_within {
+        writeln!(
+            out,
+            "That is more than --tolerance {:e}, so nothing is written.",
+            args.tolerance
+        )?;
+        return Ok(ExitCode::from(1));
+    }
+    let digest = merged.save(&args.to)?;
+    writeln!(out, "Saved in {} ({})", args.to.display(), digest.get(..19).unwrap_or(&digest))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model with its adapters: a file that holds them, or a base and an adapter file.
+fn tuned(args: &Merge, device: &Device) -> Result<Model> {
+    let path = &args.adapter;
+    let Some(base) = &args.base else {
+        return Model::load(path, device).map_err(|error| match error.problem {
+            ModelFileProblem::NoDocument => anyhow::anyhow!(
+                "{} is not a whole model; say with --base what the adapter was trained on",
+                path.display()
+            ),
+            _ => error.into(),
+        });
+    };
+    let base = Model::load(base, device)?;
+    Adapter::load(path)?.apply(&base).with_context(|| path.display().to_string())
+}
+
+/// What is known of a model that was made of another.
+pub(crate) fn descendant(parent: Ancestor, of_parent: &Provenance) -> Provenance {
+    Provenance {
+        program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
+        parent: Some(parent.digest.clone()),
+        ancestors: [vec![parent], of_parent.ancestors.clone()].concat(),
+        ..Provenance::default()
+    }
+}
+
+/// Checks that rows are as wide as a model takes them.
+pub(crate) fn fits(model: &Model, width: usize) -> Result<()> {
+    let takes = model.features();
+    if takes == width {
+        return Ok(());
+    }
+    bail!("the model takes {takes} features, and the data has {width}")
+}
+
+fn cpu() -> Result<Device> {
+    Ok(Backend::Flex.device(DeviceChoice::default())?)
+}

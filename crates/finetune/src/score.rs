@@ -1,0 +1,141 @@
+//! What models say of the same rows.
+
+use anyhow::Result;
+use fireclay::Model;
+use fireclay_data::{Dataset, Targets};
+
+/// Rows at a time: enough to keep a device busy, few enough to be small.
+const BATCH: usize = 1000;
+
+/// Rows that were told right, out of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accuracy {
+    /// Rows told right.
+    pub right: usize,
+    /// All rows.
+    pub rows: usize,
+}
+
+impl Accuracy {
+    /// The share of rows told right.
+    pub fn share(self) -> f64 {
+        self.right as f64 / self.rows as f64
+    }
+
+    /// The 95 % interval of the share (Wilson 1927), which is right near 0 and 1 too.
+    pub fn interval(self) -> [f64; 2] {
+        // The 97.5 % quantile of the normal distribution.
+        let z = 1.959_963_984_540_054_f64;
+        let (n, p) = (self.rows as f64, self.share());
+        let middle = p + z * z / (2.0 * n);
+        let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        let scale = 1.0 + z * z / n;
+        [(middle - half) / scale, (middle + half) / scale]
+    }
+}
+
+impl std::fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [low, high] = self.interval().map(|share| 100.0 * share);
+        write!(f, "{:.2} % ({low:.2} to {high:.2})", 100.0 * self.share())
+    }
+}
+
+/// How often a classifier is right; none if the data has no classes.
+///
+/// The data must have the model's labels.
+///
+/// # Errors
+///
+/// A device that can not be read.
+pub fn accuracy(model: &Model, data: &Dataset) -> Result<Option<Accuracy>> {
+    let Targets::Classes { ids, .. } = data.targets() else { return Ok(None) };
+    let mut right = 0;
+    for_each_row(&[model], data, |row, logits| {
+        right += usize::from(argmax(logits[0]) == ids[row] as usize);
+    })?;
+    Ok(Some(Accuracy { right, rows: data.len() }))
+}
+
+/// How two models with the same outputs differ on the same rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Difference {
+    /// The largest difference of any output.
+    pub largest: f32,
+    /// Rows with the same largest output.
+    pub agreeing: usize,
+    /// All rows.
+    pub rows: usize,
+}
+
+/// Compares two models on all rows of a data set.
+///
+/// # Errors
+///
+/// A device that can not be read.
+pub fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Difference> {
+    let mut found = Difference { rows: data.len(), ..Difference::default() };
+    for_each_row(&[a, b], data, |_, logits| {
+        found.agreeing += usize::from(argmax(logits[0]) == argmax(logits[1]));
+        for (a, b) in logits[0].iter().zip(logits[1]) {
+            let apart = (a - b).abs();
+            // Not `max`, which forgets a NaN.
+            found.largest = if apart <= found.largest { found.largest } else { apart };
+        }
+    })?;
+    Ok(found)
+}
+
+/// Calls `see` with the number of each row and the outputs of each model for it.
+fn for_each_row(
+    models: &[&Model],
+    data: &Dataset,
+    mut see: impl FnMut(usize, &[&[f32]]),
+) -> Result<()> {
+    let Some(first) = models.first() else { return Ok(()) };
+    let device = first.device();
+    let all: Vec<usize> = (0..data.len()).collect();
+    for rows in all.chunks(BATCH) {
+        let inputs = data.batch(rows, &device).inputs;
+        let mut outputs = Vec::new();
+        for model in models {
+            outputs.push(model.forward(inputs.clone()).try_into_vec_as::<f32>()?);
+        }
+        for (i, &row) in rows.iter().enumerate() {
+            let logits: Vec<&[f32]> = outputs
+                .iter()
+                .zip(models)
+                .map(|(values, model)| {
+                    let width = model.task.outputs();
+                    &values[i * width..][..width]
+                })
+                .collect();
+            see(row, &logits);
+        }
+    }
+    Ok(())
+}
+
+/// The place of the first of the largest.
+fn argmax(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_wilsons() {
+        // By the formula, in Python.
+        for (right, rows, expected) in [
+            (9_740, 10_000, [0.970_694_3, 0.976_941_7]),
+            (0, 10, [0.0, 0.277_532_8]),
+            (10, 10, [0.722_467_2, 1.0]),
+        ] {
+            let found = Accuracy { right, rows }.interval();
+            let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
+            assert!(found.iter().zip(&expected).all(near), "{right}/{rows}: {found:?}");
+        }
+    }
+}
