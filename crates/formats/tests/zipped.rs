@@ -1,6 +1,6 @@
 //! Contract of the zip reader, seen through a file of PyTorch: whatever contradicts itself is
 //! refused, and nothing is unpacked that was not paid for with bytes.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
