@@ -65,9 +65,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     }
     let header = cursor.take(size)?;
     let header: Header = ciborium::de::from_reader_with_recursion_limit(header, MOST_DEPTH)
-        .map_err(|error| {
-            cursor.malformed(format!("its header is not valid: {}", shown(&error.to_string())))
-        })?;
+        .map_err(|error| cursor.malformed(format!("its header is not valid: {}", reason(error))))?;
     // A file without tensors may end before the place where they would begin.
     let data = (cursor.position() as u64).next_multiple_of(ALIGNMENT);
     check_overlap(&header.tensors.0)?;
@@ -81,6 +79,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
         notes.push("left out: numbers that are no tensors".to_owned());
     }
     Ok(Archive { kind: Kind::Burn, tensors, network: None, notes })
+}
+
+/// Why CBOR can not be read.
+fn reason<E>(error: ciborium::de::Error<E>) -> String {
+    use ciborium::de::Error;
+    match error {
+        Error::Io(_) => "it ends too early".to_owned(),
+        Error::Syntax(at) => format!("it is not CBOR at byte {at}"),
+        Error::Semantic(_, what) => shown(&what),
+        Error::RecursionLimitExceeded => format!("it nests more than {MOST_DEPTH} deep"),
+    }
 }
 
 /// Tensors that shared numbers could be more than the file.

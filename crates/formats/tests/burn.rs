@@ -218,7 +218,10 @@ fn headers_that_are_not_valid() {
     expect_malformed(&record(&header, b""), "its header is not valid");
     let mut deep = Value::Null;
     (0..100).for_each(|_| deep = Value::Array(vec![deep.clone()]));
-    expect_malformed(&record(&cbor!({ "tensors" => {}, "x" => deep }).unwrap(), b""), "Recursion");
+    expect_malformed(
+        &record(&cbor!({ "tensors" => {}, "x" => deep }).unwrap(), b""),
+        "nests more than 16 deep",
+    );
 }
 
 #[test]
@@ -236,10 +239,16 @@ fn other_versions_and_sizes() {
     bytes[8] = 1;
     expect_malformed(&bytes, "bytes are expected at byte 10");
     // A length in the header that its bytes are not enough for, of text and of a list.
-    for lie in [b"\x7b\xff\xff\xff\xff\xff\xff\xff\xff", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff"] {
+    for lie in [b"\x7b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        let header = [b"\xa1\x67tensors\xa1", &lie[..]].concat();
+        let size = [u8::try_from(header.len()).unwrap(), 0, 0, 0];
+        let bytes = [b"NRUB\x01\0", &size[..], &header].concat();
+        expect_malformed(&bytes, "its header is not valid");
         let bytes = [b"NRUB\x01\0\x09\0\0\0", &lie[..]].concat();
         expect_malformed(&bytes, "its header is not valid");
     }
+    expect_malformed(b"NRUB\x01\0\x02\0\0\0\xa1\x67", "it ends too early");
+    expect_malformed(b"NRUB\x01\0\x01\0\0\0\xfc", "it is not CBOR at byte 0");
     for end in 4..whole.len() {
         let found = from_bytes(&whole[..end]);
         assert!(matches!(found, Err(Problem::Malformed { .. })), "{end}: {found:?}");

@@ -68,6 +68,8 @@ fn names_that_are_no_places_inside() {
     let mut entry = Entry::stored("ab", b"");
     entry.name = vec![0xff, 0xfe];
     expect(&with_pickle(&[entry]), "not UTF-8");
+    let long = Entry::stored(&"a".repeat(1001), b"");
+    expect(&with_pickle(&[long]), "the size in bytes of the name of an entry is 1001");
 }
 
 #[test]

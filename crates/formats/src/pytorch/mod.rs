@@ -27,7 +27,7 @@ const KIND: &str = "PyTorch";
 const MOST_SHARING: u64 = 16;
 
 /// The bytes that all tensors may have in the smallest file.
-const LEAST_LIMIT: u64 = 32 << 20;
+const LEAST_LIMIT: u64 = 16 << 20;
 
 /// How a legacy file begins: the pickle of its magic number.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";

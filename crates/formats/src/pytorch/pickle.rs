@@ -14,10 +14,10 @@ use crate::error::shown;
 use crate::{Dtype, Problem};
 
 /// The most instructions of a pickle: about a hundred are spent on a parameter and its optimizer.
-const MOST_STEPS: u64 = 4_000_000;
+const MOST_STEPS: u64 = 2_000_000;
 
-/// The most values that a pickle may build.
-const MOST_VALUES: u64 = 400_000;
+/// The most values that a pickle may build: about twenty are spent on a tensor.
+const MOST_VALUES: u64 = 250_000;
 
 /// The most collections that may be begun and not ended.
 const MOST_OPEN: u64 = 256;
