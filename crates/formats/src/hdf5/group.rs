@@ -62,7 +62,7 @@ pub(super) fn refuse_dense(
 pub(super) enum Tree {
     /// Of the symbols of a group.
     Group,
-    /// Of the chunks of an array with so many dimensions.
+    /// Of the chunks of an array with so many dimensions, the bytes of an element among them.
     Chunks(u64),
 }
 
@@ -87,8 +87,8 @@ fn node<'a>(
 ) -> Result<(), Problem> {
     let (kind, key_size) = match tree {
         Tree::Group => (0, 8),
-        // The size, the filters left out, and an offset for each dimension and for the bytes.
-        Tree::Chunks(dimensions) => (1, 16 + 8 * dimensions),
+        // The size, the filters left out, and an offset for each dimension.
+        Tree::Chunks(dimensions) => (1, 8 + 8 * dimensions),
     };
     let mut cursor = source.signed(address, b"TREE", "B-tree")?;
     let (found, level, count) = (cursor.u8()?, cursor.u8()?, cursor.u16()?);

@@ -135,17 +135,25 @@ functional.save(here / "functional.h5")
 
 # Every other function once, in a chain of narrow layers.
 keras.utils.set_random_seed(4)
-names = """relu6 softplus softsign silu swish sigmoid tanh hard_silu hard_tanh elu selu hard_swish gelu
+names = """relu6 softplus softsign silu sigmoid tanh hard_silu hard_tanh elu selu gelu mish
     log_softmax""".split()
 chain = [keras.Input((784,)), layers.Normalization(axis=None, mean=0.13, variance=0.09)]
 for name in names:
     chain += [layers.Dense(8, activation=name), layers.BatchNormalization(momentum=0.9)]
 save(fit(keras.Sequential(chain + [layers.Dense(10)])), "functions")
 
-# Numbers of 16 bits.
+# Numbers of 16 bits, which all of these types have exactly: k / 32.
+values = (np.arange(784 * 8).reshape(784, 8) % 97 - 48) / 32
 for dtype in ["float16", "bfloat16"]:
-    keras.utils.set_random_seed(5)
-    half = keras.Sequential(
-        [keras.Input((784,)), layers.Dense(8, "relu", dtype=dtype), layers.Dense(10, dtype=dtype)]
-    )
+    half = keras.Sequential([keras.Input((784,)), layers.Dense(8, "relu", dtype=dtype)])
+    half.set_weights([values, values[0]])
     half.save_weights(here / f"{dtype}.weights.h5")
+
+# Small ones, as a start for fuzzing and to be cut off anywhere.
+keras.utils.set_random_seed(6)
+tiny = keras.Sequential(
+    [keras.Input((4,)), layers.Dense(3, "relu"), layers.BatchNormalization(), layers.Dense(2)]
+)
+tiny.save(here / "tiny.keras")
+tiny.save(here / "tiny.h5")
+tiny.save_weights(here / "tiny.weights.h5")
