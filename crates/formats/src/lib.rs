@@ -45,6 +45,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
 ///
 /// A [`Problem`], as for [`read`].
 pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
+    // First, for the size that it begins with may look like the beginning of another kind.
+    if safetensors::is_safetensors(bytes) {
+        return safetensors::read(bytes);
+    }
     if zipped::is_zip(bytes) {
         return from_zip(bytes);
     }
@@ -59,9 +63,6 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
     }
     if numpy::is_npy(bytes) {
         return numpy::read_npy(bytes);
-    }
-    if safetensors::is_safetensors(bytes) {
-        return safetensors::read(bytes);
     }
     Err(Problem::unknown(bytes))
 }

@@ -189,6 +189,7 @@ fn sixteen_bits() {
 #[test]
 fn every_type_of_numbers() {
     let archive = opened("types.pt");
+    assert_eq!(archive, opened("legacy-types.pth"));
     assert_eq!(archive.tensors.len(), 13);
     for tensor in &archive.tensors {
         let name = match tensor.name.as_str() {

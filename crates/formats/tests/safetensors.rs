@@ -79,6 +79,15 @@ fn tensors_are_in_the_order_of_their_bytes() {
     assert!(archive.notes.is_empty());
 }
 
+/// A header of 640 bytes begins as a pickle does, for example.
+#[test]
+fn headers_of_every_size() {
+    for size in (60..4000).chain([0x4b50, 0x7f7f]) {
+        let header = format!("{:size$}", one("U8", "[2]", "[0,2]"));
+        assert_eq!(from_bytes(&file(&header, &[1, 2])).unwrap().tensors[0].to_f64(), [1.0, 2.0]);
+    }
+}
+
 #[test]
 fn numbers_that_are_not_known() {
     let found = read(golden("pytorch/float8.safetensors")).unwrap_err();
