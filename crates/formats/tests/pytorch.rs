@@ -190,6 +190,7 @@ fn sixteen_bits() {
 fn every_type_of_numbers() {
     let archive = opened("types.pt");
     assert_eq!(archive, opened("legacy-types.pth"));
+    assert_eq!(archive, opened("legacy-protocol4.pth"));
     assert_eq!(archive.tensors.len(), 13);
     for tensor in &archive.tensors {
         let name = match tensor.name.as_str() {

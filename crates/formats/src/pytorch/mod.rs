@@ -29,8 +29,8 @@ const MOST_SHARING: u64 = 16;
 /// The bytes that all tensors may have in the smallest file.
 const LEAST_LIMIT: u64 = 16 << 20;
 
-/// How a legacy file begins: the pickle of its magic number.
-const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// The magic number that a legacy file begins with, as the end of its pickle.
+const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// The version of legacy files.
 const VERSION: u64 = 1001;
@@ -105,12 +105,12 @@ fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
 ///
 /// As for [`read_zip`]; a pickle that is no file of PyTorch is [`Problem::Refused`].
 pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
-    if !bytes.starts_with(MAGIC) {
+    let Some(body) = after_magic(bytes) else {
         let why = format!("a pickle may execute anything; {}", pickle::ADVICE);
         return Err(Problem::refused("it is a Python pickle, and not of torch.save", why));
-    }
+    };
     let mut cursor = Cursor::new(KIND, bytes);
-    cursor.seek(MAGIC.len() as u64)?;
+    cursor.seek((bytes.len() - body.len()) as u64)?;
     let version = pickle::load(&mut cursor)?;
     match version.root() {
         Value::Int(version) if u64::try_from(*version) == Ok(VERSION) => {}
@@ -122,6 +122,16 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     let storages = legacy_storages(&mut cursor, &pickle, &keys)?;
     expect_end(&cursor)?;
     archive(State::of(&pickle)?, &storages, false, bytes.len())
+}
+
+/// What follows the pickle of the magic number.
+fn after_magic(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [0x80, 2..=5, rest @ ..] if rest.starts_with(MAGIC) => rest.strip_prefix(MAGIC),
+        // From protocol 4 on a pickle may begin with its length.
+        [0x80, 4 | 5, 0x95, _, _, _, _, _, _, _, _, rest @ ..] => rest.strip_prefix(MAGIC),
+        _ => None,
+    }
 }
 
 /// The storages behind the pickles: each a count of numbers, and the numbers.

@@ -141,7 +141,9 @@ for name, dtype in [("half", torch.float16), ("bfloat16", torch.bfloat16)]:
 names = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool uint16 uint32 uint64"
 types = {name: torch.tensor([0, 1, 100]).to(getattr(torch, name)) for name in names.split()}
 torch.save(types, here / "types.pt")
-torch.save(types, here / "legacy-types.pth", _use_new_zipfile_serialization=False)
+legacy = {"_use_new_zipfile_serialization": False}
+torch.save(types, here / "legacy-types.pth", **legacy)
+torch.save(types, here / "legacy-protocol4.pth", pickle_protocol=4, **legacy)
 safetensors.torch.save_file(types, here / "types.safetensors", {"format": "pt", "made by": "make.py"})
 
 # What must be refused: more than tensors and plain data.
