@@ -5,6 +5,7 @@
 //! number, a version, the machine, the object, the names of its storages) and then the storages
 //! ([`torch/serialization.py`](https://github.com/pytorch/pytorch/blob/v2.9.0/torch/serialization.py)).
 
+mod machine;
 mod pickle;
 mod state;
 mod view;
@@ -71,7 +72,7 @@ pub(crate) fn read_zip(zipped: &Zipped<'_>) -> Result<Archive, Problem> {
     }
     let bytes = zipped.read(&format!("{folder}{PICKLE}"))?;
     let mut cursor = Cursor::new(KIND, &bytes);
-    let pickle = pickle::load(&mut cursor)?;
+    let pickle = machine::load(&mut cursor)?;
     expect_end(&cursor)?;
     let state = State::of(&pickle)?;
     let mut storages = HashMap::new();
@@ -111,14 +112,14 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     };
     let mut cursor = Cursor::new(KIND, bytes);
     cursor.seek((bytes.len() - body.len()) as u64)?;
-    let version = pickle::load(&mut cursor)?;
+    let version = machine::load(&mut cursor)?;
     match version.root() {
         Value::Int(version) if u64::try_from(*version) == Ok(VERSION) => {}
         _ => return Err(cursor.malformed(format!("its version is not {VERSION}"))),
     }
-    pickle::load(&mut cursor)?; // the machine it was written on; storages are the same on all
-    let pickle = pickle::load(&mut cursor)?;
-    let keys = pickle::load(&mut cursor)?;
+    machine::load(&mut cursor)?; // the machine it was written on; storages are the same on all
+    let pickle = machine::load(&mut cursor)?;
+    let keys = machine::load(&mut cursor)?;
     let storages = legacy_storages(&mut cursor, &pickle, &keys)?;
     expect_end(&cursor)?;
     archive(State::of(&pickle)?, &storages, false, bytes.len())
@@ -141,7 +142,7 @@ fn legacy_storages<'a>(
     keys: &Pickle<'a>,
 ) -> Result<HashMap<&'a str, Cow<'a, [u8]>>, Problem> {
     let mut widths = HashMap::new();
-    for value in pickle.values() {
+    for value in &pickle.values {
         if let Value::Outside(id) = value {
             let storage = Storage::of(pickle, *id)
                 .ok_or_else(|| cursor.malformed("it refers to something that is no storage"))?;
