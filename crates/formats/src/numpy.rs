@@ -82,6 +82,9 @@ pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
             }
         }
     }
+    if tensors.is_empty() {
+        return Err(Problem::malformed(KIND, "it has no array of numbers"));
+    }
     let mut notes = Vec::new();
     let network = network(&mut tensors, &mut texts, &mut notes)?;
     for name in texts.keys() {

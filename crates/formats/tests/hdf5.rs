@@ -657,6 +657,18 @@ fn texts_that_lie() {
 }
 
 #[test]
+fn names_of_arrays_that_are_not_shown() {
+    let mut bytes = file("names");
+    // The first layer's list of weights, and the link of the array.
+    for part in [&b"first/kernel:0"[..], &b"kernel:0\0"[..]] {
+        let at = find(&bytes, part) + part.iter().position(|&byte| byte == b'k').unwrap();
+        bytes[at] = 0x1b;
+    }
+    let problem = from_bytes(&bytes).unwrap_err().to_string();
+    assert!(problem.contains(r#"an array is called "first/\u{1b}ernel""#), "{problem}");
+}
+
+#[test]
 fn superblocks_that_lie() {
     let whole = Writer::new().finish(96);
     malformed(&whole, "are expected at byte 96");

@@ -421,6 +421,7 @@ fn layers_that_can_not_be_expressed() {
 fn configurations_that_are_wrong() {
     malformed(&json!({}), "the model has no class");
     malformed(&json!([]), "the model has no class");
+    malformed(&sequential(&[]), "it has no weights");
     malformed(&json!({"class_name": "Sequential"}), "no list of layers");
     malformed(
         &json!({"class_name": "Sequential", "config": {"layers": [1]}}),

@@ -25,6 +25,15 @@ pub(super) fn read(source: &Source<'_>, object: &Object<'_>, path: &str) -> Resu
     Ok(Array { shape: dataset.shape, dtype: dataset.dtype, bytes })
 }
 
+/// The type of a dataset's numbers.
+pub(super) fn dtype(
+    source: &Source<'_>,
+    object: &Object<'_>,
+    path: &str,
+) -> Result<Dtype, Problem> {
+    Ok(Dataset::of(source, object, path)?.dtype)
+}
+
 /// What is known of a dataset before its numbers are read.
 struct Dataset<'s, 'a> {
     source: &'s Source<'a>,

@@ -18,9 +18,9 @@ mod types;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::Problem;
 use crate::bytes::Cursor;
 use crate::error::shown;
+use crate::{Dtype, Problem};
 
 use group::Link;
 use header::Message;
@@ -58,7 +58,7 @@ pub(crate) struct Object<'a> {
 /// An array of numbers, the lowest byte of each first.
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
-    pub(crate) dtype: crate::Dtype,
+    pub(crate) dtype: Dtype,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -106,10 +106,22 @@ impl<'a> File<'a> {
     /// A [`Problem`] if there is no such dataset, if it is damaged, and if its numbers are of a
     /// type or stored in a way that is not read.
     pub(crate) fn array(&self, path: &str) -> Result<Array, Problem> {
-        let object = self.object(path).filter(|_| self.is_dataset(path)).ok_or_else(|| {
+        data::read(&self.source, self.dataset(path)?, path)
+    }
+
+    /// The type of a dataset's numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::array`].
+    pub(crate) fn dtype(&self, path: &str) -> Result<Dtype, Problem> {
+        data::dtype(&self.source, self.dataset(path)?, path)
+    }
+
+    fn dataset(&self, path: &str) -> Result<&Object<'a>, Problem> {
+        self.object(path).filter(|_| self.is_dataset(path)).ok_or_else(|| {
             Problem::malformed(KIND, format!("there is no dataset {} in it", shown(path)))
-        })?;
-        data::read(&self.source, object, path)
+        })
     }
 
     /// The text of an attribute, if the object of this path has it.
@@ -221,10 +233,10 @@ impl Budget {
         size.saturating_mul(2)
     }
 
-    /// Bytes that chunks are decompressed to, and of the arrays made of them. Weights seldom shrink
-    /// to half; this allows about a sixteenth.
+    /// Bytes that each filter makes of chunks, and of the arrays made of them: three of each byte
+    /// for shuffled and deflated ones. Weights seldom shrink to half; this allows a tenth.
     fn made(size: u64) -> u64 {
-        size.saturating_mul(32).saturating_add(32 << 20)
+        size.saturating_mul(32).saturating_add(8 << 20)
     }
 
     /// One more structure is looked at.

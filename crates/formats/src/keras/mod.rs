@@ -116,6 +116,9 @@ fn archive(
     }
     notes.extend(weights::left_out(file));
     let mut tensors: Vec<Tensor> = tensors(file, stored)?;
+    if tensors.is_empty() {
+        return Err(Problem::malformed(KIND, "it has no weights"));
+    }
     let network = match model {
         Some(model) => Some(network(model, &mut tensors, &mut notes)?),
         None => None,

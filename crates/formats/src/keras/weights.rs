@@ -9,6 +9,9 @@ use crate::{Norm, Problem, Tensor};
 use super::KIND;
 use super::config::{Model, Step};
 
+/// Bytes of a tensor's name.
+const LONGEST_NAME: usize = 1024;
+
 /// An array: what it is to be called, and its path in the file.
 pub(super) struct Stored {
     name: String,
@@ -20,6 +23,9 @@ pub(super) fn tensors(file: &File<'_>, stored: Vec<Stored>) -> Result<Vec<Tensor
     let mut names = BTreeSet::new();
     let mut tensors = Vec::new();
     for Stored { name, path } in stored {
+        if name.len() > LONGEST_NAME || name.contains(char::is_control) {
+            return Err(malformed(format!("an array is called {}", shown(&name))));
+        }
         let array = file.array(&path)?;
         if !names.insert(name.clone()) {
             return Err(malformed(format!("two arrays are called {}", shown(&name))));
@@ -161,9 +167,7 @@ fn guess(file: &File<'_>, group: &str, count: usize) -> Result<&'static [&'stati
     let class = class.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
     Ok(match (class, count) {
         // The second array of a quantized layer can be its scales.
-        ("dense", 1 | 2) if file.array(&format!("{group}/0"))?.dtype.is_float() => {
-            &["kernel", "bias"]
-        }
+        ("dense", 1 | 2) if file.dtype(&format!("{group}/0"))?.is_float() => &["kernel", "bias"],
         ("batch_normalization", 4) => &["gamma", "beta", "moving_mean", "moving_variance"],
         ("batch_normalization", 2) => &["moving_mean", "moving_variance"],
         ("layer_normalization", 2) => &["gamma", "beta"],
