@@ -153,7 +153,11 @@ fn task(
         TaskKind::Classification
     });
     let numbered = || (0..config.outputs).map(|i| i.to_string()).collect();
-    let labels: Vec<String> = options.labels.clone().unwrap_or_else(numbered);
+    // The reader of scikit-learn's arrays notes them.
+    let noted = notes.iter().find_map(|note| note.strip_prefix("classes: "));
+    let noted = noted.map(|names| names.split(", ").map(str::to_owned).collect::<Vec<_>>());
+    let noted = noted.filter(|names| names.len() == config.outputs);
+    let labels: Vec<String> = options.labels.clone().or(noted).unwrap_or_else(numbered);
     if labels.len() != config.outputs {
         return Err(ImportError::unsupported(
             format!("--labels has {} names, and the network {} outputs", labels.len(), config.outputs),

@@ -118,7 +118,7 @@ fn norms(
         });
     if found.is_empty() || !fits {
         // Those that do not fit are left over, and told of as such.
-        sketch.norm = options.norm.or(Some(Norm::None));
+        sketch.norm = Some(Norm::None);
         return Ok(());
     }
     let has_statistics = found.iter().any(|group| group.tensors.contains_key(&Role::Mean));

@@ -28,6 +28,13 @@ pub(crate) struct Run {
     pub(crate) path: PathBuf,
 }
 
+/// The program of the package that is tested.
+const PROGRAM: &str =
+    match (option_env!("CARGO_BIN_EXE_train"), option_env!("CARGO_BIN_EXE_finetune")) {
+        (Some(program), _) | (None, Some(program)) => program,
+        (None, None) => panic!("the package has no program"),
+    };
+
 /// Arguments that make the small data set the run's.
 pub(crate) const DIGITS: &str = "--data idx:digits --validation 10";
 
@@ -44,7 +51,7 @@ impl Place {
 
     /// The program with these words as arguments, here.
     pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        let mut command = Command::new(PROGRAM);
         command.args(line.split_whitespace());
         self.settle(&mut command);
         command

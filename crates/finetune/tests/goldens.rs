@@ -1,0 +1,225 @@
+//! What real programs wrote is imported as they mean it: the same outputs on 1,000 images.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, Prediction, Preprocessing, Task};
+use finetune::import::{Fate, ImportError, Imported, Options, TaskKind, import};
+use fireclay_formats::Layout;
+
+/// Rows of every golden.
+const ROWS: usize = 1000;
+
+fn device() -> Device {
+    Backend::Flex.device(DeviceChoice::Default).unwrap()
+}
+
+/// A golden of the readers (`pytorch/plain.pt`) or of this package (`batch.pt`).
+fn golden(name: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
+    let readers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/goldens").join(name);
+    if own.exists() { own } else { readers }
+}
+
+/// The first 1,000 test images of MNIST, raw.
+fn images() -> Vec<Vec<f32>> {
+    let file = fs::File::open(golden("mnist-1000.gz")).unwrap();
+    let mut pixels = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut pixels).unwrap();
+    pixels.chunks(784).map(|image| image.iter().map(|&byte| f32::from(byte)).collect()).collect()
+}
+
+/// What a file does not say.
+fn relu() -> Options {
+    Options {
+        activation: Some(Activation::Relu),
+        preprocessing: Some(Preprocessing::PIXELS),
+        ..Options::default()
+    }
+}
+
+fn scaled() -> Options {
+    Options { preprocessing: Some(Preprocessing::PIXELS), ..Options::default() }
+}
+
+fn opened(name: &str, options: &Options) -> Result<Imported, ImportError> {
+    import(&golden(name), options, &device())
+}
+
+/// Imports a file and compares it with what its program answered.
+#[track_caller]
+fn check(name: &str, options: &Options, logits: &str) -> Imported {
+    let imported = opened(name, options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let model = &imported.model;
+    let images = images();
+    let data = burn::tensor::TensorData::new(images.concat(), [ROWS, 784]);
+    let raw = burn::Tensor::<2>::from_data(data, &device());
+    let found = model.forward(raw).try_into_vec_as::<f32>().unwrap();
+    let bytes = fs::read(golden(logits)).unwrap();
+    let expected: Vec<f32> =
+        bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let outputs = model.task.outputs();
+    let best = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+    for (row, (found, expected)) in found.chunks(outputs).zip(expected.chunks(outputs)).enumerate() {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{name}: row {row}: {a} {b}");
+        }
+        assert_eq!(best(found), best(expected), "{name}: row {row}");
+    }
+    for tensor in &imported.placed {
+        let is_told = match &tensor.fate {
+            Fate::Used { path, change } => !path.is_empty() && !change.is_empty(),
+            Fate::Skipped(why) => !why.is_empty(),
+        };
+        assert!(is_told, "{name}: {tensor:?}");
+    }
+    imported
+}
+
+#[test]
+fn state_dicts_of_pytorch() {
+    for name in ["pytorch/plain.pt", "pytorch/legacy.pth", "pytorch/plain.safetensors"] {
+        check(name, &relu(), "pytorch/plain.logits");
+    }
+    for name in ["pytorch/checkpoint.pt", "pytorch/legacy-checkpoint.pth", "pytorch/wrapped.pt"] {
+        check(name, &relu(), "pytorch/small.logits");
+    }
+    let imported = check("pytorch/half.pt", &relu(), "pytorch/half.logits");
+    let change = Fate::Used { path: "layers.0.weight".to_owned(), change: "f16 to f32".to_owned() };
+    assert_eq!(imported.placed[0].fate, change);
+    check("pytorch/bfloat16.pt", &relu(), "pytorch/bfloat16.logits");
+}
+
+#[test]
+fn norms_of_pytorch() {
+    for (name, norm) in [("batch", Norm::Batch), ("layer", Norm::Layer)] {
+        let file = format!("{name}.pt");
+        let told = Options { activation: Some(Activation::Tanh), ..scaled() };
+        let error = opened(&file, &told).unwrap_err();
+        assert!(error.to_string().contains(&format!("--norm {norm}")), "{error}");
+        let told = Options { norm: Some(norm), ..told };
+        let imported = check(&file, &told, &format!("{name}.logits"));
+        assert_eq!(imported.model.mlp.config().norm, norm);
+    }
+}
+
+#[test]
+fn models_of_keras() {
+    check("keras/plain.keras", &scaled(), "keras/plain.logits");
+    check("keras/plain.h5", &scaled(), "keras/plain.logits");
+    for name in ["keras/plain.weights.h5", "keras/plain-weights.h5"] {
+        let error = opened(name, &scaled()).unwrap_err();
+        assert!(matches!(error, ImportError::Unsaid { .. }), "{error}");
+        let imported = check(name, &relu(), "keras/plain.logits");
+        let change = Fate::Used { path: "layers.0.weight".to_owned(), change: "transposed".to_owned() };
+        assert_eq!(imported.placed[0].fate, change);
+    }
+    // It says everything: activations, norms with Keras' epsilon, dropout, how pixels are scaled.
+    let imported = check("norms.keras", &Options::default(), "norms.logits");
+    let config = imported.model.mlp.config();
+    assert_eq!((config.activation, config.norm), (Activation::Gelu, Norm::Batch));
+    assert!((config.norm_epsilon - 1e-3).abs() < 1e-9);
+    assert!((config.dropout - 0.1).abs() < 1e-9);
+    assert!(matches!(imported.model.task, Task::Classification { .. }));
+    // Hidden layers that differ are no network of ours.
+    let error = opened("keras/rich.keras", &scaled()).unwrap_err();
+    assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");
+}
+
+#[test]
+fn networks_of_scikit_learn() {
+    let imported = opened("numpy/digits.npz", &scaled()).unwrap();
+    let Task::Classification { labels } = &imported.model.task else { unreachable!() };
+    assert_eq!(labels.len(), 10);
+    check_probabilities(&imported, "numpy/digits.logits", |distribution| distribution.to_vec());
+    // One sigmoid becomes two classes, and their names are the file's.
+    let imported = opened("numpy/binary.npz", &scaled()).unwrap();
+    assert_eq!(imported.model.task.names(), ["even", "odd"]);
+    check_probabilities(&imported, "numpy/binary.logits", |distribution| vec![distribution[1]]);
+}
+
+/// As `check`, of files whose golden is probabilities.
+fn check_probabilities(imported: &Imported, golden_name: &str, of: impl Fn(&[f32]) -> Vec<f32>) {
+    let bytes = fs::read(golden(golden_name)).unwrap();
+    let expected: Vec<f32> =
+        bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    let predictions = imported.model.predict(&images()).unwrap();
+    let found: Vec<f32> = predictions
+        .iter()
+        .flat_map(|prediction| match prediction {
+            Prediction::Class { distribution, .. } => of(distribution),
+            other => unreachable!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found.len(), expected.len());
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() <= 1e-5, "{a} {b}");
+    }
+}
+
+#[test]
+fn order_alone_is_only_taken_when_told() {
+    let told = Options { activation: Some(Activation::Tanh), ..scaled() };
+    let error = opened("numpy/unnamed.npz", &told).unwrap_err();
+    assert!(matches!(error, ImportError::NoLayers { .. }), "{error}");
+    let told = Options { by_order: true, ..told };
+    let imported = opened("numpy/unnamed.npz", &told).unwrap();
+    assert_eq!(imported.model.mlp.config().hidden, [8, 6]);
+    let named = opened("numpy/binary.npz", &scaled()).unwrap();
+    let tensors = |imported: &Imported| imported.model.mlp.tensors().unwrap()[..4].to_vec();
+    assert_eq!(tensors(&imported), tensors(&named));
+}
+
+#[test]
+fn a_record_of_burn() {
+    check("burn/plain.bpk", &relu(), "burn/plain.logits");
+}
+
+#[test]
+fn what_a_file_does_not_say_is_asked_for() {
+    let unsaid = |options: &Options| match opened("pytorch/plain.pt", options).unwrap_err() {
+        ImportError::Unsaid { flag, .. } => flag,
+        error => panic!("{error}"),
+    };
+    assert!(unsaid(&scaled()).contains("--activation"));
+    let told = Options { activation: Some(Activation::Relu), ..Options::default() };
+    assert!(unsaid(&told).contains("--preprocessing"));
+    // Contradictions are told too.
+    let told = Options { norm: Some(Norm::Batch), ..relu() };
+    assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));
+    let told = Options { layout: Some(Layout::InOut), ..relu() };
+    assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::NoChain { .. })));
+    let told = Options { activation: Some(Activation::Tanh), ..scaled() };
+    assert!(matches!(opened("keras/plain.keras", &told), Err(ImportError::Unsupported { .. })));
+    let told = Options { labels: Some(vec!["a".to_owned()]), ..relu() };
+    assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));
+    let told = Options { task: Some(TaskKind::Regression), ..relu() };
+    let imported = opened("pytorch/plain.pt", &told).unwrap();
+    assert!(matches!(imported.model.task, Task::Regression { .. }));
+}
+
+#[test]
+fn tensors_are_renamed_missed_and_left_out_only_as_told() {
+    let rename = |from: &str, to: &str| {
+        let map = vec![(regex::Regex::new(from).unwrap(), to.to_owned())];
+        opened("pytorch/plain.pt", &Options { map, ..relu() })
+    };
+    // A name that says nothing leaves a tensor over, and its place empty.
+    let error = rename(r"^1\.bias$", "something").unwrap_err();
+    assert!(matches!(&error, ImportError::Missing { path, .. } if path == "layers.0.bias"), "{error}");
+    let error = rename(r"^1\.(.*)$", "first.${1}s").unwrap_err();
+    assert!(matches!(&error, ImportError::Missing { .. } | ImportError::Unused { .. }), "{error}");
+    let renamed = rename(r"^(\d)\.", "net.layer$1.").unwrap();
+    assert_eq!(renamed.placed[0].name, "net.layer1.weight");
+    let map = vec![(regex::Regex::new(r"^1\.bias$").unwrap(), "something".to_owned())];
+    let options = Options { map, allow_missing: vec!["*.bias".to_owned()], ..relu() };
+    let error = opened("pytorch/plain.pt", &options).unwrap_err();
+    assert!(matches!(&error, ImportError::Unused { names } if names == &["something"]), "{error}");
+    let options = Options { allow_unused: vec!["some*".to_owned()], ..options };
+    let imported = opened("pytorch/plain.pt", &options).unwrap();
+    let bias = &imported.model.mlp.tensors().unwrap()[1];
+    assert!(bias.name == "layers.0.bias" && bias.values.iter().all(|&value| value == 0.0));
+}

@@ -1,0 +1,305 @@
+//! The program as its users see it: what is trained and what is not, to the bit.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use fireclay::{Checkpoint, Model};
+
+#[allow(dead_code, reason = "shared with the tests of `train`")]
+#[path = "../../train/tests/support/program.rs"]
+mod program;
+use program::{DIGITS, Place, Run};
+
+/// A place with a trained model, `base.safetensors`, that knows the digits 0 to 4.
+fn place() -> Place {
+    place_with("--hidden 12,8 --classes 0,1,2,3,4")
+}
+
+fn place_with(network: &str) -> Place {
+    let place = Place::new();
+    train(&place, &format!("--name base --epochs 30 --lr 0.01 {network}"));
+    std::fs::copy(place.path("runs/base/model.safetensors"), place.path("base.safetensors")).unwrap();
+    place
+}
+
+/// Runs `train` in this process.
+fn train(place: &Place, line: &str) {
+    let (data, out) = (place.path("digits"), place.path("runs"));
+    let line = format!("train -q --data idx:{} --validation 10 --out {} {line}", data.display(), out.display());
+    train::run(train::Args::parse_from(line.split_whitespace())).unwrap();
+}
+
+fn tensors(model: &Model) -> BTreeMap<String, Vec<u32>> {
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    model.mlp.tensors().unwrap().into_iter().map(|t| (t.name, bits(t.values))).collect()
+}
+
+/// Fine-tunes the base on all ten digits.
+fn tuned(place: &Place, name: &str, line: &str) -> (Run, String) {
+    let line = format!("{DIGITS} --from base.safetensors --name {name} --lr 0.01 {line}");
+    let outcome = place.train(&line).succeeded();
+    (place.run(name), outcome.stdout)
+}
+
+/// Which tensors differ between start and result.
+fn moved(run: &Run) -> Vec<String> {
+    let (before, after) = (tensors(&run.model("start.safetensors")), tensors(&run.model("model.safetensors")));
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    before.keys().filter(|name| before[*name] != after[*name]).cloned().collect()
+}
+
+/// Names of what the optimizer remembers in the last checkpoint.
+fn remembered(run: &Run) -> Vec<String> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(run.path.join("checkpoints")).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    let checkpoint = Checkpoint::load(files.last().unwrap()).unwrap();
+    let names = checkpoint.tensors().filter_map(|(name, _)| name.strip_prefix("optimizer."));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn frozen_is_frozen() {
+    let place = place();
+    for (flags, expected) in [
+        ("--freeze all-but-head", vec!["layers.2.bias", "layers.2.weight"]),
+        ("--train biases", vec!["layers.0.bias", "layers.1.bias", "layers.2.bias"]),
+        ("--freeze layers.1 --freeze regex:layers.0.bias", vec!["layers.0.weight", "layers.2.bias", "layers.2.weight"]),
+        // What would move a frozen weight if it were only left without a gradient.
+        ("--freeze body --optimizer adamw --weight-decay 0.5", vec!["layers.2.bias", "layers.2.weight"]),
+        ("--freeze body --optimizer sgd --momentum 0.9 --weight-decay 0.1 --clip-norm 1", vec!["layers.2.bias", "layers.2.weight"]),
+        ("--freeze body --ema 0.9", vec!["layers.2.bias", "layers.2.weight"]),
+    ] {
+        let (run, _) = tuned(&place, &format!("run-{}", flags.len()), &format!("--epochs 2 {flags}"));
+        assert_eq!(moved(&run), expected, "{flags}");
+        for name in remembered(&run) {
+            let path = name.rsplit_once('.').unwrap().0;
+            assert!(expected.contains(&path), "{flags}: the optimizer remembers {name}");
+        }
+    }
+}
+
+#[test]
+fn norms_and_dropout_of_frozen_layers_are_still() {
+    let place = place_with("--hidden 12,8 --norm batch --dropout 0.4");
+    let (run, _) = tuned(&place, "probe", "--epochs 2 --freeze all-but-head");
+    assert_eq!(moved(&run), ["layers.2.bias", "layers.2.weight"]);
+    let (run, _) = tuned(&place, "kept", "--epochs 2 --recipe full --keep-statistics");
+    let names = moved(&run);
+    assert!(names.contains(&"norms.0.weight".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("running_")), "{names:?}");
+    let (run, _) = tuned(&place, "moved", "--epochs 2 --recipe full");
+    assert!(moved(&run).contains(&"norms.1.running_var".to_owned()));
+}
+
+#[test]
+fn by_default_the_head_is_trained_first_and_then_all() {
+    let place = place();
+    let (run, said) = tuned(&place, "default", "--epochs 4");
+    assert_eq!(moved(&run).len(), 6);
+    for words in [
+        "tensor          shape  type  goes to         how",
+        "A new head: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; weights kept of 0, 1, 2, 3, 4",
+        "from epoch 1",
+        "from epoch 3",
+        "start, new head",
+        "tuned",
+    ] {
+        assert!(said.contains(words), "no `{words}` in:\n{said}");
+    }
+    let config = run.config();
+    let phases = config["tuning"]["phases"].as_array().unwrap();
+    assert_eq!(phases.len(), 2);
+    assert_eq!(phases[0]["rates"].as_table().unwrap().len(), 2);
+    // The chain of parents.
+    let base = place.run("base").model("model.safetensors");
+    let model = run.model("model.safetensors");
+    let digest = base.to_bytes().unwrap().1;
+    assert_eq!(model.provenance.parent.as_deref(), Some(digest.as_str()));
+    assert_eq!(model.provenance.ancestors[0].digest, digest);
+    assert_eq!(model.provenance.ancestors[0].data, base.provenance.data);
+    // A model tuned twice knows both.
+    std::fs::copy(run.path.join("model.safetensors"), place.path("base.safetensors")).unwrap();
+    let (again, _) = tuned(&place, "again", "--epochs 2");
+    assert_eq!(again.model("model.safetensors").provenance.ancestors.len(), 2);
+}
+
+#[test]
+fn rates_and_thawing_are_as_asked() {
+    let place = place();
+    let (run, _) = tuned(&place, "rates", "--epochs 1 --lr body=1e-4 --lr head=1e-2");
+    let rates = run.config()["tuning"]["phases"][0]["rates"].clone();
+    assert_eq!(rates["layers.0.weight"].as_float(), Some(1e-4 / 1e-2));
+    assert_eq!(rates["layers.2.weight"].as_float(), Some(1.0));
+    let (run, _) = tuned(&place, "thaw", "--epochs 3 --unfreeze-every 1epoch");
+    assert_eq!(run.config()["tuning"]["phases"].as_array().unwrap().len(), 3);
+    assert_eq!(moved(&run).len(), 6);
+    // The first layer has trained for one epoch and not for three.
+    let (run, _) = tuned(&place, "pulled", "--epochs 3 --recipe full --l2-sp 1000 --optimizer sgd --lr 1e-4");
+    let (free, _) = tuned(&place, "free", "--epochs 3 --recipe full --optimizer sgd --lr 1e-4");
+    let distance = |run: &Run| {
+        let weights = |file| {
+            let tensors = run.model(file).mlp.tensors().unwrap();
+            tensors.into_iter().filter(|t| !t.name.starts_with("layers.2")).flat_map(|t| t.values)
+        };
+        let pairs = weights("start.safetensors").zip(weights("model.safetensors"));
+        pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
+    };
+    assert!(distance(&run) < 0.9 * distance(&free), "{} {}", distance(&run), distance(&free));
+}
+
+#[test]
+fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
+    use finetune::adapter::{Adapter, AdapterError};
+    let place = place();
+    let (run, said) = tuned(&place, "lora", "--epochs 3 --lora rank=2,alpha=4,dropout=0.1,rs");
+    let base = place.run("base").model("model.safetensors");
+    let names = moved(&run);
+    let expected = ["adapters.0.a", "adapters.0.b", "adapters.1.a", "adapters.1.b", "layers.2.bias", "layers.2.weight"];
+    assert_eq!(names, expected);
+    let tuned = run.model("model.safetensors");
+    let adapter = Adapter::load(&run.path.join("adapter.safetensors")).unwrap();
+    let applied = adapter.apply(&base).unwrap();
+    assert_eq!(tensors(&applied), tensors(&tuned));
+    assert_eq!(adapter.base(), base.to_bytes().unwrap().1);
+    // Off, every tensor of the body is the base's.
+    let off = Model { mlp: tuned.mlp.clone().without_adapters(), ..tuned };
+    let (off, was) = (tensors(&off), tensors(&base));
+    for name in ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"] {
+        assert_eq!(off[name], was[name], "{name}");
+    }
+    assert!(said.contains("finetune merge --base"), "{said}");
+
+    let merge = |flags: &str| {
+        let line = format!("merge --adapter runs/lora/adapter.safetensors --data idx:digits {flags}");
+        place.train(&line)
+    };
+    let outcome = merge("--base base.safetensors --to merged.safetensors").succeeded();
+    assert!(outcome.stdout.contains("the same answer for 20 (100.00 %)"), "{}", outcome.stdout);
+    let outcome = merge("--base base.safetensors --to no.safetensors --tolerance 0");
+    assert!(outcome.code == Some(1) || outcome.stdout.contains("0.0e0"), "{}", outcome.stdout);
+    assert_eq!(outcome.code == Some(1), !place.path("no.safetensors").exists());
+    let other = place.run("lora").path.join("start.safetensors");
+    merge(&format!("--base {} --to x.safetensors", other.display()))
+        .refused(&["trained on the base", "this base is"]);
+    merge("--to x.safetensors").refused(&["--base"]);
+    assert!(matches!(
+        adapter.apply(&run.model("start.safetensors")),
+        Err(AdapterError::Base { .. })
+    ));
+    // A model that holds its adapters is merged without its base, and tuned further only then.
+    place
+        .train("merge --adapter runs/lora/model.safetensors --data idx:digits --to whole.safetensors")
+        .succeeded();
+    let (merged, whole) = (read(&place.path("merged.safetensors")), read(&place.path("whole.safetensors")));
+    assert_eq!(tensors(&merged), tensors(&whole));
+    assert!(merged.mlp.config().lora.is_none());
+    place
+        .train(&format!("{DIGITS} --from runs/lora/model.safetensors"))
+        .failed(&["finetune merge"]);
+}
+
+fn read(path: &Path) -> Model {
+    let device = fireclay::Backend::Flex.device(fireclay::DeviceChoice::Default).unwrap();
+    Model::load(path, &device).unwrap()
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_to_the_same_bits() {
+    let place = place();
+    for (name, flags) in [
+        ("phases", ""),
+        ("lora", "--lora rank=2,alpha=4,dropout=0.2"),
+        ("pulled", "--l2-sp 0.1 --teacher base10.safetensors --replay 0.5 --replay-data idx:digits --dropout 0.3 --ema 0.9"),
+    ] {
+        if name == "pulled" {
+            train(&place, "--name ten --epochs 3 --hidden 20");
+            std::fs::copy(place.path("runs/ten/model.safetensors"), place.path("base10.safetensors")).unwrap();
+        }
+        let flags = format!("--epochs 400 --batch-size 8 --checkpoint-every 3steps {flags}");
+        let (whole, _) = tuned(&place, &format!("{name}-whole"), &flags);
+        let line = format!("{DIGITS} --from base.safetensors --name {name}-cut --lr 0.01 {flags}");
+        let mut child = place.command(&line).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let checkpoints = place.run(&format!("{name}-cut")).path.join("checkpoints");
+        let started = Instant::now();
+        while std::fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 {
+            assert!(started.elapsed() < Duration::from_secs(60), "{name}: no checkpoint");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let cut = place.run(&format!("{name}-cut"));
+        assert!(!cut.path.join("model.safetensors").exists(), "{name}: it was too quick to be killed");
+        let said = place.train(&format!("--resume {name}-cut --checkpoint-every 3steps")).succeeded().stdout;
+        assert!(said.contains("going on after step"), "{name}: {said}");
+        for file in ["model.safetensors", "metrics.jsonl", "config.toml"] {
+            assert!(cut.bytes(file) == whole.bytes(file), "{name}: {file}");
+        }
+        if name == "lora" {
+            assert!(cut.bytes("adapter.safetensors") == whole.bytes("adapter.safetensors"));
+        }
+    }
+}
+
+#[test]
+fn what_was_known_is_compared_before_and_after() {
+    let place = place();
+    let labels: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
+    std::fs::write(place.path("labels.txt"), labels.join("\n")).unwrap();
+    let new = "--epochs 2 --classes 5,6,7,8,9";
+    let old = "--replay-data idx:digits --replay-classes 0,1,2,3,4";
+    // Half of 20 training rows are added.
+    let flags = format!("{new} {old} --replay 0.5 --head labels.txt --baseline scratch");
+    let (run, said) = tuned(&place, "replay", &flags);
+    assert!(said.contains("idx:digits: 30 training"), "{said}");
+    for words in ["the old task, idx:digits", "before", "after  ", "from scratch"] {
+        assert!(said.contains(words), "no `{words}` in:\n{said}");
+    }
+    assert_eq!(run.model("model.safetensors").task.outputs(), 10);
+    assert!(place.run("replay-scratch").path.join("model.safetensors").exists());
+    // With other labels alone the old head tells what the body still knows.
+    let (_, said) = tuned(&place, "other", &format!("{new} {old}"));
+    assert!(said.contains("after, with the old head on the tuned body"), "{said}");
+    assert!(said.contains("all drawn anew"), "{said}");
+}
+
+#[test]
+fn what_can_not_be_is_refused_in_words() {
+    let place = place();
+    std::fs::write(place.path("noise.pt"), b"not a model").unwrap();
+    let before = place.tree();
+    for (line, words) in [
+        ("", &["--from", "--resume"][..]),
+        ("--from nowhere.pt", &["nowhere.pt"]),
+        ("--from noise.pt", &["noise.pt", "no kind of file"]),
+        ("--from .", &["regular file"]),
+        ("--from base.safetensors --freeze layers.9", &["layers.9", "names no parameter"]),
+        ("--from base.safetensors --freeze all", &["nothing is left to train"]),
+        ("--from base.safetensors --head 7", &["--head 7", "10 labels"]),
+        ("--from base.safetensors --head keep", &["`5`"]),
+        ("--from base.safetensors --head missing.txt", &["missing.txt"]),
+        ("--from base.safetensors --hidden 3", &["comes from the file"]),
+        ("--from base.safetensors --recipe mnist", &["lp-ft"]),
+        ("--from base.safetensors --recipe lp-ft --epochs 1", &["--epochs 2"]),
+        ("--from base.safetensors --lr layers.9=1", &["layers.9"]),
+        ("--from base.safetensors --lr-decay 2", &["--lr-decay"]),
+        ("--from base.safetensors --lora rank=2 --lora-on norms", &["norms"]),
+        ("--from base.safetensors --temperature 0 --teacher base.safetensors", &["temperature"]),
+        ("--from base.safetensors --teacher base.safetensors --epochs 2", &["same labels"]),
+        ("--resume base --from base.safetensors", &["leave out --from"]),
+        ("merge --adapter base.safetensors --to x", &["no adapters"]),
+        ("merge --base base.safetensors --adapter base.safetensors --to x", &["not an adapter"]),
+        ("import noise.pt --to x", &["no kind of file"]),
+    ] {
+        let line = match line {
+            _ if line.starts_with("merge") || line.starts_with("import") => line.to_owned(),
+            _ => format!("{DIGITS} {line}"),
+        };
+        place.train(&line).failed(words);
+        let left: Vec<_> = place.tree().into_keys().filter(|path| !before.contains_key(path)).collect();
+        assert!(left.is_empty(), "{line} left {left:?} behind");
+    }
+}
