@@ -139,15 +139,15 @@ fn array(name: &str, bytes: Cow<'_, [u8]>) -> Result<Array, Problem> {
             bytes
         }
     };
+    if dtype == Dtype::Bool && bytes.iter().any(|&byte| byte > 1) {
+        let what = format!("array {} of truth values has others than 0 and 1", shown(name));
+        return Err(Problem::malformed(KIND, what));
+    }
     if big_endian {
         bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
     }
     if header.fortran && header.shape.len() > 1 {
         bytes = row_by_row(&bytes, &header.shape, dtype.size());
-    }
-    if dtype == Dtype::Bool && bytes.iter().any(|&byte| byte > 1) {
-        let what = format!("array {} of truth values has others than 0 and 1", shown(name));
-        return Err(Problem::malformed(KIND, what));
     }
     Tensor::new(KIND, name, header.shape, dtype, bytes).map(Array::Numbers)
 }
@@ -370,8 +370,8 @@ fn network(
     texts: &mut BTreeMap<String, Vec<String>>,
     notes: &mut Vec<String>,
 ) -> Result<Option<Network>, Problem> {
-    let find = |name: String| tensors.iter().find(|tensor| tensor.name == name);
-    let widths = widths(&find)?;
+    let named = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let widths = widths(&named)?;
     if widths.is_empty() {
         if is_unnamed(tensors) {
             notes.push(
@@ -417,13 +417,12 @@ fn network(
 }
 
 /// Inputs and outputs of each layer, which must fit those of the next.
-fn widths<'a>(
-    find: &impl Fn(String) -> Option<&'a Tensor>,
-) -> Result<Vec<(usize, usize)>, Problem> {
+fn widths(named: &BTreeMap<&str, &Tensor>) -> Result<Vec<(usize, usize)>, Problem> {
     let mut widths: Vec<(usize, usize)> = Vec::new();
-    while let Some(coefs) = find(format!("coefs_{}", widths.len())) {
+    while let Some(coefs) = named.get(format!("coefs_{}", widths.len()).as_str()) {
         let name = format!("intercepts_{}", widths.len());
-        let biases = find(name.clone())
+        let biases = named
+            .get(name.as_str())
             .ok_or_else(|| Problem::malformed(KIND, format!("there is no array {name} in it")))?;
         let fits = |inputs| widths.last().is_none_or(|&(_, outputs)| inputs == outputs);
         match (coefs.shape.as_slice(), biases.shape.as_slice()) {

@@ -1,6 +1,6 @@
 //! Contract of the HDF5 reader, seen through weights of Keras: what h5py stores is read or refused
 //! by name, and no bytes make it follow anything outside, go in circles, or allocate without end.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

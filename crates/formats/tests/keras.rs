@@ -1,5 +1,5 @@
 //! Models and weights of Keras: files that Keras wrote, and files that nobody should write.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

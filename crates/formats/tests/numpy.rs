@@ -1,5 +1,5 @@
 //! Arrays of NumPy and networks of scikit-learn, and what looks like them.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

@@ -15,6 +15,9 @@ use super::header::{DATASPACE, DATATYPE, EXTERNAL_FILES, FILTERS, LAYOUT};
 use super::types::{Type, shape};
 use super::{Array, FUZZING, KIND, Object, Source, UNDEFINED, attribute};
 
+/// Bytes that are decompressed at once.
+const PART: usize = 16 << 10;
+
 /// The numbers of a dataset, the lowest byte of each first.
 pub(super) fn read(source: &Source<'_>, object: &Object<'_>, path: &str) -> Result<Array, Problem> {
     let dataset = Dataset::of(source, object, path)?;
@@ -200,7 +203,9 @@ impl<'s, 'a> Dataset<'s, 'a> {
     fn inflate(&self, bytes: &[u8], most: usize) -> Result<Vec<u8>, Problem> {
         let mut inflated = Vec::new();
         let mut decoder = ZlibDecoder::new(bytes).take(most as u64);
-        let mut part = [0; 16 << 10];
+        let mut part = [0; PART];
+        // To begin takes longer than most chunks.
+        self.source.budget.make(PART as u64)?;
         loop {
             let count = match decoder.read(&mut part) {
                 Ok(0) => return Ok(inflated),
