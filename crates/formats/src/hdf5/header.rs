@@ -49,7 +49,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The useful messages of the header at an address. IV.A.1, "Data Object Headers".
+/// The useful messages of the header at an address. IV.A.1, "Data Object Header Prefix".
 pub(super) fn messages<'a>(source: &Source<'a>, address: u64) -> Result<Vec<Message<'a>>, Problem> {
     let mut cursor = source.at(address)?;
     let mut messages = Vec::new();
