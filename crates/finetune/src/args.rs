@@ -128,7 +128,7 @@ pub struct Tune {
     /// Start from this model: our own file or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// Output layer: keep, data (one output a label of the data), a number, or a file of labels. Labels that both have keep their weights.
+    /// Output layer: keep, data (an output for each label of the data), both (of the model, then of the data), a number, or a file of labels. Labels that both have keep their weights.
     #[arg(long, value_name = "HEAD")]
     pub head: Option<Head>,
     /// Draw all weights of a new output layer, those of labels that both have too.

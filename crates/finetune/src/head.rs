@@ -13,6 +13,8 @@ pub enum Head {
     Keep,
     /// One output for each of the data's labels.
     Data,
+    /// One output for each of the model's labels, and then for each that only the data has.
+    Both,
     /// So many outputs, for as many labels of the data.
     Count(usize),
     /// One output for each line of a file.
@@ -26,6 +28,7 @@ impl FromStr for Head {
         Ok(match (text, text.parse()) {
             ("keep", _) => Self::Keep,
             ("data", _) => Self::Data,
+            ("both", _) => Self::Both,
             (_, Ok(count)) => Self::Count(count),
             (file, Err(_)) => Self::Labels(file.into()),
         })
@@ -42,6 +45,14 @@ impl Head {
         match self {
             Self::Keep => Ok(base.clone()),
             Self::Data => Ok(data.clone()),
+            Self::Both => match (base, data) {
+                (Task::Classification { labels }, Task::Classification { labels: others }) => {
+                    let new = others.iter().filter(|label| !labels.contains(label));
+                    let labels = labels.iter().chain(new).cloned().collect();
+                    Ok(Task::Classification { labels })
+                }
+                _ => bail!("--head both: the model is for {}, the data for {}", base.kind(), data.kind()),
+            },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),
             Self::Count(count) => bail!(
                 "--head {count}: the data has {} labels; give that number, or a file with the name \
@@ -50,7 +61,7 @@ impl Head {
             ),
             Self::Labels(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| {
-                    format!("--head takes keep, data, a number or a file: {}", path.display())
+                    format!("--head takes keep, data, both, a number or a file: {}", path.display())
                 })?;
                 let labels: Vec<String> =
                     text.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect();
@@ -196,6 +207,7 @@ mod tests {
         let task = |text: &str| text.parse::<Head>().unwrap().task(&base, &data);
         assert_eq!(task("keep").unwrap(), base);
         assert_eq!(task("data").unwrap(), data);
+        assert_eq!(task("both").unwrap(), labels(&["a", "x", "y"]));
         assert_eq!(task("2").unwrap(), data);
         assert!(task("3").unwrap_err().to_string().contains("2 labels"));
         assert!(task("no-such-file").is_err());

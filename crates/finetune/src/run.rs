@@ -185,10 +185,12 @@ fn with_shape(mut model: Model, data: &TrainTest) -> Result<Model> {
     Ok(model)
 }
 
-/// The base with the output layer that was asked for, or by default that of the data's labels.
+/// The base with the output layer that was asked for.
 fn new_head(base: &Model, tune: &Tune, data: &TrainTest, seed: u64) -> Result<Swapped> {
     let wanted = task(data.train.targets());
-    let head = tune.head.clone().unwrap_or(Head::Data);
+    // Rows that are replayed have the old labels.
+    let usual = if tune.replay.is_some() { Head::Both } else { Head::Data };
+    let head = tune.head.clone().unwrap_or(usual);
     swap(base, head.task(&base.task, &wanted)?, tune.fresh_head, seed)
 }
 
@@ -282,6 +284,16 @@ fn from_scratch(
 ///
 /// If the tuned model no longer has the old labels, the old output layer is put on its body.
 fn forgetting(base: &Model, tuned: &Model, source: &str, old: TrainTest) -> Result<String> {
+    if !matches!(base.task, Task::Classification { .. }) {
+        return Ok(String::new());
+    }
+    let known = |label: &&String| base.task.names().contains(label);
+    let labels: Vec<String> =
+        task(old.train.targets()).names().iter().filter(known).cloned().collect();
+    if labels.is_empty() {
+        return Ok(format!("{source} has no label that the start knew, so nothing was forgotten\n"));
+    }
+    let old = only(old, &labels)?;
     let before = fitted_to(old.clone(), &base.task)?.test;
     let has_labels = task(old.train.targets()).names().iter().all(|l| tuned.task.names().contains(l));
     let (after, model, how) = if has_labels {
