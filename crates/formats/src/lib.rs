@@ -14,6 +14,7 @@ mod error;
 mod hdf5;
 mod keras;
 mod numpy;
+mod onnx;
 mod pytorch;
 mod safetensors;
 mod zipped;
@@ -63,6 +64,10 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
     }
     if numpy::is_npy(bytes) {
         return numpy::read_npy(bytes);
+    }
+    // Last, for nothing but its fields tells what it is.
+    if onnx::is_model(bytes) {
+        return onnx::read(bytes);
     }
     Err(Problem::unknown(bytes))
 }

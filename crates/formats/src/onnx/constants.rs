@@ -1,0 +1,244 @@
+//! Values of a graph that do not depend on its input.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::KIND;
+use super::proto::{Graph, MOST_DIMENSIONS, Node, TensorProto};
+use crate::error::shown;
+use crate::{Dtype, Problem};
+
+/// The most nodes that are looked at to compute one constant, and the most inputs of each.
+const MOST_NODES: usize = 16;
+const MOST_INPUTS: usize = 8;
+
+/// The size of a batch in a shape, which is not known before there is a batch.
+pub(super) const BATCH: f64 = f64::NAN;
+
+/// A value that does not depend on the input of the graph.
+#[derive(Clone, Debug)]
+pub(super) struct Constant<'a> {
+    /// The size of each dimension.
+    pub(super) shape: Vec<usize>,
+    /// Its numbers, if they are few; [`BATCH`] among them where it is part of a shape.
+    pub(super) few: Option<Vec<f64>>,
+    /// The tensor of the file that it is.
+    pub(super) source: Option<Source<'a>>,
+}
+
+/// A tensor of the file, used as a constant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    /// Its place among the tensors of the file.
+    pub(super) place: usize,
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The tensor.
+    pub(super) tensor: &'a TensorProto<'a>,
+    /// Whether rows and columns have changed places.
+    pub(super) transposed: bool,
+}
+
+/// The constants of a graph, each computed when it is asked for.
+pub(super) struct Constants<'a> {
+    graph: &'a Graph<'a>,
+    makers: HashMap<&'a str, usize>,
+    known: HashMap<&'a str, Constant<'a>>,
+}
+
+impl<'a> Constants<'a> {
+    /// The initializers of a graph.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Malformed`] if two values have one name.
+    pub(super) fn new(graph: &'a Graph<'a>) -> Result<Self, Problem> {
+        let twice = |name: &str| {
+            Problem::malformed(KIND, format!("two values have the name {}", shown(name)))
+        };
+        let mut known = HashMap::new();
+        for (place, tensor) in graph.initializers.iter().enumerate() {
+            let constant = Constant::of(place, tensor.name, tensor);
+            if known.insert(tensor.name, constant).is_some() {
+                return Err(twice(tensor.name));
+            }
+        }
+        let mut makers = HashMap::new();
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for &output in node.outputs.iter().filter(|name| !name.is_empty()) {
+                if makers.insert(output, index).is_some() || known.contains_key(output) {
+                    return Err(twice(output));
+                }
+            }
+        }
+        Ok(Self { graph, makers, known })
+    }
+
+    /// The node that makes a value, if one does.
+    pub(super) fn maker(&self, name: &str) -> Option<usize> {
+        self.makers.get(name).copied()
+    }
+
+    /// Whether a value is an initializer or has been computed already.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.known.contains_key(name)
+    }
+
+    /// Adds the shape of a value, or a part of it.
+    pub(super) fn add_shape(&mut self, name: &'a str, sizes: Vec<f64>) {
+        let constant = Constant { shape: vec![sizes.len()], few: Some(sizes), source: None };
+        self.known.insert(name, constant);
+    }
+
+    /// A value, if it is a constant that can be computed.
+    pub(super) fn get(&mut self, name: &'a str) -> Result<Option<&Constant<'a>>, Problem> {
+        if !self.known.contains_key(name) {
+            for index in self.nodes_before(name) {
+                let node = &self.graph.nodes[index];
+                let Some(constant) = self.compute(index, node)? else { break };
+                if let Some(&output) = node.outputs.first() {
+                    self.known.insert(output, constant);
+                }
+            }
+        }
+        Ok(self.known.get(name))
+    }
+
+    /// The nodes that a value is computed by, in the order of the graph; none if it depends on the
+    /// input of the graph, or on more nodes than shapes and weights need.
+    fn nodes_before(&self, name: &'a str) -> BTreeSet<usize> {
+        let mut nodes = BTreeSet::new();
+        let mut waiting = vec![name];
+        while let Some(name) = waiting.pop() {
+            if name.is_empty() || self.known.contains_key(name) {
+                continue;
+            }
+            let Some(&maker) = self.makers.get(name) else { return BTreeSet::new() };
+            if nodes.insert(maker) {
+                let inputs = &self.graph.nodes[maker].inputs;
+                if nodes.len() > MOST_NODES || inputs.len() > MOST_INPUTS {
+                    return BTreeSet::new();
+                }
+                waiting.extend(inputs);
+            }
+        }
+        nodes
+    }
+
+    /// What a node makes of constants, if it is one of those that shapes and weights pass through.
+    fn compute(&self, index: usize, node: &'a Node<'a>) -> Result<Option<Constant<'a>>, Problem> {
+        let input = |at: usize| node.inputs.get(at).and_then(|name| self.known.get(name));
+        let first = input(0);
+        Ok(match node.operator() {
+            "Constant" => self.constant(index, node),
+            "Identity" => first.cloned(),
+            "Cast" => first.and_then(|first| cast(first, node.int("to").ok()??)),
+            "Transpose" => {
+                let perm = node.ints("perm")?;
+                first.and_then(|first| transposed(first, perm))
+            }
+            // Numbers without a shape, or of one dimension: their order does not change.
+            "Unsqueeze" => first.filter(|first| first.shape.is_empty()).map(|first| Constant {
+                shape: vec![1],
+                few: first.few.clone(),
+                source: None,
+            }),
+            "Squeeze" => first.filter(|first| first.shape == [1]).map(|first| Constant {
+                shape: vec![],
+                few: first.few.clone(),
+                source: None,
+            }),
+            "Gather" if node.int("axis")?.unwrap_or(0) == 0 => {
+                first.zip(input(1)).and_then(|(from, indices)| gathered(from, indices))
+            }
+            "Concat" => {
+                let parts = node.inputs.iter().map(|name| self.known.get(name)?.list());
+                parts.collect::<Option<Vec<_>>>().and_then(|parts| joined(&parts))
+            }
+            _ => None,
+        })
+    }
+
+    /// The value of the node Constant.
+    fn constant(&self, index: usize, node: &'a Node<'a>) -> Option<Constant<'a>> {
+        if let Some((shape, few)) = node.numbers() {
+            return Some(Constant { shape, few: Some(few), source: None });
+        }
+        let name = node.outputs.first()?;
+        let place = self.graph.initializers.len() + index;
+        node.tensor().map(|tensor| Constant::of(place, name, tensor))
+    }
+}
+
+impl<'a> Constant<'a> {
+    fn of(place: usize, name: &'a str, tensor: &'a TensorProto<'a>) -> Self {
+        let source = Source { place, name, tensor, transposed: false };
+        Self { shape: tensor.shape.clone(), few: tensor.few.clone(), source: Some(source) }
+    }
+
+    /// Its numbers, if they are few and of one dimension.
+    pub(super) fn list(&self) -> Option<&[f64]> {
+        self.few.as_deref().filter(|_| self.shape.len() == 1)
+    }
+
+    /// Its number, if it is only one.
+    pub(super) fn scalar(&self) -> Option<f64> {
+        match self.few.as_deref() {
+            Some(&[number]) if !number.is_nan() => Some(number),
+            _ => None,
+        }
+    }
+}
+
+/// `Cast` to `TensorProto.DataType`, if it changes no number but by rounding.
+fn cast<'a>(constant: &Constant<'a>, to: i64) -> Option<Constant<'a>> {
+    let few = constant.few.as_deref();
+    let all = |good: fn(f64) -> bool| few.is_some_and(|few| few.iter().all(|&few| good(few)));
+    let same = match to {
+        1 | 11 => true,
+        6 | 7 => all(|number| number.is_nan() || number.trunc() == number),
+        _ => false,
+    };
+    let rounded = |few: &[f64]| match to {
+        1 => few.iter().map(|&number| f64::from(number as f32)).collect(),
+        _ => few.to_vec(),
+    };
+    same.then(|| Constant {
+        shape: constant.shape.clone(),
+        few: few.map(rounded),
+        source: constant.source.filter(|source| source.tensor.dtype.is_some_and(Dtype::is_float)),
+    })
+}
+
+/// `Transpose`.
+fn transposed<'a>(constant: &Constant<'a>, perm: Option<&[i64]>) -> Option<Constant<'a>> {
+    let &[rows, columns] = constant.shape.as_slice() else { return None };
+    let source = constant.source?;
+    (perm.is_none_or(|perm| perm == [1, 0])).then(|| Constant {
+        shape: vec![columns, rows],
+        few: constant.few.clone().filter(|_| rows == 1 || columns == 1),
+        source: Some(Source { transposed: !source.transposed, ..source }),
+    })
+}
+
+/// `Concat`, of no more than there may be dimensions: a list of lists of lists grows fast.
+fn joined<'a>(parts: &[&[f64]]) -> Option<Constant<'a>> {
+    let count = parts.iter().map(|part| part.len()).sum();
+    (count <= MOST_DIMENSIONS).then(|| Constant {
+        shape: vec![count],
+        few: Some(parts.concat()),
+        source: None,
+    })
+}
+
+/// `Gather` along the only dimension.
+fn gathered<'a>(from: &Constant<'a>, indices: &Constant<'a>) -> Option<Constant<'a>> {
+    let from = from.list()?;
+    let at = |&index: &f64| {
+        let index = if index < 0.0 { index + from.len() as f64 } else { index };
+        let whole = index >= 0.0 && index.trunc() == index;
+        from.get(whole.then_some(index as usize)?).copied()
+    };
+    let few = indices.few.as_ref().filter(|_| indices.shape.len() < 2)?;
+    let few = few.iter().map(at).collect::<Option<Vec<_>>>()?;
+    Some(Constant { shape: indices.shape.clone(), few: Some(few), source: None })
+}

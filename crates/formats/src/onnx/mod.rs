@@ -1,0 +1,53 @@
+//! ONNX: a graph of operators in the wire format of Protocol Buffers.
+//!
+//! Read are graphs that compute one layer after the other: [`chain`] walks from the input to the
+//! output, and what it meets that is no layer is refused by name. Nothing is executed but a few
+//! functions of one number, at numbers chosen here, to see which activation they are.
+
+mod chain;
+mod constants;
+mod elementwise;
+mod proto;
+mod wire;
+
+use crate::{Archive, Kind, Problem};
+use proto::Model;
+use wire::Message;
+
+/// The kind of file, in messages.
+const KIND: &str = "ONNX";
+
+/// Whether this looks like a model: it begins like one, or is nothing but fields, among them a graph
+/// with a node. The format has no magic number, so ask this last.
+pub(crate) fn is_model(bytes: &[u8]) -> bool {
+    // Every exporter writes first the version of the format, then a text or the graph.
+    let begins = matches!(bytes, [0x08, 1..0x80, 0x12 | 0x1a | 0x22 | 0x32 | 0x3a | 0x42, ..]);
+    begins || has_node(bytes).is_ok_and(|has| has)
+}
+
+fn has_node(bytes: &[u8]) -> Result<bool, Problem> {
+    let mut found = false;
+    let mut fields = Message::whole("ModelProto", bytes).fields()?;
+    while let Some(field) = fields.read()? {
+        if field.number == 7 {
+            let mut graph = field.message("GraphProto")?.fields()?;
+            while let Some(field) = graph.read()? {
+                found |= field.number == 1 && field.message("NodeProto").is_ok();
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a model.
+///
+/// # Errors
+///
+/// [`Problem::Malformed`] if it is cut off or not what the standard says, [`Problem::Limit`] for
+/// graphs that are too large, [`Problem::Refused`] for operators and arrangements of them that are
+/// not understood, and for numbers in other files.
+pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
+    let model = Model::read(bytes)?;
+    let (tensors, network, notes) = chain::read(&model)?;
+    Ok(Archive { kind: Kind::Onnx, tensors, network: Some(network), notes })
+}

@@ -1,0 +1,685 @@
+//! The messages of [onnx.proto] that a plain network needs; fields that are not known are skipped.
+//!
+//! [onnx.proto]: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+
+use super::KIND;
+use super::wire::{Field, Message};
+use crate::error::shown;
+use crate::{Dtype, Problem, Tensor};
+
+/// The most nodes of a graph, and the most initializers, inputs and outputs.
+const MOST_NODES: usize = 10_000;
+
+/// The most names and attributes that a graph may have, and the most bytes of all those names: the
+/// work on a graph grows with both.
+const MOST_PARTS: usize = 50_000;
+const MOST_NAME_BYTES: usize = 4 << 20;
+
+/// The most dimensions of a tensor.
+pub(super) const MOST_DIMENSIONS: usize = 8;
+
+/// Of lists and tensors up to this length the numbers are kept: shapes, axes and scalars.
+const FEW: usize = 16;
+
+/// `ModelProto`: a graph, and what is needed to understand it.
+#[derive(Debug)]
+pub(super) struct Model<'a> {
+    /// The version of the standard operators.
+    pub(super) opset: i64,
+    /// The graph.
+    pub(super) graph: Graph<'a>,
+}
+
+/// `GraphProto`.
+#[derive(Debug, Default)]
+pub(super) struct Graph<'a> {
+    /// Operators, each after those whose values it uses.
+    pub(super) nodes: Vec<Node<'a>>,
+    /// Constants.
+    pub(super) initializers: Vec<TensorProto<'a>>,
+    /// What goes in; older files list the initializers too.
+    pub(super) inputs: Vec<ValueInfo<'a>>,
+    /// What comes out.
+    pub(super) outputs: Vec<ValueInfo<'a>>,
+}
+
+/// `NodeProto`: an operator with its inputs and outputs.
+#[derive(Debug, Default)]
+pub(super) struct Node<'a> {
+    name: &'a str,
+    operator: &'a str,
+    domain: &'a str,
+    /// Names of values; an empty name stands for nothing.
+    pub(super) inputs: Vec<&'a str>,
+    /// Names of values.
+    pub(super) outputs: Vec<&'a str>,
+    attributes: Vec<Attribute<'a>>,
+}
+
+/// `AttributeProto`.
+#[derive(Debug)]
+struct Attribute<'a> {
+    name: &'a str,
+    value: Value<'a>,
+}
+
+#[derive(Debug)]
+enum Value<'a> {
+    Float(f32),
+    Int(i64),
+    Text(&'a [u8]),
+    Tensor(Box<TensorProto<'a>>),
+    /// At most [`FEW`].
+    Floats(Vec<f32>),
+    /// At most [`FEW`].
+    Ints(Vec<i64>),
+    /// Of another type, or longer.
+    Other,
+}
+
+/// `ValueInfoProto`: a value with its shape.
+#[derive(Debug, Default)]
+pub(super) struct ValueInfo<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The size of each dimension where it is known, if it is a tensor whose dimensions are known.
+    pub(super) shape: Option<Vec<Option<usize>>>,
+}
+
+/// `TensorProto`: a tensor whose numbers, unless they are few, stay where they are.
+#[derive(Debug)]
+pub(super) struct TensorProto<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The size of each dimension.
+    pub(super) shape: Vec<usize>,
+    /// The type of its numbers, if it is one of ours.
+    pub(super) dtype: Option<Dtype>,
+    /// Its numbers, if they are at most [`FEW`] and of a known type.
+    pub(super) few: Option<Vec<f64>>,
+    message: Message<'a>,
+}
+
+impl<'a> Model<'a> {
+    /// Reads the file.
+    pub(super) fn read(file: &'a [u8]) -> Result<Self, Problem> {
+        let (mut opset, mut graph) = (None, None);
+        let mut fields = Message::whole("ModelProto", file).fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                7 if graph.is_some() => {
+                    return Err(Problem::malformed(KIND, "there are two graphs"));
+                }
+                7 => graph = Some(Graph::read(field.message("GraphProto")?)?),
+                8 => opset = standard_opset(field)?.or(opset),
+                20 => {
+                    let what = "the model has graphs for training (training_info)";
+                    let why = "only a graph for inference is read; export it without them";
+                    return Err(Problem::refused(what, why));
+                }
+                25 => {
+                    let what = "the model has functions of its own";
+                    let why = "they may do anything; inline them with \
+                               onnx.inliner.inline_local_functions(model)";
+                    return Err(Problem::refused(what, why));
+                }
+                _ => {}
+            }
+        }
+        let missing = |what| Problem::malformed(KIND, format!("there is no {what}"));
+        let graph = graph.ok_or_else(|| missing("graph"))?;
+        let opset = opset.ok_or_else(|| missing("version of the standard operators"))?;
+        Ok(Self { opset, graph })
+    }
+}
+
+/// Of `OperatorSetIdProto` the version, if it is that of the standard operators.
+fn standard_opset(field: Field<'_>) -> Result<Option<i64>, Problem> {
+    let (mut domain, mut version) = ("", 0);
+    let mut fields = field.message("OperatorSetIdProto")?.fields()?;
+    while let Some(field) = fields.read()? {
+        match field.number {
+            1 => domain = field.text()?,
+            2 => version = field.int()?,
+            _ => {}
+        }
+    }
+    Ok(is_standard(domain).then_some(version))
+}
+
+/// The domain of operators for classical machine learning.
+const CLASSICAL: &str = "ai.onnx.ml";
+
+fn is_standard(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
+}
+
+impl<'a> Graph<'a> {
+    fn read(message: Message<'a>) -> Result<Self, Problem> {
+        let mut graph = Self::default();
+        let mut names = Names::default();
+        let mut fields = message.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => {
+                    let node = Node::read(field.message("NodeProto")?, &mut names)?;
+                    push(&mut graph.nodes, "the number of nodes", node)?;
+                }
+                5 => {
+                    let tensor = TensorProto::read(field.message("TensorProto")?)?;
+                    names.count(tensor.name)?;
+                    push(&mut graph.initializers, "the number of initializers", tensor)?;
+                }
+                11 | 12 => {
+                    let value = ValueInfo::read(field.message("ValueInfoProto")?)?;
+                    names.count(value.name)?;
+                    if field.number == 11 {
+                        push(&mut graph.inputs, "the number of inputs", value)?;
+                    } else {
+                        push(&mut graph.outputs, "the number of outputs", value)?;
+                    }
+                }
+                15 => {
+                    let what = "the graph has a sparse initializer";
+                    let why = "only dense tensors are read; export it with dense weights";
+                    return Err(Problem::refused(what, why));
+                }
+                _ => {}
+            }
+        }
+        Ok(graph)
+    }
+}
+
+/// How many names and attributes there are so far.
+#[derive(Default)]
+struct Names {
+    parts: usize,
+    bytes: usize,
+}
+
+impl Names {
+    fn count(&mut self, name: &str) -> Result<(), Problem> {
+        self.parts += 1;
+        self.bytes += name.len();
+        let limit = |what, found: usize, most: usize| {
+            Err(Problem::Limit { what, found: found as u64, most: most as u64 })
+        };
+        if self.parts > MOST_PARTS {
+            return limit("the number of names in the graph", self.parts, MOST_PARTS);
+        }
+        if self.bytes > MOST_NAME_BYTES {
+            return limit(
+                "the size in bytes of the names in the graph",
+                self.bytes,
+                MOST_NAME_BYTES,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Appends an item if there is room for it.
+fn push<T>(items: &mut Vec<T>, what: &'static str, item: T) -> Result<(), Problem> {
+    if items.len() == MOST_NODES {
+        return Err(Problem::Limit { what, found: MOST_NODES as u64 + 1, most: MOST_NODES as u64 });
+    }
+    items.push(item);
+    Ok(())
+}
+
+impl<'a> Node<'a> {
+    fn read(message: Message<'a>, names: &mut Names) -> Result<Self, Problem> {
+        let mut node = Self::default();
+        let mut fields = message.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => push_name(&mut node.inputs, field.text()?, names)?,
+                2 => push_name(&mut node.outputs, field.text()?, names)?,
+                3 => node.name = field.text()?,
+                4 => node.operator = field.text()?,
+                5 => {
+                    let attribute = Attribute::read(field.message("AttributeProto")?)?;
+                    names.count(attribute.name)?;
+                    node.attributes.push(attribute);
+                }
+                7 => node.domain = field.text()?,
+                _ => {}
+            }
+        }
+        Ok(node)
+    }
+
+    /// Its operator if that is one of the standard, otherwise an empty text.
+    pub(super) fn operator(&self) -> &'a str {
+        if is_standard(self.domain) { self.operator } else { "" }
+    }
+
+    /// Its operator if that is one of the standard's for classical machine learning.
+    pub(super) fn classical_operator(&self) -> &'a str {
+        if self.domain == CLASSICAL { self.operator } else { "" }
+    }
+
+    /// The operator and where it is, in messages.
+    pub(super) fn shown(&self) -> String {
+        let short = |text: &str| text.escape_debug().take(60).collect::<String>();
+        let domain =
+            if self.operator().is_empty() { short(self.domain) + "." } else { String::new() };
+        let operator = short(self.operator);
+        match (self.name, self.outputs.first()) {
+            ("", Some(output)) => {
+                format!("operator {domain}{operator} (that makes {})", shown(output))
+            }
+            (name, _) => format!("operator {domain}{operator} (node {})", shown(name)),
+        }
+    }
+
+    /// The error of something about this node that is not read.
+    pub(super) fn refused(&self, what: impl AsRef<str>, why: impl Into<String>) -> Problem {
+        Problem::refused(format!("{} in {}", what.as_ref(), self.shown()), why)
+    }
+
+    /// The error of a node that the standard forbids.
+    pub(super) fn malformed(&self, what: impl AsRef<str>) -> Problem {
+        Problem::malformed(KIND, format!("{} in {}", what.as_ref(), self.shown()))
+    }
+
+    /// Refuses attributes other than these: one that is not known may change what is computed.
+    pub(super) fn has_only(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.attributes.iter().find(|attribute| !known.contains(&attribute.name)) {
+            Some(other) => Err(self.refused(
+                format!("the attribute {}", shown(other.name)),
+                "what it does is not known; export the model with another opset_version",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&Value<'a>> {
+        self.attributes.iter().find(|attribute| attribute.name == name).map(|found| &found.value)
+    }
+
+    fn wrong_type(&self, name: &str, expected: &str) -> Problem {
+        self.malformed(format!("the attribute {name} is not {expected}"))
+    }
+
+    /// An attribute that is a number of floating point.
+    pub(super) fn float(&self, name: &str, default: f32) -> Result<f32, Problem> {
+        match self.attribute(name) {
+            None => Ok(default),
+            Some(Value::Float(value)) => Ok(*value),
+            Some(_) => Err(self.wrong_type(name, "a float")),
+        }
+    }
+
+    /// An attribute that is a whole number, if it is there.
+    pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Problem> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Value::Int(value)) => Ok(Some(*value)),
+            Some(_) => Err(self.wrong_type(name, "an integer")),
+        }
+    }
+
+    /// An attribute that is a text.
+    pub(super) fn text(&self, name: &str, default: &'static str) -> Result<&'a [u8], Problem> {
+        match self.attribute(name) {
+            None => Ok(default.as_bytes()),
+            Some(Value::Text(value)) => Ok(value),
+            Some(_) => Err(self.wrong_type(name, "a string")),
+        }
+    }
+
+    /// An attribute that is a list of few whole numbers, if it is there.
+    pub(super) fn ints(&self, name: &str) -> Result<Option<&[i64]>, Problem> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Value::Ints(values)) => Ok(Some(values)),
+            Some(_) => Err(self.wrong_type(name, "a short list of integers")),
+        }
+    }
+
+    /// The tensor of the node Constant, if it has one.
+    pub(super) fn tensor(&self) -> Option<&TensorProto<'a>> {
+        match self.attribute("value") {
+            Some(Value::Tensor(tensor)) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// Shape and values of the node Constant, if it has a few numbers rather than a tensor.
+    pub(super) fn numbers(&self) -> Option<(Vec<usize>, Vec<f64>)> {
+        let scalar = |value| Some((vec![], vec![value]));
+        let list = |values: Vec<f64>| Some((vec![values.len()], values));
+        match self.attributes.first() {
+            Some(Attribute { name: "value_float", value: Value::Float(value) }) => {
+                scalar(f64::from(*value))
+            }
+            Some(Attribute { name: "value_int", value: Value::Int(value) }) => {
+                scalar(*value as f64)
+            }
+            Some(Attribute { name: "value_floats", value: Value::Floats(values) }) => {
+                list(values.iter().map(|&value| f64::from(value)).collect())
+            }
+            Some(Attribute { name: "value_ints", value: Value::Ints(values) }) => {
+                list(values.iter().map(|&value| value as f64).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Attribute<'a> {
+    fn read(message: Message<'a>) -> Result<Self, Problem> {
+        let (mut name, mut kind) = ("", None);
+        let (mut float, mut int, mut text, mut tensor) = (0.0, 0, &b""[..], None);
+        let (mut floats, mut ints, mut long) = (Vec::new(), Vec::new(), false);
+        let mut fields = message.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => name = field.text()?,
+                20 => kind = Some(field.int()?),
+                2 => float = field.float()?,
+                3 => int = field.int()?,
+                4 => text = field.bytes()?,
+                5 => tensor = Some(Box::new(TensorProto::read(field.message("TensorProto")?)?)),
+                7 => {
+                    for &bytes in field.fixed(4)?.as_chunks().0 {
+                        long |= !push_few(&mut floats, f32::from_le_bytes(bytes));
+                    }
+                }
+                8 => field.ints(|value| {
+                    long |= !push_few(&mut ints, value);
+                    Ok(())
+                })?,
+                21 => {
+                    let what = format!("the attribute {} is that of a function", shown(name));
+                    return Err(Problem::malformed(KIND, what));
+                }
+                _ => {}
+            }
+        }
+        let value = match (kind, tensor) {
+            (Some(1), _) => Value::Float(float),
+            (Some(2), _) => Value::Int(int),
+            (Some(3), _) => Value::Text(text),
+            (Some(4), Some(tensor)) => Value::Tensor(tensor),
+            (Some(6), _) if !long => Value::Floats(floats),
+            (Some(7), _) if !long => Value::Ints(ints),
+            _ => Value::Other,
+        };
+        Ok(Self { name, value })
+    }
+}
+
+fn push_name<'a>(list: &mut Vec<&'a str>, name: &'a str, names: &mut Names) -> Result<(), Problem> {
+    names.count(name)?;
+    list.push(name);
+    Ok(())
+}
+
+/// Appends a number if there are only few of them.
+fn push_few<T>(numbers: &mut Vec<T>, number: T) -> bool {
+    let few = numbers.len() < FEW;
+    if few {
+        numbers.push(number);
+    }
+    few
+}
+
+impl<'a> ValueInfo<'a> {
+    fn read(message: Message<'a>) -> Result<Self, Problem> {
+        let mut value = Self::default();
+        let mut fields = message.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => value.name = field.text()?,
+                2 => value.shape = type_shape(field.message("TypeProto")?)?,
+                _ => {}
+            }
+        }
+        Ok(value)
+    }
+}
+
+/// Of `TypeProto` the shape, if it is that of a tensor.
+fn type_shape(message: Message<'_>) -> Result<Option<Vec<Option<usize>>>, Problem> {
+    let mut shape = None;
+    let mut fields = message.fields()?;
+    while let Some(field) = fields.read()? {
+        if field.number == 1 {
+            let mut fields = field.message("TypeProto.Tensor")?.fields()?;
+            while let Some(field) = fields.read()? {
+                if field.number == 2 {
+                    shape = Some(tensor_shape(field.message("TensorShapeProto")?)?);
+                }
+            }
+        }
+    }
+    Ok(shape)
+}
+
+fn tensor_shape(message: Message<'_>) -> Result<Vec<Option<usize>>, Problem> {
+    let mut shape = Vec::new();
+    let mut fields = message.fields()?;
+    while let Some(field) = fields.read()? {
+        if field.number != 1 {
+            continue;
+        }
+        let mut size = None;
+        let mut dimension = field.message("TensorShapeProto.Dimension")?.fields()?;
+        while let Some(field) = dimension.read()? {
+            if field.number == 1 {
+                // Zero and less stand for a size that is not known.
+                size = usize::try_from(field.int()?).ok().filter(|&size| size > 0);
+            }
+        }
+        push_dimension(&mut shape, size)?;
+    }
+    Ok(shape)
+}
+
+fn push_dimension<T>(shape: &mut Vec<T>, size: T) -> Result<(), Problem> {
+    if shape.len() == MOST_DIMENSIONS {
+        let (what, most) = ("the number of dimensions of a tensor", MOST_DIMENSIONS as u64);
+        return Err(Problem::Limit { what, found: most + 1, most });
+    }
+    shape.push(size);
+    Ok(())
+}
+
+impl<'a> TensorProto<'a> {
+    fn read(message: Message<'a>) -> Result<Self, Problem> {
+        let mut tensor = Self { name: "", shape: vec![], dtype: None, few: None, message };
+        let (mut number, mut external) = (0, false);
+        let mut stored = Stored::default();
+        let mut fields = message.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => field.ints(|size| match usize::try_from(size) {
+                    Ok(size) => push_dimension(&mut tensor.shape, size),
+                    Err(_) => {
+                        let what = format!("a tensor has a dimension of size {size}");
+                        Err(Problem::malformed(KIND, what))
+                    }
+                })?,
+                2 => number = field.int()?,
+                3 => {
+                    let what = "a tensor is only a segment of one";
+                    let why = "its numbers must be whole; save the model again with onnx.save";
+                    return Err(Problem::refused(what, why));
+                }
+                8 => tensor.name = field.text()?,
+                13 => external = true,
+                14 => external |= field.int()? != 0,
+                _ => stored.count(field)?,
+            }
+        }
+        if external {
+            let what = format!("the numbers of tensor {} are in another file", shown(tensor.name));
+            let why = "no other file is opened; put them into this one with onnx.save(model, path, \
+                       save_as_external_data=False)";
+            return Err(Problem::refused(what, why));
+        }
+        tensor.dtype = dtype(number);
+        if let Some(dtype) = tensor.dtype {
+            let count = tensor.check(dtype, stored)?;
+            if count <= FEW {
+                tensor.few = Some(tensor.to_tensor(tensor.name)?.to_f64());
+            }
+        }
+        Ok(tensor)
+    }
+
+    /// Checks that there are as many numbers as the shape says, and gives how many.
+    fn check(&self, dtype: Dtype, stored: Stored) -> Result<usize, Problem> {
+        let expected = self.shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size));
+        let found = match stored.field {
+            None => Some(0),
+            Some(RAW) if stored.numbers.is_multiple_of(dtype.size()) => {
+                Some(stored.numbers / dtype.size())
+            }
+            Some(RAW) => None,
+            field if field == Some(field_of(dtype)) => Some(stored.numbers),
+            Some(_) => None,
+        };
+        match expected {
+            Some(expected) if found == Some(expected) => Ok(expected),
+            _ => {
+                let what = format!(
+                    "tensor {} of shape {:?} and type {} has {stored}",
+                    shown(self.name),
+                    self.shape,
+                    dtype.name()
+                );
+                Err(Problem::malformed(KIND, what))
+            }
+        }
+    }
+
+    /// The tensor with its numbers, by another name.
+    pub(super) fn to_tensor(&self, name: &str) -> Result<Tensor, Problem> {
+        let Some(dtype) = self.dtype else {
+            let what = format!("the tensor {} has numbers of an unusual type", shown(self.name));
+            let why = "only those of 8 bits and more are read, and no text; convert it to float32";
+            return Err(Problem::refused(what, why));
+        };
+        let mut bytes = Vec::new();
+        let mut fields = self.message.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                RAW => bytes.extend_from_slice(field.bytes()?),
+                FLOATS => bytes.extend_from_slice(field.fixed(4)?),
+                DOUBLES => bytes.extend_from_slice(field.fixed(8)?),
+                SHORT_INTS | INTS | UNSIGNED => field.ints(|number| {
+                    let whole = number.to_le_bytes();
+                    let (kept, lost) = whole.split_at(dtype.size());
+                    // What is lost of a number that fits is its sign at most.
+                    let all = |sign| lost.iter().all(|&byte| byte == sign);
+                    if !all(0) && !all(0xff) {
+                        let what = format!(
+                            "tensor {} of type {} has the number {number}",
+                            shown(self.name),
+                            dtype.name()
+                        );
+                        return Err(Problem::malformed(KIND, what));
+                    }
+                    bytes.extend_from_slice(kept);
+                    Ok(())
+                })?,
+                _ => {}
+            }
+        }
+        Tensor::new(KIND, name, self.shape.clone(), dtype, bytes)
+    }
+}
+
+/// Fields of `TensorProto` that hold numbers.
+const FLOATS: u64 = 4;
+const SHORT_INTS: u64 = 5;
+const INTS: u64 = 7;
+const RAW: u64 = 9;
+const DOUBLES: u64 = 10;
+const UNSIGNED: u64 = 11;
+
+/// The field that holds numbers of a type, if they are not raw bytes.
+fn field_of(dtype: Dtype) -> u64 {
+    match dtype {
+        Dtype::F32 => FLOATS,
+        Dtype::F64 => DOUBLES,
+        Dtype::I64 => INTS,
+        Dtype::U64 | Dtype::U32 => UNSIGNED,
+        _ => SHORT_INTS,
+    }
+}
+
+/// `TensorProto.DataType`.
+fn dtype(number: i64) -> Option<Dtype> {
+    Some(match number {
+        1 => Dtype::F32,
+        2 => Dtype::U8,
+        3 => Dtype::I8,
+        4 => Dtype::U16,
+        5 => Dtype::I16,
+        6 => Dtype::I32,
+        7 => Dtype::I64,
+        9 => Dtype::Bool,
+        10 => Dtype::F16,
+        11 => Dtype::F64,
+        12 => Dtype::U32,
+        13 => Dtype::U64,
+        16 => Dtype::Bf16,
+        _ => return None,
+    })
+}
+
+/// How many numbers a tensor has, in which field; of raw ones how many bytes.
+#[derive(Clone, Copy, Default)]
+struct Stored {
+    field: Option<u64>,
+    numbers: usize,
+}
+
+impl Stored {
+    fn count(&mut self, field: Field<'_>) -> Result<(), Problem> {
+        let numbers = match field.number {
+            RAW => field.bytes()?.len(),
+            FLOATS => field.fixed(4)?.len() / 4,
+            DOUBLES => field.fixed(8)?.len() / 8,
+            SHORT_INTS | INTS | UNSIGNED => {
+                let mut count = 0;
+                field.ints(|_| {
+                    count += 1;
+                    Ok(())
+                })?;
+                count
+            }
+            _ => return Ok(()),
+        };
+        // An empty list beside the numbers is no second place for them.
+        if numbers == 0 {
+            return Ok(());
+        }
+        if self.field.is_some_and(|before| before != field.number || before == RAW) {
+            return Err(Problem::malformed(KIND, "a tensor has its numbers in two places"));
+        }
+        self.field = Some(field.number);
+        self.numbers += numbers;
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, numbers } = self;
+        match *field {
+            None => write!(f, "no numbers"),
+            Some(RAW) => write!(f, "{numbers} bytes"),
+            Some(FLOATS) => write!(f, "{numbers} numbers in float_data"),
+            Some(DOUBLES) => write!(f, "{numbers} numbers in double_data"),
+            Some(SHORT_INTS) => write!(f, "{numbers} numbers in int32_data"),
+            Some(INTS) => write!(f, "{numbers} numbers in int64_data"),
+            Some(_) => write!(f, "{numbers} numbers in uint64_data"),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The wire format of [Protocol Buffers]: fields one after the other, each a number, a type and a
+//! value.
+//!
+//! A library would make objects of a whole message before anybody can count them, and so more than a
+//! hundred bytes of memory of each two that a stranger wrote. Here nothing is made: the fields of a
+//! message are looked at where they lie.
+//!
+//! [Protocol Buffers]: https://protobuf.dev/programming-guides/encoding/
+
+use super::KIND;
+use crate::Problem;
+use crate::bytes::Cursor;
+
+/// A message: a part of the file that holds fields.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    name: &'static str,
+    /// The file up to the end of the message, so that places are places in the file.
+    file: &'a [u8],
+    start: usize,
+}
+
+/// What is left of the fields of a message.
+pub(super) struct Fields<'a> {
+    message: &'static str,
+    cursor: Cursor<'a>,
+    file: &'a [u8],
+}
+
+/// A field of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    /// The number that the schema gives it.
+    pub(super) number: u64,
+    message: &'static str,
+    file: &'a [u8],
+    at: usize,
+    value: Value<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    /// Seven bits a byte, the lowest first.
+    Varint(u64),
+    Eight([u8; 8]),
+    Bytes(&'a [u8]),
+    Four([u8; 4]),
+}
+
+impl<'a> Message<'a> {
+    /// The whole file as one message of type `name`.
+    pub(super) fn whole(name: &'static str, file: &'a [u8]) -> Self {
+        Self { name, file, start: 0 }
+    }
+
+    /// Its fields, from the first.
+    pub(super) fn fields(self) -> Result<Fields<'a>, Problem> {
+        let mut cursor = Cursor::new(KIND, self.file);
+        cursor.seek(self.start as u64)?;
+        Ok(Fields { message: self.name, cursor, file: self.file })
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The next field, if there is one.
+    pub(super) fn read(&mut self) -> Result<Option<Field<'a>>, Problem> {
+        if self.cursor.left() == 0 {
+            return Ok(None);
+        }
+        let at = self.cursor.position();
+        let key = varint(&mut self.cursor)?;
+        let value = match key & 7 {
+            0 => Value::Varint(varint(&mut self.cursor)?),
+            1 => Value::Eight(self.cursor.array()?),
+            2 => {
+                let length = varint(&mut self.cursor)?;
+                Value::Bytes(self.cursor.take(length)?)
+            }
+            5 => Value::Four(self.cursor.array()?),
+            other => {
+                let what = format!("a field of {} at byte {at} has type {other}", self.message);
+                return Err(Problem::malformed(KIND, what));
+            }
+        };
+        let end = self.cursor.position();
+        let field =
+            Field { number: key >> 3, message: self.message, file: &self.file[..end], at, value };
+        Ok(Some(field))
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The field as a message of type `name`.
+    pub(super) fn message(self, name: &'static str) -> Result<Message<'a>, Problem> {
+        let bytes = self.bytes()?;
+        Ok(Message { name, file: self.file, start: self.file.len() - bytes.len() })
+    }
+
+    /// The field as bytes.
+    pub(super) fn bytes(self) -> Result<&'a [u8], Problem> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.unexpected("bytes")),
+        }
+    }
+
+    /// The field as text.
+    pub(super) fn text(self) -> Result<&'a str, Problem> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| self.unexpected("text"))
+    }
+
+    /// The field as a whole number.
+    pub(super) fn int(self) -> Result<i64, Problem> {
+        match self.value {
+            Value::Varint(value) => Ok(value.cast_signed()),
+            _ => Err(self.unexpected("a whole number")),
+        }
+    }
+
+    /// The field as a number of 32 bits.
+    pub(super) fn float(self) -> Result<f32, Problem> {
+        match self.value {
+            Value::Four(bytes) => Ok(f32::from_le_bytes(bytes)),
+            _ => Err(self.unexpected("a number of 32 bits")),
+        }
+    }
+
+    /// The bytes of numbers of `size` bytes, one or many.
+    pub(super) fn fixed(&self, size: usize) -> Result<&[u8], Problem> {
+        let expected = || self.unexpected(&format!("numbers of {size} bytes"));
+        let bytes: &[u8] = match &self.value {
+            Value::Bytes(bytes) => bytes,
+            Value::Four(bytes) => bytes,
+            Value::Eight(bytes) => bytes,
+            Value::Varint(_) => return Err(expected()),
+        };
+        if bytes.len().is_multiple_of(size) { Ok(bytes) } else { Err(expected()) }
+    }
+
+    /// Gives `each` the whole numbers of the field, one or many.
+    pub(super) fn ints(
+        &self,
+        mut each: impl FnMut(i64) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        match self.value {
+            Value::Varint(value) => each(value.cast_signed()),
+            Value::Bytes(bytes) => {
+                let mut cursor = Cursor::new(KIND, self.file);
+                cursor.seek((self.file.len() - bytes.len()) as u64)?;
+                while cursor.left() > 0 {
+                    each(varint(&mut cursor)?.cast_signed())?;
+                }
+                Ok(())
+            }
+            _ => Err(self.unexpected("whole numbers")),
+        }
+    }
+
+    /// The error of a field that is not what the schema says.
+    fn unexpected(&self, expected: &str) -> Problem {
+        let found = match self.value {
+            Value::Varint(_) => "a whole number",
+            Value::Eight(_) => "8 bytes",
+            Value::Four(_) => "4 bytes",
+            Value::Bytes(_) => "bytes",
+        };
+        let Self { number, message, at, .. } = self;
+        let what = format!(
+            "field {number} of {message} at byte {at} is {found}, and {expected} is expected"
+        );
+        Problem::malformed(KIND, what)
+    }
+}
+
+fn varint(cursor: &mut Cursor<'_>) -> Result<u64, Problem> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = u64::from(cursor.u8()?);
+        let bits = byte & 0x7f;
+        if shift == 63 && bits > 1 {
+            break;
+        }
+        value |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(cursor.malformed(format!("the number before byte {} is too long", cursor.position())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(bytes: &[u8]) -> Result<Field<'_>, Problem> {
+        Message::whole("Test", bytes).fields()?.read().map(Option::unwrap)
+    }
+
+    #[test]
+    fn fields_of_every_type() {
+        assert_eq!(first(&[0x08, 0x96, 0x01]).unwrap().int().unwrap(), 150);
+        let minus_one = [0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1];
+        assert_eq!(first(&minus_one).unwrap().int().unwrap(), -1);
+        assert_eq!(first(b"\x12\x07testing").unwrap().text().unwrap(), "testing");
+        assert_eq!(first(&[0x1d, 0, 0, 0x80, 0x3f]).unwrap().float().unwrap(), 1.0);
+        assert_eq!(first(&[0x21, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap().fixed(8).unwrap()[7], 8);
+        let mut ints = Vec::new();
+        let packed = first(&[0x32, 0x06, 0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05]).unwrap();
+        packed.ints(|value| Ok(ints.push(value))).unwrap();
+        assert_eq!(ints, [3, 270, 86942]);
+    }
+
+    #[test]
+    fn places_are_places_in_the_file() {
+        let file = [0x0a, 4, 0x12, 2, 0x08, 0x80];
+        let outer = first(&file).unwrap().message("Outer").unwrap();
+        let inner = outer.fields().unwrap().read().unwrap().unwrap().message("Inner").unwrap();
+        let error = inner.fields().unwrap().read().unwrap_err().to_string();
+        assert!(error.contains("at byte 6, and 0 are left"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_field() {
+        for bytes in [
+            &[0x80][..],                                             // a key without end
+            &[0x08],                                                 // no value
+            &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2], // more than 64 bits
+            &[0x08, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 0],
+            &[0x0a, 3, 1, 2],                                           // cut off
+            &[0x0a, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0], // longer than memory
+            &[0x0b, 0x0c],                                              // a group
+            &[0x0f],                                                    // no type
+            &[0x0d, 0, 0, 0],
+            &[0x09, 0, 0, 0, 0],
+        ] {
+            let found = first(bytes);
+            assert!(matches!(found, Err(Problem::Malformed { kind: "ONNX", .. })), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_what_it_should_be() {
+        let number = first(&[0x08, 1]).unwrap();
+        assert!(number.text().is_err() && number.float().is_err() && number.fixed(4).is_err());
+        let bytes = first(&[0x0a, 3, 0xff, 0xff, 0xff]).unwrap();
+        assert!(bytes.text().is_err() && bytes.int().is_err() && bytes.fixed(4).is_err());
+        assert!(bytes.ints(|_| Ok(())).is_err());
+        let four = first(&[0x0d, 0, 0, 0, 0]).unwrap();
+        assert!(four.ints(|_| Ok(())).is_err() && four.message("Test").is_err());
+        let error = four.bytes().unwrap_err().to_string();
+        assert!(error.contains("field 1 of Test at byte 0 is 4 bytes, and bytes is expected"));
+    }
+}
