@@ -27,13 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = support::mnist()?;
     let device = Device::flex();
     let network = MlpConfig::new([28, 28], [2048, 2048], 10);
-    let lora = Lora {
-        layers: vec![1],
-        rank: 8,
-        alpha: 16.0,
-        dropout: 0.0,
-        rank_stabilized: false,
-    };
+    let lora = Lora { layers: vec![1], rank: 8, alpha: 16.0, dropout: 0.0, rank_stabilized: false };
     let plain = network.init(1, &device)?;
     let adapted = plain.clone().with_adapters(lora, 1)?;
     let mut group = support::group(&mut criterion, "fine_tuning/784-2048-2048-10");

@@ -87,11 +87,7 @@ impl Mlp {
     ///
     /// A layer without a trained parameter also has no dropout in training, and a norm without one
     /// keeps its running statistics, as all norms do if `keeps_statistics`.
-    pub fn train_only(
-        self,
-        is_trained: impl Fn(&str) -> bool,
-        keeps_statistics: bool,
-    ) -> Self {
+    pub fn train_only(self, is_trained: impl Fn(&str) -> bool, keeps_statistics: bool) -> Self {
         let mut freeze = Freeze { is_trained, path: Vec::new(), frozen: BTreeSet::new() };
         let mlp = self.map(&mut freeze);
         Self { keeps_statistics, frozen: freeze.frozen, ..mlp }
@@ -224,8 +220,7 @@ impl Mlp {
 
     /// What layer `i` does after its affine map, in the same operation.
     pub fn epilogue(&self, i: usize) -> Epilogue {
-        let is_last_word =
-            !self.is_output(i) && self.norms.is_empty() && self.adapter(i).is_none();
+        let is_last_word = !self.is_output(i) && self.norms.is_empty() && self.adapter(i).is_none();
         match self.config.activation {
             Activation::Relu if is_last_word => Epilogue::Relu,
             _ => Epilogue::None,

@@ -89,7 +89,8 @@ impl Adapter {
             tensors(&base.mlp)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let is_same = |tensor: &NamedTensor| {
             had.get(&tensor.name).is_some_and(|old| {
-                let bits = |t: &NamedTensor| t.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                let bits =
+                    |t: &NamedTensor| t.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 old.shape == tensor.shape && bits(old) == bits(tensor)
             })
         };
@@ -209,7 +210,9 @@ mod tests {
             Lora { layers: vec![1], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
         let mlp = base.mlp.clone().with_adapters(lora, 5).unwrap();
         let mut tensors = mlp.tensors().unwrap();
-        for tensor in tensors.iter_mut().filter(|t| t.name == "adapters.1.b" || t.name == "layers.2.bias") {
+        for tensor in
+            tensors.iter_mut().filter(|t| t.name == "adapters.1.b" || t.name == "layers.2.bias")
+        {
             tensor.values.iter_mut().enumerate().for_each(|(i, value)| *value = i as f32);
         }
         let mlp = Mlp::from_tensors(mlp.config(), &Device::flex(), |name, _| {

@@ -245,7 +245,9 @@ impl Args {
         let Some(name) = self.train.recipe.take() else { return Ok(None) };
         match clap::ValueEnum::from_str(&name, false) {
             Ok(recipe) => Ok(Some(recipe)),
-            Err(_) => bail!("there is no recipe `{name}` for fine-tuning; take lp-ft, probe or full"),
+            Err(_) => {
+                bail!("there is no recipe `{name}` for fine-tuning; take lp-ft, probe or full")
+            }
         }
     }
 
@@ -338,7 +340,8 @@ impl FromStr for Rename {
     fn from_str(text: &str) -> Result<Self, String> {
         let (from, to) =
             text.rsplit_once('=').ok_or("give it as REGEX=NAME, such as encoder=layers.0")?;
-        let from = RegexBuilder::new(from).size_limit(1 << 20).build().map_err(|e| e.to_string())?;
+        let from =
+            RegexBuilder::new(from).size_limit(1 << 20).build().map_err(|e| e.to_string())?;
         Ok(Self { from, to: to.to_owned() })
     }
 }

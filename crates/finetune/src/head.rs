@@ -51,7 +51,11 @@ impl Head {
                     let labels = labels.iter().chain(new).cloned().collect();
                     Ok(Task::Classification { labels })
                 }
-                _ => bail!("--head both: the model is for {}, the data for {}", base.kind(), data.kind()),
+                _ => bail!(
+                    "--head both: the model is for {}, the data for {}",
+                    base.kind(),
+                    data.kind()
+                ),
             },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),
             Self::Count(count) => bail!(
@@ -63,8 +67,11 @@ impl Head {
                 let text = std::fs::read_to_string(path).with_context(|| {
                     format!("--head takes keep, data, both, a number or a file: {}", path.display())
                 })?;
-                let labels: Vec<String> =
-                    text.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+                let labels: Vec<String> = text
+                    .lines()
+                    .map(|line| line.trim().to_owned())
+                    .filter(|l| !l.is_empty())
+                    .collect();
                 distinct(&labels).with_context(|| path.display().to_string())?;
                 Ok(match data {
                     Task::Classification { .. } => Task::Classification { labels },
@@ -215,6 +222,8 @@ mod tests {
         std::fs::write(file.path(), "p\n q \n\n").unwrap();
         assert_eq!(task(file.path().to_str().unwrap()).unwrap(), labels(&["p", "q"]));
         std::fs::write(file.path(), "p\np\n").unwrap();
-        assert!(format!("{:#}", task(file.path().to_str().unwrap()).unwrap_err()).contains("twice"));
+        assert!(
+            format!("{:#}", task(file.path().to_str().unwrap()).unwrap_err()).contains("twice")
+        );
     }
 }

@@ -107,7 +107,9 @@ impl FromStr for Pattern {
                 Some(("first", number)) => Kind::First(count(number)?),
                 Some(("last", number)) => Kind::Last(count(number)?),
                 Some(("regex", expression)) => Kind::Paths(regex(expression)?),
-                Some(_) => return Err(bad("only first:, last: and regex: have a colon".to_owned())),
+                Some(_) => {
+                    return Err(bad("only first:, last: and regex: have a colon".to_owned()));
+                }
                 None => Kind::Paths(regex(&glob(text))?),
             },
         };
@@ -169,11 +171,7 @@ mod tests {
     fn network() -> MlpConfig {
         let lora =
             Lora { layers: vec![1], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
-        MlpConfig {
-            norm: Norm::Layer,
-            lora: Some(lora),
-            ..MlpConfig::new([4], vec![3; 11], 2)
-        }
+        MlpConfig { norm: Norm::Layer, lora: Some(lora), ..MlpConfig::new([4], vec![3; 11], 2) }
     }
 
     fn paths(text: &str) -> Vec<String> {

@@ -78,7 +78,9 @@ impl Plan {
             Recipe::LpFt => {
                 let probe = only(&is_head, 1.0);
                 if self.epochs < 2 {
-                    bail!("--recipe lp-ft needs at least --epochs 2: the head first, then the rest");
+                    bail!(
+                        "--recipe lp-ft needs at least --epochs 2: the head first, then the rest"
+                    );
                 }
                 if probe.is_empty() || probe.len() == rates.len() {
                     bail!(
@@ -87,10 +89,7 @@ impl Plan {
                         if probe.is_empty() { "the head" } else { "the rest" }
                     );
                 }
-                Ok(vec![
-                    phase(self.epochs / 2, probe),
-                    phase(0, only(&|_| true, TUNING_FACTOR)),
-                ])
+                Ok(vec![phase(self.epochs / 2, probe), phase(0, only(&|_| true, TUNING_FACTOR))])
             }
         }
     }
@@ -110,7 +109,8 @@ impl Plan {
                 patterns.iter().map(|pattern| pattern.paths(model)).collect();
             Ok(found?.concat())
         };
-        let named = |text: &str| -> Result<Vec<String>> { Ok(text.parse::<Pattern>()?.paths(model)?) };
+        let named =
+            |text: &str| -> Result<Vec<String>> { Ok(text.parse::<Pattern>()?.paths(model)?) };
         let mut trained = match (&self.train[..], &model.lora) {
             ([], None) => named("all")?,
             // Of a network with adapters the rest is the base, which stays.
@@ -209,7 +209,10 @@ mod tests {
         assert_eq!(phases.len(), 1);
         assert_eq!(trained(&phases[0]), ["layers.2.bias", "layers.2.weight"]);
         let plan = Plan { train: patterns(&["biases"]), freeze: patterns(&["layers.1"]), ..plan };
-        assert_eq!(trained(&plan.phases(&network()).unwrap()[0]), ["layers.0.bias", "layers.2.bias"]);
+        assert_eq!(
+            trained(&plan.phases(&network()).unwrap()[0]),
+            ["layers.0.bias", "layers.2.bias"]
+        );
     }
 
     #[test]
@@ -253,7 +256,9 @@ mod tests {
         let recipe = Some(Recipe::LpFt);
         assert!(words(Plan { recipe, ..freeze(&["head"]) }).contains("the head is frozen"));
         assert!(words(Plan { recipe, epochs: 1, ..plan() }).contains("--epochs 2"));
-        assert!(words(Plan { recipe: Some(Recipe::Probe), ..freeze(&["head"]) }).contains("frozen"));
+        assert!(
+            words(Plan { recipe: Some(Recipe::Probe), ..freeze(&["head"]) }).contains("frozen")
+        );
         let rates = vec![("head".parse().unwrap(), 1e-4)];
         assert!(words(Plan { rates, ..freeze(&["head"]) }).contains("is frozen"));
     }

@@ -36,7 +36,9 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
         return go_on(args);
     }
     let Some(from) = args.tune.from.clone() else {
-        bail!("say with --from which model to start from, or with --resume which run to go on with");
+        bail!(
+            "say with --from which model to start from, or with --resume which run to go on with"
+        );
     };
     // Read before anything is loaded: a slip is told at once.
     let options = args.options()?;
@@ -291,11 +293,14 @@ fn forgetting(base: &Model, tuned: &Model, source: &str, old: TrainTest) -> Resu
     let labels: Vec<String> =
         task(old.train.targets()).names().iter().filter(known).cloned().collect();
     if labels.is_empty() {
-        return Ok(format!("{source} has no label that the start knew, so nothing was forgotten\n"));
+        return Ok(format!(
+            "{source} has no label that the start knew, so nothing was forgotten\n"
+        ));
     }
     let old = only(old, &labels)?;
     let before = fitted_to(old.clone(), &base.task)?.test;
-    let has_labels = task(old.train.targets()).names().iter().all(|l| tuned.task.names().contains(l));
+    let has_labels =
+        task(old.train.targets()).names().iter().all(|l| tuned.task.names().contains(l));
     let (after, model, how) = if has_labels {
         (fitted_to(old, &tuned.task)?.test, tuned.clone(), "")
     } else {

@@ -1,12 +1,12 @@
 //! What real programs wrote is imported as they mean it: the same outputs on 1,000 images.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, Prediction, Preprocessing, Task};
 use finetune::import::{Fate, ImportError, Imported, Options, TaskKind, import};
+use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, Prediction, Preprocessing, Task};
 use fireclay_formats::Layout;
 
 /// Rows of every golden.
@@ -62,8 +62,10 @@ fn check(name: &str, options: &Options, logits: &str) -> Imported {
         bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
     assert_eq!(found.len(), expected.len(), "{name}");
     let outputs = model.task.outputs();
-    let best = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-    for (row, (found, expected)) in found.chunks(outputs).zip(expected.chunks(outputs)).enumerate() {
+    let best =
+        |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+    for (row, (found, expected)) in found.chunks(outputs).zip(expected.chunks(outputs)).enumerate()
+    {
         for (a, b) in found.iter().zip(expected) {
             assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{name}: row {row}: {a} {b}");
         }
@@ -114,7 +116,8 @@ fn models_of_keras() {
         let error = opened(name, &scaled()).unwrap_err();
         assert!(matches!(error, ImportError::Unsaid { .. }), "{error}");
         let imported = check(name, &relu(), "keras/plain.logits");
-        let change = Fate::Used { path: "layers.0.weight".to_owned(), change: "transposed".to_owned() };
+        let change =
+            Fate::Used { path: "layers.0.weight".to_owned(), change: "transposed".to_owned() };
         assert_eq!(imported.placed[0].fate, change);
     }
     // It says everything: activations, norms with Keras' epsilon, dropout, how pixels are scaled.
@@ -209,7 +212,10 @@ fn tensors_are_renamed_missed_and_left_out_only_as_told() {
     };
     // A name that says nothing leaves a tensor over, and its place empty.
     let error = rename(r"^1\.bias$", "something").unwrap_err();
-    assert!(matches!(&error, ImportError::Missing { path, .. } if path == "layers.0.bias"), "{error}");
+    assert!(
+        matches!(&error, ImportError::Missing { path, .. } if path == "layers.0.bias"),
+        "{error}"
+    );
     let error = rename(r"^1\.(.*)$", "first.${1}s").unwrap_err();
     assert!(matches!(&error, ImportError::Missing { .. } | ImportError::Unused { .. }), "{error}");
     let renamed = rename(r"^(\d)\.", "net.layer$1.").unwrap();

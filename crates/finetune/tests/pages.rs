@@ -36,7 +36,8 @@ fn small(package: &str, words: &str, place: &Path) -> String {
         return words;
     }
     let epochs = if words.contains("--epochs") { "" } else { " --epochs 2" };
-    let out = if package == "train" { format!(" --out {}/runs", place.display()) } else { String::new() };
+    let out =
+        if package == "train" { format!(" --out {}/runs", place.display()) } else { String::new() };
     format!("{words}{epochs}{out} --validation 0.98 -q")
 }
 

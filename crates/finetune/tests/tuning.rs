@@ -21,14 +21,19 @@ fn place() -> Place {
 fn place_with(network: &str) -> Place {
     let place = Place::new();
     train(&place, &format!("--name base --epochs 30 --lr 0.01 {network}"));
-    std::fs::copy(place.path("runs/base/model.safetensors"), place.path("base.safetensors")).unwrap();
+    std::fs::copy(place.path("runs/base/model.safetensors"), place.path("base.safetensors"))
+        .unwrap();
     place
 }
 
 /// Runs `train` in this process.
 fn train(place: &Place, line: &str) {
     let (data, out) = (place.path("digits"), place.path("runs"));
-    let line = format!("train -q --data idx:{} --validation 10 --out {} {line}", data.display(), out.display());
+    let line = format!(
+        "train -q --data idx:{} --validation 10 --out {} {line}",
+        data.display(),
+        out.display()
+    );
     train::run(train::Args::parse_from(line.split_whitespace())).unwrap();
 }
 
@@ -46,15 +51,18 @@ fn tuned(place: &Place, name: &str, line: &str) -> (Run, String) {
 
 /// Which tensors differ between start and result.
 fn moved(run: &Run) -> Vec<String> {
-    let (before, after) = (tensors(&run.model("start.safetensors")), tensors(&run.model("model.safetensors")));
+    let (before, after) =
+        (tensors(&run.model("start.safetensors")), tensors(&run.model("model.safetensors")));
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     before.keys().filter(|name| before[*name] != after[*name]).cloned().collect()
 }
 
 /// Names of what the optimizer remembers in the last checkpoint.
 fn remembered(run: &Run) -> Vec<String> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(run.path.join("checkpoints")).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(run.path.join("checkpoints"))
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     files.sort();
     let checkpoint = Checkpoint::load(files.last().unwrap()).unwrap();
     let names = checkpoint.tensors().filter_map(|(name, _)| name.strip_prefix("optimizer."));
@@ -67,13 +75,23 @@ fn frozen_is_frozen() {
     for (flags, expected) in [
         ("--freeze all-but-head", vec!["layers.2.bias", "layers.2.weight"]),
         ("--train biases", vec!["layers.0.bias", "layers.1.bias", "layers.2.bias"]),
-        ("--freeze layers.1 --freeze regex:layers.0.bias", vec!["layers.0.weight", "layers.2.bias", "layers.2.weight"]),
+        (
+            "--freeze layers.1 --freeze regex:layers.0.bias",
+            vec!["layers.0.weight", "layers.2.bias", "layers.2.weight"],
+        ),
         // What would move a frozen weight if it were only left without a gradient.
-        ("--freeze body --optimizer adamw --weight-decay 0.5", vec!["layers.2.bias", "layers.2.weight"]),
-        ("--freeze body --optimizer sgd --momentum 0.9 --weight-decay 0.1 --clip-norm 1", vec!["layers.2.bias", "layers.2.weight"]),
+        (
+            "--freeze body --optimizer adamw --weight-decay 0.5",
+            vec!["layers.2.bias", "layers.2.weight"],
+        ),
+        (
+            "--freeze body --optimizer sgd --momentum 0.9 --weight-decay 0.1 --clip-norm 1",
+            vec!["layers.2.bias", "layers.2.weight"],
+        ),
         ("--freeze body --ema 0.9", vec!["layers.2.bias", "layers.2.weight"]),
     ] {
-        let (run, _) = tuned(&place, &format!("run-{}", flags.len()), &format!("--epochs 2 {flags}"));
+        let (run, _) =
+            tuned(&place, &format!("run-{}", flags.len()), &format!("--epochs 2 {flags}"));
         assert_eq!(moved(&run), expected, "{flags}");
         for name in remembered(&run) {
             let path = name.rsplit_once('.').unwrap().0;
@@ -138,7 +156,8 @@ fn rates_and_thawing_are_as_asked() {
     assert_eq!(run.config()["tuning"]["phases"].as_array().unwrap().len(), 3);
     assert_eq!(moved(&run).len(), 6);
     // The first layer has trained for one epoch and not for three.
-    let (run, _) = tuned(&place, "pulled", "--epochs 3 --recipe full --l2-sp 1000 --optimizer sgd --lr 1e-4");
+    let (run, _) =
+        tuned(&place, "pulled", "--epochs 3 --recipe full --l2-sp 1000 --optimizer sgd --lr 1e-4");
     let (free, _) = tuned(&place, "free", "--epochs 3 --recipe full --optimizer sgd --lr 1e-4");
     let distance = |run: &Run| {
         let weights = |file| {
@@ -158,7 +177,14 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     let (run, said) = tuned(&place, "lora", "--epochs 3 --lora rank=2,alpha=4,dropout=0.1,rs");
     let base = place.run("base").model("model.safetensors");
     let names = moved(&run);
-    let expected = ["adapters.0.a", "adapters.0.b", "adapters.1.a", "adapters.1.b", "layers.2.bias", "layers.2.weight"];
+    let expected = [
+        "adapters.0.a",
+        "adapters.0.b",
+        "adapters.1.a",
+        "adapters.1.b",
+        "layers.2.bias",
+        "layers.2.weight",
+    ];
     assert_eq!(names, expected);
     let tuned = run.model("model.safetensors");
     let adapter = Adapter::load(&run.path.join("adapter.safetensors")).unwrap();
@@ -174,7 +200,8 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     assert!(said.contains("finetune merge --base"), "{said}");
 
     let merge = |flags: &str| {
-        let line = format!("merge --adapter runs/lora/adapter.safetensors --data idx:digits {flags}");
+        let line =
+            format!("merge --adapter runs/lora/adapter.safetensors --data idx:digits {flags}");
         place.train(&line)
     };
     let outcome = merge("--base base.safetensors --to merged.safetensors").succeeded();
@@ -192,9 +219,12 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     ));
     // A model that holds its adapters is merged without its base, and tuned further only then.
     place
-        .train("merge --adapter runs/lora/model.safetensors --data idx:digits --to whole.safetensors")
+        .train(
+            "merge --adapter runs/lora/model.safetensors --data idx:digits --to whole.safetensors",
+        )
         .succeeded();
-    let (merged, whole) = (read(&place.path("merged.safetensors")), read(&place.path("whole.safetensors")));
+    let (merged, whole) =
+        (read(&place.path("merged.safetensors")), read(&place.path("whole.safetensors")));
     assert_eq!(tensors(&merged), tensors(&whole));
     assert!(merged.mlp.config().lora.is_none());
     place
@@ -213,11 +243,18 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
     for (name, flags) in [
         ("phases", ""),
         ("lora", "--lora rank=2,alpha=4,dropout=0.2"),
-        ("pulled", "--l2-sp 0.1 --teacher base10.safetensors --replay 0.5 --replay-data idx:digits --dropout 0.3 --ema 0.9"),
+        (
+            "pulled",
+            "--l2-sp 0.1 --teacher base10.safetensors --replay 0.5 --replay-data idx:digits --dropout 0.3 --ema 0.9",
+        ),
     ] {
         if name == "pulled" {
             train(&place, "--name ten --epochs 3 --hidden 20");
-            std::fs::copy(place.path("runs/ten/model.safetensors"), place.path("base10.safetensors")).unwrap();
+            std::fs::copy(
+                place.path("runs/ten/model.safetensors"),
+                place.path("base10.safetensors"),
+            )
+            .unwrap();
         }
         let flags = format!("--epochs 100 --batch-size 8 --checkpoint-every 3steps {flags}");
         let (whole, _) = tuned(&place, &format!("{name}-whole"), &flags);
@@ -232,12 +269,20 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
         child.kill().unwrap();
         child.wait().unwrap();
         let cut = place.run(&format!("{name}-cut"));
-        assert!(!cut.path.join("model.safetensors").exists(), "{name}: it was too quick to be killed");
-        let said = place.train(&format!("--resume {name}-cut --checkpoint-every 3steps")).succeeded().stdout;
+        assert!(
+            !cut.path.join("model.safetensors").exists(),
+            "{name}: it was too quick to be killed"
+        );
+        let said = place
+            .train(&format!("--resume {name}-cut --checkpoint-every 3steps"))
+            .succeeded()
+            .stdout;
         assert!(said.contains("going on after step"), "{name}: {said}");
         for file in ["model.safetensors", "metrics.jsonl", "config.toml"] {
             assert!(cut.bytes(file) == whole.bytes(file), "{name}: {file}");
         }
+        let said = place.train(&format!("--repeat {name}-cut --name {name}-again")).succeeded().stdout;
+        assert!(said.contains("The model is identical"), "{name}: {said}");
         if name == "lora" {
             assert!(cut.bytes("adapter.safetensors") == whole.bytes("adapter.safetensors"));
         }
@@ -297,7 +342,8 @@ fn what_can_not_be_is_refused_in_words() {
             _ => format!("{DIGITS} {line}"),
         };
         place.train(&line).failed(words);
-        let left: Vec<_> = place.tree().into_keys().filter(|path| !before.contains_key(path)).collect();
+        let left: Vec<_> =
+            place.tree().into_keys().filter(|path| !before.contains_key(path)).collect();
         assert!(left.is_empty(), "{line} left {left:?} behind");
     }
 }

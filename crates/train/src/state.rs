@@ -359,7 +359,9 @@ impl<'a> Tensors<'a> {
         // Of what is frozen from the first step on there is none.
         let averaged = self.under("average.").filter_map(|path| Some((path, *sizes.get(path)?)));
         averaged
-            .map(|(path, count)| Ok((path.to_owned(), self.flat(&format!("average.{path}"), count)?)))
+            .map(|(path, count)| {
+                Ok((path.to_owned(), self.flat(&format!("average.{path}"), count)?))
+            })
             .collect()
     }
 

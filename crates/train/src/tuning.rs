@@ -107,7 +107,12 @@ impl Tuning {
             let is_last = i + 1 == self.phases.len();
             let lasts = phase.epochs > 0 || is_last;
             range(lasts, "tuning.phases.epochs", 0.0, "at least 1")?;
-            range(!phase.rates.is_empty(), "tuning.phases.rates", 0.0, "of at least one parameter")?;
+            range(
+                !phase.rates.is_empty(),
+                "tuning.phases.rates",
+                0.0,
+                "of at least one parameter",
+            )?;
             for (path, &rate) in &phase.rates {
                 if !known.contains(path) {
                     let near = nearest(path, known.iter().map(String::as_str)).map(str::to_owned);
@@ -304,7 +309,11 @@ mod tests {
         assert!(tuning(&[(0, &["layers.1.bias"])]).validate(&model).is_ok());
         let error = tuning(&[(0, &["layers.1.bais"])]).validate(&model).unwrap_err().to_string();
         assert!(error.contains("layers.1.bais") && error.contains("`layers.1.bias`"), "{error}");
-        for bad in [tuning(&[]), tuning(&[(1, &[])]), tuning(&[(0, &["layers.0.bias"]), (1, &["layers.1.bias"])])] {
+        for bad in [
+            tuning(&[]),
+            tuning(&[(1, &[])]),
+            tuning(&[(0, &["layers.0.bias"]), (1, &["layers.1.bias"])]),
+        ] {
             assert!(bad.validate(&model).is_err(), "{bad:?}");
         }
     }

@@ -51,6 +51,7 @@ impl Run {
     ) -> String {
         let path = folder.display();
         let program = program();
+        let more = self.more();
         let ending = match fitted.ending {
             Ending::Complete => "",
             Ending::Early => "Stopped early for want of improvement.\n",
@@ -73,13 +74,24 @@ impl Run {
              Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
              Go on with:\n  \
              {program} --repeat {path}\n                      \
-             repeats this run, and compares the models\n  \
-             {program} --recipe mnist-best\n                      \
-             a wide network with dropout: slower, more accurate\n  \
-             {program} --help\n                      \
-             other data, networks, optimizers and backends",
+             repeats this run, and compares the models{more}",
             list(&test.measured),
             digest.get(..19).unwrap_or(digest),
+        )
+    }
+
+    /// What else there is to try.
+    fn more(&self) -> String {
+        // Whoever tunes a model knows what with.
+        if self.settings.tuning.is_some() {
+            return String::new();
+        }
+        let program = program();
+        format!(
+            "\n  {program} --recipe mnist-best\n                      \
+             a wide network with dropout: slower, more accurate\n  \
+             {program} --help\n                      \
+             other data, networks, optimizers and backends"
         )
     }
 

@@ -375,6 +375,7 @@ fn settings_out_of_range_are_named() {
         ("--dropout nan", &["dropout is NaN"]),
         ("--input-dropout=-0.1", &["input_dropout is -0.1"]),
         ("--lr 0", &["learning_rate is 0", "above 0"]),
+        ("--lr body=1e-3", &["--lr body=0.001", "`finetune`"]),
         ("--lr=-1", &["learning_rate is -1"]),
         ("--lr nan", &["learning_rate is NaN"]),
         ("--lr inf", &["learning_rate is inf"]),
@@ -780,6 +781,27 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
         "{losses:?}"
     );
     assert_eq!(run.test()["epoch"], best);
+}
+
+#[test]
+fn some_classes_are_learned_alone() {
+    let place = Place::new();
+    let (run, said) = trained(&place, "some", "--classes 7,2,5 --validation 3");
+    assert!(said.starts_with("idx:digits: 15 training, 3 validation and 6 test samples"), "{said}");
+    assert_eq!(run.model("model.safetensors").task.names(), ["2", "5", "7"]);
+    check_refused(&place, &[(&format!("{DIGITS} --classes 2,x"), &["label `x`", "0, 1, 2"])]);
+}
+
+#[test]
+fn a_profile_says_where_the_time_went_and_how_steps_are_made() {
+    let place = Place::new();
+    let (_, said) = trained(&place, "fused", "--profile");
+    assert!(said.ends_with("A step is one fused operation.\n"), "{said}");
+    for part in ["steps", "metrics", "validation", "checkpoints"] {
+        assert!(said.contains(&format!("\n  {part} ")), "no {part} in:\n{said}");
+    }
+    let (_, said) = trained(&place, "separate", "--profile --dropout 0.1");
+    assert!(said.contains("separate operations") && said.contains("there is dropout"), "{said}");
 }
 
 #[test]

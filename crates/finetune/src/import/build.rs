@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fireclay::{
-    Ancestor, Device, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task, nearest,
-};
+use fireclay::{Ancestor, Device, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task, nearest};
 use fireclay_formats::{Archive, Dtype, Layout, Tensor};
 
 use super::{
@@ -24,9 +22,10 @@ pub(super) fn build(
     let preprocessing = options.preprocessing.clone().or(sketch.preprocessing.clone());
     let preprocessing = preprocessing.ok_or_else(|| ImportError::Unsaid {
         what: "how raw features were prepared for the network".to_owned(),
-        flag: "--preprocessing scale (bytes to [0, 1]) or --preprocessing none, or with --normalize \
+        flag:
+            "--preprocessing scale (bytes to [0, 1]) or --preprocessing none, or with --normalize \
                MEAN,DEVIATION (of scaled bytes)"
-            .to_owned(),
+                .to_owned(),
     })?;
     let is_binary = sketch.output == Some(Output::Sigmoid) && config.outputs == 1;
     let mlp = Mlp::from_tensors(&config, device, |path, shape| {
@@ -80,7 +79,9 @@ fn config(
             && before != inputs
         {
             return Err(ImportError::unsupported(
-                format!("{weight} takes {inputs} inputs, and the layer before has {before} outputs"),
+                format!(
+                    "{weight} takes {inputs} inputs, and the layer before has {before} outputs"
+                ),
                 "layers must follow each other",
             ));
         }
@@ -111,7 +112,8 @@ fn config(
             });
         }
     };
-    let shape = sketch.input_shape.clone().filter(|shape| shape.iter().product::<usize>() == inputs);
+    let shape =
+        sketch.input_shape.clone().filter(|shape| shape.iter().product::<usize>() == inputs);
     let defaults = MlpConfig::new(shape.unwrap_or_else(|| vec![inputs]), hidden, outputs);
     let config = MlpConfig {
         activation,
@@ -160,7 +162,11 @@ fn task(
     let labels: Vec<String> = options.labels.clone().or(noted).unwrap_or_else(numbered);
     if labels.len() != config.outputs {
         return Err(ImportError::unsupported(
-            format!("--labels has {} names, and the network {} outputs", labels.len(), config.outputs),
+            format!(
+                "--labels has {} names, and the network {} outputs",
+                labels.len(),
+                config.outputs
+            ),
             "give one name for each",
         ));
     }

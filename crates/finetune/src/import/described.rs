@@ -110,7 +110,8 @@ fn hidden(sketch: &mut Sketch, between: &[Between<'_>]) -> Result<(), ImportErro
             "here all hidden layers are alike but for their widths",
         )
     };
-    let name = |layer: &Between<'_>| layer.activation.map_or("identity", |found| &found.name).to_owned();
+    let name =
+        |layer: &Between<'_>| layer.activation.map_or("identity", |found| &found.name).to_owned();
     if between.iter().any(|layer| name(layer) != name(first)) {
         return Err(differ("activation"));
     }
@@ -146,7 +147,10 @@ fn activation(found: Option<&formats::Activation>) -> Result<Activation, ImportE
         ));
     }
     found.name.parse().map_err(|error: fireclay::UnknownName| {
-        ImportError::unsupported(format!("the file has the activation {}", found.name), error.to_string())
+        ImportError::unsupported(
+            format!("the file has the activation {}", found.name),
+            error.to_string(),
+        )
     })
 }
 

@@ -72,7 +72,8 @@ pub(super) fn sketch(archive: &Archive, options: &Options) -> Result<Sketch, Imp
     let (layout, order) = match (chains.len(), failure) {
         (2.., _) => {
             return Err(ImportError::Unsaid {
-                what: "whether weights are [outputs, inputs] or [inputs, outputs], and both fit".into(),
+                what: "whether weights are [outputs, inputs] or [inputs, outputs], and both fit"
+                    .into(),
                 flag: "--layout out-in or --layout in-out".into(),
             });
         }
@@ -113,9 +114,10 @@ fn norms(
     let hidden = &layers[..layers.len() - 1];
     let widths = hidden.iter().filter_map(|group| group.sizes(layout).map(|[_, outputs]| outputs));
     let fits = found.len() == hidden.len()
-        && found.iter().zip(widths).all(|(norm, width)| {
-            norm.tensors.values().all(|tensor| tensor.shape == [width])
-        });
+        && found
+            .iter()
+            .zip(widths)
+            .all(|(norm, width)| norm.tensors.values().all(|tensor| tensor.shape == [width]));
     if found.is_empty() || !fits {
         // Those that do not fit are left over, and told of as such.
         sketch.norm = Some(Norm::None);
@@ -199,7 +201,8 @@ fn by_rank(archive: &Archive) -> Vec<Group<'_>> {
         .map(|matrix| {
             let mut group = Group { name: matrix.name.clone(), tensors: BTreeMap::new() };
             group.tensors.insert(Role::Weight, matrix);
-            if let Some(at) = vectors.iter().position(|bias| matrix.shape.contains(&bias.shape[0])) {
+            if let Some(at) = vectors.iter().position(|bias| matrix.shape.contains(&bias.shape[0]))
+            {
                 group.tensors.insert(Role::Bias, vectors.remove(at));
             }
             group
@@ -211,7 +214,8 @@ fn by_rank(archive: &Archive) -> Vec<Group<'_>> {
 fn chain(dense: &[Group<'_>], layout: Layout, by_order: bool) -> Result<Vec<usize>, ImportError> {
     let describe = |group: &Group<'_>| {
         let shape = group.tensors.get(&Role::Weight).map_or(Vec::new(), |w| w.shape.clone());
-        let bias = group.tensors.get(&Role::Bias).map(|bias| format!(" with bias {:?}", bias.shape));
+        let bias =
+            group.tensors.get(&Role::Bias).map(|bias| format!(" with bias {:?}", bias.shape));
         format!("{} {shape:?}{}", group.name, bias.unwrap_or_default())
     };
     let no_chain = |hint: &str| ImportError::NoChain {
@@ -225,7 +229,8 @@ fn chain(dense: &[Group<'_>], layout: Layout, by_order: bool) -> Result<Vec<usiz
     let follows = |order: &[usize]| order.windows(2).all(|p| sizes[p[0]][1] == sizes[p[1]][0]);
     let in_file: Vec<usize> = (0..dense.len()).collect();
     if by_order {
-        let problem = || no_chain("in the order of the file, each must take what the one before gives");
+        let problem =
+            || no_chain("in the order of the file, each must take what the one before gives");
         return if follows(&in_file) { Ok(in_file) } else { Err(problem()) };
     }
     let mut by_name = in_file.clone();
@@ -314,7 +319,10 @@ mod tests {
     #[test]
     fn numbered_names_tell_the_order() {
         let square = [4, 4];
-        assert_eq!(order(&[("fc10", square), ("fc2", square), ("fc1", square)], false).unwrap(), [2, 1, 0]);
+        assert_eq!(
+            order(&[("fc10", square), ("fc2", square), ("fc1", square)], false).unwrap(),
+            [2, 1, 0]
+        );
         assert_eq!(order(&[("dense_1", square), ("dense", square)], false).unwrap(), [1, 0]);
         assert_eq!(order(&[("net.0", square), ("net.2", square)], false).unwrap(), [0, 1]);
     }

@@ -127,7 +127,8 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         None => inferred::sketch(&archive, options)?,
     };
     let built = build::build(&archive, sketch, options, device)?;
-    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name =
+        path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let origin = Ancestor {
         digest: format!("sha256:{hex}"),
@@ -245,7 +246,9 @@ mod tests {
     #[test]
     fn a_star_stands_for_anything() {
         let named = |name, pattern: &str| is_named(name, &[pattern.to_owned()]);
-        assert!(named("a.b", "a.b") && named("a.b", "*") && named("a.b", "a*") && named("a.b", "*b"));
+        assert!(
+            named("a.b", "a.b") && named("a.b", "*") && named("a.b", "a*") && named("a.b", "*b")
+        );
         assert!(named("optim.0.step", "optim*step") && named("x", "x*"));
         assert!(!named("a.bc", "a.b") && !named("ab", "*a") && !named("a", "a*a"));
     }
