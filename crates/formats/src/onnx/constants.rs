@@ -1,9 +1,10 @@
 //! Values of a graph that do not depend on its input.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::KIND;
-use super::proto::{Graph, MOST_DIMENSIONS, Node, TensorProto};
+use super::proto::{Graph, Node};
+use super::tensor::{MOST_DIMENSIONS, TensorProto};
 use crate::error::shown;
 use crate::{Dtype, Problem};
 
@@ -62,10 +63,12 @@ impl<'a> Constants<'a> {
                 return Err(twice(tensor.name));
             }
         }
+        let inputs: HashSet<_> = graph.inputs.iter().map(|input| input.name).collect();
         let mut makers = HashMap::new();
         for (index, node) in graph.nodes.iter().enumerate() {
             for &output in node.outputs.iter().filter(|name| !name.is_empty()) {
-                if makers.insert(output, index).is_some() || known.contains_key(output) {
+                let before = makers.insert(output, index);
+                if before.is_some() || known.contains_key(output) || inputs.contains(output) {
                     return Err(twice(output));
                 }
             }

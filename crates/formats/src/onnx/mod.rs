@@ -8,6 +8,7 @@ mod chain;
 mod constants;
 mod elementwise;
 mod proto;
+mod tensor;
 mod wire;
 
 use crate::{Archive, Kind, Problem};

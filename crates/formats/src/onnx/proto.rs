@@ -3,9 +3,10 @@
 //! [onnx.proto]: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
 use super::KIND;
+use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
+use crate::Problem;
 use crate::error::shown;
-use crate::{Dtype, Problem, Tensor};
 
 /// The most nodes of a graph, and the most initializers, inputs and outputs.
 const MOST_NODES: usize = 10_000;
@@ -14,12 +15,6 @@ const MOST_NODES: usize = 10_000;
 /// work on a graph grows with both.
 const MOST_PARTS: usize = 50_000;
 const MOST_NAME_BYTES: usize = 4 << 20;
-
-/// The most dimensions of a tensor.
-pub(super) const MOST_DIMENSIONS: usize = 8;
-
-/// Of lists and tensors up to this length the numbers are kept: shapes, axes and scalars.
-const FEW: usize = 16;
 
 /// `ModelProto`: a graph, and what is needed to understand it.
 #[derive(Debug)]
@@ -84,20 +79,6 @@ pub(super) struct ValueInfo<'a> {
     pub(super) name: &'a str,
     /// The size of each dimension where it is known, if it is a tensor whose dimensions are known.
     pub(super) shape: Option<Vec<Option<usize>>>,
-}
-
-/// `TensorProto`: a tensor whose numbers, unless they are few, stay where they are.
-#[derive(Debug)]
-pub(super) struct TensorProto<'a> {
-    /// Its name.
-    pub(super) name: &'a str,
-    /// The size of each dimension.
-    pub(super) shape: Vec<usize>,
-    /// The type of its numbers, if it is one of ours.
-    pub(super) dtype: Option<Dtype>,
-    /// Its numbers, if they are at most [`FEW`] and of a known type.
-    pub(super) few: Option<Vec<f64>>,
-    message: Message<'a>,
 }
 
 impl<'a> Model<'a> {
@@ -477,209 +458,4 @@ fn tensor_shape(message: Message<'_>) -> Result<Vec<Option<usize>>, Problem> {
         push_dimension(&mut shape, size)?;
     }
     Ok(shape)
-}
-
-fn push_dimension<T>(shape: &mut Vec<T>, size: T) -> Result<(), Problem> {
-    if shape.len() == MOST_DIMENSIONS {
-        let (what, most) = ("the number of dimensions of a tensor", MOST_DIMENSIONS as u64);
-        return Err(Problem::Limit { what, found: most + 1, most });
-    }
-    shape.push(size);
-    Ok(())
-}
-
-impl<'a> TensorProto<'a> {
-    fn read(message: Message<'a>) -> Result<Self, Problem> {
-        let mut tensor = Self { name: "", shape: vec![], dtype: None, few: None, message };
-        let (mut number, mut external) = (0, false);
-        let mut stored = Stored::default();
-        let mut fields = message.fields()?;
-        while let Some(field) = fields.read()? {
-            match field.number {
-                1 => field.ints(|size| match usize::try_from(size) {
-                    Ok(size) => push_dimension(&mut tensor.shape, size),
-                    Err(_) => {
-                        let what = format!("a tensor has a dimension of size {size}");
-                        Err(Problem::malformed(KIND, what))
-                    }
-                })?,
-                2 => number = field.int()?,
-                3 => {
-                    let what = "a tensor is only a segment of one";
-                    let why = "its numbers must be whole; save the model again with onnx.save";
-                    return Err(Problem::refused(what, why));
-                }
-                8 => tensor.name = field.text()?,
-                13 => external = true,
-                14 => external |= field.int()? != 0,
-                _ => stored.count(field)?,
-            }
-        }
-        if external {
-            let what = format!("the numbers of tensor {} are in another file", shown(tensor.name));
-            let why = "no other file is opened; put them into this one with onnx.save(model, path, \
-                       save_as_external_data=False)";
-            return Err(Problem::refused(what, why));
-        }
-        tensor.dtype = dtype(number);
-        if let Some(dtype) = tensor.dtype {
-            let count = tensor.check(dtype, stored)?;
-            if count <= FEW {
-                tensor.few = Some(tensor.to_tensor(tensor.name)?.to_f64());
-            }
-        }
-        Ok(tensor)
-    }
-
-    /// Checks that there are as many numbers as the shape says, and gives how many.
-    fn check(&self, dtype: Dtype, stored: Stored) -> Result<usize, Problem> {
-        let expected = self.shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size));
-        let found = match stored.field {
-            None => Some(0),
-            Some(RAW) if stored.numbers.is_multiple_of(dtype.size()) => {
-                Some(stored.numbers / dtype.size())
-            }
-            Some(RAW) => None,
-            field if field == Some(field_of(dtype)) => Some(stored.numbers),
-            Some(_) => None,
-        };
-        match expected {
-            Some(expected) if found == Some(expected) => Ok(expected),
-            _ => {
-                let what = format!(
-                    "tensor {} of shape {:?} and type {} has {stored}",
-                    shown(self.name),
-                    self.shape,
-                    dtype.name()
-                );
-                Err(Problem::malformed(KIND, what))
-            }
-        }
-    }
-
-    /// The tensor with its numbers, by another name.
-    pub(super) fn to_tensor(&self, name: &str) -> Result<Tensor, Problem> {
-        let Some(dtype) = self.dtype else {
-            let what = format!("the tensor {} has numbers of an unusual type", shown(self.name));
-            let why = "only those of 8 bits and more are read, and no text; convert it to float32";
-            return Err(Problem::refused(what, why));
-        };
-        let mut bytes = Vec::new();
-        let mut fields = self.message.fields()?;
-        while let Some(field) = fields.read()? {
-            match field.number {
-                RAW => bytes.extend_from_slice(field.bytes()?),
-                FLOATS => bytes.extend_from_slice(field.fixed(4)?),
-                DOUBLES => bytes.extend_from_slice(field.fixed(8)?),
-                SHORT_INTS | INTS | UNSIGNED => field.ints(|number| {
-                    let whole = number.to_le_bytes();
-                    let (kept, lost) = whole.split_at(dtype.size());
-                    // What is lost of a number that fits is its sign at most.
-                    let all = |sign| lost.iter().all(|&byte| byte == sign);
-                    if !all(0) && !all(0xff) {
-                        let what = format!(
-                            "tensor {} of type {} has the number {number}",
-                            shown(self.name),
-                            dtype.name()
-                        );
-                        return Err(Problem::malformed(KIND, what));
-                    }
-                    bytes.extend_from_slice(kept);
-                    Ok(())
-                })?,
-                _ => {}
-            }
-        }
-        Tensor::new(KIND, name, self.shape.clone(), dtype, bytes)
-    }
-}
-
-/// Fields of `TensorProto` that hold numbers.
-const FLOATS: u64 = 4;
-const SHORT_INTS: u64 = 5;
-const INTS: u64 = 7;
-const RAW: u64 = 9;
-const DOUBLES: u64 = 10;
-const UNSIGNED: u64 = 11;
-
-/// The field that holds numbers of a type, if they are not raw bytes.
-fn field_of(dtype: Dtype) -> u64 {
-    match dtype {
-        Dtype::F32 => FLOATS,
-        Dtype::F64 => DOUBLES,
-        Dtype::I64 => INTS,
-        Dtype::U64 | Dtype::U32 => UNSIGNED,
-        _ => SHORT_INTS,
-    }
-}
-
-/// `TensorProto.DataType`.
-fn dtype(number: i64) -> Option<Dtype> {
-    Some(match number {
-        1 => Dtype::F32,
-        2 => Dtype::U8,
-        3 => Dtype::I8,
-        4 => Dtype::U16,
-        5 => Dtype::I16,
-        6 => Dtype::I32,
-        7 => Dtype::I64,
-        9 => Dtype::Bool,
-        10 => Dtype::F16,
-        11 => Dtype::F64,
-        12 => Dtype::U32,
-        13 => Dtype::U64,
-        16 => Dtype::Bf16,
-        _ => return None,
-    })
-}
-
-/// How many numbers a tensor has, in which field; of raw ones how many bytes.
-#[derive(Clone, Copy, Default)]
-struct Stored {
-    field: Option<u64>,
-    numbers: usize,
-}
-
-impl Stored {
-    fn count(&mut self, field: Field<'_>) -> Result<(), Problem> {
-        let numbers = match field.number {
-            RAW => field.bytes()?.len(),
-            FLOATS => field.fixed(4)?.len() / 4,
-            DOUBLES => field.fixed(8)?.len() / 8,
-            SHORT_INTS | INTS | UNSIGNED => {
-                let mut count = 0;
-                field.ints(|_| {
-                    count += 1;
-                    Ok(())
-                })?;
-                count
-            }
-            _ => return Ok(()),
-        };
-        // An empty list beside the numbers is no second place for them.
-        if numbers == 0 {
-            return Ok(());
-        }
-        if self.field.is_some_and(|before| before != field.number || before == RAW) {
-            return Err(Problem::malformed(KIND, "a tensor has its numbers in two places"));
-        }
-        self.field = Some(field.number);
-        self.numbers += numbers;
-        Ok(())
-    }
-}
-
-impl std::fmt::Display for Stored {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { field, numbers } = self;
-        match *field {
-            None => write!(f, "no numbers"),
-            Some(RAW) => write!(f, "{numbers} bytes"),
-            Some(FLOATS) => write!(f, "{numbers} numbers in float_data"),
-            Some(DOUBLES) => write!(f, "{numbers} numbers in double_data"),
-            Some(SHORT_INTS) => write!(f, "{numbers} numbers in int32_data"),
-            Some(INTS) => write!(f, "{numbers} numbers in int64_data"),
-            Some(_) => write!(f, "{numbers} numbers in uint64_data"),
-        }
-    }
 }

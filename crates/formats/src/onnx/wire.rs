@@ -206,7 +206,11 @@ mod tests {
         assert_eq!(first(&[0x21, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap().fixed(8).unwrap()[7], 8);
         let mut ints = Vec::new();
         let packed = first(&[0x32, 0x06, 0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05]).unwrap();
-        packed.ints(|value| Ok(ints.push(value))).unwrap();
+        let keep = |value| {
+            ints.push(value);
+            Ok(())
+        };
+        packed.ints(keep).unwrap();
         assert_eq!(ints, [3, 270, 86942]);
     }
 

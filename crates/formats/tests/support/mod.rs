@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
+pub(crate) mod onnx;
 pub(crate) mod zip;
 
 use std::fs;

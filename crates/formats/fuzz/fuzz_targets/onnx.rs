@@ -1,0 +1,31 @@
+//! No bytes make the reader of ONNX panic: as a file, and as the graph of one. What layers name is
+//! there.
+#![no_main]
+
+use fireclay_formats::{Layer, from_bytes};
+use libfuzzer_sys::fuzz_target;
+
+/// The versions of the format and of the operators.
+const BEFORE: &[u8] = b"\x08\x08\x42\x02\x10\x14\x3a";
+
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    let length =
+        [bytes.len() as u8 | 0x80, (bytes.len() >> 7) as u8 | 0x80, (bytes.len() >> 14) as u8];
+    check(&[BEFORE, &length, bytes].concat());
+});
+
+fn check(bytes: &[u8]) {
+    let Ok(archive) = from_bytes(bytes) else { return };
+    let is_there = |name: &String| archive.tensors.iter().any(|tensor| tensor.name == *name);
+    for layer in archive.network.iter().flat_map(|network| &network.layers) {
+        let names = match layer {
+            Layer::Dense { weight, bias, .. } => [Some(weight), bias.as_ref(), None, None],
+            Layer::Norm { scale, shift, mean, variance, .. } => {
+                [scale.as_ref(), shift.as_ref(), mean.as_ref(), variance.as_ref()]
+            }
+            _ => continue,
+        };
+        assert!(names.into_iter().flatten().all(is_there), "{layer:?}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Operators that change or tell the shapes of samples.
+
+use std::collections::BTreeSet;
+
+use super::super::constants::{BATCH, Constant};
+use super::super::proto::Node;
+use super::{Chain, Sample};
+use crate::{Layer, Problem};
+
+impl<'a> Chain<'a> {
+    /// What the node Shape makes of the value that has been reached, if the sizes are known.
+    pub(super) fn sizes(&self, node: &Node<'_>) -> Result<Option<Vec<f64>>, Problem> {
+        let sample = self.sample.iter().flatten().map(|size| size.map(|size| size as f64));
+        let batch = self.batch.map_or(BATCH, |batch| batch as f64);
+        let Some(sizes) = [Some(batch)].into_iter().chain(sample).collect::<Option<Vec<_>>>()
+        else {
+            return Ok(None);
+        };
+        let place = |name, absent: usize| {
+            let place = node.int(name)?.map_or(Some(absent), |at| axis(at, sizes.len()));
+            Ok::<_, Problem>(place.unwrap_or(absent))
+        };
+        let (start, end) = (place("start", 0)?, place("end", sizes.len())?);
+        Ok(sizes.get(start..end).filter(|_| self.sample.is_some()).map(<[f64]>::to_vec))
+    }
+
+    /// `Flatten`: to two dimensions, of which the first counts the samples.
+    pub(super) fn flatten(&mut self, node: &Node<'_>) -> Result<(), Problem> {
+        node.has_only(&["axis"])?;
+        let dimensions = self.sample.as_ref().map(|sample| sample.len() + 1);
+        let at = node.int("axis")?.unwrap_or(1);
+        if at != 1 && dimensions.is_none_or(|dimensions| axis(at, dimensions) != Some(1)) {
+            let what = format!("axis {at}");
+            return Err(node.refused(what, "only the first dimension may count the samples"));
+        }
+        let size = self.sample.as_deref().and_then(size);
+        self.reshape_to(vec![size]);
+        Ok(())
+    }
+
+    /// `Reshape`, if it leaves the samples apart.
+    pub(super) fn reshape(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
+        node.has_only(&["allowzero"])?;
+        let target = self.constant(node, 1)?;
+        let target = target.as_ref().and_then(Constant::list).unwrap_or_default();
+        let keeps_zero = node.int("allowzero")?.unwrap_or(0) != 0;
+        match self.reshaped(target, keeps_zero) {
+            Some(sample) => {
+                self.reshape_to(sample);
+                Ok(())
+            }
+            None => {
+                let from = self.sample.as_deref().map_or("unknown".to_owned(), shown_shape);
+                let what = format!("a change of samples of shape {from} to {target:?}");
+                let why = "it must keep the numbers of each sample together in their order, and the \
+                           shapes must be known; use Flatten";
+                Err(node.refused(what, why))
+            }
+        }
+    }
+
+    /// The shape of a sample after `Reshape`, if its first number is that of the samples.
+    fn reshaped(&self, target: &[f64], keeps_zero: bool) -> Option<Sample> {
+        let (&first, rest) = target.split_first()?;
+        let size = self.sample.as_deref().and_then(size);
+        let same_batch = first.is_nan()
+            || (first == 0.0 && !keeps_zero)
+            || self.batch.is_some_and(|batch| batch as f64 == first);
+        let mut sample = Vec::new();
+        for (at, &wanted) in rest.iter().enumerate() {
+            sample.push(match wanted {
+                0.0 if !keeps_zero => Some((*self.sample.as_ref()?.get(at)?)?),
+                -1.0 => None,
+                wanted if wanted >= 1.0 && wanted <= f64::from(u32::MAX) => Some(wanted as usize),
+                _ => return None,
+            });
+        }
+        let open: Vec<_> = (0..sample.len()).filter(|&at| sample[at].is_none()).collect();
+        match open[..] {
+            [] if first == -1.0 || same_batch => {
+                (size.is_some() && self::size(&sample) == size).then_some(sample)
+            }
+            [at] if same_batch => {
+                sample[at] = Some(1);
+                let others = self::size(&sample).filter(|&others| others > 0)?;
+                match size {
+                    Some(size) if size.is_multiple_of(others) => sample[at] = Some(size / others),
+                    // Of rows it need not be known how long they are.
+                    None if sample.len() == 1 => sample[at] = None,
+                    _ => return None,
+                }
+                Some(sample)
+            }
+            _ => None,
+        }
+    }
+
+    /// `Squeeze` and `Unsqueeze`, which remove and add dimensions of size 1.
+    pub(super) fn squeeze(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
+        node.has_only(&["axes"])?;
+        let axes = match node.ints("axes")? {
+            Some(axes) => Some(axes.to_vec()),
+            None => self.constant(node, 1)?.and_then(|constant| {
+                Some(constant.few?.into_iter().map(|axis| axis as i64).collect())
+            }),
+        };
+        let squeezed = axes.clone().zip(self.sample.as_deref()).and_then(|(axes, sample)| {
+            if node.operator() == "Squeeze" {
+                squeezed(sample, &axes)
+            } else {
+                unsqueezed(sample, &axes)
+            }
+        });
+        match squeezed {
+            Some(sample) => {
+                self.reshape_to(sample);
+                Ok(())
+            }
+            None => {
+                let from = self.sample.as_deref().map_or("unknown".to_owned(), shown_shape);
+                let what = format!("axes {axes:?} of samples of shape {from}");
+                Err(node.refused(what, "only dimensions of size 1 of a sample may come and go"))
+            }
+        }
+    }
+
+    fn reshape_to(&mut self, sample: Sample) {
+        let was_row = self.sample.as_ref().is_some_and(|sample| sample.len() == 1);
+        if sample.len() == 1 && !was_row {
+            self.layers.push(Layer::Flatten);
+        }
+        self.sample = Some(sample);
+    }
+}
+
+/// Dimension `at` of `count`; negative ones count from the end.
+fn axis(at: i64, count: usize) -> Option<usize> {
+    let at = if at < 0 { at.checked_add(i64::try_from(count).ok()?)? } else { at };
+    usize::try_from(at).ok().filter(|&at| at <= count)
+}
+
+/// How many numbers a sample has, if that is known.
+fn size(sample: &[Option<usize>]) -> Option<usize> {
+    sample.iter().try_fold(1, |product: usize, &size| product.checked_mul(size?))
+}
+
+pub(super) fn shown_shape(sample: &[Option<usize>]) -> String {
+    let sizes = sample.iter().map(|size| size.map_or("?".to_owned(), |size| size.to_string()));
+    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
+}
+
+/// The sample without these dimensions, of which each must have size 1; 0 is the batch.
+fn squeezed(sample: &[Option<usize>], axes: &[i64]) -> Option<Sample> {
+    let axes = axes.iter().map(|&at| axis(at, sample.len() + 1)).collect::<Option<Vec<_>>>()?;
+    let fits = |&at: &usize| at > 0 && sample.get(at - 1) == Some(&Some(1));
+    let kept = (1..=sample.len()).filter(|at| !axes.contains(at)).map(|at| sample[at - 1]);
+    (!axes.is_empty() && axes.iter().all(fits)).then(|| kept.collect())
+}
+
+/// The sample with dimensions of size 1 added at these places; 0 is the batch.
+fn unsqueezed(sample: &[Option<usize>], axes: &[i64]) -> Option<Sample> {
+    let count = sample.len() + 1 + axes.len();
+    let axes = axes.iter().map(|&at| axis(at, count)).collect::<Option<BTreeSet<_>>>()?;
+    if axes.iter().any(|&at| at == 0 || at >= count) || axes.len() + sample.len() + 1 != count {
+        return None;
+    }
+    let mut old = sample.iter().copied();
+    let mut size = |at| if axes.contains(&at) { Some(1) } else { old.next().flatten() };
+    Some((1..count).map(&mut size).collect())
+}
