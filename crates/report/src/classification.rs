@@ -1,0 +1,209 @@
+//! One class a row: accuracy, precision and recall, confusions, calibration.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bootstrap;
+use crate::calibration::{Bins, Calibration};
+use crate::counts::{Averages, ClassScores, Count, averages};
+use crate::estimate::Estimate;
+use crate::evaluate::{Evaluation, Measure, Options, Scores, WorstRow, worst};
+
+/// How well a classifier tells classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Classification {
+    /// The share of rows told right.
+    pub accuracy: Estimate,
+    /// The share of rows whose class is among the most probable.
+    pub top: Vec<TopK>,
+    /// Every class of the model, by index.
+    pub classes: Vec<ClassScores>,
+    /// Averages over the classes that occur, as truth or as prediction, each weighing the same.
+    pub macro_average: Averages,
+    /// Averages over the classes, each weighing as much as it has rows.
+    pub weighted_average: Averages,
+    /// Rows of class `i` that are called `j`: `confusion[i][j]`.
+    pub confusion: Vec<Vec<usize>>,
+    /// Whether its probabilities can be believed.
+    pub calibration: Calibration,
+}
+
+/// The share of rows whose class is among the `k` most probable.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopK {
+    /// How many classes count.
+    pub k: usize,
+    /// The share; of equal logits, the class with the lower index is the more probable.
+    pub accuracy: Estimate,
+}
+
+/// What is known of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) truth: u32,
+    pub(crate) predicted: u32,
+    /// Classes that are more probable than the true one.
+    rank: u32,
+    /// Of the predicted class.
+    pub(crate) probability: f64,
+    pub(crate) loss: f64,
+}
+
+impl Row {
+    /// Of logits: the softmax and its cross-entropy, shifted so that nothing overflows.
+    fn new(logits: &[f32], truth: u32) -> Self {
+        let of = |class: u32| f64::from(logits[class as usize]);
+        let classes = logits.len() as u32;
+        let predicted = (1..classes).fold(0, |best, i| if of(i) > of(best) { i } else { best });
+        let most = of(predicted);
+        let sum: f64 = (0..classes).map(|class| (of(class) - most).exp()).sum();
+        let is_before =
+            |class: &u32| of(*class) > of(truth) || of(*class) == of(truth) && *class < truth;
+        Self {
+            truth,
+            predicted,
+            rank: (0..classes).filter(is_before).count() as u32,
+            probability: 1.0 / sum,
+            loss: sum.ln() + (most - of(truth)),
+        }
+    }
+
+    pub(crate) fn is_right(self) -> bool {
+        self.truth == self.predicted
+    }
+}
+
+/// What is known of all rows; `logits` are `[rows, classes]`.
+pub(crate) fn rows(logits: &[f32], ids: &[u32], classes: usize) -> Vec<Row> {
+    logits.chunks_exact(classes).zip(ids).map(|(logits, &truth)| Row::new(logits, truth)).collect()
+}
+
+/// Everything that is measured of a classifier.
+pub(crate) fn evaluation(
+    labels: &[String],
+    logits: &[f32],
+    ids: &[u32],
+    options: &Options,
+) -> Evaluation {
+    let rows = rows(logits, ids, labels.len());
+    let numbers = bootstrap::estimates(rows.len(), options, |drawn| {
+        let sums = Sums::new(drawn.iter().map(|&row| rows[row as usize]), labels.len());
+        sums.numbers(drawn.len())
+    });
+    let sums = Sums::new(rows.iter().copied(), labels.len());
+    let right = rows.iter().filter(|row| row.is_right()).count();
+    let within = |k: usize| rows.iter().filter(|row| (row.rank as usize) < k).count();
+    let top = options.top.iter().filter(|&&k| k > 1 && k < labels.len());
+    let top = top.map(|&k| TopK { k, accuracy: Estimate::share(within(k), rows.len()) });
+    let classes = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
+    let scores = Classification {
+        accuracy: Estimate::share(right, rows.len()),
+        top: top.collect(),
+        classes: classes.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
+        macro_average: Averages::from_slice(&numbers[2..5]),
+        weighted_average: Averages::from_slice(&numbers[5..8]),
+        confusion: confusion(&rows, labels.len()),
+        calibration: Calibration { error: numbers[1], bins: sums.bins.bins() },
+    };
+    let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
+    Evaluation {
+        rows: rows.len(),
+        loss: numbers[0],
+        scores: Scores::Classification(scores),
+        worst: worst(&losses, options.worst)
+            .into_iter()
+            .map(|row| worst_row(row, rows[row], labels))
+            .collect(),
+    }
+}
+
+fn worst_row(at: usize, row: Row, labels: &[String]) -> WorstRow {
+    WorstRow {
+        row: at,
+        loss: row.loss,
+        truth: labels[row.truth as usize].clone(),
+        predicted: labels[row.predicted as usize].clone(),
+        probability: Some(row.probability),
+        is_right: row.is_right(),
+    }
+}
+
+fn confusion(rows: &[Row], classes: usize) -> Vec<Vec<usize>> {
+    let mut confusion = vec![vec![0; classes]; classes];
+    rows.iter().for_each(|row| confusion[row.truth as usize][row.predicted as usize] += 1);
+    confusion
+}
+
+/// What is summed over rows to compute the numbers that have no formula for their interval.
+struct Sums {
+    loss: f64,
+    counts: Vec<Count>,
+    bins: Bins,
+}
+
+/// Numbers of [`Sums::numbers`] before those of the classes.
+const FIXED: usize = 8;
+
+impl Sums {
+    fn new(rows: impl Iterator<Item = Row>, classes: usize) -> Self {
+        let mut sums =
+            Self { loss: 0.0, counts: vec![Count::default(); classes], bins: Bins::default() };
+        for row in rows {
+            sums.loss += row.loss;
+            sums.counts[row.truth as usize].support += 1;
+            sums.counts[row.predicted as usize].predicted += 1;
+            sums.counts[row.truth as usize].hits += u32::from(row.is_right());
+            sums.bins.add(row.probability, row.is_right());
+        }
+        sums
+    }
+
+    /// Loss, calibration error, macro and weighted averages, and the F1 of each class.
+    fn numbers(&self, rows: usize) -> Vec<f64> {
+        let mut numbers = vec![self.loss / rows as f64, self.bins.error()];
+        numbers.extend(averages(&self.counts, |count| f64::from(u8::from(count.is_seen()))));
+        numbers.extend(averages(&self.counts, |count| f64::from(count.support)));
+        numbers.extend(self.counts.iter().map(|count| count.scores()[2]));
+        numbers
+    }
+}
+
+impl Classification {
+    pub(crate) fn measures(&self) -> Vec<Measure> {
+        let mut all = vec![Measure::share("accuracy", self.accuracy)];
+        all.extend(
+            self.top.iter().map(|top| Measure::share(&format!("top-{}", top.k), top.accuracy)),
+        );
+        all.extend(average_measures("macro", &self.macro_average));
+        all.extend(average_measures("weighted", &self.weighted_average));
+        all.push(calibration_measure(&self.calibration));
+        all
+    }
+}
+
+pub(crate) fn average_measures(kind: &str, of: &Averages) -> [Measure; 3] {
+    [("precision", of.precision), ("recall", of.recall), ("f1", of.f1)]
+        .map(|(name, estimate)| Measure::share(&format!("{kind}-{name}"), estimate))
+}
+
+pub(crate) fn calibration_measure(calibration: &Calibration) -> Measure {
+    Measure { is_share: true, ..Measure::error("calibration-error", calibration.error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_logits_do_not_overflow() {
+        let row = Row::new(&[1e30, -1e30, 0.0], 1);
+        assert_eq!((row.predicted, row.rank, row.probability), (0, 2, 1.0));
+        let expected = f64::from(1e30f32) - f64::from(-1e30f32);
+        assert!((row.loss / expected - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn of_equal_logits_the_first_is_the_most_probable() {
+        let row = Row::new(&[1.0, 2.0, 2.0], 2);
+        assert_eq!((row.predicted, row.rank), (1, 1));
+    }
+}

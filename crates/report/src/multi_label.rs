@@ -1,0 +1,185 @@
+//! Any number of labels a row.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bootstrap;
+use crate::calibration::{Bins, Calibration};
+use crate::classification::{average_measures, calibration_measure};
+use crate::counts::{Averages, ClassScores, Count, averages, total};
+use crate::estimate::Estimate;
+use crate::evaluate::{Evaluation, Measure, Options, Scores, WorstRow, worst};
+
+/// How well labels are told; one is predicted if its probability is at least one half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MultiLabel {
+    /// The share of rows with all labels right.
+    pub subset_accuracy: Estimate,
+    /// The share of labels that are right, of all rows: 1 minus the Hamming loss.
+    pub label_accuracy: Estimate,
+    /// Every label, by index.
+    pub labels: Vec<ClassScores>,
+    /// Scores of all labels counted together.
+    pub micro_average: Averages,
+    /// Averages over the labels, each weighing the same.
+    pub macro_average: Averages,
+    /// Averages over the labels, each weighing as much as it has rows.
+    pub weighted_average: Averages,
+    /// Whether its probabilities can be believed.
+    pub calibration: Calibration,
+}
+
+/// One label of one row.
+#[derive(Clone, Copy)]
+struct Cell {
+    is_true: bool,
+    is_predicted: bool,
+    probability: f64,
+    /// Binary cross-entropy, as two terms that are never negative so that nothing cancels.
+    loss: f64,
+}
+
+impl Cell {
+    fn new(logit: f32, value: u8) -> Self {
+        let (z, is_true) = (f64::from(logit), value == 1);
+        // Of the side that is small, so that nothing overflows.
+        let small = (-z.abs()).exp();
+        let probability = if z >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+        let wrong_by = if is_true { -z } else { z };
+        Self {
+            is_true,
+            is_predicted: z >= 0.0,
+            probability,
+            loss: wrong_by.max(0.0) + small.ln_1p(),
+        }
+    }
+}
+
+/// Everything that is measured of a multi-label model; logits and 0 or 1, `[rows, labels]`.
+pub(crate) fn evaluation(
+    labels: &[String],
+    logits: &[f32],
+    values: &[u8],
+    options: &Options,
+) -> Evaluation {
+    let width = labels.len();
+    let cells: Vec<Cell> =
+        logits.iter().zip(values).map(|(&z, &value)| Cell::new(z, value)).collect();
+    let rows = cells.len() / width;
+    let row = |row: usize| &cells[row * width..][..width];
+    let numbers = bootstrap::estimates(rows, options, |drawn| {
+        Sums::new(drawn.iter().map(|&at| row(at as usize)), width).numbers()
+    });
+    let sums = Sums::new((0..rows).map(row), width);
+    let whole = (0..rows).filter(|&at| is_right(row(at))).count();
+    let scored = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
+    let scores = MultiLabel {
+        subset_accuracy: Estimate::share(whole, rows),
+        label_accuracy: numbers[2],
+        labels: scored.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
+        micro_average: Averages::from_slice(&numbers[3..6]),
+        macro_average: Averages::from_slice(&numbers[6..9]),
+        weighted_average: Averages::from_slice(&numbers[9..12]),
+        calibration: Calibration { error: numbers[1], bins: sums.bins.bins() },
+    };
+    let losses: Vec<f64> = (0..rows).map(|at| loss(row(at))).collect();
+    Evaluation {
+        rows,
+        loss: numbers[0],
+        scores: Scores::MultiLabel(scores),
+        worst: worst(&losses, options.worst)
+            .into_iter()
+            .map(|at| WorstRow {
+                row: at,
+                loss: losses[at],
+                truth: names(labels, row(at), |cell| cell.is_true),
+                predicted: names(labels, row(at), |cell| cell.is_predicted),
+                probability: None,
+                is_right: is_right(row(at)),
+            })
+            .collect(),
+    }
+}
+
+fn is_right(row: &[Cell]) -> bool {
+    row.iter().all(|cell| cell.is_true == cell.is_predicted)
+}
+
+fn loss(row: &[Cell]) -> f64 {
+    row.iter().map(|cell| cell.loss).sum::<f64>() / row.len() as f64
+}
+
+fn names(labels: &[String], row: &[Cell], is_meant: impl Fn(&Cell) -> bool) -> String {
+    let meant = labels.iter().zip(row).filter(|(_, cell)| is_meant(cell));
+    meant.map(|(label, _)| label.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// What is summed over rows.
+struct Sums {
+    rows: usize,
+    loss: f64,
+    right: usize,
+    counts: Vec<Count>,
+    bins: Bins,
+}
+
+/// Numbers of [`Sums::numbers`] before those of the labels.
+const FIXED: usize = 12;
+
+impl Sums {
+    fn new<'a>(rows: impl Iterator<Item = &'a [Cell]>, width: usize) -> Self {
+        let counts = vec![Count::default(); width];
+        let mut sums = Self { rows: 0, loss: 0.0, right: 0, counts, bins: Bins::default() };
+        for row in rows {
+            sums.rows += 1;
+            sums.loss += loss(row);
+            for (count, cell) in sums.counts.iter_mut().zip(row) {
+                count.support += u32::from(cell.is_true);
+                count.predicted += u32::from(cell.is_predicted);
+                count.hits += u32::from(cell.is_true && cell.is_predicted);
+                sums.right += usize::from(cell.is_true == cell.is_predicted);
+                sums.bins.add(cell.probability, cell.is_true);
+            }
+        }
+        sums
+    }
+
+    /// Loss, calibration error, share of right labels, micro, macro and weighted averages, and the
+    /// F1 of each label.
+    fn numbers(&self) -> Vec<f64> {
+        let (rows, labels) = (self.rows as f64, self.counts.len() as f64);
+        let mut numbers =
+            vec![self.loss / rows, self.bins.error(), self.right as f64 / (rows * labels)];
+        numbers.extend(total(&self.counts).scores());
+        numbers.extend(averages(&self.counts, |_| 1.0));
+        numbers.extend(averages(&self.counts, |count| f64::from(count.support)));
+        numbers.extend(self.counts.iter().map(|count| count.scores()[2]));
+        numbers
+    }
+}
+
+impl MultiLabel {
+    pub(crate) fn measures(&self) -> Vec<Measure> {
+        let mut all = vec![
+            Measure::share("subset-accuracy", self.subset_accuracy),
+            Measure::share("label-accuracy", self.label_accuracy),
+        ];
+        all.extend(average_measures("micro", &self.micro_average));
+        all.extend(average_measures("macro", &self.macro_average));
+        all.extend(average_measures("weighted", &self.weighted_average));
+        all.push(calibration_measure(&self.calibration));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_logits_do_not_overflow() {
+        let sure = Cell::new(1e30, 1);
+        assert_eq!((sure.loss, sure.probability), (0.0, 1.0));
+        let wrong = Cell::new(-1e30, 1);
+        assert_eq!((wrong.loss, wrong.probability), (f64::from(1e30f32), 0.0));
+    }
+}

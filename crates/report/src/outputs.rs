@@ -1,0 +1,145 @@
+//! What a model says of every row of a data set.
+
+use burn::tensor::TensorReadError;
+use fireclay::{Model, Task};
+use fireclay_data::{DataError, Dataset, Targets};
+
+/// The logits, or values, of all rows: `[rows, outputs]`, row by row.
+///
+/// `batch_size` rows are computed at a time, at least one.
+///
+/// # Errors
+///
+/// [`EvaluateError::Features`] for rows of another width, [`EvaluateError::NotFinite`] for a model
+/// that gives a NaN or an infinity, [`EvaluateError::Device`].
+pub fn outputs(
+    model: &Model,
+    data: &Dataset,
+    batch_size: usize,
+) -> Result<Vec<f32>, EvaluateError> {
+    let (found, expected) = (data.width(), model.features());
+    if found != expected {
+        return Err(EvaluateError::Features { found, expected });
+    }
+    let device = model.device().without_autodiff();
+    let rows: Vec<usize> = (0..data.len()).collect();
+    let mut all = Vec::with_capacity(data.len() * model.task.outputs());
+    for rows in rows.chunks(batch_size.max(1)) {
+        let inputs = data.batch(rows, &device).inputs;
+        all.extend(model.forward(inputs).try_into_vec_as::<f32>()?);
+    }
+    check_finite(&all, model.task.outputs())?;
+    Ok(all)
+}
+
+/// Refuses outputs that nothing can be said of.
+pub(crate) fn check_finite(outputs: &[f32], width: usize) -> Result<(), EvaluateError> {
+    match outputs.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(EvaluateError::NotFinite {
+            row: at / width,
+            output: at % width,
+            found: outputs[at],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The targets of a data set as a model counts them.
+///
+/// Labels are matched by name. Where the names of one side are just numbers, which is what a model
+/// has that came from a file without names, they are places and are matched by place.
+///
+/// # Errors
+///
+/// [`EvaluateError::Task`] for targets of another kind, [`EvaluateError::Labels`] and
+/// [`EvaluateError::Names`] for labels that the model does not know.
+pub(crate) fn matched(data: &Dataset, task: &Task) -> Result<Targets, EvaluateError> {
+    let found = train::task(data.targets());
+    if found.kind() != task.kind() {
+        return Err(EvaluateError::Task { found: found.kind(), expected: task.kind() });
+    }
+    if found.names() == task.names() {
+        return Ok(data.targets().clone());
+    }
+    if let Targets::Classes { ids, .. } = data.targets() {
+        let relabelled = data.relabelled(task.names());
+        let by_place = is_numbered(found.names()) || is_numbered(task.names());
+        return match relabelled {
+            Ok(data) => Ok(data.targets().clone()),
+            Err(_) if by_place && found.outputs() == task.outputs() => {
+                Ok(Targets::Classes { ids: ids.clone(), labels: task.names().to_vec() })
+            }
+            Err(error) => Err(EvaluateError::Labels(error)),
+        };
+    }
+    let (found, expected) = (found.names().join(", "), task.names().join(", "));
+    Err(EvaluateError::Names { found, expected })
+}
+
+/// Whether the labels are "0", "1", …
+fn is_numbered(labels: &[String]) -> bool {
+    labels.iter().enumerate().all(|(i, label)| *label == i.to_string())
+}
+
+/// Why a model can not be measured on some data.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The rows do not have as many features as the model takes.
+    #[error("the rows have {found} features; this model takes {expected}")]
+    Features {
+        /// Features of a row.
+        found: usize,
+        /// Features of the model.
+        expected: usize,
+    },
+    /// The targets are of another kind than the model's outputs.
+    #[error("the data is for {found}, and the model for {expected}")]
+    Task {
+        /// The kind of the data.
+        found: &'static str,
+        /// The kind of the model.
+        expected: &'static str,
+    },
+    /// A label of the data is none of the model's.
+    #[error("the labels of the data are not those of the model")]
+    Labels(#[source] DataError),
+    /// The targets of the data are not the model's outputs.
+    #[error("the data has the targets {found}; the model's are {expected}")]
+    Names {
+        /// Names in the data.
+        found: String,
+        /// Names in the model.
+        expected: String,
+    },
+    /// Outputs and targets are not of equally many rows.
+    #[error("there are {found} outputs, for {rows} rows of {outputs}")]
+    Count {
+        /// Outputs given.
+        found: usize,
+        /// Rows of the targets.
+        rows: usize,
+        /// Outputs of a row.
+        outputs: usize,
+    },
+    /// The model gives something that is not a number.
+    #[error("row {row}: output {output} of the model is {found}")]
+    NotFinite {
+        /// The row, from 0.
+        row: usize,
+        /// The output, from 0.
+        output: usize,
+        /// Its value.
+        found: f32,
+    },
+    /// Two models can not be compared.
+    #[error("the second model has other labels: {found}; those of the first are {expected}")]
+    OtherLabels {
+        /// Labels of the second model.
+        found: String,
+        /// Labels of the first.
+        expected: String,
+    },
+    /// The device failed.
+    #[error("the device failed")]
+    Device(#[from] TensorReadError),
+}

@@ -1,0 +1,145 @@
+//! Real numbers: how far off they are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bootstrap;
+use crate::estimate::Estimate;
+use crate::evaluate::{Evaluation, Measure, Options, Scores, WorstRow, worst};
+
+/// How far off predicted numbers are; over several targets, the plain averages of theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Regression {
+    /// Mean absolute error.
+    pub mae: Estimate,
+    /// Root of the mean squared error.
+    pub rmse: Estimate,
+    /// Coefficient of determination: 1 minus the squared error over that of the mean.
+    pub r2: Estimate,
+    /// Every target, by index.
+    pub targets: Vec<TargetScores>,
+}
+
+/// How far off the predictions of one target are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetScores {
+    /// Its name.
+    pub name: String,
+    /// Mean absolute error, in the unit of the target.
+    pub mae: Estimate,
+    /// Root of the mean squared error, in the unit of the target.
+    pub rmse: Estimate,
+    /// Coefficient of determination; of a target that is constant, 1 if it is met and else 0.
+    pub r2: Estimate,
+}
+
+/// Predictions and truth, both `[rows, targets]`.
+struct Rows<'a> {
+    predicted: &'a [f32],
+    truth: &'a [f32],
+    width: usize,
+}
+
+/// Everything that is measured of a regression model.
+pub(crate) fn evaluation(
+    names: &[String],
+    predicted: &[f32],
+    truth: &[f32],
+    options: &Options,
+) -> Evaluation {
+    let rows = Rows { predicted, truth, width: names.len() };
+    let count = truth.len() / names.len();
+    let numbers = bootstrap::estimates(count, options, |drawn| rows.numbers(drawn));
+    let targets = names.iter().zip(numbers[4..].chunks_exact(3));
+    let scores = Regression {
+        mae: numbers[1],
+        rmse: numbers[2],
+        r2: numbers[3],
+        targets: targets
+            .map(|(name, of)| TargetScores {
+                name: name.clone(),
+                mae: of[0],
+                rmse: of[1],
+                r2: of[2],
+            })
+            .collect(),
+    };
+    let losses: Vec<f64> = (0..count).map(|row| rows.loss(row)).collect();
+    Evaluation {
+        rows: count,
+        loss: numbers[0],
+        scores: Scores::Regression(scores),
+        worst: worst(&losses, options.worst)
+            .into_iter()
+            .map(|row| WorstRow {
+                row,
+                loss: losses[row],
+                truth: text(rows.of(truth, row)),
+                predicted: text(rows.of(predicted, row)),
+                probability: None,
+                is_right: losses[row] == 0.0,
+            })
+            .collect(),
+    }
+}
+
+fn text(values: &[f32]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Rows<'_> {
+    fn of<'a>(&self, values: &'a [f32], row: usize) -> &'a [f32] {
+        &values[row * self.width..][..self.width]
+    }
+
+    /// Mean squared error of a row.
+    fn loss(&self, row: usize) -> f64 {
+        let pairs = self.of(self.predicted, row).iter().zip(self.of(self.truth, row));
+        let squares = pairs.map(|(&p, &t)| (f64::from(p) - f64::from(t)).powi(2));
+        squares.sum::<f64>() / self.width as f64
+    }
+
+    /// Loss, then MAE, RMSE and R2 averaged over the targets, then those of each target.
+    fn numbers(&self, drawn: &[u32]) -> Vec<f64> {
+        let mut numbers = vec![0.0; 4];
+        for target in 0..self.width {
+            let [mse, mae, r2] = self.scores(drawn, target);
+            let all = [mse, mae, mse.sqrt(), r2];
+            for (sum, value) in numbers.iter_mut().zip(all) {
+                *sum += value / self.width as f64;
+            }
+            numbers.extend(&all[1..]);
+        }
+        numbers
+    }
+
+    /// Mean squared error, mean absolute error and coefficient of determination of a target.
+    fn scores(&self, drawn: &[u32], target: usize) -> [f64; 3] {
+        let place = |row: u32| row as usize * self.width + target;
+        let n = drawn.len() as f64;
+        let truth = |row: u32| f64::from(self.truth[place(row)]);
+        let mean = drawn.iter().map(|&row| truth(row)).sum::<f64>() / n;
+        let (mut squares, mut absolutes, mut spread) = (0.0, 0.0, 0.0);
+        for &row in drawn {
+            let off = f64::from(self.predicted[place(row)]) - truth(row);
+            squares += off * off;
+            absolutes += off.abs();
+            spread += (truth(row) - mean).powi(2);
+        }
+        let r2 = match (squares == 0.0, spread == 0.0) {
+            (true, _) => 1.0,
+            (false, true) => 0.0,
+            (false, false) => 1.0 - squares / spread,
+        };
+        [squares / n, absolutes / n, r2]
+    }
+}
+
+impl Regression {
+    pub(crate) fn measures(&self) -> Vec<Measure> {
+        vec![
+            Measure { more_is_better: true, ..Measure::error("r2", self.r2) },
+            Measure::error("rmse", self.rmse),
+            Measure::error("mae", self.mae),
+        ]
+    }
+}

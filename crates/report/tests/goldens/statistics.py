@@ -1,0 +1,209 @@
+"""Makes statistics.json: outputs of no model in particular, and what scikit-learn measures of them.
+
+Versions: Python 3.11, numpy 2.4.6, scikit-learn 1.9.1, scipy 1.17.1 (requirements.txt).
+The calibration error, Wilson's interval and the bootstrap are not in scikit-learn; they are written
+out here, the last around scikit-learn's scores of each resample.
+"""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import scipy.special
+import scipy.stats
+from sklearn import metrics
+
+warnings.simplefilter("ignore")
+RNG = np.random.default_rng(2026)
+RESAMPLES = 100
+SEED = 7
+BINS = 15
+
+
+def rounded(values):
+    """Short in the file, and the same number in single and in double precision."""
+    return np.round(values, 3).astype(np.float32).astype(np.float64)
+
+
+def listed(values):
+    return [float(np.format_float_positional(np.float32(v))) for v in np.ravel(values)]
+
+
+def splitmix(seed, count):
+    """The sequence of Steele, Lea and Flood 2014."""
+    with np.errstate(over="ignore"):
+        steps = np.arange(1, count + 1, dtype=np.uint64)
+        z = np.uint64(seed) + steps * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def bootstrap(rows, score):
+    """The 2.5th and 97.5th percentile of every score over resamples."""
+    draws = splitmix(SEED, RESAMPLES * rows)
+    draws = ((draws >> np.uint64(32)) * np.uint64(rows)) >> np.uint64(32)
+    samples = [score(drawn.astype(int)) for drawn in draws.reshape(RESAMPLES, rows)]
+    names = samples[0].keys()
+    return {name: list(np.quantile([s[name] for s in samples], [0.025, 0.975])) for name in names}
+
+
+def wilson(hits, rows):
+    if rows == 0:
+        return [0.0, 1.0]
+    found = scipy.stats.binomtest(int(hits), int(rows)).proportion_ci(method="wilson")
+    return [found.low, found.high]
+
+
+def calibration(confidence, right):
+    bins = np.clip(np.ceil(confidence * BINS).astype(int), 1, BINS) - 1
+    error = 0.0
+    for b in range(BINS):
+        inside = bins == b
+        if inside.any():
+            apart = abs(confidence[inside].mean() - right[inside].mean())
+            error += inside.mean() * apart
+    return error
+
+
+def averages(truth, predicted, kind, **more):
+    found = metrics.precision_recall_fscore_support(truth, predicted, average=kind, **more)
+    return dict(zip([f"{kind}-precision", f"{kind}-recall", f"{kind}-f1"], map(float, found[:3])))
+
+
+def by_class(truth, predicted, labels):
+    p, r, f, s = metrics.precision_recall_fscore_support(truth, predicted, labels=labels)
+    return {"precision": list(p), "recall": list(r), "f1": list(f), "support": [int(n) for n in s]}
+
+
+def classification():
+    rows, classes = 300, 6
+    # Class 5 is neither meant nor said, and class 4 is meant and never said.
+    truth = RNG.integers(0, 5, rows)
+    logits = RNG.normal(size=(rows, classes)) + 1.8 * np.eye(classes)[truth]
+    logits[:, 4] -= 9
+    logits[:, 5] -= 20
+    logits = rounded(3 * logits)
+    p = scipy.special.softmax(logits, axis=1)
+    log_p = scipy.special.log_softmax(logits, axis=1)
+    said = logits.argmax(axis=1)
+    everything = list(range(classes))
+
+    def score(at):
+        t, s = truth[at], said[at]
+        found = {
+            "loss": float(-log_p[at, t].mean()),
+            "calibration-error": calibration(p[at].max(axis=1), t == s),
+        }
+        found |= averages(t, s, "macro") | averages(t, s, "weighted")
+        scores = by_class(t, s, everything)["f1"]
+        return found | {f"f1 {i}": float(f) for i, f in enumerate(scores)}
+
+    whole = np.arange(rows)
+    measures = score(whole)
+    assert abs(measures["loss"] - metrics.log_loss(truth, p, labels=everything)) < 1e-9
+    measures["accuracy"] = metrics.accuracy_score(truth, said)
+    for k in (2, 3):
+        measures[f"top-{k}"] = metrics.top_k_accuracy_score(truth, logits, k=k, labels=everything)
+    intervals = bootstrap(rows, score)
+    for name in ("accuracy", "top-2", "top-3"):
+        intervals[name] = wilson(round(measures[name] * rows), rows)
+    losses = -log_p[whole, truth]
+    return {
+        "labels": [str(i) for i in everything],
+        "outputs": listed(logits),
+        "targets": [int(t) for t in truth],
+        "measures": measures,
+        "intervals": intervals,
+        "classes": by_class(truth, said, everything),
+        "confusion": metrics.confusion_matrix(truth, said, labels=everything).tolist(),
+        "worst": [int(i) for i in np.argsort(-losses, kind="stable")[:20]],
+    }
+
+
+def multi_label():
+    rows, labels = 200, 4
+    # Label 3 is never there.
+    truth = (RNG.random((rows, labels)) < [0.5, 0.3, 0.1, 0.0]).astype(int)
+    logits = rounded(2 * RNG.normal(size=(rows, labels)) + 3 * (truth - 0.5))
+    p = scipy.special.expit(logits)
+    said = (p >= 0.5).astype(int)
+
+    def score(at):
+        t, s = truth[at], said[at]
+        log_p = truth * scipy.special.log_expit(logits) + (1 - truth) * scipy.special.log_expit(-logits)
+        found = {
+            "loss": float(-log_p[at].mean()),
+            "calibration-error": calibration(p[at].ravel(), t.ravel() == 1),
+            "label-accuracy": 1 - metrics.hamming_loss(t, s),
+        }
+        for kind in ("micro", "macro", "weighted"):
+            found |= averages(t, s, kind)
+        scores = by_class(t, s, None)["f1"]
+        return found | {f"f1 {i}": float(f) for i, f in enumerate(scores)}
+
+    whole = np.arange(rows)
+    measures = score(whole)
+    measures["subset-accuracy"] = metrics.accuracy_score(truth, said)
+    intervals = bootstrap(rows, score)
+    intervals["subset-accuracy"] = wilson(round(measures["subset-accuracy"] * rows), rows)
+    return {
+        "labels": ["a", "b", "c", "d"],
+        "outputs": listed(logits),
+        "targets": truth.ravel().tolist(),
+        "measures": measures,
+        "intervals": intervals,
+        "classes": by_class(truth, said, None),
+    }
+
+
+def regression():
+    rows, targets = 150, 3
+    truth = rounded(RNG.normal(size=(rows, targets)) * [1, 100, 0] + [0, 1000, 3])
+    said = rounded(truth + RNG.normal(size=(rows, targets)) * [0.3, 40, 0.1])
+
+    def score(at):
+        t, s = truth[at], said[at]
+        kinds = {
+            "mae": metrics.mean_absolute_error,
+            "rmse": metrics.root_mean_squared_error,
+            "r2": metrics.r2_score,
+        }
+        found = {"loss": metrics.mean_squared_error(t, s)}
+        for name, measure in kinds.items():
+            found[name] = float(measure(t, s))
+            for i, value in enumerate(measure(t, s, multioutput="raw_values")):
+                found[f"{name} {i}"] = float(value)
+        return found
+
+    whole = np.arange(rows)
+    return {
+        "labels": ["x", "y", "z"],
+        "outputs": listed(said),
+        "targets": listed(truth),
+        "measures": score(whole),
+        "intervals": bootstrap(rows, score),
+    }
+
+
+def mcnemar():
+    found = []
+    for b, c in [(0, 0), (1, 0), (3, 9), (12, 12), (0, 24), (12, 13), (20, 5), (30, 60), (100, 101), (7, 400)]:
+        if b + c < 25:
+            p = min(1.0, 2 * scipy.stats.binom.cdf(min(b, c), b + c, 0.5))
+        else:
+            p = scipy.stats.chi2.sf(max(0, abs(b - c) - 1) ** 2 / (b + c), 1)
+        found.append([b, c, float(p)])
+    return found
+
+
+golden = {
+    "options": {"resamples": RESAMPLES, "seed": SEED, "top": [2, 3]},
+    "classification": classification(),
+    "multi_label": multi_label(),
+    "regression": regression(),
+    "mcnemar": mcnemar(),
+}
+path = Path(__file__).with_name("statistics.json")
+path.write_text(json.dumps(golden, separators=(",", ":")).replace('],"', '],\n"') + "\n")
