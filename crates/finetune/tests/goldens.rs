@@ -159,7 +159,26 @@ fn check_probabilities(imported: &Imported, golden_name: &str, of: impl Fn(&[f32
         .collect();
     assert_eq!(found.len(), expected.len());
     for (a, b) in found.iter().zip(&expected) {
-        assert!((a - b).abs() <= 1e-5, "{a} {b}");
+        assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{golden_name}: {a} {b}");
+    }
+}
+
+#[test]
+fn graphs_of_onnx() {
+    for name in ["onnx/plain.onnx", "onnx/plain-script.onnx"] {
+        let imported = check(name, &scaled(), "onnx/plain.logits");
+        assert_eq!(imported.model.mlp.config().activation, Activation::Relu);
+    }
+    for name in ["onnx/view.onnx", "onnx/view-fixed.onnx"] {
+        // It scales pixels further itself, and its golden is logarithms of probabilities.
+        let imported = opened(name, &scaled()).unwrap();
+        check_probabilities(&imported, "onnx/view.logits", |distribution| {
+            distribution.iter().map(|p| p.ln()).collect()
+        });
+    }
+    for name in ["onnx/sklearn.onnx", "onnx/sklearn-zipmap.onnx"] {
+        let imported = opened(name, &scaled()).unwrap();
+        check_probabilities(&imported, "onnx/sklearn.logits", |distribution| distribution.to_vec());
     }
 }
 

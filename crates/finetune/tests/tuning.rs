@@ -281,7 +281,8 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
         for file in ["model.safetensors", "metrics.jsonl", "config.toml"] {
             assert!(cut.bytes(file) == whole.bytes(file), "{name}: {file}");
         }
-        let said = place.train(&format!("--repeat {name}-cut --name {name}-again")).succeeded().stdout;
+        let said =
+            place.train(&format!("--repeat {name}-cut --name {name}-again")).succeeded().stdout;
         assert!(said.contains("The model is identical"), "{name}: {said}");
         if name == "lora" {
             assert!(cut.bytes("adapter.safetensors") == whole.bytes("adapter.safetensors"));

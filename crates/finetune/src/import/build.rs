@@ -19,14 +19,7 @@ pub(super) fn build(
 ) -> Result<Imported, ImportError> {
     let mut tensors = Tensors::of(archive);
     let mut config = config(&tensors, &sketch, options)?;
-    let preprocessing = options.preprocessing.clone().or(sketch.preprocessing.clone());
-    let preprocessing = preprocessing.ok_or_else(|| ImportError::Unsaid {
-        what: "how raw features were prepared for the network".to_owned(),
-        flag:
-            "--preprocessing scale (bytes to [0, 1]) or --preprocessing none, or with --normalize \
-               MEAN,DEVIATION (of scaled bytes)"
-                .to_owned(),
-    })?;
+    let preprocessing = preprocessing(options.preprocessing.as_ref(), sketch.affine)?;
     let is_binary = sketch.output == Some(Output::Sigmoid) && config.outputs == 1;
     let mlp = Mlp::from_tensors(&config, device, |path, shape| {
         tensors.take(path, shape, &sketch, options)
@@ -41,7 +34,9 @@ pub(super) fn build(
     };
     let task = task(&config, sketch.output, options, &mut notes)?;
     preprocessing.validate(config.inputs())?;
-    say_preprocessing(&preprocessing, options, &mut notes);
+    if sketch.affine.is_some() {
+        notes.push(format!("the file prepares features itself; all in all: {preprocessing:?}"));
+    }
     let placed = tensors.placed(options)?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
@@ -50,10 +45,51 @@ pub(super) fn build(
     Ok(Imported { model, origin, is_native: false, placed, notes })
 }
 
-fn say_preprocessing(found: &Preprocessing, options: &Options, notes: &mut Vec<String>) {
-    if options.preprocessing.is_none() {
-        notes.push(format!("the file prepares raw features by {found:?}"));
+/// What was said of raw features, and then what the network itself does to them, `factor x + shift`.
+fn preprocessing(
+    said: Option<&Preprocessing>,
+    affine: Option<(f64, f64)>,
+) -> Result<Preprocessing, ImportError> {
+    let (said, factor, shift) = match (said, affine) {
+        (Some(said), None) => return Ok(said.clone()),
+        (said, Some((factor, shift))) => (said, factor, shift),
+        (None, None) => {
+            return Err(ImportError::Unsaid {
+                what: "how raw features were prepared for the network".to_owned(),
+                flag: "--preprocessing scale (bytes to [0, 1]) or --preprocessing none, or with \
+                       --normalize MEAN,DEVIATION (of scaled bytes)"
+                    .to_owned(),
+            });
+        }
+    };
+    // Both together are (scale x - mean) / deviation.
+    let (scale, mean, deviation) = match said {
+        None | Some(Preprocessing::None) => (1.0, 0.0, 1.0),
+        Some(Preprocessing::Scale { scale }) => (f64::from(*scale), 0.0, 1.0),
+        Some(Preprocessing::Normalize { scale, mean, deviation }) => {
+            (f64::from(*scale), f64::from(*mean), f64::from(*deviation))
+        }
+        Some(Preprocessing::Standardize { .. }) => {
+            return Err(ImportError::unsupported(
+                "the file prepares features itself",
+                "they can not be standardised before",
+            ));
+        }
+    };
+    if mean == 0.0 && deviation == 1.0 && shift == 0.0 {
+        return Ok(Preprocessing::Scale { scale: (scale * factor) as f32 });
     }
+    if factor <= 0.0 {
+        return Err(ImportError::unsupported(
+            format!("the file multiplies features by {factor}"),
+            "here the factor is above 0",
+        ));
+    }
+    Ok(Preprocessing::Normalize {
+        scale: scale as f32,
+        mean: (mean - shift * deviation / factor) as f32,
+        deviation: (deviation / factor) as f32,
+    })
 }
 
 /// The network's description.
@@ -330,4 +366,27 @@ fn source<'s>(path: &str, sketch: &'s Sketch) -> (Option<&'s str>, Layout) {
 fn transpose(values: &[f32], shape: &[usize]) -> Vec<f32> {
     let outputs = shape[0];
     (0..outputs).flat_map(|o| values.iter().skip(o).step_by(outputs.max(1)).copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_features_comes_before_what_the_file_does() {
+        let pixels = Preprocessing::PIXELS;
+        let normal = Preprocessing::Normalize { scale: 0.5, mean: 2.0, deviation: 4.0 };
+        let of = |said: Option<&Preprocessing>, affine| preprocessing(said, affine).unwrap();
+        assert_eq!(of(Some(&pixels), None), pixels);
+        assert_eq!(of(None, Some((0.25, 0.0))), Preprocessing::Scale { scale: 0.25 });
+        // ((0.5 x - 2) / 4) 2 + 3, at x = 10: 4.5.
+        let Preprocessing::Normalize { scale, mean, deviation } =
+            of(Some(&normal), Some((2.0, 3.0)))
+        else {
+            unreachable!("there is a shift")
+        };
+        assert!(((scale * 10.0 - mean) / deviation - 4.5).abs() < 1e-6);
+        assert!(matches!(preprocessing(None, None), Err(ImportError::Unsaid { .. })));
+        assert!(preprocessing(None, Some((-1.0, 1.0))).is_err());
+    }
 }

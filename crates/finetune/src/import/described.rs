@@ -1,6 +1,6 @@
 //! A network that its file describes.
 
-use fireclay::{Activation, Norm, Preprocessing};
+use fireclay::{Activation, Norm};
 use fireclay_formats as formats;
 use fireclay_formats::{Layer, Network};
 
@@ -17,7 +17,6 @@ struct Between<'a> {
 /// Reads a network layer by layer.
 pub(super) fn sketch(network: &Network) -> Result<Sketch, ImportError> {
     let mut sketch = Sketch { input_shape: network.input_shape.clone(), ..Sketch::default() };
-    let mut affine: Option<(f64, f64)> = None;
     let mut between: Vec<Between<'_>> = Vec::new();
     for layer in &network.layers {
         let current = between.last_mut();
@@ -29,8 +28,8 @@ pub(super) fn sketch(network: &Network) -> Result<Sketch, ImportError> {
                 between.push(Between::default());
             }
             (Layer::Rescale { scale, offset }, None) => {
-                let (factor, shift) = affine.unwrap_or((1.0, 0.0));
-                affine = Some((factor * scale, shift * scale + offset));
+                let (factor, shift) = sketch.affine.unwrap_or((1.0, 0.0));
+                sketch.affine = Some((factor * scale, shift * scale + offset));
             }
             (Layer::Dropout(rate), None) => sketch.input_dropout = *rate,
             (Layer::Dropout(rate), Some(current)) => current.dropout = Some(*rate),
@@ -66,10 +65,6 @@ pub(super) fn sketch(network: &Network) -> Result<Sketch, ImportError> {
             }
         }
     }
-    sketch.preprocessing = affine.map(|(scale, offset)| match offset {
-        0.0 => Preprocessing::Scale { scale: scale as f32 },
-        _ => Preprocessing::Normalize { scale: scale as f32, mean: -offset as f32, deviation: 1.0 },
-    });
     let Some(last) = between.pop() else {
         return Err(ImportError::unsupported("the file describes no linear layer", "it has none"));
     };
@@ -206,8 +201,7 @@ mod tests {
         assert_eq!((sketch.norm, sketch.norm_epsilon), (Some(Norm::Batch), Some(1e-3)));
         assert_eq!((sketch.input_dropout, sketch.dropout), (0.1, 0.2));
         assert_eq!(sketch.output, Some(Output::Softmax));
-        let expected = Preprocessing::Normalize { scale: 1.0, mean: 1.0, deviation: 1.0 };
-        assert_eq!(sketch.preprocessing, Some(expected));
+        assert_eq!(sketch.affine, Some((1.0, -1.0)));
     }
 
     #[test]

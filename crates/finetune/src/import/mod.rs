@@ -40,7 +40,7 @@ pub struct Options {
     pub norm: Option<Norm>,
     /// Dropout of hidden layers in further training.
     pub dropout: Option<f64>,
-    /// From raw features to what the network was trained on.
+    /// From raw features to what the network was given; what it does to them itself comes after.
     pub preprocessing: Option<Preprocessing>,
     /// What the outputs mean.
     pub task: Option<TaskKind>,
@@ -208,7 +208,8 @@ struct Sketch {
     activation: Option<Activation>,
     dropout: f64,
     input_dropout: f64,
-    preprocessing: Option<Preprocessing>,
+    /// The factor and the shift by which the file prepares features itself.
+    affine: Option<(f64, f64)>,
     input_shape: Option<Vec<usize>>,
     /// What the file does to the last layer's outputs; none if it does not say.
     output: Option<Output>,
