@@ -37,3 +37,4 @@ pub use args::{Args, Rate};
 pub use exit::exit;
 pub use progress::group;
 pub use run::{Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, task};
+pub use words::{Called, call_it};

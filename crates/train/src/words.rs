@@ -1,6 +1,7 @@
 //! What a run says before and after training.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use fireclay::Backend;
 
@@ -122,10 +123,29 @@ pub(crate) fn resume(folder: &Path) -> String {
     format!("{} --resume {}", program(), folder.display())
 }
 
+/// How the program is called that a run tells people to type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Where it is installed: `train`.
+    pub installed: &'static str,
+    /// In the folder of the project: `cargo run -p train --`.
+    pub by_cargo: &'static str,
+}
+
+/// Set by a program that is not `train` and runs it.
+static CALLED: OnceLock<Called> = OnceLock::new();
+
+/// Says how the program is called; the first word holds.
+pub fn call_it(called: Called) {
+    let _ = CALLED.set(called);
+}
+
 /// How this program was called, to be called so again.
 fn program() -> &'static str {
+    const TRAIN: Called = Called { installed: "train", by_cargo: "cargo run -p train --" };
+    let called = CALLED.get().unwrap_or(&TRAIN);
     // Cargo sets this for the programs that it runs.
-    if std::env::var_os("CARGO").is_some() { "cargo run -p train --" } else { "train" }
+    if std::env::var_os("CARGO").is_some() { called.by_cargo } else { called.installed }
 }
 
 /// The table of `--list-backends`.

@@ -1,0 +1,121 @@
+//! The commands, and which code each of them is.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+
+use crate::{backends, data, inspect, predict, shell};
+
+const ABOUT: &str = "Trains, tunes, uses and looks into multilayer perceptrons";
+
+const EXAMPLES: &str = "\
+Examples:
+  fireclay train                             the tutorial on MNIST, a few seconds
+  fireclay predict runs/mnist-1 digit.png    what is in a picture
+  fireclay inspect model.pt                  what is in a file, without running it
+  fireclay finetune --from model.pt --activation relu --preprocessing scale
+  fireclay data show fashion-mnist           rows, classes and digests of a data set
+  fireclay backends                          what it can compute with
+
+Exit codes: 0 done, 1 a limit that you set was not met, 2 error.
+`fireclay COMMAND --help` says more, with examples.";
+
+/// The whole program.
+pub(crate) fn command() -> Command {
+    Command::new("fireclay")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100)
+        .subcommand(train())
+        .subcommand(finetune())
+        .subcommand(of::<predict::Args>("predict"))
+        .subcommand(of::<inspect::Args>("inspect"))
+        .subcommand(of::<data::Args>("data"))
+        .subcommand(of::<backends::Args>("backends"))
+        .subcommand(of::<shell::Completions>("completions"))
+        .subcommand(of::<shell::Man>("man"))
+}
+
+/// Does what the command line asks for.
+pub(crate) fn run() -> Result<ExitCode> {
+    let matches = command().get_matches();
+    match matches.subcommand() {
+        Some(("train", matches)) => {
+            train::call_it(train::Called {
+                installed: "fireclay train",
+                by_cargo: "cargo run -p fireclay-cli -- train",
+            });
+            train::run(parsed(matches))
+        }
+        Some(("finetune", matches)) => {
+            train::call_it(train::Called {
+                installed: "fireclay train",
+                by_cargo: "cargo run -p fireclay-cli -- train",
+            });
+            finetune::run(parsed(matches))
+        }
+        Some(("predict", matches)) => predict::run(&parsed(matches)),
+        Some(("inspect", matches)) => inspect::run(&parsed(matches)),
+        Some(("data", matches)) => data::run(&parsed(matches)),
+        Some(("backends", matches)) => backends::run(&parsed(matches)),
+        Some(("completions", matches)) => shell::complete(&parsed(matches)),
+        Some(("man", matches)) => shell::write_pages(&parsed(matches)),
+        // A command is required, and there are no others.
+        _ => Ok(ExitCode::from(2)),
+    }
+}
+
+/// The arguments of a command; clap has checked that they are there.
+fn parsed<T: FromArgMatches>(matches: &ArgMatches) -> T {
+    T::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+}
+
+fn of<T: Args>(name: &'static str) -> Command {
+    T::augment_args(Command::new(name))
+}
+
+fn train() -> Command {
+    let command = train::Args::command().about("Train a network").long_about(
+        "Trains a multilayer perceptron.\n\nWithout arguments: the tutorial's network (784-128-10, \
+         relu, Adam, 5 epochs) on the MNIST that comes with the program. Settings are taken from \
+         the defaults, then from --recipe, then from --config, then from flags; the last one wins.",
+    );
+    renamed(command, "train")
+}
+
+fn finetune() -> Command {
+    let command = finetune::Args::described()
+        .about("Train a model that is there already, of Fireclay or another program");
+    renamed(command, "finetune")
+}
+
+/// A program as a command of this one: its examples begin with the name of this one.
+fn renamed(command: Command, name: &'static str) -> Command {
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let examples = examples.replace(&format!("\n  {name} "), &format!("\n  fireclay {name} "));
+    command.name(name).version(env!("CARGO_PKG_VERSION")).after_help(examples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn examples_of_other_programs_begin_with_our_name() {
+        for command in [train(), finetune()] {
+            let help = command.get_after_help().unwrap().to_string();
+            let name = command.get_name();
+            assert!(help.contains(&format!("\n  fireclay {name} --")), "{help}");
+            assert!(!help.contains(&format!("\n  {name} ")), "{help}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `fireclay backends`: what can be computed with.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use fireclay::Backend;
+use serde_json::json;
+
+use crate::output::say_json;
+
+/// List the backends, whether they are compiled in, and their devices.
+#[derive(Debug, clap::Args)]
+#[command(about = "List what it can compute with: backends and devices")]
+pub(crate) struct Args {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if !args.json {
+        return train::run(train::Args { list_backends: true, ..train::Args::default() });
+    }
+    let found: Vec<_> = Backend::ALL
+        .iter()
+        .map(|backend| {
+            let devices: Vec<String> = backend.devices().into_iter().map(|d| d.name).collect();
+            json!({
+                "name": backend.name(),
+                "compiled": backend.is_compiled(),
+                "devices": devices,
+            })
+        })
+        .collect();
+    say_json(&found)?;
+    Ok(ExitCode::SUCCESS)
+}

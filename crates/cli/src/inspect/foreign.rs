@@ -1,0 +1,81 @@
+//! Files of other programs.
+
+use std::path::Path;
+
+use finetune::import::{Options, import};
+use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Norm};
+
+use super::Found;
+use super::numbers::Stored;
+use super::text::network;
+use crate::model::Where;
+use crate::output::{printable, sizes};
+
+/// The tensors of the file.
+pub(super) fn tensors(archive: &Archive) -> Vec<Stored> {
+    let usual = match archive.kind {
+        Kind::PyTorch | Kind::Safetensors | Kind::Onnx => Layout::OutIn,
+        Kind::Keras | Kind::KerasHdf5 | Kind::NumPy | Kind::Burn => Layout::InOut,
+    };
+    let said = |name: &str| {
+        archive.network.iter().flat_map(|network| &network.layers).find_map(|layer| match layer {
+            Layer::Dense { weight, layout, .. } if weight == name => Some(*layout),
+            _ => None,
+        })
+    };
+    let stored = |tensor: &fireclay_formats::Tensor| Stored {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        dtype: tensor.dtype.name(),
+        is_float: tensor.dtype.is_float(),
+        layout: said(&tensor.name).unwrap_or(usual),
+        is_parameter: true,
+        values: tensor.to_f64(),
+    };
+    archive.tensors.iter().map(stored).collect()
+}
+
+/// What the file says of itself, and whether fine-tuning could start from it.
+pub(super) fn tell(path: &Path, archive: &Archive, found: &mut Found) {
+    found.notes.extend(archive.notes.iter().map(|note| printable(note, 300)));
+    found.network = archive.network.as_ref().map(|network| described(network, archive));
+    // One array is data and no network.
+    if archive.tensors.len() < 2 {
+        return;
+    }
+    let Ok(device) = Where::default().device() else { return };
+    found.notes.push(match import(path, &Options::default(), &device) {
+        Ok(imported) => format!(
+            "`fireclay finetune` can start from it: {}",
+            network(imported.model.mlp.config())
+        ),
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            let why = why.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&why);
+            format!("to start from it, `fireclay finetune` needs more: {}", printable(why, 400))
+        }
+    });
+}
+
+/// The layers of a network, one after the other.
+fn described(network: &Network, archive: &Archive) -> String {
+    let shape = |name: &String| {
+        let tensor = archive.tensors.iter().find(|tensor| tensor.name == *name);
+        tensor.map_or_else(|| "?".to_owned(), |tensor| sizes(&tensor.shape))
+    };
+    let input = network.input_shape.as_ref().map(|shape| format!("input {}", sizes(shape)));
+    let layer = |layer: &Layer| match layer {
+        Layer::Flatten => "flatten".to_owned(),
+        Layer::Rescale { scale, offset } if *offset == 0.0 => format!("times {scale:.6}"),
+        Layer::Rescale { scale, offset } => format!("times {scale:.6} plus {offset:.6}"),
+        Layer::Dense { weight, bias, .. } => {
+            let bias = if bias.is_none() { " without bias" } else { "" };
+            format!("dense {}{bias}", shape(weight))
+        }
+        Layer::Norm { kind: Norm::Batch, .. } => "batch norm".to_owned(),
+        Layer::Norm { kind: Norm::Layer, .. } => "layer norm".to_owned(),
+        Layer::Activation(activation) => printable(&activation.name, 40),
+        Layer::Dropout(share) => format!("dropout {share}"),
+    };
+    input.into_iter().chain(network.layers.iter().map(layer)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,143 @@
+//! `fireclay inspect`: what is in a file.
+//!
+//! Nothing in the file is executed and no network is run: it is read by the same doors as
+//! everything that comes from outside.
+
+mod foreign;
+mod numbers;
+mod odd;
+mod ours;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use fireclay_formats::Problem;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use self::numbers::Numbers;
+use crate::model;
+use crate::output::{printable, say, say_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  fireclay inspect runs/mnist-1                a model of ours, by the folder of its run
+  fireclay inspect model.pt                    of PyTorch; nothing in it is executed
+  fireclay inspect weights.h5 --json
+  fireclay inspect model.safetensors --strict  exit code 1 if anything is odd
+
+It reads models, checkpoints and adapters of Fireclay, .pt and .pth, .safetensors, .keras and .h5,
+.npz and .npy, .onnx and .bpk.
+Called odd are: a digest that is not right; numbers that are NaN or infinite; magnitudes above 10,000;
+matrices of zeros; units whose incoming weights are all zero; tensors with the same numbers; whatever
+is refused.";
+
+/// Say what is in a file, and what is odd about it, without running anything.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Say what is in a file, and what is odd about it, without running anything",
+    after_help = EXAMPLES
+)]
+pub(crate) struct Args {
+    /// A file of any kind that is read, or the folder of a run.
+    file: PathBuf,
+    /// Show all tensors, not the first 40.
+    #[arg(long)]
+    all: bool,
+    /// End with exit code 1 if anything is odd.
+    #[arg(long)]
+    strict: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is in a file.
+#[derive(Debug, Default, Serialize)]
+struct Found {
+    file: String,
+    bytes: u64,
+    sha256: String,
+    /// What it is, such as `Fireclay model` or `PyTorch file`.
+    kind: String,
+    /// Of our own files: the digest in the file, and whether its content has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<Signature>,
+    /// The network in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    /// Numbers in all tensors.
+    numbers: u64,
+    /// What our own files say of themselves, as they say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Value>,
+    tensors: Vec<Numbers>,
+    odd: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// A digest, and whether it is right.
+#[derive(Debug, Serialize)]
+struct Signature {
+    found: String,
+    /// Nothing if the file is too damaged to tell.
+    is_valid: Option<bool>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let path = model::file(&args.file)?;
+    let named = || path.display().to_string();
+    let bytes = match fireclay_formats::whole_file(&path) {
+        Ok(bytes) => bytes,
+        Err(problem) => return Err(anyhow::Error::new(problem)).with_context(named),
+    };
+    let mut found = Found {
+        file: printable(&named(), 200),
+        bytes: bytes.len() as u64,
+        sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        ..Found::default()
+    };
+    let problem = look(&path, &bytes, &mut found);
+    if let Some(problem) = &problem {
+        found.odd.push(printable(&problem.to_string(), 1000));
+    }
+    found.numbers = found.tensors.iter().map(|tensor| tensor.count).sum();
+    match args.json {
+        true => say_json(&found)?,
+        false => say(&text::text(&found, args.all))?,
+    }
+    if problem.is_some() {
+        bail!("{}: it can not be read; what is odd about it says why", found.file);
+    }
+    let is_odd = args.strict && !found.odd.is_empty();
+    Ok(if is_odd { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Reads the file; the problem, if it is one that nothing can be made of.
+fn look(path: &Path, bytes: &[u8], found: &mut Found) -> Option<Problem> {
+    if let Some(ours) = ours::read(bytes) {
+        found.kind = ours.kind.name().to_owned();
+        odd::check(&ours.tensors, found);
+        ours.tell(bytes, found);
+        return None;
+    }
+    match fireclay_formats::from_bytes(bytes) {
+        Ok(archive) => {
+            found.kind = format!("{} file", archive.kind.name());
+            odd::check(&foreign::tensors(&archive), found);
+            foreign::tell(path, &archive, found);
+            None
+        }
+        Err(problem) => {
+            found.kind = match &problem {
+                Problem::Malformed { kind, .. } => format!("damaged {kind} file"),
+                Problem::Refused { .. } => "refused file".to_owned(),
+                _ => "unknown file".to_owned(),
+            };
+            Some(problem)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What was found, in words.
+
+use fireclay::{MlpConfig, Norm, Preprocessing, Provenance, Task};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use train::group;
+
+use super::Found;
+use super::numbers::Numbers;
+use crate::output::{listed, printable, sizes, table};
+
+/// Tensors that are shown unless all are asked for.
+const MOST_TENSORS: usize = 40;
+/// Oddities that are shown unless all are asked for.
+const MOST_ODD: usize = 20;
+/// Labels that are named.
+const MOST_LABELS: usize = 12;
+
+/// A network of ours in words: `784-128-10 relu, 101,770 parameters`.
+pub(super) fn network(config: &MlpConfig) -> String {
+    let mut widths = vec![config.inputs()];
+    widths.extend(&config.hidden);
+    widths.push(config.outputs);
+    let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
+    let mut text = widths.join("-");
+    if !config.hidden.is_empty() {
+        text += &format!(" {}", config.activation);
+    }
+    text += &format!(", {} parameters", group(config.parameters() as u64));
+    if config.norm != Norm::None {
+        text += &format!(", {} norms", config.norm);
+    }
+    if config.residual {
+        text += ", residual";
+    }
+    if config.dropout > 0.0 {
+        text += &format!(", dropout {}", config.dropout);
+    }
+    if let Some(lora) = &config.lora {
+        text += &format!(", adapters of rank {}", lora.rank);
+    }
+    text
+}
+
+/// All that was found.
+pub(super) fn text(found: &Found, is_all: bool) -> String {
+    let mut lines = Lines { text: format!("{}: {}\n", found.file, found.kind) };
+    lines.item("size", &format!("{} bytes", group(found.bytes)));
+    lines.item("sha256", &found.sha256);
+    if let Some(digest) = &found.digest {
+        let verdict = match digest.is_valid {
+            Some(true) => "valid",
+            Some(false) => "NOT VALID: the content is not what was written",
+            None => "not checked: the file is too damaged",
+        };
+        lines.item("digest", &format!("{}, {verdict}", short(&digest.found)));
+    }
+    if let Some(network) = &found.network {
+        lines.item("network", network);
+    }
+    if let Some(document) = &found.document {
+        lines.document(document);
+    }
+    lines.tensors(found, is_all);
+    for note in &found.notes {
+        lines.text += &format!("note: {note}\n");
+    }
+    lines.odd(&found.odd, is_all);
+    lines.text
+}
+
+/// The beginning of a digest, enough to tell it from others.
+fn short(digest: &str) -> String {
+    match digest.get(..19) {
+        Some(beginning) => printable(beginning, 19),
+        None if digest.is_empty() => "none".to_owned(),
+        None => printable(digest, 19),
+    }
+}
+
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn item(&mut self, name: &str, value: &str) {
+        self.text += &format!("  {name:<13} {value}\n");
+    }
+
+    /// What our own files say of themselves; what can not be understood is left out here, and told
+    /// as odd.
+    fn document(&mut self, document: &Value) {
+        if let Some(version) = document.get("version").and_then(Value::as_u64) {
+            self.item("format", &format!("version {version}"));
+        }
+        if let Some(shape) = part::<Vec<usize>>(document.pointer("/architecture/input_shape")) {
+            self.item("input", &sizes(&shape));
+        }
+        if let Some(task) = part::<Task>(document.get("task")) {
+            let labels = listed(task.names(), MOST_LABELS);
+            self.item("task", &format!("{}: {labels}", task.kind()));
+        }
+        if let Some(preprocessing) = part::<Preprocessing>(document.get("preprocessing")) {
+            self.item("preprocessing", &prepared(&preprocessing));
+        }
+        if let Some(base) = document.get("base").and_then(Value::as_str) {
+            self.item("base", &format!("{}, which it needs", short(base)));
+        }
+        if let Some(provenance) = part::<Provenance>(document.get("provenance")) {
+            self.provenance(&provenance);
+        }
+        if let Some(Value::Object(run)) = document.get("run") {
+            let is_plain = |value: &&Value| value.is_number() || value.is_boolean();
+            let items = run.iter().filter(|(_, value)| is_plain(value)).take(8);
+            let items: Vec<String> =
+                items.map(|(name, value)| format!("{} {value}", printable(name, 30))).collect();
+            self.item("run", &items.join(", "));
+        }
+    }
+
+    fn provenance(&mut self, provenance: &Provenance) {
+        let Provenance { program, data, parent, ancestors, metrics, .. } = provenance;
+        if !program.is_empty() {
+            self.item("made by", &printable(program, 60));
+        }
+        if let Some(data) = data {
+            self.item("trained on", &printable(data, 60));
+        }
+        if let (Some(parent), true) = (parent, ancestors.is_empty()) {
+            self.item("made from", &short(parent));
+        }
+        for (i, ancestor) in ancestors.iter().take(8).enumerate() {
+            let name = if i == 0 { "made from" } else { "and that from" };
+            let data = ancestor.data.as_ref().map(|data| format!(", on {}", printable(data, 40)));
+            let program = printable(&ancestor.program, 60);
+            let digest = short(&ancestor.digest);
+            self.item(name, &format!("{digest}, {program}{}", data.unwrap_or_default()));
+        }
+        for (name, value) in metrics.iter().take(12) {
+            self.item(&printable(name, 30), &format!("{value:.6}"));
+        }
+    }
+
+    fn tensors(&mut self, found: &Found, is_all: bool) {
+        let count = found.tensors.len();
+        if count == 0 {
+            return;
+        }
+        self.item("tensors", &format!("{}, {} numbers", group(count as u64), group(found.numbers)));
+        let heading = ["name", "shape", "type", "mean", "deviation", "least", "largest"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        let shown = if is_all { count } else { count.min(MOST_TENSORS) };
+        rows.extend(found.tensors[..shown].iter().map(row));
+        self.text += &table(&rows);
+        if shown < count {
+            self.text +=
+                &format!("  and {} more; --all shows them\n", group((count - shown) as u64));
+        }
+    }
+
+    fn odd(&mut self, odd: &[String], is_all: bool) {
+        if odd.is_empty() {
+            self.text += "Nothing is odd.\n";
+            return;
+        }
+        self.text += "Odd:\n";
+        let shown = if is_all { odd.len() } else { odd.len().min(MOST_ODD) };
+        odd[..shown].iter().for_each(|odd| self.text += &format!("  {odd}\n"));
+        if shown < odd.len() {
+            self.text += &format!("  and {} more; --all shows them\n", odd.len() - shown);
+        }
+    }
+}
+
+fn part<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
+    serde_json::from_value(value?.clone()).ok()
+}
+
+fn row(tensor: &Numbers) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3e}"));
+    vec![
+        printable(&tensor.name, 60),
+        sizes(&tensor.shape),
+        tensor.dtype.to_owned(),
+        number(tensor.mean),
+        number(tensor.deviation),
+        number(tensor.least),
+        number(tensor.largest),
+    ]
+}
+
+fn prepared(preprocessing: &Preprocessing) -> String {
+    match preprocessing {
+        Preprocessing::None => "none".to_owned(),
+        Preprocessing::Scale { scale } => format!("times {scale}"),
+        Preprocessing::Normalize { scale, mean, deviation } => {
+            format!("times {scale}, less {mean}, over {deviation}")
+        }
+        Preprocessing::Standardize { mean, .. } => {
+            format!("standardized, feature by feature ({})", mean.len())
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The program `fireclay`: one command for each thing that can be done with a network.
+//!
+//! Each command is the code of the crate that owns it; `predict` and `inspect` live here.
+
+mod app;
+mod backends;
+mod data;
+mod inspect;
+mod model;
+mod output;
+mod predict;
+mod shell;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    train::exit(app::run())
+}

@@ -1,0 +1,106 @@
+//! Grey pictures and their sizes.
+
+/// A grey picture: a number a pixel, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Grey {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) values: Vec<f32>,
+}
+
+impl Grey {
+    pub(crate) fn black(width: usize, height: usize) -> Self {
+        Self { width, height, values: vec![0.0; width * height] }
+    }
+
+    pub(crate) fn at(&self, x: usize, y: usize) -> f32 {
+        self.values[y * self.width + x]
+    }
+
+    pub(crate) fn largest(&self) -> f32 {
+        self.values.iter().copied().fold(0.0, f32::max)
+    }
+
+    pub(crate) fn map(&self, function: impl Fn(f32) -> f32) -> Self {
+        Self { values: self.values.iter().map(|&value| function(value)).collect(), ..*self }
+    }
+
+    /// The pixels of a box: `left` and `top` belong to it, `right` and `bottom` no more.
+    pub(crate) fn cropped(&self, [left, top, right, bottom]: [usize; 4]) -> Self {
+        let rows =
+            (top..bottom).flat_map(|y| &self.values[y * self.width + left..y * self.width + right]);
+        Self { width: right - left, height: bottom - top, values: rows.copied().collect() }
+    }
+
+    /// In another size, smooth: each pixel is the mean of those around it, weighted by a triangle
+    /// that is as wide as two pixels of the coarser of both grids.
+    pub(crate) fn resized(&self, width: usize, height: usize) -> Self {
+        if (width, height) == (self.width, self.height) {
+            return self.clone();
+        }
+        let across = taps(self.width, width);
+        let mut wide = Self::black(width, self.height);
+        for (line, new) in
+            self.values.chunks_exact(self.width).zip(wide.values.chunks_exact_mut(width))
+        {
+            for (value, (first, weights)) in new.iter_mut().zip(&across) {
+                *value = line[*first..].iter().zip(weights).map(|(v, w)| v * w).sum();
+            }
+        }
+        let mut all = Self::black(width, height);
+        let down = taps(self.height, height);
+        for (new, (first, weights)) in all.values.chunks_exact_mut(width).zip(&down) {
+            for (y, weight) in (*first..).zip(weights) {
+                let line = &wide.values[y * width..(y + 1) * width];
+                new.iter_mut().zip(line).for_each(|(value, &v)| *value += v * weight);
+            }
+        }
+        all
+    }
+}
+
+/// Of each new pixel: the first old one that it is made of, and the weights of that and the next.
+fn taps(old: usize, new: usize) -> Vec<(usize, Vec<f32>)> {
+    let scale = old as f64 / new as f64;
+    let reach = scale.max(1.0);
+    let of_pixel = |i: usize| {
+        let centre = (i as f64 + 0.5) * scale;
+        let first = (centre - reach - 0.5).ceil().max(0.0) as usize;
+        let last = ((centre + reach - 0.5).floor() as usize).min(old - 1);
+        let first = first.min(last);
+        let weight = |j: usize| (1.0 - (j as f64 + 0.5 - centre).abs() / reach).max(0.0);
+        let sum: f64 = (first..=last).map(weight).sum();
+        let share = |j: usize| if sum > 0.0 { (weight(j) / sum) as f32 } else { 1.0 };
+        (first, (first..=last).map(share).collect())
+    };
+    (0..new).map(of_pixel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flat_picture_stays_flat_in_any_size() {
+        let flat = Grey { width: 13, height: 7, values: vec![42.0; 91] };
+        for (width, height) in [(1, 1), (3, 2), (13, 20), (40, 7), (28, 28)] {
+            let other = flat.resized(width, height);
+            assert_eq!(other.values.len(), width * height);
+            assert!(other.values.iter().all(|v| (v - 42.0).abs() < 1e-3), "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn a_smaller_picture_is_made_of_means() {
+        let values = (0..16).map(|i| if i % 2 == 0 { 0.0 } else { 100.0 }).collect();
+        let stripes = Grey { width: 16, height: 1, values };
+        let small = stripes.resized(4, 1);
+        assert!(small.values.iter().all(|v| (v - 50.0).abs() < 13.0), "{:?}", small.values);
+    }
+
+    #[test]
+    fn a_box_is_cut_out() {
+        let grey = Grey { width: 4, height: 3, values: (0..12).map(|i| i as f32).collect() };
+        assert_eq!(grey.cropped([1, 1, 3, 3]).values, [5.0, 6.0, 9.0, 10.0]);
+    }
+}

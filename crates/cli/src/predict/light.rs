@@ -1,0 +1,187 @@
+//! The background of a picture: how bright the paper is, and where.
+
+use super::grey::Grey;
+
+/// A smooth surface, `a + bx + cy + dx² + exy + fy²`, over a picture whose sides go from -1 to 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surface {
+    coefficients: [f64; 6],
+    width: usize,
+    height: usize,
+}
+
+/// The background of a picture.
+#[derive(Clone, Debug)]
+pub(crate) struct Background {
+    /// Its brightness, 0 to 255.
+    pub(crate) surface: Surface,
+    /// Standard deviation of what it differs by from the surface.
+    pub(crate) noise: f32,
+    /// Its brightness at its darkest and at its brightest.
+    pub(crate) range: [f32; 2],
+}
+
+/// A point of the picture: its place, from -1 to 1, and its brightness.
+type Point = ([f64; 2], f64);
+
+/// The most points that a surface is fitted to.
+const MOST_POINTS: usize = 10_000;
+
+impl Background {
+    /// Fits the background: from a plane through the frame of the picture, which is rarely drawn on,
+    /// to a curved surface through all pixels that are near it, nearer each time.
+    pub(crate) fn of(grey: &Grey) -> Self {
+        let (width, height) = (grey.width, grey.height);
+        let step = (width * height).div_ceil(MOST_POINTS).isqrt().max(1);
+        let place = |x: usize, y: usize| [scaled(x, width), scaled(y, height)];
+        let points: Vec<Point> = (0..height)
+            .step_by(step)
+            .flat_map(|y| (0..width).step_by(step).map(move |x| (x, y)))
+            .map(|(x, y)| (place(x, y), f64::from(grey.at(x, y))))
+            .collect();
+        let is_frame = |&&([x, y], _): &&Point| x.abs().max(y.abs()) > 0.9;
+        let frame: Vec<Point> = points.iter().filter(is_frame).copied().collect();
+        let mut surface = plane(if frame.len() < 8 { &points } else { &frame }, width, height);
+        for near in [48.0, 40.0, 32.0, 26.0, 22.0, 18.0, 16.0, 16.0] {
+            let close: Vec<Point> =
+                points.iter().filter(|(p, v)| (surface.at(*p) - v).abs() < near).copied().collect();
+            // A surface through a few points would say nothing of the rest.
+            if close.len() * 10 < points.len() || close.len() < 12 {
+                break;
+            }
+            let weights = vec![1.0; close.len()];
+            let Some(coefficients) = fit(&close, &weights, 6) else { break };
+            surface.coefficients = coefficients;
+        }
+        let mut errors: Vec<f64> =
+            points.iter().map(|(p, v)| (surface.at(*p) - v).abs()).filter(|e| *e < 24.0).collect();
+        // 1.4826 times the median of the absolute errors is the deviation of normal ones.
+        let noise = 1.4826 * median(&mut errors);
+        let corners = [0, width / 2, width - 1].into_iter().flat_map(|x| {
+            [0, height / 2, height - 1].map(|y| surface.at(place(x, y)).clamp(0.0, 255.0) as f32)
+        });
+        let range = corners.fold([255.0_f32, 0.0], |[low, high], v| [low.min(v), high.max(v)]);
+        Self { surface, noise: noise as f32, range }
+    }
+
+    /// Whether its brightness differs from place to place more than paper does by itself.
+    pub(crate) fn is_uneven(&self) -> bool {
+        self.range[1] - self.range[0] > 25.0
+    }
+}
+
+impl Surface {
+    fn at(&self, [x, y]: [f64; 2]) -> f64 {
+        terms([x, y]).iter().zip(&self.coefficients).map(|(term, c)| term * c).sum()
+    }
+
+    /// Brightness at a pixel, 0 to 255.
+    pub(crate) fn value(&self, x: usize, y: usize) -> f32 {
+        self.at([scaled(x, self.width), scaled(y, self.height)]).clamp(0.0, 255.0) as f32
+    }
+}
+
+/// The place of a pixel on a side of this many, from -1 to 1.
+fn scaled(at: usize, side: usize) -> f64 {
+    (2 * at + 1) as f64 / side as f64 - 1.0
+}
+
+fn terms([x, y]: [f64; 2]) -> [f64; 6] {
+    [1.0, x, y, x * x, x * y, y * y]
+}
+
+fn median(numbers: &mut [f64]) -> f64 {
+    let middle = numbers.len() / 2;
+    if numbers.is_empty() { 0.0 } else { *numbers.select_nth_unstable_by(middle, f64::total_cmp).1 }
+}
+
+/// The plane with the least sum of absolute errors, found by weighing squares.
+fn plane(points: &[Point], width: usize, height: usize) -> Surface {
+    let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
+    let coefficients = [median(&mut values), 0.0, 0.0, 0.0, 0.0, 0.0];
+    let mut surface = Surface { coefficients, width, height };
+    for _ in 0..12 {
+        let weight = |(p, v): &Point| 1.0 / ((surface.at(*p) - v).abs() + 1.0);
+        let weights: Vec<f64> = points.iter().map(weight).collect();
+        let Some(coefficients) = fit(points, &weights, 3) else { break };
+        surface.coefficients = coefficients;
+    }
+    surface
+}
+
+/// The first `count` coefficients with the least sum of weighted squares, by the normal equations;
+/// the others are 0. Nothing if the points do not determine them.
+fn fit(points: &[Point], weights: &[f64], count: usize) -> Option<[f64; 6]> {
+    let mut rows = [[0.0_f64; 7]; 6];
+    for (&(place, value), weight) in points.iter().zip(weights) {
+        let terms = terms(place);
+        for i in 0..count {
+            for j in 0..count {
+                rows[i][j] += weight * terms[i] * terms[j];
+            }
+            rows[i][6] += weight * terms[i] * value;
+        }
+    }
+    let rows = eliminated(rows, count)?;
+    let mut coefficients = [0.0; 6];
+    for i in (0..count).rev() {
+        let known: f64 = (i + 1..count).map(|j| rows[i][j] * coefficients[j]).sum();
+        coefficients[i] = (rows[i][6] - known) / rows[i][i];
+    }
+    Some(coefficients)
+}
+
+/// Gaussian elimination with the largest pivots.
+fn eliminated(mut rows: [[f64; 7]; 6], count: usize) -> Option<[[f64; 7]; 6]> {
+    for i in 0..count {
+        let pivot = (i..count).max_by(|&a, &b| rows[a][i].abs().total_cmp(&rows[b][i].abs()))?;
+        rows.swap(i, pivot);
+        if rows[i][i].abs() < 1e-9 {
+            return None;
+        }
+        for below in i + 1..count {
+            let factor = rows[below][i] / rows[i][i];
+            for column in i..7 {
+                rows[below][column] -= factor * rows[i][column];
+            }
+        }
+    }
+    Some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(value: impl Fn(f64, f64) -> f64) -> Grey {
+        let (width, height) = (60, 40);
+        let values = (0..width * height)
+            .map(|i| value(scaled(i % width, width), scaled(i / width, height)) as f32)
+            .collect();
+        Grey { width, height, values }
+    }
+
+    #[test]
+    fn the_light_on_paper_is_found_around_ink() {
+        let light = |x: f64, y: f64| 170.0 + 40.0 * x - 25.0 * y + 10.0 * x * y - 8.0 * x * x;
+        let is_ink = |x: f64, y: f64| x.abs() < 0.2 && y.abs() < 0.7;
+        let drawn = picture(|x, y| if is_ink(x, y) { 30.0 } else { light(x, y) });
+        let background = Background::of(&drawn);
+        for (x, y) in [(0, 0), (59, 0), (30, 20), (10, 35)] {
+            let expected = light(scaled(x, 60), scaled(y, 40)) as f32;
+            let found = background.surface.value(x, y);
+            assert!((found - expected).abs() < 1.0, "{x} {y}: {found} {expected}");
+        }
+        assert!(background.is_uneven());
+        assert!(background.noise < 0.5);
+    }
+
+    #[test]
+    fn an_even_background_is_called_even() {
+        for level in [0.0, 90.0, 255.0] {
+            let background = Background::of(&picture(|_, _| level));
+            assert!(!background.is_uneven());
+            assert!((background.surface.value(30, 20) - level as f32).abs() < 1e-3);
+        }
+    }
+}
