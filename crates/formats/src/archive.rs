@@ -166,6 +166,12 @@ impl Tensor {
         Ok(Self { name, shape, dtype, bytes })
     }
 
+    /// A tensor of zeros of type `f32`.
+    pub fn zeros(name: impl Into<String>, shape: Vec<usize>) -> Self {
+        let bytes = vec![0; shape.iter().product::<usize>() * Dtype::F32.size()];
+        Self { name: name.into(), shape, dtype: Dtype::F32, bytes }
+    }
+
     /// Its bytes, the lowest byte of each number first.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -325,6 +331,6 @@ mod tests {
         assert!(tensor(&[2, 3], 24).is_ok());
         assert!(tensor(&[2, 3], 23).is_err());
         assert!(tensor(&[usize::MAX, 2], 8).is_err());
-        assert_eq!(tensor(&[0, 3], 0).unwrap().to_f32(), []);
+        assert_eq!(tensor(&[0, 3], 0).unwrap().to_f32(), [0.0_f32; 0]);
     }
 }
