@@ -79,6 +79,8 @@ pub(super) struct ValueInfo<'a> {
     pub(super) name: &'a str,
     /// The size of each dimension where it is known, if it is a tensor whose dimensions are known.
     pub(super) shape: Option<Vec<Option<usize>>>,
+    /// The number of its type in `TensorProto.DataType`, 0 if that is not known.
+    pub(super) element: i64,
 }
 
 impl<'a> Model<'a> {
@@ -415,29 +417,31 @@ impl<'a> ValueInfo<'a> {
         while let Some(field) = fields.read()? {
             match field.number {
                 1 => value.name = field.text()?,
-                2 => value.shape = type_shape(field.message("TypeProto")?)?,
+                2 => value.read_type(field.message("TypeProto")?)?,
                 _ => {}
             }
         }
         Ok(value)
     }
-}
 
-/// Of `TypeProto` the shape, if it is that of a tensor.
-fn type_shape(message: Message<'_>) -> Result<Option<Vec<Option<usize>>>, Problem> {
-    let mut shape = None;
-    let mut fields = message.fields()?;
-    while let Some(field) = fields.read()? {
-        if field.number == 1 {
-            let mut fields = field.message("TypeProto.Tensor")?.fields()?;
-            while let Some(field) = fields.read()? {
-                if field.number == 2 {
-                    shape = Some(tensor_shape(field.message("TensorShapeProto")?)?);
+    /// Reads `TypeProto`, if it is that of a tensor.
+    fn read_type(&mut self, message: Message<'_>) -> Result<(), Problem> {
+        let mut fields = message.fields()?;
+        while let Some(field) = fields.read()? {
+            if field.number != 1 {
+                continue;
+            }
+            let mut of_tensor = field.message("TypeProto.Tensor")?.fields()?;
+            while let Some(field) = of_tensor.read()? {
+                match field.number {
+                    1 => self.element = field.int()?,
+                    2 => self.shape = Some(tensor_shape(field.message("TensorShapeProto")?)?),
+                    _ => {}
                 }
             }
         }
+        Ok(())
     }
-    Ok(shape)
 }
 
 fn tensor_shape(message: Message<'_>) -> Result<Vec<Option<usize>>, Problem> {

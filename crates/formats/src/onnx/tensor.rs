@@ -152,7 +152,7 @@ fn field_of(dtype: Dtype) -> u64 {
 }
 
 /// `TensorProto.DataType`.
-fn dtype(number: i64) -> Option<Dtype> {
+pub(super) fn dtype(number: i64) -> Option<Dtype> {
     Some(match number {
         1 => Dtype::F32,
         2 => Dtype::U8,

@@ -187,14 +187,19 @@ pub(crate) fn numbers(name: &str, shape: &[u64], kind: u64, data: &[u8]) -> Vec<
     [shape, element(2, kind), bytes(8, name.as_bytes()), data.to_vec()].concat()
 }
 
-/// An input or output; a dimension that is not known has a name.
+/// An input or output of numbers of 32 bits; a dimension that is not known has a name.
 pub(crate) fn value(name: &str, shape: Option<&[Option<u64>]>) -> Vec<u8> {
+    value_of(name, 1, shape)
+}
+
+/// An input or output of numbers of this type.
+pub(crate) fn value_of(name: &str, kind: u64, shape: Option<&[Option<u64>]>) -> Vec<u8> {
     let dimension = |size: &Option<u64>| match size {
         Some(size) => bytes(1, &element(1, *size)),
         None => bytes(1, &bytes(2, b"N")),
     };
     let shape = shape.map(|shape| shape.iter().flat_map(dimension).collect::<Vec<_>>());
     let shape = shape.map_or(vec![], |shape| bytes(2, &shape));
-    let of_tensor = bytes(1, &[element(1, 1), shape].concat());
+    let of_tensor = bytes(1, &[element(1, kind), shape].concat());
     [bytes(1, name.as_bytes()), bytes(2, &of_tensor)].concat()
 }

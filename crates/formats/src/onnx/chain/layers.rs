@@ -1,7 +1,7 @@
 //! Operators that are layers.
 
 use super::super::constants::{Constant, Source};
-use super::super::elementwise::{activation, decimal};
+use super::super::elementwise::{activation, casts_to_float, decimal};
 use super::super::proto::Node;
 use super::Chain;
 use super::shapes::shown_shape;
@@ -23,6 +23,18 @@ impl<'a> Chain<'a> {
             "LayerNormalization" => self.layer_norm(node)?,
             "Softmax" => self.softmax(node, "softmax")?,
             "LogSoftmax" => self.softmax(node, "log-softmax")?,
+            _ => return Ok(false),
+        }
+        self.advance(node)?;
+        Ok(true)
+    }
+
+    /// Reads a node that takes whole numbers: one that moves them, or makes them others.
+    pub(super) fn of_whole(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
+        match node.operator() {
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => return self.layer(node),
+            "Cast" if casts_to_float(node)? => self.is_whole = false,
+            "Identity" => {}
             _ => return Ok(false),
         }
         self.advance(node)?;

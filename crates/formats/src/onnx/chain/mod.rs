@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::constants::{Constant, Constants, Source};
 use super::elementwise::{self, Function, PROBES};
 use super::proto::{Graph, Model, Node, ValueInfo};
+use super::tensor::dtype;
 use crate::error::shown;
-use crate::{Layer, Network, Problem, Tensor};
+use crate::{Dtype, Layer, Network, Problem, Tensor};
 use labels::Labels;
 
 /// Versions of the standard operators that are understood: before 7, `Add` and others wrote down how
@@ -65,6 +66,8 @@ struct Chain<'a> {
     sample: Option<Sample>,
     /// The size of the batch, if that is fixed.
     batch: Option<usize>,
+    /// Whether its numbers are whole, of which arithmetic would make whole ones again.
+    is_whole: bool,
     layers: Vec<Layer>,
     /// The tensors of the layers by their places in the file, with the shapes that layers need.
     used: BTreeMap<usize, (Source<'a>, Vec<usize>)>,
@@ -81,6 +84,14 @@ impl<'a> Chain<'a> {
         };
         let users = users(graph, &constants)?;
         let (batch, sample) = batch_and_sample(input)?;
+        let is_whole = match dtype(input.element) {
+            None if input.element == 0 => false,
+            Some(dtype) if dtype != Dtype::Bool => !dtype.is_float(),
+            _ => {
+                let what = format!("the input {} of unusual numbers", shown(input.name));
+                return Err(Problem::refused(what, "a network takes those of floating point"));
+            }
+        };
         Ok(Self {
             graph,
             constants,
@@ -90,6 +101,7 @@ impl<'a> Chain<'a> {
             value: input.name,
             sample,
             batch,
+            is_whole,
             layers: Vec::new(),
             used: BTreeMap::new(),
         })
@@ -101,8 +113,9 @@ impl<'a> Chain<'a> {
             let users = self.users_of(self.value)?;
             let understood = match users[..] {
                 [] => return Ok(()),
+                [only] if self.is_whole => self.of_whole(&self.graph.nodes[only])?,
                 [only] => self.layer(&self.graph.nodes[only])? || self.function()?,
-                _ => self.function()?,
+                _ => !self.is_whole && self.function()?,
             };
             if !understood {
                 return Err(self.not_understood(&users));
@@ -191,6 +204,9 @@ impl<'a> Chain<'a> {
             return Problem::refused(what, ONE_AFTER_THE_OTHER);
         }
         let why = match (node.operator(), node.classical_operator()) {
+            _ if self.is_whole => {
+                "whole numbers must first become numbers of floating point, by Cast"
+            }
             ("", "") => {
                 "only operators of the standard are read; export the model without the \
                  optimisations of a runtime"
