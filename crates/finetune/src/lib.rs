@@ -7,6 +7,7 @@
 
 pub mod adapter;
 mod args;
+mod forgetting;
 pub mod head;
 pub mod import;
 mod merge;
@@ -15,6 +16,7 @@ pub mod plan;
 mod run;
 pub mod score;
 mod table;
+mod words;
 
 pub use args::Args;
 pub use run::run;

@@ -10,15 +10,15 @@ use train::{fitted_to, group, load_with_bar};
 use crate::adapter::Adapter;
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import};
-use crate::run::say_placed;
 use crate::score::{Difference, accuracy, difference};
+use crate::words;
 
 /// Writes a file of another program as a model of ours.
 pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     let device = cpu()?;
     let imported = import(&args.file, &args.options()?, &device)?;
     let mut out = io::stdout();
-    write!(out, "{}", say_placed(&imported))?;
+    write!(out, "{}", words::placed(&imported))?;
     let Imported { mut model, origin, is_native, .. } = imported;
     if !is_native {
         model.provenance = descendant(origin, &Provenance::default());

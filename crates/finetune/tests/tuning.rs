@@ -109,7 +109,8 @@ fn norms_and_dropout_of_frozen_layers_are_still() {
     let names = moved(&run);
     assert!(names.contains(&"norms.0.weight".to_owned()), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("running_")), "{names:?}");
-    let (run, _) = tuned(&place, "moved", "--epochs 2 --recipe full");
+    let (run, _) = tuned(&place, "moved", "--epochs 2 --recipe full --dropout 0.25");
+    assert_eq!(run.config()["model"]["dropout"].as_float(), Some(0.25));
     assert!(moved(&run).contains(&"norms.1.running_var".to_owned()));
 }
 
@@ -326,6 +327,9 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --head keep", &["`5`"]),
         ("--from base.safetensors --head missing.txt", &["missing.txt"]),
         ("--from base.safetensors --hidden 3", &["comes from the file"]),
+        ("--from base.safetensors --activation relu", &["leave out --activation"]),
+        ("--from base.safetensors --preprocessing scale", &["leave out --preprocessing"]),
+        ("--from base.safetensors --dropout 1", &["dropout", "below 1"]),
         ("--from base.safetensors --recipe mnist", &["lp-ft"]),
         ("--from base.safetensors --recipe lp-ft --epochs 1", &["--epochs 2"]),
         ("--from base.safetensors --lr layers.9=1", &["layers.9"]),

@@ -12,7 +12,8 @@ mod inferred;
 use std::path::Path;
 
 use fireclay::{
-    Activation, Ancestor, Device, Model, ModelFileProblem, Norm, Preprocessing, Provenance,
+    Activation, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem, Norm, Preprocessing,
+    Provenance,
 };
 use fireclay_formats::{Archive, Kind, Layout};
 use regex::Regex;
@@ -112,7 +113,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     let bytes = fireclay_formats::whole_file(path)
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
     match Model::from_bytes(&bytes, device) {
-        Ok(model) => return native(model),
+        Ok(model) => return native(model, options),
         // Not a safetensors file, or that of another program.
         Err(ModelFileProblem::Safetensors(_) | ModelFileProblem::NoDocument) => {}
         Err(problem) => {
@@ -138,8 +139,23 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     Ok(Imported { origin, is_native: false, ..built })
 }
 
-/// A model of ours, whose tensors are where they belong.
-fn native(model: Model) -> Result<Imported, ImportError> {
+/// A model of ours, whose tensors are where they belong, and which says everything itself.
+fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> {
+    let said = [
+        ("--activation", options.activation.is_some()),
+        ("--norm", options.norm.is_some()),
+        ("--preprocessing", options.preprocessing.is_some()),
+        ("--layout", options.layout.is_some()),
+        ("--task", options.task.is_some()),
+        ("--labels", options.labels.is_some()),
+        ("--map", !options.map.is_empty()),
+    ];
+    if let Some((flag, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(ImportError::unsupported(
+            "this is a model file of ours, which says everything about its network itself",
+            format!("leave out {flag}"),
+        ));
+    }
     let (_, digest) = model.to_bytes()?;
     let placed = model.mlp.tensors().map_err(ModelFileProblem::Device)?.into_iter();
     let placed = placed.map(|tensor| Placed {
@@ -149,13 +165,34 @@ fn native(model: Model) -> Result<Imported, ImportError> {
         dtype: "f32",
     });
     let Provenance { program, data, .. } = model.provenance.clone();
+    let placed: Vec<Placed> = placed.collect();
+    if let Some(dropout) = options.dropout {
+        let config = MlpConfig { dropout, ..model.mlp.config().clone() };
+        config.validate()?;
+        model = rebuilt(model, config)?;
+    }
     Ok(Imported {
-        placed: placed.collect(),
+        placed,
         origin: Ancestor { digest, program, data },
         model,
         is_native: true,
         notes: Vec::new(),
     })
+}
+
+/// The model with the same parameters and another description of them, which they must fit.
+pub(crate) fn rebuilt(model: Model, config: MlpConfig) -> Result<Model, ImportError> {
+    if *model.mlp.config() == config {
+        return Ok(model);
+    }
+    let tensors = model.mlp.tensors().map_err(ModelFileProblem::Device)?;
+    let mlp = Mlp::from_tensors(&config, &model.device(), |name, shape| {
+        let found = tensors.iter().find(|tensor| tensor.name == name && tensor.shape == shape);
+        found
+            .map(|tensor| tensor.values.clone())
+            .ok_or_else(|| ImportError::Missing { path: name.to_owned(), nearest: None })
+    })?;
+    Ok(Model { mlp, ..model })
 }
 
 fn rename(archive: &mut Archive, map: &[(Regex, String)]) {

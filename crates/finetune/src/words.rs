@@ -1,0 +1,96 @@
+//! What a run says before training: what was read, what the head is, what is trained.
+
+use fireclay::{Ancestor, MlpConfig, Task};
+use train::group;
+use train::tuning::Phase;
+
+use crate::head::Swapped;
+use crate::import::{Fate, Imported};
+use crate::table::{row, table};
+
+/// The table of what became of each tensor of a file, and what else there is to say.
+pub(crate) fn placed(imported: &Imported) -> String {
+    let Imported { placed, notes, origin, .. } = imported;
+    let mut rows = vec![row!["tensor", "shape", "type", "goes to", "how"]];
+    for tensor in placed {
+        let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+        let (path, how) = match &tensor.fate {
+            Fate::Used { path, change } => (path.as_str(), change.as_str()),
+            Fate::Skipped(why) => ("-", why.as_str()),
+        };
+        rows.push(row![tensor.name, shape.join("x"), tensor.dtype, path, how]);
+    }
+    let Ancestor { program, digest, .. } = origin;
+    let mut text = format!("{program}, {}\n{}", digest.get(..19).unwrap_or(digest), table(&rows));
+    for note in notes {
+        text += &format!("note: {note}\n");
+    }
+    text
+}
+
+/// What the output layer is.
+pub(crate) fn head(swapped: &Swapped) -> String {
+    let task: &Task = &swapped.model.task;
+    if swapped.is_same {
+        return format!("The head is kept: {}", listed(task.names()));
+    }
+    let kept = match &swapped.kept[..] {
+        [] => "all drawn anew".to_owned(),
+        kept => format!("weights kept of {}", listed(kept)),
+    };
+    format!("A new head: {}; {kept}", listed(task.names()))
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Parameters that are trained at some time.
+pub(crate) fn trained(model: &MlpConfig, phases: &[Phase]) -> usize {
+    let is_trained = |path: &String| phases.iter().any(|phase| phase.rates.contains_key(path));
+    let trained = model.trainable().into_iter().filter(|(path, _)| is_trained(path));
+    trained.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+}
+
+/// The table of what is trained, and how fast.
+pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], rate: f64) -> String {
+    let mut heading = row!["parameter", "shape", "numbers"];
+    let mut first = 1;
+    for phase in phases {
+        heading.push(match phases.len() {
+            1 => "learning rate".to_owned(),
+            _ => format!("from epoch {first}"),
+        });
+        first += phase.epochs;
+    }
+    let mut rows = vec![heading];
+    for (path, shape) in model.trainable() {
+        let count: usize = shape.iter().product();
+        let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        let mut cells = row![path, shape.join("x"), group(count as u64)];
+        cells.extend(phases.iter().map(|phase| match phase.rates.get(&path) {
+            Some(factor) => format!("{:e}", round(factor * rate)),
+            None => "frozen".to_owned(),
+        }));
+        rows.push(cells);
+    }
+    let (trained, all) = (trained(model, phases), model.parameters());
+    format!(
+        "{}  {} of {} parameters are trained ({:.2} %)\n",
+        table(&rows),
+        group(trained as u64),
+        group(all as u64),
+        100.0 * trained as f64 / all as f64
+    )
+}
+
+/// To six digits, so that a product reads as it is meant.
+fn round(number: f64) -> f64 {
+    format!("{number:.5e}").parse().unwrap_or(number)
+}
