@@ -1,7 +1,7 @@
 //! How good a model is, where it fails, and what became of a run.
 //!
 //! [`evaluate`] measures a model on a data set, each number with its 95 % interval; [`compare`]
-//! asks whether two models differ by more than chance.
+//! asks whether two models differ by more than chance; [`Report`] makes one page of a run.
 //!
 //! ```no_run
 //! use fireclay::{Backend, DeviceChoice, Model};
@@ -32,11 +32,17 @@ mod calibration;
 mod classification;
 mod compare;
 mod counts;
+mod diagram;
 mod estimate;
 mod evaluate;
+mod log;
 mod multi_label;
 mod outputs;
+mod page;
+mod pictures;
+mod plots;
 mod regression;
+mod report;
 
 pub use calibration::{Bin, Calibration};
 pub use classification::{Classification, TopK};
@@ -47,3 +53,4 @@ pub use evaluate::{Evaluation, Measure, Options, Scores, WorstRow, evaluate, eva
 pub use multi_label::MultiLabel;
 pub use outputs::{EvaluateError, outputs};
 pub use regression::{Regression, TargetScores};
+pub use report::{Plot, Report, ReportError};

@@ -18,8 +18,14 @@ const WORKING_SIDE: usize = 600;
 const SPECK: f32 = 0.03;
 /// The least contrast of ink, of the most there can be.
 const FAINTEST: f32 = 0.08;
-/// How wide the strokes of MNIST are at least, in pixels of the box of 20, as [`stroke`] measures.
-const THINNEST: f32 = 2.0;
+/// Strokes thinner than this, in pixels of the box of 20 as [`stroke`] measures them, are thickened:
+/// of 1,000 test images of MNIST, 97 % have wider ones.
+const THINNEST: f32 = 1.5;
+/// How wide they become: a quarter of those images have thinner ones.
+const USUAL: f32 = 2.2;
+/// Where the centre of mass comes to lie, in pixels from the edge. The paper says the centre, which
+/// would be 14; in the files it is half a pixel further on, 14.5 on average over the test images.
+const MIDDLE: f32 = 14.5;
 
 /// A character as MNIST has it, and what was done to make it.
 pub(crate) struct Digit {
@@ -225,12 +231,12 @@ fn stroke(ink: &Grey) -> f32 {
     2.0 * area as f32 / edge.max(1) as f32
 }
 
-/// Ink whose strokes are at least as wide as MNIST's; the same where they are.
+/// Ink whose strokes are not thinner than those of MNIST.
 fn thickened(ink: &Grey) -> Grey {
     let scale = ink.width.max(ink.height) as f32 / BOX as f32;
-    let radius = ((THINNEST * scale - stroke(ink)) / 2.0).round();
-    // Below a pixel there is nothing to add to.
-    if radius < 1.0 {
+    let width = stroke(ink);
+    let radius = ((USUAL * scale - width) / 2.0).round();
+    if width >= THINNEST * scale || radius < 1.0 {
         return ink.clone();
     }
     let radius = radius as usize;
@@ -266,10 +272,9 @@ fn centred(ink: &Grey) -> Grey {
             small.values.iter().enumerate().map(|(i, v)| v * (place(i) as f32 + 0.5)).sum();
         if mass > 0.0 { moment / mass } else { BOX as f32 / 2.0 }
     };
-    let middle = SIDE as f32 / 2.0;
     // Ink stays in the picture, however lopsided it is.
     let offset =
-        |centre: f32, side: usize| ((middle - centre).round().max(0.0) as usize).min(SIDE - side);
+        |centre: f32, side: usize| ((MIDDLE - centre).round().max(0.0) as usize).min(SIDE - side);
     let left = offset(weighted(&|i| i % small.width), small.width);
     let top = offset(weighted(&|i| i / small.width), small.height);
     let factor = 255.0 / small.largest().max(f32::MIN_POSITIVE);
