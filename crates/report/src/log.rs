@@ -1,0 +1,130 @@
+//! `metrics.jsonl` of a run as curves.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A line of the log.
+#[derive(Debug, Deserialize)]
+struct Line {
+    split: String,
+    span: String,
+    epoch: u64,
+    step: u64,
+    /// Numbers by name; none where one is not finite.
+    #[serde(flatten)]
+    values: BTreeMap<String, Option<f64>>,
+}
+
+/// What was measured in a run.
+#[derive(Debug)]
+pub(crate) struct Log {
+    lines: Vec<Line>,
+}
+
+/// A number over the epochs of a run: `(epochs trained, number)`.
+pub(crate) type Curve = Vec<(f64, f64)>;
+
+/// The number with a name, in its three forms.
+#[derive(Debug, Default)]
+pub(crate) struct Curves {
+    /// In training, every few steps.
+    pub(crate) steps: Curve,
+    /// In training, whole epochs.
+    pub(crate) training: Curve,
+    /// On the validation rows, after each epoch.
+    pub(crate) validation: Curve,
+}
+
+impl Log {
+    /// Reads a log; a last line without its end is one that was being written.
+    ///
+    /// # Errors
+    ///
+    /// The number of the first line, from 1, that is none, and why.
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let lines =
+            lines.map(|(i, line)| serde_json::from_str(line).map_err(|error| (i + 1, error)));
+        Ok(Self { lines: lines.collect::<Result<_, _>>()? })
+    }
+
+    /// The last step that was measured.
+    pub(crate) fn last_step(&self) -> u64 {
+        self.lines.iter().map(|line| line.step).max().unwrap_or(0)
+    }
+
+    /// Optimizer steps of an epoch, as the first whole one had; 0 before its end.
+    pub(crate) fn steps_per_epoch(&self) -> u64 {
+        let whole = |line: &&Line| line.span == "epoch" && line.epoch > 0;
+        self.lines.iter().find(whole).map_or(0, |line| line.step / line.epoch)
+    }
+
+    pub(crate) fn curves(&self, name: &str) -> Curves {
+        Curves {
+            steps: self.curve("training", "steps", name),
+            training: self.curve("training", "epoch", name),
+            validation: self.curve("validation", "epoch", name),
+        }
+    }
+
+    fn curve(&self, split: &str, span: &str, name: &str) -> Curve {
+        let per_epoch = self.steps_per_epoch().max(1) as f64;
+        let lines = self.lines.iter().filter(|line| line.split == split && line.span == span);
+        let point = |line: &Line| {
+            let value = line.values.get(name).copied().flatten()?;
+            Some((line.step as f64 / per_epoch, value))
+        };
+        lines.filter_map(point).collect()
+    }
+}
+
+/// At most `most` points: means of equally many neighbours each.
+pub(crate) fn thinned(curve: &[(f64, f64)], most: usize) -> Curve {
+    let group = curve.len().div_ceil(most.max(1)).max(1);
+    let mean = |points: &[(f64, f64)]| {
+        let n = points.len() as f64;
+        let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (sum.0 / n, sum.1 / n)
+    };
+    curve.chunks(group).map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = r#"{"split":"training","span":"steps","epoch":1,"step":5,"loss":2.0,"learning-rate":0.1}
+{"split":"training","span":"steps","epoch":1,"step":10,"loss":null,"learning-rate":0.1}
+{"split":"training","span":"epoch","epoch":1,"step":10,"loss":1.5}
+{"split":"validation","span":"epoch","epoch":1,"step":10,"loss":1.25}
+{"split":"training","span":"steps","epoch":2,"step":15,"lo"#;
+
+    #[test]
+    fn a_log_becomes_curves_over_epochs() {
+        let log = Log::parse(LOG).unwrap();
+        let loss = log.curves("loss");
+        assert_eq!(loss.steps, [(0.5, 2.0)]);
+        assert_eq!((loss.training, loss.validation), (vec![(1.0, 1.5)], vec![(1.0, 1.25)]));
+        assert_eq!(log.curves("learning-rate").steps.len(), 2);
+        assert_eq!((log.last_step(), log.steps_per_epoch()), (10, 10));
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_named() {
+        let damaged = LOG.replacen("\"step\":10", "\"step\":ten", 1);
+        assert!(matches!(Log::parse(&damaged), Err((2, _))));
+        assert_eq!(Log::parse("").unwrap().last_step(), 0);
+    }
+
+    #[test]
+    fn long_curves_are_thinned() {
+        let curve: Curve = (0..10).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        assert_eq!(
+            thinned(&curve, 5),
+            [(0.5, 0.5), (2.5, 0.5), (4.5, 0.5), (6.5, 0.5), (8.5, 0.5)]
+        );
+        assert_eq!(thinned(&curve, 10), curve);
+    }
+}

@@ -1,0 +1,507 @@
+//! The page of a report.
+//!
+//! Everything that comes from outside, names above all, gets into it as text by way of templates
+//! that escape; plots are the only markup that is inserted, and their library escapes too. A policy
+//! in the page's head forbids scripts and the network all the same.
+
+use std::time::Duration;
+
+use fireclay::Task;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use train::manifest::{Manifest, Session};
+
+use crate::classification::Classification;
+use crate::counts::ClassScores;
+use crate::diagram::grouped;
+use crate::estimate::Estimate;
+use crate::evaluate::{Evaluation, Measure, Scores};
+use crate::multi_label::MultiLabel;
+use crate::pictures::UNITS;
+use crate::plots::MOST_CONFUSED;
+use crate::regression::Regression;
+use crate::report::{Described, Mistake, Plot, Report};
+
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const STYLE: &str = include_str!("page.css");
+
+/// A section: its name in the address, its heading, and what is in it.
+struct Section {
+    id: &'static str,
+    heading: &'static str,
+    body: Markup,
+}
+
+/// The whole page.
+pub(crate) fn html(report: &Report, plots: &[Plot]) -> String {
+    let sections = sections(report, plots);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                link rel="icon" href="data:,";
+                title { (report.title) " - Fireclay" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (report.title) }
+                p.soft { (subtitle(report)) }
+                nav { @for section in &sections { a href={ "#" (section.id) } { (section.heading) } " " } }
+                @for note in &report.notes { p.note { (note) } }
+                (cards(report))
+                main {
+                    @for section in &sections {
+                        section id=(section.id) { h2 { (section.heading) } (section.body) }
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The sections that there is something to show in.
+fn sections(report: &Report, plots: &[Plot]) -> Vec<Section> {
+    let mut all = Vec::new();
+    let mut add = |id, heading, body: Option<Markup>| {
+        all.extend(body.map(|body| Section { id, heading, body }));
+    };
+    add("curves", "Training", curves(plots));
+    if let Some(evaluation) = &report.evaluation {
+        add("evaluation", "Evaluation", Some(measures(report, evaluation)));
+        match &evaluation.scores {
+            Scores::Classification(scores) => {
+                add("confusion", "Confusions", Some(confusion(scores, plots)));
+                let body = classes("class", &scores.classes, plots);
+                add("classes", "Classes", Some(body));
+            }
+            Scores::MultiLabel(scores) => {
+                add("classes", "Labels", Some(classes("label", &scores.labels, plots)));
+            }
+            Scores::Regression(scores) => add("targets", "Targets", Some(targets(scores))),
+        }
+        add("calibration", "Calibration", calibration(&evaluation.scores, plots));
+        add("mistakes", "Worst mistakes", mistakes(&report.mistakes));
+    }
+    if let Some(model) = &report.model {
+        add("architecture", "Architecture", Some(architecture(model)));
+        add("weights", "First-layer weights", weights(model));
+    }
+    add("timings", "Timings", report.manifest.as_ref().map(|m| timings(m, report)));
+    add("settings", "Settings", report.settings.as_ref().map(|text| html! { pre { (text) } }));
+    add("origin", "Origin", origin(report));
+    all
+}
+
+fn subtitle(report: &Report) -> String {
+    let mut parts = Vec::new();
+    if let Some(model) = &report.model {
+        let kind = match &model.task {
+            Task::Classification { labels } => format!("{} classes", labels.len()),
+            Task::MultiLabel { labels } => format!("{} labels", labels.len()),
+            Task::Regression { targets } => format!("{} regression targets", targets.len()),
+        };
+        parts.push(kind);
+    }
+    if let Some(manifest) = &report.manifest {
+        let data = &manifest.data;
+        parts.push(format!(
+            "{}: {} training, {} validation and {} test samples",
+            data.source,
+            grouped(data.training),
+            grouped(data.validation),
+            grouped(data.test)
+        ));
+        let date = manifest.sessions.first().and_then(|session| session.started.get(..10));
+        parts.extend(date.map(str::to_owned));
+    } else if !report.data.is_empty() {
+        parts.push(format!("measured on {}", report.data));
+    }
+    parts.join(" · ")
+}
+
+/// A number as people read it: shares in percent.
+fn number(value: f64, is_share: bool) -> String {
+    match (is_share, value.abs()) {
+        (true, _) => format!("{:.2} %", 100.0 * value),
+        (false, size) if size == 0.0 || (1e-3..1e6).contains(&size) => format!("{value:.4}"),
+        (false, _) => format!("{value:.3e}"),
+    }
+}
+
+fn interval(estimate: &Estimate, is_share: bool) -> String {
+    let [low, high] = [estimate.low, estimate.high].map(|end| number(end, is_share));
+    format!("{} to {high}", low.trim_end_matches(" %"))
+}
+
+fn cards(report: &Report) -> Markup {
+    let measures = report.evaluation.as_ref().map(Evaluation::measures).unwrap_or_default();
+    html! {
+        div.cards {
+            @for measure in measures.iter().take(2) {
+                div {
+                    span { @if report.manifest.is_some() { "test " } (measure.name) }
+                    b { (number(measure.estimate.value, measure.is_share)) }
+                    span { "95 %: " (interval(&measure.estimate, measure.is_share)) }
+                }
+            }
+            @if let Some(model) = &report.model {
+                div {
+                    span { "parameters" }
+                    b { (grouped(model.parameters)) }
+                    span { (model.layers.len() - 1) " layers" }
+                }
+            }
+            @if let Some(time) = report.manifest.as_ref().and_then(total_time) {
+                div {
+                    span { "time" }
+                    b { (duration(time)) }
+                    span { (host(report.manifest.as_ref())) }
+                }
+            }
+        }
+    }
+}
+
+fn host(manifest: Option<&Manifest>) -> String {
+    manifest
+        .and_then(|m| m.sessions.last())
+        .map_or_else(String::new, |session| session.backend.clone())
+}
+
+fn plot(plots: &[Plot], name: &str, more: &Markup) -> Option<Markup> {
+    let plot = plots.iter().find(|plot| plot.name == name)?;
+    let label = html! { (plot.caption) }.into_string();
+    let svg = plot.svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);
+    Some(html! {
+        figure { figcaption { b { (plot.caption) } (more) } (PreEscaped(svg)) }
+    })
+}
+
+fn key(colour: &str, text: &str) -> Markup {
+    html! { span.key style={ "background: var(--" (colour) ")" } {} (text) }
+}
+
+fn curves(plots: &[Plot]) -> Option<Markup> {
+    let keys = html! {
+        (key("pale", "steps")) (key("blue", "training")) (key("orange", "validation"))
+    };
+    let shown: Vec<Markup> = [("loss", &keys), ("accuracy", &keys), ("learning-rate", &html! {})]
+        .into_iter()
+        .filter_map(|(name, more)| plot(plots, name, more))
+        .collect();
+    (!shown.is_empty()).then(|| {
+        html! {
+            div.plots { @for figure in &shown { (figure) } }
+            p.soft { "Pale: the last steps together. Dark: all samples of an epoch, while the network still changed. The wildest tenth of the steps runs along the edge." }
+        }
+    })
+}
+
+fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
+    html! {
+        p.soft {
+            "On " (grouped(evaluation.rows)) " rows of " (report.data)
+            ". The intervals are those of 95 %: of what the number would be on all rows of the kind."
+        }
+        div.scroll { table {
+            tr { th { "measure" } th.n { "value" } th.n { "95 % interval" } th { "by" } }
+            @for Measure { name, estimate, is_share, .. } in &evaluation.measures() {
+                tr {
+                    td { (name) }
+                    td.n { (number(estimate.value, *is_share)) }
+                    td.n { (interval(estimate, *is_share)) }
+                    td { (estimate.interval.name()) }
+                }
+            }
+        } }
+    }
+}
+
+/// Confusions that are listed.
+const LISTED: usize = 10;
+
+fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
+    let classes = scores.classes.len();
+    let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
+    for (i, row) in scores.confusion.iter().enumerate() {
+        let wrong = row.iter().enumerate().filter(|&(j, &count)| j != i && count > 0);
+        pairs.extend(wrong.map(|(j, &count)| (count, i, j)));
+    }
+    pairs.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    pairs.truncate(LISTED);
+    let label = |i: usize| scores.classes[i].label.as_str();
+    html! {
+        @if classes > MOST_CONFUSED {
+            p.soft { "A matrix of " (grouped(classes)) " classes does not fit a page; these are its largest cells." }
+        }
+        div.plots {
+            @if let Some(figure) = plot(plots, "confusion", &html! { ": blue is right, orange wrong" }) { (figure) }
+            @if pairs.is_empty() {
+                p { "There is none." }
+            } @else {
+                div.scroll { table {
+                    tr { th { "true" } th { "predicted" } th.n { "rows" } th.n { "of the class" } }
+                    @for (count, i, j) in pairs {
+                        tr {
+                            td.l { (label(i)) } td.l { (label(j)) } td.n { (grouped(count)) }
+                            td.n { (number(count as f64 / scores.classes[i].support as f64, true)) }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
+    let score = |estimate: &Estimate| {
+        html! { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
+    };
+    html! {
+        div.plots {
+            @if let Some(figure) = plot(plots, "classes", &html! { " with its interval; the axis does not begin at 0" }) { (figure) }
+            div.scroll { table {
+                tr { th { (what) } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { "support" } }
+                @for class in classes {
+                    tr {
+                        td.l { (class.label) }
+                        (score(&class.precision)) (score(&class.recall)) (score(&class.f1))
+                        td.n { (grouped(class.support)) }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+fn targets(scores: &Regression) -> Markup {
+    html! {
+        div.scroll { table {
+            tr { th { "target" } th.n { "R2" } th.n { "RMSE" } th.n { "MAE" } }
+            @for target in &scores.targets {
+                tr {
+                    td.l { (target.name) }
+                    @for estimate in [&target.r2, &target.rmse, &target.mae] {
+                        td.n title={ "95 %: " (interval(estimate, false)) } { (number(estimate.value, false)) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+fn calibration(scores: &Scores, plots: &[Plot]) -> Option<Markup> {
+    let (Scores::Classification(Classification { calibration, .. })
+    | Scores::MultiLabel(MultiLabel { calibration, .. })) = scores
+    else {
+        return None;
+    };
+    Some(html! {
+        p {
+            "Expected calibration error " (number(calibration.error.value, true))
+            " (95 %: " (interval(&calibration.error, true)) "), over 15 bins of equal width. "
+            "Where a bar ends below the diagonal, the model is more confident than it is right."
+        }
+        div.plots {
+            @if let Some(figure) = plot(plots, "reliability", &html! {}) { (figure) }
+            div.scroll { table {
+                tr { th { "confidence" } th.n { "predictions" } th.n { "mean confidence" } th.n { "accuracy" } }
+                @for bin in calibration.bins.iter().filter(|bin| bin.predictions > 0) {
+                    tr {
+                        td { (format!("{:.3} to {:.3}", bin.low, bin.high)) }
+                        td.n { (grouped(bin.predictions)) }
+                        td.n { (number(bin.confidence, true)) }
+                        td.n { (number(bin.accuracy, true)) }
+                    }
+                }
+            } }
+        }
+    })
+}
+
+fn mistakes(mistakes: &[Mistake]) -> Option<Markup> {
+    if mistakes.is_empty() {
+        return None;
+    }
+    let have_pictures = mistakes.iter().all(|mistake| mistake.picture.is_some());
+    Some(html! {
+        p.soft { "The rows told wrong whose loss is greatest, the worst first: what it is, what it was called and with which probability, and the number of the row, from 0." }
+        @if have_pictures {
+            div.mistakes { @for mistake in mistakes { (mistake_with_picture(mistake)) } }
+        } @else {
+            div.scroll { table {
+                tr { th.n { "row" } th { "truth" } th { "predicted" } th.n { "loss" } }
+                @for Mistake { row, .. } in mistakes {
+                    tr {
+                        td.n { (row.row) } td.l { (row.truth) } td.l { (row.predicted) }
+                        td.n { (number(row.loss, false)) }
+                    }
+                }
+            } }
+        }
+    })
+}
+
+fn mistake_with_picture(Mistake { row, picture }: &Mistake) -> Markup {
+    html! {
+        figure {
+            @if let Some(picture) = picture {
+                img src=(picture.data_uri()) width=(picture.width) height=(picture.height)
+                    alt={ "row " (row.row) ", " (row.truth) };
+            }
+            (row.truth) ", called " b { (row.predicted) }
+            div.soft {
+                @if let Some(probability) = row.probability { (format!("{:.1} % · ", 100.0 * probability)) }
+                "#" (row.row)
+            }
+        }
+    }
+}
+
+fn architecture(model: &Described) -> Markup {
+    html! {
+        div.layers {
+            @for (i, layer) in model.layers.iter().enumerate() {
+                @if i > 0 { i {} }
+                div {
+                    span { (layer.name) }
+                    b { (layer.size) }
+                    @if !layer.parts.is_empty() { span { (layer.parts.join(" · ")) } }
+                    @if layer.parameters > 0 { span { (grouped(layer.parameters)) " parameters" } }
+                }
+            }
+        }
+        p.soft { (grouped(model.parameters)) " parameters in all." }
+    }
+}
+
+fn weights(model: &Described) -> Option<Markup> {
+    let picture = model.weights.as_ref()?;
+    let shown = model.units.min(UNITS);
+    Some(html! {
+        p.soft {
+            "What each of "
+            @if shown < model.units { "the first " (shown) " of " }
+            (model.units) " units of the first layer looks for: "
+            (key("orange", "positive")) (key("blue", "negative")) "; transparent is 0."
+        }
+        img.weights src=(picture.data_uri()) width=(picture.width) height=(picture.height)
+            alt="weights of the first layer, a square for each unit";
+    })
+}
+
+/// How long a session took, if it is known.
+fn session_time(session: &Session) -> Option<Duration> {
+    let at = |text: &str| humantime::parse_rfc3339(text).ok();
+    at(&session.ended.as_ref()?.at)?.duration_since(at(&session.started)?).ok()
+}
+
+/// The time of all sessions that have an end.
+fn total_time(manifest: &Manifest) -> Option<Duration> {
+    let times: Vec<Duration> = manifest.sessions.iter().filter_map(session_time).collect();
+    (!times.is_empty()).then(|| times.iter().sum())
+}
+
+/// `4.9 s`, `3 min 20 s`, `2 h 5 min`.
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+fn timings(manifest: &Manifest, report: &Report) -> Markup {
+    let steps = report.log.as_ref().map_or(0, crate::log::Log::last_step);
+    let per_second = total_time(manifest)
+        .filter(|time| !time.is_zero() && manifest.result.is_some())
+        .map(|time| steps as f64 / time.as_secs_f64());
+    html! {
+        div.scroll { table {
+            tr { th { "started (UTC)" } th.n { "time" } th.n { "from step" } th { "backend" } th { "ended" } }
+            @for session in &manifest.sessions {
+                tr {
+                    td { (session.started) }
+                    td.n { (session_time(session).map_or_else(|| "?".to_owned(), duration)) }
+                    td.n { (grouped(session.from_step as usize)) }
+                    td.l { (session.backend) }
+                    td.l { (session.ended.as_ref().map_or("not by itself, or not yet", |end| &end.reason)) }
+                }
+                @for back in &session.rollbacks {
+                    tr { td.l colspan="5" { (back.reason) "; back to step " (back.to_step) " with the learning rate times " (back.rate_factor) } }
+                }
+            }
+        } }
+        p.soft {
+            (grouped(steps as usize)) " steps"
+            @if let Some(speed) = per_second { ", " (grouped(speed.round() as usize)) " a second, with all that is around them: loading, validation, checkpoints and the test" }
+            "."
+        }
+    }
+}
+
+/// Where the model comes from: program, machine, data, parents.
+fn origin(report: &Report) -> Option<Markup> {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    if let Some(manifest) = &report.manifest {
+        manifest_rows(manifest, &mut rows);
+    }
+    if let Some(model) = &report.model {
+        let provenance = &model.provenance;
+        rows.push(("model written by", provenance.program.clone()));
+        rows.extend(provenance.data.clone().map(|data| ("trained on", data)));
+        rows.extend(provenance.parent.clone().map(|parent| ("fine-tuned from", parent)));
+        for ancestor in &provenance.ancestors {
+            let data = ancestor.data.as_deref().unwrap_or("data that is not known");
+            rows.push(("ancestor", format!("{} ({}, {data})", ancestor.digest, ancestor.program)));
+        }
+    }
+    rows.retain(|(_, value)| !value.is_empty());
+    (!rows.is_empty()).then(|| {
+        html! {
+            div.scroll { table {
+                @for (name, value) in rows { tr { th { (name) } td.l { code { (value) } } } }
+            } }
+        }
+    })
+}
+
+fn manifest_rows(manifest: &Manifest, rows: &mut Vec<(&str, String)>) {
+    if let Some(session) = manifest.sessions.last() {
+        let program = &session.program;
+        rows.push(("command", session.command.join(" ")));
+        rows.push(("program", format!("fireclay {}, Burn {}", program.fireclay, program.burn)));
+        let build = if program.release { "release" } else { "dev" };
+        rows.push(("build", format!("{}, {build}, {}", program.rustc, program.backends.join(" "))));
+        rows.extend(program.commit.clone().map(|commit| ("commit", commit)));
+        let cpu = session.host.cpu.as_deref().unwrap_or("processor not known");
+        let cores = session.host.cores;
+        rows.push(("machine", format!("{}, {cpu}, {cores} cores", session.host.platform)));
+    }
+    rows.push(("data", manifest.data.digest.clone()));
+    if let Some(result) = &manifest.result {
+        rows.push(("model", result.model.clone()));
+        rows.push(("epoch kept", result.epoch.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_numbers_are_short() {
+        for (seconds, text) in [(4.94, "4.9 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")] {
+            assert_eq!(duration(Duration::from_secs_f64(seconds)), text);
+        }
+        for (value, is_share, text) in
+            [(0.9742, true, "97.42 %"), (0.08768, false, "0.0877"), (3e-7, false, "3.000e-7")]
+        {
+            assert_eq!(number(value, is_share), text);
+        }
+    }
+}

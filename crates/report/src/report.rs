@@ -1,0 +1,346 @@
+//! A run, or a model, as one page.
+
+use std::path::{Path, PathBuf};
+
+use fireclay::{Device, Model, ModelFileError, Provenance, Task};
+use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
+use train::disk::Disk;
+use train::manifest::Manifest;
+use train::settings::DataSettings;
+
+use crate::diagram::{self, Layer};
+use crate::evaluate::{Evaluation, Options, Scores, WorstRow, evaluate};
+use crate::log::Log;
+use crate::outputs::EvaluateError;
+use crate::pictures::{self, Layout, Picture};
+use crate::{page, plots};
+
+/// Everything that a page shows of a run or a model.
+///
+/// Of a run it is read from its folder: settings, measurements, manifest and model; the model is
+/// then measured on the test rows. What is not there is left out, and the page says so.
+#[derive(Debug)]
+pub struct Report {
+    pub(crate) title: String,
+    pub(crate) model: Option<Described>,
+    /// Name of the rows that were measured on.
+    pub(crate) data: String,
+    pub(crate) evaluation: Option<Evaluation>,
+    /// The rows told wrong with the greatest loss.
+    pub(crate) mistakes: Vec<Mistake>,
+    pub(crate) log: Option<Log>,
+    pub(crate) manifest: Option<Manifest>,
+    /// The settings as their file has them.
+    pub(crate) settings: Option<String>,
+    /// What could not be shown, and why.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What is shown of a model.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) task: Task,
+    pub(crate) parameters: usize,
+    pub(crate) layers: Vec<Layer>,
+    /// The weights of the first layer, of rows that are pictures.
+    pub(crate) weights: Option<Picture>,
+    /// Units of the first layer.
+    pub(crate) units: usize,
+    pub(crate) provenance: Provenance,
+}
+
+/// A row told wrong, with its picture if it is one.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    pub(crate) row: WorstRow,
+    pub(crate) picture: Option<Picture>,
+}
+
+/// A plot of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plot {
+    /// Its name, such as `loss`; good for a file.
+    pub name: String,
+    /// What it shows, in a few words.
+    pub caption: String,
+    /// The plot as an SVG document.
+    pub svg: String,
+}
+
+/// Mistakes that are shown.
+const MISTAKES: usize = 48;
+
+impl Report {
+    /// Reads the folder of a run, and measures its model on the test rows of its data.
+    ///
+    /// A run that is not finished, or whose data can not be had, is reported as far as it goes.
+    /// Data that is neither in the program nor in its cache is fetched.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Read`] for a folder without a manifest or settings, [`ReportError::Log`] for
+    /// measurements that are none, [`ReportError::Model`] for a damaged model.
+    pub fn from_run(
+        folder: &Path,
+        device: &Device,
+        options: &Options,
+    ) -> Result<Self, ReportError> {
+        let manifest =
+            Manifest::load(folder, &Disk::default()).map_err(ReportError::read(folder))?;
+        let settings = read(&folder.join("config.toml"))?;
+        let path = folder.join("metrics.jsonl");
+        let log = match path.exists() {
+            true => Some(Log::parse(&read(&path)?).map_err(|(line, source)| ReportError::Log {
+                path,
+                line,
+                source,
+            })?),
+            false => None,
+        };
+        let mut report = Self {
+            title: name_of(folder),
+            model: None,
+            data: format!("{} (test)", manifest.settings.data.source),
+            evaluation: None,
+            mistakes: Vec::new(),
+            log,
+            manifest: Some(manifest),
+            settings: Some(settings),
+            notes: Vec::new(),
+        };
+        report.measure_run(folder, device, options)?;
+        Ok(report)
+    }
+
+    /// Describes a model, measured on `data` if there is some, which `data_name` is the name of.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Evaluate`] for data that does not fit the model.
+    pub fn from_model(
+        title: &str,
+        model: &Model,
+        data: Option<(&str, &Dataset)>,
+        options: &Options,
+    ) -> Result<Self, ReportError> {
+        let mut report = Self {
+            title: title.to_owned(),
+            model: Some(described(model)?),
+            data: data.map_or_else(String::new, |(name, _)| name.to_owned()),
+            evaluation: None,
+            mistakes: Vec::new(),
+            log: None,
+            manifest: None,
+            settings: None,
+            notes: Vec::new(),
+        };
+        match data {
+            Some((_, data)) => report.measure(model, data, options)?,
+            None => report.notes.push("The model was not measured: no data was given.".to_owned()),
+        }
+        Ok(report)
+    }
+
+    /// How good the model is, if it could be measured.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.evaluation.as_ref()
+    }
+
+    /// What the page leaves out, and why.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The page: HTML that needs no network, no other file and no script.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Plot`].
+    pub fn html(&self) -> Result<String, ReportError> {
+        Ok(page::html(self, &self.plots()?))
+    }
+
+    /// The plots alone, in the colours of a bright page.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Plot`].
+    pub fn plots(&self) -> Result<Vec<Plot>, ReportError> {
+        let mut all = Vec::new();
+        let mut add = |name: &str, caption: &str, svg: Result<String, String>| {
+            let svg = svg.map_err(|reason| ReportError::Plot { name: name.to_owned(), reason })?;
+            all.push(Plot { name: name.to_owned(), caption: caption.to_owned(), svg });
+            Ok::<(), ReportError>(())
+        };
+        for (name, caption) in
+            [("loss", "Loss"), ("accuracy", "Accuracy"), ("learning-rate", "Learning rate")]
+        {
+            let curves = self.log.as_ref().map(|log| log.curves(name)).unwrap_or_default();
+            if !curves.steps.is_empty() || !curves.training.is_empty() {
+                add(name, caption, plots::curves(name, &curves))?;
+            }
+        }
+        match self.evaluation.as_ref().map(|evaluation| &evaluation.scores) {
+            Some(Scores::Classification(scores)) => {
+                let labels: Vec<String> =
+                    scores.classes.iter().map(|class| class.label.clone()).collect();
+                if labels.len() <= plots::MOST_CONFUSED {
+                    add(
+                        "confusion",
+                        "Confusion matrix",
+                        plots::confusion(&labels, &scores.confusion),
+                    )?;
+                }
+                add("classes", "F1 of each class", plots::class_bars(&scores.classes))?;
+                add("reliability", "Reliability", plots::reliability(&scores.calibration))?;
+            }
+            Some(Scores::MultiLabel(scores)) => {
+                add("classes", "F1 of each label", plots::class_bars(&scores.labels))?;
+                add("reliability", "Reliability", plots::reliability(&scores.calibration))?;
+            }
+            Some(Scores::Regression(_)) | None => {}
+        }
+        Ok(all)
+    }
+
+    fn measure_run(
+        &mut self,
+        folder: &Path,
+        device: &Device,
+        options: &Options,
+    ) -> Result<(), ReportError> {
+        let path = folder.join("model.safetensors");
+        if !path.exists() {
+            self.notes.push("The run has no model yet: it is not finished.".to_owned());
+            return Ok(());
+        }
+        let model = Model::load(&path, device)?;
+        self.model = Some(described(&model)?);
+        let settings = self.manifest.as_ref().map(|manifest| manifest.settings.data.clone());
+        let measured = settings
+            .ok_or_else(|| "its data is not known".to_owned())
+            .and_then(|settings| test_rows(&settings))
+            .and_then(|test| self.measure(&model, &test, options).map_err(|error| chain(&error)));
+        if let Err(reason) = measured {
+            self.notes.push(format!("The model was not measured on the test rows: {reason}."));
+        }
+        Ok(())
+    }
+
+    fn measure(
+        &mut self,
+        model: &Model,
+        data: &Dataset,
+        options: &Options,
+    ) -> Result<(), ReportError> {
+        let many = Options { worst: options.worst.max(MISTAKES), ..options.clone() };
+        let mut evaluation = evaluate(model, data, &many)?;
+        let layout = Layout::of(data.shape());
+        let is_regression = matches!(evaluation.scores, Scores::Regression(_));
+        self.mistakes = evaluation
+            .worst
+            .iter()
+            .filter(|row| !row.is_right || is_regression)
+            .take(MISTAKES)
+            .map(|row| Mistake {
+                row: row.clone(),
+                picture: layout.map(|layout| pictures::row(data, layout, row.row)),
+            })
+            .collect();
+        evaluation.worst.truncate(options.worst);
+        self.evaluation = Some(evaluation);
+        Ok(())
+    }
+}
+
+/// The test rows of a run's data, or why they can not be had.
+fn test_rows(settings: &DataSettings) -> Result<Dataset, String> {
+    let source: Source = settings.source.parse().map_err(|error| chain(&error))?;
+    let TrainTest { test, .. } =
+        load(&source, &LoadOptions::default(), &mut |_| {}).map_err(|error| chain(&error))?;
+    if settings.classes.is_empty() {
+        return Ok(test);
+    }
+    test.only_classes(&settings.classes).map_err(|error| chain(&error))
+}
+
+fn described(model: &Model) -> Result<Described, ReportError> {
+    let config = model.mlp.config();
+    let first = model.mlp.tensors().map_err(EvaluateError::from)?.into_iter().next();
+    let layout = Layout::of(&config.input_shape);
+    let weights =
+        layout.zip(first).and_then(|(layout, first)| pictures::weights(&first.values, layout));
+    Ok(Described {
+        task: model.task.clone(),
+        parameters: config.parameters(),
+        layers: diagram::layers(config, &model.task),
+        weights,
+        units: config.layer_sizes()[0][1],
+        provenance: model.provenance.clone(),
+    })
+}
+
+fn read(path: &Path) -> Result<String, ReportError> {
+    std::fs::read_to_string(path).map_err(ReportError::read(path))
+}
+
+/// The name of a run: that of its folder.
+fn name_of(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    whole.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file of a run can not be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// A line of the measurements is none.
+    #[error("{}, line {line}, is not a measurement", .path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The model can not be loaded.
+    #[error(transparent)]
+    Model(#[from] ModelFileError),
+    /// The model can not be measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// A plot can not be drawn.
+    #[error("the plot {name} can not be drawn: {reason}")]
+    Plot {
+        /// The plot.
+        name: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+impl ReportError {
+    fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source }
+    }
+}
