@@ -50,6 +50,7 @@ pub use compare::{ChangedRow, Comparison, McNemar, McNemarMethod, compare, mcnem
 pub use counts::{Averages, ClassScores};
 pub use estimate::{Estimate, Interval};
 pub use evaluate::{Evaluation, Measure, Options, Scores, WorstRow, evaluate, evaluate_outputs};
+pub use log::{Curve, Curves, Log};
 pub use multi_label::MultiLabel;
 pub use outputs::{EvaluateError, outputs};
 pub use regression::{Regression, TargetScores};

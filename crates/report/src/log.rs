@@ -1,8 +1,12 @@
 //! `metrics.jsonl` of a run as curves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::Path;
 
 use serde::Deserialize;
+
+use crate::report::ReportError;
 
 /// A line of the log.
 #[derive(Debug, Deserialize)]
@@ -16,33 +20,56 @@ struct Line {
     values: BTreeMap<String, Option<f64>>,
 }
 
-/// What was measured in a run.
+/// What was measured in a run: its `metrics.jsonl`.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub struct Log {
     lines: Vec<Line>,
 }
 
-/// A number over the epochs of a run: `(epochs trained, number)`.
-pub(crate) type Curve = Vec<(f64, f64)>;
+/// A number over the epochs of a run: `(epochs trained, number)`; those that are not finite are
+/// left out.
+pub type Curve = Vec<(f64, f64)>;
 
 /// The number with a name, in its three forms.
-#[derive(Debug, Default)]
-pub(crate) struct Curves {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curves {
     /// In training, every few steps.
-    pub(crate) steps: Curve,
+    pub steps: Curve,
     /// In training, whole epochs.
-    pub(crate) training: Curve,
+    pub training: Curve,
     /// On the validation rows, after each epoch.
-    pub(crate) validation: Curve,
+    pub validation: Curve,
 }
 
 impl Log {
-    /// Reads a log; a last line without its end is one that was being written.
+    /// Reads the log of a run in this folder; of a run that has none yet, an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Read`], and [`ReportError::Log`] for a line that is not a measurement.
+    pub fn load(folder: &Path) -> Result<Self, ReportError> {
+        let path = folder.join("metrics.jsonl");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(ReportError::Read { path, source }),
+        };
+        Self::parse(&text).map_err(|(line, source)| ReportError::Log { path, line, source })
+    }
+
+    /// Names of everything that was measured, such as `loss`, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let names: BTreeSet<&str> =
+            self.lines.iter().flat_map(|line| line.values.keys().map(String::as_str)).collect();
+        names.into_iter().collect()
+    }
+
+    /// Reads the text of a log; a last line without its end is one that was being written.
     ///
     /// # Errors
     ///
     /// The number of the first line, from 1, that is none, and why.
-    pub(crate) fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
+    fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let lines =
@@ -51,17 +78,18 @@ impl Log {
     }
 
     /// The last step that was measured.
-    pub(crate) fn last_step(&self) -> u64 {
+    pub fn last_step(&self) -> u64 {
         self.lines.iter().map(|line| line.step).max().unwrap_or(0)
     }
 
     /// Optimizer steps of an epoch, as the first whole one had; 0 before its end.
-    pub(crate) fn steps_per_epoch(&self) -> u64 {
+    pub fn steps_per_epoch(&self) -> u64 {
         let whole = |line: &&Line| line.span == "epoch" && line.epoch > 0;
         self.lines.iter().find(whole).map_or(0, |line| line.step / line.epoch)
     }
 
-    pub(crate) fn curves(&self, name: &str) -> Curves {
+    /// The number with a name over the epochs.
+    pub fn curves(&self, name: &str) -> Curves {
         Curves {
             steps: self.curve("training", "steps", name),
             training: self.curve("training", "epoch", name),
@@ -109,6 +137,7 @@ mod tests {
         assert_eq!((loss.training, loss.validation), (vec![(1.0, 1.5)], vec![(1.0, 1.25)]));
         assert_eq!(log.curves("learning-rate").steps.len(), 2);
         assert_eq!((log.last_step(), log.steps_per_epoch()), (10, 10));
+        assert_eq!(log.names(), ["learning-rate", "loss"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::estimate::Estimate;
 use crate::evaluate::{Evaluation, Measure, Scores};
 use crate::multi_label::MultiLabel;
 use crate::pictures::UNITS;
-use crate::plots::MOST_CONFUSED;
+use crate::plots::{MOST_BARS, MOST_CONFUSED};
 use crate::regression::Regression;
 use crate::report::{Described, Mistake, Plot, Report};
 
@@ -195,7 +195,7 @@ fn curves(plots: &[Plot]) -> Option<Markup> {
     (!shown.is_empty()).then(|| {
         html! {
             div.plots { @for figure in &shown { (figure) } }
-            p.soft { "Pale: the last steps together. Dark: all samples of an epoch, while the network still changed. The wildest tenth of the steps runs along the edge." }
+            p.soft { "Pale: the last steps together. Dark: all samples of an epoch, while the network still changed. Steps that are beyond the axis run along its edge." }
         }
     })
 }
@@ -260,9 +260,13 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
     let score = |estimate: &Estimate| {
         html! { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
     };
+    let more = html! {
+        " with its interval; mind where the axis begins"
+        @if classes.len() > MOST_BARS { ". The " (MOST_BARS) " least of " (classes.len()) }
+    };
     html! {
         div.plots {
-            @if let Some(figure) = plot(plots, "classes", &html! { " with its interval; the axis does not begin at 0" }) { (figure) }
+            @if let Some(figure) = plot(plots, "classes", &more) { (figure) }
             div.scroll { table {
                 tr { th { (what) } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { "support" } }
                 @for class in classes {

@@ -94,18 +94,19 @@ pub(crate) fn curves(name: &str, curves: &Curves) -> Result<String, String> {
     .map_err(|error| format!("{name}: {error}"))
 }
 
-/// From the least to the greatest of what is to be seen: whole epochs, and of the steps all but
-/// the wildest tenth, which the first steps are.
+/// From the least to the greatest of what is to be seen: whole epochs, and of the steps those
+/// behind the first half epoch, when numbers fall most, without the wildest tenth.
 fn range(steps: &[(f64, f64)], epochs: &[&[(f64, f64)]]) -> (f64, f64) {
-    let mut calm: Vec<f64> = steps.iter().map(|point| point.1).collect();
+    let is_alone = epochs.iter().all(|curve| curve.is_empty());
+    let calm = steps.iter().filter(|point| is_alone || point.0 > 0.5);
+    let mut calm: Vec<f64> = calm.map(|point| point.1).collect();
     calm.sort_by(f64::total_cmp);
-    if epochs.iter().any(|curve| !curve.is_empty()) {
-        let wild = calm.len() / 20;
-        calm = calm[wild..calm.len() - wild].to_vec();
-    }
-    calm.extend(epochs.iter().flat_map(|curve| curve.iter().map(|point| point.1)));
-    let low = calm.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = calm.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let wild = if is_alone { 0 } else { calm.len() / 20 };
+    let calm = &calm[wild..calm.len() - wild];
+    let ends = epochs.iter().flat_map(|curve| curve.iter().map(|point| point.1));
+    let all: Vec<f64> = calm.iter().copied().chain(ends).collect();
+    let low = all.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if low > high {
         return (0.0, 1.0);
     }
@@ -149,17 +150,23 @@ pub(crate) fn confusion(labels: &[String], confusion: &[Vec<usize>]) -> Result<S
     let is_numbered = classes <= MOST_NUMBERED;
     let cell = if is_numbered { 40 } else { (560 / classes as i32).max(5) };
     let longest = labels.iter().map(|label| short_name(label, 10).chars().count()).max();
-    let left = if is_numbered { 40 + 9 * longest.unwrap_or(0) as i32 } else { 34 };
-    let bottom = if is_numbered { left.min(100) } else { 34 };
+    let longest = longest.unwrap_or(0) as i32;
+    let is_upright = longest <= 4;
+    let left = if is_numbered { 40 + 9 * longest } else { 34 };
+    let bottom = match (is_numbered, is_upright) {
+        (true, false) => 40 + 9 * longest,
+        (true, true) => 50,
+        (false, _) => 34,
+    };
     let side = cell * classes as i32;
     let size = ((left + side + 8) as u32, (side + bottom + 8) as u32);
     let off_diagonal = |i: usize| confusion[i].iter().enumerate().filter(move |(j, _)| *j != i);
     let most = (0..classes).flat_map(|i| off_diagonal(i).map(|(_, &n)| n)).max().unwrap_or(0);
     let corner = |i: usize, j: usize| (left + j as i32 * cell, 4 + i as i32 * cell);
     svg(size, |root| {
-        for i in 0..classes {
-            let all: usize = confusion[i].iter().sum();
-            for (j, &count) in confusion[i].iter().enumerate() {
+        for (i, row) in confusion.iter().enumerate() {
+            let all: usize = row.iter().sum();
+            for (j, &count) in row.iter().enumerate() {
                 let (x, y) = corner(i, j);
                 let of = if i == j { all } else { most };
                 let share = if of == 0 { 0.0 } else { count as f64 / of as f64 };
@@ -182,7 +189,7 @@ pub(crate) fn confusion(labels: &[String], confusion: &[Vec<usize>]) -> Result<S
                 let name = short_name(label, 10);
                 let at = (left - 6, corner(i, 0).1 + cell / 2);
                 root.draw(&Text::new(name.clone(), at, held(HPos::Right)))?;
-                draw_below(root, &name, (corner(0, i).0 + cell / 2, side + 10))?;
+                draw_below(root, &name, is_upright, (corner(0, i).0 + cell / 2, side + 10))?;
             }
         }
         let middle = side / 2;
@@ -196,22 +203,20 @@ pub(crate) fn confusion(labels: &[String], confusion: &[Vec<usize>]) -> Result<S
     })
 }
 
-/// A name below a column: upright if it is short, else from top to bottom.
-fn draw_below(root: &Area<'_>, name: &str, (x, y): (i32, i32)) -> Drawn {
-    if name.chars().count() <= 4 {
-        let style = held(HPos::Center);
-        root.draw(&Text::new(name.to_owned(), (x, y + 6), style))?;
+/// A name below a column, upright or from top to bottom.
+fn draw_below(root: &Area<'_>, name: &str, is_upright: bool, (x, y): (i32, i32)) -> Drawn {
+    let (at, style) = if is_upright {
+        ((x, y + 6), held(HPos::Center))
     } else {
-        let style = text(TEXT_SIZE - 3.0)
-            .transform(FontTransform::Rotate90)
-            .pos(Pos::new(HPos::Left, VPos::Center));
-        root.draw(&Text::new(name.to_owned(), (x, y), style))?;
-    }
+        let style = text(TEXT_SIZE).transform(FontTransform::Rotate90);
+        ((x, y), style.pos(Pos::new(HPos::Left, VPos::Center)))
+    };
+    root.draw(&Text::new(name.to_owned(), at, style))?;
     Ok(())
 }
 
 /// Classes that bars are drawn of: those with the least F1 of more.
-const MOST_BARS: usize = 40;
+pub(crate) const MOST_BARS: usize = 40;
 
 /// The F1 of each class as a bar with its interval.
 pub(crate) fn class_bars(classes: &[ClassScores]) -> Result<String, String> {
@@ -315,7 +320,7 @@ mod tests {
     #[test]
     fn the_first_steps_do_not_flatten_the_rest() {
         let steps: Vec<(f64, f64)> =
-            (0..100).map(|i| (f64::from(i), if i < 5 { 50.0 } else { 1.0 })).collect();
+            (0..100).map(|i| (f64::from(i) / 20.0, if i < 10 { 50.0 } else { 1.0 })).collect();
         let (low, high) = range(&steps, &[&[(1.0, 0.5)]]);
         assert!(low < 0.5 && high > 1.0 && high < 2.0, "{low} {high}");
         assert_eq!(range(&[], &[]), (0.0, 1.0));

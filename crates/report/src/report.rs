@@ -88,22 +88,13 @@ impl Report {
         let manifest =
             Manifest::load(folder, &Disk::default()).map_err(ReportError::read(folder))?;
         let settings = read(&folder.join("config.toml"))?;
-        let path = folder.join("metrics.jsonl");
-        let log = match path.exists() {
-            true => Some(Log::parse(&read(&path)?).map_err(|(line, source)| ReportError::Log {
-                path,
-                line,
-                source,
-            })?),
-            false => None,
-        };
         let mut report = Self {
             title: name_of(folder),
             model: None,
             data: format!("{} (test)", manifest.settings.data.source),
             evaluation: None,
             mistakes: Vec::new(),
-            log,
+            log: Some(Log::load(folder)?),
             manifest: Some(manifest),
             settings: Some(settings),
             notes: Vec::new(),

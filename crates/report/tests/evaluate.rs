@@ -1,4 +1,5 @@
 //! Models measured on data sets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::tensor::Device;
 use fireclay::{MlpConfig, Model, Preprocessing, Provenance, Task};

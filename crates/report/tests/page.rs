@@ -1,4 +1,5 @@
 //! The page of a run: that everything is on it, and nothing that it was not meant to hold.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! The statistics of given outputs are those of scikit-learn (goldens/statistics.py).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use fireclay::Task;
 use fireclay_data::Targets;
