@@ -14,7 +14,8 @@ use crate::regression::{self, Regression};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Rows computed at a time, at least one; 1000. It changes nothing but time and memory.
+    /// Rows on the device at a time, rounded up to a multiple of 128; 1024. It changes nothing but
+    /// time and memory.
     pub batch_size: usize,
     /// Classes that count as one answer, for the top-k accuracies; 3 and 5. Those that are as many
     /// as the classes, or more, are left out.
@@ -29,7 +30,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch_size: 1000, top: vec![3, 5], worst: 20, resamples: 1000, seed: 0 }
+        Self { batch_size: 1024, top: vec![3, 5], worst: 20, resamples: 1000, seed: 0 }
     }
 }
 

@@ -233,12 +233,16 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
     pairs.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     pairs.truncate(LISTED);
     let label = |i: usize| scores.classes[i].label.as_str();
+    let has_names = scores.classes.iter().any(|class| class.label.chars().count() > 4);
     html! {
         @if classes > MOST_CONFUSED {
             p.soft { "A matrix of " (grouped(classes)) " classes does not fit a page; these are its largest cells." }
         }
         div.plots {
-            @if let Some(figure) = plot(plots, "confusion", &html! { ": blue is right, orange wrong" }) { (figure) }
+            @if let Some(figure) = plot(plots, "confusion", &html! { ": blue is right, orange wrong" }) {
+                // Long names leave a phone too little room for the cells.
+                div.wide[has_names] { (figure) }
+            }
             @if pairs.is_empty() {
                 p { "There is none." }
             } @else {
@@ -257,12 +261,17 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
 }
 
 fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
-    let score = |estimate: &Estimate| {
-        html! { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
+    // Of no rows, a score is nothing and not 0.
+    let score = |estimate: &Estimate, rows: usize| {
+        html! {
+            @if rows == 0 { td.n { "-" } }
+            @else { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
+        }
     };
+    let seen = classes.iter().filter(|class| class.support + class.predicted > 0).count();
     let more = html! {
         " with its interval; mind where the axis begins"
-        @if classes.len() > MOST_BARS { ". The " (MOST_BARS) " least of " (classes.len()) }
+        @if seen > MOST_BARS { ". The " (MOST_BARS) " least of " (seen) }
     };
     html! {
         div.plots {
@@ -272,7 +281,9 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
                 @for class in classes {
                     tr {
                         td.l { (class.label) }
-                        (score(&class.precision)) (score(&class.recall)) (score(&class.f1))
+                        (score(&class.precision, class.predicted))
+                        (score(&class.recall, class.support))
+                        (score(&class.f1, class.support + class.predicted))
                         td.n { (grouped(class.support)) }
                     }
                 }

@@ -36,15 +36,23 @@ const LABELS: [&str; 3] = ["a", "b", "c"];
 
 #[test]
 fn the_batch_size_changes_nothing() {
-    let (model, data) = (classifier(&LABELS, 1), data(&LABELS));
-    let with = |batch_size| {
-        let options = Options { batch_size, resamples: 50, ..Options::default() };
-        evaluate(&model, &data, &options).unwrap()
-    };
-    let whole = with(1000);
-    assert_eq!((whole.rows, whole.worst.len()), (103, 20));
-    for size in [0, 1, 2, 7, 32, 102, 103] {
-        assert_eq!(with(size), whole, "{size}");
+    let narrow = (classifier(&LABELS, 1), data(&LABELS));
+    let wide = MlpConfig::new([28, 28], [128, 100], 3).init(1, &Device::flex()).unwrap();
+    let wide = Model { mlp: wide, ..narrow.0.clone() };
+    let pixels = (0..203 * 784).map(|i: usize| (i * i * 31 % 251) as u8).collect();
+    let ids = (0..203).map(|row| row % 3).collect();
+    let targets = Targets::Classes { ids, labels: names(&LABELS) };
+    let pictures = Dataset::new(vec![28, 28], Features::Bytes(pixels), targets).unwrap();
+    for (model, data) in [narrow, (wide, pictures)] {
+        let with = |batch_size| {
+            let options = Options { batch_size, resamples: 50, ..Options::default() };
+            evaluate(&model, &data, &options).unwrap()
+        };
+        let whole = with(1000);
+        assert_eq!((whole.rows, whole.worst.len()), (data.len(), 20));
+        for size in [0, 1, 2, 7, 32, 102, 203] {
+            assert_eq!(with(size), whole, "{size}");
+        }
     }
 }
 
