@@ -3,17 +3,21 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use train::disk::Disk;
 
-use crate::{backends, data, inspect, predict, shell};
+use crate::output::say;
+use crate::{backends, compare, data, evaluate, inspect, predict, report, shell};
 
 const ABOUT: &str = "Trains, tunes, uses and looks into multilayer perceptrons";
 
 const EXAMPLES: &str = "\
 Examples:
   fireclay train                             the tutorial on MNIST, a few seconds
+  fireclay evaluate runs/mnist-1             how good it is, and where it fails
   fireclay predict runs/mnist-1 digit.png    what is in a picture
   fireclay inspect model.pt                  what is in a file, without running it
+  fireclay compare runs/mnist-1 runs/mnist-2
   fireclay finetune --from model.pt --activation relu --preprocessing scale
   fireclay data show fashion-mnist           rows, classes and digests of a data set
   fireclay backends                          what it can compute with
@@ -32,8 +36,11 @@ pub(crate) fn command() -> Command {
         .max_term_width(100)
         .subcommand(train())
         .subcommand(finetune())
+        .subcommand(of::<evaluate::Args>("evaluate"))
         .subcommand(of::<predict::Args>("predict"))
         .subcommand(of::<inspect::Args>("inspect"))
+        .subcommand(of::<compare::Args>("compare"))
+        .subcommand(of::<report::Args>("report"))
         .subcommand(of::<data::Args>("data"))
         .subcommand(of::<backends::Args>("backends"))
         .subcommand(of::<shell::Completions>("completions"))
@@ -42,24 +49,20 @@ pub(crate) fn command() -> Command {
 
 /// Does what the command line asks for.
 pub(crate) fn run() -> Result<ExitCode> {
+    // What a run tells people to type is `train`, also after fine-tuning.
+    train::call_it(train::Called {
+        installed: "fireclay train",
+        by_cargo: "cargo run -p fireclay-cli -- train",
+    });
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("train", matches)) => {
-            train::call_it(train::Called {
-                installed: "fireclay train",
-                by_cargo: "cargo run -p fireclay-cli -- train",
-            });
-            train::run(parsed(matches))
-        }
-        Some(("finetune", matches)) => {
-            train::call_it(train::Called {
-                installed: "fireclay train",
-                by_cargo: "cargo run -p fireclay-cli -- train",
-            });
-            finetune::run(parsed(matches))
-        }
+        Some(("train", matches)) => train_and_report(matches),
+        Some(("finetune", matches)) => finetune::run(parsed(matches)),
+        Some(("evaluate", matches)) => evaluate::run(&parsed(matches)),
         Some(("predict", matches)) => predict::run(&parsed(matches)),
         Some(("inspect", matches)) => inspect::run(&parsed(matches)),
+        Some(("compare", matches)) => compare::run(&parsed(matches)),
+        Some(("report", matches)) => report::run(&parsed(matches)),
         Some(("data", matches)) => data::run(&parsed(matches)),
         Some(("backends", matches)) => backends::run(&parsed(matches)),
         Some(("completions", matches)) => shell::complete(&parsed(matches)),
@@ -67,6 +70,23 @@ pub(crate) fn run() -> Result<ExitCode> {
         // A command is required, and there are no others.
         _ => Ok(ExitCode::from(2)),
     }
+}
+
+const NO_REPORT: &str = "no_report";
+
+/// The program `train`, and a page of the run at its end.
+fn train_and_report(matches: &ArgMatches) -> Result<ExitCode> {
+    let args: train::Args = parsed(matches);
+    let is_quiet = args.quiet;
+    let ended = train::run_to_end(args, Disk::default())?;
+    let Some(finished) = ended.result else { return Ok(ended.code) };
+    if !matches.get_flag(NO_REPORT) {
+        let page = report::of_finished(&finished.folder, &finished.model.device())?;
+        if !is_quiet {
+            say(&format!("The run as one page: {}", page.display()))?;
+        }
+    }
+    Ok(ended.code)
 }
 
 /// The arguments of a command; clap has checked that they are there.
@@ -84,7 +104,12 @@ fn train() -> Command {
          relu, Adam, 5 epochs) on the MNIST that comes with the program. Settings are taken from \
          the defaults, then from --recipe, then from --config, then from flags; the last one wins.",
     );
-    renamed(command, "train")
+    let no_report = Arg::new(NO_REPORT)
+        .long("no-report")
+        .action(ArgAction::SetTrue)
+        .help("Write no report.html at the end")
+        .help_heading("Output");
+    renamed(command.arg(no_report), "train")
 }
 
 fn finetune() -> Command {

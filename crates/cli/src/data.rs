@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Classes, rows to train on, rows to test with, and what they are.
 fn described(source: &Source) -> [&'static str; 4] {
     match source {
-        Source::Mnist => ["10", "60,000", "10,000", "handwritten digits; in the program itself"],
+        Source::Mnist => ["10", "60,000", "10,000", "handwritten digits; built in"],
         Source::FashionMnist => ["10", "60,000", "10,000", "articles of clothing"],
         Source::Kmnist => ["10", "60,000", "10,000", "cursive Japanese characters"],
         Source::Emnist(split) => match split {
@@ -71,7 +71,7 @@ fn described(source: &Source) -> [&'static str; 4] {
             EmnistSplit::Mnist => ["10", "60,000", "10,000", "handwritten digits"],
         },
         Source::Qmnist => ["10", "60,000", "60,000", "MNIST made again from its sources"],
-        Source::Idx(_) => ["", "", "", "your folder of four files in MNIST's format"],
+        Source::Idx(_) => ["", "", "", "four IDX files in your folder"],
     }
 }
 
@@ -142,7 +142,7 @@ fn show(name: &str, as_json: bool) -> Result<()> {
         .map(|(label, (train, test))| vec![printable(label, 24), group(*train), group(*test)]);
     let rows: Vec<_> = head.into_iter().chain(rows).chain(classes).collect();
     say(&format!(
-        "{heading}\n{}  training {}\n  test     {}",
+        "{heading}\n{}training {}\ntest     {}",
         table(&rows),
         train.digest(),
         test.digest()

@@ -4,11 +4,15 @@
 
 mod app;
 mod backends;
+mod compare;
 mod data;
+mod evaluate;
 mod inspect;
 mod model;
 mod output;
 mod predict;
+mod report;
+mod rows;
 mod shell;
 
 use std::process::ExitCode;

@@ -55,6 +55,24 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !turns
 }
 
+/// A text in lines of at most 78 columns, two columns in, broken between words.
+pub(crate) fn wrapped(text: &str) -> String {
+    const MOST: usize = 78;
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > MOST - 2 {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines.push(line);
+    format!("  {}", lines.join("\n  "))
+}
+
 /// A shape, such as `28x28`.
 pub(crate) fn sizes(shape: &[usize]) -> String {
     match shape {
@@ -82,6 +100,13 @@ mod tests {
         assert_eq!(printable("\u{202e}gnp", 80), "\u{fffd}gnp");
         assert_eq!(printable("abcdef", 3), "abc…");
         assert_eq!(printable("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let text = wrapped(&"seven letters ".repeat(12));
+        assert!(text.lines().count() == 3 && text.lines().all(|line| line.len() <= 78), "{text}");
+        assert_eq!(wrapped("a b"), "  a b");
     }
 
     #[test]

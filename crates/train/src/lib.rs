@@ -36,5 +36,5 @@ mod words;
 pub use args::{Args, Rate};
 pub use exit::exit;
 pub use progress::group;
-pub use run::{Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, task};
+pub use run::{Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task};
 pub use words::{Called, call_it};

@@ -42,14 +42,23 @@ pub fn run(args: Args) -> Result<ExitCode> {
 ///
 /// As [`run`].
 pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
+    Ok(run_to_end(args, disk)?.code)
+}
+
+/// As [`run_on`], and what came of the run, if there was one.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
     if let Some((group, rate)) = args.group_rates().next() {
         bail!("--lr {group}={rate}: groups of parameters have rates of their own in `finetune`");
     }
     if args.list_backends {
         write!(io::stdout(), "{}", words::backends())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ended { code: ExitCode::SUCCESS, result: None });
     }
-    Ok(Prepared::new(args, disk)?.run()?.code)
+    Prepared::new(args, disk)?.run()
 }
 
 /// A run whose settings and data are known, before anything is trained or written.

@@ -7,7 +7,7 @@ use train::group;
 
 use super::Found;
 use super::numbers::Numbers;
-use crate::output::{listed, printable, sizes, table};
+use crate::output::{listed, printable, sizes, table, wrapped};
 
 /// Tensors that are shown unless all are asked for.
 const MOST_TENSORS: usize = 40;
@@ -63,7 +63,7 @@ pub(super) fn text(found: &Found, is_all: bool) -> String {
     }
     lines.tensors(found, is_all);
     for note in &found.notes {
-        lines.text += &format!("note: {note}\n");
+        lines.text += &format!("{}\n", wrapped(&format!("note: {note}")));
     }
     lines.odd(&found.odd, is_all);
     lines.text
@@ -165,7 +165,7 @@ impl Lines {
         }
         self.text += "Odd:\n";
         let shown = if is_all { odd.len() } else { odd.len().min(MOST_ODD) };
-        odd[..shown].iter().for_each(|odd| self.text += &format!("  {odd}\n"));
+        odd[..shown].iter().for_each(|odd| self.text += &format!("{}\n", wrapped(odd)));
         if shown < odd.len() {
             self.text += &format!("  and {} more; --all shows them\n", odd.len() - shown);
         }

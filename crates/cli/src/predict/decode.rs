@@ -288,4 +288,34 @@ mod tests {
         let found = decode(&bytes);
         assert!(matches!(found, Err(PictureError::TooLarge { width: 65_536, .. })), "{found:?}");
     }
+
+    #[test]
+    fn damaged_pictures_are_read_or_refused() {
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/pictures");
+        for name in ["0-black-on-white.png", "9-palette.png", "9-sixteen-bits.png", "6-turned.jpg"]
+        {
+            let whole = std::fs::read(folder.join(name)).unwrap();
+            assert!(decode(&whole).is_ok(), "{name}");
+            // Random numbers of Knuth's generator (MMIX): which bytes, and what they become.
+            let mut state = 1_u64;
+            for _ in 0..300 {
+                let mut bytes = whole.clone();
+                for _ in 0..3 {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let at = (state >> 33) as usize % bytes.len();
+                    bytes[at] = (state >> 24) as u8;
+                }
+                if let Ok(pixels) = decode(&bytes) {
+                    let area = pixels.width * pixels.height;
+                    assert_eq!(pixels.values.len(), area * pixels.channels, "{name}");
+                }
+            }
+            for end in (8..whole.len()).step_by(97) {
+                let _ = decode(&whole[..end]);
+            }
+        }
+    }
 }

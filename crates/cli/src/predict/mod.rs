@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use self::input::Rows;
 use self::picture::Fit;
 use crate::model::{self, Where};
-use crate::output::{printable, say};
+use crate::output::{printable, say, wrapped};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,7 +169,7 @@ impl Answer<'_> {
         };
         let mut text = format!("{row_name}  {said}");
         if !rows.done.is_empty() && row.is_none_or(|row| row == 0) {
-            text += &format!("\n  {}", rows.done.join("; "));
+            text += &format!("\n{}", wrapped(&rows.done.join("; ")));
         }
         if self.args.show {
             let shape = &self.model.mlp.config().input_shape;

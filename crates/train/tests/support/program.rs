@@ -29,11 +29,14 @@ pub(crate) struct Run {
 }
 
 /// The program of the package that is tested.
-const PROGRAM: &str =
-    match (option_env!("CARGO_BIN_EXE_train"), option_env!("CARGO_BIN_EXE_finetune")) {
-        (Some(program), _) | (None, Some(program)) => program,
-        (None, None) => panic!("the package has no program"),
-    };
+const PROGRAM: &str = match (
+    option_env!("CARGO_BIN_EXE_train"),
+    option_env!("CARGO_BIN_EXE_finetune"),
+    option_env!("CARGO_BIN_EXE_fireclay"),
+) {
+    (Some(program), ..) | (_, Some(program), _) | (.., Some(program)) => program,
+    (None, None, None) => panic!("the package has no program"),
+};
 
 /// Arguments that make the small data set the run's.
 pub(crate) const DIGITS: &str = "--data idx:digits --validation 10";

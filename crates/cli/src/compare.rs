@@ -1,0 +1,234 @@
+//! `fireclay compare`: two models on the same rows, and their runs side by side.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use fireclay_report::{Comparison, Log, McNemar, McNemarMethod, Options, compare};
+use serde::Serialize;
+use train::group;
+
+use crate::model::{self, Where};
+use crate::output::{printable, say, say_json, table, wrapped};
+use crate::rows::Rows;
+
+const EXAMPLES: &str = "\
+Examples:
+  fireclay compare runs/mnist-1 runs/mnist-2
+  fireclay compare runs/mnist-1 other.safetensors --data qmnist --json
+
+McNemar's test asks whether one of two models is right more often on the same rows than chance would
+have it: exactly if they differ on fewer than 25 rows, else by chi-square. For folders of runs, the
+settings that differ and the curves are told as well.";
+
+/// Compare two models on the same rows, and their runs if they are the folders of runs.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Compare two models on the same rows, and the runs that made them",
+    after_help = EXAMPLES
+)]
+pub(crate) struct Args {
+    /// A model file, or the folder of a run.
+    first: PathBuf,
+    /// Another.
+    second: PathBuf,
+    #[command(flatten)]
+    rows: Rows,
+    /// Show so many of the rows of which they say something else.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    changed: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: Where,
+}
+
+/// What differs between two runs.
+#[derive(Debug, Serialize)]
+struct Runs {
+    /// Settings by path, in the first and in the second; only those that differ.
+    settings: BTreeMap<String, [Option<String>; 2]>,
+    /// Losses on the validation rows after each epoch, of the first and of the second.
+    validation_loss: [Vec<(f64, f64)>; 2],
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let device = args.at.device()?;
+    let (first, second) = (model::load(&args.first, &device)?, model::load(&args.second, &device)?);
+    let (name, data) = args.rows.load(&first)?;
+    let options = Options { worst: args.changed, ..Options::default() };
+    let comparison = compare(&first, &second, &data, &options)?;
+    let runs = match args.first.is_dir() && args.second.is_dir() {
+        true => Some(runs(&args.first, &args.second)?),
+        false => None,
+    };
+    if args.json {
+        say_json(&serde_json::json!({
+            "first": args.first, "second": args.second, "data": name,
+            "comparison": comparison, "runs": runs,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let [first, second] =
+        [&args.first, &args.second].map(|path| printable(&path.display().to_string(), 200));
+    let mut text = format!(
+        "first   {first}\nsecond  {second}\non {}: {} rows\n",
+        printable(&name, 100),
+        group(comparison.rows as u64)
+    );
+    text += &measured(&comparison);
+    if let Some(runs) = &runs {
+        text += &of_runs(runs);
+    }
+    say(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+fn measured(comparison: &Comparison) -> String {
+    let mut rows = vec![row(["measure", "first", "second", "difference"])];
+    for first in comparison.first.measures() {
+        let Some(second) = comparison.second.measure(&first.name) else { continue };
+        let (a, b) = (first.estimate.value, second.estimate.value);
+        let show = |number: f64, sign: bool| match (first.is_share, sign) {
+            (true, false) => format!("{:.2} %", 100.0 * number),
+            (true, true) => format!("{:+.2} points", 100.0 * number),
+            (false, false) => format!("{number:.5}"),
+            (false, true) => format!("{number:+.5}"),
+        };
+        rows.push(vec![first.name.clone(), show(a, false), show(b, false), show(b - a, true)]);
+    }
+    let mut text = table(&rows);
+    let loss = comparison.loss_difference;
+    let verdict = if loss.low > 0.0 || loss.high < 0.0 { "beyond" } else { "within" };
+    text += &format!(
+        "\n  Loss of the second less that of the first, row by row: {:+.5},\n  \
+         95 % interval {:+.5} to {:+.5} ({}): {verdict} chance.\n",
+        loss.value,
+        loss.low,
+        loss.high,
+        loss.interval.name()
+    );
+    if let Some(test) = comparison.mcnemar {
+        text += &mcnemar(test);
+    }
+    if let Some(agreement) = comparison.agreement {
+        text += &format!(
+            "  They say the same of {:.2} % of the rows, 95 % interval {:.2} to {:.2} %.\n",
+            100.0 * agreement.value,
+            100.0 * agreement.low,
+            100.0 * agreement.high
+        );
+    }
+    text += &format!(
+        "  The largest difference of any output is {:.5}.\n",
+        comparison.largest_difference
+    );
+    text + &changed(comparison)
+}
+
+fn mcnemar(test: McNemar) -> String {
+    let method = match test.method {
+        McNemarMethod::Exact => "exact",
+        McNemarMethod::ChiSquare => "chi-square",
+    };
+    let verdict = if test.p_value < 0.05 { "beyond" } else { "within" };
+    let text = format!(
+        "Only the first is right on {} rows, only the second on {}, both on {}, neither on {}: \
+         McNemar's test ({method}) gives p = {:.4}, {verdict} chance at 5 %.",
+        group(test.only_first as u64),
+        group(test.only_second as u64),
+        group(test.both as u64),
+        group(test.neither as u64),
+        test.p_value
+    );
+    wrapped(&text) + "\n"
+}
+
+fn changed(comparison: &Comparison) -> String {
+    if comparison.changed.is_empty() {
+        return "  They say the same of every row that is shown.\n".to_owned();
+    }
+    let mut rows = vec![row(["changed row", "is", "first", "second", "loss"])];
+    rows.extend(comparison.changed.iter().map(|changed| {
+        let name = |text: &str| printable(text, 18);
+        let loss = format!("{:+.4}", changed.loss_difference);
+        vec![
+            changed.row.to_string(),
+            name(&changed.truth),
+            name(&changed.first),
+            name(&changed.second),
+            loss,
+        ]
+    }));
+    format!("\n{}", table(&rows))
+}
+
+fn runs(first: &Path, second: &Path) -> Result<Runs> {
+    let [a, b] = [settings(first)?, settings(second)?];
+    let mut differing = BTreeMap::new();
+    for path in a.keys().chain(b.keys()) {
+        let values = [a.get(path).cloned(), b.get(path).cloned()];
+        if values[0] != values[1] {
+            differing.insert(path.clone(), values);
+        }
+    }
+    let curve = |folder: &Path| anyhow::Ok(Log::load(folder)?.curves("loss").validation);
+    Ok(Runs { settings: differing, validation_loss: [curve(first)?, curve(second)?] })
+}
+
+/// The settings of a run by path, each as it is written.
+fn settings(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let path = folder.join("config.toml");
+    let named = || path.display().to_string();
+    let text = std::fs::read_to_string(&path).with_context(named)?;
+    let table = toml::from_str(&text).with_context(named)?;
+    let mut found = BTreeMap::new();
+    flatten("", &toml::Value::Table(table), &mut found);
+    Ok(found)
+}
+
+fn flatten(path: &str, value: &toml::Value, found: &mut BTreeMap<String, String>) {
+    let toml::Value::Table(table) = value else {
+        found.insert(path.to_owned(), value.to_string());
+        return;
+    };
+    for (name, value) in table {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        flatten(&path, value, found);
+    }
+}
+
+fn of_runs(runs: &Runs) -> String {
+    let shown =
+        |value: &Option<String>| value.as_ref().map_or("-".to_owned(), |v| printable(v, 26));
+    let mut rows = vec![row(["setting", "first", "second"])];
+    let values = runs.settings.iter();
+    rows.extend(values.map(|(path, [a, b])| vec![printable(path, 40), shown(a), shown(b)]));
+    let mut text = match rows.len() {
+        1 => "\n  The settings are the same.\n".to_owned(),
+        _ => format!("\n{}", table(&rows)),
+    };
+    let [a, b] = &runs.validation_loss;
+    if a.is_empty() && b.is_empty() {
+        return text;
+    }
+    let mut rows = vec![row(["epoch", "validation loss, first", "second"])];
+    let number = |curve: &[(f64, f64)], i: usize| {
+        curve.get(i).map_or(String::new(), |(_, loss)| format!("{loss:.5}"))
+    };
+    let last = a.len().max(b.len());
+    // Of a long run some epochs are enough, the last among them.
+    let step = last.div_ceil(20);
+    rows.extend((0..last).filter(|i| (last - 1 - i).is_multiple_of(step)).map(|i| {
+        let epoch = a.get(i).or(b.get(i)).map_or(0.0, |(epoch, _)| *epoch);
+        vec![format!("{epoch:.0}"), number(a, i), number(b, i)]
+    }));
+    text += &format!("\n{}", table(&rows));
+    text
+}

@@ -1,0 +1,258 @@
+//! `fireclay evaluate`: how good a model is, each number with its interval, and gates.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use fireclay_report::{
+    ClassScores, Classification, Estimate, Evaluation, Measure, Options, Scores, evaluate,
+};
+use serde::Serialize;
+use train::group;
+
+use crate::model::{self, Where};
+use crate::output::{printable, say, say_json, table};
+use crate::rows::Rows;
+
+const EXAMPLES: &str = "\
+Examples:
+  fireclay evaluate runs/mnist-1                       on the test rows of its own data
+  fireclay evaluate model.safetensors --data qmnist
+  fireclay evaluate runs/mnist-1 --min-accuracy 0.97   exit code 1 if it is less
+  fireclay evaluate runs/mnist-1 --min macro-f1=0.97 --max loss=0.1 --json
+
+Intervals hold the number of all rows of the kind with a probability of 95 %: by Wilson's formula for
+shares of rows, by a bootstrap of 1,000 draws for the others. Gates look at the number itself.";
+
+/// Say how good a model is: every metric with its 95 % interval, class by class.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Say how good a model is: every metric with its 95 % interval, class by class",
+    after_help = EXAMPLES
+)]
+pub(crate) struct Args {
+    /// A model file, or the folder of a run.
+    model: PathBuf,
+    #[command(flatten)]
+    rows: Rows,
+    /// End with exit code 1 if the accuracy is less than this share.
+    #[arg(long, value_name = "SHARE", help_heading = "Gates")]
+    min_accuracy: Option<f64>,
+    /// End with exit code 1 if this measure is less; may be repeated.
+    #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
+    min: Vec<Limit>,
+    /// End with exit code 1 if this measure is more; may be repeated.
+    #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
+    max: Vec<Limit>,
+    /// Show so many of the rows with the greatest loss.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    worst: usize,
+    /// Compute so many rows at a time; changes nothing but time and memory.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: Where,
+}
+
+/// `accuracy=0.97`.
+#[derive(Clone, Debug)]
+struct Limit {
+    measure: String,
+    number: f64,
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (measure, number) =
+            text.split_once('=').ok_or("give it as MEASURE=NUMBER, such as macro-f1=0.97")?;
+        let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+        Ok(Self { measure: measure.to_owned(), number })
+    }
+}
+
+/// A gate, and whether it was met.
+#[derive(Debug, Serialize)]
+struct Gate {
+    measure: String,
+    /// Whether the measure must not be less; else it must not be more.
+    is_minimum: bool,
+    limit: f64,
+    value: f64,
+    is_met: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let model = model::load(&args.model, &args.at.device()?)?;
+    let (name, data) = args.rows.load(&model)?;
+    let options =
+        Options { batch_size: args.batch_size as usize, worst: args.worst, ..Options::default() };
+    let evaluation = evaluate(&model, &data, &options)?;
+    let gates = args.gates(&evaluation)?;
+    match args.json {
+        true => say_json(&serde_json::json!({
+            "model": args.model, "data": name, "evaluation": evaluation,
+            "measures": evaluation.measures(), "gates": gates,
+        }))?,
+        false => {
+            let heading = format!(
+                "{} on {}: {} rows\n",
+                printable(&args.model.display().to_string(), 200),
+                printable(&name, 100),
+                group(evaluation.rows as u64)
+            );
+            say(&(heading + &text(&evaluation) + &said(&gates)))?;
+        }
+    }
+    let is_met = gates.iter().all(|gate| gate.is_met);
+    Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+impl Args {
+    fn gates(&self, evaluation: &Evaluation) -> Result<Vec<Gate>> {
+        let accuracy = self.min_accuracy.map(|number| ("accuracy", number, true));
+        let least = self.min.iter().map(|limit| (limit.measure.as_str(), limit.number, true));
+        let most = self.max.iter().map(|limit| (limit.measure.as_str(), limit.number, false));
+        let all = accuracy.into_iter().chain(least).chain(most);
+        all.map(|(name, limit, is_minimum)| gate(evaluation, name, limit, is_minimum)).collect()
+    }
+}
+
+fn gate(evaluation: &Evaluation, name: &str, limit: f64, is_minimum: bool) -> Result<Gate> {
+    let Some(measure) = evaluation.measure(name) else {
+        let names: Vec<String> = evaluation.measures().into_iter().map(|m| m.name).collect();
+        let nearest = fireclay::nearest(name, names.iter().map(String::as_str));
+        let hint = nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+        bail!("there is no measure `{name}`{hint}; there are {}", names.join(", "));
+    };
+    let value = measure.estimate.value;
+    // A limit that is no number is never met.
+    let is_met = if is_minimum { value >= limit } else { value <= limit };
+    Ok(Gate { measure: name.to_owned(), is_minimum, limit, value, is_met })
+}
+
+fn said(gates: &[Gate]) -> String {
+    let line = |gate: &Gate| {
+        let Gate { measure, limit, value, is_met, is_minimum } = gate;
+        let verdict = if *is_met { "met    " } else { "NOT MET" };
+        let sign = if *is_minimum { "at least" } else { "at most" };
+        format!("{verdict} {measure} {sign} {limit}: it is {value:.6}\n")
+    };
+    gates.iter().map(line).collect()
+}
+
+/// Everything measured, in words.
+fn text(evaluation: &Evaluation) -> String {
+    let mut text = measures(&evaluation.measures());
+    match &evaluation.scores {
+        Scores::Classification(scores) => {
+            text += &classes(&scores.classes);
+            text += &confusion(scores);
+        }
+        Scores::MultiLabel(scores) => text += &classes(&scores.labels),
+        Scores::Regression(scores) => {
+            let mut rows = vec![cells(["target", "r2", "rmse", "mae"])];
+            rows.extend(scores.targets.iter().map(|target| {
+                let number = |estimate: Estimate| format!("{:.5}", estimate.value);
+                let [r2, rmse, mae] = [target.r2, target.rmse, target.mae].map(number);
+                vec![printable(&target.name, 30), r2, rmse, mae]
+            }));
+            text += &format!("\n{}", table(&rows));
+        }
+    }
+    text + &worst(evaluation)
+}
+
+fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// Names, numbers and intervals.
+pub(crate) fn measures(all: &[Measure]) -> String {
+    let mut rows = vec![cells(["measure", "value", "95 % interval", ""])];
+    rows.extend(all.iter().map(|measure| {
+        let Estimate { value, low, high, interval } = measure.estimate;
+        let show = |number: f64| match measure.is_share {
+            true => format!("{:.2} %", 100.0 * number),
+            false => format!("{number:.5}"),
+        };
+        let range = format!("{} to {}", show(low), show(high));
+        vec![measure.name.clone(), show(value), range, interval.name().to_owned()]
+    }));
+    table(&rows)
+}
+
+/// The most classes that are listed in the terminal; --json has all.
+const MOST_CLASSES: usize = 70;
+
+fn classes(classes: &[ClassScores]) -> String {
+    let mut rows = vec![cells(["class", "precision", "recall", "f1", "support"])];
+    let share = |estimate: Estimate| format!("{:.2} %", 100.0 * estimate.value);
+    rows.extend(classes.iter().take(MOST_CLASSES).map(|class| {
+        let [precision, recall, f1] = [class.precision, class.recall, class.f1].map(share);
+        vec![printable(&class.label, 30), precision, recall, f1, group(class.support as u64)]
+    }));
+    let more = classes.len().saturating_sub(MOST_CLASSES);
+    let more =
+        if more > 0 { format!("  and {more} more; --json has them\n") } else { String::new() };
+    format!("\n{}{more}", table(&rows))
+}
+
+/// The widest matrix that 80 columns have room for.
+const MOST_CONFUSED: usize = 12;
+
+/// The confusion matrix: a row for what is, a column for what was said.
+fn confusion(scores: &Classification) -> String {
+    let labels: Vec<String> =
+        scores.classes.iter().map(|class| printable(&class.label, 5)).collect();
+    if labels.len() > MOST_CONFUSED {
+        return pairs(scores);
+    }
+    let mut rows = vec![vec!["is \\ said".to_owned()]];
+    rows[0].extend(labels.iter().map(|label| format!("{label:>4}")));
+    rows.extend(scores.confusion.iter().zip(&labels).map(|(counts, label)| {
+        let count =
+            |&count: &usize| if count == 0 { "   ·".to_owned() } else { format!("{count:>4}") };
+        std::iter::once(label.clone()).chain(counts.iter().map(count)).collect()
+    }));
+    format!("\n{}", table(&rows))
+}
+
+/// The most frequent confusions, where a matrix is too wide.
+fn pairs(scores: &Classification) -> String {
+    let label = |i: usize| scores.classes.get(i).map_or("", |class| class.label.as_str());
+    let mut wrong: Vec<(usize, usize, usize)> = Vec::new();
+    for (truth, counts) in scores.confusion.iter().enumerate() {
+        let of = counts.iter().enumerate().filter(|(said, count)| *said != truth && **count > 0);
+        wrong.extend(of.map(|(said, &count)| (count, truth, said)));
+    }
+    wrong.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let mut rows = vec![cells(["is", "said", "rows"])];
+    rows.extend(wrong.iter().take(15).map(|&(count, truth, said)| {
+        vec![printable(label(truth), 30), printable(label(said), 30), group(count as u64)]
+    }));
+    format!("\n{}", table(&rows))
+}
+
+fn worst(evaluation: &Evaluation) -> String {
+    if evaluation.worst.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![cells(["worst row", "loss", "is", "said", "probability"])];
+    rows.extend(evaluation.worst.iter().map(|row| {
+        let probability = row.probability.map_or(String::new(), |p| format!("{:.2} %", 100.0 * p));
+        vec![
+            row.row.to_string(),
+            format!("{:.4}", row.loss),
+            printable(&row.truth, 20),
+            printable(&row.predicted, 20),
+            probability,
+        ]
+    }));
+    format!("\n{}", table(&rows))
+}

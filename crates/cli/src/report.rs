@@ -1,0 +1,99 @@
+//! `fireclay report`: a run or a model as one page.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use fireclay::Device;
+use fireclay::model_file::write_whole;
+use fireclay_report::{Options, Report};
+
+use crate::model::{self, Where};
+use crate::output::say;
+use crate::rows::Rows;
+
+const EXAMPLES: &str = "\
+Examples:
+  fireclay report runs/mnist-1                       writes runs/mnist-1/report.html
+  fireclay report model.safetensors --data mnist --to model.html
+  fireclay report runs/mnist-1 --plots plots         the plots as .svg files too
+
+The page holds everything it shows: it opens from disk and needs neither network nor script.";
+
+/// Write a run, or a model, as one page: curves, scores, mistakes, weights, settings.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Write a run, or a model, as one page: curves, scores, mistakes, weights, settings",
+    after_help = EXAMPLES
+)]
+pub(crate) struct Args {
+    /// The folder of a run, or a model file.
+    run: PathBuf,
+    /// The page to write; by default report.html in the folder of the run, or beside the model.
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Write the plots to this folder too, as .svg files.
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+    #[command(flatten)]
+    rows: Rows,
+    #[command(flatten)]
+    at: Where,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let device = args.at.device()?;
+    let report = match args.run.is_dir() {
+        true => Report::from_run(&args.run, &device, &Options::default())?,
+        false => of_model(args, &device)?,
+    };
+    let page = args.to.clone().unwrap_or_else(|| match args.run.is_dir() {
+        true => args.run.join(PAGE),
+        false => args.run.with_file_name(PAGE),
+    });
+    write(&report, &page)?;
+    let mut text = format!("The report is in {}", page.display());
+    for note in report.notes() {
+        text += &format!("\nnote: {note}");
+    }
+    if let Some(folder) = &args.plots {
+        let plots = report.plots()?;
+        let named = || format!("the plots can not be written to {}", folder.display());
+        std::fs::create_dir_all(folder).with_context(named)?;
+        for plot in &plots {
+            let path = folder.join(format!("{}.svg", plot.name));
+            write_whole(&path, plot.svg.as_bytes()).with_context(named)?;
+        }
+        text += &format!("\n{} plots are in {}", plots.len(), folder.display());
+    }
+    say(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name of a page.
+const PAGE: &str = "report.html";
+
+fn of_model(args: &Args, device: &Device) -> Result<Report> {
+    let model = model::load(&args.run, device)?;
+    let title = args.run.file_name().map(|name| name.to_string_lossy().into_owned());
+    let title = title.unwrap_or_default();
+    let options = Options::default();
+    if !args.rows.is_asked_for() && model.provenance.data.is_none() {
+        return Ok(Report::from_model(&title, &model, None, &options)?);
+    }
+    let (name, data) = args.rows.load(&model)?;
+    Ok(Report::from_model(&title, &model, Some((&name, &data)), &options)?)
+}
+
+/// Writes the report of a run that has just ended into its folder.
+pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<PathBuf> {
+    let page = folder.join(PAGE);
+    let report = Report::from_run(folder, device, &Options::default())?;
+    write(&report, &page)?;
+    Ok(page)
+}
+
+fn write(report: &Report, page: &Path) -> Result<()> {
+    let named = || format!("the report can not be written to {}", page.display());
+    write_whole(page, report.html()?.as_bytes()).with_context(named)
+}

@@ -1,0 +1,567 @@
+//! The program as its users see it: every command, every error, in a folder of its own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use fireclay_data::{Features, LoadOptions, Source, Targets, load};
+use serde_json::Value;
+use zune_core::bit_depth::BitDepth;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::EncoderOptions;
+use zune_png::PngEncoder;
+
+#[allow(dead_code, reason = "shared with the tests of `train`")]
+#[path = "../../train/tests/support/program.rs"]
+mod program;
+use program::{DIGITS, Outcome, Place};
+
+/// A place with a run on MNIST, `runs/mnist`, that tells pictures; trained once for all tests.
+fn mnist() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let place = Place::new();
+        place.train("train --name mnist --no-report -q").succeeded();
+        place
+    })
+}
+
+/// A place with a run on the small set, `runs/small`.
+fn small() -> Place {
+    let place = Place::new();
+    train(&place, "small", "");
+    place
+}
+
+fn train(place: &Place, name: &str, line: &str) {
+    let line = format!("train {DIGITS} --name {name} --no-report -q --epochs 30 --lr 0.01 {line}");
+    place.train(&line).succeeded();
+}
+
+fn does(place: &Place, line: &str) -> String {
+    place.train(line).succeeded().stdout
+}
+
+fn json(place: &Place, line: &str) -> Value {
+    serde_json::from_str(&does(place, line)).unwrap()
+}
+
+/// JSON, an object a line.
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn of_crate(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Every line fits a terminal of 80 columns, and moves no cursor.
+#[track_caller]
+fn is_plain(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+}
+
+fn write_png(path: &Path, width: usize, height: usize, pixels: &[u8]) {
+    let options = EncoderOptions::new(width, height, ColorSpace::Luma, BitDepth::Eight);
+    let mut bytes = Vec::new();
+    PngEncoder::new(pixels, options).encode(&mut bytes).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn help_teaches_with_examples() {
+    let place = Place::new();
+    let commands = [
+        "train",
+        "finetune",
+        "evaluate",
+        "predict",
+        "inspect",
+        "compare",
+        "report",
+        "data",
+        "backends",
+        "completions",
+        "man",
+    ];
+    let top = does(&place, "--help");
+    for command in commands {
+        assert!(top.contains(&format!("\n  {command} ")), "{command} is not in: {top}");
+        let help = does(&place, &format!("{command} --help"));
+        let has_examples =
+            help.contains("Example") && help.contains(&format!("fireclay {command} "));
+        assert!(has_examples || command == "backends", "{help}");
+    }
+    for code in ["0 done", "1 a limit", "2 error"] {
+        assert!(top.contains(code), "{top}");
+    }
+    let none = place.train("");
+    assert_eq!(none.code, Some(2));
+    assert!(none.stderr.contains("Usage: fireclay <COMMAND>"), "{}", none.stderr);
+    assert!(does(&place, "--version").starts_with("fireclay 0."));
+}
+
+#[test]
+fn a_wrong_word_is_met_with_the_nearest_right_one() {
+    let place = Place::new();
+    for (line, words) in [
+        ("predcit", "'predict'"),
+        ("trian", "'train'"),
+        ("inspect x --jsn", "'--json'"),
+        ("predict m i --topk 3", "'--top-k'"),
+        ("train --epoch 3", "'--epochs'"),
+        ("data lst", "'list'"),
+        ("completions fihs", "'fish'"),
+    ] {
+        let Outcome { code, stdout, stderr, .. } = place.train(line);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{line}");
+        assert!(stderr.contains(words), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn a_run_tells_how_it_goes_on_by_the_name_it_was_called_by() {
+    let place = Place::new();
+    let mut command = place.command(&format!("train {DIGITS} --epochs 1 --no-report"));
+    let said = Outcome::of("train", command.env_remove("CARGO")).succeeded().stdout;
+    assert!(said.contains("\n  fireclay train --repeat runs/idx-1\n"), "{said}");
+    let mut command = place.command(&format!("train {DIGITS} --epochs 1 --no-report"));
+    let said = Outcome::of("train", command.env("CARGO", "cargo")).succeeded().stdout;
+    assert!(said.contains("cargo run -p fireclay-cli -- train --repeat runs/idx-2\n"), "{said}");
+    assert!(!place.path("runs/idx-1/report.html").exists());
+}
+
+#[test]
+fn a_run_ends_with_its_page_unless_told_not_to() {
+    let place = Place::new();
+    let said = does(&place, &format!("train {DIGITS} --epochs 1"));
+    assert!(said.ends_with("The run as one page: runs/idx-1/report.html\n"), "{said}");
+    let page = fs::read_to_string(place.path("runs/idx-1/report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") || page.starts_with("<!doctype html>"));
+    does(&place, &format!("train {DIGITS} --epochs 1 -q --dry-run"));
+    assert!(!place.path("runs/idx-2").exists());
+    let again = place.train("train --repeat runs/idx-1 --no-report");
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+}
+
+#[test]
+fn fine_tuning_is_the_program_of_its_crate() {
+    let place = small();
+    let line =
+        format!("finetune --from runs/small/model.safetensors {DIGITS} --epochs 2 --name tuned");
+    let said = does(&place, &line);
+    assert!(said.contains("The head is kept"), "{said}");
+    place.train("finetune").refused(&["--from"]);
+    let found = json(&place, "inspect runs/tuned --json");
+    let base = json(&place, "inspect runs/small --json");
+    assert_eq!(found["document"]["provenance"]["parent"], base["digest"]["found"]);
+    assert!(does(&place, "inspect runs/tuned").contains("  made from     sha256:"));
+}
+
+#[test]
+fn pictures_of_another_program_are_told() {
+    let place = mnist();
+    let folder = of_crate("tests/goldens/pictures");
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 13);
+    for name in names {
+        let path = folder.join(&name);
+        let found = lines(&does(place, &format!("predict runs/mnist {} --json", path.display())));
+        assert_eq!(found[0]["label"].as_str().unwrap(), &name[..1], "{name}: {found:?}");
+        let done = found[0]["done"].to_string();
+        let is_dark = ["3-", "7-chalk", "9-one-bit"].iter().any(|start| name.starts_with(start));
+        assert_eq!(done.contains("inverted"), !is_dark, "{name}: {done}");
+        assert_eq!(done.contains("uneven light"), name.ends_with("jpg"), "{name}: {done}");
+        assert_eq!(done.contains("thickened"), name.contains("pen"), "{name}: {done}");
+    }
+}
+
+#[test]
+fn images_of_mnist_are_told_the_same_as_pictures_and_as_numbers() {
+    let place = mnist();
+    let data = load(&Source::Mnist, &LoadOptions::default(), &mut |_| {}).unwrap();
+    let (Features::Bytes(pixels), Targets::Classes { ids, .. }) =
+        (data.test.features(), data.test.targets())
+    else {
+        panic!("MNIST is bytes and classes")
+    };
+    const ROWS: usize = 40;
+    let pixels = &pixels[..784 * ROWS];
+    let mut csv = String::new();
+    let mut files = [String::new(), String::new()];
+    for (row, image) in pixels.chunks_exact(784).enumerate() {
+        let inverse: Vec<u8> = image.iter().map(|pixel| 255 - pixel).collect();
+        for (i, (kind, image)) in [("dark", image), ("bright", &inverse)].into_iter().enumerate() {
+            let name = format!("{kind}-{row}.png");
+            write_png(&place.path(&name), 28, 28, image);
+            files[i] += &format!(" {name}");
+        }
+        csv += &image.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+        csv.push('\n');
+    }
+    let header = [[0, 0, 8, 3], [0, 0, 0, ROWS as u8], [0, 0, 0, 28], [0, 0, 0, 28]].concat();
+    let idx = [&header[..], pixels].concat();
+    fs::write(place.path("images.idx"), &idx).unwrap();
+    let npy_head =
+        format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({ROWS}, 28, 28), }}");
+    let npy_head = format!("{npy_head:<117}\n");
+    let npy =
+        [b"\x93NUMPY\x01\0", &118_u16.to_le_bytes()[..], npy_head.as_bytes(), pixels].concat();
+    fs::write(place.path("images.npy"), npy).unwrap();
+    fs::write(place.path("rows.csv"), &csv).unwrap();
+
+    let told = |inputs: &str| -> Vec<(String, String)> {
+        let found = lines(&does(place, &format!("predict runs/mnist --json {inputs}")));
+        let said = |line: &Value| (line["label"].to_string(), line["probability"].to_string());
+        found.iter().map(said).collect()
+    };
+    let raw = told("images.idx");
+    assert_eq!(raw.len(), ROWS);
+    let right =
+        raw.iter().zip(ids).filter(|((label, _), id)| *label == format!("\"{id}\"")).count();
+    assert!(right >= ROWS - 3, "{right} of {ROWS}");
+    for inputs in ["images.npy", "rows.csv"] {
+        assert_eq!(told(inputs), raw, "{inputs}");
+    }
+    // One after the other a picture is a batch of its own, in which sums are rounded otherwise.
+    for inputs in files {
+        for ((label, p), (expected, q)) in told(&inputs).iter().zip(&raw) {
+            assert_eq!(label, expected, "{inputs}");
+            let apart = p.parse::<f64>().unwrap() - q.parse::<f64>().unwrap();
+            assert!(apart.abs() < 1e-6, "{p} {q}");
+        }
+    }
+
+    for input in [csv.as_bytes(), &idx] {
+        let mut child = place
+            .command("predict runs/mnist - --json")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let found = lines(&String::from_utf8(output.stdout).unwrap());
+        assert_eq!(found.len(), ROWS);
+        assert_eq!(found[3]["row"], 3);
+        assert_eq!(found[3]["label"].to_string(), raw[3].0);
+    }
+}
+
+#[test]
+fn a_prediction_is_said_in_words() {
+    let place = mnist();
+    let seven = of_crate("tests/goldens/pictures/7-pen.jpg");
+    fs::copy(seven, place.path("seven.jpg")).unwrap();
+    let said = does(place, "predict runs/mnist seven.jpg --top-k 3 --show");
+    is_plain(&said);
+    assert!(said.starts_with("seven.jpg  7 "), "{said}");
+    assert_eq!(said.lines().next().unwrap().matches('%').count(), 3, "{said}");
+    assert!(said.contains("inverted") && said.contains("██"), "{said}");
+    assert!(said.lines().count() >= 28, "{said}");
+    let said = does(place, "predict runs/mnist seven.jpg --abstain 1");
+    assert!(said.starts_with("seven.jpg  unsure (7 "), "{said}");
+    let found = lines(&does(place, "predict runs/mnist seven.jpg --abstain 1 --json"));
+    assert_eq!((found[0]["label"].is_null(), &found[0]["abstained"]), (true, &Value::Bool(true)));
+    // Whoever reads the output may stop reading.
+    let mut child = place
+        .command("predict runs/mnist seven.jpg --show")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]));
+}
+
+#[test]
+fn what_can_not_be_predicted_is_refused() {
+    let place = small();
+    write_png(&place.path("blank.png"), 40, 40, &[255; 1600]);
+    let png = fs::read(place.path("blank.png")).unwrap();
+    fs::write(place.path("cut.png"), &png[..png.len() / 2]).unwrap();
+    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    bomb.extend(b"\0\0\xff\xff\0\0\xff\xff\x08\0\0\0\0");
+    fs::write(place.path("bomb.png"), bomb).unwrap();
+    fs::write(place.path("words.csv"), "1,2,x\n").unwrap();
+    fs::write(place.path("narrow.csv"), "1,2,3\n").unwrap();
+    fs::write(place.path("noise"), [9, 0, 255, 3]).unwrap();
+    fs::write(place.path("wide.idx"), [0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 7]).unwrap();
+    fs::write(place.path("short.idx"), [0, 0, 8, 2, 0, 0, 0, 1]).unwrap();
+    for (line, words) in [
+        ("predict runs/none blank.png", &["runs/none"][..]),
+        ("predict runs blank.png", &["runs is a folder without a model.safetensors"]),
+        ("predict runs/small gone.png", &["gone.png"]),
+        ("predict runs/small digits", &["this is a folder"]),
+        ("predict runs/small cut.png", &["cut.png", "not a whole PNG"]),
+        ("predict runs/small bomb.png", &["65535x65535", "at most"]),
+        ("predict runs/small words.csv", &["line 1: `x` is not a number"]),
+        ("predict runs/small narrow.csv", &["line 1 has 3 numbers; the model takes 16"]),
+        ("predict runs/small noise", &["no PNG, JPEG, IDX, NPY or CSV"]),
+        ("predict runs/small wide.idx", &["rows of 2 numbers", "the model takes 16"]),
+        ("predict runs/small short.idx", &["it was cut off"]),
+        ("predict runs/small blank.png --fit mnist", &["4x4, and not of 28x28"]),
+        ("predict runs/small blank.png --backend vulcan", &["`vulkan`"]),
+        ("predict runs/small blank.png --device 7", &["no device `7` here"]),
+        ("predict words.csv blank.png", &["words.csv"]),
+    ] {
+        let Outcome { code, stdout, stderr, .. } = place.train(line);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{line}: {stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{line}: no `{word}` in: {stderr}");
+        }
+        assert!(!stderr.contains("panicked"), "{line}: {stderr}");
+    }
+    let digit = mnist();
+    fs::copy(place.path("blank.png"), digit.path("blank.png")).unwrap();
+    digit.train("predict runs/mnist blank.png").refused(&["nothing that stands out"]);
+    let keras = of_crate("../formats/tests/goldens/keras/tiny.keras");
+    let line = format!("predict {} digits", keras.display());
+    place.train(&line).refused(&["is a Keras file", "fireclay finetune import"]);
+    let refused = place.train("predict runs/small blank.png --abstain 2");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("a probability from 0 to 1"), "{}", refused.stderr);
+}
+
+#[test]
+fn files_of_our_own_are_told_apart_and_checked() {
+    let place = small();
+    let said = does(&place, "inspect runs/small");
+    is_plain(&said);
+    for words in [
+        "runs/small/model.safetensors: Fireclay model\n",
+        ", valid\n",
+        "  network       16-128-10 relu, 3,466 parameters\n",
+        "  input         4x4\n",
+        "  task          classification: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n",
+        "  preprocessing times 0.003921569\n",
+        "  trained on    idx:digits\n",
+        "  tensors       4, 3,466 numbers\n",
+        "Nothing is odd.\n",
+    ] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let checkpoint = fs::read_dir(place.path("runs/small/checkpoints")).unwrap();
+    let checkpoint = checkpoint.map(|entry| entry.unwrap().path()).max().unwrap();
+    let found = json(&place, &format!("inspect --json {}", checkpoint.display()));
+    assert_eq!(found["kind"], "Fireclay checkpoint");
+    assert_eq!(found["digest"]["is_valid"], true);
+
+    let tune = format!(
+        "finetune --from runs/small/model.safetensors {DIGITS} --epochs 1 --lora rank=2,alpha=4 --name tuned -q"
+    );
+    does(&place, &tune);
+    let said = does(&place, "inspect runs/tuned/adapter.safetensors");
+    assert!(said.contains("Fireclay adapter") && said.contains("which it needs"), "{said}");
+    let line = "predict runs/tuned/adapter.safetensors digits";
+    place.train(line).refused(&["is an adapter", "finetune merge"]);
+
+    let mut bytes = fs::read(place.path("runs/small/model.safetensors")).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(place.path("damaged.safetensors"), &bytes).unwrap();
+    let said = does(&place, "inspect damaged.safetensors");
+    assert!(said.contains("NOT VALID") && said.contains("the file is damaged"), "{said}");
+    assert_eq!(place.train("inspect damaged.safetensors --strict").code, Some(1));
+    assert_eq!(place.train("inspect runs/small --strict").code, Some(0));
+    fs::write(place.path("cut.safetensors"), &bytes[..last]).unwrap();
+    let cut = place.train("inspect cut.safetensors");
+    assert!(cut.stdout.contains("Odd:"), "{}", cut.stdout);
+}
+
+#[test]
+fn files_of_other_programs_are_told_without_running_them() {
+    let place = Place::new();
+    for (file, kind, words) in [
+        ("formats/tests/goldens/keras/rich.keras", "Keras file", "dense"),
+        ("formats/tests/goldens/keras/plain.h5", "Keras HDF5 file", "dense"),
+        ("formats/tests/goldens/onnx/plain.onnx", "ONNX file", "dense"),
+        ("formats/tests/goldens/burn/plain.bpk", "Burn file", "tensors"),
+        ("finetune/tests/goldens/batch.pt", "PyTorch file", "running_mean"),
+    ] {
+        let path = of_crate("..").join(file);
+        let said = does(&place, &format!("inspect {}", path.display()));
+        assert!(said.contains(&format!(": {kind}\n")), "{file}: {said}");
+        assert!(said.contains(words), "{file}: {said}");
+        assert!(said.contains("`fireclay finetune`"), "{file}: {said}");
+        let found = json(&place, &format!("inspect {} --json", path.display()));
+        assert!(found["numbers"].as_u64().unwrap() > 0, "{file}");
+        assert_eq!(found["sha256"].as_str().unwrap().len(), 64);
+    }
+}
+
+#[test]
+fn what_a_file_would_do_is_not_done_and_is_told() {
+    let place = Place::new();
+    // A legacy file of PyTorch: its magic number, its version, the system it is of, and then what it
+    // holds, which is a call.
+    let evil = [
+        &b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..],
+        b"\x80\x02M\xe9\x03.",
+        b"\x80\x02}.",
+        b"\x80\x02cos\nsystem\n(X\x09\0\0\0touch pwntR.",
+    ];
+    fs::write(place.path("evil.pt"), evil.concat()).unwrap();
+    let evil = place.train("inspect evil.pt");
+    assert_eq!(evil.code, Some(2));
+    assert!(evil.stdout.contains("os.system"), "{}", evil.stdout);
+    assert!(evil.stderr.contains("can not be read"), "{}", evil.stderr);
+    assert!(!place.path("pwn").exists());
+    fs::write(place.path("empty"), "").unwrap();
+    fs::write(place.path("escape\u{1b}[31m"), "hello\u{1b}[2J").unwrap();
+    for file in ["empty", "escape\u{1b}[31m"] {
+        let Outcome { code, stdout, stderr, .. } = place.train(&format!("inspect {file}"));
+        assert_eq!(code, Some(2), "{file}");
+        assert!(stdout.contains("unknown file"), "{stdout}");
+        assert!(!stdout.contains('\u{1b}') && !stderr.contains('\u{1b}'), "{stdout}{stderr}");
+    }
+    place.train("inspect gone.pt").refused(&["gone.pt"]);
+    place.train("inspect digits").refused(&["is a folder without a model.safetensors"]);
+}
+
+#[test]
+fn a_model_is_measured_and_gates_are_kept() {
+    let place = mnist();
+    let said = does(place, "evaluate runs/mnist");
+    is_plain(&said);
+    for words in
+        ["mnist (test): 10,000 rows", "accuracy", "Wilson", "bootstrap", "macro-f1", "is \\ said"]
+    {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let found = json(place, "evaluate runs/mnist --json");
+    let manifest = json_file(&place.path("runs/mnist/manifest.json"));
+    let accuracy = found["evaluation"]["scores"]["accuracy"]["value"].as_f64().unwrap();
+    let trained = manifest["result"]["metrics"]["accuracy"].as_f64().unwrap();
+    assert!((accuracy - trained).abs() < 1e-6, "{accuracy} {trained}");
+
+    let place = small();
+    for (line, code, words) in [
+        ("evaluate runs/small --min-accuracy 0.01", 0, "met     accuracy at least 0.01"),
+        ("evaluate runs/small --min-accuracy 1.01", 1, "NOT MET accuracy at least 1.01"),
+        ("evaluate runs/small --max loss=0", 1, "NOT MET loss at most 0:"),
+        ("evaluate runs/small --min macro-f1=0 --max loss=100", 0, "met     loss at most 100"),
+        ("evaluate runs/small --min accuracy=nan", 1, "NOT MET"),
+        (
+            "evaluate runs/small --data idx:digits --split train --classes 1,2",
+            0,
+            "(train): 12 rows",
+        ),
+    ] {
+        let outcome = place.train(line);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(code), ""), "{line}");
+        assert!(outcome.stdout.contains(words), "{line}: {}", outcome.stdout);
+    }
+    place.train("evaluate runs/small --min acuracy=1").refused(&["did you mean `accuracy`?"]);
+    place.train("evaluate runs/small --data mnits").refused(&["mnist"]);
+    place.train("evaluate runs/small --data idx:gone").refused(&["gone"]);
+    let any = |size: u32| json(&place, &format!("evaluate runs/small --json --batch-size {size}"));
+    assert_eq!(
+        any(1)["evaluation"]["scores"]["confusion"],
+        any(7)["evaluation"]["scores"]["confusion"]
+    );
+}
+
+fn json_file(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn two_runs_are_compared() {
+    let place = small();
+    train(&place, "other", "--seed 2 --hidden 8");
+    let said = does(&place, "compare runs/small runs/other");
+    is_plain(&said);
+    for words in
+        ["McNemar", "They say the same of", "model.hidden", "[8]", "validation loss, first"]
+    {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let same = json(&place, "compare runs/small runs/small --json");
+    assert_eq!(same["comparison"]["largest_difference"], 0.0);
+    assert_eq!(same["comparison"]["mcnemar"]["p_value"], 1.0);
+    assert_eq!(same["runs"]["settings"], serde_json::json!({}));
+    place.train("compare runs/small runs/none").refused(&["runs/none"]);
+    train(&place, "few", "--classes 1,2");
+    place.train("compare runs/small runs/few").refused(&["1, 2"]);
+}
+
+#[test]
+fn a_report_is_one_page_that_needs_nothing_else() {
+    let place = small();
+    let said = does(&place, "report runs/small --plots plots");
+    assert!(said.starts_with("The report is in runs/small/report.html\n"), "{said}");
+    let page = fs::read_to_string(place.path("runs/small/report.html")).unwrap();
+    assert!(page.len() < 2_000_000);
+    for outside in ["src=\"http", "href=\"http", "url(http", "<script"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let plots = fs::read_dir(place.path("plots")).unwrap().count();
+    assert!(plots >= 2, "{plots}");
+    does(&place, "report runs/small/model.safetensors --to model.html");
+    assert!(fs::read_to_string(place.path("model.html")).unwrap().contains("</html>"));
+    place.train("report runs/none").refused(&["runs/none"]);
+    place.train("report digits").refused(&["digits"]);
+    place.train("report runs/small --to gone/page.html").refused(&["gone/page.html"]);
+}
+
+#[test]
+fn data_is_listed_and_shown() {
+    let place = Place::new();
+    let said = does(&place, "data list");
+    is_plain(&said);
+    for name in Source::names() {
+        assert!(said.contains(&format!("\n  {name} ")), "{name} is not in: {said}");
+    }
+    let listed = json(&place, "data list --json");
+    let shown = json(&place, "data show mnist --json");
+    assert_eq!(listed[0]["training"], shown["training"]["rows"]);
+    assert_eq!(listed[0]["test"], shown["test"]["rows"]);
+    assert_eq!(shown["test"]["per_class"][0], 980);
+    let said = does(&place, "data show idx:digits");
+    is_plain(&said);
+    assert!(said.starts_with("idx:digits: rows of 4x4, bytes; 10 classes\n"), "{said}");
+    assert!(said.contains("  rows  60        20\n"), "{said}");
+    assert_eq!(said.matches("sha256:").count(), 2);
+    let said = does(&place, "data fetch idx:digits");
+    assert!(said.contains("60 training and 20 test"), "{said}");
+    place.train("data show mnits").refused(&["mnist"]);
+    place.train("data show idx:gone").refused(&["gone"]);
+}
+
+#[test]
+fn backends_completions_and_manual_pages() {
+    let place = Place::new();
+    // Drivers of graphics cards may write to standard error whatever they like.
+    let said = |line: &str| place.train(line).stdout;
+    assert!(said("backends").contains("\nflex "));
+    assert_eq!(said("backends"), said("train --list-backends"));
+    let found: Value = serde_json::from_str(&said("backends --json")).unwrap();
+    assert_eq!(found[0]["name"], "flex");
+    for (shell, words) in [
+        ("bash", "complete -F _fireclay"),
+        ("zsh", "#compdef fireclay"),
+        ("fish", "complete -c fireclay"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let script = does(&place, &format!("completions {shell}"));
+        assert!(script.contains(words) && script.contains("predict"), "{shell}");
+    }
+    does(&place, "man pages");
+    for page in ["fireclay.1", "fireclay-train.1", "fireclay-predict.1", "fireclay-data-show.1"] {
+        let text = fs::read_to_string(place.path("pages").join(page)).unwrap();
+        assert!(text.contains(".TH "), "{page}");
+    }
+    place.train("man digits/train-images-idx3-ubyte").refused(&["can not be written"]);
+}
