@@ -127,6 +127,9 @@ fn models_of_keras() {
     assert!((config.norm_epsilon - 1e-3).abs() < 1e-9);
     assert!((config.dropout - 0.1).abs() < 1e-9);
     assert!(matches!(imported.model.task, Task::Classification { .. }));
+    // Fixed statistics of each feature are preprocessing.
+    let imported = check("normalization.keras", &Options::default(), "normalization.logits");
+    assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
     // Hidden layers that differ are no network of ours.
     let error = opened("keras/rich.keras", &scaled()).unwrap_err();
     assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");

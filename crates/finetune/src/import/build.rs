@@ -19,7 +19,9 @@ pub(super) fn build(
 ) -> Result<Imported, ImportError> {
     let mut tensors = Tensors::of(archive);
     let mut config = config(&tensors, &sketch, options)?;
-    let preprocessing = preprocessing(options.preprocessing.as_ref(), sketch.affine)?;
+    let statistics = tensors.statistics(&sketch, config.inputs())?;
+    let preprocessing =
+        preprocessing(options.preprocessing.as_ref(), sketch.affine, statistics.as_ref())?;
     let is_binary = sketch.output == Some(Output::Sigmoid) && config.outputs == 1;
     let mlp = Mlp::from_tensors(&config, device, |path, shape| {
         tensors.take(path, shape, &sketch, options)
@@ -34,7 +36,9 @@ pub(super) fn build(
     };
     let task = task(&config, sketch.output, options, &mut notes)?;
     preprocessing.validate(config.inputs())?;
-    if sketch.affine.is_some() {
+    if sketch.standardize.is_some() {
+        notes.push("the file standardises each feature itself, and so does the model".to_owned());
+    } else if sketch.affine.is_some() {
         notes.push(format!("the file prepares features itself; all in all: {preprocessing:?}"));
     }
     let placed = tensors.placed(options)?;
@@ -45,8 +49,53 @@ pub(super) fn build(
     Ok(Imported { model, origin, is_native: false, placed, notes })
 }
 
-/// What was said of raw features, and then what the network itself does to them, `factor x + shift`.
+/// Mean and variance of each feature.
+type Statistics = [Vec<f64>; 2];
+
+/// What was said of raw features, then what the network itself does to them, `factor x + shift`, and
+/// then `(x - mean) / sqrt(variance)` of each.
 fn preprocessing(
+    said: Option<&Preprocessing>,
+    affine: Option<(f64, f64)>,
+    statistics: Option<&Statistics>,
+) -> Result<Preprocessing, ImportError> {
+    let Some([means, variances]) = statistics else { return prepared(said, affine) };
+    let before = match (said, affine) {
+        (None, None) => Preprocessing::None,
+        _ => prepared(said, affine)?,
+    };
+    let (scale, mean, deviation) = parts(&before)?;
+    if scale <= 0.0 {
+        return Err(ImportError::unsupported(
+            format!("features are multiplied by {scale}"),
+            "here the factor is above 0",
+        ));
+    }
+    let shifted = means.iter().map(|each| (mean + each * deviation) / scale);
+    let widened = variances.iter().map(|each| each.sqrt() * deviation / scale);
+    Ok(Preprocessing::Standardize {
+        mean: shifted.map(|each| each as f32).collect(),
+        deviation: widened.map(|each| each as f32).collect(),
+    })
+}
+
+/// What is the same for every feature, as `(scale x - mean) / deviation`.
+fn parts(preprocessing: &Preprocessing) -> Result<(f64, f64, f64), ImportError> {
+    match preprocessing {
+        Preprocessing::None => Ok((1.0, 0.0, 1.0)),
+        Preprocessing::Scale { scale } => Ok((f64::from(*scale), 0.0, 1.0)),
+        Preprocessing::Normalize { scale, mean, deviation } => {
+            Ok((f64::from(*scale), f64::from(*mean), f64::from(*deviation)))
+        }
+        Preprocessing::Standardize { .. } => Err(ImportError::unsupported(
+            "the file prepares features itself",
+            "they can not be standardised before",
+        )),
+    }
+}
+
+/// What was said, and then `factor x + shift`.
+fn prepared(
     said: Option<&Preprocessing>,
     affine: Option<(f64, f64)>,
 ) -> Result<Preprocessing, ImportError> {
@@ -62,20 +111,7 @@ fn preprocessing(
             });
         }
     };
-    // Both together are (scale x - mean) / deviation.
-    let (scale, mean, deviation) = match said {
-        None | Some(Preprocessing::None) => (1.0, 0.0, 1.0),
-        Some(Preprocessing::Scale { scale }) => (f64::from(*scale), 0.0, 1.0),
-        Some(Preprocessing::Normalize { scale, mean, deviation }) => {
-            (f64::from(*scale), f64::from(*mean), f64::from(*deviation))
-        }
-        Some(Preprocessing::Standardize { .. }) => {
-            return Err(ImportError::unsupported(
-                "the file prepares features itself",
-                "they can not be standardised before",
-            ));
-        }
-    };
+    let (scale, mean, deviation) = parts(said.unwrap_or(&Preprocessing::None))?;
     if mean == 0.0 && deviation == 1.0 && shift == 0.0 {
         return Ok(Preprocessing::Scale { scale: (scale * factor) as f32 });
     }
@@ -249,6 +285,34 @@ impl<'a> Tensors<'a> {
         ImportError::Missing { path: path.to_owned(), nearest: near }
     }
 
+    /// The statistics by which the file standardises features itself.
+    fn statistics(
+        &mut self,
+        sketch: &Sketch,
+        inputs: usize,
+    ) -> Result<Option<Statistics>, ImportError> {
+        let Some(names) = &sketch.standardize else { return Ok(None) };
+        let mut found: Statistics = Default::default();
+        for (name, values) in names.iter().zip(&mut found) {
+            let tensor = self.named(name)?;
+            *values = tensor.to_f64();
+            if values.len() == 1 {
+                values.resize(inputs, values[0]);
+            }
+            if values.len() != inputs {
+                return Err(ImportError::Shape {
+                    name: name.clone(),
+                    found: tensor.shape.clone(),
+                    path: "preprocessing".to_owned(),
+                    expected: vec![inputs],
+                });
+            }
+            let how = ("preprocessing".to_owned(), "of each feature".to_owned());
+            self.taken.insert(&tensor.name, how);
+        }
+        Ok(Some(found))
+    }
+
     /// The numbers of a parameter, in our layout.
     fn take(
         &mut self,
@@ -308,6 +372,13 @@ impl<'a> Tensors<'a> {
         Ok(vec![f32::from(is_one); shape.iter().product()])
     }
 
+    /// Whether it is a variance of which Keras uses a copy that is nowhere 0.
+    fn is_floored(&self, name: &str) -> bool {
+        let layer = name.strip_suffix("/variance");
+        let copy = layer.map(|layer| format!("{layer}/floored_variance"));
+        copy.is_some_and(|copy| self.taken.contains_key(copy.as_str()))
+    }
+
     /// Every tensor and what became of it.
     fn placed(self, options: &Options) -> Result<Vec<Placed>, ImportError> {
         let mut unused = Vec::new();
@@ -315,7 +386,10 @@ impl<'a> Tensors<'a> {
             let name = tensor.name.as_str();
             let fate = match self.taken.get(name) {
                 Some((path, change)) => Fate::Used { path: path.clone(), change: change.clone() },
-                None if name.ends_with("num_batches_tracked") => {
+                None if self.is_floored(name) => {
+                    Fate::Skipped("its floored copy is used, as Keras does".to_owned())
+                }
+                None if name.ends_with("num_batches_tracked") || name.ends_with("/count") => {
                     Fate::Skipped("a counter, which nothing here depends on".to_owned())
                 }
                 None if is_named(name, &options.allow_unused) => {
@@ -376,7 +450,7 @@ mod tests {
     fn what_was_said_of_features_comes_before_what_the_file_does() {
         let pixels = Preprocessing::PIXELS;
         let normal = Preprocessing::Normalize { scale: 0.5, mean: 2.0, deviation: 4.0 };
-        let of = |said: Option<&Preprocessing>, affine| preprocessing(said, affine).unwrap();
+        let of = |said: Option<&Preprocessing>, affine| preprocessing(said, affine, None).unwrap();
         assert_eq!(of(Some(&pixels), None), pixels);
         assert_eq!(of(None, Some((0.25, 0.0))), Preprocessing::Scale { scale: 0.25 });
         // ((0.5 x - 2) / 4) 2 + 3, at x = 10: 4.5.
@@ -386,7 +460,16 @@ mod tests {
             unreachable!("there is a shift")
         };
         assert!(((scale * 10.0 - mean) / deviation - 4.5).abs() < 1e-6);
-        assert!(matches!(preprocessing(None, None), Err(ImportError::Unsaid { .. })));
-        assert!(preprocessing(None, Some((-1.0, 1.0))).is_err());
+        assert!(matches!(preprocessing(None, None, None), Err(ImportError::Unsaid { .. })));
+        assert!(preprocessing(None, Some((-1.0, 1.0)), None).is_err());
+        // ((0.5 x - 2) / 4 - 1) / sqrt(9), at x = 10: -1 / 12.
+        let statistics = [vec![1.0], vec![9.0]];
+        let Preprocessing::Standardize { mean, deviation } =
+            preprocessing(Some(&normal), None, Some(&statistics)).unwrap()
+        else {
+            unreachable!("there are statistics")
+        };
+        assert!(((10.0 - mean[0]) / deviation[0] + 1.0 / 12.0).abs() < 1e-6);
+        assert!(preprocessing(None, None, Some(&statistics)).is_ok());
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn sketch(network: &Network) -> Result<Sketch, ImportError> {
                 sketch.layers.push(dense);
                 between.push(Between::default());
             }
-            (Layer::Rescale { scale, offset }, None) => {
+            (Layer::Rescale { scale, offset }, None) if sketch.standardize.is_none() => {
                 let (factor, shift) = sketch.affine.unwrap_or((1.0, 0.0));
                 sketch.affine = Some((factor * scale, shift * scale + offset));
             }
@@ -50,6 +50,20 @@ pub(super) fn sketch(network: &Network) -> Result<Sketch, ImportError> {
                     variance: variance.clone(),
                 };
                 current.norm = Some((kind, *epsilon, tensors));
+            }
+            // Keras' `Normalization`: fixed statistics of each feature.
+            (
+                Layer::Norm {
+                    kind: formats::Norm::Batch,
+                    scale: None,
+                    shift: None,
+                    mean: Some(mean),
+                    variance: Some(variance),
+                    epsilon: 0.0,
+                },
+                None,
+            ) if sketch.standardize.is_none() => {
+                sketch.standardize = Some([mean.clone(), variance.clone()]);
             }
             (Layer::Norm { .. }, _) => {
                 return Err(ImportError::unsupported(
@@ -202,6 +216,17 @@ mod tests {
         assert_eq!((sketch.input_dropout, sketch.dropout), (0.1, 0.2));
         assert_eq!(sketch.output, Some(Output::Softmax));
         assert_eq!(sketch.affine, Some((1.0, -1.0)));
+    }
+
+    #[test]
+    fn fixed_statistics_before_the_first_layer_are_preprocessing() {
+        let mut normalization = batch_norm();
+        if let Layer::Norm { shift, epsilon, .. } = &mut normalization {
+            (*shift, *epsilon) = (None, 0.0);
+        }
+        let sketch = read(vec![normalization.clone(), dense("a")]).unwrap();
+        assert_eq!(sketch.standardize, Some(["m".to_owned(), "v".to_owned()]));
+        assert!(read(vec![normalization.clone(), normalization, dense("a")]).is_err());
     }
 
     #[test]

@@ -247,6 +247,8 @@ struct Sketch {
     input_dropout: f64,
     /// The factor and the shift by which the file prepares features itself.
     affine: Option<(f64, f64)>,
+    /// The tensors of means and variances by which it then standardises each of them.
+    standardize: Option<[String; 2]>,
     input_shape: Option<Vec<usize>>,
     /// What the file does to the last layer's outputs; none if it does not say.
     output: Option<Output>,
