@@ -495,11 +495,11 @@ fn weights_that_do_not_fit_the_configuration() {
 }
 
 /// A functional model of the layers of `plain`, each after the one that is named.
-fn functional(befores: &[(&str, Value)]) -> Value {
+fn functional(earlier: &[(&str, Value)]) -> Value {
     let mut layers = vec![input(json!([null, 784]))];
     layers[0]["config"]["name"] = json!("in");
     layers[0]["inbound_nodes"] = json!([]);
-    for (name, nodes) in befores {
+    for (name, nodes) in earlier {
         let mut layer = dense(name, if *name == "a" { 32 } else { 10 }, json!(null));
         layer["inbound_nodes"] = nodes.clone();
         layers.push(layer);
@@ -530,7 +530,7 @@ fn functional_models_are_chains() {
     let twice = json!([after("in")[0], after("a")[0]]);
     let mut called = after("a");
     called[0]["kwargs"] = json!({"training": true});
-    for (befores, said) in [
+    for (earlier, said) in [
         (vec![("a", after("in")), ("b", after("in"))], "two layers follow \"in\""),
         (vec![("a", after("in")), ("b", after("x"))], "not all layers lie on one way"),
         (vec![("a", after("in"))], "not all layers lie on one way"),
@@ -545,7 +545,7 @@ fn functional_models_are_chains() {
         ),
         (vec![("a", after("in")), ("b", json!([7]))], "several inputs"),
     ] {
-        refused(&functional(&befores), said);
+        refused(&functional(&earlier), said);
     }
     malformed(&functional(&[("a", after("in")), ("a", after("a"))]), "two layers are called \"a\"");
     let mut cycle = functional(&[("a", after("b")), ("b", after("a"))]);

@@ -185,12 +185,9 @@ fn key(colour: &str, text: &str) -> Markup {
 }
 
 fn curves(plots: &[Plot]) -> Option<Markup> {
-    let keys = html! {
-        (key("pale", "steps")) (key("blue", "training")) (key("orange", "validation"))
-    };
-    let shown: Vec<Markup> = [("loss", &keys), ("accuracy", &keys), ("learning-rate", &html! {})]
+    let shown: Vec<Markup> = ["loss", "accuracy", "learning-rate"]
         .into_iter()
-        .filter_map(|(name, more)| plot(plots, name, more))
+        .filter_map(|name| plot(plots, name, &html! {}))
         .collect();
     (!shown.is_empty()).then(|| {
         html! {

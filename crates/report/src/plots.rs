@@ -29,6 +29,8 @@ fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        // A file of its own may be looked at on any ground.
+        root.fill(&WHITE).map_err(|error| error.to_string())?;
         draw(&root).map_err(|error| error.to_string())?;
         root.present().map_err(|error| error.to_string())?;
     }
@@ -54,8 +56,20 @@ pub(crate) fn curves(name: &str, curves: &Curves) -> Result<String, String> {
     let validation = thinned(&curves.validation, MOST_POINTS);
     let (low, high) = range(&steps, &[&training, &validation]);
     let last = steps.iter().chain(&training).map(|point| point.0).fold(0.0, f64::max);
+    let is_alone = training.is_empty() && validation.is_empty();
+    let steps_colour = if is_alone { BLUE } else { PALE };
     svg(SIZE, |root| {
-        let mut chart = ChartBuilder::on(root)
+        let (head, body) = root.split_vertically(if is_alone { 0 } else { 24 });
+        if !is_alone {
+            let all = [
+                ("steps", &steps, PALE),
+                ("training", &training, BLUE),
+                ("validation", &validation, ORANGE),
+            ];
+            let there = all.iter().filter(|(_, curve, _)| !curve.is_empty());
+            draw_legend(&head, there.map(|&(name, _, colour)| (name, colour)))?;
+        }
+        let mut chart = ChartBuilder::on(&body)
             .margin(8)
             .margin_right(18)
             .x_label_area_size(44)
@@ -78,8 +92,6 @@ pub(crate) fn curves(name: &str, curves: &Curves) -> Result<String, String> {
         let within = |curve: &[(f64, f64)]| -> Vec<(f64, f64)> {
             curve.iter().map(|&(x, y)| (x, y.clamp(low, high))).collect()
         };
-        let is_alone = training.is_empty() && validation.is_empty();
-        let steps_colour = if is_alone { BLUE } else { PALE };
         chart.draw_series(LineSeries::new(within(&steps), steps_colour.stroke_width(2)))?;
         for (curve, colour) in [(&training, BLUE), (&validation, ORANGE)] {
             let curve = within(curve);
@@ -92,6 +104,18 @@ pub(crate) fn curves(name: &str, curves: &Curves) -> Result<String, String> {
         Ok(())
     })
     .map_err(|error| format!("{name}: {error}"))
+}
+
+/// Names beside their colours, on one line.
+fn draw_legend<'a>(area: &Area<'_>, names: impl Iterator<Item = (&'a str, RGBColor)>) -> Drawn {
+    let mut left = 74;
+    for (name, colour) in names {
+        let swatch = [(left, 10), (left + 18, 16)];
+        area.draw(&Rectangle::new(swatch, colour.filled()))?;
+        area.draw(&Text::new(name.to_owned(), (left + 24, 13), held(HPos::Left)))?;
+        left += 48 + 9 * name.len() as i32;
+    }
+    Ok(())
 }
 
 /// From the least to the greatest of what is to be seen: whole epochs, and of the steps those

@@ -307,8 +307,8 @@ mod tests {
     fn an_unknown_parameter_is_named_with_the_nearest() {
         let model = MlpConfig::new([4], [3], 2);
         assert!(tuning(&[(0, &["layers.1.bias"])]).validate(&model).is_ok());
-        let error = tuning(&[(0, &["layers.1.bais"])]).validate(&model).unwrap_err().to_string();
-        assert!(error.contains("layers.1.bais") && error.contains("`layers.1.bias`"), "{error}");
+        let error = tuning(&[(0, &["layers.1.biass"])]).validate(&model).unwrap_err().to_string();
+        assert!(error.contains("layers.1.biass") && error.contains("`layers.1.bias`"), "{error}");
         for bad in [
             tuning(&[]),
             tuning(&[(1, &[])]),
