@@ -211,7 +211,7 @@ mod tests {
     fn what_names_nothing_is_an_error_with_the_nearest() {
         let error = "layers.12".parse::<Pattern>().unwrap().paths(&network()).unwrap_err();
         assert!(matches!(&error, PatternError::Nothing { nearest: Some(_), .. }), "{error}");
-        for bad in ["", "first:0", "first:x", "regex:(", "fisrt1:1", "regex:(a{1000}){1000}"] {
+        for bad in ["", "first:0", "first:x", "regex:(", "firs:1", "regex:(a{1000}){1000}"] {
             let error = bad.parse::<Pattern>().unwrap_err();
             assert!(matches!(error, PatternError::Bad { .. }), "{bad}: {error}");
         }
