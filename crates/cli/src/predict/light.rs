@@ -140,10 +140,8 @@ fn eliminated(mut rows: [[f64; 7]; 6], count: usize) -> Option<[[f64; 7]; 6]> {
             return None;
         }
         for below in i + 1..count {
-            let factor = rows[below][i] / rows[i][i];
-            for column in i..7 {
-                rows[below][column] -= factor * rows[i][column];
-            }
+            let (pivot, factor) = (rows[i], rows[below][i] / rows[i][i]);
+            rows[below].iter_mut().zip(pivot).for_each(|(value, p)| *value -= factor * p);
         }
     }
     Some(rows)
