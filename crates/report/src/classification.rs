@@ -21,7 +21,8 @@ pub struct Classification {
     pub macro_average: Averages,
     /// Averages over the classes, each weighing as much as it has rows.
     pub weighted_average: Averages,
-    /// Rows of class `i` that are called `j`: `confusion[i][j]`.
+    /// Rows of class `i` that are called `j`: `confusion[i][j]`. Of more than 1000 classes it is
+    /// empty: it would be larger than the data.
     pub confusion: Vec<Vec<usize>>,
     /// Whether its probabilities can be believed.
     pub calibration: Calibration,
@@ -127,7 +128,13 @@ fn worst_row(at: usize, row: Row, labels: &[String]) -> WorstRow {
     }
 }
 
+/// Classes up to which all pairs of them are counted.
+const MOST_CONFUSED: usize = 1000;
+
 fn confusion(rows: &[Row], classes: usize) -> Vec<Vec<usize>> {
+    if classes > MOST_CONFUSED {
+        return Vec::new();
+    }
     let mut confusion = vec![vec![0; classes]; classes];
     rows.iter().for_each(|row| confusion[row.truth as usize][row.predicted as usize] += 1);
     confusion
@@ -199,6 +206,13 @@ mod tests {
         assert_eq!((row.predicted, row.rank, row.probability), (0, 2, 1.0));
         let expected = f64::from(1e30f32) - f64::from(-1e30f32);
         assert!((row.loss / expected - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn of_many_classes_no_pairs_are_counted() {
+        let row = |classes: usize| [Row::new(&vec![0.0; classes], 0)];
+        assert_eq!(confusion(&row(1000), 1000).len(), 1000);
+        assert!(confusion(&row(1001), 1001).is_empty());
     }
 
     #[test]

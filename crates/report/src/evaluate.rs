@@ -108,6 +108,12 @@ pub fn evaluate(
     evaluate_outputs(&model.task, &outputs(model, data, options.batch_size)?, &targets, options)
 }
 
+/// Outputs up to which each is measured, with an interval: those of ImageNet-21k, and some.
+///
+/// A thousand draws of the bootstrap keep 200 MB then; a file from a stranger must not ask for
+/// more.
+const MOST_OUTPUTS: usize = 25_000;
+
 /// Measures outputs that are there: logits, or values in regression, `[rows, outputs]`.
 ///
 /// Everything is computed in double precision.
@@ -122,6 +128,9 @@ pub fn evaluate_outputs(
     options: &Options,
 ) -> Result<Evaluation, EvaluateError> {
     let width = task.outputs();
+    if width > MOST_OUTPUTS {
+        return Err(EvaluateError::TooManyOutputs { found: width, most: MOST_OUTPUTS });
+    }
     check_finite(outputs, width)?;
     let count = |rows: usize| {
         let found = outputs.len();

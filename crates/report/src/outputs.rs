@@ -133,6 +133,14 @@ pub enum EvaluateError {
         /// Outputs of a row.
         outputs: usize,
     },
+    /// The model has more outputs than are measured.
+    #[error("the model has {found} outputs; at most {most} can be measured")]
+    TooManyOutputs {
+        /// Outputs of the model.
+        found: usize,
+        /// Outputs that can be measured.
+        most: usize,
+    },
     /// The model gives something that is not a number.
     #[error("row {row}: output {output} of the model is {found}")]
     NotFinite {

@@ -233,7 +233,7 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
     let has_names = scores.classes.iter().any(|class| class.label.chars().count() > 4);
     html! {
         @if classes > MOST_CONFUSED {
-            p.soft { "A matrix of " (grouped(classes)) " classes does not fit a page; these are its largest cells." }
+            p.soft { "A matrix of " (grouped(classes)) " classes does not fit a page." }
         }
         div.plots {
             @if let Some(figure) = plot(plots, "confusion", &html! { ": blue is right, orange wrong" }) {
@@ -241,7 +241,7 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
                 div.wide[has_names] { (figure) }
             }
             @if pairs.is_empty() {
-                p { "There is none." }
+                p { @if scores.confusion.is_empty() { "It was not counted." } @else { "There is none." } }
             } @else {
                 div.scroll { table {
                     tr { th { "true" } th { "predicted" } th.n { "rows" } th.n { "of the class" } }
@@ -257,6 +257,9 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
     }
 }
 
+/// Classes that have a line in the table: of more, those with the least F1.
+const MOST_LISTED: usize = 200;
+
 fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
     // Of no rows, a score is nothing and not 0.
     let score = |estimate: &Estimate, rows: usize| {
@@ -265,17 +268,25 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
             @else { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
         }
     };
+    let mut listed: Vec<&ClassScores> = classes.iter().collect();
+    if listed.len() > MOST_LISTED {
+        listed.sort_by(|a, b| a.f1.value.total_cmp(&b.f1.value));
+        listed.truncate(MOST_LISTED);
+    }
     let seen = classes.iter().filter(|class| class.support + class.predicted > 0).count();
     let more = html! {
         " with its interval; mind where the axis begins"
         @if seen > MOST_BARS { ". The " (MOST_BARS) " least of " (seen) }
     };
     html! {
+        @if listed.len() < classes.len() {
+            p.soft { "The table has the " (listed.len()) " with the least F1, of " (grouped(classes.len())) "." }
+        }
         div.plots {
             @if let Some(figure) = plot(plots, "classes", &more) { (figure) }
             div.scroll { table {
                 tr { th { (what) } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { "support" } }
-                @for class in classes {
+                @for class in &listed {
                     tr {
                         td.l { (class.label) }
                         (score(&class.precision, class.predicted))

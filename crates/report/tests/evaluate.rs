@@ -4,7 +4,9 @@
 use burn::tensor::Device;
 use fireclay::{MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{DataError, Dataset, Features, Targets};
-use fireclay_report::{EvaluateError, Evaluation, Options, Scores, compare, evaluate};
+use fireclay_report::{
+    EvaluateError, Evaluation, Options, Scores, compare, evaluate, evaluate_outputs,
+};
 
 fn names(labels: &[&str]) -> Vec<String> {
     labels.iter().map(ToString::to_string).collect()
@@ -99,6 +101,14 @@ fn what_does_not_fit_is_refused() {
     let other = model(Task::Regression { targets: names(&["z"]) }, 1);
     let found = evaluate(&other, &numbers, &options);
     assert!(matches!(found, Err(EvaluateError::Names { .. })));
+}
+
+#[test]
+fn a_model_with_very_many_outputs_is_refused() {
+    let task = Task::numbered_classes(30_000);
+    let targets = Targets::Classes { ids: vec![0], labels: task.names().to_vec() };
+    let found = evaluate_outputs(&task, &[0.0; 30_000], &targets, &Options::default());
+    assert!(matches!(found, Err(EvaluateError::TooManyOutputs { found: 30_000, .. })), "{found:?}");
 }
 
 #[test]

@@ -179,6 +179,22 @@ fn what_is_missing_is_said() {
     assert!(matches!(none, Err(ReportError::Read { .. })), "{none:?}");
 }
 
+#[test]
+fn a_page_of_many_classes_is_not_a_book() {
+    let classes = 3000;
+    let task = Task::numbered_classes(classes);
+    let mlp = MlpConfig::new([4, 4], [], classes).init(1, &Device::flex()).unwrap();
+    let targets = Targets::Classes { ids: (0..100).collect(), labels: task.names().to_vec() };
+    let data = Dataset::new(vec![4, 4], Features::Bytes(vec![9; 1600]), targets).unwrap();
+    let provenance = Provenance::default();
+    let model = Model { mlp, task, preprocessing: Preprocessing::PIXELS, provenance };
+    let page = Report::from_model("many", &model, Some(("rows", &data)), &quick()).unwrap();
+    let page = page.html().unwrap();
+    assert!(page.len() < 200_000, "{} bytes", page.len());
+    assert!(page.contains("The table has the 200 with the least F1, of 3,000."));
+    assert!(page.contains("A matrix of 3,000 classes does not fit a page."));
+}
+
 const HOSTILE: &str = "\"'><img src=x onerror=alert(1)></style></svg><script>alert(2)</script>&";
 
 /// No tag or attribute of [`HOSTILE`] is markup.
