@@ -3,6 +3,7 @@
 use anyhow::Result;
 use fireclay::Model;
 use fireclay_data::{Dataset, Targets};
+use train::wilson;
 
 /// Rows at a time: enough to keep a device busy, few enough to be small.
 const BATCH: usize = 1000;
@@ -22,15 +23,9 @@ impl Accuracy {
         self.right as f64 / self.rows as f64
     }
 
-    /// The 95 % interval of the share (Wilson 1927), which is right near 0 and 1 too.
+    /// The 95 % interval of the share (Wilson 1927).
     pub fn interval(self) -> [f64; 2] {
-        // The 97.5 % quantile of the normal distribution.
-        let z = 1.959_963_984_540_054_f64;
-        let (n, p) = (self.rows as f64, self.share());
-        let middle = p + z * z / (2.0 * n);
-        let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        let scale = 1.0 + z * z / n;
-        [(middle - half) / scale, (middle + half) / scale]
+        wilson(self.right, self.rows)
     }
 }
 
@@ -119,23 +114,4 @@ fn for_each_row(
 /// The place of the first of the largest.
 fn argmax(values: &[f32]) -> usize {
     (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_are_wilsons() {
-        // By the formula, in Python.
-        for (right, rows, expected) in [
-            (9_740, 10_000, [0.970_694_3, 0.976_941_7]),
-            (0, 10, [0.0, 0.277_532_8]),
-            (10, 10, [0.722_467_2, 1.0]),
-        ] {
-            let found = Accuracy { right, rows }.interval();
-            let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
-            assert!(found.iter().zip(&expected).all(near), "{right}/{rows}: {found:?}");
-        }
-    }
 }

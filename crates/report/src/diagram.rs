@@ -81,15 +81,7 @@ fn dropout(rate: f64) -> Option<String> {
 
 /// A number with commas: `101,770`.
 pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    train::group(number as u64)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod exit;
 pub mod fit;
 mod fused;
 pub mod gradients;
+mod interval;
 pub mod manifest;
 pub mod metrics;
 pub mod optimizer;
@@ -35,6 +36,7 @@ mod words;
 
 pub use args::{Args, Rate};
 pub use exit::exit;
+pub use interval::wilson;
 pub use progress::group;
 pub use run::{Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task};
 pub use words::{Called, call_it};
