@@ -18,6 +18,7 @@ const KNOWN: &[(&str, &str)] = &[
         ".ci/run, on the software Vulkan driver",
     ),
     ("cargo run --example own_loop", ".ci/run"),
+    ("cargo install --path crates/cli", "the tests of crates/cli build and run the same program"),
     ("cargo bench -p benches", "step clippy compiles it; it takes too long to be run"),
     ("pip install typos", ".ci/run"),
     ("cargo install cargo-deny --locked --debug", ".ci/run"),
@@ -27,8 +28,8 @@ const KNOWN: &[(&str, &str)] = &[
     (".ci/run", "the CI"),
 ];
 
-// Commands of `finetune`, and the models that they start from, are made and run small by
-// crates/finetune/tests/pages.rs, from README.md and docs/fine-tuning.md.
+// Commands of `finetune` and `fireclay`, and the models that they need, are made and run small by
+// tests/pages.rs of their packages, from README.md and the page of the program.
 
 /// Programs that take `--dry-run`: settings are resolved, checked and printed, nothing is trained.
 const DRY_RUN: &[&str] = &["train"];
@@ -120,8 +121,8 @@ fn account(command: &str) -> Result<Account> {
         ["cargo", "xtask", ..] => parses_as_xtask(&words[1..]).map(|()| Account::Elsewhere),
         // That the packages and features exist is what can be wrong about it.
         ["cargo", "build", ref flags @ ..] => Ok(Account::Run(cargo_tree(flags))),
-        // They need models that are not there; the test makes them.
-        ["cargo", "run", "-p", "finetune", "--", ..] => Ok(Account::Elsewhere),
+        // They need models that are not there; the tests make them.
+        ["cargo", "run", "-p", "finetune", "--", ..] | ["fireclay", ..] => Ok(Account::Elsewhere),
         ["cargo", "run", ref rest @ ..] => program(rest).map(Account::Run).context(UNKNOWN),
         _ => anyhow::bail!(UNKNOWN),
     }
