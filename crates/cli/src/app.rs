@@ -13,14 +13,14 @@ const ABOUT: &str = "Trains, tunes, uses and looks into multilayer perceptrons";
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay train                             the tutorial on MNIST, a few seconds
-  fireclay evaluate runs/mnist-1             how good it is, and where it fails
-  fireclay predict runs/mnist-1 digit.png    what is in a picture
-  fireclay inspect model.pt                  what is in a file, without running it
+  fireclay train                            the tutorial on MNIST, in seconds
+  fireclay evaluate runs/mnist-1            how good it is, and where it fails
+  fireclay predict runs/mnist-1 digit.png   what is in a picture
+  fireclay inspect model.pt                 what is in a file; nothing is run
   fireclay compare runs/mnist-1 runs/mnist-2
   fireclay finetune --from model.pt --activation relu --preprocessing scale
-  fireclay data show fashion-mnist           rows, classes and digests of a data set
-  fireclay backends                          what it can compute with
+  fireclay data show fashion-mnist          rows, classes and digests
+  fireclay backends                         what it can compute with
 
 Exit codes: 0 done, 1 a limit that you set was not met, 2 error.
 `fireclay COMMAND --help` says more, with examples.";
@@ -114,7 +114,7 @@ fn train() -> Command {
 
 fn finetune() -> Command {
     let command = finetune::Args::described()
-        .about("Train a model that is there already, of Fireclay or another program");
+        .about("Train a model that is there already, ours or another program's");
     renamed(command, "finetune")
 }
 

@@ -140,12 +140,12 @@ fn mcnemar(test: McNemar) -> String {
     let verdict = if test.p_value < 0.05 { "beyond" } else { "within" };
     let text = format!(
         "Only the first is right on {} rows, only the second on {}, both on {}, neither on {}: \
-         McNemar's test ({method}) gives p = {:.4}, {verdict} chance at 5 %.",
+         McNemar's test ({method}) gives p {}, {verdict} chance at 5 %.",
         group(test.only_first as u64),
         group(test.only_second as u64),
         group(test.both as u64),
         group(test.neither as u64),
-        test.p_value
+        if test.p_value < 1e-4 { "< 0.0001".to_owned() } else { format!("= {:.4}", test.p_value) }
     );
     wrapped(&text) + "\n"
 }

@@ -28,7 +28,7 @@ shares of rows, by a bootstrap of 1,000 draws for the others. Gates look at the 
 /// Say how good a model is: every metric with its 95 % interval, class by class.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say how good a model is: every metric with its 95 % interval, class by class",
+    about = "Say how good a model is, with 95 % intervals, class by class",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {

@@ -55,13 +55,19 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !turns
 }
 
-/// A text in lines of at most 78 columns, two columns in, broken between words.
+/// A text in lines of at most 80 columns, two columns in, broken between words.
 pub(crate) fn wrapped(text: &str) -> String {
-    const MOST: usize = 78;
+    format!("  {}", wrapped_at(text, 2))
+}
+
+/// A text that begins in this column, in lines of at most 80 columns that begin there too.
+pub(crate) fn wrapped_at(text: &str, column: usize) -> String {
+    const MOST: usize = 80;
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > MOST - 2 {
+        let width = column + line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && width > MOST {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
@@ -70,7 +76,7 @@ pub(crate) fn wrapped(text: &str) -> String {
         line += word;
     }
     lines.push(line);
-    format!("  {}", lines.join("\n  "))
+    lines.join(&format!("\n{}", " ".repeat(column)))
 }
 
 /// A shape, such as `28x28`.
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn lines_are_broken_between_words() {
         let text = wrapped(&"seven letters ".repeat(12));
-        assert!(text.lines().count() == 3 && text.lines().all(|line| line.len() <= 78), "{text}");
+        assert!(text.lines().count() == 3 && text.lines().all(|line| line.len() <= 80), "{text}");
         assert_eq!(wrapped("a b"), "  a b");
     }
 

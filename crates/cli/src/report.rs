@@ -23,7 +23,7 @@ The page holds everything it shows: it opens from disk and needs neither network
 /// Write a run, or a model, as one page: curves, scores, mistakes, weights, settings.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Write a run, or a model, as one page: curves, scores, mistakes, weights, settings",
+    about = "Write a run, or a model, as one page",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {

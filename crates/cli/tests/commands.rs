@@ -91,6 +91,7 @@ fn help_teaches_with_examples() {
         "man",
     ];
     let top = does(&place, "--help");
+    is_plain(&top);
     for command in commands {
         assert!(top.contains(&format!("\n  {command} ")), "{command} is not in: {top}");
         let help = does(&place, &format!("{command} --help"));
@@ -357,6 +358,8 @@ fn files_of_our_own_are_told_apart_and_checked() {
     let found = json(&place, &format!("inspect --json {}", checkpoint.display()));
     assert_eq!(found["kind"], "Fireclay checkpoint");
     assert_eq!(found["digest"]["is_valid"], true);
+    let said = does(&place, &format!("inspect {}", checkpoint.display()));
+    assert!(said.contains("  run           epochs 30, rollbacks 0, step 60\n"), "{said}");
 
     let tune = format!(
         "finetune --from runs/small/model.safetensors {DIGITS} --epochs 1 --lora rank=2,alpha=4 --name tuned -q"
@@ -393,6 +396,8 @@ fn files_of_other_programs_are_told_without_running_them() {
         let path = of_crate("..").join(file);
         let said = does(&place, &format!("inspect {}", path.display()));
         assert!(said.contains(&format!(": {kind}\n")), "{file}: {said}");
+        // The first line has the path, however long it is.
+        is_plain(said.split_once('\n').unwrap().1);
         assert!(said.contains(words), "{file}: {said}");
         assert!(said.contains("`fireclay finetune`"), "{file}: {said}");
         let found = json(&place, &format!("inspect {} --json", path.display()));

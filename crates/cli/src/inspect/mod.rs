@@ -38,7 +38,7 @@ is refused.";
 /// Say what is in a file, and what is odd about it, without running anything.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say what is in a file, and what is odd about it, without running anything",
+    about = "Say what is in a file, and what is odd about it; nothing is run",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {

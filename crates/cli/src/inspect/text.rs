@@ -7,7 +7,7 @@ use train::group;
 
 use super::Found;
 use super::numbers::Numbers;
-use crate::output::{listed, printable, sizes, table, wrapped};
+use crate::output::{listed, printable, sizes, table, wrapped, wrapped_at};
 
 /// Tensors that are shown unless all are asked for.
 const MOST_TENSORS: usize = 40;
@@ -84,7 +84,7 @@ struct Lines {
 
 impl Lines {
     fn item(&mut self, name: &str, value: &str) {
-        self.text += &format!("  {name:<13} {value}\n");
+        self.text += &format!("  {name:<13} {}\n", wrapped_at(value, 16));
     }
 
     /// What our own files say of themselves; what can not be understood is left out here, and told
@@ -109,7 +109,7 @@ impl Lines {
         if let Some(provenance) = part::<Provenance>(document.get("provenance")) {
             self.provenance(&provenance);
         }
-        if let Some(Value::Object(run)) = document.get("run") {
+        if let Some(Value::Object(run)) = document.pointer("/run/state/progress") {
             let is_plain = |value: &&Value| value.is_number() || value.is_boolean();
             let items = run.iter().filter(|(_, value)| is_plain(value)).take(8);
             let items: Vec<String> =
@@ -147,10 +147,14 @@ impl Lines {
             return;
         }
         self.item("tensors", &format!("{}, {} numbers", group(count as u64), group(found.numbers)));
-        let heading = ["name", "shape", "type", "mean", "deviation", "least", "largest"];
-        let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        let shown = if is_all { count } else { count.min(MOST_TENSORS) };
-        rows.extend(found.tensors[..shown].iter().map(row));
+        let shown = &found.tensors[..if is_all { count } else { count.min(MOST_TENSORS) }];
+        let longest = shown.iter().map(|tensor| tensor.name.chars().count()).max().unwrap_or(0);
+        // Beside long names, 80 columns have no room for all of it; --json has it.
+        let columns = if longest > MOST_NAME { &COLUMNS[..5] } else { &COLUMNS[..] };
+        let mut rows = vec![columns.iter().map(|(name, _)| (*name).to_owned()).collect()];
+        let row = |tensor| columns.iter().map(|(_, cell)| cell(tensor)).collect();
+        rows.extend(shown.iter().map(row));
+        let shown = shown.len();
         self.text += &table(&rows);
         if shown < count {
             self.text +=
@@ -176,17 +180,24 @@ fn part<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
     serde_json::from_value(value?.clone()).ok()
 }
 
-fn row(tensor: &Numbers) -> Vec<String> {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3e}"));
-    vec![
-        printable(&tensor.name, 60),
-        sizes(&tensor.shape),
-        tensor.dtype.to_owned(),
-        number(tensor.mean),
-        number(tensor.deviation),
-        number(tensor.least),
-        number(tensor.largest),
-    ]
+/// A column of the table of tensors: its name, and what stands in it.
+type Column = (&'static str, fn(&Numbers) -> String);
+
+const COLUMNS: [Column; 7] = [
+    ("name", |tensor| printable(&tensor.name, 60)),
+    ("shape", |tensor| sizes(&tensor.shape)),
+    ("type", |tensor| tensor.dtype.to_owned()),
+    ("least", |tensor| number(tensor.least)),
+    ("largest", |tensor| number(tensor.largest)),
+    ("mean", |tensor| number(tensor.mean)),
+    ("deviation", |tensor| number(tensor.deviation)),
+];
+
+/// The longest name beside which 80 columns have room for all columns.
+const MOST_NAME: usize = 22;
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2e}"))
 }
 
 fn prepared(preprocessing: &Preprocessing) -> String {

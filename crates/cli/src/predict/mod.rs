@@ -36,7 +36,7 @@ and nothing else. IDX, NPY and CSV hold raw numbers, as in training.";
 /// Say what a model makes of pictures (PNG, JPEG), arrays (IDX, NPY) and tables (CSV).
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say what a model makes of pictures (PNG, JPEG), arrays (IDX, NPY) and tables (CSV)",
+    about = "Say what a model makes of pictures, arrays and tables",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
