@@ -43,6 +43,7 @@ mod pictures;
 mod plots;
 mod regression;
 mod report;
+mod tensorboard;
 
 pub use calibration::{Bin, Calibration};
 pub use classification::{Classification, TopK};
@@ -55,3 +56,4 @@ pub use multi_label::MultiLabel;
 pub use outputs::{EvaluateError, outputs};
 pub use regression::{Regression, TargetScores};
 pub use report::{Plot, Report, ReportError};
+pub use tensorboard::EventFile;

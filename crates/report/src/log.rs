@@ -10,14 +10,14 @@ use crate::report::ReportError;
 
 /// A line of the log.
 #[derive(Debug, Deserialize)]
-struct Line {
-    split: String,
-    span: String,
+pub(crate) struct Line {
+    pub(crate) split: String,
+    pub(crate) span: String,
     epoch: u64,
-    step: u64,
+    pub(crate) step: u64,
     /// Numbers by name; none where one is not finite.
     #[serde(flatten)]
-    values: BTreeMap<String, Option<f64>>,
+    pub(crate) values: BTreeMap<String, Option<f64>>,
 }
 
 /// What was measured in a run: its `metrics.jsonl`.
@@ -69,12 +69,17 @@ impl Log {
     /// # Errors
     ///
     /// The number of the first line, from 1, that is none, and why.
-    fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let lines =
             lines.map(|(i, line)| serde_json::from_str(line).map_err(|error| (i + 1, error)));
         Ok(Self { lines: lines.collect::<Result<_, _>>()? })
+    }
+
+    /// The measurements, in the order in which they were taken.
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
     /// The last step that was measured.
