@@ -73,6 +73,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 const NO_REPORT: &str = "no_report";
+const TENSORBOARD: &str = "tensorboard";
 
 /// The program `train`, and a page of the run at its end.
 fn train_and_report(matches: &ArgMatches) -> Result<ExitCode> {
@@ -84,6 +85,12 @@ fn train_and_report(matches: &ArgMatches) -> Result<ExitCode> {
         let page = report::of_finished(&finished.folder, &finished.model.device())?;
         if !is_quiet {
             say(&format!("The run as one page: {}", page.display()))?;
+        }
+    }
+    if matches.get_flag(TENSORBOARD) {
+        let events = report::write_events(&finished.folder)?;
+        if !is_quiet {
+            say(&format!("For TensorBoard: {}", events.display()))?;
         }
     }
     Ok(ended.code)
@@ -109,7 +116,12 @@ fn train() -> Command {
         .action(ArgAction::SetTrue)
         .help("Write no report.html at the end")
         .help_heading("Output");
-    renamed(command.arg(no_report), "train")
+    let tensorboard = Arg::new(TENSORBOARD)
+        .long("tensorboard")
+        .action(ArgAction::SetTrue)
+        .help("Write the measurements as an event file of TensorBoard too, at the end")
+        .help_heading("Output");
+    renamed(command.arg(no_report).arg(tensorboard), "train")
 }
 
 fn finetune() -> Command {

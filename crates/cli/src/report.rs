@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fireclay::Device;
 use fireclay::model_file::write_whole;
-use fireclay_report::{Options, Report};
+use fireclay_report::{EventFile, Options, Report};
 
 use crate::model::{self, Where};
 use crate::output::say;
@@ -17,6 +17,7 @@ Examples:
   fireclay report runs/mnist-1                       writes runs/mnist-1/report.html
   fireclay report model.safetensors --data mnist --to model.html
   fireclay report runs/mnist-1 --plots plots         the plots as .svg files too
+  fireclay report runs/mnist-1 --tensorboard         an event file too
 
 The page holds everything it shows: it opens from disk and needs neither network nor script.";
 
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Write the plots to this folder too, as .svg files.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
+    /// Write the measurements into the folder of the run too, for `tensorboard --logdir runs`.
+    #[arg(long)]
+    tensorboard: bool,
     #[command(flatten)]
     rows: Rows,
     #[command(flatten)]
@@ -42,6 +46,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    ensure!(
+        !args.tensorboard || args.run.is_dir(),
+        "--tensorboard needs the folder of a run, and {} is none",
+        args.run.display()
+    );
     let device = args.at.device()?;
     let report = match args.run.is_dir() {
         true => Report::from_run(&args.run, &device, &Options::default())?,
@@ -65,6 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             write_whole(&path, plot.svg.as_bytes()).with_context(named)?;
         }
         text += &format!("\n{} plots are in {}", plots.len(), folder.display());
+    }
+    if args.tensorboard {
+        text += &format!("\nFor TensorBoard: {}", write_events(&args.run)?.display());
     }
     say(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -91,6 +103,15 @@ pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<PathBuf> {
     let report = Report::from_run(folder, device, &Options::default())?;
     write(&report, &page)?;
     Ok(page)
+}
+
+/// Writes the event file of a run into its folder.
+pub(crate) fn write_events(folder: &Path) -> Result<PathBuf> {
+    let events = EventFile::from_run(folder)?;
+    let path = folder.join(events.name);
+    let named = || format!("the event file can not be written to {}", path.display());
+    write_whole(&path, &events.bytes).with_context(named)?;
+    Ok(path)
 }
 
 fn write(report: &Report, page: &Path) -> Result<()> {

@@ -522,6 +522,30 @@ fn a_report_is_one_page_that_needs_nothing_else() {
 }
 
 #[test]
+fn tensorboard_gets_the_measurements_when_asked_for() {
+    let place = Place::new();
+    let said = does(&place, &format!("train {DIGITS} --epochs 1 --no-report --tensorboard"));
+    let (_, path) = said.trim_end().rsplit_once("For TensorBoard: ").unwrap();
+    assert!(path.starts_with("runs/idx-1/events.out.tfevents."), "{said}");
+    let events = fs::read(place.path(path)).unwrap();
+    let holds = |tag: &str| events.windows(tag.len()).any(|part| part == tag.as_bytes());
+    for tag in ["loss/training", "accuracy/validation", "loss/test", "learning-rate"] {
+        assert!(holds(tag), "{tag}");
+    }
+
+    // Written again, it is the same file.
+    fs::remove_file(place.path(path)).unwrap();
+    let said = does(&place, "report runs/idx-1 --tensorboard");
+    assert!(said.ends_with(&format!("For TensorBoard: {path}\n")), "{said}");
+    assert_eq!(fs::read(place.path(path)).unwrap(), events);
+    let quiet = does(&place, &format!("train {DIGITS} --epochs 1 --no-report --tensorboard -q"));
+    assert_eq!(quiet, "");
+    let line = "report runs/idx-1/model.safetensors --tensorboard --to page.html";
+    place.train(line).refused(&["--tensorboard", "folder of a run"]);
+    assert!(!place.path("page.html").exists());
+}
+
+#[test]
 fn data_is_listed_and_shown() {
     let place = Place::new();
     let said = does(&place, "data list");
