@@ -90,7 +90,8 @@ fn frozen_layers_have_no_dropout_and_their_norms_stay() {
     let key = DropoutKey { seed: 1, step: 1 };
     let device = device().autodiff();
     let inputs = || Tensor::from_data(inputs().into_data(), &device);
-    let trained = |mlp: Mlp, prefix: &'static str| mlp.train_only(|path| path.starts_with(prefix), false);
+    let trained =
+        |mlp: Mlp, prefix: &'static str| mlp.train_only(|path| path.starts_with(prefix), false);
     // With the head alone there is nothing random left, and the norms use their statistics.
     let mut head = trained(network().train(), "layers.2.");
     let before = head.tensors().unwrap();
@@ -107,7 +108,12 @@ fn frozen_layers_have_no_dropout_and_their_norms_stay() {
         let before = mlp.tensors().unwrap();
         let _ = mlp.forward_train(inputs(), key);
         let after = mlp.tensors().unwrap();
-        before.into_iter().zip(after).filter(|(a, b)| a != b).map(|(a, _)| a.name).collect::<Vec<_>>()
+        before
+            .into_iter()
+            .zip(after)
+            .filter(|(a, b)| a != b)
+            .map(|(a, _)| a.name)
+            .collect::<Vec<_>>()
     };
     let names = moved(trained(network().train(), "norms.1."));
     assert_eq!(names, ["norms.1.running_mean", "norms.1.running_var"]);

@@ -187,9 +187,9 @@ impl Tensor {
             Dtype::F64 => each(bytes, f64::from_le_bytes),
             Dtype::F32 => each(bytes, |b| f64::from(f32::from_le_bytes(b))),
             Dtype::F16 => each(bytes, |b| half(u16::from_le_bytes(b))),
-            Dtype::Bf16 => each(bytes, |b| {
-                f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
-            }),
+            Dtype::Bf16 => {
+                each(bytes, |b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)))
+            }
             Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f64),
             Dtype::I32 => each(bytes, |b| f64::from(i32::from_le_bytes(b))),
             Dtype::I16 => each(bytes, |b| f64::from(i16::from_le_bytes(b))),

@@ -38,5 +38,7 @@ pub use args::{Args, Rate};
 pub use exit::exit;
 pub use interval::wilson;
 pub use progress::group;
-pub use run::{Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task};
+pub use run::{
+    Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
+};
 pub use words::{Called, call_it};
