@@ -72,6 +72,7 @@ fn train(data: &Dataset, device: &Device, tuned: Tuned<'_>, steps: u64) -> Durat
     (training.epochs, training.batch_size) = (u64::MAX / 1_000_000, BATCH);
     let job = Job {
         data,
+        feed: None,
         split: &split,
         task: &tuned.start.model.task,
         preprocessing: &tuned.start.model.preprocessing,

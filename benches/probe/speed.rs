@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use fireclay::{CrossEntropy, Loss, MlpConfig, Preprocessing};
-use fireclay_data::{Dataset, Split, permutation};
+use fireclay_data::{Dataset, Feed, Split, permutation};
 use serde_json::{Value, json};
 use train::fit::{Job, fit};
 use train::metrics::Meter;
@@ -23,6 +23,7 @@ use crate::{sync, task};
 pub(crate) fn train(
     network: &MlpConfig,
     data: &Dataset,
+    feed: Option<&Feed<'_>>,
     device: &Device,
     batch: usize,
     seconds: f64,
@@ -35,6 +36,7 @@ pub(crate) fn train(
     };
     let job = Job {
         data,
+        feed,
         split: &split,
         task: &task(data),
         preprocessing: &Preprocessing::PIXELS,

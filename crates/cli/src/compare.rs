@@ -33,6 +33,9 @@ pub(crate) struct Args {
     first: PathBuf,
     /// Another.
     second: PathBuf,
+    /// Apply this low-rank adapter to the second; name the base twice to compare it with the tuned one.
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     #[command(flatten)]
     rows: Rows,
     /// Show so many of the rows of which they say something else.
@@ -56,7 +59,8 @@ struct Runs {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let device = args.at.device()?;
-    let (first, second) = (model::load(&args.first, &device)?, model::load(&args.second, &device)?);
+    let first = model::load(&args.first, None, &device)?;
+    let second = model::load(&args.second, args.adapter.as_deref(), &device)?;
     let (name, data) = args.rows.load(&first)?;
     let options = Options { worst: args.changed, ..Options::default() };
     let comparison = compare(&first, &second, &data, &options)?;
@@ -66,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     if args.json {
         say_json(&serde_json::json!({
-            "first": args.first, "second": args.second, "data": name,
+            "first": args.first, "second": args.second, "adapter": args.adapter, "data": name,
             "comparison": comparison, "runs": runs,
         }))?;
         return Ok(ExitCode::SUCCESS);

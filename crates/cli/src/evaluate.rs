@@ -34,6 +34,9 @@ shares of rows, by a bootstrap of 1,000 draws for the others. Gates look at the 
 pub(crate) struct Args {
     /// A model file, or the folder of a run.
     model: PathBuf,
+    /// Apply this low-rank adapter, which `finetune --lora` wrote, to the model, its base.
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     #[command(flatten)]
     rows: Rows,
     /// End with exit code 1 if the accuracy is less than this share.
@@ -88,7 +91,7 @@ struct Gate {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let model = model::load(&args.model, &args.at.device()?)?;
+    let model = model::load(&args.model, args.adapter.as_deref(), &args.at.device()?)?;
     let (name, data) = args.rows.load(&model)?;
     let options =
         Options { batch_size: args.batch_size as usize, worst: args.worst, ..Options::default() };
@@ -96,7 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let gates = args.gates(&evaluation)?;
     match args.json {
         true => say_json(&serde_json::json!({
-            "model": args.model, "data": name, "evaluation": evaluation,
+            "model": args.model, "adapter": args.adapter, "data": name, "evaluation": evaluation,
             "measures": evaluation.measures(), "gates": gates,
         }))?,
         false => {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use finetune::adapter::Adapter;
 use fireclay::{Backend, Device, DeviceChoice, Model, ModelFileProblem};
 
 /// Where to compute.
@@ -26,21 +27,31 @@ impl Where {
 
 /// The model file of what was named: a file, or the folder of a run.
 pub(crate) fn file(named: &Path) -> Result<PathBuf> {
+    file_in(named, "model.safetensors", "name a model file, or a run that has ended")
+}
+
+/// The file that was named, or this one of the folder that was named.
+fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
     if !named.is_dir() {
         return Ok(named.to_owned());
     }
-    let file = named.join("model.safetensors");
+    let file = named.join(name);
     if !file.is_file() {
-        bail!(
-            "{} is a folder without a model.safetensors; name a model file, or a run that has ended",
-            named.display()
-        );
+        bail!("{} is a folder without a {name}; {hint}", named.display());
     }
     Ok(file)
 }
 
-/// Loads the model.
-pub(crate) fn load(named: &Path, device: &Device) -> Result<Model> {
+/// Loads the model, with an adapter applied to it if one was named: a file, or the folder of a run.
+pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Result<Model> {
+    let model = whole(named, device)?;
+    let Some(named) = adapter else { return Ok(model) };
+    let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
+    let file = file_in(named, "adapter.safetensors", hint)?;
+    Adapter::load(&file)?.apply(&model).with_context(|| file.display().to_string())
+}
+
+fn whole(named: &Path, device: &Device) -> Result<Model> {
     let file = file(named)?;
     let error = match Model::load(&file, device) {
         Ok(model) => return Ok(model),
@@ -49,10 +60,10 @@ pub(crate) fn load(named: &Path, device: &Device) -> Result<Model> {
     let path = file.display();
     let is_foreign =
         matches!(error.problem, ModelFileProblem::Safetensors(_) | ModelFileProblem::NoDocument);
-    if is_foreign && finetune::adapter::Adapter::load(&file).is_ok() {
+    if is_foreign && Adapter::load(&file).is_ok() {
         bail!(
-            "{path} is an adapter, which needs its base; make one model of both with \
-             `fireclay finetune merge --base BASE --adapter {path} --to model.safetensors`"
+            "{path} is an adapter, which needs its base; name the base, and this with \
+             `--adapter {path}`, or make one model of both with `fireclay finetune merge`"
         );
     }
     if is_foreign && let Ok(archive) = fireclay_formats::read(&file) {

@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 const PAGE: &str = "report.html";
 
 fn of_model(args: &Args, device: &Device) -> Result<Report> {
-    let model = model::load(&args.run, device)?;
+    let model = model::load(&args.run, None, device)?;
     let title = args.run.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = title.unwrap_or_default();
     let options = Options::default();

@@ -42,7 +42,7 @@ impl Dataset {
         }
     }
 
-    fn batch_targets(&self, indices: &[usize], device: &Device) -> BatchTargets {
+    pub(crate) fn batch_targets(&self, indices: &[usize], device: &Device) -> BatchTargets {
         match self.targets() {
             Targets::Classes { ids, .. } => {
                 classes(indices.iter().map(|&index| ids[index]).collect(), device)

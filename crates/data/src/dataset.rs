@@ -135,14 +135,19 @@ impl Dataset {
 
     /// Appends the features of row `index` to `values`, bytes as `0.0..=255.0`.
     ///
-    /// Panics if there is no such row; this check serves every way to take a row.
+    /// Panics if there is no such row.
     pub(crate) fn append_row(&self, index: usize, values: &mut Vec<f32>) {
-        assert!(index < self.rows, "row {index} is out of range for {} rows", self.rows);
+        self.check_row(index);
         let row = index * self.width..(index + 1) * self.width;
         match &self.features {
             Features::Bytes(bytes) => values.extend(bytes[row].iter().map(|&byte| f32::from(byte))),
             Features::Floats(floats) => values.extend_from_slice(&floats[row]),
         }
+    }
+
+    /// Panics if there is no such row; this check serves every way to take a row.
+    pub(crate) fn check_row(&self, index: usize) {
+        assert!(index < self.rows, "row {index} is out of range for {} rows", self.rows);
     }
 }
 

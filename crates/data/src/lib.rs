@@ -41,6 +41,7 @@
 
 mod batch;
 mod dataset;
+mod feed;
 mod loader;
 mod order;
 mod select;
@@ -69,6 +70,7 @@ pub use batch::{Batch, BatchTargets};
 pub use checksum::read_idx;
 pub use dataset::{Dataset, Features, Targets};
 pub use error::{Attempt, DataError};
+pub use feed::Feed;
 pub use idx::{Idx, IdxError, IdxValues, parse_idx};
 pub use load::{LoadOptions, Progress, TrainTest, load};
 pub use loader::{Row, RowBatcher, RowTarget};

@@ -7,7 +7,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorReadError};
 use burn::train::renderer::MetricState;
 use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task};
-use fireclay_data::{BatchTargets, Dataset, Split, Targets as HostTargets, batches, permutation};
+use fireclay_data::{
+    BatchTargets, Dataset, Feed, Split, Targets as HostTargets, batches, permutation,
+};
 
 use crate::fused::Fused;
 use crate::gradients::{Gradients, flat};
@@ -27,6 +29,8 @@ const EVALUATION_BATCH: usize = 1000;
 pub struct Job<'a> {
     /// The samples.
     pub data: &'a Dataset,
+    /// The same samples by way of a device that has memory of its own.
+    pub feed: Option<&'a Feed<'a>>,
     /// Which of them train and which validate.
     pub split: &'a Split,
     /// What the outputs mean.
@@ -124,7 +128,11 @@ pub fn fit(
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
     let mut meter = Meter::new(job.task, &job.training.metrics);
-    let mut profile = Profile::default();
+    let how = |feed: &Feed<'_>| match feed.is_resident() {
+        true => "selected from the data set, which lies on the device",
+        false => "uploaded: the data set is too large to lie on the device",
+    };
+    let mut profile = Profile { batches: job.feed.map(how), ..Profile::default() };
     observer.start(job, length, &meter)?;
 
     while let Some(epoch) = job.next_epoch(&state) {
@@ -297,12 +305,11 @@ impl<'a> Stepping<'a> {
 
 /// The mean gradient of these rows, one batch of them at a time.
 fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Observed) {
-    let device = job.device.clone().autodiff();
     let weight = job.weight(rows);
     let mut sum = Gradients::default();
     let mut parts = Vec::new();
     for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
-        let (raw, targets) = job.batch(job.data, rows, &device);
+        let (raw, targets) = job.batch(job.data, rows);
         let inputs = job.preprocessing.apply(raw.clone());
         let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
@@ -343,7 +350,7 @@ pub fn evaluate(
     }
     meter.start(moment)?;
     for rows in rows.chunks(EVALUATION_BATCH) {
-        let (raw, targets) = job.batch(data, rows, job.device);
+        let (raw, targets) = job.batch(data, rows);
         let outputs = mlp.forward(job.preprocessing.apply(raw));
         let losses = job.loss.rows(outputs.clone(), &targets);
         meter.record(Observed { losses, outputs, targets });
@@ -526,8 +533,11 @@ impl Job<'_> {
     }
 
     /// Raw features, `[batch, features]`, and what is right.
-    fn batch(&self, data: &Dataset, rows: &[usize], device: &Device) -> (Tensor<2>, Targets) {
-        let batch = data.batch(rows, device);
+    fn batch(&self, data: &Dataset, rows: &[usize]) -> (Tensor<2>, Targets) {
+        let batch = match self.feed.filter(|feed| std::ptr::eq(feed.data(), data)) {
+            Some(feed) => feed.batch(rows),
+            None => data.batch(rows, self.device),
+        };
         let targets = match batch.targets {
             BatchTargets::Classes(classes) => Targets::Classes(classes),
             BatchTargets::Values(values) => Targets::Values(values),

@@ -16,6 +16,8 @@ pub struct Profile {
     pub checkpoints: Spent,
     /// Why a step is made of separate operations; `None` if it is a single one.
     pub separate: Option<String>,
+    /// How batches come to a device with memory of its own.
+    pub batches: Option<&'static str>,
 }
 
 /// Time spent on something.
@@ -59,8 +61,12 @@ impl fmt::Display for Profile {
             )?;
         }
         match &self.separate {
-            None => write!(f, "A step is one fused operation."),
-            Some(why) => write!(f, "A step is made of separate operations: {why}."),
+            None => write!(f, "A step is one fused operation.")?,
+            Some(why) => write!(f, "A step is made of separate operations: {why}.")?,
+        }
+        match self.batches {
+            None => Ok(()),
+            Some(how) => write!(f, "\nA batch is {how}."),
         }
     }
 }

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
-use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split};
+use fireclay_data::{
+    Feed, LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Args;
@@ -285,7 +287,8 @@ impl Run {
         };
         preprocessing.validate(self.data.train.width())?;
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
-        let job = self.job(&preprocessing, &loss);
+        let feed = self.feed();
+        let job = self.job(feed.as_ref(), &preprocessing, &loss);
         job.length()?;
         if self.args.tui && !io::stdout().is_terminal() {
             bail!("--tui needs a terminal, and the output goes to a pipe or a file");
@@ -569,9 +572,21 @@ impl Run {
         Ok(ExitCode::from(1))
     }
 
-    fn job<'a>(&'a self, preprocessing: &'a Preprocessing, loss: &'a Loss) -> Job<'a> {
+    /// How the samples get to a device with memory of its own.
+    fn feed(&self) -> Option<Feed<'_>> {
+        let is_needed = !self.settings.backend.is_cpu();
+        is_needed.then(|| Feed::new(&self.data.train, &self.device))
+    }
+
+    fn job<'a>(
+        &'a self,
+        feed: Option<&'a Feed<'a>>,
+        preprocessing: &'a Preprocessing,
+        loss: &'a Loss,
+    ) -> Job<'a> {
         Job {
             data: &self.data.train,
+            feed,
             split: &self.split,
             task: &self.task,
             preprocessing,

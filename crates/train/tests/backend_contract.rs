@@ -10,7 +10,10 @@ use fireclay::{
     Activation, Backend, Checkpoint, CrossEntropy, DeviceChoice, DropoutKey, Loss, Mlp, MlpConfig,
     Model, Norm, Preprocessing, Provenance, Targets, Task,
 };
-use train::fit::fit;
+use fireclay_data::{
+    Batch, BatchTargets, Dataset, Features as HostFeatures, Feed, Targets as HostTargets,
+};
+use train::fit::{Job, fit};
 use train::gradients::Gradients;
 use train::optimizer::{
     AdaGrad, Adam, AdamW, Lion, Muon, Optimizer, OptimizerConfig, RmsProp, Sgd,
@@ -193,6 +196,62 @@ fn a_model_moves_between_backends_bit_by_bit() {
         let outputs =
             |device: &Device| numbers(Model::load(&path, device).unwrap().forward(inputs(device)));
         assert_agree(&format!("{name}: loaded"), &outputs(&device), &outputs(&flex()), 1e-5);
+    }
+}
+
+/// By a feed as without one, for every kind of data: fewer bytes than an integer has, more, floats.
+#[test]
+fn a_feed_gives_the_batches_of_the_data_set() {
+    let names = |count: usize| (0..count).map(|i| format!("t{i}")).collect::<Vec<_>>();
+    let bytes = |width: usize| HostFeatures::Bytes((0..=255).cycle().take(6 * width).collect());
+    let floats = HostFeatures::Floats((0..12).map(|i| i as f32 / 7.0 - 0.5).collect());
+    let classes = HostTargets::Classes { ids: vec![0, 1, 2, 2, 1, 0], labels: names(3) };
+    let multi = HostTargets::MultiLabel { values: [0, 1, 1].repeat(4), labels: names(2) };
+    let values = HostTargets::Values { values: vec![0.5; 6], names: names(1) };
+    let sets = [
+        Dataset::new(vec![3], bytes(3), classes.clone()),
+        Dataset::new(vec![4], bytes(4), multi),
+        Dataset::new(vec![113], bytes(113), values),
+        Dataset::new(vec![2], floats, classes),
+    ];
+    let order = [5, 0, 3, 3, 1];
+    for (name, device) in devices() {
+        for set in &sets {
+            let set = set.as_ref().unwrap();
+            let feed = Feed::new(set, &device);
+            assert!(feed.is_resident());
+            assert_eq!(content(feed.batch(&order)), content(set.batch(&order, &flex())), "{name}");
+        }
+    }
+}
+
+fn content(batch: Batch) -> (Vec<f32>, [usize; 2], Vec<f32>) {
+    let targets = match batch.targets {
+        BatchTargets::Classes(ids) => numbers(ids.float()),
+        BatchTargets::Values(values) => numbers(values),
+    };
+    let dims = batch.inputs.dims();
+    (numbers(batch.inputs), dims, targets)
+}
+
+#[test]
+fn a_run_with_a_feed_is_the_run_without() {
+    for (name, device) in devices() {
+        let mut setup = Setup::classes();
+        setup.model.dropout = 0.25;
+        let feed = Feed::new(&setup.data, &device);
+        let trained = |feed| {
+            let job = Job { feed, ..setup.job(&device) };
+            let state = State::new(&job, setup.model.init(1, &device).unwrap());
+            let fitted = fit(&job, state, &mut Take::at(u64::MAX)).unwrap();
+            assert_eq!(fitted.profile.batches.is_some(), feed.is_some());
+            parameters(&fitted.mlp)
+        };
+        let (found, expected) = (trained(Some(&feed)), trained(None));
+        if device == flex() {
+            assert_eq!(found, expected);
+        }
+        assert_agree(&format!("{name}: with a feed"), &found, &expected, 1e-5);
     }
 }
 

@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   fireclay predict runs/mnist-1 seven.png             a drawing or a photo of a digit
   fireclay predict model.safetensors *.jpg --top-k 3  the three most probable labels of each
+  fireclay predict base.safetensors seven.png --adapter runs/tuned/adapter.safetensors
   fireclay predict runs/mnist-1 seven.png --show      draw in the terminal what the model sees
   fireclay predict model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | fireclay predict model.safetensors - --abstain 0.9
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Files to predict, or `-` for standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
+    /// Apply this low-rank adapter, which `finetune --lora` wrote, to the model, its base.
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     /// Name this many labels, the most probable first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
@@ -77,7 +81,7 @@ const BATCH: usize = 4096;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let device = args.at.device()?;
-    let model = model::load(&args.model, &device)?;
+    let model = model::load(&args.model, args.adapter.as_deref(), &device)?;
     if args.abstain.is_some() && !matches!(model.task, Task::Classification { .. }) {
         bail!("--abstain is for classifiers; this model is for {}", model.task.kind());
     }

@@ -57,6 +57,7 @@ impl Setup {
     pub(crate) fn job<'a>(&'a self, device: &'a Device) -> Job<'a> {
         Job {
             data: &self.data,
+            feed: None,
             split: &self.split,
             task: &self.task,
             preprocessing: &self.preprocessing,
