@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   fireclay report runs/mnist-1                       writes runs/mnist-1/report.html
   fireclay report model.safetensors --data mnist --to model.html
-  fireclay report runs/mnist-1 --plots plots         the plots as .svg files too
+  fireclay report runs/mnist-1 --plots plots         the plots as files too
   fireclay report runs/mnist-1 --tensorboard         an event file too
 
 The page holds everything it shows: it opens from disk and needs neither network nor script.";
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// The page to write; by default report.html in the folder of the run, or beside the model.
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Write the plots to this folder too, as .svg files.
+    /// Write the plots to this folder too, each as .svg and .png.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
     /// Write the measurements into the folder of the run too, for `tensorboard --logdir runs`.
@@ -70,10 +70,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let named = || format!("the plots can not be written to {}", folder.display());
         std::fs::create_dir_all(folder).with_context(named)?;
         for plot in &plots {
-            let path = folder.join(format!("{}.svg", plot.name));
-            write_whole(&path, plot.svg.as_bytes()).with_context(named)?;
+            let path = |kind: &str| folder.join(format!("{}.{kind}", plot.name));
+            write_whole(&path("svg"), plot.svg.as_bytes()).with_context(named)?;
+            write_whole(&path("png"), &plot.png()?).with_context(named)?;
         }
-        text += &format!("\n{} plots are in {}", plots.len(), folder.display());
+        let count = plots.len();
+        text += &format!("\n{count} plots are in {}, each as .svg and .png", folder.display());
     }
     if args.tensorboard {
         text += &format!("\nFor TensorBoard: {}", write_events(&args.run)?.display());

@@ -41,6 +41,7 @@ mod outputs;
 mod page;
 mod pictures;
 mod plots;
+mod raster;
 mod regression;
 mod report;
 mod tensorboard;

@@ -17,6 +17,11 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
+    /// The bytes of its file.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.png
+    }
+
     /// The picture as an address that holds it.
     pub(crate) fn data_uri(&self) -> String {
         format!("data:image/png;base64,{}", STANDARD.encode(&self.png))
@@ -132,7 +137,7 @@ fn quantile_of_sizes(values: &[f32]) -> Option<f32> {
 }
 
 /// How bytes are pixels.
-enum Colour {
+pub(crate) enum Colour {
     Grey,
     Rgb,
     /// Indices into the colours of weights.
@@ -143,7 +148,7 @@ enum Colour {
 ///
 /// Written here, in forty lines, because the crate `png` would switch on features of packages
 /// below Burn, which would then be compiled twice.
-fn png(width: usize, height: usize, colour: &Colour, bytes: &[u8]) -> Picture {
+pub(crate) fn png(width: usize, height: usize, colour: &Colour, bytes: &[u8]) -> Picture {
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     let colour_type = match colour {
         Colour::Grey => 0,

@@ -13,7 +13,7 @@ use crate::evaluate::{Evaluation, Options, Scores, WorstRow, evaluate};
 use crate::log::Log;
 use crate::outputs::EvaluateError;
 use crate::pictures::{self, Layout, Picture};
-use crate::{page, plots};
+use crate::{page, plots, raster};
 
 /// Everything that a page shows of a run or a model.
 ///
@@ -65,6 +65,18 @@ pub struct Plot {
     pub caption: String,
     /// The plot as an SVG document.
     pub svg: String,
+}
+
+impl Plot {
+    /// The plot as a PNG, of twice as many pixels as the SVG has in each direction.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Plot`].
+    pub fn png(&self) -> Result<Vec<u8>, ReportError> {
+        raster::rasterized(&self.svg)
+            .map_err(|reason| ReportError::Plot { name: self.name.clone(), reason })
+    }
 }
 
 /// Mistakes that are shown.
