@@ -60,23 +60,25 @@ struct Runs {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let device = args.at.device()?;
     let first = model::load(&args.first, None, &device)?;
-    let second = model::load(&args.second, args.adapter.as_deref(), &device)?;
+    let adapter = args.adapter.as_deref();
+    let second = model::load(&args.second, adapter, &device)?;
     let (name, data) = args.rows.load(&first)?;
     let options = Options { worst: args.changed, ..Options::default() };
     let comparison = compare(&first, &second, &data, &options)?;
-    let runs = match args.first.is_dir() && args.second.is_dir() {
+    // With an adapter the second is no longer what its run made.
+    let runs = match args.first.is_dir() && args.second.is_dir() && adapter.is_none() {
         true => Some(runs(&args.first, &args.second)?),
         false => None,
     };
     if args.json {
         say_json(&serde_json::json!({
-            "first": args.first, "second": args.second, "adapter": args.adapter, "data": name,
+            "first": args.first, "second": args.second, "adapter": adapter, "data": name,
             "comparison": comparison, "runs": runs,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let [first, second] =
-        [&args.first, &args.second].map(|path| printable(&path.display().to_string(), 200));
+    let first = model::shown(&args.first, None);
+    let second = model::shown(&args.second, adapter);
     let mut text = format!(
         "first   {first}\nsecond  {second}\non {}: {} rows\n",
         printable(&name, 100),

@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         false => {
             let heading = format!(
                 "{} on {}: {} rows\n",
-                printable(&args.model.display().to_string(), 200),
+                model::shown(&args.model, args.adapter.as_deref()),
                 printable(&name, 100),
                 group(evaluation.rows as u64)
             );

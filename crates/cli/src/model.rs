@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use finetune::adapter::Adapter;
 use fireclay::{Backend, Device, DeviceChoice, Model, ModelFileProblem};
 
+use crate::output::printable;
+
 /// Where to compute.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Backend")]
@@ -49,6 +51,15 @@ pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Res
     let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
     let file = file_in(named, "adapter.safetensors", hint)?;
     Adapter::load(&file)?.apply(&model).with_context(|| file.display().to_string())
+}
+
+/// What was named, as it may be shown.
+pub(crate) fn shown(named: &Path, adapter: Option<&Path>) -> String {
+    let name = |path: &Path| printable(&path.display().to_string(), 200);
+    match adapter {
+        Some(adapter) => format!("{} with {}", name(named), name(adapter)),
+        None => name(named),
+    }
 }
 
 fn whole(named: &Path, device: &Device) -> Result<Model> {

@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 use fireclay_data::{Features, LoadOptions, Source, Targets, load};
 use serde_json::Value;
 use zune_core::bit_depth::BitDepth;
+use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::EncoderOptions;
-use zune_png::PngEncoder;
+use zune_png::{PngDecoder, PngEncoder};
 
 #[allow(dead_code, reason = "shared with the tests of `train`")]
 #[path = "../../train/tests/support/program.rs"]
@@ -52,6 +53,14 @@ fn json(place: &Place, line: &str) -> Value {
 /// JSON, an object a line.
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn of_crate(path: &str) -> PathBuf {
@@ -166,14 +175,56 @@ fn fine_tuning_is_the_program_of_its_crate() {
 }
 
 #[test]
+fn a_base_with_its_adapter_says_what_both_made_one_say() {
+    let place = small();
+    let base = "runs/small/model.safetensors";
+    let adapter = "runs/tuned/adapter.safetensors";
+    let tune = "--epochs 3 --lr 0.02 --lora rank=2,alpha=4 --name tuned -q";
+    does(&place, &format!("finetune --from {base} {DIGITS} {tune}"));
+    let merge = format!("finetune merge --base {base} --adapter {adapter} --data idx:digits");
+    does(&place, &format!("{merge} --to merged.safetensors"));
+
+    let rows = "digits/t10k-images-idx3-ubyte --top-k 10 --json";
+    let said = |model: &str| lines(&does(&place, &format!("predict {model} {rows}")));
+    let adapted = said(&format!("{base} --adapter {adapter}"));
+    assert_eq!(adapted, said("runs/tuned"));
+    assert_eq!(adapted, said("runs/small --adapter runs/tuned"), "folders of runs do as well");
+    assert_ne!(adapted, said(base));
+    for (adapted, merged) in adapted.iter().zip(said("merged.safetensors")) {
+        assert_eq!(adapted["label"], merged["label"]);
+        let p = |line: &Value| line["probability"].as_f64().unwrap();
+        assert!((p(adapted) - p(&merged)).abs() < 1e-5, "{adapted} {merged}");
+    }
+
+    let scores =
+        |model: &str| json(&place, &format!("evaluate {model} --json"))["evaluation"].take();
+    assert_eq!(scores(&format!("{base} --adapter {adapter}")), scores("runs/tuned"));
+    let said = does(&place, &format!("evaluate {base} --adapter {adapter}"));
+    assert!(said.starts_with(&format!("{base} with {adapter} on idx:digits")), "{said}");
+    let found = json(&place, &format!("compare runs/tuned {base} --adapter {adapter} --json"));
+    assert_eq!(found["comparison"]["largest_difference"], 0.0);
+    let found = json(&place, &format!("compare {base} {base} --adapter {adapter} --json"));
+    assert!(found["comparison"]["largest_difference"].as_f64().unwrap() > 0.0);
+
+    train(&place, "other", "--seed 2");
+    for line in [
+        format!("predict runs/other {rows} --adapter {adapter}"),
+        format!("evaluate runs/tuned --adapter {adapter}"),
+        format!("compare {base} runs/other --adapter {adapter}"),
+    ] {
+        place.train(&line).refused(&[adapter, "trained on the base sha256:", "another base"]);
+    }
+    let predict = format!("predict {base} {rows} --adapter");
+    place.train(&format!("{predict} {base}")).refused(&[base, "it is not an adapter"]);
+    place.train(&format!("{predict} runs/small")).refused(&["without a adapter.safetensors"]);
+    place.train(&format!("{predict} gone")).refused(&["gone"]);
+}
+
+#[test]
 fn pictures_of_another_program_are_told() {
     let place = mnist();
     let folder = of_crate("tests/goldens/pictures");
-    let mut names: Vec<String> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
+    let names = names_in(&folder);
     assert_eq!(names.len(), 13);
     for name in names {
         let path = folder.join(&name);
@@ -368,7 +419,7 @@ fn files_of_our_own_are_told_apart_and_checked() {
     let said = does(&place, "inspect runs/tuned/adapter.safetensors");
     assert!(said.contains("Fireclay adapter") && said.contains("which it needs"), "{said}");
     let line = "predict runs/tuned/adapter.safetensors digits";
-    place.train(line).refused(&["is an adapter", "finetune merge"]);
+    place.train(line).refused(&["is an adapter", "--adapter runs/tuned/adapter.safetensors"]);
 
     let mut bytes = fs::read(place.path("runs/small/model.safetensors")).unwrap();
     let last = bytes.len() - 1;
@@ -512,8 +563,14 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     for outside in ["src=\"http", "href=\"http", "url(http", "<script"] {
         assert!(!page.contains(outside), "{outside}");
     }
-    let plots = fs::read_dir(place.path("plots")).unwrap().count();
-    assert!(plots >= 2, "{plots}");
+    let plots = ["accuracy", "classes", "confusion", "learning-rate", "loss", "reliability"];
+    let files = plots.iter().flat_map(|plot| [format!("{plot}.png"), format!("{plot}.svg")]);
+    assert_eq!(files.collect::<Vec<_>>(), names_in(&place.path("plots")));
+    assert!(said.ends_with("6 plots are in plots, each as .svg and .png\n"), "{said}");
+    let png = fs::read(place.path("plots/loss.png")).unwrap();
+    let mut png = PngDecoder::new(ZCursor::new(&png));
+    png.decode_raw().unwrap();
+    assert_eq!(png.dimensions(), Some((920, 640)));
     does(&place, "report runs/small/model.safetensors --to model.html");
     assert!(fs::read_to_string(place.path("model.html")).unwrap().contains("</html>"));
     place.train("report runs/none").refused(&["runs/none"]);

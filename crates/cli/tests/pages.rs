@@ -26,7 +26,8 @@ fn commands(page: &Path) -> Vec<String> {
 /// The same with few samples and epochs, of which nobody expects much.
 fn small(words: &str) -> String {
     let words = words.replace("--min-accuracy 0.97", "--min-accuracy 0.2");
-    if words.starts_with("train") { format!("{words} --epochs 2 --validation 0.98") } else { words }
+    let is_trained = words.starts_with("train") || words.starts_with("finetune --");
+    if is_trained { format!("{words} --epochs 2 --validation 0.98") } else { words }
 }
 
 #[test]
