@@ -1,0 +1,166 @@
+//! Where a run begins, goes on, and goes back to.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use fireclay::Mlp;
+
+use super::Run;
+use crate::checkpoints;
+use crate::fit::{FitError, Job};
+use crate::manifest::{Manifest, Rollback};
+use crate::record::Mark;
+use crate::run_folder::RunFolder;
+use crate::state::State;
+
+/// Where training starts or goes on.
+pub(super) struct Begun {
+    pub(super) folder: RunFolder,
+    pub(super) manifest: Manifest,
+    pub(super) state: State,
+    /// Bytes of the log that are true of the state.
+    pub(super) log: u64,
+}
+
+impl Run {
+    /// A new run: its folder, its settings, and the state before the first step.
+    pub(super) fn fresh(&self, job: &Job<'_>) -> Result<Begun> {
+        let mlp = self.first_mlp()?;
+        let folder = self.create_folder()?;
+        let session = self.session(0);
+        let manifest = Manifest {
+            version: 1,
+            settings: self.settings.clone(),
+            data: self.summary.clone(),
+            sessions: vec![session],
+            result: None,
+        };
+        let start = self.start.as_ref().map(|start| start.save(folder.path(), &self.disk));
+        let written = start
+            .unwrap_or(Ok(()))
+            .and_then(|()| {
+                self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())
+            })
+            .and_then(|()| manifest.save(folder.path(), &self.disk));
+        if let Err(error) = written {
+            // Neither can be, so nothing of the run is worth keeping.
+            let _ = std::fs::remove_dir_all(folder.path());
+            return Err(error).context("the run folder can not be written");
+        }
+        Ok(Begun { folder, manifest, state: State::new(job, mlp), log: 0 })
+    }
+
+    /// A run that goes on from its newest whole checkpoint.
+    pub(super) fn resumed(&self, job: &Job<'_>, path: &Path) -> Result<Begun> {
+        let folder = RunFolder::open(path.to_owned())
+            .with_context(|| format!("{} can not be resumed", path.display()))?;
+        // Read under the lock: until now another process may have changed it.
+        let mut manifest = Manifest::load(path, &self.disk)?;
+        if manifest.data != self.summary {
+            let (was, is) = (&manifest.data, &self.summary);
+            bail!(
+                "the data is not what this run learns from: {} with {} training and {} test \
+                 samples, {}; it was {} with {} and {}, {}",
+                is.source,
+                is.training,
+                is.test,
+                is.digest,
+                was.source,
+                was.training,
+                was.test,
+                was.digest,
+            );
+        }
+        let epochs = self.settings.training.epochs;
+        if manifest.result.is_some() && epochs <= manifest.settings.training.epochs {
+            bail!(
+                "the run {} is finished, after {} epochs; to train it further, add --epochs {}",
+                path.display(),
+                manifest.settings.training.epochs,
+                2 * manifest.settings.training.epochs,
+            );
+        }
+        let (state, log) = self.newest_state(job, &folder)?;
+        if state.progress().epochs > epochs {
+            bail!(
+                "the run has trained {} epochs, more than --epochs {epochs}",
+                state.progress().epochs
+            );
+        }
+        if manifest.result.is_some() && job.is_at_its_end(&state) {
+            bail!("the run stopped early, for want of improvement; more epochs do not change that");
+        }
+        let session = self.session(state.progress().step);
+        folder.sweep(&self.disk)?;
+        manifest.sessions.push(session);
+        manifest.settings = self.settings.clone();
+        manifest.result = None;
+        self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())?;
+        manifest.save(path, &self.disk)?;
+        Ok(Begun { folder, manifest, state, log })
+    }
+
+    /// The state of the newest whole checkpoint and the length of its log; that before the first
+    /// step if none was written yet.
+    fn newest_state(&self, job: &Job<'_>, folder: &RunFolder) -> Result<(State, u64)> {
+        let newest = checkpoints::newest(&folder.checkpoints(), &self.disk)?;
+        for damaged in &newest.damaged {
+            // There is nobody left to tell of a standard error that can not be written to.
+            let _ = writeln!(io::stderr(), "warning: skipped a damaged checkpoint: {damaged}");
+        }
+        let Some((step, checkpoint)) = newest.found else {
+            if !newest.damaged.is_empty() {
+                bail!("no checkpoint in {} is whole", folder.checkpoints().display());
+            }
+            return Ok((State::new(job, self.first_mlp()?), 0));
+        };
+        let path = checkpoints::path_of(&folder.checkpoints(), step);
+        let read = || {
+            let mark: Mark = serde_json::from_value(checkpoint.run()["record"].clone())?;
+            let expected = self.mark();
+            if mark.settings != expected.settings || mark.data != expected.data {
+                bail!(
+                    "it is of a run with other settings or other data than {}",
+                    folder.config().display()
+                );
+            }
+            Ok((State::restore(job, &checkpoint)?, mark.log))
+        };
+        read().with_context(|| path.display().to_string())
+    }
+
+    /// Goes back to the newest checkpoint with half the learning rate.
+    pub(super) fn roll_back(
+        &self,
+        job: &Job<'_>,
+        begun: &mut Begun,
+        times: u32,
+        error: &FitError,
+    ) -> Result<()> {
+        let (state, log) = self.newest_state(job, &begun.folder)?;
+        begun.state = state.rolled_back(times);
+        begun.log = log;
+        let rollback = Rollback {
+            reason: error.to_string(),
+            to_step: begun.state.progress().step,
+            rate_factor: 0.5f64.powi(times as i32),
+        };
+        self.say(&format!(
+            "{}; back to step {} with the learning rate times {:e}",
+            rollback.reason, rollback.to_step, rollback.rate_factor
+        ))?;
+        if let Some(session) = begun.manifest.sessions.last_mut() {
+            session.rollbacks.push(rollback);
+        }
+        Ok(begun.manifest.save(begun.folder.path(), &self.disk)?)
+    }
+
+    /// The network before the first step.
+    fn first_mlp(&self) -> Result<Mlp> {
+        match &self.start {
+            Some(start) => Ok(start.model.mlp.clone()),
+            None => Ok(self.settings.model.init(self.settings.seed, &self.device)?),
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One run from the command line: settings, data, training, test, files.
+
+mod begin;
+mod prepare;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
+use fireclay_data::{Feed, Source, Split, TrainTest};
+
+use begin::Begun;
+pub use prepare::{Prepared, fitted_to, load_with_bar, only, task};
+
+use crate::args::Args;
+use crate::checkpoints::{self, Checkpoints, Pace};
+use crate::disk::Disk;
+use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
+use crate::manifest::{DataSummary, Manifest, Outcome, Session};
+use crate::metrics::Meter;
+use crate::progress::{Bar, Dashboard, Due, EpochReport, Observer, Plain, Progress};
+use crate::record::{Mark, Recorder};
+use crate::resume::Found;
+use crate::run_folder::{MetricsLog, RunFolder, Span};
+use crate::schedule::Length;
+use crate::settings::Settings;
+use crate::signals::{self, Signals};
+use crate::state::Snapshot;
+use crate::tuning::{Start, Tuned};
+use crate::words;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+///
+/// Anything that keeps the run from its end; its message names what to do.
+pub fn run(args: Args) -> Result<ExitCode> {
+    run_on(args, Disk::default())
+}
+
+/// As [`run`], with the files of the run on this disk.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
+    Ok(run_to_end(args, disk)?.code)
+}
+
+/// As [`run_on`], and what came of the run, if there was one.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
+    if let Some((group, rate)) = args.group_rates().next() {
+        bail!("--lr {group}={rate}: groups of parameters have rates of their own in `finetune`");
+    }
+    if args.list_backends {
+        write!(io::stdout(), "{}", words::backends())?;
+        return Ok(Ended { code: ExitCode::SUCCESS, result: None });
+    }
+    Prepared::new(args, disk)?.run()
+}
+
+/// How a run ended.
+pub struct Ended {
+    /// The exit code of the program.
+    pub code: ExitCode,
+    /// What came of it, if it came to its end.
+    pub result: Option<Finished>,
+}
+
+/// What came of a run.
+pub struct Finished {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The trained model.
+    pub model: Model,
+    /// What the test split says of it.
+    pub test: Evaluation,
+    /// Seconds of this process from the first step to the last.
+    pub seconds: f64,
+}
+
+/// A run that is ready to start.
+pub(crate) struct Run {
+    args: Args,
+    disk: Disk,
+    pub(crate) settings: Settings,
+    pub(crate) source: Source,
+    device: Device,
+    pub(crate) data: TrainTest,
+    summary: DataSummary,
+    task: Task,
+    pub(crate) split: Split,
+    start: Option<Start>,
+}
+
+impl Run {
+    fn execute(&self, found: Option<Found>) -> Result<Ended> {
+        let preprocessing = match &self.start {
+            Some(start) => start.model.preprocessing.clone(),
+            None => self.settings.data.preprocessing(&self.data.train, &self.split.train),
+        };
+        preprocessing.validate(self.data.train.width())?;
+        let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
+        let feed = self.feed();
+        let job = self.job(feed.as_ref(), &preprocessing, &loss);
+        job.length()?;
+        if self.args.tui && !io::stdout().is_terminal() {
+            bail!("--tui needs a terminal, and the output goes to a pipe or a file");
+        }
+        let signals = Signals::catch().context("signals can not be caught")?;
+
+        let original = match &found {
+            Some(Found::Repeat { manifest, .. }) => Some(manifest),
+            _ => None,
+        };
+        let mut begun = match &found {
+            Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
+            _ => self.fresh(&job)?,
+        };
+        self.say(&self.heading())?;
+        let first = begun.state.progress().step;
+        if first > 0 {
+            self.say(&words::resumption(begun.state.progress(), job.length()?))?;
+        }
+        let folder = begun.folder.path().to_owned();
+        let clock = Instant::now();
+        let trained = self.train(&job, &mut begun, &signals, &preprocessing);
+        let seconds = clock.elapsed().as_secs_f64();
+        let Begun { mut manifest, .. } = begun;
+        let (fitted, mut log) = match trained {
+            Ok(trained) => trained,
+            Err(error) => {
+                manifest.end_session(&error.root_cause().to_string());
+                // What went wrong first is what is told.
+                let _ = manifest.save(&folder, &self.disk);
+                return Err(error);
+            }
+        };
+        if let (Ending::Interrupted, Some(signal)) = (fitted.ending, signals.stop()) {
+            manifest.end_session(signals::name(signal));
+            manifest.save(&folder, &self.disk)?;
+            self.say(&self.interruption(&folder, signal, fitted.step))?;
+            let code = ExitCode::from(signals::exit_code(signal));
+            return Ok(Ended { code, result: None });
+        }
+        let test = self.test(&job, &fitted, &mut log)?;
+        let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
+        let (bytes, digest) = model.to_bytes()?;
+        self.disk.write_whole(&folder.join("model.safetensors"), &bytes)?;
+        let result =
+            Outcome { metrics: test.by_name(), epoch: fitted.epoch, model: digest.clone() };
+        manifest.result = Some(result);
+        manifest.end_session("complete");
+        manifest.save(&folder, &self.disk)?;
+        self.say(&self.ending(&folder, &digest, &fitted, &test))?;
+        if self.args.profile {
+            self.say(&format!("\n{}", fitted.profile))?;
+        }
+        let code = match original {
+            Some(original) => self.compare(original, &digest)?,
+            None => ExitCode::SUCCESS,
+        };
+        Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
+    }
+
+    /// Trains to the end, to a signal, or to an error; goes back after a divergence if asked to.
+    fn train(
+        &self,
+        job: &Job<'_>,
+        begun: &mut Begun,
+        signals: &Signals,
+        preprocessing: &Preprocessing,
+    ) -> Result<(Fitted, MetricsLog)> {
+        let folder = begun.folder.path().to_owned();
+        let model = |mlp| self.model(mlp, preprocessing.clone(), &Evaluation::default());
+        loop {
+            let step = begun.state.progress().step;
+            let known = checkpoints::steps_in(&begun.folder.checkpoints())?;
+            let mut recorder = Recorder {
+                log: MetricsLog::open(&begun.folder.metrics(), begun.log, self.disk.clone())?,
+                checkpoints: Checkpoints::new(
+                    begun.folder.checkpoints(),
+                    self.disk.clone(),
+                    known.into_iter().filter(|&known| known <= step),
+                ),
+                pace: Pace::new(self.args.pace()),
+                signals: signals.clone(),
+                mark: self.mark(),
+                model: &model,
+                steps_per_epoch: job.steps_per_epoch(),
+            };
+            let mut display = self.display();
+            let fitted = fit(job, begun.state.clone(), &mut Both(display.as_mut(), &mut recorder));
+            // The bar or dashboard leaves the terminal before anything else is said.
+            drop(display);
+            let written = recorder.checkpoints.finish();
+            let error = match (fitted, written) {
+                (Ok(fitted), Ok(())) => return Ok((fitted, recorder.log)),
+                (Ok(_), Err(error)) => FitError::Record(error),
+                (Err(error), _) => error,
+            };
+            let times = begun.state.progress().rollbacks + 1;
+            let most = self.settings.training.on_divergence.rollbacks();
+            match error {
+                FitError::NotFinite { .. } if times <= most => {
+                    self.roll_back(job, begun, times, &error)?;
+                }
+                FitError::NotFinite { .. } => {
+                    return Err(self.rescue(error, &begun.folder, preprocessing.clone()));
+                }
+                FitError::Record(_) => {
+                    let again = words::resume(&folder);
+                    let context = format!(
+                        "the run stopped and can go on from its last checkpoint, with `{again}`"
+                    );
+                    return Err(anyhow::Error::from(error).context(context));
+                }
+                error => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The work of this process on the run, which begins after a step.
+    fn session(&self, from_step: u64) -> Session {
+        let Settings { backend, device, .. } = self.settings;
+        let name = backend.device_name(device).unwrap_or_else(|| device.to_string());
+        Session::begin(backend, &name, from_step)
+    }
+
+    /// Which run a checkpoint is of.
+    fn mark(&self) -> Mark {
+        Mark { settings: self.settings.digest(), data: self.summary.digest.clone(), log: 0 }
+    }
+
+    /// Says whether a repeated run came to the same model.
+    fn compare(&self, original: &Manifest, digest: &str) -> Result<ExitCode> {
+        let Some(result) = &original.result else { return Ok(ExitCode::SUCCESS) };
+        if result.model == digest {
+            self.say("The model is identical to that of the run that was repeated.")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.say(&format!(
+            "The model DIFFERS from that of the run that was repeated, which is {}.",
+            result.model
+        ))?;
+        Ok(ExitCode::from(1))
+    }
+
+    /// How the samples get to a device with memory of its own.
+    fn feed(&self) -> Option<Feed<'_>> {
+        let is_needed = !self.settings.backend.is_cpu();
+        is_needed.then(|| Feed::new(&self.data.train, &self.device))
+    }
+
+    fn job<'a>(
+        &'a self,
+        feed: Option<&'a Feed<'a>>,
+        preprocessing: &'a Preprocessing,
+        loss: &'a Loss,
+    ) -> Job<'a> {
+        Job {
+            data: &self.data.train,
+            feed,
+            split: &self.split,
+            task: &self.task,
+            preprocessing,
+            loss,
+            optimizer: &self.settings.optimizer,
+            schedule: &self.settings.schedule,
+            training: &self.settings.training,
+            tuned: self.tuned(),
+            seed: self.settings.seed,
+            device: &self.device,
+        }
+    }
+
+    fn tuned(&self) -> Option<Tuned<'_>> {
+        let (tuning, start) = (self.settings.tuning.as_ref()?, self.start.as_ref()?);
+        Some(Tuned { tuning, start })
+    }
+
+    fn display(&self) -> Box<dyn Observer> {
+        match self.args {
+            Args { quiet: true, .. } => Box::new(Plain::new(io::sink())),
+            Args { tui: true, .. } => Box::new(Dashboard::default()),
+            _ if io::stdout().is_terminal() => Box::new(Bar::default()),
+            _ => Box::new(Plain::new(io::stdout())),
+        }
+    }
+
+    fn create_folder(&self) -> Result<RunFolder> {
+        let out = &self.args.out;
+        let stem = match &self.source {
+            Source::Idx(_) => "idx".to_owned(),
+            named => named.to_string(),
+        };
+        let name = self.args.name.as_deref();
+        RunFolder::create(out, name, &stem).with_context(|| match name {
+            Some(name) => format!(
+                "can not make the run folder {}; choose another --name or --out",
+                out.join(name).display()
+            ),
+            None => format!("can not make a run folder in {}; choose another --out", out.display()),
+        })
+    }
+
+    /// Keeps what can be kept of a run that failed, and says so.
+    fn rescue(
+        &self,
+        error: FitError,
+        folder: &RunFolder,
+        preprocessing: Preprocessing,
+    ) -> anyhow::Error {
+        let FitError::NotFinite { last_good, .. } = &error else { return error.into() };
+        let model = self.model(last_good.as_ref().clone(), preprocessing, &Evaluation::default());
+        let path = folder.last_good();
+        let saved = model.to_bytes().map_err(anyhow::Error::from);
+        let saved = saved.and_then(|(bytes, _)| Ok(self.disk.write_whole(&path, &bytes)?));
+        let kept = match saved {
+            Ok(()) => format!("training stopped; the last good network is in {}", path.display()),
+            Err(problem) => {
+                format!("training stopped, and the last good network is lost: {problem}")
+            }
+        };
+        anyhow::Error::from(error).context(kept)
+    }
+
+    /// Reads the test split, for the first and only time.
+    fn test(&self, job: &Job<'_>, fitted: &Fitted, log: &mut MetricsLog) -> Result<Evaluation> {
+        let rows: Vec<usize> = (0..self.data.test.len()).collect();
+        let test = evaluate(job, &fitted.mlp, &self.data.test, &rows)?;
+        if let Some(loss) = test.get("loss").filter(|loss| !loss.is_finite()) {
+            bail!(
+                "the test loss is {loss}, so the network is not saved; try a smaller learning rate"
+            );
+        }
+        log.write("test", Span::Epoch, fitted.epoch, fitted.step, &test.measured)?;
+        log.flusher()?()?;
+        Ok(test)
+    }
+
+    fn model(&self, mlp: Mlp, preprocessing: Preprocessing, test: &Evaluation) -> Model {
+        let metrics =
+            test.by_name().into_iter().map(|(name, value)| (format!("test {name}"), value));
+        let start = self.start.as_ref().map(|start| start.model.provenance.clone());
+        let parent = start.unwrap_or_default();
+        Model {
+            mlp,
+            task: self.task.clone(),
+            preprocessing,
+            provenance: Provenance {
+                program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
+                data: Some(self.source.to_string()),
+                settings: serde_json::to_value(&self.settings).ok(),
+                parent: parent.parent,
+                ancestors: parent.ancestors,
+                metrics: metrics.collect(),
+            },
+        }
+    }
+
+    fn say(&self, text: &str) -> io::Result<()> {
+        if self.args.quiet {
+            return Ok(());
+        }
+        match writeln!(io::stdout(), "{text}") {
+            // Whoever read the output has gone; that is no reason to lose the run.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// Tells two observers, the first first.
+struct Both<'a>(&'a mut dyn Observer, &'a mut dyn Observer);
+
+impl Observer for Both<'_> {
+    fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()> {
+        self.0.start(job, length, meter)?;
+        self.1.start(job, length, meter)
+    }
+
+    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
+        self.0.progress(progress)?;
+        self.1.progress(progress)
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+        self.0.epoch(report)?;
+        self.1.epoch(report)
+    }
+
+    fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {
+        let first = self.0.due(step, epoch_ended)?;
+        Ok(first.max(self.1.due(step, epoch_ended)?))
+    }
+
+    fn keep(&mut self, snapshot: Snapshot) -> io::Result<()> {
+        self.1.keep(snapshot)
+    }
+}
