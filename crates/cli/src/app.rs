@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use train::Ended;
 use train::disk::Disk;
 
 use crate::output::say;
-use crate::{backends, compare, data, evaluate, inspect, predict, report, shell};
+use crate::{backends, compare, data, evaluate, inspect, logging, predict, report, shell};
 
 const ABOUT: &str = "Trains, tunes, uses and looks into multilayer perceptrons";
 
@@ -23,6 +24,7 @@ Examples:
   fireclay backends                         what it can compute with
 
 Exit codes: 0 done, 1 a limit that you set was not met, 2 error.
+RUST_LOG=fireclay=debug,wgpu=info chooses what is logged, before -q and -v.
 `fireclay COMMAND --help` says more, with examples.";
 
 /// The whole program.
@@ -34,6 +36,8 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
+        .arg(quiet())
+        .arg(verbose())
         .subcommand(train())
         .subcommand(finetune())
         .subcommand(of::<evaluate::Args>("evaluate"))
@@ -55,9 +59,19 @@ pub(crate) fn run() -> Result<ExitCode> {
         by_cargo: "cargo run -p fireclay-cli -- train",
     });
     let matches = command().get_matches();
+    let chosen = innermost(&matches);
+    logging::start(chosen.get_flag(QUIET), chosen.get_count(VERBOSE));
     match matches.subcommand() {
-        Some(("train", matches)) => train_and_report(matches),
-        Some(("finetune", matches)) => finetune::run(parsed(matches)),
+        Some(("train", matches)) => {
+            let args: train::Args = parsed(matches);
+            check_display(args.tui, matches)?;
+            and_report(train::run_to_end(args, Disk::default())?, matches)
+        }
+        Some(("finetune", matches)) => {
+            let args: finetune::Args = parsed(matches);
+            check_display(args.train.tui, matches)?;
+            and_report(finetune::run_to_end(args)?, matches)
+        }
         Some(("evaluate", matches)) => evaluate::run(&parsed(matches)),
         Some(("predict", matches)) => predict::run(&parsed(matches)),
         Some(("inspect", matches)) => inspect::run(&parsed(matches)),
@@ -72,15 +86,50 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
 }
 
+const QUIET: &str = "quiet";
+const VERBOSE: &str = "verbose";
 const NO_REPORT: &str = "no_report";
 const TENSORBOARD: &str = "tensorboard";
 
-/// The program `train`, and a page of the run at its end.
-fn train_and_report(matches: &ArgMatches) -> Result<ExitCode> {
-    let args: train::Args = parsed(matches);
-    let is_quiet = args.quiet;
-    let ended = train::run_to_end(args, Disk::default())?;
+/// The command that was chosen, which has what was typed before it and behind it.
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
+}
+
+fn quiet() -> Arg {
+    Arg::new(QUIET)
+        .short('q')
+        .long("quiet")
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .help("Print nothing but errors and what was asked for")
+        .help_heading("Output")
+}
+
+fn verbose() -> Arg {
+    Arg::new(VERBOSE)
+        .short('v')
+        .long("verbose")
+        .global(true)
+        .action(ArgAction::Count)
+        .conflicts_with(QUIET)
+        .help("Say what is read, computed and written; -vv says more")
+        .help_heading("Output")
+}
+
+/// Refuses to write what is logged across the dashboard.
+fn check_display(is_dashboard: bool, matches: &ArgMatches) -> Result<()> {
+    ensure!(
+        !is_dashboard || matches.get_count(VERBOSE) == 0,
+        "--tui leaves no place for --verbose"
+    );
+    Ok(())
+}
+
+/// Writes what was asked for of a run that has come to its end: its page, its event file.
+fn and_report(ended: Ended, matches: &ArgMatches) -> Result<ExitCode> {
     let Some(finished) = ended.result else { return Ok(ended.code) };
+    let is_quiet = matches.get_flag(QUIET);
     if !matches.get_flag(NO_REPORT) {
         let page = report::of_finished(&finished.folder, &finished.model.device())?;
         if !is_quiet {
@@ -111,6 +160,11 @@ fn train() -> Command {
          relu, Adam, 5 epochs) on the MNIST that comes with the program. Settings are taken from \
          the defaults, then from --recipe, then from --config, then from flags; the last one wins.",
     );
+    renamed(with_report(command), "train")
+}
+
+/// The flags that [`and_report`] looks at.
+fn with_report(command: Command) -> Command {
     let no_report = Arg::new(NO_REPORT)
         .long("no-report")
         .action(ArgAction::SetTrue)
@@ -121,13 +175,13 @@ fn train() -> Command {
         .action(ArgAction::SetTrue)
         .help("Write the measurements as an event file of TensorBoard too, at the end")
         .help_heading("Output");
-    renamed(command.arg(no_report).arg(tensorboard), "train")
+    command.arg(no_report).arg(tensorboard)
 }
 
 fn finetune() -> Command {
     let command = finetune::Args::described()
         .about("Train a model that is there already, ours or another program's");
-    renamed(command, "finetune")
+    renamed(with_report(command), "finetune")
 }
 
 /// A program as a command of this one: its examples begin with the name of this one.

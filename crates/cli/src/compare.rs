@@ -193,6 +193,7 @@ fn settings(folder: &Path) -> Result<BTreeMap<String, String>> {
     let path = folder.join("config.toml");
     let named = || path.display().to_string();
     let text = std::fs::read_to_string(&path).with_context(named)?;
+    log::info!("read {}, {} bytes", path.display(), text.len());
     let table = toml::from_str(&text).with_context(named)?;
     let mut found = BTreeMap::new();
     flatten("", &toml::Value::Table(table), &mut found);

@@ -44,6 +44,8 @@ enum Command {
     Fetch {
         /// Its name, as --data of `train` takes it.
         source: String,
+        #[arg(from_global)]
+        quiet: bool,
     },
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
         Command::List { json } => list(*json)?,
         Command::Show { source, json } => show(source, *json)?,
-        Command::Fetch { source } => fetch(source)?,
+        Command::Fetch { source, quiet } => fetch(source, *quiet)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,8 +100,11 @@ fn list(as_json: bool) -> Result<()> {
     say(&table(&rows))
 }
 
-fn fetch(name: &str) -> Result<()> {
+fn fetch(name: &str, is_quiet: bool) -> Result<()> {
     let data = train::load_with_bar(&name.parse()?)?;
+    if is_quiet {
+        return Ok(());
+    }
     say(&format!(
         "{name} is here: {} training and {} test samples",
         group(data.train.len() as u64),

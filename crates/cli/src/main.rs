@@ -8,6 +8,7 @@ mod compare;
 mod data;
 mod evaluate;
 mod inspect;
+mod logging;
 mod model;
 mod output;
 mod predict;

@@ -39,6 +39,8 @@ pub(crate) struct Args {
     /// Write the measurements into the folder of the run too, for `tensorboard --logdir runs`.
     #[arg(long)]
     tensorboard: bool,
+    #[arg(from_global)]
+    quiet: bool,
     #[command(flatten)]
     rows: Rows,
     #[command(flatten)]
@@ -62,9 +64,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     write(&report, &page)?;
     let mut text = format!("The report is in {}", page.display());
-    for note in report.notes() {
-        text += &format!("\nnote: {note}");
-    }
     if let Some(folder) = &args.plots {
         let plots = report.plots()?;
         let named = || format!("the plots can not be written to {}", folder.display());
@@ -80,7 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.tensorboard {
         text += &format!("\nFor TensorBoard: {}", write_events(&args.run)?.display());
     }
-    say(&text)?;
+    if !args.quiet {
+        say(&text)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,6 +118,9 @@ pub(crate) fn write_events(folder: &Path) -> Result<PathBuf> {
 }
 
 fn write(report: &Report, page: &Path) -> Result<()> {
+    for note in report.notes() {
+        log::warn!("{note}");
+    }
     let named = || format!("the report can not be written to {}", page.display());
     write_whole(page, report.html()?.as_bytes()).with_context(named)
 }

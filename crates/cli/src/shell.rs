@@ -34,6 +34,8 @@ Example:
 pub(crate) struct Man {
     /// The folder to write them to; made if it is not there.
     folder: PathBuf,
+    #[arg(from_global)]
+    quiet: bool,
 }
 
 pub(crate) fn complete(args: &Completions) -> Result<ExitCode> {
@@ -49,6 +51,8 @@ pub(crate) fn write_pages(args: &Man) -> Result<ExitCode> {
     let named = || format!("the manual pages can not be written to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(named)?;
     clap_mangen::generate_to(app::command(), folder).with_context(named)?;
-    say(&format!("Manual pages are in {}", folder.display()))?;
+    if !args.quiet {
+        say(&format!("Manual pages are in {}", folder.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

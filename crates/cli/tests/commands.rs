@@ -113,7 +113,7 @@ fn help_teaches_with_examples() {
     }
     let none = place.train("");
     assert_eq!(none.code, Some(2));
-    assert!(none.stderr.contains("Usage: fireclay <COMMAND>"), "{}", none.stderr);
+    assert!(none.stderr.contains("Usage: fireclay [OPTIONS] <COMMAND>"), "{}", none.stderr);
     assert!(does(&place, "--version").starts_with("fireclay 0."));
 }
 
@@ -158,6 +158,119 @@ fn a_run_ends_with_its_page_unless_told_not_to() {
     assert!(!place.path("runs/idx-2").exists());
     let again = place.train("train --repeat runs/idx-1 --no-report");
     assert_eq!(again.code, Some(0), "{}", again.stderr);
+}
+
+#[test]
+fn a_tuned_run_has_its_page_and_its_events_as_any_other() {
+    let place = small();
+    let tune = format!("finetune --from runs/small/model.safetensors {DIGITS} --epochs 1");
+    let said = does(&place, &format!("{tune} --name plain"));
+    assert!(said.ends_with("The run as one page: runs/plain/report.html\n"), "{said}");
+    let said = does(&place, &format!("{tune} --name tuned --lora rank=2 --tensorboard"));
+    let (head, events) = said.trim_end().rsplit_once("\nFor TensorBoard: ").unwrap();
+    assert!(head.ends_with("The run as one page: runs/tuned/report.html"), "{said}");
+    assert!(events.starts_with("runs/tuned/events.out.tfevents."), "{said}");
+    assert!(!fs::read(place.path(events)).unwrap().is_empty());
+    for (name, words) in [("plain", "fine-tuned from"), ("tuned", "adapter of rank 2")] {
+        let page = place.path("runs").join(name).join("report.html");
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains("</html>"));
+        assert!(page.contains(words), "{name}: no `{words}` on the page");
+    }
+    let quiet = does(&place, &format!("{tune} --name quiet --no-report -q"));
+    assert_eq!(quiet, "");
+    assert!(!place.path("runs/quiet/report.html").exists());
+    let again = does(&place, "finetune --repeat runs/plain");
+    assert!(again.contains("identical"), "{again}");
+    assert!(again.ends_with("The run as one page: runs/idx-1/report.html\n"), "{again}");
+}
+
+#[test]
+fn quiet_leaves_what_was_asked_for() {
+    let place = mnist();
+    fs::copy(of_crate("tests/goldens/pictures/7-pen.jpg"), place.path("pen.jpg")).unwrap();
+    let said = does(place, "predict runs/mnist pen.jpg -q");
+    assert!(said.starts_with("pen.jpg  7 ") && said.lines().count() == 1, "{said}");
+    let json = "predict runs/mnist pen.jpg --json";
+    assert_eq!(does(place, &format!("-q {json}")), does(place, json));
+    let evaluate = "evaluate runs/mnist --min-accuracy 0.1";
+    assert_eq!(does(place, &format!("{evaluate} --quiet")), does(place, evaluate));
+
+    let place = small();
+    let keras = of_crate("../formats/tests/goldens/keras/plain.h5");
+    let import = format!("import {} --to keras.safetensors", keras.display());
+    for line in [
+        "report runs/small".to_owned(),
+        "man pages".to_owned(),
+        "data fetch idx:digits".to_owned(),
+        format!("train {DIGITS} --epochs 1"),
+        format!("finetune --from runs/small/model.safetensors {DIGITS} --epochs 1 --name tuned"),
+        format!("finetune {import} --preprocessing scale"),
+    ] {
+        assert_ne!(does(&place, &line.replace("--name tuned", "--name loud")), "", "{line}");
+        assert_eq!(does(&place, &format!("{line} -q")), "", "{line}");
+        assert_eq!(does(&place, &format!("-q {}", line.replace("tuned", "again"))), "", "{line}");
+    }
+    assert_eq!(place.train("-q predict runs/none x").code, Some(2));
+    place.train("-q predict runs/none x").refused(&["runs/none"]);
+}
+
+#[test]
+fn what_is_done_is_said_on_standard_error_when_asked_for() {
+    let place = small();
+    let predict = "predict runs/small digits/t10k-images-idx3-ubyte";
+    let expected = does(&place, predict);
+    let told = |line: &str, filter: Option<&str>| {
+        let mut command = place.command(line);
+        command.envs(filter.map(|filter| ("RUST_LOG", filter)));
+        let Outcome { code, stdout, stderr, .. } = Outcome::of(line, &mut command);
+        assert_eq!((code, stdout), (Some(0), expected.clone()), "{line}: {stderr}");
+        stderr
+    };
+    for line in [format!("-v {predict}"), format!("{predict} -v"), format!("{predict} --verbose")] {
+        let said = told(&line, None);
+        for words in [
+            ": computing with flex on CPU\n",
+            ": read runs/small/model.safetensors, ",
+            ": read digits/t10k-images-idx3-ubyte, 336 bytes\n",
+            ": predicted 20 of 20 rows of digits/t10k-images-idx3-ubyte\n",
+        ] {
+            assert!(said.contains(words), "{line}: no `{words}` in: {said}");
+        }
+        is_plain(&said);
+        assert!(said.lines().all(|line| line.starts_with("info 0.")), "{said}");
+    }
+    // The variable goes before the flags.
+    assert_eq!(told(&format!("-v {predict}"), Some("error")), "");
+    assert!(told(&format!("-q {predict}"), Some("info")).contains("computing with flex"));
+    let said = told(predict, Some("fireclay::model_file=info"));
+    assert_eq!(said.matches("info ").count(), 1, "{said}");
+    assert!(said.contains("model.safetensors"), "{said}");
+
+    let train = format!("train {DIGITS} --epochs 1 --no-report");
+    let said = place.train(&format!("{train} -v")).stderr;
+    for words in ["loaded idx:digits: 60", "wrote runs/idx-1/model.safetensors", "the steps took"] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    assert!(!said.contains("debug "), "{said}");
+    let said = place.train(&format!("{train} -vv")).stderr;
+    assert!(said.contains("debug ") && said.contains("batch_size = 32"), "{said}");
+    for line in ["-qv data list", "data list -q -v"] {
+        let refused = place.train(line);
+        assert_eq!(refused.code, Some(2));
+        assert!(refused.stderr.contains("'--quiet' cannot be used"), "{}", refused.stderr);
+    }
+    place.train(&format!("-v {train} --tui")).refused(&["--tui", "--verbose"]);
+}
+
+#[test]
+fn a_warning_is_given_unless_errors_alone_are_wanted() {
+    let place = small();
+    fs::rename(place.path("digits"), place.path("gone")).unwrap();
+    let found = place.train("report runs/small");
+    assert_eq!(found.code, Some(0));
+    assert!(found.stderr.starts_with("warning: The model was not measured"), "{}", found.stderr);
+    does(&place, "report runs/small -q");
 }
 
 #[test]

@@ -233,6 +233,7 @@ impl Backend {
             device: chosen.name.clone(),
             reason,
         })?;
+        log::info!("computing with {self} on {}", chosen.name);
         Ok(chosen.device.clone())
     }
 

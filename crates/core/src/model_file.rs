@@ -424,6 +424,7 @@ pub fn read_regular_file(path: &Path) -> Result<Vec<u8>, ModelFileProblem> {
     }
     let mut bytes = Vec::new();
     File::open(path)?.take(metadata.len()).read_to_end(&mut bytes)?;
+    log::info!("read {}, {} bytes", path.display(), bytes.len());
     Ok(bytes)
 }
 
@@ -486,6 +487,7 @@ pub fn write_whole_in_steps(
     before(WriteStep::FlushFolder)?;
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
+    log::info!("wrote {}, {} bytes", path.display(), bytes.len());
     Ok(())
 }
 

@@ -62,16 +62,25 @@ impl<'a> Cache<'a> {
         for path in self.candidates(name).into_iter().filter(|path| path.is_file()) {
             match accept(&path) {
                 Ok(value) => return Ok(value),
-                Err(error) => attempts.push(attempt(path.display().to_string(), &error)),
+                Err(error) => {
+                    let failed = attempt(path.display().to_string(), &error);
+                    log::warn!("{} is not used: {}", failed.address, failed.reason);
+                    attempts.push(failed);
+                }
             }
         }
         for mirror in self.mirrors.clone() {
             let url = format!("{}/{name}", mirror.trim_end_matches('/'));
+            log::info!("fetching {url}");
             match self.fetch(name, &url, &accept) {
                 Ok(value) => return Ok(value),
                 // A full disk is not the fault of the mirror.
                 Err(error @ DataError::Write { .. }) => return Err(error),
-                Err(error) => attempts.push(attempt(url, &error)),
+                Err(error) => {
+                    let failed = attempt(url, &error);
+                    log::info!("{} can not be had: {}", failed.address, failed.reason);
+                    attempts.push(failed);
+                }
             }
         }
         Err(self.unavailable(name, attempts))
@@ -141,6 +150,7 @@ fn keep(file: NamedTempFile, folder: &Path, name: &str) -> Result<(), DataError>
     let path = folder.join(name);
     file.as_file().sync_all().map_err(DataError::write(&path))?;
     file.persist(&path).map_err(|error| DataError::write(&path)(error.error))?;
+    log::info!("wrote {}", path.display());
     // Other systems cannot open a folder as a file.
     #[cfg(unix)]
     fs::File::open(folder)

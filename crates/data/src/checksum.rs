@@ -47,6 +47,7 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
     let contents = Hashing { source: contents, hasher: &mut of_contents };
     let length = (compression == Compression::Plain).then_some(length);
     let idx = parse_idx(contents, length).map_err(DataError::idx(path))?;
+    log::info!("read {}, {:?}", path.display(), idx.shape);
 
     let found = match checksum {
         Checksum::Contents(_) => of_contents,

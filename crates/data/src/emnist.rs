@@ -65,6 +65,7 @@ fn read_member(archive: &Path, name: &str) -> Result<Part, DataError> {
     let (_, contents) =
         decompress(BufReader::new(compressed)).map_err(|error| zip_error(error.into()))?;
     let idx = parse_idx(contents, None).map_err(DataError::idx(&path))?;
+    log::info!("read {}, {:?}", path.display(), idx.shape);
     Ok(Part { path, idx })
 }
 

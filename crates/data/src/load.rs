@@ -50,7 +50,7 @@ pub fn load(
     options: &LoadOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<TrainTest, DataError> {
-    match source {
+    let data = match source {
         Source::Mnist => mnist::load(),
         Source::Idx(path) => folder::load(path),
         Source::FashionMnist => catalog::load(&catalog::FASHION_MNIST, options, progress),
@@ -59,7 +59,11 @@ pub fn load(
         Source::Emnist(split) => {
             emnist::load(*split, &mut Cache::open(&emnist::ARCHIVE, options, progress)?)
         }
-    }
+    }?;
+    let TrainTest { train, test } = &data;
+    let (rows, more, shape) = (train.len(), test.len(), train.shape());
+    log::info!("loaded {source}: {rows} training and {more} test rows of {shape:?}");
+    Ok(data)
 }
 
 /// An IDX file that was read, and where from.

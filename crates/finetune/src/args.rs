@@ -66,6 +66,9 @@ pub struct Import {
     /// How raw features were prepared for the network: none, or scale (bytes to [0, 1]).
     #[arg(long, value_name = "HOW")]
     pub preprocessing: Option<PreprocessingChoice>,
+    /// Print nothing but errors.
+    #[arg(from_global)]
+    pub quiet: bool,
     /// How files of others are read.
     #[command(flatten)]
     pub reading: Reading,
@@ -89,6 +92,9 @@ pub struct Merge {
     /// Largest difference of any output that is allowed; above it nothing is written.
     #[arg(long, value_name = "NUMBER", default_value_t = 1e-3)]
     pub tolerance: f32,
+    /// Print nothing but errors.
+    #[arg(from_global)]
+    pub quiet: bool,
 }
 
 /// What a file does not say, and how its names are read.

@@ -19,4 +19,4 @@ mod table;
 mod words;
 
 pub use args::Args;
-pub use run::run;
+pub use run::{run, run_to_end};

@@ -1,6 +1,6 @@
 //! `finetune import` and `finetune merge`: from one file to another.
 
-use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,7 @@ use train::{fitted_to, group, load_with_bar};
 use crate::adapter::Adapter;
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import};
+use crate::run::say;
 use crate::score::{Difference, accuracy, difference};
 use crate::words;
 
@@ -17,19 +18,20 @@ use crate::words;
 pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     let device = cpu()?;
     let imported = import(&args.file, &args.options()?, &device)?;
-    let mut out = io::stdout();
-    write!(out, "{}", words::placed(&imported))?;
+    let is_quiet = args.quiet;
+    say(is_quiet, &words::placed(&imported))?;
     let Imported { mut model, origin, is_native, .. } = imported;
     if !is_native {
         model.provenance = descendant(origin, &Provenance::default());
     }
     let digest = model.save(&args.to)?;
-    writeln!(out, "Saved in {} ({})", args.to.display(), digest.get(..19).unwrap_or(&digest))?;
+    say(is_quiet, &saved(&args.to, &digest))?;
     if let Some(source) = &args.data {
         let data = fitted_to(load_with_bar(&source.parse()?)?, &model.task)?.test;
         fits(&model, data.width())?;
         if let Some(found) = accuracy(&model, &data)? {
-            writeln!(out, "{source}: {} test samples, accuracy {found}", group(data.len() as u64))?;
+            let rows = group(data.len() as u64);
+            say(is_quiet, &format!("{source}: {rows} test samples, accuracy {found}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -56,29 +58,31 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
         .test;
     fits(&tuned, data.width())?;
     let Difference { largest, agreeing, rows } = difference(&tuned, &merged, &data)?;
-    let mut out = io::stdout();
-    writeln!(
-        out,
+    let found = format!(
         "merged and unmerged, on {} test samples of {}: largest difference of a logit {largest:.1e}, \
          the same answer for {} ({:.2} %)",
         group(rows as u64),
         args.data,
         group(agreeing as u64),
         100.0 * agreeing as f64 / rows as f64
-    )?;
+    );
+    say(args.quiet, &found)?;
     // A difference that is no number is not within anything.
     let is_within = largest <= args.tolerance;
     if !is_within {
-        writeln!(
-            out,
-            "That is more than --tolerance {:e}, so nothing is written.",
-            args.tolerance
-        )?;
+        let tolerance = args.tolerance;
+        let refusal =
+            format!("That is more than --tolerance {tolerance:e}, so nothing is written.");
+        say(args.quiet, &refusal)?;
         return Ok(ExitCode::from(1));
     }
     let digest = merged.save(&args.to)?;
-    writeln!(out, "Saved in {} ({})", args.to.display(), digest.get(..19).unwrap_or(&digest))?;
+    say(args.quiet, &saved(&args.to, &digest))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn saved(path: &Path, digest: &str) -> String {
+    format!("Saved in {} ({})", path.display(), digest.get(..19).unwrap_or(digest))
 }
 
 /// The model with its adapters: a file that holds them, or a base and an adapter file.

@@ -28,14 +28,24 @@ use crate::words;
 /// # Errors
 ///
 /// Anything that keeps it from its end; the message names what to do.
-pub fn run(mut args: Args) -> Result<ExitCode> {
+pub fn run(args: Args) -> Result<ExitCode> {
+    Ok(run_to_end(args)?.code)
+}
+
+/// As [`run`], and what came of the run, if there was one.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_to_end(mut args: Args) -> Result<Ended> {
+    let without_run = |code| Ended { code, result: None };
     match &args.command {
-        Some(Command::Import(import)) => return run_import(import),
-        Some(Command::Merge(merge)) => return run_merge(merge),
+        Some(Command::Import(import)) => return run_import(import).map(without_run),
+        Some(Command::Merge(merge)) => return run_merge(merge).map(without_run),
         None => {}
     }
     if args.train.list_backends {
-        return train::run(args.train);
+        return train::run_to_end(args.train, Disk::default());
     }
     let recipe = args.take_recipe()?;
     if args.train.resume.is_some() || args.train.repeat.is_some() {
@@ -45,7 +55,7 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
 }
 
 /// Reads a model, makes it fit the data, trains what was named, and compares.
-fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<ExitCode> {
+fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let Some(from) = args.tune.from.clone() else {
         bail!(
             "say with --from which model to start from, or with --resume which run to go on with"
@@ -99,7 +109,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<ExitCode> {
 
     let data = prepared.data().clone();
     let Ended { code, result } = prepared.run()?;
-    let Some(finished) = result else { return Ok(code) };
+    let Some(finished) = result else { return Ok(Ended { code, result: None }) };
     if has_adapters {
         say(is_quiet, &save_adapter(&base, &finished)?)?;
     }
@@ -120,11 +130,11 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<ExitCode> {
         let old = only(load_with_bar(&source.parse()?)?, &tune.replay_classes)?;
         say(is_quiet, &forgetting(&base, &finished.model, source, old)?)?;
     }
-    Ok(code)
+    Ok(Ended { code, result: Some(finished) })
 }
 
 /// Goes on with a run, or repeats it.
-fn go_on(args: Args) -> Result<ExitCode> {
+fn go_on(args: Args) -> Result<Ended> {
     let is_quiet = args.train.quiet;
     if args.tune.from.is_some() {
         bail!("a run that goes on starts from what it started from; leave out --from");
@@ -133,7 +143,7 @@ fn go_on(args: Args) -> Result<ExitCode> {
     let start = prepared.start().cloned();
     let data = prepared.data().clone();
     let Ended { code, result } = prepared.run()?;
-    if let (Some(finished), Some(Start { model: start, base, .. })) = (result, start) {
+    if let (Some(finished), Some(Start { model: start, base, .. })) = (&result, start) {
         let time = format!("{:.1} s", finished.seconds);
         let rows = [
             ("start", &start, String::new(), String::new()),
@@ -141,10 +151,10 @@ fn go_on(args: Args) -> Result<ExitCode> {
         ];
         say(is_quiet, &compared(&rows, &fitted_to(data, &start.task)?.test)?)?;
         if let Some(base) = base {
-            say(is_quiet, &save_adapter(&base, &finished)?)?;
+            say(is_quiet, &save_adapter(&base, finished)?)?;
         }
     }
-    Ok(code)
+    Ok(Ended { code, result })
 }
 
 /// The adapter, in the folder of a run.
@@ -287,7 +297,8 @@ fn from_scratch(
     Ok(prepared.run()?.result)
 }
 
-fn say(is_quiet: bool, text: &str) -> io::Result<()> {
+/// Prints a text and a line break, unless there is nothing to be said.
+pub(crate) fn say(is_quiet: bool, text: &str) -> io::Result<()> {
     if is_quiet || text.is_empty() {
         return Ok(());
     }

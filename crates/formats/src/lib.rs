@@ -103,5 +103,6 @@ pub fn whole_file(path: &Path) -> Result<Vec<u8>, Problem> {
     }
     let mut bytes = Vec::new();
     File::open(path)?.take(metadata.len()).read_to_end(&mut bytes)?;
+    log::info!("read {}, {} bytes", path.display(), bytes.len());
     Ok(bytes)
 }

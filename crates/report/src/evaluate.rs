@@ -105,7 +105,10 @@ pub fn evaluate(
     options: &Options,
 ) -> Result<Evaluation, EvaluateError> {
     let targets = matched(data, &model.task)?;
-    evaluate_outputs(&model.task, &outputs(model, data, options.batch_size)?, &targets, options)
+    let outputs = outputs(model, data, options.batch_size)?;
+    let evaluation = evaluate_outputs(&model.task, &outputs, &targets, options)?;
+    log::info!("measured them, with {} draws of the bootstrap", options.resamples);
+    Ok(evaluation)
 }
 
 /// Outputs up to which each is measured, with an interval: those of ImageNet-21k, and some.

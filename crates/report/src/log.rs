@@ -54,6 +54,7 @@ impl Log {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(source) => return Err(ReportError::Read { path, source }),
         };
+        log::info!("read {}, {} bytes", path.display(), text.len());
         Self::parse(&text).map_err(|(line, source)| ReportError::Log { path, line, source })
     }
 

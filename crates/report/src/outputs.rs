@@ -41,6 +41,7 @@ pub fn outputs(
     }
     all.truncate(data.len() * model.task.outputs());
     check_finite(&all, model.task.outputs())?;
+    log::info!("computed the outputs of {} rows", data.len());
     Ok(all)
 }
 

@@ -284,7 +284,9 @@ fn described(model: &Model) -> Result<Described, ReportError> {
 }
 
 fn read(path: &Path) -> Result<String, ReportError> {
-    std::fs::read_to_string(path).map_err(ReportError::read(path))
+    let text = std::fs::read_to_string(path).map_err(ReportError::read(path))?;
+    log::info!("read {}, {} bytes", path.display(), text.len());
+    Ok(text)
 }
 
 /// The name of a run: that of its folder.

@@ -178,7 +178,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "quiet", help_heading = "Output")]
     pub tui: bool,
     /// Print nothing but errors.
-    #[arg(short, long, help_heading = "Output")]
+    #[arg(short, long, global = true, help_heading = "Output")]
     pub quiet: bool,
     /// Say at the end where the time went, and whether a step is one fused operation.
     #[arg(long, conflicts_with = "quiet", help_heading = "Output")]

@@ -69,7 +69,9 @@ impl Disk {
     ///
     /// The file system's, which alone does not name the file: the caller says what it is to it.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.before(Operation::Read).and_then(|()| fs::read(path))
+        let bytes = self.before(Operation::Read).and_then(|()| fs::read(path))?;
+        log::info!("read {}, {} bytes", path.display(), bytes.len());
+        Ok(bytes)
     }
 
     /// Makes a folder, and flushes the one that it is in; one that is there is fine.
@@ -97,6 +99,7 @@ impl Disk {
     /// The file system's.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = self.before(Operation::Remove).and_then(|()| fs::remove_file(path));
+        log::debug!("removed {}", path.display());
         match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.map_err(named(path)),
@@ -121,6 +124,7 @@ impl Disk {
                 self.before(Operation::Truncate)?;
                 file.set_len(keep)?;
             }
+            log::info!("writing to {}, after {keep} bytes", path.display());
             Ok(file)
         };
         open().map_err(named(path))

@@ -30,6 +30,7 @@ pub(crate) struct Rows {
 pub(crate) fn read(name: &Path, model: &Model, fit: Fit) -> Result<Rows> {
     if name.as_os_str() == "-" {
         let bytes = limited(std::io::stdin().lock()).context("standard input can not be read")?;
+        log::info!("read standard input, {} bytes", bytes.len());
         return rows(&bytes, None, model, fit).context("standard input");
     }
     let named = || name.display().to_string();
@@ -39,6 +40,7 @@ pub(crate) fn read(name: &Path, model: &Model, fit: Fit) -> Result<Rows> {
     }
     let file = std::fs::File::open(name).with_context(named)?;
     let bytes = limited(file).with_context(named)?;
+    log::info!("read {}, {} bytes", name.display(), bytes.len());
     rows(&bytes, Some(name), model, fit).with_context(named)
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Args {
     /// As JSON: an object a line, one for each row.
     #[arg(long)]
     json: bool,
+    #[arg(from_global)]
+    quiet: bool,
     /// Where to compute.
     #[command(flatten)]
     at: Where,
@@ -102,6 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 });
             }
             first += batch.len();
+            log::info!("predicted {first} of {} rows of {name}", rows.features.len());
             say(&lines.join("\n"))?;
         }
     }
@@ -172,7 +175,7 @@ impl Answer<'_> {
             }
         };
         let mut text = format!("{row_name}  {said}");
-        if !rows.done.is_empty() && row.is_none_or(|row| row == 0) {
+        if !self.args.quiet && !rows.done.is_empty() && row.is_none_or(|row| row == 0) {
             text += &format!("\n{}", wrapped(&rows.done.join("; ")));
         }
         if self.args.show {

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{Feed, Source, Split, TrainTest};
+use log::LevelFilter;
 
 use begin::Begun;
 pub use prepare::{Prepared, fitted_to, load_with_bar, only, task};
@@ -133,6 +134,7 @@ impl Run {
         let clock = Instant::now();
         let trained = self.train(&job, &mut begun, &signals, &preprocessing);
         let seconds = clock.elapsed().as_secs_f64();
+        log::info!("the steps took {seconds:.3} s");
         let Begun { mut manifest, .. } = begun;
         let (fitted, mut log) = match trained {
             Ok(trained) => trained,
@@ -290,7 +292,10 @@ impl Run {
         match self.args {
             Args { quiet: true, .. } => Box::new(Plain::new(io::sink())),
             Args { tui: true, .. } => Box::new(Dashboard::default()),
-            _ if io::stdout().is_terminal() => Box::new(Bar::default()),
+            // What is logged would be written across a bar.
+            _ if io::stdout().is_terminal() && log::max_level() < LevelFilter::Info => {
+                Box::new(Bar::default())
+            }
             _ => Box::new(Plain::new(io::stdout())),
         }
     }

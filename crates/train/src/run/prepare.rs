@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use fireclay::{Device, Task};
 use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use log::LevelFilter;
 
 use super::{Ended, Run};
 use crate::args::Args;
@@ -130,6 +131,7 @@ impl Prepared {
             data.train = data.train.followed_by(&other.train, &rows)?;
             split.train.extend(first..data.train.len());
         }
+        log::debug!("the settings:\n{}", settings.to_toml());
         if args.dry_run {
             write!(io::stdout(), "{}", settings.to_toml())?;
             return Ok(Ended { code: ExitCode::SUCCESS, result: None });
@@ -226,7 +228,12 @@ fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {
 ///
 /// The data's.
 pub fn load_with_bar(source: &Source) -> Result<TrainTest> {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    // Whoever wants to hear of errors alone wants no bar.
+    let target = match log::max_level() {
+        LevelFilter::Error => ProgressDrawTarget::hidden(),
+        _ => ProgressDrawTarget::stderr(),
+    };
+    let bar = ProgressBar::with_draw_target(None, target);
     let style = ProgressStyle::with_template(
         "{msg} [{bar:30.cyan/blue}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
     )?;

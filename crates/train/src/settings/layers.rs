@@ -44,6 +44,7 @@ impl Layer {
     pub fn file(path: &Path) -> Result<Self, SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        log::info!("read {}, {} bytes", path.display(), text.len());
         Self::parse(path.display().to_string(), &text)
     }
 

@@ -67,6 +67,7 @@ impl Place {
             .env("HOME", self.path("home"))
             .env("XDG_CACHE_HOME", self.path("home"))
             .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LOG")
             .stdin(Stdio::null());
     }
 
