@@ -74,7 +74,8 @@ pub(crate) fn read_npy(bytes: &[u8]) -> Result<Archive, Problem> {
 pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
     let (mut tensors, mut texts) = (Vec::new(), BTreeMap::new());
     for entry in zip.names() {
-        let name = entry.trim_end_matches(".npy");
+        // Once, as `numpy.load` does: an array may itself be called `a.npy`.
+        let name = entry.strip_suffix(".npy").unwrap_or(entry);
         match array(name, zip.read(entry)?)? {
             Array::Numbers(tensor) => tensors.push(tensor),
             Array::Texts(found) => {

@@ -181,6 +181,17 @@ fn texts_that_lie() {
     limited(&with(typed("<U0", "(18446744073709551615, 2)", &[])), "the number of texts");
 }
 
+#[test]
+fn names_of_arrays() {
+    let arrays = [("a", floats("(1,)", 1)), ("a.npy", floats("(2,)", 2))];
+    let found = from_bytes(&npz(&arrays)).unwrap().tensors;
+    let names: Vec<_> = found.iter().map(|array| array.name.as_str()).collect();
+    assert_eq!(names, ["a", "a.npy"]);
+    let twice = [("a", floats("(1,)", 1)), ("a", floats("(2,)", 2))];
+    let problem = problem(&npz(&twice), "two entries are called \"a.npy\"");
+    assert!(matches!(problem, Problem::Malformed { .. }), "{problem}");
+}
+
 /// A network of two layers with another array.
 fn network(name: &str, array: Vec<u8>) -> Vec<u8> {
     let mut arrays = vec![
