@@ -90,6 +90,12 @@ pub(crate) fn shown(name: &str) -> String {
     }
 }
 
+/// The shape of a sample as messages have it, with `?` for a size that is not known.
+pub(crate) fn shown_shape(sample: &[Option<usize>]) -> String {
+    let sizes = sample.iter().map(|size| size.map_or("?".to_owned(), |size| size.to_string()));
+    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
+}
+
 /// A note on an item that a file says of itself.
 pub(crate) fn metadata_note(key: &str, value: &str) -> String {
     const MOST: usize = 80;

@@ -418,6 +418,26 @@ fn layers_that_can_not_be_expressed() {
 }
 
 #[test]
+fn open_dimensions_are_dimensions() {
+    let sequence = input(json!([null, null, 784]));
+    for layer in [
+        dense("a", 32, json!("relu")),
+        layer("BatchNormalization", json!({"axis": 1})),
+        layer("LayerNormalization", json!({})),
+        layer("Normalization", json!({"axis": [-1]})),
+        layer("Softmax", json!({"axis": 1})),
+        layer("Activation", json!({"activation": "softmax"})),
+    ] {
+        refused(&sequential(&[sequence.clone(), layer]), "on samples of shape [?, 784]");
+    }
+    let end = [dense("a", 32, json!("relu")), dense("b", 10, json!("linear"))];
+    let open_row = input(json!([null, null]));
+    assert_eq!(network(&sequential(&[&[open_row][..], &end].concat())).len(), 3);
+    let flat = [input(json!([null, null, 28])), layer("Flatten", json!({}))];
+    assert_eq!(network(&sequential(&[&flat[..], &end].concat())).len(), 4);
+}
+
+#[test]
 fn configurations_that_are_wrong() {
     malformed(&json!({}), "the model has no class");
     malformed(&json!([]), "the model has no class");

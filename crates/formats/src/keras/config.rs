@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::error::shown;
+use crate::error::{shown, shown_shape};
 use crate::{Activation, Norm, Problem};
 
 use super::KIND;
@@ -69,7 +69,7 @@ impl Model {
             }
         };
         let mut sample = Sample { shape: input_shape(config, model, &layers), old };
-        let input_shape = sample.shape.clone();
+        let input_shape = sample.shape.clone().and_then(|shape| shape.into_iter().collect());
         let mut steps = BTreeMap::new();
         for &at in &order {
             steps.insert(at, sample.step(&layers[at])?);
@@ -239,8 +239,8 @@ fn before<'v>(layer: &Entry<'v>) -> Result<Option<&'v str>, Problem> {
     }
 }
 
-/// The shape of a sample, if it is said and whole.
-fn input_shape(config: &Value, model: &Value, layers: &[Entry<'_>]) -> Option<Vec<usize>> {
+/// The shape of a sample, if it is said.
+fn input_shape(config: &Value, model: &Value, layers: &[Entry<'_>]) -> Option<Shape> {
     let input = layers.iter().find(|layer| layer.class == "InputLayer").or(layers.first())?;
     let shapes = [
         &input.config["batch_shape"],
@@ -250,12 +250,16 @@ fn input_shape(config: &Value, model: &Value, layers: &[Entry<'_>]) -> Option<Ve
     ];
     let (_batch, shape) = shapes.iter().find_map(|shape| shape.as_array())?.split_first()?;
     let size = |size: &Value| usize::try_from(size.as_u64()?).ok();
-    shape.iter().map(size).collect()
+    Some(shape.iter().map(size).collect())
 }
+
+/// The size of each dimension where it is known.
+type Shape = Vec<Option<usize>>;
 
 /// What is known of a sample on its way.
 struct Sample {
-    shape: Option<Vec<usize>>,
+    /// None if nothing says it, not even how many dimensions there are.
+    shape: Option<Shape>,
     old: bool,
 }
 
@@ -309,10 +313,10 @@ impl Sample {
     }
 
     fn flatten(&mut self) {
-        self.shape = self.shape.as_ref().and_then(|shape| {
-            let size = shape.iter().try_fold(1_usize, |size, &next| size.checked_mul(next));
-            size.map(|size| vec![size])
+        let size = self.shape.as_ref().and_then(|shape| {
+            shape.iter().try_fold(1_usize, |size, &next| size.checked_mul(next?))
         });
+        self.shape = Some(vec![size]);
     }
 
     fn dense(&mut self, layer: &Entry<'_>) -> Result<Step, Problem> {
@@ -325,7 +329,7 @@ impl Sample {
         let units = layer.config["units"].as_u64().and_then(|units| usize::try_from(units).ok());
         let units = units.ok_or_else(|| layer.malformed("has no number of units"))?;
         let activation = self.function(layer, &layer.config["activation"])?;
-        self.shape = Some(vec![units]);
+        self.shape = Some(vec![Some(units)]);
         Ok(Step::Dense { bias: layer.flag("use_bias", true)?, activation })
     }
 
@@ -373,7 +377,10 @@ impl Sample {
     fn must_be_flat(&self, layer: &Entry<'_>) -> Result<(), Problem> {
         match self.shape.as_deref() {
             None | Some([_]) => Ok(()),
-            Some(shape) => Err(layer.refused(&format!("on samples of shape {shape:?}"), ONLY_FLAT)),
+            Some(shape) => {
+                let what = format!("on samples of shape {}", shown_shape(shape));
+                Err(layer.refused(&what, ONLY_FLAT))
+            }
         }
     }
 

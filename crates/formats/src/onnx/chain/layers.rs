@@ -4,8 +4,7 @@ use super::super::constants::{Constant, Source};
 use super::super::elementwise::{activation, casts_to_float, decimal};
 use super::super::proto::Node;
 use super::Chain;
-use super::shapes::shown_shape;
-use crate::error::shown;
+use crate::error::{shown, shown_shape};
 use crate::{Dtype, Layer, Layout, Norm, Problem};
 
 impl<'a> Chain<'a> {

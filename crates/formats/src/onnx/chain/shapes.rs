@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::constants::{BATCH, Constant};
 use super::super::proto::Node;
 use super::{Chain, Sample};
+use crate::error::shown_shape;
 use crate::{Layer, Problem};
 
 impl<'a> Chain<'a> {
@@ -142,11 +143,6 @@ fn axis(at: i64, count: usize) -> Option<usize> {
 /// How many numbers a sample has, if that is known.
 fn size(sample: &[Option<usize>]) -> Option<usize> {
     sample.iter().try_fold(1, |product: usize, &size| product.checked_mul(size?))
-}
-
-pub(super) fn shown_shape(sample: &[Option<usize>]) -> String {
-    let sizes = sample.iter().map(|size| size.map_or("?".to_owned(), |size| size.to_string()));
-    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
 /// The sample without these dimensions, of which each must have size 1; 0 is the batch.
