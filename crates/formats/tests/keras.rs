@@ -418,6 +418,26 @@ fn layers_that_can_not_be_expressed() {
 }
 
 #[test]
+fn flatten_moves_channels_only_where_there_are_none() {
+    let flatten = |format: &str| layer("Flatten", json!({"data_format": format}));
+    let end = [dense("a", 32, json!("relu")), dense("b", 10, json!("linear"))];
+    let model = |before: &[Value]| sequential(&[before, &end].concat());
+    for shape in [json!([null, 1, 784]), json!([null, null, 784]), json!([null, 2, 14, 28])] {
+        let image = input(shape);
+        assert_eq!(network(&model(&[image.clone(), flatten("channels_last")]))[0], Layer::Flatten);
+        refused(
+            &model(&[image.clone(), flatten("channels_first")]),
+            "with data_format \"channels_first\"",
+        );
+        refused(&model(&[image, flatten("else")]), "with data_format \"else\"");
+    }
+    let row = input(json!([null, 784]));
+    assert_eq!(network(&model(&[row, flatten("channels_first")]))[0], Layer::Flatten);
+    // A shape that is not said may be any.
+    refused(&model(&[flatten("channels_first")]), "with data_format \"channels_first\"");
+}
+
+#[test]
 fn open_dimensions_are_dimensions() {
     let sequence = input(json!([null, null, 784]));
     for layer in [

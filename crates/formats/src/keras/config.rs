@@ -269,6 +269,7 @@ impl Sample {
         Ok(match layer.class {
             "InputLayer" => Step::Nothing,
             "Flatten" => {
+                self.must_keep_order(layer)?;
                 self.flatten();
                 Step::Flatten
             }
@@ -371,6 +372,21 @@ impl Sample {
             self.must_be_last(layer)?;
         }
         Ok(Step::Normalize { given, each })
+    }
+
+    /// Refuses `channels_first` of several dimensions: Keras moves the first to the end before it
+    /// flattens, and so puts the numbers in another order.
+    fn must_keep_order(&self, layer: &Entry<'_>) -> Result<(), Problem> {
+        match (&layer.config["data_format"], self.shape.as_deref()) {
+            (Value::Null, _) | (_, Some([] | [_])) => Ok(()),
+            (format, _) if format == "channels_last" => Ok(()),
+            (format, _) => {
+                let format = shown(format.as_str().unwrap_or_default());
+                let why = "it changes the order of the numbers; make it with channels_last, and \
+                           its inputs to match";
+                Err(layer.refused(&format!("with data_format {format}"), why))
+            }
+        }
     }
 
     /// Refuses what would be done to each row of a sample.
