@@ -233,6 +233,16 @@ fn functions_by_name_and_by_layer() {
         ("ReLU", json!({"max_value": 6.0}), Some(("relu6".to_owned(), vec![]))),
         ("ReLU", json!({"max_value": null}), Some(("relu".to_owned(), vec![]))),
         ("ELU", json!({"alpha": 0.5}), with("elu", "alpha", 0.5)),
+        // The constants of PyTorch are none here, as Keras 3 and as Keras 2 writes them.
+        ("ELU", json!({"alpha": 1.0}), Some(("elu".to_owned(), vec![]))),
+        ("ELU", json!({}), Some(("elu".to_owned(), vec![]))),
+        ("LeakyReLU", json!({"negative_slope": 0.01}), Some(("leaky-relu".to_owned(), vec![]))),
+        (
+            "LeakyReLU",
+            json!({"alpha": 0.009_999_999_776_482_582}),
+            Some(("leaky-relu".to_owned(), vec![])),
+        ),
+        ("ReLU", json!({"negative_slope": 0.01}), Some(("leaky-relu".to_owned(), vec![]))),
         ("Softmax", json!({"axis": -1}), Some(("softmax".to_owned(), vec![]))),
     ] {
         assert_eq!(activation(layer(class, config.clone())), expected, "{class} {config}");

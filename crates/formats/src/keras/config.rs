@@ -427,7 +427,7 @@ impl Sample {
                     _ if threshold != 0.0 => None,
                     (true, true, _) => Some(plain("relu")),
                     (true, _, true) => Some(plain("relu6")),
-                    (false, true, _) => Some(with("leaky-relu", &[("slope", slope)])),
+                    (false, true, _) => Some(leaky(slope)),
                     _ => None,
                 }
             }
@@ -435,9 +435,9 @@ impl Sample {
                 // The name of Keras 2.
                 let alpha = layer.number("alpha", 0.3)?;
                 let slope = layer.number("negative_slope", alpha)?;
-                Some(with("leaky-relu", &[("slope", slope)]))
+                Some(leaky(slope))
             }
-            "ELU" => Some(with("elu", &[("alpha", layer.number("alpha", 1.0)?)])),
+            "ELU" => Some(unless_usual("elu", "alpha", layer.number("alpha", 1.0)?, 1.0)),
             "Softmax" => {
                 self.must_be_flat(layer)?;
                 self.must_be_last(layer)?;
@@ -483,7 +483,7 @@ impl Sample {
             "softplus" | "softsign" => plain(name),
             "hard_silu" | "hard_swish" => plain("hard-swish"),
             "hard_tanh" => plain("hard-tanh"),
-            "leaky_relu" => with("leaky-relu", &[("slope", 0.2)]),
+            "leaky_relu" => leaky(0.2),
             // Another line before Keras 3.
             "hard_sigmoid" if self.old => with("hard-sigmoid", &[("alpha", 0.2), ("beta", 0.5)]),
             "hard_sigmoid" => plain("hard-sigmoid"),
@@ -508,6 +508,16 @@ fn plain(name: &str) -> Activation {
 fn with(name: &str, constants: &[(&str, f64)]) -> Activation {
     let constants = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
     Activation { name: name.to_owned(), constants }
+}
+
+fn leaky(slope: f64) -> Activation {
+    unless_usual("leaky-relu", "slope", slope, 0.01)
+}
+
+/// A function with one constant, which is left out where it is that of PyTorch.
+fn unless_usual(name: &str, constant: &str, value: f64, usual: f64) -> Activation {
+    // Keras 2 writes constants as they are in 32 bits.
+    if value as f32 == usual as f32 { plain(name) } else { with(name, &[(constant, value)]) }
 }
 
 /// A layer that is not read.
