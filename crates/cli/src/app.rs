@@ -53,12 +53,18 @@ pub(crate) fn command() -> Command {
 
 /// Does what the command line asks for.
 pub(crate) fn run() -> Result<ExitCode> {
-    // What a run tells people to type is `train`, also after fine-tuning.
-    train::call_it(train::Called {
-        installed: "fireclay train",
-        by_cargo: "cargo run -p fireclay-cli -- train",
-    });
     let matches = command().get_matches();
+    // What a run tells people to type.
+    train::call_it(match matches.subcommand_name() {
+        Some("finetune") => train::Called {
+            installed: "fireclay finetune",
+            by_cargo: "cargo run -p fireclay-cli -- finetune",
+        },
+        _ => train::Called {
+            installed: "fireclay train",
+            by_cargo: "cargo run -p fireclay-cli -- train",
+        },
+    });
     let chosen = innermost(&matches);
     logging::start(chosen.get_flag(QUIET), chosen.get_count(VERBOSE));
     match matches.subcommand() {

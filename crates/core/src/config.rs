@@ -161,11 +161,15 @@ impl MlpConfig {
     /// As [`validate`](Self::validate), and [`ConfigError::NoMemory`].
     pub fn init(&self, seed: u64, device: &Device) -> Result<Mlp, ConfigError> {
         self.validate()?;
-        // Asks for the memory in one piece first: a network that does not fit is an error here, and
-        // would end the process later.
-        let bytes = self.parameters() * size_of::<f32>();
-        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| ConfigError::NoMemory { bytes })?;
+        self.check_memory()?;
         Ok(Mlp::random(self, seed, device))
+    }
+
+    /// Asks for the memory of all parameters in one piece: a network that does not fit is an error
+    /// here, and would end the process later.
+    pub(crate) fn check_memory(&self) -> Result<(), ConfigError> {
+        let bytes = self.parameters() * size_of::<f32>();
+        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| ConfigError::NoMemory { bytes })
     }
 
     /// Checks every field.

@@ -27,6 +27,7 @@
 //! between two backends is their arithmetic and nothing else.
 
 mod activation;
+mod adapter;
 mod backend;
 mod config;
 mod dropout;
@@ -43,12 +44,13 @@ mod rng;
 mod task;
 
 pub use activation::Activation;
+pub use adapter::{Adapter, AdapterError, AdapterFileError};
 pub use backend::{Backend, BackendError, DeviceChoice, FoundDevice};
 pub use burn::tensor::Device;
 pub use config::{ConfigError, MlpConfig, Norm};
 pub use dropout::DropoutKey;
 pub use initializer::Initializer;
-pub use lora::{Adapter, Lora};
+pub use lora::{Lora, LowRank};
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
 pub use mlp::{Mlp, NamedTensor};
 pub use model::{Ancestor, Model, PredictError, Prediction, Provenance};

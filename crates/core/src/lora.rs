@@ -46,14 +46,14 @@ impl Lora {
 
 /// The adapter of a layer.
 #[derive(Module, Debug)]
-pub struct Adapter {
+pub struct LowRank {
     /// `[inputs, rank]`.
     pub a: Param<Tensor<2>>,
     /// `[rank, outputs]`.
     pub b: Param<Tensor<2>>,
 }
 
-impl Adapter {
+impl LowRank {
     /// `A` uniform in `±1 / sqrt(inputs)`, as PEFT has it, and `B` zero.
     pub(crate) fn random(
         layer: usize,

@@ -123,14 +123,19 @@ impl Loss {
     /// Mean loss of a batch, `[1]`; with class weights, the weighted mean.
     pub fn mean(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
         let rows = self.rows(outputs, targets);
+        match self.row_weights(&rows, targets) {
+            Some(weights) => rows.sum() / weights.sum(),
+            None => rows.mean(),
+        }
+    }
+
+    /// Weight of each sample in the mean, `[batch]`, if there are class weights; a tensor like `like`.
+    pub fn row_weights(&self, like: &Tensor<1>, targets: &Targets) -> Option<Tensor<1>> {
         match (self, targets) {
             (Self::CrossEntropy(settings), Targets::Classes(classes)) => {
-                match settings.weights(&rows) {
-                    Some(weights) => rows.sum() / weights.select(0, classes.clone()).sum(),
-                    None => rows.mean(),
-                }
+                Some(settings.weights(like)?.select(0, classes.clone()))
             }
-            _ => rows.mean(),
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use fireclay_kernels::{Epilogue, dense};
 use crate::dropout::{Dropout, DropoutKey};
 use crate::norm::NormLayer;
 use crate::rng::{Purpose, generator};
-use crate::{Activation, Adapter, ConfigError, Lora, MlpConfig, Norm};
+use crate::{Activation, ConfigError, Lora, LowRank, MlpConfig, Norm};
 
 /// A multilayer perceptron on a device; made by [`MlpConfig::init`] or read from a model file.
 ///
@@ -24,7 +24,7 @@ pub struct Mlp {
     /// One per hidden layer, or none at all.
     pub norms: Vec<NormLayer>,
     /// An entry per linear layer, or none at all.
-    pub adapters: Vec<Option<Adapter>>,
+    pub adapters: Vec<Option<LowRank>>,
     #[module(skip)]
     config: MlpConfig,
     /// Whether batch norms keep their running statistics as they are, and use them, in training too.
@@ -99,7 +99,8 @@ impl Mlp {
         self.frozen.is_empty()
             || is_trained(format!("layers.{i}.weight"))
             || is_trained(format!("layers.{i}.bias"))
-            || self.adapter(i).is_some() && is_trained(format!("adapters.{i}.a"))
+            || self.adapter(i).is_some()
+                && ["a", "b"].iter().any(|part| is_trained(format!("adapters.{i}.{part}")))
             || i < self.norms.len() && self.is_norm_trained(i)
     }
 
@@ -116,6 +117,7 @@ impl Mlp {
     pub fn with_adapters(self, lora: Lora, seed: u64) -> Result<Self, ConfigError> {
         let config = MlpConfig { lora: Some(lora), ..self.config.clone() };
         config.validate()?;
+        config.check_memory()?;
         let adapters = random_adapters(&config, seed, &self.layers[0].weight.val().device());
         Ok(Self { adapters, config, ..self })
     }
@@ -138,7 +140,7 @@ impl Mlp {
         self.without_adapters()
     }
 
-    fn adapter(&self, i: usize) -> Option<&Adapter> {
+    fn adapter(&self, i: usize) -> Option<&LowRank> {
         self.adapters.get(i)?.as_ref()
     }
 
@@ -265,11 +267,11 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
     }
 }
 
-fn random_adapters(config: &MlpConfig, seed: u64, device: &Device) -> Vec<Option<Adapter>> {
+fn random_adapters(config: &MlpConfig, seed: u64, device: &Device) -> Vec<Option<LowRank>> {
     let Some(lora) = &config.lora else { return Vec::new() };
     let sizes = config.layer_sizes().into_iter().enumerate();
     let adapter = |(i, sizes)| {
-        lora.layers.contains(&i).then(|| Adapter::random(i, sizes, lora.rank, seed, device))
+        lora.layers.contains(&i).then(|| LowRank::random(i, sizes, lora.rank, seed, device))
     };
     sizes.map(adapter).collect()
 }
@@ -313,7 +315,7 @@ impl Mlp {
             }
         }
         for (i, adapter) in self.adapters.iter().enumerate() {
-            if let Some(Adapter { a, b }) = adapter {
+            if let Some(LowRank { a, b }) = adapter {
                 tensors.push(read(format!("adapters.{i}.a"), a.val().transpose())?);
                 tensors.push(read(format!("adapters.{i}.b"), b.val().transpose())?);
             }
@@ -362,7 +364,7 @@ impl Mlp {
                     let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
                     let a = matrix(&format!("adapters.{i}.a"), a, device, &mut take)?;
                     let b = matrix(&format!("adapters.{i}.b"), b, device, &mut take)?;
-                    Some(Adapter { a, b })
+                    Some(LowRank { a, b })
                 } else {
                     None
                 });

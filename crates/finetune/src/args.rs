@@ -10,13 +10,12 @@ use fireclay_formats::Layout;
 use regex::RegexBuilder;
 use train::settings::PreprocessingChoice;
 
-use crate::head::{Head, distinct};
+use crate::head::{Head, label_file};
 use crate::import::{Options, TaskKind};
 use crate::pattern::Pattern;
 use crate::plan::Recipe;
 
-/// Trains a model that is there already: a file of Fireclay, PyTorch, Keras, scikit-learn, ONNX or
-/// Burn.
+/// Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
 ///
 /// With nothing but --from: the output layer is kept if the data has its labels and made anew if
 /// not; it is trained alone for half of the epochs, and then everything at a tenth of the rate.
@@ -100,6 +99,7 @@ pub struct Merge {
 /// What a file does not say, and how its names are read.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Import")]
+#[group(id = "reading", multiple = true, conflicts_with_all = ["resume", "repeat"])]
 pub struct Reading {
     /// Rename tensors before they are matched; may be repeated: --map 'encoder\.(\d)=layers.$1'.
     #[arg(long, value_name = "REGEX=NAME")]
@@ -130,6 +130,7 @@ pub struct Reading {
 /// What is trained, and of what.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Fine-tuning")]
+#[group(id = "tune", multiple = true, conflicts_with_all = ["resume", "repeat"])]
 pub struct Tune {
     /// Start from this model: our own file or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
     #[arg(long, value_name = "FILE")]
@@ -168,10 +169,10 @@ pub struct Tune {
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
     /// What logits are divided by when the teacher is matched.
-    #[arg(long, value_name = "T", default_value_t = 4.0)]
+    #[arg(long, value_name = "T", default_value_t = 4.0, requires = "teacher")]
     pub temperature: f64,
     /// Share of the teacher in the loss.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "teacher")]
     pub alpha: f64,
     /// Mix in rows of the old data, as a share of the training rows.
     #[arg(long, value_name = "FRACTION", requires = "replay_data")]
@@ -182,7 +183,7 @@ pub struct Tune {
     /// Classes of the old data, if not all.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "replay_data")]
     pub replay_classes: Vec<String>,
-    /// Train this as well and compare: a fresh network with the same settings.
+    /// Train this as well and compare: a fresh network of the same kind on the same rows.
     #[arg(long, value_name = "WHAT")]
     pub baseline: Option<Baseline>,
 }
@@ -223,13 +224,8 @@ impl Args {
 
     /// The program's arguments, with their help.
     pub fn described() -> clap::Command {
-        let mut command = Self::command().after_help(EXAMPLES);
-        if let Some(about) = Self::command().get_about() {
-            command = command.about(about.clone());
-        }
-        command = command
-            .about("Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn")
-            .long_about(LONG_ABOUT)
+        let mut command = Self::command()
+            .after_help(EXAMPLES)
             .mut_arg("lr", |arg| {
                 arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3")
             })
@@ -264,23 +260,30 @@ impl Args {
     /// A flag that a network which is there already has no use for, or a file that can not be read.
     pub fn options(&self) -> Result<Options> {
         let train = &self.train;
-        if train.hidden.is_some() || train.initializer.is_some() || train.residual {
-            bail!(
-                "the network comes from the file, so --hidden, --initializer and --residual say \
-                 nothing; leave them out"
-            );
+        let of_a_new_network = [
+            ("--hidden", train.hidden.is_some()),
+            ("--initializer", train.initializer.is_some()),
+            ("--residual", train.residual),
+            ("--input-dropout", train.input_dropout.is_some()),
+        ];
+        if let Some((flag, _)) = of_a_new_network.into_iter().find(|(_, is_said)| *is_said) {
+            bail!("the network comes from the file, so {flag} says nothing; leave it out");
+        }
+        for layer in train.layers()?.iter().filter(|layer| !layer.is_of_flags()) {
+            let sets = |section: &str| layer.table.get(section).and_then(|table| table.as_table());
+            let prepares = sets("data").is_some_and(|data| data.contains_key("preprocessing"));
+            if sets("model").is_some() || prepares {
+                bail!(
+                    "{} sets {}, which comes from the file of the network; leave it out",
+                    layer.origin,
+                    if prepares { "data.preprocessing" } else { "[model]" }
+                );
+            }
         }
         let options = self.reading.options(train.preprocessing)?;
-        let (activation, norm, dropout) = (train.activation, train.norm, train.dropout);
-        Ok(Options { activation, norm, dropout, ..options })
+        Ok(Options { activation: train.activation, norm: train.norm, ..options })
     }
 }
-
-const LONG_ABOUT: &str = "\
-Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
-
-With nothing but --from: the output layer is kept if the data has its labels and made anew if not; \
-it is trained alone for half of the epochs, and then everything at a tenth of the rate.";
 
 impl Import {
     /// How the file is read.
@@ -298,15 +301,7 @@ impl Reading {
     fn options(&self, preprocessing: Option<PreprocessingChoice>) -> Result<Options> {
         let labels = match &self.labels {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("--labels {}", path.display()))?;
-                let labels: Vec<String> = text
-                    .lines()
-                    .map(|line| line.trim().to_owned())
-                    .filter(|line| !line.is_empty())
-                    .collect();
-                distinct(&labels).with_context(|| format!("--labels {}", path.display()))?;
-                Some(labels)
+                Some(label_file(path).with_context(|| format!("--labels {}", path.display()))?)
             }
             None => None,
         };

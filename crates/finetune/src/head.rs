@@ -1,6 +1,6 @@
 //! The output layer: kept, or made anew for other labels.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -64,15 +64,9 @@ impl Head {
                 data.outputs()
             ),
             Self::Labels(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| {
+                let labels = label_file(path).with_context(|| {
                     format!("--head takes keep, data, both, a number or a file: {}", path.display())
                 })?;
-                let labels: Vec<String> = text
-                    .lines()
-                    .map(|line| line.trim().to_owned())
-                    .filter(|l| !l.is_empty())
-                    .collect();
-                distinct(&labels).with_context(|| path.display().to_string())?;
                 Ok(match data {
                     Task::Classification { .. } => Task::Classification { labels },
                     Task::MultiLabel { .. } => Task::MultiLabel { labels },
@@ -83,14 +77,17 @@ impl Head {
     }
 }
 
-/// Checks that every name stands for one output.
-pub(crate) fn distinct(labels: &[String]) -> Result<()> {
+/// The names in a file, one a line, each of which stands for one output.
+pub(crate) fn label_file(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let labels: Vec<String> = lines.map(str::to_owned).collect();
     if labels.is_empty() {
         bail!("there is no label");
     }
     match labels.iter().enumerate().find(|(i, label)| labels[..*i].contains(label)) {
         Some((_, label)) => bail!("the label {label} is there twice"),
-        None => Ok(()),
+        None => Ok(labels),
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! [`import()`](import::import) makes a model of the file of any program and says where each tensor
 //! went; [`head::swap`] gives it other outputs; a [`Plan`](plan::Plan) says which parameters are
-//! trained, when and how fast; an [`Adapter`](adapter::Adapter) is what was added to a base. The loop
+//! trained, when and how fast; an [`Adapter`](fireclay::Adapter) is what was added to a base. The loop
 //! is that of `train`, checkpoints and exact resume included: this crate has none of its own.
 
-pub mod adapter;
 mod args;
 mod forgetting;
 pub mod head;
@@ -17,6 +16,11 @@ mod run;
 pub mod score;
 mod table;
 mod words;
+
+/// Where it was before.
+pub mod adapter {
+    pub use fireclay::{Adapter, AdapterError, AdapterFileError};
+}
 
 pub use args::Args;
 pub use run::{run, run_to_end};

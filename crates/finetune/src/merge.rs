@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance};
+use fireclay::{
+    Adapter, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance,
+};
 use train::{fitted_to, group, load_with_bar};
 
-use crate::adapter::Adapter;
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import};
 use crate::run::say;

@@ -49,7 +49,7 @@ impl Pattern {
             Kind::Norms => path.starts_with("norms."),
             Kind::Adapters => path.starts_with("adapters."),
             Kind::First(count) => layer.is_some_and(|layer| layer < *count),
-            Kind::Last(count) => layer.is_some_and(|layer| layer + count >= layers),
+            Kind::Last(count) => layer.is_some_and(|layer| layer.saturating_add(*count) >= layers),
             Kind::Paths(regex) => regex.is_match(path),
         }
     }

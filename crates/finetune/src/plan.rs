@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use fireclay::MlpConfig;
+use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
 
 use crate::pattern::Pattern;
@@ -33,8 +34,8 @@ pub struct Plan {
     pub freeze: Vec<Pattern>,
     /// The learning rates of some; the last that names a parameter holds.
     pub rates: Vec<(Pattern, f64)>,
-    /// The learning rate of all others.
-    pub rate: f64,
+    /// Gives the learning rate of all others.
+    pub optimizer: OptimizerConfig,
     /// What each layer's rate is multiplied by to get that of the layer below.
     pub decay: Option<f64>,
     /// The order.
@@ -50,15 +51,27 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// A pattern that names nothing, nothing left to train, or too few epochs for the order.
+    /// A pattern that names nothing, nothing left to train, something that would change nothing, or
+    /// too few epochs for the order.
     pub fn phases(&self, model: &MlpConfig) -> Result<Vec<Phase>> {
-        let rates = self.rates(model)?;
+        let phases = self.in_order(model)?;
+        for (pattern, rate) in &self.rates {
+            let paths = pattern.paths(model)?;
+            let is_trained = |path| phases.iter().any(|phase| phase.rates.contains_key(path));
+            if !paths.iter().any(is_trained) {
+                bail!("--lr {pattern}={rate}: everything that `{pattern}` names is frozen");
+            }
+        }
+        Ok(phases)
+    }
+
+    fn in_order(&self, model: &MlpConfig) -> Result<Vec<Phase>> {
+        let told = self.told(model)?;
+        let rates = self.factors(model, &told)?;
         let head: Vec<String> = "head".parse::<Pattern>()?.paths(model)?;
-        let only = |keep: &dyn Fn(&str) -> bool, factor: f64| -> BTreeMap<String, f64> {
-            let kept = rates.iter().filter(|(path, _)| keep(path));
-            kept.map(|(path, rate)| (path.clone(), rate * factor)).collect()
-        };
         let is_head = |path: &str| head.iter().any(|head| head == path);
+        let probe: BTreeMap<String, f64> =
+            rates.iter().filter(|(path, _)| is_head(path)).map(|(p, r)| (p.clone(), *r)).collect();
         if let Some(every) = self.unfreeze_every {
             if self.recipe.is_some() {
                 bail!("--unfreeze-every is an order of its own; leave out --recipe");
@@ -69,14 +82,18 @@ impl Plan {
         match self.chosen_recipe() {
             Recipe::Full => Ok(vec![phase(0, rates)]),
             Recipe::Probe => {
-                let rates = only(&is_head, 1.0);
-                if rates.is_empty() {
+                if probe.is_empty() {
                     bail!("--recipe probe trains the head alone, and the head is frozen");
                 }
-                Ok(vec![phase(0, rates)])
+                if model.lora.is_some() || self.decay.is_some() {
+                    bail!(
+                        "--recipe probe trains the head alone, so --lora and --lr-decay would change \
+                         nothing; leave them out, or take --recipe full"
+                    );
+                }
+                Ok(vec![phase(0, probe)])
             }
             Recipe::LpFt => {
-                let probe = only(&is_head, 1.0);
                 if self.epochs < 2 {
                     bail!(
                         "--recipe lp-ft needs at least --epochs 2: the head first, then the rest"
@@ -89,7 +106,14 @@ impl Plan {
                         if probe.is_empty() { "the head" } else { "the rest" }
                     );
                 }
-                Ok(vec![phase(self.epochs / 2, probe), phase(0, only(&|_| true, TUNING_FACTOR))])
+                // A rate that was asked for holds in both.
+                let slower = rates.into_iter().map(|(path, factor)| {
+                    let is_told = told.contains_key(&path);
+                    let rate = if is_told { factor } else { factor * TUNING_FACTOR };
+                    (path, rate)
+                });
+                let slower = slower.collect();
+                Ok(vec![phase(self.epochs / 2, probe), phase(0, slower)])
             }
         }
     }
@@ -102,8 +126,25 @@ impl Plan {
         recipe.unwrap_or(if is_told || self.epochs < 2 { Recipe::Full } else { Recipe::LpFt })
     }
 
-    /// What the learning rate of each trained parameter is multiplied by.
-    fn rates(&self, model: &MlpConfig) -> Result<BTreeMap<String, f64>> {
+    /// What the learning rate of each parameter is multiplied by to get the one that was asked for.
+    fn told(&self, model: &MlpConfig) -> Result<BTreeMap<String, f64>> {
+        let mut told = BTreeMap::new();
+        for (pattern, rate) in &self.rates {
+            for path in pattern.paths(model)? {
+                let factor = rate / self.optimizer.learning_rate_of(&path, model);
+                told.insert(path, factor);
+            }
+        }
+        Ok(told)
+    }
+
+    /// What the learning rate of each trained parameter is multiplied by: what was asked for, less
+    /// for each layer further down.
+    fn factors(
+        &self,
+        model: &MlpConfig,
+        told: &BTreeMap<String, f64>,
+    ) -> Result<BTreeMap<String, f64>> {
         let all = |patterns: &[Pattern]| -> Result<Vec<String>> {
             let found: Result<Vec<_>, _> =
                 patterns.iter().map(|pattern| pattern.paths(model)).collect();
@@ -128,16 +169,8 @@ impl Plan {
             let layer = path.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or(layers);
             let depth = layers.saturating_sub(layer);
             let decay = self.decay.unwrap_or(1.0).powi(i32::try_from(depth).unwrap_or(i32::MAX));
-            rates.insert(path.clone(), decay);
-        }
-        for (pattern, rate) in &self.rates {
-            let paths = pattern.paths(model)?;
-            if !paths.iter().any(|path| rates.contains_key(path)) {
-                bail!("--lr {pattern}={rate}: everything that `{pattern}` names is frozen");
-            }
-            for path in paths {
-                rates.entry(path).and_modify(|factor| *factor = rate / self.rate);
-            }
+            let factor = told.get(path).copied().unwrap_or(1.0);
+            rates.insert(path.clone(), factor * decay);
         }
         Ok(rates)
     }
@@ -160,7 +193,7 @@ impl Plan {
                 phases.push(Phase { epochs: every, rates });
             }
         }
-        let needed = every.saturating_mul(phases.len().saturating_sub(1) as u64) + 1;
+        let needed = every.saturating_mul(phases.len().saturating_sub(1) as u64).saturating_add(1);
         if self.epochs < needed {
             bail!(
                 "--unfreeze-every {every}epoch reaches the last layer in epoch {needed}; give at \
@@ -175,13 +208,14 @@ impl Plan {
 mod tests {
     use super::*;
     use fireclay::Lora;
+    use train::optimizer::Muon;
 
     fn network() -> MlpConfig {
         MlpConfig::new([4], [3, 3], 2)
     }
 
     fn plan() -> Plan {
-        Plan { rate: 1e-3, epochs: 6, ..Plan::default() }
+        Plan { epochs: 6, ..Plan::default() }
     }
 
     fn patterns(texts: &[&str]) -> Vec<Pattern> {
@@ -229,6 +263,28 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_was_asked_for_holds() {
+        let rates = vec![("body".parse().unwrap(), 5e-4)];
+        let plan = Plan { rates, decay: Some(0.5), ..plan() };
+        let phases = plan.phases(&network()).unwrap();
+        assert!((phases[0].rates["layers.0.weight"] - 0.125).abs() < 1e-12, "decayed twice");
+        let plan = Plan { decay: None, recipe: Some(Recipe::LpFt), ..plan };
+        let phases = plan.phases(&network()).unwrap();
+        assert!((phases[1].rates["layers.0.weight"] - 0.5).abs() < 1e-12);
+        assert_eq!(phases[1].rates["layers.2.weight"], TUNING_FACTOR);
+        // Muon steps the head, biases and norms by AdamW, at a rate of its own.
+        let muon = Muon { learning_rate: 0.02, adam_learning_rate: 1e-3, ..Muon::default() };
+        let rates = vec![("all".parse().unwrap(), 0.01)];
+        let plan = Plan { optimizer: OptimizerConfig::Muon(muon), rates, ..Plan::default() };
+        let phases = plan.phases(&network()).unwrap();
+        let of = |path: &str| phases[0].rates[path];
+        assert_eq!(
+            [of("layers.0.weight"), of("layers.0.bias"), of("layers.2.weight")],
+            [0.5, 10.0, 10.0]
+        );
+    }
+
+    #[test]
     fn layers_thaw_from_the_head_down() {
         let phases = Plan { unfreeze_every: Some(2), ..plan() }.phases(&network()).unwrap();
         let counts: Vec<_> = phases.iter().map(|phase| (phase.epochs, phase.rates.len())).collect();
@@ -261,5 +317,10 @@ mod tests {
         );
         let rates = vec![("head".parse().unwrap(), 1e-4)];
         assert!(words(Plan { rates, ..freeze(&["head"]) }).contains("is frozen"));
+        let (rates, recipe) = (vec![("body".parse().unwrap(), 1e-4)], Some(Recipe::Probe));
+        assert!(words(Plan { rates, recipe, ..plan() }).contains("is frozen"));
+        assert!(words(Plan { decay: Some(0.5), recipe, ..plan() }).contains("--lr-decay"));
+        let forever = Plan { unfreeze_every: Some(u64::MAX), ..plan() };
+        assert!(words(forever).contains("--epochs"));
     }
 }

@@ -5,17 +5,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Device, Lora, MlpConfig, Model, ModelFileError, ModelFileProblem};
+use fireclay::{Adapter, Device, Lora, MlpConfig, Model, ModelFileProblem, Provenance};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
-use train::tuning::{Distillation, Phase, Replay, Start, Tuning};
-use train::{Ended, Finished, Prepared, fitted_to, group, load_with_bar, only, task};
+use train::tuning::{ADAPTER, Distillation, Phase, Replay, Start, Tuning};
+use train::{Ended, Finished, Prepared, fitted_to, group, load_with_bar, only, program, task};
 
-use crate::adapter::Adapter;
 use crate::args::{Args, Baseline, Command, Tune};
 use crate::forgetting::forgetting;
 use crate::head::{Head, Swapped, swap};
-use crate::import::{Imported, Options, import, rebuilt};
+use crate::import::{Options, import, rebuilt};
 use crate::merge::{descendant, fits, run_import, run_merge};
 use crate::pattern::Pattern;
 use crate::plan::{Plan, Recipe};
@@ -49,7 +48,7 @@ pub fn run_to_end(mut args: Args) -> Result<Ended> {
     }
     let recipe = args.take_recipe()?;
     if args.train.resume.is_some() || args.train.repeat.is_some() {
-        return go_on(args);
+        return go_on(args, recipe);
     }
     tune(args, recipe)
 }
@@ -71,11 +70,37 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         .group_rates()
         .map(|(pattern, rate)| Ok((pattern.parse::<Pattern>()?, rate)))
         .collect::<Result<Vec<_>>>()?;
+    if let (Some(Baseline::Scratch), Some(name)) = (tune.baseline, &again.name) {
+        let folder = again.out.join(scratch(name));
+        if folder.exists() {
+            bail!("--baseline scratch would train in {}, which is there already", folder.display());
+        }
+    }
     let mut prepared = Prepared::new(args.train, Disk::default())?;
-    let imported = import(&from, &options, prepared.device())?;
+    let device = prepared.device();
+    let teacher_is_ours = tune.teacher.as_ref().is_none_or(|teacher| is_ours(teacher, device));
+    // What is said of files of others is said of the teacher, if the start is one of ours.
+    let of_start = match is_ours(&from, device) && !teacher_is_ours {
+        true => Options::default(),
+        false => options.clone(),
+    };
+    let imported = import(&from, &of_start, device)?;
     say(is_quiet, &format!("{}\n{}", from.display(), words::placed(&imported)))?;
-    let base = base(&imported, prepared.data())?;
-    let swapped = new_head(&base, &tune, prepared.data(), prepared.settings().seed)?;
+    let base = imported.model.clone();
+    if base.mlp.config().lora.is_some() {
+        bail!(
+            "this model has adapters; make it a plain one first, with `{} merge --adapter FILE --to \
+             FILE`",
+            program()
+        );
+    }
+    let old = match replay(&tune) {
+        Some(replay) => Some(old_data(&replay, &base)?),
+        None => None,
+    };
+    let dropout = again.dropout.unwrap_or(base.mlp.config().dropout);
+    let shaped = as_data(base.clone(), prepared.data(), dropout)?;
+    let swapped = new_head(&shaped, &tune, prepared.data(), prepared.settings().seed)?;
     say(is_quiet, &words::head(&swapped))?;
     let mut model = swapped.model.clone();
     if let Some(lora) = &tune.lora {
@@ -87,108 +112,141 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         train: tune.train.clone(),
         freeze: tune.freeze.clone(),
         rates,
-        rate: settings.optimizer.learning_rate(),
+        optimizer: settings.optimizer.clone(),
         decay: tune.lr_decay.map(decay).transpose()?,
         recipe,
         unfreeze_every: tune.unfreeze_every,
         epochs: settings.training.epochs,
     };
     let phases = plan.phases(model.mlp.config())?;
-    say(is_quiet, &words::phases(model.mlp.config(), &phases, plan.rate))?;
+    say(is_quiet, &words::phases(model.mlp.config(), &phases, &plan.optimizer))?;
     model.provenance = descendant(imported.origin.clone(), &base.provenance);
-    let teacher = tune
-        .teacher
-        .as_ref()
-        .map(|path| with_shape(teacher(path, &options, prepared.device())?, prepared.data()));
-    let teacher = teacher.transpose()?;
-    let trained = words::trained(model.mlp.config(), &phases);
-    let tuning = tuning(&tune, phases, teacher.is_some());
-    let has_adapters = model.mlp.config().lora.is_some();
-    let start = Start { model: model.clone(), teacher, base: has_adapters.then(|| base.clone()) };
-    prepared.start_from(start, tuning)?;
+    let teacher = match &tune.teacher {
+        Some(path) if teacher_is_ours => Some(Model::load(path, device)?),
+        Some(path) => Some(import(path, &options, device)?.model),
+        None => None,
+    };
+    let teacher = teacher.map(|teacher| {
+        let dropout = teacher.mlp.config().dropout;
+        as_data(teacher, prepared.data(), dropout).context("the teacher")
+    });
+    let tuning = tuning(&tune, phases);
+    let is_needed = model.mlp.config().lora.is_some() || tuning.replay.is_some();
+    let start =
+        Start { model, teacher: teacher.transpose()?, base: is_needed.then(|| base.clone()) };
+    prepared.start_from(start.clone(), tuning.clone())?;
 
     let data = prepared.data().clone();
     let Ended { code, result } = prepared.run()?;
     let Some(finished) = result else { return Ok(Ended { code, result: None }) };
-    if has_adapters {
-        say(is_quiet, &save_adapter(&base, &finished)?)?;
-    }
     let scratch = match tune.baseline {
-        Some(Baseline::Scratch) => from_scratch(again, &model, &finished)?,
+        Some(Baseline::Scratch) => {
+            let fresh = from_scratch(again, &start, &tuning, &finished)?;
+            let Some(scratch) = fresh.result else { return Ok(fresh) };
+            Some(scratch)
+        }
         None => None,
     };
-    let all = group(model.mlp.config().parameters() as u64);
-    let start = if swapped.is_same { "start" } else { "start, new head" };
-    let trained = format!("{} of {all}", group(trained as u64));
-    let mut rows = vec![(start, &model, String::new(), String::new())];
-    rows.push(("tuned", &finished.model, trained, format!("{:.1} s", finished.seconds)));
-    if let Some(scratch) = &scratch {
-        rows.push(("from scratch", &scratch.model, all, format!("{:.1} s", scratch.seconds)));
-    }
-    say(is_quiet, &compared(&rows, &fitted_to(data, &model.task)?.test)?)?;
-    if let Some(source) = &tune.replay_data {
-        let old = only(load_with_bar(&source.parse()?)?, &tune.replay_classes)?;
-        say(is_quiet, &forgetting(&base, &finished.model, source, old)?)?;
-    }
+    let started = if swapped.is_same { "start" } else { "start, new head" };
+    conclude(is_quiet, &Story { started, start, tuning, data, old, scratch }, &finished)?;
     Ok(Ended { code, result: Some(finished) })
 }
 
 /// Goes on with a run, or repeats it.
-fn go_on(args: Args) -> Result<Ended> {
+fn go_on(args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let is_quiet = args.train.quiet;
-    if args.tune.from.is_some() {
-        bail!("a run that goes on starts from what it started from; leave out --from");
+    if recipe.is_some() || args.train.group_rates().next().is_some() {
+        bail!(
+            "what a run trains, and how fast, is in its settings; leave out --recipe and --lr of \
+             groups"
+        );
     }
     let prepared = Prepared::new(args.train, Disk::default())?;
     let start = prepared.start().cloned();
+    let tuning = prepared.settings().tuning.clone();
     let data = prepared.data().clone();
-    let Ended { code, result } = prepared.run()?;
-    if let (Some(finished), Some(Start { model: start, base, .. })) = (&result, start) {
-        let time = format!("{:.1} s", finished.seconds);
-        let rows = [
-            ("start", &start, String::new(), String::new()),
-            ("tuned", &finished.model, String::new(), time),
-        ];
-        say(is_quiet, &compared(&rows, &fitted_to(data, &start.task)?.test)?)?;
-        if let Some(base) = base {
-            say(is_quiet, &save_adapter(&base, finished)?)?;
+    let old = match (&tuning, &start) {
+        (Some(Tuning { replay: Some(replay), .. }), Some(Start { base: Some(base), .. })) => {
+            Some(old_data(replay, base)?)
         }
+        _ => None,
+    };
+    let Ended { code, result } = prepared.run()?;
+    if let (Some(finished), Some(start), Some(tuning)) = (&result, start, tuning) {
+        let story = Story { started: "start", start, tuning, data, old, scratch: None };
+        conclude(is_quiet, &story, finished)?;
     }
     Ok(Ended { code, result })
 }
 
-/// The adapter, in the folder of a run.
-const ADAPTER: &str = "adapter.safetensors";
+/// What a run that came to its end is compared with.
+struct Story {
+    /// What the start is called.
+    started: &'static str,
+    start: Start,
+    tuning: Tuning,
+    data: TrainTest,
+    /// What the start had learned before.
+    old: Option<TrainTest>,
+    /// A fresh network that was trained the same way.
+    scratch: Option<Finished>,
+}
 
-/// The model in the file, with the data's shape of a sample.
-fn base(imported: &Imported, data: &TrainTest) -> Result<Model> {
-    let model = imported.model.clone();
-    if model.mlp.config().lora.is_some() {
-        bail!(
-            "this model has adapters; make it a plain one first, with `finetune merge --adapter FILE \
-             --to FILE`"
-        );
+/// Says where the adapter is, what tuning was good for, and what was forgotten.
+fn conclude(is_quiet: bool, story: &Story, finished: &Finished) -> Result<()> {
+    let Story { started, start: Start { model, base, .. }, tuning, data, old, scratch } = story;
+    if let (Some(base), Some(_)) = (base, &finished.model.mlp.config().lora) {
+        say(is_quiet, &adapter(base, finished)?)?;
     }
-    with_shape(model, data)
+    let all = group(model.mlp.config().parameters() as u64);
+    let trained = group(words::trained(model.mlp.config(), &tuning.phases) as u64);
+    let time = |finished: &Finished| format!("{:.1} s", finished.seconds);
+    let mut rows = vec![
+        (*started, model, String::new(), String::new()),
+        ("tuned", &finished.model, format!("{trained} of {all}"), time(finished)),
+    ];
+    if let Some(scratch) = scratch {
+        rows.push(("from scratch", &scratch.model, all, time(scratch)));
+    }
+    let test = fitted_to(data.clone(), &model.task)?.test;
+    say(is_quiet, &compared(&rows, &test)?)?;
+    if let (Some(base), Some(old), Some(replay)) = (base, old, &tuning.replay) {
+        say(is_quiet, &forgetting(base, &finished.model, &replay.source, old.clone())?)?;
+    }
+    Ok(())
+}
+
+/// The old data that is replayed, or of which what is forgotten is told.
+fn replay(tune: &Tune) -> Option<Replay> {
+    let fraction = tune.replay.unwrap_or(0.0);
+    let classes = tune.replay_classes.clone();
+    tune.replay_data.clone().map(|source| Replay { source, fraction, classes })
+}
+
+/// Reads it, before anything is trained.
+fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
+    let read = || {
+        let old = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
+        fits(base, old.train.width())?;
+        Ok::<_, anyhow::Error>(old)
+    };
+    read().with_context(|| format!("--replay-data {}", replay.source))
+}
+
+/// Whether a file is one of ours, whole or not.
+fn is_ours(path: &Path, device: &Device) -> bool {
+    use ModelFileProblem::{NoDocument, Safetensors};
+    let problem = Model::load(path, device).map_err(|error| error.problem);
+    !matches!(problem, Err(NoDocument | Safetensors(_)))
 }
 
 /// A model whose samples have the shape of the data's, if they are as many numbers.
-fn with_shape(model: Model, data: &TrainTest) -> Result<Model> {
+fn as_data(model: Model, data: &TrainTest, dropout: f64) -> Result<Model> {
     fits(&model, data.train.width())?;
-    let config = model.mlp.config().clone();
-    let shape = data.train.shape().to_vec();
-    Ok(rebuilt(model, MlpConfig { input_shape: shape, ..config })?)
-}
-
-/// A teacher: one of ours, or else a file that is read as the start is.
-fn teacher(path: &Path, options: &Options, device: &Device) -> Result<Model> {
-    match Model::load(path, device) {
-        Err(ModelFileError {
-            problem: ModelFileProblem::NoDocument | ModelFileProblem::Safetensors(_),
-            ..
-        }) => Ok(import(path, options, device)?.model),
-        result => Ok(result?),
-    }
+    let (config, shape) = (model.mlp.config().clone(), data.train.shape().to_vec());
+    let config = MlpConfig { input_shape: shape, dropout, ..config };
+    config.validate()?;
+    Ok(rebuilt(model, config)?)
 }
 
 /// The base with the output layer that was asked for.
@@ -219,7 +277,13 @@ fn on_layers(lora: &Lora, patterns: &[Pattern], model: &MlpConfig) -> Result<Lor
         let paths = pattern.paths(model)?;
         let weights = paths.iter().filter(|path| path.ends_with(".weight"));
         let parts = weights.filter_map(|path| path.strip_prefix("layers.")?.split('.').next());
-        layers.extend(parts.filter_map(|part| part.parse::<usize>().ok()));
+        let named: Vec<usize> = parts.filter_map(|part| part.parse().ok()).collect();
+        if named.is_empty() {
+            bail!(
+                "--lora-on {pattern}: it names no weights of a layer, which adapters stand beside"
+            );
+        }
+        layers.extend(named);
     }
     if patterns.is_empty() {
         layers = (0..last).collect();
@@ -239,62 +303,64 @@ fn decay(factor: f64) -> Result<f64> {
     bail!("--lr-decay is {factor}; it must be above 0 and at most 1")
 }
 
-fn tuning(tune: &Tune, phases: Vec<Phase>, has_teacher: bool) -> Tuning {
-    let replay = tune.replay.zip(tune.replay_data.clone());
+fn tuning(tune: &Tune, phases: Vec<Phase>) -> Tuning {
+    let Tune { temperature, alpha, .. } = *tune;
+    let learns = |_| Distillation { teacher: String::new(), temperature, alpha };
     Tuning {
         start: String::new(),
         l2_sp: tune.l2_sp.unwrap_or(0.0),
         keep_statistics: tune.keep_statistics,
-        distillation: has_teacher.then(|| Distillation {
-            teacher: String::new(),
-            temperature: tune.temperature,
-            alpha: tune.alpha,
-        }),
-        replay: replay.map(|(fraction, source)| Replay {
-            source,
-            fraction,
-            classes: tune.replay_classes.clone(),
-        }),
+        distillation: tune.teacher.as_ref().map(learns),
+        replay: replay(tune),
         phases,
     }
 }
 
-/// Writes the adapter into the folder of the run, where its base is.
-fn save_adapter(base: &Model, finished: &Finished) -> Result<String> {
+/// What the adapter is, and what can be done with it.
+fn adapter(base: &Model, finished: &Finished) -> Result<String> {
     let adapter = Adapter::between(base, &finished.model)?;
-    let path = finished.folder.join(ADAPTER);
-    fireclay::model_file::write_whole(&path, &adapter.to_bytes()?)
-        .with_context(|| path.display().to_string())?;
     Ok(format!(
         "\nThe adapter, {} numbers, is in {path}; its base is in {folder}/base.safetensors. \
          Make one plain model of both with:\n  \
-         finetune merge --base {folder}/base.safetensors --adapter {path} --to merged.safetensors",
+         {program} merge --base {folder}/base.safetensors --adapter {path} --to merged.safetensors",
         group(adapter.parameters() as u64),
-        path = path.display(),
+        program = program(),
+        path = finished.folder.join(ADAPTER).display(),
         folder = finished.folder.display(),
     ))
 }
 
-/// Trains a fresh network of the same kind, with the same settings, in a folder of its own.
+/// The name of the run beside one of this name.
+fn scratch(name: &str) -> String {
+    format!("{name}-scratch")
+}
+
+/// Trains a fresh network of the same kind on the same rows, in a folder of its own.
 fn from_scratch(
     mut args: train::Args,
-    model: &Model,
+    start: &Start,
+    tuning: &Tuning,
     finished: &Finished,
-) -> Result<Option<Finished>> {
+) -> Result<Ended> {
     let name = finished.folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    args.name = name.map(|name| format!("{name}-scratch"));
+    args.name = name.map(|name| scratch(&name));
     args.quiet = true;
     args.tui = false;
     args.profile = false;
     let mut prepared = Prepared::new(args, Disk::default())?;
-    let config = MlpConfig { lora: None, ..model.mlp.config().clone() };
+    let config = MlpConfig { lora: None, ..start.model.mlp.config().clone() };
     let mlp = config.init(prepared.settings().seed, prepared.device())?;
-    let fresh = Model { mlp, ..model.clone() };
-    let all = Plan { recipe: Some(Recipe::Full), rate: 1.0, ..Plan::default() };
+    let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
+    let provenance = Provenance { program, ..Provenance::default() };
+    let model = Model { mlp, provenance, ..start.model.clone() };
+    let all = Plan { recipe: Some(Recipe::Full), ..Plan::default() };
     let phases = all.phases(&config)?;
-    let start = Start { model: fresh, teacher: None, base: None };
-    prepared.start_from(start, tuning(&Tune::default(), phases, false))?;
-    Ok(prepared.run()?.result)
+    let tuning =
+        Tuning { l2_sp: 0.0, keep_statistics: false, distillation: None, phases, ..tuning.clone() };
+    // What it learned before is nothing.
+    let base = tuning.replay.is_some().then(|| model.clone());
+    prepared.start_from(Start { model, teacher: None, base }, tuning)?;
+    prepared.run()
 }
 
 /// Prints a text and a line break, unless there is nothing to be said.

@@ -2,6 +2,7 @@
 
 use fireclay::{Ancestor, MlpConfig, Task};
 use train::group;
+use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
 
 use crate::head::Swapped;
@@ -59,7 +60,7 @@ pub(crate) fn trained(model: &MlpConfig, phases: &[Phase]) -> usize {
 }
 
 /// The table of what is trained, and how fast.
-pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], rate: f64) -> String {
+pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], optimizer: &OptimizerConfig) -> String {
     let mut heading = row!["parameter", "shape", "numbers"];
     let mut first = 1;
     for phase in phases {
@@ -75,7 +76,9 @@ pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], rate: f64) -> String {
         let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
         let mut cells = row![path, shape.join("x"), group(count as u64)];
         cells.extend(phases.iter().map(|phase| match phase.rates.get(&path) {
-            Some(factor) => format!("{:e}", round(factor * rate)),
+            Some(factor) => {
+                format!("{:e}", round(factor * optimizer.learning_rate_of(&path, model)))
+            }
             None => "frozen".to_owned(),
         }));
         rows.push(cells);

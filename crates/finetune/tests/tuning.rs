@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use fireclay::{Checkpoint, Model};
+use safetensors::{Dtype, tensor::TensorView};
 
 #[allow(dead_code, reason = "shared with the tests of `train`")]
 #[path = "../../train/tests/support/program.rs"]
@@ -173,7 +174,7 @@ fn rates_and_thawing_are_as_asked() {
 
 #[test]
 fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
-    use finetune::adapter::{Adapter, AdapterError};
+    use fireclay::{Adapter, AdapterError};
     let place = place();
     let (run, said) = tuned(&place, "lora", "--epochs 3 --lora rank=2,alpha=4,dropout=0.1,rs");
     let base = place.run("base").model("model.safetensors");
@@ -198,7 +199,7 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     for name in ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"] {
         assert_eq!(off[name], was[name], "{name}");
     }
-    assert!(said.contains("finetune merge --base"), "{said}");
+    assert!(said.contains(" merge --base"), "{said}");
 
     let merge = |flags: &str| {
         let line =
@@ -230,7 +231,7 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     assert!(merged.mlp.config().lora.is_none());
     place
         .train(&format!("{DIGITS} --from runs/lora/model.safetensors"))
-        .failed(&["finetune merge"]);
+        .failed(&["merge --adapter"]);
 }
 
 fn read(path: &Path) -> Model {
@@ -279,6 +280,9 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
             .succeeded()
             .stdout;
         assert!(said.contains("going on after step"), "{name}: {said}");
+        // What is told at the end is told of a run that went on too.
+        assert!(said.contains("tuned") && said.contains(" of "), "{name}: {said}");
+        assert_eq!(said.contains("the old task, idx:digits"), name == "pulled", "{said}");
         for file in ["model.safetensors", "metrics.jsonl", "config.toml"] {
             assert!(cut.bytes(file) == whole.bytes(file), "{name}: {file}");
         }
@@ -286,7 +290,10 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
             place.train(&format!("--repeat {name}-cut --name {name}-again")).succeeded().stdout;
         assert!(said.contains("The model is identical"), "{name}: {said}");
         if name == "lora" {
-            assert!(cut.bytes("adapter.safetensors") == whole.bytes("adapter.safetensors"));
+            let again = place.run("lora-again").bytes("adapter.safetensors");
+            for run in [&cut, &whole] {
+                assert!(run.bytes("adapter.safetensors") == again);
+            }
         }
     }
 }
@@ -304,17 +311,121 @@ fn what_was_known_is_compared_before_and_after() {
         assert!(said.contains(words), "no `{words}` in:\n{said}");
     }
     assert_eq!(run.model("model.safetensors").task.outputs(), 10);
-    assert!(place.run("replay-scratch").path.join("model.safetensors").exists());
+    let scratch = place.run("replay-scratch").model("model.safetensors");
+    assert!(scratch.provenance.parent.is_none() && scratch.provenance.ancestors.is_empty());
+    let said = place.train("--resume replay-scratch").failed(&["is finished"]).stdout;
+    assert!(said.is_empty(), "{said}");
     // With other labels alone the old head tells what the body still knows.
     let (_, said) = tuned(&place, "other", &format!("{new} {old}"));
     assert!(said.contains("after, with the old head on the tuned body"), "{said}");
     assert!(said.contains("all drawn anew"), "{said}");
 }
 
+/// The head is trained for 20 epochs without being any better for the last of them.
+#[test]
+fn patience_and_plateaus_begin_anew_with_each_phase() {
+    let place = place();
+    let (run, _) = tuned(&place, "patient", "--epochs 40 --lr 0.3 --patience 3");
+    assert!(run.test()["epoch"].as_u64().unwrap() > 20);
+    assert_eq!(moved(&run).len(), 6);
+    let flags = "--epochs 40 --lr 0.3 --schedule plateau --set schedule.patience=0";
+    let (run, _) = tuned(&place, "plateau", &format!("{flags} --metrics learning-rate"));
+    let lines = run.split("training");
+    let epochs = lines.iter().filter(|line| line["span"] == "epoch");
+    let rates: Vec<f64> = epochs.filter_map(|line| line["learning-rate"].as_f64()).collect();
+    assert_eq!(rates.len(), 40, "{:?}", lines.first());
+    let rate = |epoch: usize| rates[epoch - 1];
+    assert!(rate(20) < 0.3 && rate(21) == 0.3, "{rates:?}");
+}
+
+#[test]
+fn the_teachers_share_does_not_depend_on_the_size_of_class_weights() {
+    let place = place();
+    train(&place, "--name ten --epochs 3 --hidden 20");
+    let weighted = |name: &str, weight: &str| {
+        let weights = vec![weight; 10].join(",");
+        let flags = format!(
+            "--recipe full --optimizer sgd --epochs 2 --teacher runs/ten/model.safetensors \
+             --set loss.name=cross-entropy --set loss.class_weights=[{weights}]"
+        );
+        let model = tuned(&place, name, &flags).0.model("model.safetensors");
+        model.mlp.tensors().unwrap().into_iter().flat_map(|t| t.values).collect::<Vec<_>>()
+    };
+    let (light, heavy) = (weighted("light", "1.0"), weighted("heavy", "8.0"));
+    let largest = light.iter().zip(&heavy).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest < 1e-5, "{largest}");
+}
+
+#[test]
+fn an_adapter_fits_the_file_that_it_was_trained_on() {
+    let place = place();
+    let line = format!(
+        "--data idx:{} --validation 10 --from base.safetensors --name lora --epochs 2 \
+         --recipe full --dropout 0.3 --lora rank=2",
+        place.path("digits").display()
+    );
+    place.train(&line).succeeded();
+    let run = place.run("lora");
+    let line = "merge --base base.safetensors --adapter runs/lora/adapter.safetensors --data \
+                idx:digits --to merged.safetensors";
+    place.train(line).succeeded();
+    assert!(
+        run.bytes("base.safetensors") == std::fs::read(place.path("base.safetensors")).unwrap()
+    );
+    // `train`, which knows no adapters, writes it too when it goes on with such a run.
+    std::fs::remove_file(run.path.join("adapter.safetensors")).unwrap();
+    let path = run.path.display().to_string();
+    let args = ["train", "-q", "--resume", &path, "--epochs", "3"];
+    train::run(train::Args::parse_from(args)).unwrap();
+    assert!(run.path.join("adapter.safetensors").exists());
+}
+
+#[test]
+fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
+    let place = place();
+    std::fs::create_dir_all(place.path("runs/late-scratch")).unwrap();
+    for (line, words) in [
+        ("--replay-data mnits", &["mnits"][..]),
+        ("--replay-data mnist", &["mnist", "16 features", "784"]),
+        ("--replay-data idx:digits --replay 100", &["at most"]),
+        ("--name late --baseline scratch", &["late-scratch", "there already"]),
+    ] {
+        let before = place.tree();
+        place.train(&format!("{DIGITS} --from base.safetensors {line}")).failed(words);
+        assert_eq!(place.tree(), before, "{line}");
+    }
+}
+
+/// One of ours as the start, one of another program as the teacher.
+#[test]
+fn what_is_said_of_a_file_is_said_of_the_teacher_if_the_start_says_all() {
+    let place = place();
+    let teacher = read(&place.path("base.safetensors"));
+    let tensors = teacher.mlp.tensors().unwrap();
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|t| (t.name, t.shape, t.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let views = bytes.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), data).unwrap();
+        (name.clone(), view)
+    });
+    let foreign = safetensors::serialize(views, None).unwrap();
+    std::fs::write(place.path("foreign.safetensors"), foreign).unwrap();
+    let labels = "0\n1\n2\n3\n4\n";
+    std::fs::write(place.path("labels.txt"), labels).unwrap();
+    let line = "--epochs 2 --classes 0,1,2,3,4 --teacher foreign.safetensors --labels labels.txt \
+                --preprocessing scale --layout out-in";
+    let from = "--from base.safetensors";
+    place.train(&format!("{DIGITS} {from} {line}")).failed(&["--activation relu"]);
+    place.train(&format!("{DIGITS} {from} {line} --activation relu")).succeeded();
+}
+
 #[test]
 fn what_can_not_be_is_refused_in_words() {
     let place = place();
     std::fs::write(place.path("noise.pt"), b"not a model").unwrap();
+    std::fs::write(place.path("model.toml"), "[model]\nhidden = [3]\n").unwrap();
     let before = place.tree();
     for (line, words) in [
         ("", &["--from", "--resume"][..]),
@@ -337,7 +448,24 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --lora rank=2 --lora-on norms", &["norms"]),
         ("--from base.safetensors --temperature 0 --teacher base.safetensors", &["temperature"]),
         ("--from base.safetensors --teacher base.safetensors --epochs 2", &["same labels"]),
-        ("--resume base --from base.safetensors", &["leave out --from"]),
+        ("--from base.safetensors --input-dropout 0.5", &["leave it out"]),
+        ("--from base.safetensors --set model.dropout=0.5", &["comes from the file"]),
+        ("--from base.safetensors --config model.toml", &["model.toml", "comes from the file"]),
+        ("--from base.safetensors --set data.preprocessing=standardize", &["data.preprocessing"]),
+        ("--from base.safetensors --alpha 0.3", &["--teacher"]),
+        ("--from base.safetensors --temperature 2", &["--teacher"]),
+        ("--from base.safetensors --recipe probe --lora rank=2", &["--recipe probe"]),
+        ("--from base.safetensors --recipe probe --lr body=1", &["is frozen"]),
+        ("--from base.safetensors --lora rank=2 --lora-on layers.1 --lora-on biases", &["biases"]),
+        ("--from base.safetensors --lora rank=1000000000000", &["which this machine does not have"]),
+        ("--from base.safetensors --unfreeze-every 18446744073709551615", &["--epochs"]),
+        ("--from base.safetensors --freeze last:18446744073709551615", &["nothing is left"]),
+        ("--resume base --from base.safetensors", &["cannot be used with"]),
+        ("--resume base --freeze body", &["cannot be used with"]),
+        ("--resume base --teacher base.safetensors", &["cannot be used with"]),
+        ("--resume base --map a=b", &["cannot be used with"]),
+        ("--resume base --recipe probe", &["leave out --recipe"]),
+        ("--resume base --lr body=1", &["leave out --recipe and --lr"]),
         ("merge --adapter base.safetensors --to x", &["no adapters"]),
         ("merge --base base.safetensors --adapter base.safetensors --to x", &["not an adapter"]),
         ("import noise.pt --to x", &["no kind of file"]),

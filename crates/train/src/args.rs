@@ -12,7 +12,7 @@ use crate::metrics::MetricChoice;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::settings::{
-    Keep, Layer, Monitor, OnDivergence, PreprocessingChoice, SettingsError, Validation,
+    FLAGS, Keep, Layer, Monitor, OnDivergence, PreprocessingChoice, SettingsError, Validation,
 };
 
 /// Trains a multilayer perceptron.
@@ -328,7 +328,7 @@ impl Args {
         let metrics: Vec<_> = self.metrics.iter().map(|m| Value::String(m.to_string())).collect();
         set("training.on_divergence", self.on_divergence.map(|how| Value::String(how.to_string())));
         set("training.metrics", (!metrics.is_empty()).then_some(Value::Array(metrics)));
-        Layer { origin: "command line".to_owned(), table }
+        Layer { origin: FLAGS.to_owned(), table }
     }
 }
 

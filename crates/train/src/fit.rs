@@ -315,7 +315,8 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
         let mut losses = job.loss.rows(outputs.clone(), &targets);
         if let Some(tuned) = &job.tuned {
-            losses = tuned.with_teacher(losses, &outputs, raw, job.task);
+            let weights = job.loss.row_weights(&losses, &targets);
+            losses = tuned.with_teacher(losses, weights, &outputs, raw, job.task);
         }
         // Differentiating the loss of each row differentiates their sum.
         let shares = losses.clone().div_scalar(weight);
@@ -485,7 +486,9 @@ impl Job<'_> {
     /// The epoch that comes next, from 1; none if the run is at its end.
     fn next_epoch(&self, state: &State) -> Option<u64> {
         let done = state.progress.epochs;
-        let goes_on = done < self.training.epochs && !state.best.is_exhausted(self.training, done);
+        let since = self.tuned.map_or(0, |tuned| tuned.tuning.epochs_before_last());
+        let is_exhausted = state.best.is_exhausted(self.training, done, since);
+        let goes_on = done < self.training.epochs && !is_exhausted;
         goes_on.then_some(done + 1)
     }
 

@@ -41,4 +41,4 @@ pub use progress::group;
 pub use run::{
     Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
 };
-pub use words::{Called, call_it};
+pub use words::{Called, call_it, program};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
-use fireclay::Mlp;
+use fireclay::{Mlp, MlpConfig};
 use fireclay_kernels::{self as kernels, AdamStep, Rule, SgdStep};
 use serde::{Deserialize, Serialize};
 
@@ -217,6 +217,17 @@ impl OptimizerConfig {
         }
     }
 
+    /// The base learning rate of one parameter of a network, by its path: Muon steps hidden weight
+    /// matrices at its own, and everything else at AdamW's.
+    pub fn learning_rate_of(&self, path: &str, model: &MlpConfig) -> f64 {
+        let is_matrix = path.starts_with("adapters.")
+            || path.starts_with("layers.") && path.ends_with(".weight");
+        match self {
+            Self::Muon(o) if !is_matrix || path == head(model.hidden.len()) => o.adam_learning_rate,
+            _ => self.learning_rate(),
+        }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -316,7 +327,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimizer for `mlp` that has not stepped yet.
     pub fn new(config: OptimizerConfig, mlp: &Mlp) -> Self {
-        let head = format!("layers.{}.weight", mlp.layers.len() - 1);
+        let head = head(mlp.layers.len() - 1);
         Self { config, head, steps: 0, memory: BTreeMap::new(), rates: BTreeMap::new() }
     }
 
@@ -437,6 +448,11 @@ impl Optimizer {
             }
         }
     }
+}
+
+/// The path of the output layer's weights, below so many hidden layers.
+fn head(hidden: usize) -> String {
+    format!("layers.{hidden}.weight")
 }
 
 /// Walks over the parameters and steps each.

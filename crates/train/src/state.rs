@@ -81,6 +81,7 @@ impl State {
         self.optimizer.set_rates(phase.rates.clone());
         if is_first && is_at_its_begin {
             self.optimizer.restart();
+            self.plateau = PlateauState::default();
         }
     }
 
@@ -477,10 +478,11 @@ impl Best {
         improved
     }
 
-    /// Whether the run has waited long enough for an improvement, after this epoch.
-    pub(crate) fn is_exhausted(&self, o: &TrainingSettings, epoch: u64) -> bool {
-        o.early_stopping
-            .as_ref()
-            .is_some_and(|stop| epoch > 0 && epoch >= self.epoch.saturating_add(stop.patience))
+    /// Whether the run has waited long enough for an improvement, after this epoch; it waits from
+    /// the epoch `since`, after which the last part of the run begins.
+    pub(crate) fn is_exhausted(&self, o: &TrainingSettings, epoch: u64, since: u64) -> bool {
+        o.early_stopping.as_ref().is_some_and(|stop| {
+            epoch > since && epoch >= self.epoch.max(since).saturating_add(stop.patience)
+        })
     }
 }

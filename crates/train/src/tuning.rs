@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, sigmoid, softmax};
-use fireclay::{Device, Mlp, MlpConfig, Model, Task, nearest};
+use fireclay::{Adapter, Device, Mlp, MlpConfig, Model, Task, nearest};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
@@ -71,7 +71,7 @@ pub struct Distillation {
 pub struct Replay {
     /// The data set, by name.
     pub source: String,
-    /// Its rows, as a share of the training rows; above 0.
+    /// Its rows, as a share of the training rows; with 0 only what is forgotten of it is told.
     pub fraction: f64,
     /// The classes that are taken, if not all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -99,8 +99,8 @@ impl Tuning {
             range(is_share, "tuning.distillation.alpha", alpha, "from 0 to 1")?;
         }
         if let Some(Replay { fraction, .. }) = self.replay {
-            let is_positive = fraction > 0.0 && fraction.is_finite();
-            range(is_positive, "tuning.replay.fraction", fraction, "above 0")?;
+            let is_share = fraction >= 0.0 && fraction.is_finite();
+            range(is_share, "tuning.replay.fraction", fraction, "0 or above")?;
         }
         let known: BTreeSet<String> = model.trainable().into_iter().map(|(path, _)| path).collect();
         for (i, phase) in self.phases.iter().enumerate() {
@@ -124,11 +124,17 @@ impl Tuning {
         range(!self.phases.is_empty(), "tuning.phases", 0.0, "at least one")
     }
 
+    /// Epochs before the last phase: so many there are at the least.
+    pub(crate) fn epochs_before_last(&self) -> u64 {
+        let before = self.phases.split_last().map_or(&[][..], |(_, before)| before);
+        before.iter().fold(0, |sum, phase| sum.saturating_add(phase.epochs))
+    }
+
     /// The phase of an epoch, from 1, and whether that epoch is its first.
     pub(crate) fn phase(&self, epoch: u64) -> Option<(&Phase, bool)> {
         let mut first = 1;
         for (i, phase) in self.phases.iter().enumerate() {
-            let end = first + phase.epochs;
+            let end = phase.epochs.saturating_add(first);
             if epoch < end || i + 1 == self.phases.len() {
                 return Some((phase, epoch == first));
             }
@@ -145,7 +151,8 @@ pub struct Start {
     pub model: Model,
     /// The teacher of a [`Distillation`].
     pub teacher: Option<Model>,
-    /// What adapters are trained on: the model as it was given, with its own output layer.
+    /// The model as it was given, with its own output layer, if it is needed once more: adapters are
+    /// trained on it, and what is forgotten of it is told.
     pub base: Option<Model>,
 }
 
@@ -155,6 +162,8 @@ const START: &str = "start.safetensors";
 const TEACHER: &str = "teacher.safetensors";
 /// The file of the base.
 const BASE: &str = "base.safetensors";
+/// The file of what adapters add to it.
+pub const ADAPTER: &str = "adapter.safetensors";
 
 impl Start {
     /// Reads the models of a run that is there already.
@@ -177,7 +186,7 @@ impl Start {
         let teacher = teacher.map(|distillation| read(TEACHER, &distillation.teacher));
         let model = read(START, &tuning.start)?;
         // Nothing that is trained depends on it, so no digest of it is kept.
-        let has_base = model.mlp.config().lora.is_some();
+        let has_base = model.mlp.config().lora.is_some() || tuning.replay.is_some();
         let base = has_base.then(|| Model::load(folder.join(BASE), device)).transpose()?;
         Ok(Self { model, teacher: teacher.transpose()?, base })
     }
@@ -203,6 +212,15 @@ impl Start {
         }
         self.teacher.as_ref().map_or(Ok(()), |teacher| write(TEACHER, teacher))
     }
+
+    /// Writes what the adapters of a tuned model add to the base, if it has any.
+    pub(crate) fn save_adapter(&self, tuned: &Model, folder: &Path, disk: &Disk) -> Result<()> {
+        if let (Some(base), Some(_)) = (&self.base, &tuned.mlp.config().lora) {
+            let adapter = Adapter::between(base, tuned)?.to_bytes()?;
+            disk.write_whole(&folder.join(ADAPTER), &adapter)?;
+        }
+        Ok(())
+    }
 }
 
 /// What the loop reads of a start.
@@ -220,10 +238,12 @@ impl Tuned<'_> {
         mlp.train_only(|path| phase.rates.contains_key(path), self.tuning.keep_statistics)
     }
 
-    /// The loss of each row, `[batch]`, with the teacher's part in it; `raw` is `[batch, features]`.
+    /// The loss of each row, `[batch]`, with the teacher's part in it, which weighs what the row
+    /// does; `raw` is `[batch, features]`.
     pub(crate) fn with_teacher(
         &self,
         losses: Tensor<1>,
+        weights: Option<Tensor<1>>,
         outputs: &Tensor<2>,
         raw: Tensor<2>,
         task: &Task,
@@ -234,18 +254,23 @@ impl Tuned<'_> {
         };
         let wanted = teacher.forward(raw.without_autodiff()).autodiff();
         let soft = distance(task, outputs.clone(), wanted, settings.temperature);
+        let soft = match weights {
+            Some(weights) => soft * weights,
+            None => soft,
+        };
         losses.mul_scalar(1.0 - settings.alpha) + soft.mul_scalar(settings.alpha)
     }
 }
 
 /// How far outputs are from a teacher's, for each row: `[batch, outputs]` twice `→ [batch]`.
 ///
-/// For classes `T² KL(softmax(teacher / T) ‖ softmax(outputs / T))`, the same of each label by
-/// itself, and for values half the mean squared difference; `T²` keeps the size of the gradient.
+/// For classes `T² KL(softmax(teacher / T) ‖ softmax(outputs / T))`, where `T²` keeps the size of
+/// the gradient; for labels the mean over the same of each by itself, and for values the mean squared
+/// difference, as the losses of those tasks are means.
 fn distance(task: &Task, outputs: Tensor<2>, teacher: Tensor<2>, temperature: f64) -> Tensor<1> {
     let (student, teacher) = match task {
         Task::Regression { .. } => {
-            return (outputs - teacher).square().mean_dim(1).squeeze_dim::<1>(1).mul_scalar(0.5);
+            return (outputs - teacher).square().mean_dim(1).squeeze_dim::<1>(1);
         }
         _ => (outputs.div_scalar(temperature), teacher.div_scalar(temperature)),
     };
@@ -253,7 +278,7 @@ fn distance(task: &Task, outputs: Tensor<2>, teacher: Tensor<2>, temperature: f6
     let rows = match task {
         Task::Classification { .. } => {
             let log = log_softmax(teacher.clone(), 1);
-            softmax(teacher, 1) * (log - log_softmax(student, 1))
+            (softmax(teacher, 1) * (log - log_softmax(student, 1))).sum_dim(1)
         }
         _ => {
             // With p = sigmoid(teacher): p log(p / q) + (1 - p) log((1 - p) / (1 - q)), by way of
@@ -262,10 +287,10 @@ fn distance(task: &Task, outputs: Tensor<2>, teacher: Tensor<2>, temperature: f6
             let p = sigmoid(teacher.clone());
             let yes = softplus(student.clone().neg()) - softplus(teacher.clone().neg());
             let no = softplus(student) - softplus(teacher);
-            p.clone() * yes + p.neg().add_scalar(1.0) * no
+            (p.clone() * yes + p.neg().add_scalar(1.0) * no).mean_dim(1)
         }
     };
-    rows.sum_dim(1).squeeze_dim::<1>(1).mul_scalar(squared)
+    rows.squeeze_dim::<1>(1).mul_scalar(squared)
 }
 
 /// Whether a teacher's outputs can be learned from by a model of this task.

@@ -141,7 +141,7 @@ pub fn call_it(called: Called) {
 }
 
 /// How this program was called, to be called so again.
-fn program() -> &'static str {
+pub fn program() -> &'static str {
     const TRAIN: Called = Called { installed: "train", by_cargo: "cargo run -p train --" };
     let called = CALLED.get().unwrap_or(&TRAIN);
     // Cargo sets this for the programs that it runs.

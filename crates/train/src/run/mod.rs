@@ -155,6 +155,9 @@ impl Run {
         let test = self.test(&job, &fitted, &mut log)?;
         let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
         let (bytes, digest) = model.to_bytes()?;
+        if let Some(start) = &self.start {
+            start.save_adapter(&model, &folder, &self.disk)?;
+        }
         self.disk.write_whole(&folder.join("model.safetensors"), &bytes)?;
         let result =
             Outcome { metrics: test.by_name(), epoch: fitted.epoch, model: digest.clone() };

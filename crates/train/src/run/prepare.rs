@@ -124,7 +124,9 @@ impl Prepared {
             );
         }
         let mut split = hold_out(&settings, &data)?;
-        if let Some(Tuning { replay: Some(replay), .. }) = &settings.tuning {
+        if let Some(Tuning { replay: Some(replay), .. }) = &settings.tuning
+            && replay.fraction > 0.0
+        {
             let other = replayed(replay, &task, split.train.len(), settings.seed);
             let (other, rows) = other.context("the rows that are to be replayed")?;
             let first = data.train.len();
@@ -160,9 +162,17 @@ fn replayed(
 ) -> Result<(TrainTest, Vec<usize>)> {
     let data = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
     let data = fitted_to(data, task)?;
-    let count = (replay.fraction * new as f64).round() as usize;
+    let count = ((replay.fraction * new as f64).round() as usize).max(1);
+    let most = data.train.len();
+    if count > most {
+        bail!(
+            "a share of {} of {new} training rows is {count}, and there are {most}; give at most {:.4}",
+            replay.fraction,
+            most as f64 / new as f64
+        );
+    }
     let order = permutation(data.train.len(), seed, REPLAY_ORDER);
-    let rows = order.into_iter().take(count.max(1)).map(|row| row as usize).collect();
+    let rows = order.into_iter().take(count).map(|row| row as usize).collect();
     Ok((data, rows))
 }
 

@@ -22,7 +22,15 @@ pub struct Layer {
     pub table: toml::Table,
 }
 
+/// Where the settings of flags come from.
+pub(crate) const FLAGS: &str = "command line";
+
 impl Layer {
+    /// Whether it has what was said by flags that have names of their own.
+    pub fn is_of_flags(&self) -> bool {
+        self.origin == FLAGS
+    }
+
     /// A recipe that comes with the program.
     ///
     /// # Errors

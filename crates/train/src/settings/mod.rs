@@ -17,6 +17,7 @@ use crate::schedule::Schedule;
 use crate::tuning::Tuning;
 
 pub use error::SettingsError;
+pub(crate) use layers::FLAGS;
 pub use layers::{Layer, RECIPES};
 
 /// The settings of a run, as a file holds them.

@@ -4,15 +4,18 @@
 //! base, the tuned network's architecture and task, and where it comes from. Its tensors are those
 //! that the base does not have or has otherwise: the adapters, the head, whatever else was trained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use fireclay::model_file::{pack, read_regular_file, unpack};
-use fireclay::{Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, Provenance, Task};
 use serde::{Deserialize, Serialize};
 
+use crate::model_file::{pack, read_regular_file, unpack};
+use crate::{
+    Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, PreprocessingError, Provenance, Task,
+};
+
 /// The version that this program writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 
 const KEY: &str = "fireclay_adapter";
 
@@ -66,6 +69,19 @@ pub enum AdapterError {
         expected: String,
         /// Digest of the base given.
         found: String,
+    },
+    /// The tuned network takes other features than the base prepares.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+    /// A tensor of the adapter has no place in the tuned network.
+    #[error(
+        "tensor {name} of shape {shape:?} has no place in the network that the adapter describes"
+    )]
+    Unused {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
     },
     /// A tensor is neither in the adapter nor in the base.
     #[error("tensor {name} of shape {shape:?} is neither in the adapter nor in the base")]
@@ -166,22 +182,30 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// [`AdapterError::Base`] if it is another base, [`AdapterError::Missing`] if the adapter does
-    /// not fit.
+    /// [`AdapterError::Base`] if it is another base; [`AdapterError::Missing`],
+    /// [`AdapterError::Unused`] and [`AdapterError::Preprocessing`] if the adapter does not fit.
     pub fn apply(&self, base: &Model) -> Result<Model, AdapterError> {
         let (_, digest) = base.to_bytes()?;
         if digest != self.document.base {
             return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });
         }
+        let architecture = &self.document.architecture;
+        base.preprocessing.validate(architecture.inputs())?;
         let base_tensors = tensors(&base.mlp)?;
         let all = || self.tensors.iter().chain(&base_tensors);
-        let mlp = Mlp::from_tensors(&self.document.architecture, &base.device(), |name, shape| {
+        let mut used = BTreeSet::new();
+        let mlp = Mlp::from_tensors(architecture, &base.device(), |name, shape| {
             let found = all().find(|tensor| tensor.name == name && tensor.shape == shape);
+            used.insert(name.to_owned());
             found.map(|tensor| tensor.values.clone()).ok_or_else(|| AdapterError::Missing {
                 name: name.to_owned(),
                 shape: shape.to_vec(),
             })
         })?;
+        if let Some(unused) = self.tensors.iter().find(|tensor| !used.contains(&tensor.name)) {
+            let (name, shape) = (unused.name.clone(), unused.shape.clone());
+            return Err(AdapterError::Unused { name, shape });
+        }
         let Document { task, provenance, .. } = self.document.clone();
         Ok(Model { mlp, task, preprocessing: base.preprocessing.clone(), provenance })
     }
@@ -194,7 +218,7 @@ fn tensors(mlp: &Mlp) -> Result<Vec<NamedTensor>, ModelFileProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fireclay::{Device, Lora, Preprocessing};
+    use crate::{Device, Lora, Preprocessing};
 
     fn base() -> Model {
         Model {
@@ -243,6 +267,34 @@ mod tests {
         other.mlp = other.mlp.config().init(4, &Device::flex()).unwrap();
         let error = adapter.apply(&other).unwrap_err();
         assert!(matches!(error, AdapterError::Base { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_fit_the_base_is_refused() {
+        let base = Model {
+            preprocessing: Preprocessing::Standardize {
+                mean: vec![0.0; 4],
+                deviation: vec![1.0; 4],
+            },
+            ..base()
+        };
+        let adapter = Adapter::between(&base, &tuned(&base)).unwrap();
+        let extra = NamedTensor { name: "junk".to_owned(), shape: vec![1], values: vec![0.0] };
+        let mut larger = adapter.clone();
+        larger.tensors.push(extra);
+        let error = larger.apply(&base).unwrap_err();
+        assert!(matches!(&error, AdapterError::Unused { name, .. } if name == "junk"), "{error}");
+        // As wide as the base in all but what it takes.
+        let mut wider = adapter;
+        wider.document.architecture.input_shape = vec![5];
+        let weight = NamedTensor {
+            name: "layers.0.weight".to_owned(),
+            shape: vec![6, 5],
+            values: vec![0.0; 30],
+        };
+        wider.tensors.push(weight);
+        let error = wider.apply(&base).unwrap_err();
+        assert!(matches!(error, AdapterError::Preprocessing(_)), "{error}");
     }
 
     #[test]
