@@ -130,6 +130,8 @@ fn models_of_keras() {
     // Fixed statistics of each feature are preprocessing.
     let imported = check("normalization.keras", &Options::default(), "normalization.logits");
     assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
+    let imported = check("keras/adapted.keras", &scaled(), "keras/adapted.logits");
+    assert!(matches!(imported.model.preprocessing, Preprocessing::Normalize { .. }));
     // Hidden layers that differ are no network of ours.
     let error = opened("keras/rich.keras", &scaled()).unwrap_err();
     assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");

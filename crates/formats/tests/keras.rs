@@ -57,6 +57,17 @@ fn models_of_many_layers() {
 }
 
 #[test]
+fn one_mean_and_variance_that_were_adapted() {
+    let archive = check("keras/adapted.keras", Kind::Keras, "keras/adapted.logits");
+    let layers = &archive.network.as_ref().unwrap().layers;
+    assert!(matches!(layers[0], Layer::Rescale { .. }), "{layers:?}");
+    // They are in that layer, and no tensors that would have no place.
+    let rest = ["dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias"];
+    assert_eq!(names(&archive), [&["normalization/count"], &rest[..]].concat());
+    assert!(archive.notes[1].contains("one factor and shift"), "{:?}", archive.notes);
+}
+
+#[test]
 fn the_same_models_in_hdf5() {
     for name in ["plain", "rich", "functional"] {
         let logits = format!("keras/{name}.logits");

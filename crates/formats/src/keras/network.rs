@@ -25,10 +25,9 @@ pub(super) fn network(
             &Step::Rescale { scale, offset } => layers.push(Layer::Rescale { scale, offset }),
             Step::Normalize { given, each } => {
                 let step = known.normalisation(given.as_ref(), *each)?;
-                if let Some(made) = step.made {
-                    notes.push(made.note);
-                    tensors.extend(made.tensors);
-                }
+                notes.extend(step.note);
+                tensors.retain(|tensor| !step.folded.contains(&tensor.name));
+                tensors.extend(step.made);
                 layers.push(step.layer);
             }
             Step::Dense { bias, activation } => {
@@ -75,13 +74,12 @@ struct Known<'a> {
 /// A normalisation of the input.
 struct Normalisation {
     layer: Layer,
-    made: Option<Made>,
-}
-
-/// Tensors that are not in the file, and why.
-struct Made {
-    tensors: Vec<Tensor>,
-    note: String,
+    /// Tensors of it that are not in the file.
+    made: Vec<Tensor>,
+    /// The names of tensors in the file that are nothing but numbers of the layer now.
+    folded: Vec<String>,
+    /// Why there are any.
+    note: Option<String>,
 }
 
 impl Known<'_> {
@@ -116,6 +114,7 @@ impl Known<'_> {
         given: Option<&Statistics>,
         each: bool,
     ) -> Result<Normalisation, Problem> {
+        let name = |variable: &str| format!("{}/{variable}", self.layer.name);
         let (mean, variance) = match given {
             Some(given) => (given.mean.clone(), given.variance.clone()),
             None => (self.tensor("mean")?.to_f64(), self.tensor("variance")?.to_f64()),
@@ -126,9 +125,16 @@ impl Known<'_> {
             };
             let scale = 1.0 / variance.sqrt().max(LEAST_DEVIATION);
             let layer = Layer::Rescale { scale, offset: -mean * scale };
-            return Ok(Normalisation { layer, made: None });
+            let (folded, note) = match given {
+                Some(_) => (Vec::new(), None),
+                None => {
+                    let shown = shown(&self.layer.name);
+                    let note = format!("the mean and variance of {shown} are one factor and shift");
+                    (vec![name("mean"), name("variance")], Some(note))
+                }
+            };
+            return Ok(Normalisation { layer, made: Vec::new(), folded, note });
         }
-        let name = |variable: &str| format!("{}/{variable}", self.layer.name);
         let row = |name: String, values: Vec<f64>| {
             let bytes = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
             Tensor::new(KIND, name, vec![values.len()], Dtype::F32, bytes)
@@ -145,25 +151,25 @@ impl Known<'_> {
             epsilon: 0.0,
         };
         if given.is_some() {
-            let tensors = vec![row(name("mean"), mean)?, row(name("variance"), floored)?];
+            let made = vec![row(name("mean"), mean)?, row(name("variance"), floored)?];
             let shown = shown(&self.layer.name);
             let note = format!("the mean and variance of {shown} are from its configuration");
-            return Ok(Normalisation {
-                layer: layer("variance"),
-                made: Some(Made { tensors, note }),
-            });
+            let (layer, folded) = (layer("variance"), Vec::new());
+            return Ok(Normalisation { layer, made, folded, note: Some(note) });
         }
         let width = Some(variance.len());
         let stored = (self.row("mean", width)?, self.row("variance", width)?);
+        let folded = Vec::new();
         if floored == variance {
-            return Ok(Normalisation { layer: layer("variance"), made: None });
+            let layer = layer("variance");
+            return Ok(Normalisation { layer, made: Vec::new(), folded, note: None });
         }
-        let tensors = vec![row(name("floored_variance"), floored)?];
+        let made = vec![row(name("floored_variance"), floored)?];
         let note = format!(
             "{} is made of {}: Keras divides by a deviation of at least 1e-7",
             shown(&name("floored_variance")),
             shown(&stored.1)
         );
-        Ok(Normalisation { layer: layer("floored_variance"), made: Some(Made { tensors, note }) })
+        Ok(Normalisation { layer: layer("floored_variance"), made, folded, note: Some(note) })
     }
 }
