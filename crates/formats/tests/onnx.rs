@@ -602,6 +602,18 @@ fn functions_by_their_attributes() {
         ("HardSigmoid", vec![float("alpha", 1.0 / 6.0)], function("hard-sigmoid")),
         ("Clip", vec![float("min", 0.0), float("max", 6.0)], function("relu6")),
         ("Clip", vec![float("min", 0.0)], function("relu")),
+        // The largest number of 32 bits stands for no bound.
+        ("Clip", vec![float("min", 0.0), float("max", f32::MAX)], function("relu")),
+        (
+            "Clip",
+            vec![float("min", 0.0), float("max", 500.0)],
+            with_constants("hard-tanh", &[("max", 500.0), ("min", 0.0)]),
+        ),
+        (
+            "Clip",
+            vec![float("min", -5e8), float("max", 5e8)],
+            with_constants("hard-tanh", &[("max", 5e8), ("min", -5e8)]),
+        ),
         ("Softmax", vec![], function("softmax")),
         ("Softmax", vec![int("axis", -1)], function("softmax")),
         ("LogSoftmax", vec![int("axis", 1)], function("log-softmax")),
@@ -643,6 +655,14 @@ fn functions_of_several_operators() {
         |operator: &str, inputs: &[&str], output: &str| node(operator, inputs, &[output], &[]);
     let relu6 = two(&[part("Relu", &["z"], "a"), part("Min", &["a", "six"], "y")]);
     assert_eq!(layers(&relu6)[1..], [function("relu6")]);
+    // A bound is one however far away.
+    let bounded = two(&[part("Relu", &["z"], "a"), part("Min", &["a", "far"], "y")]);
+    refused(&bounded.tensor("far", &[], &[5e4]), "operator Min", "only dense layers");
+    // Where an exponential overflows, nothing is told.
+    let overflows =
+        [part("Exp", &["z"], "a"), part("Add", &["a", "one"], "b"), part("Log", &["b"], "y")];
+    let softplus = two(&overflows).tensor("one", &[], &[1.0]);
+    assert_eq!(layers(&softplus)[1..], [function("softplus")]);
     let both = two(&[part("Tanh", &["z"], "a"), part("Sigmoid", &["a"], "y")]);
     assert_eq!(layers(&both)[1..], [function("tanh"), function("sigmoid")]);
     let rescaled = two(&[part("Relu", &["z"], "a"), part("Mul", &["a", "six"], "y")]);
