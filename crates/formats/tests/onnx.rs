@@ -281,6 +281,18 @@ fn biases() {
             assert_eq!(tensor(&from_bytes(&model.bytes()).unwrap(), "b").shape, [3]);
         }
     }
+    // A bias of three dimensions makes three of what comes out, of which axis 1 is another.
+    let nodes = [
+        node("MatMul", &["x", "w"], &["z"], &[]),
+        node("Add", &["z", "b"], &["s"], &[]),
+        node("Softmax", &["s"], &["y"], &[int("axis", 1)]),
+    ];
+    for (outputs, shape) in [(3, [1, 1, 3]), (1, [1, 1, 1])] {
+        let (weights, biases) = (vec![0.5; 4 * outputs], vec![1.0; outputs]);
+        let deep = model(&nodes).tensor("w", &[4, outputs as u64], &weights);
+        let found = format!("biases of shape {shape:?} in operator Add");
+        refused(&deep.tensor("b", &shape, &biases), &found, "in one dimension, or in two");
+    }
     // One output: the bias is one number, and no rescaling.
     let nodes = [matmul, node("Add", &["z", "b"], &["y"], &[])];
     let one = model(&nodes).tensor("w", &[4, 1], &[0.5; 4]).tensor("b", &[1], &[1.0]);

@@ -260,7 +260,8 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// A constant of `length` numbers, as a tensor of one dimension.
+    /// A constant of `length` numbers, as a tensor of one dimension. One of more than two would give
+    /// its own to the result, and put the features on another axis.
     fn vector(
         &mut self,
         node: &Node<'_>,
@@ -271,12 +272,15 @@ impl<'a> Chain<'a> {
         let leading = constant.shape.len().saturating_sub(1);
         let is_row = constant.shape[..leading].iter().all(|&size| size == 1);
         match constant.source {
-            Some(source) if is_row && constant.shape.last() == Some(&length) => {
+            Some(source) if is_row && leading < 2 && constant.shape.last() == Some(&length) => {
                 self.tensor(node, source, vec![length])
             }
             _ => Err(node.refused(
                 format!("{what} of shape {:?}", constant.shape),
-                format!("they must be a tensor of {length} numbers"),
+                format!(
+                    "they must be a tensor of {length} numbers in one dimension, or in two of which \
+                     the first is 1"
+                ),
             )),
         }
     }
