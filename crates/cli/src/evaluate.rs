@@ -23,7 +23,8 @@ Examples:
   fireclay evaluate runs/mnist-1 --min macro-f1=0.97 --max loss=0.1 --json
 
 Intervals hold the number of all rows of the kind with a probability of 95 %: by Wilson's formula for
-shares of rows, by a bootstrap of 1,000 draws for the others. Gates look at the number itself.";
+shares of rows, by a bootstrap of 1,000 draws for the others; of the calibration error, which chance makes
+larger, its spread is shown instead. Gates look at the number itself.";
 
 /// Say how good a model is: every metric with its 95 % interval, class by class.
 #[derive(Debug, clap::Args)]

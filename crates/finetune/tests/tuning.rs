@@ -457,7 +457,10 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --recipe probe --lora rank=2", &["--recipe probe"]),
         ("--from base.safetensors --recipe probe --lr body=1", &["is frozen"]),
         ("--from base.safetensors --lora rank=2 --lora-on layers.1 --lora-on biases", &["biases"]),
-        ("--from base.safetensors --lora rank=1000000000000", &["which this machine does not have"]),
+        (
+            "--from base.safetensors --lora rank=1000000000000",
+            &["which this machine does not have"],
+        ),
         ("--from base.safetensors --unfreeze-every 18446744073709551615", &["--epochs"]),
         ("--from base.safetensors --freeze last:18446744073709551615", &["nothing is left"]),
         ("--resume base --from base.safetensors", &["cannot be used with"]),

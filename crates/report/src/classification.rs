@@ -100,10 +100,10 @@ pub(crate) fn evaluation(
         accuracy: Estimate::share(right, rows.len()),
         top: top.collect(),
         classes: classes.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
-        macro_average: Averages::from_slice(&numbers[2..5]),
-        weighted_average: Averages::from_slice(&numbers[5..8]),
+        macro_average: Averages::from_slice(&numbers[2..5], rows.len()),
+        weighted_average: Averages::from_slice(&numbers[5..8], rows.len()),
         confusion: confusion(&rows, labels.len()),
-        calibration: Calibration { error: numbers[1], bins: sums.bins.bins() },
+        calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
     };
     let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
     Evaluation {

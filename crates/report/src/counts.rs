@@ -35,9 +35,10 @@ pub struct Averages {
 }
 
 impl Averages {
-    /// From three numbers in a row.
-    pub(crate) fn from_slice(numbers: &[Estimate]) -> Self {
-        Self { precision: numbers[0], recall: numbers[1], f1: numbers[2] }
+    /// From three numbers in a row, of so many rows.
+    pub(crate) fn from_slice(numbers: &[Estimate], rows: usize) -> Self {
+        let [precision, recall, f1] = [0, 1, 2].map(|i| numbers[i].or_share(rows));
+        Self { precision, recall, f1 }
     }
 }
 
@@ -73,7 +74,7 @@ impl Count {
             label: label.to_owned(),
             precision: Estimate::share(hits, predicted),
             recall: Estimate::share(hits, support),
-            f1,
+            f1: f1.or_share(support + predicted),
             support,
             predicted,
             hits,

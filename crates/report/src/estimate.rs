@@ -25,6 +25,9 @@ pub enum Interval {
     Wilson,
     /// From the 2.5th to the 97.5th percentile of the number on resampled rows (Efron 1979).
     Bootstrap,
+    /// The same percentiles of a number that rows make larger by chance, as they do the calibration
+    /// error, and resampled ones more so: where the number falls, and not where the truth lies.
+    Spread,
 }
 
 impl Interval {
@@ -33,6 +36,7 @@ impl Interval {
         match self {
             Self::Wilson => "Wilson",
             Self::Bootstrap => "bootstrap",
+            Self::Spread => "spread",
         }
     }
 }
@@ -43,6 +47,21 @@ impl Estimate {
         let value = if rows == 0 { 0.0 } else { hits as f64 / rows as f64 };
         let [low, high] = wilson(hits, rows);
         Self { value, low, high, interval: Interval::Wilson }
+    }
+
+    /// A share of so many things as the bootstrap found it; where all is right, or nothing, it draws
+    /// the same again and again and knows nothing, and Wilson's interval is taken.
+    pub(crate) fn or_share(self, of: usize) -> Self {
+        if self.low < self.high {
+            return self;
+        }
+        let hits = (self.value * of as f64).round() as usize;
+        Self { value: self.value, ..Self::share(hits, of) }
+    }
+
+    /// As a [`Interval::Spread`].
+    pub(crate) fn spread(self) -> Self {
+        Self { interval: Interval::Spread, ..self }
     }
 }
 

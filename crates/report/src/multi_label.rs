@@ -74,12 +74,12 @@ pub(crate) fn evaluation(
     let scored = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
     let scores = MultiLabel {
         subset_accuracy: Estimate::share(whole, rows),
-        label_accuracy: numbers[2],
+        label_accuracy: numbers[2].or_share(rows),
         labels: scored.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
-        micro_average: Averages::from_slice(&numbers[3..6]),
-        macro_average: Averages::from_slice(&numbers[6..9]),
-        weighted_average: Averages::from_slice(&numbers[9..12]),
-        calibration: Calibration { error: numbers[1], bins: sums.bins.bins() },
+        micro_average: Averages::from_slice(&numbers[3..6], rows),
+        macro_average: Averages::from_slice(&numbers[6..9], rows),
+        weighted_average: Averages::from_slice(&numbers[9..12], rows),
+        calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
     };
     let losses: Vec<f64> = (0..rows).map(|at| loss(row(at))).collect();
     Evaluation {

@@ -60,7 +60,8 @@ pub(crate) fn check_finite(outputs: &[f32], width: usize) -> Result<(), Evaluate
 /// The targets of a data set as a model counts them.
 ///
 /// Labels are matched by name. Where the names of one side are just numbers, which is what a model
-/// has that came from a file without names, they are places and are matched by place.
+/// has that came from a file without names, they are places and are matched by place, unless the
+/// other side has numbers too: the digit 5 is not the digit 0.
 ///
 /// # Errors
 ///
@@ -76,7 +77,8 @@ pub(crate) fn matched(data: &Dataset, task: &Task) -> Result<Targets, EvaluateEr
     }
     if let Targets::Classes { ids, .. } = data.targets() {
         let relabelled = data.relabelled(task.names());
-        let by_place = is_numbered(found.names()) || is_numbered(task.names());
+        let by_place = are_places_of(found.names(), task.names())
+            || are_places_of(task.names(), found.names());
         return match relabelled {
             Ok(data) => Ok(data.targets().clone()),
             Err(_) if by_place && found.outputs() == task.outputs() => {
@@ -89,9 +91,10 @@ pub(crate) fn matched(data: &Dataset, task: &Task) -> Result<Targets, EvaluateEr
     Err(EvaluateError::Names { found, expected })
 }
 
-/// Whether the labels are "0", "1", …
-fn is_numbered(labels: &[String]) -> bool {
+/// Whether the labels are "0", "1", … and the others no numbers at all.
+fn are_places_of(labels: &[String], others: &[String]) -> bool {
     labels.iter().enumerate().all(|(i, label)| *label == i.to_string())
+        && !others.iter().any(|label| label.parse::<i64>().is_ok())
 }
 
 /// Why a model can not be measured on some data.

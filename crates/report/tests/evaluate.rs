@@ -80,8 +80,15 @@ fn numbers_are_places() {
     let named = evaluate(&classifier(&LABELS, 1), &data(&LABELS), &options).unwrap();
     let found = evaluate(&numbered, &data(&LABELS), &options).unwrap();
     assert_eq!(accuracy(&found), accuracy(&named));
-    let other = evaluate(&classifier(&LABELS, 1), &data(&["x", "b", "c"]), &options);
-    assert!(matches!(other, Err(EvaluateError::Labels(DataError::UnknownLabel { .. }))));
+    let others = [
+        (&LABELS, ["x", "b", "c"]),
+        (&["5", "6", "7"], ["0", "1", "2"]),
+        (&["0", "1", "2"], ["5", "6", "7"]),
+    ];
+    for (known, found) in others {
+        let other = evaluate(&classifier(known, 1), &data(&found), &options);
+        assert!(matches!(other, Err(EvaluateError::Labels(DataError::UnknownLabel { .. }))));
+    }
 }
 
 #[test]
