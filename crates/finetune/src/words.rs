@@ -1,6 +1,7 @@
 //! What a run says before training: what was read, what the head is, what is trained.
 
 use fireclay::{Ancestor, MlpConfig, Task};
+use fireclay_formats::printable;
 use train::group;
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
@@ -19,12 +20,14 @@ pub(crate) fn placed(imported: &Imported) -> String {
             Fate::Used { path, change } => (path.as_str(), change.as_str()),
             Fate::Skipped(why) => ("-", why.as_str()),
         };
-        rows.push(row![tensor.name, shape.join("x"), tensor.dtype, path, how]);
+        let name = printable(&tensor.name, 80);
+        rows.push(row![name, shape.join("x"), tensor.dtype, path, how]);
     }
     let Ancestor { program, digest, .. } = origin;
-    let mut text = format!("{program}, {}\n{}", digest.get(..19).unwrap_or(digest), table(&rows));
+    let (program, digest) = (printable(program, 200), digest.get(..19).unwrap_or(digest));
+    let mut text = format!("{program}, {digest}\n{}", table(&rows));
     for note in notes {
-        text += &format!("note: {note}\n");
+        text += &format!("note: {}\n", printable(note, 600));
     }
     text
 }
@@ -96,4 +99,30 @@ pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], optimizer: &OptimizerC
 /// To six digits, so that a product reads as it is meant.
 fn round(number: f64) -> f64 {
     format!("{number:.5e}").parse().unwrap_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::Placed;
+    use fireclay::{Device, Model, Preprocessing, Provenance};
+
+    #[test]
+    fn names_from_a_file_can_not_move_the_cursor() {
+        let hostile = "\u{1b}[2J\n\u{202e}".repeat(10_000);
+        let origin = Ancestor { program: hostile.clone(), ..Ancestor::default() };
+        let model = Model {
+            mlp: MlpConfig::new([2], [], 2).init(1, &Device::flex()).unwrap(),
+            task: Task::numbered_classes(2),
+            preprocessing: Preprocessing::None,
+            provenance: Provenance::default(),
+        };
+        let fate = Fate::Used { path: "layers.0.bias".to_owned(), change: "as is".to_owned() };
+        let placed = vec![Placed { name: hostile.clone(), shape: vec![2], dtype: "f32", fate }];
+        let notes = vec![hostile];
+        let imported = Imported { model, origin, is_native: false, placed, notes };
+        let text = super::placed(&imported);
+        assert!(text.lines().count() == 4 && text.chars().count() < 1200, "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+    }
 }

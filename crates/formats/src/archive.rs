@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Problem;
+use crate::error::shown;
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,7 +158,8 @@ impl Tensor {
         let expected = size_in_bytes(&shape, dtype);
         if expected != Some(bytes.len()) {
             let what = format!(
-                "tensor {name} of shape {shape:?} and type {} has {} bytes",
+                "tensor {} of shape {shape:?} and type {} has {} bytes",
+                shown(&name),
                 dtype.name(),
                 bytes.len()
             );
@@ -331,6 +333,10 @@ mod tests {
         assert!(tensor(&[2, 3], 24).is_ok());
         assert!(tensor(&[2, 3], 23).is_err());
         assert!(tensor(&[usize::MAX, 2], 8).is_err());
+        let hostile = "\u{1b}[2J\n".repeat(100_000);
+        let error = Tensor::new("test", hostile, vec![1], Dtype::F32, vec![]).unwrap_err();
+        let message = error.to_string();
+        assert!(message.len() < 1000 && !message.contains(['\u{1b}', '\n']), "{message}");
         assert_eq!(tensor(&[0, 3], 0).unwrap().to_f32(), [0.0_f32; 0]);
     }
 }

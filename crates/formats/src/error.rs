@@ -90,6 +90,26 @@ pub(crate) fn shown(name: &str) -> String {
     }
 }
 
+/// A text from a file as it may be shown to people: of one line, without anything that moves a
+/// terminal's cursor or turns the direction of writing, and not longer than `most` characters.
+pub fn printable(text: &str, most: usize) -> String {
+    let shown: String =
+        text.chars().take(most).map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect();
+    if text.chars().nth(most).is_some() { shown + "…" } else { shown }
+}
+
+fn is_plain(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    );
+    !c.is_control() && !turns
+}
+
 /// The shape of a sample as messages have it, with `?` for a size that is not known.
 pub(crate) fn shown_shape(sample: &[Option<usize>]) -> String {
     let sizes = sample.iter().map(|size| size.map_or("?".to_owned(), |size| size.to_string()));
@@ -101,4 +121,17 @@ pub(crate) fn metadata_note(key: &str, value: &str) -> String {
     const MOST: usize = 80;
     let short = |text: &str| text.escape_debug().take(MOST).collect::<String>();
     format!("metadata {}: {}", short(key), short(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_can_not_move_the_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc", 80), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(printable("\u{202e}gnp\u{61c}", 80), "\u{fffd}gnp\u{fffd}");
+        assert_eq!(printable("abcdef", 3), "abc…");
+        assert_eq!(printable("äöü", 3), "äöü");
+    }
 }

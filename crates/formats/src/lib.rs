@@ -20,7 +20,7 @@ mod safetensors;
 mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Tensor};
-pub use error::{FormatError, Problem};
+pub use error::{FormatError, Problem, printable};
 
 use std::fs::File;
 use std::io::Read;

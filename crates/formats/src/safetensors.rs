@@ -20,6 +20,9 @@ const KIND: &str = "safetensors";
 /// The most bytes of a header: about ten thousand tensors. Parsed, it is up to 50 times as large.
 const MOST_HEADER: u64 = 1 << 20;
 
+/// The most dimensions of a tensor.
+const MOST_DIMENSIONS: usize = 8;
+
 /// How many items that a file says of itself become notes.
 const MOST_NOTES: usize = 20;
 
@@ -33,8 +36,8 @@ pub(crate) fn is_safetensors(bytes: &[u8]) -> bool {
 /// # Errors
 ///
 /// [`Problem::Malformed`] if the header is not what it should be or the tensors do not fill the
-/// file, [`Problem::Limit`] for a header that is too large, [`Problem::Refused`] for numbers of a
-/// type that is not known.
+/// file, [`Problem::Limit`] for a header or a shape that is too large, [`Problem::Refused`] for
+/// numbers of a type that is not known.
 pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut cursor = Cursor::new(KIND, bytes);
     let size = cursor.u64()?;
@@ -56,6 +59,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     for (name, info) in infos {
         let (start, end) = info.data_offsets;
         let numbers = cursor.take((end - start) as u64)?;
+        if info.shape.len() > MOST_DIMENSIONS {
+            let (found, most) = (info.shape.len() as u64, MOST_DIMENSIONS as u64);
+            let what = "the number of dimensions of a tensor";
+            return Err(Problem::Limit { what, found, most });
+        }
         let dtype = dtype(&name, info.dtype)?;
         tensors.push(Tensor::new(KIND, name, info.shape.clone(), dtype, numbers.to_vec())?);
     }

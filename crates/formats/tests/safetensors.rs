@@ -161,6 +161,13 @@ fn headers_that_are_too_large() {
 }
 
 #[test]
+fn shapes_of_very_many_dimensions() {
+    let shape = format!("[{}1]", "1,".repeat(100_000));
+    let found = from_bytes(&file(&one("U8", &shape, "[0,1]"), &[1]));
+    assert!(matches!(found, Err(Problem::Limit { found: 100_001, .. })), "{found:?}");
+}
+
+#[test]
 fn what_a_file_says_of_itself() {
     let items: Vec<_> = (10..40).map(|at| format!(r#""k{at}":"{}""#, "v\\n".repeat(90))).collect();
     let header = format!(r#"{{"__metadata__":{{{}}}}}"#, items.join(","));

@@ -1,9 +1,9 @@
 //! Why a file does not become a model.
 
 use fireclay::{ConfigError, ModelFileError, ModelFileProblem, PreprocessingError};
-use fireclay_formats::FormatError;
+use fireclay_formats::{FormatError, printable};
 
-/// Why a file does not become a model.
+/// Why a file does not become a model. Names from the file are told as they may be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A file of another program that can not be read.
@@ -22,7 +22,7 @@ pub enum ImportError {
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),
     /// Something that the file does not say has to be said.
-    #[error("the file does not say {what}; say it with {flag}")]
+    #[error("the file does not say {}; say it with {flag}", sentence(what))]
     Unsaid {
         /// What has to be known.
         what: String,
@@ -33,14 +33,14 @@ pub enum ImportError {
     #[error(
         "neither names nor shapes tell the order of the layers {}; rename them with --map, or take \
          the order of the file with --by-order",
-        layers.join(", ")
+        several(layers)
     )]
     Ambiguous {
         /// The layers, in the order of the file.
         layers: Vec<String>,
     },
     /// The layers do not follow each other.
-    #[error("the weights do not make a chain of layers: {}; {hint}", found.join(", "))]
+    #[error("the weights do not make a chain of layers: {}; {hint}", several(found))]
     NoChain {
         /// Each weight and its shape.
         found: Vec<String>,
@@ -59,8 +59,9 @@ pub enum ImportError {
     },
     /// A parameter that the network needs is not in the file.
     #[error(
-        "{path} is not in the file{}; if that is as it should be, add --allow-missing {path}",
-        nearest.as_ref().map_or(String::new(), |n| format!(", which has a {n} that is not used"))
+        "{0} is not in the file{1}; if that is as it should be, add --allow-missing {0}",
+        shown(path),
+        nearest.as_ref().map_or(String::new(), |n| format!(", which has a {} that is not used", shown(n)))
     )]
     Missing {
         /// The path of the parameter.
@@ -72,15 +73,15 @@ pub enum ImportError {
     #[error(
         "the file has tensors without a place in the network: {}; if they may be left out, add \
          --allow-unused {}",
-        names.join(", "),
-        names.first().map_or("", String::as_str)
+        several(names),
+        names.first().map_or(String::new(), |first| shown(first))
     )]
     Unused {
         /// Their names.
         names: Vec<String>,
     },
     /// A tensor has another shape than its place.
-    #[error("tensor {name} is {found:?}, and its place {path} needs {expected:?}")]
+    #[error("tensor {} is {found:?}, and its place {path} needs {expected:?}", shown(name))]
     Shape {
         /// Its name in the file.
         name: String,
@@ -92,13 +93,16 @@ pub enum ImportError {
         expected: Vec<usize>,
     },
     /// A number that is not finite.
-    #[error("tensor {name} has a number that is not finite, so nothing can be learned from it")]
+    #[error(
+        "tensor {} has a number that is not finite, so nothing can be learned from it",
+        shown(name)
+    )]
     NotFinite {
         /// Its name in the file.
         name: String,
     },
     /// A network that is no multilayer perceptron of ours.
-    #[error("{what}; {why}")]
+    #[error("{}; {}", sentence(what), sentence(why))]
     Unsupported {
         /// What was found.
         what: String,
@@ -110,5 +114,61 @@ pub enum ImportError {
 impl ImportError {
     pub(super) fn unsupported(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into(), why: why.into() }
+    }
+}
+
+/// A name.
+fn shown(name: &str) -> String {
+    printable(name, 100)
+}
+
+/// A text with names in it.
+fn sentence(text: &str) -> String {
+    printable(text, 600)
+}
+
+/// The first of some names, and how many more there are.
+pub(super) fn several(names: &[String]) -> String {
+    const MOST: usize = 12;
+    let first: Vec<String> = names.iter().take(MOST).map(|name| shown(name)).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_messages_are_short_and_of_one_line() {
+        let hostile = "\u{1b}]0;owned\u{7}\n\u{202e}".repeat(10_000);
+        let names = vec![hostile.clone(); 10_000];
+        let name = || hostile.clone();
+        for error in [
+            ImportError::Unsaid { what: name(), flag: "--norm batch".to_owned() },
+            ImportError::Ambiguous { layers: names.clone() },
+            ImportError::NoChain { found: names.clone(), hint: String::new() },
+            ImportError::Missing { path: name(), nearest: Some(name()) },
+            ImportError::Unused { names: names.clone() },
+            ImportError::Shape {
+                name: name(),
+                found: vec![1],
+                path: "layers.0.bias".to_owned(),
+                expected: vec![2],
+            },
+            ImportError::NotFinite { name: name() },
+            ImportError::unsupported(name(), name()),
+        ] {
+            let message = error.to_string();
+            assert!(message.chars().count() < 1500, "{}", message.len());
+            assert!(!message.contains(['\u{1b}', '\u{7}', '\n', '\u{202e}']), "{message}");
+        }
+        let few = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            (several(&few), several(&vec!["n".to_owned(); 14]).len()),
+            ("a, b".to_owned(), 45)
+        );
     }
 }

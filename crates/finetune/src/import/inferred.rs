@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use fireclay::Norm;
-use fireclay_formats::{Archive, Layout, Tensor};
+use fireclay_formats::{Archive, Layout, Tensor, printable};
 
+use super::error::several;
 use super::{Dense, ImportError, NormTensors, Options, Sketch, layout_of};
 
 /// The most layers whose order is looked for by their shapes.
@@ -126,12 +127,12 @@ fn norms(
     let has_statistics = found.iter().any(|group| group.tensors.contains_key(&Role::Mean));
     let kind = if has_statistics { Norm::Batch } else { Norm::Layer };
     if options.norm != Some(kind) {
-        let names: Vec<&str> = found.iter().map(|group| group.name.as_str()).collect();
+        let names: Vec<String> = found.iter().map(|group| group.name.clone()).collect();
         return Err(ImportError::Unsaid {
             what: format!(
                 "where its norms stand ({}); here they stand between the linear map and the \
                  activation, with 1e-5 added to the variance",
-                names.join(", ")
+                several(&names)
             ),
             flag: format!("--norm {kind}, if that is so in yours"),
         });
@@ -216,7 +217,7 @@ fn chain(dense: &[Group<'_>], layout: Layout, by_order: bool) -> Result<Vec<usiz
         let shape = group.tensors.get(&Role::Weight).map_or(Vec::new(), |w| w.shape.clone());
         let bias =
             group.tensors.get(&Role::Bias).map(|bias| format!(" with bias {:?}", bias.shape));
-        format!("{} {shape:?}{}", group.name, bias.unwrap_or_default())
+        format!("{} {shape:?}{}", printable(&group.name, 60), bias.unwrap_or_default())
     };
     let no_chain = |hint: &str| ImportError::NoChain {
         found: dense.iter().map(describe).collect(),
