@@ -351,7 +351,7 @@ fn mistakes(mistakes: &[Mistake]) -> Option<Markup> {
     }
     let have_pictures = mistakes.iter().all(|mistake| mistake.picture.is_some());
     Some(html! {
-        p.soft { "The rows told wrong whose loss is greatest, the worst first: what it is, what it was called and with which probability, and the number of the row, from 0." }
+        p.soft { "The rows whose loss is greatest among those told wrong, the worst first; rows are counted from 0." }
         @if have_pictures {
             div.mistakes { @for mistake in mistakes { (mistake_with_picture(mistake)) } }
         } @else {
@@ -422,10 +422,9 @@ fn session_time(session: &Session) -> Option<Duration> {
     at(&session.ended.as_ref()?.at)?.duration_since(at(&session.started)?).ok()
 }
 
-/// The time of all sessions that have an end.
+/// The time of all sessions, if that of each is known.
 fn total_time(manifest: &Manifest) -> Option<Duration> {
-    let times: Vec<Duration> = manifest.sessions.iter().filter_map(session_time).collect();
-    (!times.is_empty()).then(|| times.iter().sum())
+    manifest.sessions.iter().map(session_time).sum()
 }
 
 /// `4.9 s`, `3 min 20 s`, `2 h 5 min`.
@@ -448,11 +447,11 @@ fn timings(manifest: &Manifest, report: &Report) -> Markup {
             tr { th { "started (UTC)" } th.n { "time" } th.n { "from step" } th { "backend" } th { "ended" } }
             @for session in &manifest.sessions {
                 tr {
-                    td { (session.started) }
+                    td { (to_the_second(&session.started)) }
                     td.n { (session_time(session).map_or_else(|| "?".to_owned(), duration)) }
                     td.n { (grouped(session.from_step as usize)) }
                     td.l { (session.backend) }
-                    td.l { (session.ended.as_ref().map_or("not by itself, or not yet", |end| &end.reason)) }
+                    td { (session.ended.as_ref().map_or("not by itself, or not yet", |end| &end.reason)) }
                 }
                 @for back in &session.rollbacks {
                     tr { td.l colspan="5" { (back.reason) "; back to step " (back.to_step) " with the learning rate times " (back.rate_factor) } }
@@ -465,6 +464,11 @@ fn timings(manifest: &Manifest, report: &Report) -> Markup {
             "."
         }
     }
+}
+
+/// A time of a manifest, such as `2026-11-26T07:35:57.438Z`, as people write it.
+fn to_the_second(time: &str) -> String {
+    time.split('.').next().unwrap_or(time).replacen('T', " ", 1)
 }
 
 /// Where the model comes from: program, machine, data, parents.
