@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use finetune::adapter::Adapter;
-use fireclay::{Backend, Device, DeviceChoice, Model, ModelFileProblem};
+use fireclay::{Adapter, Backend, Device, DeviceChoice, Model, ModelFileProblem};
 
 use crate::output::printable;
 

@@ -53,6 +53,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         "--tensorboard needs the folder of a run, and {} is none",
         args.run.display()
     );
+    ensure!(
+        !args.rows.are_asked_for() || !args.run.is_dir(),
+        "a run is shown on its own test rows; leave out --data, --split and --classes, or name the \
+         model file in it"
+    );
     let device = args.at.device()?;
     let report = match args.run.is_dir() {
         true => Report::from_run(&args.run, &device, &Options::default())?,
@@ -93,7 +98,7 @@ fn of_model(args: &Args, device: &Device) -> Result<Report> {
     let title = args.run.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = title.unwrap_or_default();
     let options = Options::default();
-    if !args.rows.is_asked_for() && model.provenance.data.is_none() {
+    if !args.rows.are_asked_for() && model.provenance.data.is_none() {
         return Ok(Report::from_model(&title, &model, None, &options)?);
     }
     let (name, data) = args.rows.load(&model)?;

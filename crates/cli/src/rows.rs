@@ -14,7 +14,7 @@ pub(crate) struct Rows {
     /// Measure on these rows of it.
     #[arg(long, value_name = "ROWS", default_value = "test")]
     split: Part,
-    /// Measure on these classes alone, by their labels.
+    /// Measure on these classes alone, by their labels; of the data that the model was trained on, by default those that it was.
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     classes: Vec<String>,
 }
@@ -30,8 +30,8 @@ enum Part {
 
 impl Rows {
     /// Whether any were asked for.
-    pub(crate) fn is_asked_for(&self) -> bool {
-        self.data.is_some()
+    pub(crate) fn are_asked_for(&self) -> bool {
+        self.data.is_some() || !self.classes.is_empty() || self.split != Part::Test
     }
 
     /// The rows, and what they are called.
@@ -44,10 +44,27 @@ impl Rows {
         let data = train::load_with_bar(&source.parse()?).with_context(|| {
             if self.data.is_some() { "--data" } else { "the data that the model was trained on" }
         })?;
-        let data = train::only(data, &self.classes)?;
-        Ok(match self.split {
-            Part::Test => (format!("{source} (test)"), data.test),
-            Part::Train => (format!("{source} (train)"), data.train),
-        })
+        let classes = match self.data {
+            None if self.classes.is_empty() => trained_on(model),
+            _ => self.classes.clone(),
+        };
+        let data = train::only(data, &classes)?;
+        let (part, data) = match self.split {
+            Part::Test => ("test", data.test),
+            Part::Train => ("train", data.train),
+        };
+        let alone = match &classes[..] {
+            [] => String::new(),
+            some => format!(", classes {}", some.join(", ")),
+        };
+        Ok((format!("{source} ({part}{alone})"), data))
     }
+}
+
+/// The classes of its data that a model was trained on, if not all.
+fn trained_on(model: &Model) -> Vec<String> {
+    let settings = model.provenance.settings.as_ref();
+    let classes = settings.and_then(|settings| settings["data"]["classes"].as_array());
+    let labels = classes.into_iter().flatten().filter_map(|label| label.as_str());
+    labels.map(str::to_owned).collect()
 }

@@ -625,7 +625,7 @@ fn a_model_is_measured_and_gates_are_kept() {
         (
             "evaluate runs/small --data idx:digits --split train --classes 1,2",
             0,
-            "(train): 12 rows",
+            "(train, classes 1, 2): 12 rows",
         ),
     ] {
         let outcome = place.train(line);
@@ -640,6 +640,22 @@ fn a_model_is_measured_and_gates_are_kept() {
         any(1)["evaluation"]["scores"]["confusion"],
         any(7)["evaluation"]["scores"]["confusion"]
     );
+}
+
+#[test]
+fn a_model_is_measured_on_the_classes_that_it_was_trained_on() {
+    let place = small();
+    train(&place, "high", "--classes 5,6,7,8,9");
+    let found = json(&place, "evaluate runs/high --json");
+    assert_eq!(
+        (&found["data"], &found["evaluation"]["rows"]),
+        (&"idx:digits (test, classes 5, 6, 7, 8, 9)".into(), &10.into())
+    );
+    // Five other digits are no places, though they are five as well.
+    place
+        .train("evaluate runs/high --classes 0,1,2,3,4")
+        .refused(&["labels of the data are not those of the model"]);
+    place.train("report runs/high --classes 5").refused(&["leave out --data, --split"]);
 }
 
 fn json_file(path: &Path) -> Value {

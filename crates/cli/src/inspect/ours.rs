@@ -1,7 +1,6 @@
 //! Models, checkpoints and adapters of our own.
 
-use finetune::adapter::{Adapter, AdapterError};
-use fireclay::{MlpConfig, Model, ModelFileProblem};
+use fireclay::{Adapter, AdapterError, MlpConfig, Model, ModelFileProblem};
 use fireclay_formats::Layout;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
