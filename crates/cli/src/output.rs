@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use serde::Serialize;
+pub(crate) use train::table;
 
 /// Prints a text and a line break.
 ///
@@ -22,24 +23,6 @@ pub(crate) fn say(text: &str) -> Result<()> {
 /// Prints a value as JSON, over many lines.
 pub(crate) fn say_json(value: &impl Serialize) -> Result<()> {
     say(&serde_json::to_string_pretty(value)?)
-}
-
-/// Columns of text, as wide as they need to be; the first row is the heading.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        text += &format!("  {}", cells.join("  "));
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
 }
 
 /// A text from a file as it may be shown: of one line, without anything that moves a terminal's
@@ -113,12 +96,5 @@ mod tests {
         let text = wrapped(&"seven letters ".repeat(12));
         assert!(text.lines().count() == 3 && text.lines().all(|line| line.len() <= 80), "{text}");
         assert_eq!(wrapped("a b"), "  a b");
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let cell = |text: &str| text.to_owned();
-        let rows = [vec![cell("a"), cell("bb")], vec![cell("ccc"), cell("1")]];
-        assert_eq!(table(&rows), "  a    bb\n  ccc  1\n");
     }
 }

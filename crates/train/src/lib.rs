@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod settings;
 pub mod signals;
 pub mod state;
+mod table;
 pub mod tuning;
 mod words;
 
@@ -41,4 +42,5 @@ pub use progress::group;
 pub use run::{
     Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
 };
+pub use table::table;
 pub use words::{Called, call_it, program};
