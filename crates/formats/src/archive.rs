@@ -14,8 +14,21 @@ pub struct Archive {
     pub tensors: Vec<Tensor>,
     /// The network, if the file describes one.
     pub network: Option<Network>,
+    /// How the weights of dense layers lie, if the file or its kind tells.
+    pub layout: Option<Layout>,
+    /// What the network tells apart, if the file names it: two classes for a single output, else as
+    /// many as there are outputs.
+    pub labels: Option<Vec<String>>,
     /// What else is worth telling a person: what was found and left out, and why.
     pub notes: Vec<String>,
+}
+
+impl Archive {
+    /// Of tensors of which nothing is known but what their kind of file tells.
+    pub(crate) fn new(kind: Kind, tensors: Vec<Tensor>) -> Self {
+        let layout = kind.layout();
+        Self { kind, tensors, network: None, layout, labels: None, notes: Vec::new() }
+    }
 }
 
 /// A kind of file.
@@ -48,6 +61,15 @@ impl Kind {
             Self::NumPy => "NumPy",
             Self::Onnx => "ONNX",
             Self::Burn => "Burn",
+        }
+    }
+
+    /// How the program that writes such files has the weights of dense layers, if it is one alone.
+    fn layout(self) -> Option<Layout> {
+        match self {
+            Self::PyTorch | Self::Onnx => Some(Layout::OutIn),
+            Self::Keras | Self::KerasHdf5 | Self::NumPy | Self::Burn => Some(Layout::InOut),
+            Self::Safetensors => None,
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     if header.scalars.is_some() {
         notes.push("left out: numbers that are no tensors".to_owned());
     }
-    Ok(Archive { kind: Kind::Burn, tensors, network: None, notes })
+    Ok(Archive { notes, ..Archive::new(Kind::Burn, tensors) })
 }
 
 /// Why CBOR can not be read.

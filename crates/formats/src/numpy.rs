@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::archive::size_in_bytes;
 use crate::bytes::Cursor;
-use crate::error::shown;
+use crate::error::{printable, shown};
 use crate::zipped::Zipped;
 use crate::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Problem, Tensor};
 
@@ -26,6 +26,9 @@ const MOST_DIMENSIONS: usize = 64;
 
 /// Texts of an array, such as the names of classes.
 const MOST_TEXTS: usize = 10_000;
+
+/// Names of classes in a note.
+const MOST_NOTED: usize = 12;
 
 /// Bytes of each text.
 const LONGEST_TEXT: u64 = 1024;
@@ -53,7 +56,7 @@ pub(crate) fn read_npy(bytes: &[u8]) -> Result<Archive, Problem> {
             return Err(Problem::refused("an array of text", "only numbers are weights"));
         }
     };
-    Ok(Archive { kind: Kind::NumPy, tensors, network: None, notes: Vec::new() })
+    Ok(Archive::new(Kind::NumPy, tensors))
 }
 
 /// Reads a `.npz` file, with the network if its arrays are those of scikit-learn:
@@ -86,12 +89,12 @@ pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
     if tensors.is_empty() {
         return Err(Problem::malformed(KIND, "it has no array of numbers"));
     }
-    let mut notes = Vec::new();
-    let network = network(&mut tensors, &mut texts, &mut notes)?;
+    let mut archive = Archive::new(Kind::NumPy, tensors);
+    archive.network = network(&mut archive, &mut texts)?;
     for name in texts.keys() {
-        notes.push(format!("the texts {} are left out", shown(name)));
+        archive.notes.push(format!("the texts {} are left out", shown(name)));
     }
-    Ok(Archive { kind: Kind::NumPy, tensors, network, notes })
+    Ok(archive)
 }
 
 /// The values of an array.
@@ -365,12 +368,13 @@ impl<'a> Literal<'a> {
 
 const SPACE: [char; 3] = [' ', '\n', '\t'];
 
-/// The network of scikit-learn whose arrays these are, if it is one and its function is said.
+/// The network of scikit-learn whose arrays these are, if it is one and its function is said; the
+/// names of its classes are put where they belong.
 fn network(
-    tensors: &mut Vec<Tensor>,
+    archive: &mut Archive,
     texts: &mut BTreeMap<String, Vec<String>>,
-    notes: &mut Vec<String>,
 ) -> Result<Option<Network>, Problem> {
+    let Archive { tensors, labels, notes, .. } = archive;
     let named = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     let widths = widths(&named)?;
     if widths.is_empty() {
@@ -383,9 +387,8 @@ fn network(
         }
         return Ok(None);
     }
-    if let Some(classes) = classes(tensors, texts) {
-        notes.push(format!("classes: {}", classes.join(", ")));
-    }
+    *labels = classes(tensors, texts);
+    notes.extend(labels.as_deref().map(note_of_classes));
     let Some(activation) = one(texts, "activation") else {
         notes.push(
             "the function of the hidden layers is not in the file; save it with \
@@ -470,9 +473,20 @@ fn classes(
         let line = |class: String| class.chars().filter(|char| !char.is_control()).collect();
         return Some(classes.into_iter().map(line).collect());
     }
-    let few = |tensor: &Tensor| tensor.name == name && tensor.bytes().len() <= MOST_TEXTS;
+    let count = |tensor: &Tensor| tensor.bytes().len() / tensor.dtype.size();
+    let few = |tensor: &Tensor| tensor.name == name && count(tensor) <= MOST_TEXTS;
     let at = tensors.iter().position(few)?;
     Some(tensors.remove(at).to_f64().iter().map(f64::to_string).collect())
+}
+
+/// A note on the classes: the first of them, and how many more there are.
+fn note_of_classes(classes: &[String]) -> String {
+    let first: Vec<_> = classes.iter().take(MOST_NOTED).map(|name| printable(name, 40)).collect();
+    let more = match classes.len().saturating_sub(MOST_NOTED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("classes: {}{more}", first.join(", "))
 }
 
 /// A function of scikit-learn, none if it changes nothing.

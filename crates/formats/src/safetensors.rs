@@ -12,7 +12,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 
 use crate::bytes::Cursor;
 use crate::error::{metadata_note, shown};
-use crate::{Archive, Dtype, Kind, Problem, Tensor};
+use crate::{Archive, Dtype, Kind, Layout, Problem, Tensor};
 
 /// The kind of file, in messages.
 const KIND: &str = "safetensors";
@@ -67,10 +67,16 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
         let dtype = dtype(&name, info.dtype)?;
         tensors.push(Tensor::new(KIND, name, info.shape.clone(), dtype, numbers.to_vec())?);
     }
-    let mut items: Vec<_> = metadata.metadata().iter().flatten().collect();
+    let said = metadata.metadata().as_ref();
+    let is_torch = said.and_then(|said| said.get("format")).is_some_and(|format| format == "pt");
+    let mut items: Vec<_> = said.into_iter().flatten().collect();
     items.sort_unstable();
     let notes = items.iter().take(MOST_NOTES).map(|(key, value)| metadata_note(key, value));
-    Ok(Archive { kind: Kind::Safetensors, tensors, network: None, notes: notes.collect() })
+    Ok(Archive {
+        layout: is_torch.then_some(Layout::OutIn),
+        notes: notes.collect(),
+        ..Archive::new(Kind::Safetensors, tensors)
+    })
 }
 
 fn dtype(name: &str, stored: Stored) -> Result<Dtype, Problem> {

@@ -65,6 +65,7 @@ fn networks_of_scikit_learn() {
         check_logits(&archive, &network, &format!("numpy/{name}.logits"));
         let classes = if name == "digits" { "0, 1, 2, 3, 4, 5, 6, 7, 8, 9" } else { "even, odd" };
         assert_eq!(archive.notes, [format!("classes: {classes}")]);
+        assert_eq!(archive.labels.unwrap(), classes.split(", ").collect::<Vec<_>>());
     }
     let archive = read(golden("numpy/digits.npz")).unwrap();
     assert_eq!(tensor(&archive, "coefs_0").dtype, Dtype::F64);
@@ -227,6 +228,21 @@ fn networks_of_which_something_is_missing() {
     let archive = read("activation", typed("<U1", "(2,)", &[65, 0, 0, 0, 65, 0, 0, 0]));
     assert_eq!(archive.network, None);
     assert!(archive.notes[0].contains("the function of the hidden layers"), "{:?}", archive.notes);
+}
+
+#[test]
+fn names_of_classes() {
+    let labels = |array: Vec<u8>| from_bytes(&network("classes_", array)).unwrap().labels;
+    let texts: Vec<u8> =
+        "a, bc\0\0\0\0".chars().flat_map(|char| u32::from(char).to_le_bytes()).collect();
+    let expected = Some(vec!["a, b".to_owned(), "c".to_owned()]);
+    assert_eq!(labels(typed("<U4", "(2,)", &texts[..32])), expected);
+    // As many as there may be texts, whatever their size in bytes; and so many are no note.
+    let many: Vec<u8> = (0..10_000_i64).flat_map(i64::to_le_bytes).collect();
+    let archive = from_bytes(&network("classes_", typed("<i8", "(10000,)", &many))).unwrap();
+    assert_eq!(archive.tensors.len(), 4);
+    assert_eq!(archive.labels.unwrap()[9_999], "9999");
+    assert_eq!(archive.notes[0], "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 9988 more");
 }
 
 #[test]

@@ -177,6 +177,18 @@ fn what_a_file_says_of_itself() {
 }
 
 #[test]
+fn how_weights_lie_is_told_by_the_format() {
+    let layout = |items: &str| {
+        from_bytes(&file(&format!(r#"{{"__metadata__":{{{items}}}}}"#), b"")).unwrap().layout
+    };
+    // However much else the file says of itself.
+    let others: String = (10..40).map(|at| format!(r#""a{at}":"","#)).collect();
+    assert_eq!(layout(&format!(r#"{others}"format":"pt""#)), Some(Layout::OutIn));
+    assert_eq!(layout(r#""format":"tf""#), None);
+    assert_eq!(layout(""), None);
+}
+
+#[test]
 fn cut_off_anywhere() {
     let whole = fs::read(golden("pytorch/types.safetensors")).unwrap();
     for end in 0..whole.len() {

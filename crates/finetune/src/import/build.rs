@@ -34,7 +34,8 @@ pub(super) fn build(
     } else {
         mlp
     };
-    let task = task(&config, sketch.output, options, &mut notes)?;
+    let labels = labels(archive, options, config.outputs)?;
+    let task = task(labels, &config, sketch.output, options, &mut notes);
     preprocessing.validate(config.inputs())?;
     if sketch.standardize.is_some() {
         notes.push("the file standardises each feature itself, and so does the model".to_owned());
@@ -205,13 +206,32 @@ fn config(
     Ok(config)
 }
 
+/// The name of each output: as was said, as the file has it, or its number.
+fn labels(
+    archive: &Archive,
+    options: &Options,
+    outputs: usize,
+) -> Result<Vec<String>, ImportError> {
+    let (who, labels) = match (&options.labels, &archive.labels) {
+        (Some(said), _) => ("--labels", said),
+        (None, Some(found)) => ("the file", found),
+        (None, None) => return Ok((0..outputs).map(|output| output.to_string()).collect()),
+    };
+    if labels.len() != outputs {
+        let what = format!("{who} has {} names, and the network {outputs} outputs", labels.len());
+        return Err(ImportError::unsupported(what, "give one name for each with --labels"));
+    }
+    Ok(labels.clone())
+}
+
 /// What the outputs mean.
 fn task(
+    labels: Vec<String>,
     config: &MlpConfig,
     output: Option<Output>,
     options: &Options,
     notes: &mut Vec<String>,
-) -> Result<Task, ImportError> {
+) -> Task {
     let told = match output {
         Some(Output::Softmax) => Some(TaskKind::Classification),
         Some(Output::Sigmoid) if config.outputs == 2 => Some(TaskKind::Classification),
@@ -226,27 +246,11 @@ fn task(
         );
         TaskKind::Classification
     });
-    let numbered = || (0..config.outputs).map(|i| i.to_string()).collect();
-    // The reader of scikit-learn's arrays notes them.
-    let noted = notes.iter().find_map(|note| note.strip_prefix("classes: "));
-    let noted = noted.map(|names| names.split(", ").map(str::to_owned).collect::<Vec<_>>());
-    let noted = noted.filter(|names| names.len() == config.outputs);
-    let labels: Vec<String> = options.labels.clone().or(noted).unwrap_or_else(numbered);
-    if labels.len() != config.outputs {
-        return Err(ImportError::unsupported(
-            format!(
-                "--labels has {} names, and the network {} outputs",
-                labels.len(),
-                config.outputs
-            ),
-            "give one name for each",
-        ));
-    }
-    Ok(match kind {
+    match kind {
         TaskKind::Classification => Task::Classification { labels },
         TaskKind::MultiLabel => Task::MultiLabel { labels },
         TaskKind::Regression => Task::Regression { targets: labels },
-    })
+    }
 }
 
 /// `sigmoid(z)` is the second of `softmax([0, z])`.
@@ -471,5 +475,46 @@ mod tests {
         };
         assert!(((10.0 - mean[0]) / deviation[0] + 1.0 / 12.0).abs() < 1e-6);
         assert!(preprocessing(None, None, Some(&statistics)).is_ok());
+    }
+
+    /// A network of one layer with so many outputs, imported.
+    fn one_layer(
+        outputs: usize,
+        output: Output,
+        labels: Option<&[&str]>,
+        options: &Options,
+    ) -> Result<Task, ImportError> {
+        let weights = [vec![outputs, 3], vec![outputs]];
+        let tensors = ["w", "b"].into_iter().zip(weights);
+        let archive = Archive {
+            kind: fireclay_formats::Kind::Onnx,
+            tensors: tensors.map(|(name, shape)| Tensor::zeros(name, shape)).collect(),
+            network: None,
+            layout: None,
+            labels: labels.map(|labels| labels.iter().map(|&label| label.to_owned()).collect()),
+            notes: Vec::new(),
+        };
+        let bias = Some("b".to_owned());
+        let layer = Dense { weight: "w".to_owned(), bias, layout: Layout::OutIn };
+        let sketch = Sketch { layers: vec![layer], output: Some(output), ..Sketch::default() };
+        let options = Options { preprocessing: Some(Preprocessing::None), ..options.clone() };
+        Ok(build(&archive, sketch, &options, &Device::flex())?.model.task)
+    }
+
+    #[test]
+    fn labels_of_the_file_are_taken_as_they_are() {
+        let labels = ["a, b", "c"];
+        let of = |outputs, options: &Options| {
+            one_layer(outputs, Output::Softmax, Some(&labels), options)
+        };
+        let options = Options::default();
+        assert_eq!(of(2, &options).unwrap().names(), labels);
+        // Of one sigmoid there are two classes.
+        let binary = one_layer(1, Output::Sigmoid, Some(&labels), &options).unwrap();
+        assert_eq!(binary.names(), labels);
+        let error = of(3, &options).unwrap_err().to_string();
+        assert!(error.contains("the file has 2 names, and the network 3 outputs"), "{error}");
+        let said = Options { labels: Some(vec!["x".to_owned(); 3]), ..options };
+        assert_eq!(of(3, &said).unwrap().names(), ["x", "x", "x"]);
     }
 }

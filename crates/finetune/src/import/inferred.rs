@@ -6,7 +6,7 @@ use fireclay::Norm;
 use fireclay_formats::{Archive, Layout, Tensor, printable};
 
 use super::error::several;
-use super::{Dense, ImportError, NormTensors, Options, Sketch, layout_of};
+use super::{Dense, ImportError, NormTensors, Options, Sketch};
 
 /// The most layers whose order is looked for by their shapes.
 const MOST_TRIED: usize = 12;
@@ -58,7 +58,7 @@ pub(super) fn sketch(archive: &Archive, options: &Options) -> Result<Sketch, Imp
         _ => return Err(ImportError::NoLayers { tensors: archive.tensors.len() }),
     };
     let (dense, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(Group::is_dense);
-    let layouts = match options.layout.or(layout_of(archive)) {
+    let layouts = match options.layout.or(archive.layout) {
         Some(layout) => vec![layout],
         None => vec![Layout::OutIn, Layout::InOut],
     };

@@ -15,7 +15,7 @@ use fireclay::{
     Activation, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem, Norm, Preprocessing,
     Provenance,
 };
-use fireclay_formats::{Archive, Kind, Layout};
+use fireclay_formats::{Archive, Layout};
 use regex::Regex;
 use sha2::{Digest, Sha256};
 
@@ -199,18 +199,6 @@ fn rename(archive: &mut Archive, map: &[(Regex, String)]) {
     for tensor in &mut archive.tensors {
         for (expression, replacement) in map {
             tensor.name = expression.replace_all(&tensor.name, replacement).into_owned();
-        }
-    }
-}
-
-/// How the weights of a kind of file lie, if that is known.
-fn layout_of(archive: &Archive) -> Option<Layout> {
-    match archive.kind {
-        Kind::PyTorch | Kind::Onnx => Some(Layout::OutIn),
-        Kind::Keras | Kind::KerasHdf5 | Kind::NumPy | Kind::Burn => Some(Layout::InOut),
-        Kind::Safetensors => {
-            let is_torch = archive.notes.iter().any(|note| note == "metadata format: pt");
-            is_torch.then_some(Layout::OutIn)
         }
     }
 }

@@ -123,5 +123,5 @@ fn archive(
         Some(model) => Some(network(model, &mut tensors, &mut notes)?),
         None => None,
     };
-    Ok(Archive { kind, tensors, network, notes })
+    Ok(Archive { network, notes, ..Archive::new(kind, tensors) })
 }

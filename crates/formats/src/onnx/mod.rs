@@ -50,5 +50,5 @@ fn has_node(bytes: &[u8]) -> Result<bool, Problem> {
 pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     let model = Model::read(bytes)?;
     let (tensors, network, notes) = chain::read(&model)?;
-    Ok(Archive { kind: Kind::Onnx, tensors, network: Some(network), notes })
+    Ok(Archive { network: Some(network), notes, ..Archive::new(Kind::Onnx, tensors) })
 }

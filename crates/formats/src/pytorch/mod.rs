@@ -200,5 +200,5 @@ fn archive(
         };
         tensors.push(view.tensor(storage, reversed)?);
     }
-    Ok(Archive { kind: Kind::PyTorch, tensors, network: None, notes: state.notes })
+    Ok(Archive { notes: state.notes, ..Archive::new(Kind::PyTorch, tensors) })
 }
