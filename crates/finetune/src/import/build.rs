@@ -10,6 +10,10 @@ use super::{
     is_named,
 };
 
+/// What is done where neither the file nor a flag says what outputs mean.
+const UNSAID_TASK: &str = "the file does not say what its outputs mean: they are taken as logits of \
+                           classes, or as --task says";
+
 /// Builds the model; the origin is left to the caller.
 pub(super) fn build(
     archive: &Archive,
@@ -22,7 +26,11 @@ pub(super) fn build(
     let statistics = tensors.statistics(&sketch, config.inputs())?;
     let preprocessing =
         preprocessing(options.preprocessing.as_ref(), sketch.affine, statistics.as_ref())?;
-    let is_binary = sketch.output == Some(Output::Sigmoid) && config.outputs == 1;
+    // One output for two classes, unless it was said to be a label.
+    let is_binary = sketch.output == Some(Output::Sigmoid)
+        && config.outputs == 1
+        && options.task != Some(TaskKind::MultiLabel);
+    let kind = meaning(sketch.output, is_binary, options.task)?;
     let mlp = Mlp::from_tensors(&config, device, |path, shape| {
         tensors.take(path, shape, &sketch, options)
     })?;
@@ -35,7 +43,15 @@ pub(super) fn build(
         mlp
     };
     let labels = labels(archive, options, config.outputs)?;
-    let task = task(labels, &config, sketch.output, options, &mut notes);
+    let task = match kind {
+        Some(TaskKind::MultiLabel) => Task::MultiLabel { labels },
+        Some(TaskKind::Regression) => Task::Regression { targets: labels },
+        Some(TaskKind::Classification) => Task::Classification { labels },
+        None => {
+            notes.push(UNSAID_TASK.to_owned());
+            Task::Classification { labels }
+        }
+    };
     preprocessing.validate(config.inputs())?;
     if sketch.standardize.is_some() {
         notes.push("the file standardises each feature itself, and so does the model".to_owned());
@@ -224,32 +240,28 @@ fn labels(
     Ok(labels.clone())
 }
 
-/// What the outputs mean.
-fn task(
-    labels: Vec<String>,
-    config: &MlpConfig,
+/// What the outputs mean: as was said, or as the file tells, which must not contradict each other.
+fn meaning(
     output: Option<Output>,
-    options: &Options,
-    notes: &mut Vec<String>,
-) -> Task {
-    let told = match output {
-        Some(Output::Softmax) => Some(TaskKind::Classification),
-        Some(Output::Sigmoid) if config.outputs == 2 => Some(TaskKind::Classification),
-        Some(Output::Sigmoid) => Some(TaskKind::MultiLabel),
-        Some(Output::Identity) | None => None,
+    is_binary: bool,
+    said: Option<TaskKind>,
+) -> Result<Option<TaskKind>, ImportError> {
+    let (end, told) = match output {
+        Some(Output::Softmax) => ("softmax", TaskKind::Classification),
+        Some(Output::Sigmoid) if is_binary => ("one sigmoid", TaskKind::Classification),
+        Some(Output::Sigmoid) => ("sigmoids", TaskKind::MultiLabel),
+        Some(Output::Identity) | None => return Ok(said),
     };
-    let kind = options.task.or(told).unwrap_or_else(|| {
-        notes.push(
-            "the file does not say what its outputs mean: they are taken as logits of classes, or \
-             as --task says"
-                .to_owned(),
-        );
-        TaskKind::Classification
-    });
-    match kind {
-        TaskKind::Classification => Task::Classification { labels },
-        TaskKind::MultiLabel => Task::MultiLabel { labels },
-        TaskKind::Regression => Task::Regression { targets: labels },
+    match said {
+        Some(said) if said != told => Err(ImportError::unsupported(
+            format!(
+                "the network in the file ends in {end}, for {}, and --task says {}",
+                told.name(),
+                said.name()
+            ),
+            "leave it out",
+        )),
+        _ => Ok(Some(told)),
     }
 }
 
@@ -499,6 +511,35 @@ mod tests {
         let sketch = Sketch { layers: vec![layer], output: Some(output), ..Sketch::default() };
         let options = Options { preprocessing: Some(Preprocessing::None), ..options.clone() };
         Ok(build(&archive, sketch, &options, &Device::flex())?.model.task)
+    }
+
+    #[test]
+    fn sigmoids_are_labels_and_one_alone_is_two_classes() {
+        let of = |outputs, output, task: Option<TaskKind>| {
+            one_layer(outputs, output, None, &Options { task, ..Options::default() })
+        };
+        use TaskKind::{Classification, MultiLabel, Regression};
+        let labels = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let classes = Task::numbered_classes(2);
+        for (outputs, output, said, expected) in [
+            (1, Output::Sigmoid, None, classes.clone()),
+            (1, Output::Sigmoid, Some(Classification), classes.clone()),
+            (1, Output::Sigmoid, Some(MultiLabel), Task::MultiLabel { labels: labels(&["0"]) }),
+            (2, Output::Sigmoid, None, Task::MultiLabel { labels: labels(&["0", "1"]) }),
+            (2, Output::Softmax, None, classes),
+            (1, Output::Identity, Some(Regression), Task::Regression { targets: labels(&["0"]) }),
+        ] {
+            let found = of(outputs, output, said).unwrap();
+            assert_eq!(found, expected, "{outputs} {output:?} {said:?}");
+        }
+        for (outputs, output, said, words) in [
+            (2, Output::Sigmoid, Classification, "sigmoids, for multi-label, and --task says"),
+            (1, Output::Sigmoid, Regression, "one sigmoid, for classification, and --task says"),
+            (2, Output::Softmax, MultiLabel, "softmax, for classification, and --task says multi"),
+        ] {
+            let error = of(outputs, output, Some(said)).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("leave it out"), "{error}");
+        }
     }
 
     #[test]

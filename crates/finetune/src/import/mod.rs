@@ -60,6 +60,17 @@ pub enum TaskKind {
     Regression,
 }
 
+impl TaskKind {
+    /// The name in flags and messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Classification => "classification",
+            Self::MultiLabel => "multi-label",
+            Self::Regression => "regression",
+        }
+    }
+}
+
 /// A model from a file.
 #[derive(Clone, Debug)]
 pub struct Imported {
