@@ -242,6 +242,11 @@ fn tensors_are_renamed_missed_and_left_out_only_as_told() {
     );
     let error = rename(r"^1\.(.*)$", "first.${1}s").unwrap_err();
     assert!(matches!(&error, ImportError::Missing { .. } | ImportError::Unused { .. }), "{error}");
+    let error = rename(r"^\d\.", "net.").unwrap_err();
+    assert!(
+        matches!(&error, ImportError::SameName { name, .. } if name == "net.weight"),
+        "{error}"
+    );
     let renamed = rename(r"^(\d)\.", "net.layer$1.").unwrap();
     assert_eq!(renamed.placed[0].name, "net.layer1.weight");
     let map = vec![(regex::Regex::new(r"^1\.bias$").unwrap(), "something".to_owned())];
@@ -250,6 +255,21 @@ fn tensors_are_renamed_missed_and_left_out_only_as_told() {
     assert!(matches!(&error, ImportError::Unused { names } if names == &["something"]), "{error}");
     let options = Options { allow_unused: vec!["some*".to_owned()], ..options };
     let imported = opened("pytorch/plain.pt", &options).unwrap();
+    // Rules that name nothing are slips.
+    for (options, rule) in [
+        (Options { allow_unused: vec!["optimizer.*".to_owned()], ..relu() }, "--allow-unused"),
+        (Options { allow_missing: vec!["1.bias".to_owned()], ..relu() }, "--allow-missing"),
+        (
+            Options { map: vec![(regex::Regex::new("no").unwrap(), String::new())], ..relu() },
+            "--map",
+        ),
+    ] {
+        let error = opened("pytorch/plain.pt", &options).unwrap_err();
+        assert!(
+            matches!(&error, ImportError::NamesNothing { flag, .. } if *flag == rule),
+            "{error}"
+        );
+    }
     let bias = &imported.model.mlp.tensors().unwrap()[1];
     assert!(bias.name == "layers.0.bias" && bias.values.iter().all(|&value| value == 0.0));
 }

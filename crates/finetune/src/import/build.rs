@@ -7,7 +7,7 @@ use fireclay_formats::{Archive, Dtype, Layout, Tensor};
 
 use super::{
     Dense, Fate, ImportError, Imported, NormTensors, Options, Output, Placed, Sketch, TaskKind,
-    is_named,
+    each_names, is_named,
 };
 
 /// What is done where neither the file nor a flag says what outputs mean.
@@ -31,9 +31,13 @@ pub(super) fn build(
         && config.outputs == 1
         && options.task != Some(TaskKind::MultiLabel);
     let kind = meaning(sketch.output, is_binary, options.task)?;
+    let mut paths = Vec::new();
     let mlp = Mlp::from_tensors(&config, device, |path, shape| {
+        paths.push(path.to_owned());
         tensors.take(path, shape, &sketch, options)
     })?;
+    let names = paths.iter().map(String::as_str);
+    each_names("--allow-missing", &options.allow_missing, "parameter of the network", names)?;
     let mut notes = archive.notes.clone();
     let mlp = if is_binary {
         notes.push("one sigmoid output is read as two classes, the second its own".to_owned());

@@ -80,6 +80,34 @@ pub enum ImportError {
         /// Their names.
         names: Vec<String>,
     },
+    /// `--map` makes the names of two tensors equal.
+    #[error(
+        "--map calls both {} and {} {}; a name is that of one tensor",
+        shown(&originals[0]),
+        shown(&originals[1]),
+        shown(name)
+    )]
+    SameName {
+        /// The name of both.
+        name: String,
+        /// Their names in the file.
+        originals: [String; 2],
+    },
+    /// A rule that names nothing, and so does nothing.
+    #[error(
+        "{flag} {rule} names no {what}{}",
+        nearest.as_ref().map_or(String::new(), |n| format!("; there is {}", shown(n)))
+    )]
+    NamesNothing {
+        /// The flag that it was given by.
+        flag: &'static str,
+        /// The rule, as it was given.
+        rule: String,
+        /// What it should name.
+        what: &'static str,
+        /// What has a similar name.
+        nearest: Option<String>,
+    },
     /// A tensor has another shape than its place.
     #[error("tensor {} is {found:?}, and its place {path} needs {expected:?}", shown(name))]
     Shape {
@@ -152,6 +180,13 @@ mod tests {
             ImportError::NoChain { found: names.clone(), hint: String::new() },
             ImportError::Missing { path: name(), nearest: Some(name()) },
             ImportError::Unused { names: names.clone() },
+            ImportError::SameName { name: name(), originals: [name(), name()] },
+            ImportError::NamesNothing {
+                flag: "--allow-unused",
+                rule: "x".to_owned(),
+                what: "tensor of the file",
+                nearest: Some(name()),
+            },
             ImportError::Shape {
                 name: name(),
                 found: vec![1],

@@ -9,11 +9,12 @@ mod described;
 mod error;
 mod inferred;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use fireclay::{
     Activation, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem, Norm, Preprocessing,
-    Provenance,
+    Provenance, nearest,
 };
 use fireclay_formats::{Archive, Layout};
 use regex::Regex;
@@ -24,14 +25,15 @@ pub use error::ImportError;
 /// What a file does not say, and how its names are read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Renames tensors before anything else: each expression is replaced everywhere in each name.
+    /// Renames tensors before anything else: each expression is replaced everywhere in each name, and
+    /// must change one. Names must stay different.
     pub map: Vec<(Regex, String)>,
     /// Takes layers in the order of the file where names and shapes do not tell their order.
     pub by_order: bool,
     /// Paths, of ours, that may be missing: biases become zero, norms neutral. `*` stands for
-    /// anything.
+    /// anything. Each must name a parameter.
     pub allow_missing: Vec<String>,
-    /// Tensors, of the file, that may be left out. `*` stands for anything.
+    /// Tensors, of the file, that may be left out. `*` stands for anything. Each must name a tensor.
     pub allow_unused: Vec<String>,
     /// How weights lie.
     pub layout: Option<Layout>,
@@ -133,7 +135,9 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     }
     let mut archive = fireclay_formats::from_bytes(&bytes)
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
-    rename(&mut archive, &options.map);
+    rename(&mut archive, &options.map)?;
+    let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
+    each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
     let sketch = match &archive.network {
         Some(network) => described::sketch(network)?,
         None => inferred::sketch(&archive, options)?,
@@ -206,12 +210,49 @@ pub(crate) fn rebuilt(model: Model, config: MlpConfig) -> Result<Model, ImportEr
     Ok(Model { mlp, ..model })
 }
 
-fn rename(archive: &mut Archive, map: &[(Regex, String)]) {
-    for tensor in &mut archive.tensors {
-        for (expression, replacement) in map {
-            tensor.name = expression.replace_all(&tensor.name, replacement).into_owned();
+/// Renames tensors; each rule must change a name, and names must stay different.
+fn rename(archive: &mut Archive, map: &[(Regex, String)]) -> Result<(), ImportError> {
+    let mut names: Vec<String> = archive.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    for (expression, replacement) in map {
+        let renamed: Vec<String> = names
+            .iter()
+            .map(|name| expression.replace_all(name, replacement).into_owned())
+            .collect();
+        if renamed == names {
+            let rule = format!("{expression}={replacement}");
+            let nearest = nearest(expression.as_str(), names.iter().map(String::as_str));
+            let nearest = nearest.map(str::to_owned);
+            let what = "tensor that it would rename";
+            return Err(ImportError::NamesNothing { flag: "--map", rule, what, nearest });
+        }
+        names = renamed;
+    }
+    let mut originals = BTreeMap::new();
+    for (tensor, name) in archive.tensors.iter().zip(&names) {
+        if let Some(first) = originals.insert(name, &tensor.name) {
+            let originals = [first.clone(), tensor.name.clone()];
+            return Err(ImportError::SameName { name: name.clone(), originals });
         }
     }
+    archive.tensors.iter_mut().zip(names).for_each(|(tensor, name)| tensor.name = name);
+    Ok(())
+}
+
+/// Requires that each pattern stands for one of these names at least.
+fn each_names<'n>(
+    flag: &'static str,
+    patterns: &[String],
+    what: &'static str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Result<(), ImportError> {
+    for pattern in patterns {
+        let one = std::slice::from_ref(pattern);
+        if !names.clone().any(|name| is_named(name, one)) {
+            let nearest = nearest(pattern, names).map(str::to_owned);
+            return Err(ImportError::NamesNothing { flag, rule: pattern.clone(), what, nearest });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a name is one of those that a pattern with `*` stands for.
@@ -281,6 +322,57 @@ enum Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fireclay_formats::{Kind, Tensor};
+
+    fn archive(names: &[&str]) -> Archive {
+        Archive {
+            kind: Kind::PyTorch,
+            tensors: names.iter().map(|&name| Tensor::zeros(name, vec![1])).collect(),
+            network: None,
+            layout: None,
+            labels: None,
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn rules_for_names_rename_something_and_keep_names_apart() {
+        let renamed = |rules: &[(&str, &str)]| {
+            let rule = |&(from, to): &(&str, &str)| (Regex::new(from).unwrap(), to.to_owned());
+            let map: Vec<_> = rules.iter().map(rule).collect();
+            let mut archive = archive(&["enc.0.weight", "ema.0.weight"]);
+            rename(&mut archive, &map)?;
+            Ok(archive.tensors.into_iter().map(|tensor| tensor.name).collect::<Vec<_>>())
+        };
+        assert_eq!(renamed(&[]).unwrap(), ["enc.0.weight", "ema.0.weight"]);
+        let swapped = [("enc", "x"), ("ema", "enc"), ("x", "ema")];
+        assert_eq!(renamed(&swapped).unwrap(), ["ema.0.weight", "enc.0.weight"]);
+        let error: ImportError = renamed(&[("e(nc|ma)", "layers")]).unwrap_err();
+        let said = "--map calls both enc.0.weight and ema.0.weight layers.0.weight";
+        assert!(error.to_string().starts_with(said), "{error}");
+        for (rule, said) in [
+            (("encoder", "layers"), "--map encoder=layers names no tensor that it would rename"),
+            (("enc.0.wieght", "a"), "; there is enc.0.weight"),
+            (("enc", "enc"), "--map enc=enc names no tensor"),
+        ] {
+            let error: ImportError = renamed(&[("ema", "b"), rule]).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn patterns_name_something() {
+        let check = |patterns: &[&str]| {
+            let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.into()).collect();
+            let names = ["layers.0.bias", "layers.1.bias"].into_iter();
+            each_names("--allow-missing", &patterns, "parameter of the network", names)
+        };
+        assert!(check(&[]).is_ok() && check(&["*.bias", "layers.0.bias"]).is_ok());
+        let error = check(&["*.bias", "layers.0.biass"]).unwrap_err().to_string();
+        let said = "--allow-missing layers.0.biass names no parameter of the network; there is \
+                    layers.0.bias";
+        assert_eq!(error, said);
+    }
 
     #[test]
     fn a_star_stands_for_anything() {
