@@ -164,6 +164,9 @@ fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> 
         ("--task", options.task.is_some()),
         ("--labels", options.labels.is_some()),
         ("--map", !options.map.is_empty()),
+        ("--by-order", options.by_order),
+        ("--allow-missing", !options.allow_missing.is_empty()),
+        ("--allow-unused", !options.allow_unused.is_empty()),
     ];
     if let Some((flag, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
         return Err(ImportError::unsupported(
@@ -357,6 +360,27 @@ mod tests {
         ] {
             let error: ImportError = renamed(&[("ema", "b"), rule]).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_model_of_ours_needs_nothing_said() {
+        let model = Model {
+            mlp: MlpConfig::new([2], [3], 2).init(1, &Device::flex()).unwrap(),
+            task: fireclay::Task::numbered_classes(2),
+            preprocessing: Preprocessing::None,
+            provenance: Provenance::default(),
+        };
+        assert!(native(model.clone(), &Options::default()).unwrap().is_native);
+        let all = vec!["*".to_owned()];
+        for (options, flag) in [
+            (Options { by_order: true, ..Options::default() }, "--by-order"),
+            (Options { allow_missing: all.clone(), ..Options::default() }, "--allow-missing"),
+            (Options { allow_unused: all, ..Options::default() }, "--allow-unused"),
+            (Options { task: Some(TaskKind::Regression), ..Options::default() }, "--task"),
+        ] {
+            let error = native(model.clone(), &options).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("leave out {flag}")), "{error}");
         }
     }
 
