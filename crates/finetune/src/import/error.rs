@@ -1,5 +1,7 @@
 //! Why a file does not become a model.
 
+use std::path::PathBuf;
+
 use fireclay::{ConfigError, ModelFileError, ModelFileProblem, PreprocessingError};
 use fireclay_formats::{FormatError, printable};
 
@@ -12,6 +14,16 @@ pub enum ImportError {
     /// A model file of ours that can not be read.
     #[error(transparent)]
     Model(#[from] ModelFileError),
+    /// An adapter file of ours.
+    #[error(
+        "{0}: this is an adapter, which is nothing without its base; make one model of both first, \
+         with finetune merge --base FILE --adapter {0} --to FILE",
+        path.display()
+    )]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+    },
     /// The model that was made can not be used.
     #[error(transparent)]
     Problem(#[from] ModelFileProblem),

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fireclay::{
-    Activation, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem, Norm, Preprocessing,
-    Provenance, nearest,
+    Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem,
+    Norm, Preprocessing, Provenance, nearest,
 };
 use fireclay_formats::{Archive, Layout};
 use regex::Regex;
@@ -132,6 +132,10 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         Err(problem) => {
             return Err(fireclay::ModelFileError { path: path.to_owned(), problem }.into());
         }
+    }
+    match Adapter::from_bytes(&bytes) {
+        Err(AdapterError::NotAnAdapter | AdapterError::File(ModelFileProblem::Safetensors(_))) => {}
+        Ok(_) | Err(_) => return Err(ImportError::Adapter { path: path.to_owned() }),
     }
     let mut archive = fireclay_formats::from_bytes(&bytes)
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
@@ -363,14 +367,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_model_of_ours_needs_nothing_said() {
-        let model = Model {
-            mlp: MlpConfig::new([2], [3], 2).init(1, &Device::flex()).unwrap(),
+    fn model(seed: u64) -> Model {
+        Model {
+            mlp: MlpConfig::new([2], [3], 2).init(seed, &Device::flex()).unwrap(),
             task: fireclay::Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
             provenance: Provenance::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn an_adapter_is_told_to_need_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("adapter.safetensors");
+        let mut bytes = Adapter::between(&model(1), &model(2)).unwrap().to_bytes().unwrap();
+        // Whole, and damaged.
+        for _ in 0..2 {
+            std::fs::write(&path, &bytes).unwrap();
+            let error = import(&path, &Options::default(), &Device::flex()).unwrap_err();
+            let merge =
+                format!("finetune merge --base FILE --adapter {} --to FILE", path.display());
+            assert!(error.to_string().contains(&merge), "{error}");
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+    }
+
+    #[test]
+    fn a_model_of_ours_needs_nothing_said() {
+        let model = model(1);
         assert!(native(model.clone(), &Options::default()).unwrap().is_native);
         let all = vec!["*".to_owned()];
         for (options, flag) in [
