@@ -38,7 +38,7 @@ fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
     }
     let file = named.join(name);
     if !file.is_file() {
-        bail!("{} is a folder without a {name}; {hint}", named.display());
+        bail!("{} is a folder without {name}; {hint}", named.display());
     }
     Ok(file)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use serde::Serialize;
-pub(crate) use train::table;
+pub(crate) use train::{table, wrapped_at};
 
 /// Prints a text and a line break.
 ///
@@ -43,25 +43,6 @@ pub(crate) fn wrapped(text: &str) -> String {
     format!("  {}", wrapped_at(text, 2))
 }
 
-/// A text that begins in this column, in lines of at most 80 columns that begin there too.
-pub(crate) fn wrapped_at(text: &str, column: usize) -> String {
-    const MOST: usize = 80;
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        let width = column + line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && width > MOST {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += word;
-    }
-    lines.push(line);
-    lines.join(&format!("\n{}", " ".repeat(column)))
-}
-
 /// A shape, such as `28x28`.
 pub(crate) fn sizes(shape: &[usize]) -> String {
     match shape {
@@ -89,12 +70,5 @@ mod tests {
         assert_eq!(printable("\u{202e}gnp", 80), "\u{fffd}gnp");
         assert_eq!(printable("abcdef", 3), "abc…");
         assert_eq!(printable("äöü", 3), "äöü");
-    }
-
-    #[test]
-    fn lines_are_broken_between_words() {
-        let text = wrapped(&"seven letters ".repeat(12));
-        assert!(text.lines().count() == 3 && text.lines().all(|line| line.len() <= 80), "{text}");
-        assert_eq!(wrapped("a b"), "  a b");
     }
 }

@@ -329,7 +329,7 @@ fn a_base_with_its_adapter_says_what_both_made_one_say() {
     }
     let predict = format!("predict {base} {rows} --adapter");
     place.train(&format!("{predict} {base}")).refused(&[base, "it is not an adapter"]);
-    place.train(&format!("{predict} runs/small")).refused(&["without a adapter.safetensors"]);
+    place.train(&format!("{predict} runs/small")).refused(&["without adapter.safetensors"]);
     place.train(&format!("{predict} gone")).refused(&["gone"]);
 }
 
@@ -466,7 +466,7 @@ fn what_can_not_be_predicted_is_refused() {
     fs::write(place.path("short.idx"), [0, 0, 8, 2, 0, 0, 0, 1]).unwrap();
     for (line, words) in [
         ("predict runs/none blank.png", &["runs/none"][..]),
-        ("predict runs blank.png", &["runs is a folder without a model.safetensors"]),
+        ("predict runs blank.png", &["runs is a folder without model.safetensors"]),
         ("predict runs/small gone.png", &["gone.png"]),
         ("predict runs/small digits", &["this is a folder"]),
         ("predict runs/small cut.png", &["cut.png", "not a whole PNG"]),
@@ -596,7 +596,7 @@ fn what_a_file_would_do_is_not_done_and_is_told() {
         assert!(!stdout.contains('\u{1b}') && !stderr.contains('\u{1b}'), "{stdout}{stderr}");
     }
     place.train("inspect gone.pt").refused(&["gone.pt"]);
-    place.train("inspect digits").refused(&["is a folder without a model.safetensors"]);
+    place.train("inspect digits").refused(&["is a folder without model.safetensors"]);
 }
 
 #[test]

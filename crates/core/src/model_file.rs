@@ -476,9 +476,9 @@ pub fn write_whole_in_steps(
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     before(WriteStep::Open)?;
-    let mut sibling = builder.tempfile_in(folder)?;
+    let mut sibling = builder.tempfile_in(folder).map_err(without_path)?;
     before(WriteStep::Write(sibling.as_file_mut()))?;
-    // The file's own errors, without the name of the sibling, which is gone when they are read.
+    // The file's own errors, which do not name the sibling either.
     sibling.as_file_mut().write_all(bytes)?;
     before(WriteStep::Flush)?;
     sibling.as_file().sync_all()?;
@@ -489,6 +489,13 @@ pub fn write_whole_in_steps(
     File::open(folder)?.sync_all()?;
     log::info!("wrote {}, {} bytes", path.display(), bytes.len());
     Ok(())
+}
+
+/// An error without the name of the sibling, which nobody who reads it has heard of.
+fn without_path(error: std::io::Error) -> std::io::Error {
+    let text = error.to_string();
+    let cause = text.split(" at path ").next().unwrap_or(&text);
+    std::io::Error::new(error.kind(), cause)
 }
 
 /// A model file that can not be read or written.

@@ -291,6 +291,16 @@ fn a_save_is_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_folder_that_is_missing_is_told_without_the_file_beside() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("gone/model.safetensors");
+    let error = small().save(&path).unwrap_err().to_string();
+    let expected = format!("{}: ", path.display());
+    let why = error.strip_prefix(&expected).unwrap();
+    assert!(why.contains("os error") && !why.contains(".tmp"), "{error}");
+}
+
+#[test]
 fn what_is_not_a_regular_file_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let load = |path: &Path| Model::load(path, &Device::flex()).map(drop).unwrap_err().problem;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use fireclay::{
     Adapter, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance,
 };
-use train::{fitted_to, group, load_with_bar};
+use train::{fitted_to, group, load_with_bar, wrapped_at};
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import};
@@ -67,7 +67,7 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
         group(agreeing as u64),
         100.0 * agreeing as f64 / rows as f64
     );
-    say(args.quiet, &found)?;
+    say(args.quiet, &wrapped_at(&found, 0))?;
     // A difference that is no number is not within anything.
     let is_within = largest <= args.tolerance;
     if !is_within {

@@ -320,13 +320,14 @@ fn tuning(tune: &Tune, phases: Vec<Phase>) -> Tuning {
 fn adapter(base: &Model, finished: &Finished) -> Result<String> {
     let adapter = Adapter::between(base, &finished.model)?;
     Ok(format!(
-        "\nThe adapter, {} numbers, is in {path}; its base is in {folder}/base.safetensors. \
-         Make one plain model of both with:\n  \
-         {program} merge --base {folder}/base.safetensors --adapter {path} --to merged.safetensors",
+        "\nThe adapter, {} numbers, is in:\n  {path}\n\
+         Use it with its base as they are, or make one plain model of both, with:\n  \
+         fireclay predict {base} INPUT --adapter {path}\n  \
+         {program} merge --base {base} --adapter {path} --to merged.safetensors",
         group(adapter.parameters() as u64),
         program = program(),
         path = finished.folder.join(ADAPTER).display(),
-        folder = finished.folder.display(),
+        base = finished.folder.join("base.safetensors").display(),
     ))
 }
 

@@ -343,7 +343,7 @@ fn the_teachers_share_does_not_depend_on_the_size_of_class_weights() {
     let place = place();
     train(&place, "--name ten --epochs 3 --hidden 20");
     let weighted = |name: &str, weight: &str| {
-        let weights = vec![weight; 10].join(",");
+        let weights = [weight; 10].join(",");
         let flags = format!(
             "--recipe full --optimizer sgd --epochs 2 --teacher runs/ten/model.safetensors \
              --set loss.name=cross-entropy --set loss.class_weights=[{weights}]"

@@ -34,6 +34,7 @@ pub mod state;
 mod table;
 pub mod tuning;
 mod words;
+mod wrap;
 
 pub use args::{Args, Rate};
 pub use exit::exit;
@@ -44,3 +45,4 @@ pub use run::{
 };
 pub use table::table;
 pub use words::{Called, call_it, program};
+pub use wrap::wrapped_at;

@@ -22,7 +22,8 @@ impl Run {
         let shape: Vec<String> = self.data.train.shape().iter().map(ToString::to_string).collect();
         let mut text = format!(
             "{}: {} training, {} validation and {} test samples of {}\n\
-             {}-{} {}, {} parameters; {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
+             {}-{} {}, {} parameters\n\
+             {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
             self.source,
             group(self.split.train.len() as u64),
             group(self.split.validation.len() as u64),
@@ -66,7 +67,7 @@ impl Run {
         format!(
             "{ending}{best}test {}\n\n\
              Saved in {path}:\n  \
-             model.safetensors   the model: weights, preprocessing, labels ({})\n  \
+             model.safetensors   weights, preprocessing, labels ({})\n  \
              config.toml         the settings\n  \
              metrics.jsonl       every measurement\n  \
              manifest.json       program, machine, data and result\n  \

@@ -51,10 +51,11 @@ fn a_run_ends_with_its_test_accuracy_its_files_and_what_to_do_next() {
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     let heading = [
         "idx:digits: 50 training, 10 validation and 20 test samples of 4x4",
-        "16-128-10 relu, 3,466 parameters; adam, learning rate 0.001, batches of 32; flex, seed 1",
+        "16-128-10 relu, 3,466 parameters",
+        "adam, learning rate 0.001, batches of 32; flex, seed 1",
     ];
-    assert_eq!(lines[..2], heading);
-    for (epoch, line) in (1..=5).zip(&lines[2..]) {
+    assert_eq!(lines[..3], heading);
+    for (epoch, line) in (1..=5).zip(&lines[3..]) {
         assert!(line.starts_with(&format!("epoch {epoch}/5  loss 2.")), "{line}");
         assert!(line.contains("  val loss 2."), "{line}");
         assert!(line.ends_with(" s"), "{line}");
@@ -65,8 +66,8 @@ fn a_run_ends_with_its_test_accuracy_its_files_and_what_to_do_next() {
         test["loss"].as_f64().unwrap(),
         100.0 * test["accuracy"].as_f64().unwrap()
     );
-    assert_eq!(lines[7..10], [&result, "", "Saved in runs/idx-1:"]);
-    let rest = lines[10..].join("\n");
+    assert_eq!(lines[8..11], [&result, "", "Saved in runs/idx-1:"]);
+    let rest = lines[11..].join("\n");
     for file in &FILES[1..] {
         assert!(rest.contains(&format!("  {file} ")), "{rest}");
     }

@@ -127,7 +127,7 @@ fn of_csv(text: &str, width: usize) -> Result<Rows> {
         features.push(row);
     }
     if features.is_empty() {
-        bail!("there are no rows in it");
+        bail!("it is no PNG, JPEG, IDX or NPY file, and as a table it has no rows of numbers");
     }
     Ok(Rows { features, done, is_single: false })
 }
@@ -165,8 +165,8 @@ mod tests {
             ("1,2,3", "leave the column of the answers out"),
             ("1,x", "line 1: `x` is not a number"),
             ("1,nan", "`nan` is not a finite number"),
-            ("a,b\n", "there are no rows in it"),
-            ("", "there are no rows in it"),
+            ("a,b\n", "as a table it has no rows of numbers"),
+            ("", "as a table it has no rows of numbers"),
         ] {
             let error = format!("{:#}", of_csv(text, 2).err().unwrap());
             assert!(error.contains(words), "{text:?}: {error}");
