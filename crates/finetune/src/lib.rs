@@ -17,10 +17,5 @@ pub mod score;
 mod table;
 mod words;
 
-/// Where it was before.
-pub mod adapter {
-    pub use fireclay::{Adapter, AdapterError, AdapterFileError};
-}
-
 pub use args::Args;
 pub use run::{run, run_to_end};

@@ -212,7 +212,7 @@ fn config(
         activation,
         norm: sketch.norm.unwrap_or_default(),
         norm_epsilon: sketch.norm_epsilon.unwrap_or(defaults.norm_epsilon),
-        dropout: options.dropout.unwrap_or(sketch.dropout),
+        dropout: sketch.dropout,
         input_dropout: sketch.input_dropout,
         ..defaults
     };

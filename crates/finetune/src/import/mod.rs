@@ -41,8 +41,6 @@ pub struct Options {
     pub activation: Option<Activation>,
     /// The normalisation between linear map and activation.
     pub norm: Option<Norm>,
-    /// Dropout of hidden layers in further training.
-    pub dropout: Option<f64>,
     /// From raw features to what the network was given; what it does to them itself comes after.
     pub preprocessing: Option<Preprocessing>,
     /// What the outputs mean.
@@ -159,7 +157,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
 }
 
 /// A model of ours, whose tensors are where they belong, and which says everything itself.
-fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> {
+fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
     let said = [
         ("--activation", options.activation.is_some()),
         ("--norm", options.norm.is_some()),
@@ -188,11 +186,6 @@ fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> 
     });
     let Provenance { program, data, .. } = model.provenance.clone();
     let placed: Vec<Placed> = placed.collect();
-    if let Some(dropout) = options.dropout {
-        let config = MlpConfig { dropout, ..model.mlp.config().clone() };
-        config.validate()?;
-        model = rebuilt(model, config)?;
-    }
     Ok(Imported {
         placed,
         origin: Ancestor { digest, program, data },
