@@ -11,8 +11,13 @@ use crate::output::printable;
 /// How the names of our own packages begin.
 const OURS: [&str; 3] = ["fireclay", "finetune", "train"];
 
-/// Packages that warn of what is no fault, such as that a letter is taken from another font.
-const NOISY: [&str; 2] = ["fontdb", "usvg"];
+/// What warns of things that are no faults, such as that a letter is taken from another font; but
+/// that no font has a letter is one.
+const OTHERS: [(&str, LevelFilter); 3] = [
+    ("fontdb", LevelFilter::Error),
+    ("usvg", LevelFilter::Error),
+    ("usvg::text::layout", LevelFilter::Warn),
+];
 
 /// From here on warnings are shown, of ours more for each `verbose`, and nothing but errors if
 /// `is_quiet`; or what `RUST_LOG` asks for, whatever else was asked.
@@ -28,8 +33,8 @@ pub(crate) fn start(is_quiet: bool, verbose: u8) {
         }
         _ => {
             builder.filter_level(LevelFilter::Warn);
-            for name in NOISY {
-                builder.filter_module(name, LevelFilter::Error);
+            for (name, level) in OTHERS {
+                builder.filter_module(name, level);
             }
             for name in OURS {
                 builder.filter_module(name, level(verbose));

@@ -271,6 +271,16 @@ fn a_warning_is_given_unless_errors_alone_are_wanted() {
     assert_eq!(found.code, Some(0));
     assert!(found.stderr.starts_with("warning: The model was not measured"), "{}", found.stderr);
     does(&place, "report runs/small -q");
+
+    // For private use, so that no font has it.
+    let labels: String = (0..10).map(|i| format!("\u{10FFFD}{i}\n")).collect();
+    fs::rename(place.path("gone"), place.path("digits")).unwrap();
+    fs::write(place.path("digits/labels.txt"), labels).unwrap();
+    train(&place, "odd", "");
+    let found = place.train("report runs/odd --plots plots");
+    assert_eq!(found.code, Some(0));
+    assert!(found.stderr.contains("warning: usvg::text::layout: No fonts"), "{}", found.stderr);
+    does(&place, "report runs/odd --plots plots -q");
 }
 
 #[test]
