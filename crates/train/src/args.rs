@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the settings it amounts to.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
@@ -152,14 +153,8 @@ pub struct Args {
     /// Do a finished run once more and say whether the model comes out the same.
     #[arg(long, value_name = "RUN", help_heading = "Going on")]
     pub repeat: Option<String>,
-    /// Write a checkpoint this often: 500steps, 1epoch, 30s, several of them, or never.
-    #[arg(
-        long,
-        value_name = "PACE",
-        value_delimiter = ',',
-        default_value = "1epoch,60s",
-        help_heading = "Going on"
-    )]
+    /// Write a checkpoint this often: 500steps, 1epoch, 30s, several of them, or never; by default 1epoch,60s, and as before in a run that is there already.
+    #[arg(long, value_name = "PACE", value_delimiter = ',', help_heading = "Going on")]
     pub checkpoint_every: Vec<Every>,
     /// If the loss stops being a number: stop, or rollback (rollback:5, at most 5 times) to the last checkpoint with half the learning rate.
     #[arg(long, value_name = "HOW", help_heading = "Going on")]
@@ -268,9 +263,12 @@ impl Args {
         self.lr.iter().filter_map(|rate| Some((rate.group.as_deref()?, rate.value)))
     }
 
-    /// How often checkpoints are written.
-    pub(crate) fn pace(&self) -> Vec<Every> {
-        self.checkpoint_every.clone()
+    /// How often checkpoints are written: as was typed, or else as before, in a run that is there
+    /// already, or else after each epoch and each minute.
+    pub(crate) fn pace(&self, before: &[Every]) -> Vec<Every> {
+        const USUAL: [Every; 2] = [Every::Epochs(1), Every::Time(Duration::from_secs(60))];
+        let paces = [&self.checkpoint_every[..], before, &USUAL];
+        paces.into_iter().find(|pace| !pace.is_empty()).unwrap_or_default().to_vec()
     }
 
     fn flags(&self) -> Layer {

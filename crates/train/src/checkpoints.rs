@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fireclay::{Checkpoint, ModelFileError, ModelFileProblem};
+use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 
 /// How often a checkpoint is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Every {
     /// After so many steps of the run.
     Steps(u64),
@@ -41,6 +43,20 @@ impl FromStr for Every {
             (Some(count), "min") => Ok(Self::Time(Duration::from_secs(count.saturating_mul(60)))),
             _ => Err(format!("`{text}` is not a pace; type 500steps, 1epoch, 30s, 5min or never")),
         }
+    }
+}
+
+impl TryFrom<String> for Every {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Every> for String {
+    fn from(every: Every) -> Self {
+        every.to_string()
     }
 }
 
@@ -76,6 +92,15 @@ impl Pace {
             (Every::Time(time), None) => self.last.elapsed() >= *time,
             _ => false,
         })
+    }
+
+    /// Whether a checkpoint after this step, of epochs of so many, may be one of the pace and not one
+    /// that was asked for in between.
+    pub fn may_be_at(&self, step: u64, steps_per_epoch: u64) -> bool {
+        let ended = step.is_multiple_of(steps_per_epoch).then_some(step / steps_per_epoch);
+        self.every.iter().any(|every| matches!(every, Every::Time(_)))
+            || self.is_due(step, None)
+            || ended.is_some() && self.is_due(step, ended)
     }
 
     /// Takes note of a checkpoint.
@@ -210,14 +235,14 @@ pub struct Newest {
     pub damaged: Vec<ModelFileError>,
 }
 
-/// Looks for the newest whole checkpoint.
+/// Looks for the newest whole checkpoint among those whose step `is_wanted`.
 ///
 /// # Errors
 ///
 /// The folder's; a damaged checkpoint is none.
-pub fn newest(folder: &Path, disk: &Disk) -> io::Result<Newest> {
+pub fn newest(folder: &Path, disk: &Disk, is_wanted: impl Fn(u64) -> bool) -> io::Result<Newest> {
     let mut damaged = Vec::new();
-    for step in steps_in(folder)? {
+    for step in steps_in(folder)?.into_iter().filter(|&step| is_wanted(step)) {
         let path = path_of(folder, step);
         let read = disk.read(&path).map_err(ModelFileProblem::Io);
         match read.and_then(|bytes| Checkpoint::from_bytes(&bytes)) {
@@ -251,5 +276,9 @@ mod tests {
         let now = Pace::new(vec![Every::Time(Duration::ZERO)]);
         assert!(now.is_due(1, None));
         assert!(!Pace::new(vec![Every::Never]).is_due(1, Some(1)));
+        // Steps of epochs of 7: 5, 10, and at the end of the second, 14.
+        let found: Vec<u64> = (1..=14).filter(|&step| pace.may_be_at(step, 7)).collect();
+        assert_eq!(found, [5, 10, 14]);
+        assert!(Pace::new(vec![Every::Time(Duration::MAX)]).may_be_at(3, 7));
     }
 }

@@ -83,13 +83,20 @@ impl Disk {
         if path.is_dir() {
             return Ok(());
         }
-        let make = || {
-            self.before(Operation::Open)?;
-            fs::create_dir(path)?;
-            self.before(Operation::Flush)?;
-            flush_parent(path)
-        };
-        make().map_err(named(path))
+        self.new_folder(path).map_err(named(path))
+    }
+
+    /// Makes a folder that is not there yet, and flushes the one that it is in.
+    ///
+    /// # Errors
+    ///
+    /// The file system's, which alone does not name the folder; `AlreadyExists` if it is there.
+    pub fn new_folder(&self, path: &Path) -> io::Result<()> {
+        self.before(Operation::Open)?;
+        fs::create_dir(path)?;
+        let flushed = self.before(Operation::Flush).and_then(|()| flush_parent(path));
+        // What may be gone tomorrow is not made.
+        flushed.inspect_err(|_| drop(fs::remove_dir(path)))
     }
 
     /// Removes a file; one that is gone is fine.

@@ -111,7 +111,7 @@ pub enum FitError {
     NoBatch {
         /// Training samples.
         rows: usize,
-        /// Samples of a step.
+        /// Samples of a batch.
         batch: usize,
     },
 }
@@ -172,6 +172,9 @@ pub fn fit(
             match observer.due(at, false)? {
                 Due::Nothing => {}
                 Due::Finish => {
+                    let state = stepping.state();
+                    check(job, &meter, state, &good, &order, length)?;
+                    profile.checkpoints.on(|| keep(observer, state, &mut meter))?;
                     return Ok(job.fitted(stepping.into_state(), epoch, Ending::Stopped, profile));
                 }
                 due => {
@@ -477,7 +480,7 @@ impl Job<'_> {
         if steps == 0 {
             return Err(FitError::NoBatch {
                 rows: self.split.train.len(),
-                batch: self.rows_per_step(),
+                batch: self.training.batch_size,
             });
         }
         Ok(Length { steps_per_epoch: steps, epochs: self.training.epochs })
@@ -516,7 +519,9 @@ impl Job<'_> {
 
     /// The places in an epoch's order that each step takes.
     fn steps(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        batches(self.split.train.len(), self.rows_per_step(), self.training.drop_last)
+        let (rows, batch) = (self.split.train.len(), self.training.batch_size);
+        let short = if self.training.drop_last { rows % batch } else { 0 };
+        batches(rows - short, self.rows_per_step(), false)
     }
 
     /// Optimizer steps of an epoch.

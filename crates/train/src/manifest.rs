@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use fireclay::Backend;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoints::Every;
 use crate::disk::{Disk, named};
 use crate::settings::Settings;
 
@@ -59,6 +60,12 @@ pub struct Session {
     pub started: String,
     /// The step that it began after.
     pub from_step: u64,
+    /// How often checkpoints were written, which is where a rollback goes.
+    #[serde(default)]
+    pub checkpoint_every: Vec<Every>,
+    /// Epochs that the run was to have, which schedules depend on.
+    #[serde(default)]
+    pub epochs: u64,
     /// How it ended; none of one that was killed, and of one under way.
     pub ended: Option<SessionEnd>,
     /// Divergences after which it went back.
@@ -95,6 +102,9 @@ pub struct Outcome {
     pub epoch: u64,
     /// Digest of the model.
     pub model: String,
+    /// Whether somebody ended the run before its time, from the dashboard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// A program and what it was built with.
@@ -156,6 +166,11 @@ impl Manifest {
         disk.write_whole(&Self::path(folder), &text)
     }
 
+    /// The last time that the run went back.
+    pub fn last_rollback(&self) -> Option<&Rollback> {
+        self.sessions.iter().rev().find_map(|session| session.rollbacks.last())
+    }
+
     /// Ends the session under way.
     pub fn end_session(&mut self, reason: &str) {
         if let Some(session) = self.sessions.last_mut() {
@@ -166,7 +181,13 @@ impl Manifest {
 
 impl Session {
     /// One that begins now.
-    pub fn begin(backend: Backend, device: &str, from_step: u64) -> Self {
+    pub fn begin(
+        backend: Backend,
+        device: &str,
+        from_step: u64,
+        checkpoint_every: Vec<Every>,
+        epochs: u64,
+    ) -> Self {
         Self {
             command: std::env::args().collect(),
             program: Program::this(),
@@ -174,6 +195,8 @@ impl Session {
             backend: format!("{backend}: {device}"),
             started: now(),
             from_step,
+            checkpoint_every,
+            epochs,
             ended: None,
             rollbacks: Vec::new(),
         }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use fireclay::nearest;
 
 use crate::args::Args;
+use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::run_folder::config;
@@ -44,6 +45,14 @@ pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
             folder.display()
         );
     }
+    if manifest.result.as_ref().is_some_and(|result| result.stopped) {
+        bail!(
+            "{} was stopped from the dashboard, which nothing would do again; finish it with \
+             --resume {}",
+            folder.display(),
+            folder.display()
+        );
+    }
     Ok(Some(Found::Repeat { folder, manifest }))
 }
 
@@ -52,6 +61,17 @@ impl Found {
         match self {
             Self::Resume { folder } | Self::Repeat { folder, .. } => folder,
         }
+    }
+
+    /// How often its checkpoints were written, if its manifest says so.
+    pub(crate) fn pace(&self, disk: &Disk) -> Vec<Every> {
+        let last = |manifest: &Manifest| Some(manifest.sessions.last()?.checkpoint_every.clone());
+        let found = match self {
+            // One that can not be read is told of where it is needed.
+            Self::Resume { folder } => Manifest::load(folder, disk).ok().as_ref().and_then(last),
+            Self::Repeat { manifest, .. } => last(manifest),
+        };
+        found.unwrap_or_default()
     }
 
     /// The run's own settings, with what the command line changes in them.

@@ -29,7 +29,7 @@ impl RunFolder {
     ///
     /// The file system's; `AlreadyExists` for a name that is taken, `InvalidInput` for one that is
     /// not a plain name.
-    pub fn create(out: &Path, name: Option<&str>, stem: &str) -> io::Result<Self> {
+    pub fn create(out: &Path, name: Option<&str>, stem: &str, disk: &Disk) -> io::Result<Self> {
         if name.is_some_and(|name| !is_plain(name)) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -39,14 +39,14 @@ impl RunFolder {
         fs::create_dir_all(out)?;
         if let Some(name) = name {
             let path = out.join(name);
-            fs::create_dir(&path)?;
+            disk.new_folder(&path)?;
             return Self::open(path);
         }
         let mut number = 1;
         loop {
             let path = out.join(format!("{stem}-{number}"));
             // Making a folder is atomic: of two runs that start together, one takes the next number.
-            match fs::create_dir(&path) {
+            match disk.new_folder(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 result => return result.and_then(|()| Self::open(path)),
             }

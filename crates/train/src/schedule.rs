@@ -150,6 +150,24 @@ impl Schedule {
     pub const NAMES: [&str; 7] =
         ["constant", "linear", "cosine", "step", "exponential", "one-cycle", "plateau"];
 
+    /// Its name, one of [`NAMES`](Self::NAMES).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Constant(_) => "constant",
+            Self::Linear(_) => "linear",
+            Self::Cosine(_) => "cosine",
+            Self::Step(_) => "step",
+            Self::Exponential(_) => "exponential",
+            Self::OneCycle(_) => "one-cycle",
+            Self::Plateau(_) => "plateau",
+        }
+    }
+
+    /// Whether its rates depend on how long the run is.
+    pub fn knows_the_end(&self) -> bool {
+        matches!(self, Self::Linear(_) | Self::Cosine(_) | Self::OneCycle(_))
+    }
+
     /// The factor of a step, from 0, of a run of this length. Plateau's is 1: see [`PlateauState`].
     pub fn factor(&self, step: u64, length: Length) -> f64 {
         let epoch = step as f64 / length.steps_per_epoch as f64;
@@ -352,6 +370,7 @@ mod tests {
         for name in Schedule::NAMES {
             let schedule: Schedule = toml::from_str(&format!("name = \"{name}\"")).unwrap();
             assert!(schedule.factor(0, one).is_finite(), "{name}");
+            assert_eq!(schedule.name(), name);
         }
     }
 

@@ -64,6 +64,15 @@ impl Run {
             true => format!("The model is that of epoch {}, the best.\n", fitted.epoch),
             false => String::new(),
         };
+        let again = match fitted.ending {
+            Ending::Stopped => {
+                format!("{program} --resume {path}\n                      goes on where it stopped")
+            }
+            _ => format!(
+                "{program} --repeat {path}\n                      \
+                 repeats this run, and compares the models"
+            ),
+        };
         format!(
             "{ending}{best}test {}\n\n\
              Saved in {path}:\n  \
@@ -75,8 +84,7 @@ impl Run {
              Use the model from Rust:\n  \
              Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
              Go on with:\n  \
-             {program} --repeat {path}\n                      \
-             repeats this run, and compares the models{more}",
+             {again}{more}",
             list(&test.measured),
             digest.get(..19).unwrap_or(digest),
         )

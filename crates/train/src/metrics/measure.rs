@@ -2,14 +2,15 @@
 
 use burn::tensor::TensorReadError;
 use burn::train::metric::{
-    AccuracyInput, AccuracyMetric, AurocMetric, ClassReduction, ConfusionStatsInput,
-    FBetaScoreMetric, HammingScore, HammingScoreInput, IterationSpeedMetric, LearningRateMetric,
-    LossInput, LossMetric, Metric, MetricDefinition, MetricEntry, MetricId, Numeric, NumericEntry,
-    PrecisionMetric, RecallMetric, TopKAccuracyInput, TopKAccuracyMetric,
+    AccuracyInput, AccuracyMetric, AurocMetric, ClassReduction, ConfusionStatsInput, HammingScore,
+    HammingScoreInput, IterationSpeedMetric, LearningRateMetric, LossInput, LossMetric, Metric,
+    MetricDefinition, MetricEntry, MetricId, Numeric, NumericEntry, TopKAccuracyInput,
+    TopKAccuracyMetric,
 };
 use burn::train::renderer::MetricState;
 use fireclay::Task;
 
+use super::macro_score::{Guess, MacroScore, Score};
 use super::meter::Sum;
 use super::{Measured, MetricChoice, Moment, Observed};
 
@@ -36,28 +37,20 @@ pub(super) fn always(task: &Task) -> Vec<Box<dyn Measure>> {
 
 impl MetricChoice {
     pub(super) fn measure(self, task: &Task) -> Box<dyn Measure> {
-        let macro_ = ClassReduction::Macro;
-        let is_multi_label = matches!(task, Task::MultiLabel { .. });
+        let guess = match task {
+            Task::MultiLabel { .. } => Guess::AboveHalf,
+            _ => Guess::Most,
+        };
         let name = &self.to_string();
+        let average = |score| of_whole(name, MacroScore::new(name, score, guess));
         match self {
             Self::TopK(k) => mean(name, TopKAccuracyMetric::new(k), true, |o| {
                 TopKAccuracyInput::new(o.outputs.clone(), o.classes())
             }),
-            Self::Precision if is_multi_label => {
-                of_whole(name, PrecisionMetric::multilabel(0.5, macro_))
-            }
-            Self::Precision => of_whole(name, PrecisionMetric::multiclass(1, macro_)),
-            Self::Recall if is_multi_label => of_whole(name, RecallMetric::multilabel(0.5, macro_)),
-            Self::Recall => of_whole(name, RecallMetric::multiclass(1, macro_)),
-            Self::FBeta(beta) if is_multi_label => {
-                let metric = FBetaScoreMetric::multilabel(beta, 0.5, macro_);
-                of_whole(name, metric)
-            }
-            Self::FBeta(beta) => {
-                let metric = FBetaScoreMetric::multiclass(beta, 1, macro_);
-                of_whole(name, metric)
-            }
-            Self::Auroc => of_whole(name, AurocMetric::multiclass(macro_)),
+            Self::Precision => average(Score::Precision),
+            Self::Recall => average(Score::Recall),
+            Self::FBeta(beta) => average(Score::FBeta(beta)),
+            Self::Auroc => of_whole(name, AurocMetric::multiclass(ClassReduction::Macro)),
             Self::LearningRate => last_value(name, LearningRateMetric::new()),
             Self::Speed => last_value(name, IterationSpeedMetric::new()),
         }
@@ -96,6 +89,8 @@ struct BurnMetric<M: Metric> {
     is_share: bool,
     whole: Whole<M>,
     last: Option<MetricEntry>,
+    /// Steps of the epoch before measuring began: it may go on in the middle.
+    first: usize,
 }
 
 fn mean<M: Metric + Numeric + 'static>(
@@ -105,7 +100,7 @@ fn mean<M: Metric + Numeric + 'static>(
     input: fn(&Observed) -> M::Input,
 ) -> Box<dyn Measure> {
     let (name, whole) = (name.to_owned(), Whole::Mean(Sum::default()));
-    Box::new(BurnMetric { name, metric, input, is_share, whole, last: None })
+    Box::new(BurnMetric { name, metric, input, is_share, whole, last: None, first: 0 })
 }
 
 fn of_whole<M: Metric<Input = ConfusionStatsInput> + Numeric + 'static>(
@@ -113,7 +108,7 @@ fn of_whole<M: Metric<Input = ConfusionStatsInput> + Numeric + 'static>(
     metric: M,
 ) -> Box<dyn Measure> {
     let (name, input, whole) = (name.to_owned(), Observed::confusion as _, Whole::Kept);
-    Box::new(BurnMetric { name, metric, input, is_share: true, whole, last: None })
+    Box::new(BurnMetric { name, metric, input, is_share: true, whole, last: None, first: 0 })
 }
 
 fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
@@ -123,7 +118,15 @@ fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
     let whole =
         Whole::Last(|metric: &mut M, moment: Moment| metric.update(&(), &moment.into()).map(drop));
     let name = name.to_owned();
-    Box::new(BurnMetric { name, metric, input: |_| (), is_share: false, whole, last: None })
+    Box::new(BurnMetric {
+        name,
+        metric,
+        input: |_| (),
+        is_share: false,
+        whole,
+        last: None,
+        first: 0,
+    })
 }
 
 impl<M: Metric> BurnMetric<M> {
@@ -142,6 +145,7 @@ impl<M: Metric + Numeric> Measure for BurnMetric<M> {
     fn start(&mut self, moment: Moment) -> Result<(), TensorReadError> {
         self.metric.clear();
         self.last = None;
+        self.first = moment.step;
         match &mut self.whole {
             Whole::Mean(sum) => *sum = Sum::default(),
             Whole::Kept => {}
@@ -151,6 +155,7 @@ impl<M: Metric + Numeric> Measure for BurnMetric<M> {
     }
 
     fn update(&mut self, observed: &Observed, moment: Moment) -> Result<(), TensorReadError> {
+        let moment = Moment { step: moment.step.saturating_sub(self.first), ..moment };
         let entry = self.metric.update(&(self.input)(observed), &moment.into())?;
         self.last = Some(MetricEntry::new(self.id(), entry));
         if let Whole::Mean(sum) = &mut self.whole

@@ -4,6 +4,7 @@
 //! counts are summed, so that a short batch weighs what it holds.
 
 mod choice;
+mod macro_score;
 mod measure;
 mod meter;
 mod observed;

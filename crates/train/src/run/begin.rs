@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 use fireclay::Mlp;
 
 use super::Run;
-use crate::checkpoints;
+use crate::checkpoints::{self, Pace};
 use crate::fit::{FitError, Job};
 use crate::manifest::{Manifest, Rollback};
 use crate::record::Mark;
 use crate::run_folder::RunFolder;
+use crate::settings::Settings;
 use crate::state::State;
 
 /// Where training starts or goes on.
@@ -57,23 +58,10 @@ impl Run {
             .with_context(|| format!("{} can not be resumed", path.display()))?;
         // Read under the lock: until now another process may have changed it.
         let mut manifest = Manifest::load(path, &self.disk)?;
-        if manifest.data != self.summary {
-            let (was, is) = (&manifest.data, &self.summary);
-            bail!(
-                "the data is not what this run learns from: {} with {} training and {} test \
-                 samples, {}; it was {} with {} and {}, {}",
-                is.source,
-                is.training,
-                is.test,
-                is.digest,
-                was.source,
-                was.training,
-                was.test,
-                was.digest,
-            );
-        }
+        self.check_data(&manifest)?;
         let epochs = self.settings.training.epochs;
-        if manifest.result.is_some() && epochs <= manifest.settings.training.epochs {
+        let is_finished = manifest.result.as_ref().is_some_and(|result| !result.stopped);
+        if is_finished && epochs <= manifest.settings.training.epochs {
             bail!(
                 "the run {} is finished, after {} epochs; to train it further, add --epochs {}",
                 path.display(),
@@ -81,14 +69,14 @@ impl Run {
                 2 * manifest.settings.training.epochs,
             );
         }
-        let (state, log) = self.newest_state(job, &folder)?;
+        let (state, log) = self.newest_state(job, &folder, |_| true)?;
         if state.progress().epochs > epochs {
             bail!(
                 "the run has trained {} epochs, more than --epochs {epochs}",
                 state.progress().epochs
             );
         }
-        if manifest.result.is_some() && job.is_at_its_end(&state) {
+        if is_finished && job.is_at_its_end(&state) {
             bail!("the run stopped early, for want of improvement; more epochs do not change that");
         }
         let session = self.session(state.progress().step);
@@ -101,10 +89,57 @@ impl Run {
         Ok(Begun { folder, manifest, state, log })
     }
 
-    /// The state of the newest whole checkpoint and the length of its log; that before the first
-    /// step if none was written yet.
-    fn newest_state(&self, job: &Job<'_>, folder: &RunFolder) -> Result<(State, u64)> {
-        let newest = checkpoints::newest(&folder.checkpoints(), &self.disk)?;
+    /// Makes sure that the data is what the run learned from.
+    fn check_data(&self, manifest: &Manifest) -> Result<()> {
+        let (was, is) = (&manifest.data, &self.summary);
+        if was == is {
+            return Ok(());
+        }
+        bail!(
+            "the data is not what this run learns from: {} with {} training and {} test samples, {}; \
+             it was {} with {} and {}, {}",
+            is.source,
+            is.training,
+            is.test,
+            is.digest,
+            was.source,
+            was.training,
+            was.test,
+            was.digest,
+        );
+    }
+
+    /// Makes sure that doing a run once more can come to the same.
+    pub(super) fn check_repeats(&self, original: &Manifest) -> Result<()> {
+        self.check_data(original)?;
+        let Settings { schedule, training, .. } = &self.settings;
+        if original.settings.digest() != self.settings.digest() {
+            bail!(
+                "the settings in config.toml are not those that the run was made with, which \
+                 manifest.json has; put them back, or start a new run with --config"
+            );
+        }
+        let was_shorter =
+            original.sessions.iter().any(|s| (1..training.epochs).contains(&s.epochs));
+        if was_shorter && schedule.knows_the_end() {
+            bail!(
+                "the run was taken further after its end, and its schedule, {}, had other rates \
+                 before: it can not be repeated in one go",
+                schedule.name()
+            );
+        }
+        Ok(())
+    }
+
+    /// The state of the newest whole checkpoint among those whose step `is_wanted`, and the length of
+    /// its log; that before the first step if there is none.
+    fn newest_state(
+        &self,
+        job: &Job<'_>,
+        folder: &RunFolder,
+        is_wanted: impl Fn(u64) -> bool,
+    ) -> Result<(State, u64)> {
+        let newest = checkpoints::newest(&folder.checkpoints(), &self.disk, is_wanted)?;
         for damaged in &newest.damaged {
             // There is nobody left to tell of a standard error that can not be written to.
             let _ = writeln!(io::stderr(), "warning: skipped a damaged checkpoint: {damaged}");
@@ -130,21 +165,39 @@ impl Run {
         read().with_context(|| path.display().to_string())
     }
 
-    /// Goes back to the newest checkpoint with half the learning rate.
+    /// Goes back to the newest checkpoint before the divergence, at `step`, with half the learning
+    /// rate; if the last try began there too and came to nothing, to the one before.
     pub(super) fn roll_back(
         &self,
         job: &Job<'_>,
         begun: &mut Begun,
         times: u32,
+        step: u64,
         error: &FitError,
     ) -> Result<()> {
-        let (state, log) = self.newest_state(job, &begun.folder)?;
+        let folder = begun.folder.checkpoints();
+        let (pace, steps) = (Pace::new(self.pace.clone()), job.steps_per_epoch());
+        // Not those that a signal asked for: a run without it would not have them.
+        let is_target = |at: u64| at < step && pace.may_be_at(at, steps);
+        // Nor that at which the last try began, if that is the try that failed: a killed run may have
+        // gone on from before it.
+        let factor = |times: u32| 0.5f64.powi(times as i32);
+        let last = begun.manifest.last_rollback();
+        let tried = last.filter(|last| last.rate_factor == factor(times - 1)).map(|l| l.to_step);
+        let is_wanted = |at: u64| is_target(at) && tried != Some(at);
+        let (state, log) = self.newest_state(job, &begun.folder, is_wanted)?;
         begun.state = state.rolled_back(times);
         begun.log = log;
+        // Those after it are of a way that is not gone on.
+        for at in checkpoints::steps_in(&folder)? {
+            if at > begun.state.progress().step {
+                self.disk.remove(&checkpoints::path_of(&folder, at))?;
+            }
+        }
         let rollback = Rollback {
             reason: error.to_string(),
             to_step: begun.state.progress().step,
-            rate_factor: 0.5f64.powi(times as i32),
+            rate_factor: factor(times),
         };
         self.say(&format!(
             "{}; back to step {} with the learning rate times {:e}",

@@ -17,7 +17,7 @@ use begin::Begun;
 pub use prepare::{Prepared, fitted_to, load_with_bar, only, task};
 
 use crate::args::Args;
-use crate::checkpoints::{self, Checkpoints, Pace};
+use crate::checkpoints::{self, Checkpoints, Every, Pace};
 use crate::disk::Disk;
 use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
 use crate::manifest::{DataSummary, Manifest, Outcome, Session};
@@ -91,6 +91,7 @@ pub struct Finished {
 pub(crate) struct Run {
     args: Args,
     disk: Disk,
+    pace: Vec<Every>,
     pub(crate) settings: Settings,
     pub(crate) source: Source,
     device: Device,
@@ -121,6 +122,9 @@ impl Run {
             Some(Found::Repeat { manifest, .. }) => Some(manifest),
             _ => None,
         };
+        if let Some(original) = original {
+            self.check_repeats(original)?;
+        }
         let mut begun = match &found {
             Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
             _ => self.fresh(&job)?,
@@ -159,10 +163,13 @@ impl Run {
             start.save_adapter(&model, &folder, &self.disk)?;
         }
         self.disk.write_whole(&folder.join("model.safetensors"), &bytes)?;
-        let result =
-            Outcome { metrics: test.by_name(), epoch: fitted.epoch, model: digest.clone() };
-        manifest.result = Some(result);
-        manifest.end_session("complete");
+        let stopped = fitted.ending == Ending::Stopped;
+        let mut metrics = test.by_name();
+        // JSON has no others.
+        metrics.retain(|_, value| value.is_finite());
+        let (epoch, model_digest) = (fitted.epoch, digest.clone());
+        manifest.result = Some(Outcome { metrics, epoch, model: model_digest, stopped });
+        manifest.end_session(if stopped { "stopped from the dashboard" } else { "complete" });
         manifest.save(&folder, &self.disk)?;
         self.say(&self.ending(&folder, &digest, &fitted, &test))?;
         if self.args.profile {
@@ -195,7 +202,7 @@ impl Run {
                     self.disk.clone(),
                     known.into_iter().filter(|&known| known <= step),
                 ),
-                pace: Pace::new(self.args.pace()),
+                pace: Pace::new(self.pace.clone()),
                 signals: signals.clone(),
                 mark: self.mark(),
                 model: &model,
@@ -214,8 +221,8 @@ impl Run {
             let times = begun.state.progress().rollbacks + 1;
             let most = self.settings.training.on_divergence.rollbacks();
             match error {
-                FitError::NotFinite { .. } if times <= most => {
-                    self.roll_back(job, begun, times, &error)?;
+                FitError::NotFinite { step, .. } if times <= most => {
+                    self.roll_back(job, begun, times, step, &error)?;
                 }
                 FitError::NotFinite { .. } => {
                     return Err(self.rescue(error, &begun.folder, preprocessing.clone()));
@@ -236,7 +243,8 @@ impl Run {
     fn session(&self, from_step: u64) -> Session {
         let Settings { backend, device, .. } = self.settings;
         let name = backend.device_name(device).unwrap_or_else(|| device.to_string());
-        Session::begin(backend, &name, from_step)
+        let epochs = self.settings.training.epochs;
+        Session::begin(backend, &name, from_step, self.pace.clone(), epochs)
     }
 
     /// Which run a checkpoint is of.
@@ -310,7 +318,7 @@ impl Run {
             named => named.to_string(),
         };
         let name = self.args.name.as_deref();
-        RunFolder::create(out, name, &stem).with_context(|| match name {
+        RunFolder::create(out, name, &stem, &self.disk).with_context(|| match name {
             Some(name) => format!(
                 "can not make the run folder {}; choose another --name or --out",
                 out.join(name).display()

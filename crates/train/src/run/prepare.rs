@@ -23,6 +23,7 @@ pub struct Prepared {
     args: Args,
     disk: Disk,
     found: Option<Found>,
+    pace: Vec<Every>,
     settings: Settings,
     source: Source,
     device: Device,
@@ -44,8 +45,10 @@ impl Prepared {
             None => Settings::from_layers(&args.layers()?)?,
         };
         settings.validate()?;
+        let before = found.as_ref().map(|found| found.pace(&disk)).unwrap_or_default();
+        let pace = args.pace(&before);
         if args.deterministic {
-            check_deterministic(&settings, &args.pace())?;
+            check_deterministic(&settings, &pace)?;
         }
         let source = settings.data.source()?;
         let device = settings.backend.device(settings.device)?;
@@ -58,7 +61,7 @@ impl Prepared {
             (None, _) => None,
         };
         let data = only(load_with_bar(&source)?, &settings.data.classes)?;
-        Ok(Self { args, disk, found, settings, source, device, data, start })
+        Ok(Self { args, disk, found, pace, settings, source, device, data, start })
     }
 
     /// Whether it goes on with, or repeats, a run that is there already.
@@ -105,7 +108,7 @@ impl Prepared {
     ///
     /// Anything that keeps the run from its end.
     pub fn run(self) -> Result<Ended> {
-        let Self { args, disk, found, mut settings, source, device, mut data, start } = self;
+        let Self { args, disk, found, pace, mut settings, source, device, mut data, start } = self;
         let task = match &start {
             Some(start) => start.model.task.clone(),
             None => task(data.train.targets()),
@@ -145,7 +148,7 @@ impl Prepared {
             validation: split.validation.len(),
             test: data.test.len(),
         };
-        Run { args, disk, settings, source, device, data, summary, task, split, start }
+        Run { args, disk, pace, settings, source, device, data, summary, task, split, start }
             .execute(found)
     }
 }
