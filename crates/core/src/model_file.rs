@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorReadError};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::named::nearest;
@@ -38,6 +39,7 @@ const LONGEST_SUGGESTION: usize = 256;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Document {
     version: u32,
+    #[serde(deserialize_with = "whole")]
     architecture: MlpConfig,
     task: Task,
     preprocessing: Preprocessing,
@@ -263,6 +265,18 @@ impl Model {
     /// [`ModelFileProblem::Device`] if the parameters can not be read from the device.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
         Checkpoint::of_model(self)?.to_bytes()
+    }
+}
+
+/// An architecture that says all that a writer says of one: what is missing has a default in
+/// settings, but a file that lacks it is not of a network that anybody saved.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MlpConfig, D::Error> {
+    let found = serde_json::Map::deserialize(deserializer)?;
+    let written = serde_json::to_value(MlpConfig::default()).map_err(D::Error::custom)?;
+    let mut fields = written.as_object().into_iter().flat_map(serde_json::Map::keys);
+    match fields.find(|field| !found.contains_key(*field)) {
+        Some(field) => Err(D::Error::custom(format!("architecture: missing field `{field}`"))),
+        None => serde_json::from_value(found.into()).map_err(D::Error::custom),
     }
 }
 

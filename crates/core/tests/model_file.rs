@@ -144,6 +144,14 @@ fn a_consistent_lie_is_found_too() {
         matches!(&error, Problem::MissingTensor { nearest: Some(n), .. } if n == "layers.1.bios"),
         "{error}"
     );
+    // What has a default in settings has none here.
+    let without = |field: &str, change| {
+        let error = forge(change, None);
+        assert!(error.to_string().contains(&format!("missing field `{field}`")), "{error}");
+    };
+    without("activation", |d| d["architecture"] = serde_json::json!({ "hidden": [4] }));
+    without("norm", |d| drop(d["architecture"].as_object_mut().unwrap().remove("norm")));
+    without("residual", |d| drop(d["architecture"].as_object_mut().unwrap().remove("residual")));
     let error = forge(|d| d["architecture"]["norm"] = "none".into(), None);
     assert!(matches!(error, Problem::UnusedTensor { .. }), "{error}");
     let error = forge(|d| d["architecture"]["hidden"] = vec![5].into(), None);

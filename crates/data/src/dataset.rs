@@ -215,7 +215,7 @@ fn row_width(shape: &[usize]) -> Result<usize, DataError> {
     }
 }
 
-fn check_labels(labels: &[String]) -> Result<(), DataError> {
+pub(crate) fn check_labels(labels: &[String]) -> Result<(), DataError> {
     if labels.is_empty() {
         return Err(DataError::NoLabels);
     }

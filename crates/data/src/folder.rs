@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::checksum::read_idx;
+use crate::dataset::check_labels;
 use crate::load::{Part, TrainTest, classified};
 use crate::{DataError, IdxError};
 
@@ -85,7 +86,10 @@ fn read_label_names(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
     let labels: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
     match labels.iter().position(String::is_empty) {
         Some(line) => Err(DataError::EmptyLabelLine { path, line: line + 1 }),
-        None => Ok(Some(labels)),
+        None => match check_labels(&labels) {
+            Ok(()) => Ok(Some(labels)),
+            Err(error) => Err(DataError::in_file(&path)(error)),
+        },
     }
 }
 

@@ -101,6 +101,11 @@ fn labels_txt_names_the_classes() {
     fs::write(folder.path().join("labels.txt"), "cat\n\ncow\nhen\n").unwrap();
     let found = load_folder(folder.path());
     assert!(matches!(found, Err(DataError::EmptyLabelLine { line: 2, .. })), "{found:?}");
+    for text in ["", "cat\ndog\ncat\nhen\n"] {
+        fs::write(folder.path().join("labels.txt"), text).unwrap();
+        let Err(DataError::InFile { path, .. }) = load_folder(folder.path()) else { panic!() };
+        assert!(path.ends_with("labels.txt"));
+    }
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(crate) fn head(swapped: &Swapped) -> String {
 /// The first names, and how many more there are.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 12;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| printable(name, 40)).collect();
+    let shown = shown.join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 
 /// Does `work` on each piece, on several threads if they are free, and returns when all are done.
 ///
@@ -19,7 +19,13 @@ pub(crate) fn each<P: Send>(pieces: &mut [P], work: impl Fn(&mut P) + Sync) {
     if pieces.len() > 1 && rayon::current_num_threads() > 1 {
         let team = TEAM.get_or_init(|| Mutex::new(Team::new(rayon::current_num_threads())));
         // Whoever finds the team at work is quicker alone than waiting for it.
-        if let Ok(mut team) = team.try_lock()
+        let free = match team.try_lock() {
+            Ok(team) => Some(team),
+            // Work that panicked; the team had ended it.
+            Err(TryLockError::Poisoned(team)) => Some(team.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut team) = free
             && let Some(team) = team.as_mut()
         {
             return team.each(pieces, work);
@@ -206,6 +212,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::time::Duration;
 
     use super::*;
@@ -259,5 +266,17 @@ mod tests {
         assert!(caught.unwrap_err().downcast_ref::<String>().unwrap().contains("two"));
         team.each(&mut pieces, |piece| *piece += 1);
         assert_eq!(pieces, [1, 2, 3, 4]);
+
+        let caught = catch_unwind(|| each(&mut [0; 4], |_| panic!("three")));
+        assert!(caught.unwrap_err().downcast_ref::<&str>().unwrap().contains("three"));
+        // The caller takes no more than a share of what takes time, as the team is there again.
+        let seen = Mutex::new(HashSet::new());
+        for _ in 0..200 {
+            each(&mut [0; 8], |_| {
+                seen.lock().unwrap().insert(std::thread::current().id());
+                std::thread::sleep(Duration::from_millis(1));
+            });
+        }
+        assert!(rayon::current_num_threads() == 1 || seen.lock().unwrap().len() > 1);
     }
 }

@@ -814,6 +814,8 @@ fn drop_last_leaves_the_short_batch_out() {
     };
     assert_eq!(steps("kept", ""), 4);
     assert_eq!(steps("dropped", "--drop-last"), 2);
+    // The short batch alone, not every batch of a step that is not full.
+    assert_eq!(steps("accumulated", "--drop-last --accumulate 2"), 2);
 }
 
 #[test]

@@ -320,6 +320,78 @@ fn a_run_that_diverges_goes_back_with_half_the_rate() {
     assert!(sessions[0]["ended"]["reason"].as_str().unwrap().contains("diverged"));
 }
 
+/// Its rate rises until the loss is no number, however often it is halved.
+const DIVERGING: &str = "--hidden 16,16,16,16 --activation identity --batch-size 5 --epochs 6 \
+                         --optimizer sgd --lr 1 --momentum 0.9 --warmup-epochs 5 \
+                         --on-divergence rollback:40 --checkpoint-every 4steps";
+
+#[test]
+fn a_rollback_that_comes_to_nothing_goes_further_back() {
+    let place = Place::new();
+    place.train(&format!("{DIGITS} {DIVERGING} --name run")).succeeded();
+    let run = place.run("run");
+    let text = manifest(&run);
+    let back: Vec<u64> = text["sessions"][0]["rollbacks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rollback| rollback["to_step"].as_u64().unwrap())
+        .collect();
+    assert!(back.len() > 3 && back.windows(2).all(|pair| pair[0] != pair[1]), "{back:?}");
+    assert!(back.windows(2).any(|pair| pair[0] == pair[1] + 4), "{back:?}");
+    // With the pace of the run, by which it went back.
+    place.train("--repeat run --name again").succeeded();
+    assert_same(&place.run("again"), &run);
+
+    // Killed after the last checkpoint, or before it.
+    let log = run.bytes("metrics.jsonl");
+    for without_last in [false, true] {
+        let mut text = text.clone();
+        text["result"] = Value::Null;
+        fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
+        fs::remove_file(run.path.join("model.safetensors")).unwrap();
+        if without_last {
+            fs::remove_file(checkpoint(&run, steps(&run).pop().unwrap())).unwrap();
+        }
+        place.train("--resume run").succeeded();
+        assert!(run.bytes("metrics.jsonl") == log, "{without_last}");
+        assert_same(&run, &place.run("again"));
+        assert_eq!(manifest(&run)["sessions"][1]["checkpoint_every"][0], "4steps");
+    }
+}
+
+#[test]
+fn what_can_not_come_to_the_same_is_not_repeated() {
+    let place = Place::new();
+    let refused = |line: &str, words: &[&str]| drop(place.train(line).failed(words));
+    place.train(&format!("{DIGITS} --epochs 2 --schedule cosine --name run")).succeeded();
+    place.train("--resume run --epochs 3").succeeded();
+    refused("--repeat run", &["taken further after its end", "cosine"]);
+    place.train(&format!("{DIGITS} --epochs 2 --name constant")).succeeded();
+    place.train("--resume constant --epochs 3").succeeded();
+    place.train("--repeat constant --name same").succeeded();
+
+    let run = place.run("constant");
+    let mut text = manifest(&run);
+    text["result"]["stopped"] = true.into();
+    let whole = run.bytes("manifest.json");
+    fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
+    refused("--repeat constant", &["stopped from the dashboard", "--resume runs/constant"]);
+    fs::write(run.path.join("manifest.json"), whole).unwrap();
+
+    let config = run.path.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("seed = 1", "seed = 2")).unwrap();
+    refused("--repeat constant", &["config.toml are not those", "--config"]);
+    fs::write(&config, text).unwrap();
+
+    let file = place.path("digits/train-images-idx3-ubyte");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    refused("--repeat constant", &["the data is not what this run learns from"]);
+}
+
 #[test]
 fn threads_and_checkpoints_change_no_bit() {
     let place = Place::new();

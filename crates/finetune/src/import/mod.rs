@@ -352,7 +352,7 @@ mod tests {
         assert!(error.to_string().starts_with(said), "{error}");
         for (rule, said) in [
             (("encoder", "layers"), "--map encoder=layers names no tensor that it would rename"),
-            (("enc.0.wieght", "a"), "; there is enc.0.weight"),
+            (("enc.0.weights", "a"), "; there is enc.0.weight"),
             (("enc", "enc"), "--map enc=enc names no tensor"),
         ] {
             let error: ImportError = renamed(&[("ema", "b"), rule]).unwrap_err();
