@@ -1,8 +1,8 @@
 //! From the file of any program to a [`Model`], and where each of its tensors went.
 //!
 //! What a file says is taken from it; what it does not say is asked for, never guessed. A file that
-//! [describes](described) its network is read layer by layer; of one that holds tensors alone the
-//! network is [inferred] from their names and shapes.
+//! describes its network is read layer by layer; of one that holds tensors alone the network is
+//! inferred from their names and shapes.
 
 mod build;
 mod described;
