@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorReadError};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::named::nearest;
@@ -39,7 +39,6 @@ const LONGEST_SUGGESTION: usize = 256;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Document {
     version: u32,
-    #[serde(deserialize_with = "whole")]
     architecture: MlpConfig,
     task: Task,
     preprocessing: Preprocessing,
@@ -155,7 +154,9 @@ impl Checkpoint {
     fn parse(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
         let (document, tensors) = unpack(DOCUMENT_KEY, bytes, |text| {
             check_version(text)?;
-            Ok(serde_json::from_str::<Document>(text)?)
+            let document = serde_json::from_str::<Document>(text)?;
+            check_whole(text)?;
+            Ok(document)
         })?;
         document.validate()?;
         Ok(Self { document, tensors })
@@ -265,18 +266,6 @@ impl Model {
     /// [`ModelFileProblem::Device`] if the parameters can not be read from the device.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
         Checkpoint::of_model(self)?.to_bytes()
-    }
-}
-
-/// An architecture that says all that a writer says of one: what is missing has a default in
-/// settings, but a file that lacks it is not of a network that anybody saved.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MlpConfig, D::Error> {
-    let found = serde_json::Map::deserialize(deserializer)?;
-    let written = serde_json::to_value(MlpConfig::default()).map_err(D::Error::custom)?;
-    let mut fields = written.as_object().into_iter().flat_map(serde_json::Map::keys);
-    match fields.find(|field| !found.contains_key(*field)) {
-        Some(field) => Err(D::Error::custom(format!("architecture: missing field `{field}`"))),
-        None => serde_json::from_value(found.into()).map_err(D::Error::custom),
     }
 }
 
@@ -390,6 +379,24 @@ fn check_version(text: &str) -> Result<(), ModelFileProblem> {
         Ok(())
     } else {
         Err(ModelFileProblem::Version { found: version, newest: FORMAT_VERSION })
+    }
+}
+
+/// The architecture must say all that a writer says of one: what is missing has a default in
+/// settings, but a file that lacks it is not of a network that anybody saved.
+fn check_whole(text: &str) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Outline {
+        architecture: BTreeMap<String, IgnoredAny>,
+    }
+    let Outline { architecture } = serde_json::from_str(text)?;
+    let written = serde_json::to_value(MlpConfig::default())?;
+    let mut fields = written.as_object().into_iter().flat_map(serde_json::Map::keys);
+    match fields.find(|field| !architecture.contains_key(*field)) {
+        Some(field) => {
+            Err(serde_json::Error::custom(format!("architecture: missing field `{field}`")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -123,6 +123,8 @@ fn each_way_to_be_wrong_has_its_own_error() {
     assert!(matches!(version, Problem::Version { found: 2, newest: 1 }), "{version}");
     assert!(matches!(swap(r#"\"version\":1"#, r#"\"version\":0"#), Problem::Version { .. }));
     assert!(matches!(swap(r#"\"hidden\":[4]"#, r#"\"hidden\":4"#), Problem::Document(_)));
+    let twice = swap(r#"\"hidden\":[4]"#, r#"\"hidden\":[4],\"hidden\":[4]"#);
+    assert!(matches!(twice, Problem::Document(_)), "{twice}");
     assert!(matches!(swap(r#"\"hidden\":[4]"#, r#"\"hidden\":[5]"#), Problem::Digest { .. }));
     assert!(matches!(swap("layers.1.bias", "layers.1.bios"), Problem::Digest { .. }));
 

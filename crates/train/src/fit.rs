@@ -171,21 +171,17 @@ pub fn fit(
             }
             match observer.due(at, false)? {
                 Due::Nothing => {}
-                Due::Finish => {
-                    let state = stepping.state();
-                    check(job, &meter, state, &good, &order, length)?;
-                    profile.checkpoints.on(|| keep(observer, state, &mut meter))?;
-                    return Ok(job.fitted(stepping.into_state(), epoch, Ending::Stopped, profile));
-                }
                 due => {
                     // A state that has diverged is not one to go on from.
                     let state = stepping.state();
                     check(job, &meter, state, &good, &order, length)?;
                     profile.checkpoints.on(|| keep(observer, state, &mut meter))?;
-                    if due == Due::Interrupt {
-                        let state = stepping.into_state();
-                        return Ok(job.fitted(state, epoch, Ending::Interrupted, profile));
-                    }
+                    let ending = match due {
+                        Due::Interrupt => Ending::Interrupted,
+                        Due::Finish => Ending::Stopped,
+                        _ => continue,
+                    };
+                    return Ok(job.fitted(stepping.into_state(), epoch, ending, profile));
                 }
             }
         }

@@ -60,12 +60,13 @@ fn failing(at: usize, fault: Fault) -> (Disk, Arc<AtomicUsize>) {
     (disk, count)
 }
 
-/// A run of 12 steps with a checkpoint every 3, in a folder of its own.
+/// Settings of a run of 12 steps.
+const SHORT: &str = "--epochs 6 --hidden 4";
+
+/// A run with a checkpoint every 3 steps, in a folder of its own.
 fn train(folder: &Path, line: &str, disk: Disk) -> anyhow::Result<ExitCode> {
     let digits = folder.join("digits");
-    let settings = format!(
-        "train --validation 10 --epochs 6 --hidden 4 --quiet --checkpoint-every 3steps {line}"
-    );
+    let settings = format!("train --validation 10 --quiet --checkpoint-every 3steps {line}");
     let mut words: Vec<String> = settings.split_whitespace().map(str::to_owned).collect();
     words.extend(["--out".to_owned(), folder.join("runs").display().to_string()]);
     words.extend(["--data".to_owned(), format!("idx:{}", digits.display())]);
@@ -104,14 +105,14 @@ fn goes_on(folder: &Path, run: &Path, whole: &Path) {
 fn a_run_that_goes_on_survives_the_same() {
     let folder = tempfile::tempdir().unwrap();
     write_digits(&folder.path().join("digits"));
-    train(folder.path(), "--name whole", Disk::default()).unwrap();
+    train(folder.path(), &format!("{SHORT} --name whole"), Disk::default()).unwrap();
     let whole = folder.path().join("runs/whole");
     // Stopped in the middle by a disk that failed there.
     let run = folder.path().join("runs/run");
     let stopped = || {
         let _ = fs::remove_dir_all(&run);
         let (disk, _) = failing(40, Fault::Error(EIO));
-        train(folder.path(), "--name run", disk).unwrap_err();
+        train(folder.path(), &format!("{SHORT} --name run"), disk).unwrap_err();
         assert!(!steps_in(&run.join("checkpoints")).unwrap().is_empty());
     };
     stopped();
@@ -132,7 +133,7 @@ fn a_run_survives_a_disk_that_fails_at_any_operation() {
     let folder = tempfile::tempdir().unwrap();
     write_digits(&folder.path().join("digits"));
     let (disk, count) = failing(usize::MAX, Fault::Error(EIO));
-    train(folder.path(), "--name whole", disk).unwrap();
+    train(folder.path(), &format!("{SHORT} --name whole"), disk).unwrap();
     let operations = count.load(Ordering::SeqCst);
     assert!(operations > 40, "{operations}");
     let whole = folder.path().join("runs/whole");
@@ -142,7 +143,7 @@ fn a_run_survives_a_disk_that_fails_at_any_operation() {
             let name = format!("{fault:?}-{at}").replace(['(', ')'], "-");
             let run = folder.path().join("runs").join(&name);
             let (disk, _) = failing(at, fault);
-            let result = train(folder.path(), &format!("--name {name}"), disk);
+            let result = train(folder.path(), &format!("{SHORT} --name {name}"), disk);
             let Err(error) = result else {
                 // Only a short write can find nothing left to write.
                 assert!(matches!(fault, Fault::ShortWrite), "{name} did not fail");
@@ -162,6 +163,29 @@ fn a_run_survives_a_disk_that_fails_at_any_operation() {
     }
 }
 
+/// Going back is several operations: checkpoints removed, the manifest written.
+#[test]
+fn a_run_that_goes_back_survives_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    write_digits(&folder.path().join("digits"));
+    let line = "--hidden 16,16,16,16 --activation identity --batch-size 5 --epochs 3 --lr 1 \
+                --optimizer sgd --momentum 0.9 --warmup-epochs 5 --on-divergence rollback:40";
+    let (disk, count) = failing(usize::MAX, Fault::Error(EIO));
+    train(folder.path(), &format!("{line} --name whole"), disk).unwrap();
+    let whole = folder.path().join("runs/whole");
+    let manifest = fs::read_to_string(whole.join("manifest.json")).unwrap();
+    assert!(manifest.matches("rate_factor").count() >= 4, "{manifest}");
+    let run = folder.path().join("runs/run");
+    for at in 0..count.load(Ordering::SeqCst) {
+        let (disk, _) = failing(at, Fault::Error(EIO));
+        train(folder.path(), &format!("{line} --name run"), disk).unwrap_err();
+        if run.join("manifest.json").exists() {
+            goes_on(folder.path(), &run, &whole);
+        }
+        let _ = fs::remove_dir_all(&run);
+    }
+}
+
 #[test]
 fn a_folder_that_goes_away_under_a_run_fails_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -175,7 +199,7 @@ fn a_folder_that_goes_away_under_a_run_fails_it() {
         }
         Ok(())
     });
-    let error = train(folder.path(), "--name gone", disk).unwrap_err();
+    let error = train(folder.path(), &format!("{SHORT} --name gone"), disk).unwrap_err();
     assert!(format!("{error:#}").contains("gone"), "{error:#}");
     assert!(!run.exists());
 }

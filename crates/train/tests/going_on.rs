@@ -366,7 +366,7 @@ fn what_can_not_come_to_the_same_is_not_repeated() {
     let refused = |line: &str, words: &[&str]| drop(place.train(line).failed(words));
     place.train(&format!("{DIGITS} --epochs 2 --schedule cosine --name run")).succeeded();
     place.train("--resume run --epochs 3").succeeded();
-    refused("--repeat run", &["taken further after its end", "cosine"]);
+    refused("--repeat run", &["given more epochs on its way", "cosine"]);
     place.train(&format!("{DIGITS} --epochs 2 --name constant")).succeeded();
     place.train("--resume constant --epochs 3").succeeded();
     place.train("--repeat constant --name same").succeeded();

@@ -54,6 +54,7 @@ impl Observer for Recording<'_> {
 
     fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {
         Ok(match (self.stop_at == Some(step), epoch_ended) {
+            (true, false) if stops_for_good(step) => Due::Finish,
             (true, false) => Due::Interrupt,
             (_, true) => Due::Keep,
             _ => Due::Nothing,
@@ -72,6 +73,11 @@ impl Observer for Recording<'_> {
         self.kept = Some(Kept { checkpoint, log: self.log.whole() });
         Ok(())
     }
+}
+
+/// Whether somebody who stops at this step means to be done; else it is a signal.
+fn stops_for_good(step: u64) -> bool {
+    step % 2 == 1
 }
 
 /// Trains from `state` with the log in `path`, of which the first bytes are true of the state.
@@ -104,7 +110,8 @@ fn check(setup: &Setup, what: &str, stops: impl Fn(u64) -> Vec<u64>) {
     let (mut state, mut log) = (fresh(), 0);
     for stop in stops(steps) {
         let (kept, ending) = train(&job, state, &parts, log, Some(stop));
-        assert_eq!(ending, Ending::Interrupted, "{what}: at {stop} of {steps}");
+        let expected = if stops_for_good(stop) { Ending::Stopped } else { Ending::Interrupted };
+        assert_eq!(ending, expected, "{what}: at {stop} of {steps}");
         // A process that is killed leaves lines behind that its checkpoint knows nothing of.
         let mut text = fs::read(&parts).unwrap();
         text.extend(b"{\"split\":\"training\",\"half");

@@ -99,16 +99,14 @@ fn mean<M: Metric + Numeric + 'static>(
     is_share: bool,
     input: fn(&Observed) -> M::Input,
 ) -> Box<dyn Measure> {
-    let (name, whole) = (name.to_owned(), Whole::Mean(Sum::default()));
-    Box::new(BurnMetric { name, metric, input, is_share, whole, last: None, first: 0 })
+    BurnMetric::boxed(name, metric, input, is_share, Whole::Mean(Sum::default()))
 }
 
 fn of_whole<M: Metric<Input = ConfusionStatsInput> + Numeric + 'static>(
     name: &str,
     metric: M,
 ) -> Box<dyn Measure> {
-    let (name, input, whole) = (name.to_owned(), Observed::confusion as _, Whole::Kept);
-    Box::new(BurnMetric { name, metric, input, is_share: true, whole, last: None, first: 0 })
+    BurnMetric::boxed(name, metric, Observed::confusion, true, Whole::Kept)
 }
 
 fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
@@ -117,16 +115,20 @@ fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
 ) -> Box<dyn Measure> {
     let whole =
         Whole::Last(|metric: &mut M, moment: Moment| metric.update(&(), &moment.into()).map(drop));
-    let name = name.to_owned();
-    Box::new(BurnMetric {
-        name,
-        metric,
-        input: |_| (),
-        is_share: false,
-        whole,
-        last: None,
-        first: 0,
-    })
+    BurnMetric::boxed(name, metric, |_| (), false, whole)
+}
+
+impl<M: Metric + Numeric + 'static> BurnMetric<M> {
+    fn boxed(
+        name: &str,
+        metric: M,
+        input: fn(&Observed) -> M::Input,
+        is_share: bool,
+        whole: Whole<M>,
+    ) -> Box<dyn Measure> {
+        let name = name.to_owned();
+        Box::new(Self { name, metric, input, is_share, whole, last: None, first: 0 })
+    }
 }
 
 impl<M: Metric> BurnMetric<M> {

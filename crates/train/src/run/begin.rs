@@ -123,7 +123,7 @@ impl Run {
             original.sessions.iter().any(|s| (1..training.epochs).contains(&s.epochs));
         if was_shorter && schedule.knows_the_end() {
             bail!(
-                "the run was taken further after its end, and its schedule, {}, had other rates \
+                "the run was given more epochs on its way, and its schedule, {}, had other rates \
                  before: it can not be repeated in one go",
                 schedule.name()
             );
