@@ -19,6 +19,9 @@ pub struct Archive {
     /// What the network tells apart, if the file names it: two classes for a single output, else as
     /// many as there are outputs.
     pub labels: Option<Vec<String>>,
+    /// What the outputs mean, if the file tells it by more than its last activation: by the loss it
+    /// was trained with, or by the kind of estimator that it is of.
+    pub task: Option<Task>,
     /// What else is worth telling a person: what was found and left out, and why.
     pub notes: Vec<String>,
 }
@@ -27,8 +30,19 @@ impl Archive {
     /// Of tensors of which nothing is known but what their kind of file tells.
     pub(crate) fn new(kind: Kind, tensors: Vec<Tensor>) -> Self {
         let layout = kind.layout();
-        Self { kind, tensors, network: None, layout, labels: None, notes: Vec::new() }
+        Self { kind, tensors, network: None, layout, labels: None, task: None, notes: Vec::new() }
     }
+}
+
+/// What the outputs of a network mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Exactly one of the labels.
+    Classification,
+    /// Any number of the labels.
+    MultiLabel,
+    /// A number for each output.
+    Regression,
 }
 
 /// A kind of file.
@@ -275,6 +289,13 @@ pub enum Layer {
         /// What is added.
         offset: f64,
     },
+    /// `scale x + offset`, each feature by its own numbers.
+    Affine {
+        /// Tensor of the factors: one for each feature, or one for all. None is 1.
+        scale: Option<String>,
+        /// Tensor of what is added, likewise. None is 0.
+        offset: Option<String>,
+    },
     /// `x W + b`.
     Dense {
         /// Tensor of the weights.
@@ -301,6 +322,16 @@ pub enum Layer {
     },
     /// A function of each number, or softmax over them.
     Activation(Activation),
+    /// `x` where positive, else `slope x`, each feature by its own slope.
+    Prelu {
+        /// Tensor of the slopes: one for each feature, or one for all.
+        slope: String,
+    },
+    /// `x + f(x)`.
+    Residual(
+        /// `f`, in order; as many numbers come out as go in.
+        Vec<Layer>,
+    ),
     /// Sets this share of the numbers to zero in training.
     Dropout(f64),
 }

@@ -19,7 +19,7 @@ mod pytorch;
 mod safetensors;
 mod zipped;
 
-pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Tensor};
+pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Task, Tensor};
 pub use error::{FormatError, Problem, printable};
 
 use std::fs::File;

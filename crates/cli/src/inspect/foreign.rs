@@ -59,23 +59,31 @@ pub(super) fn tell(path: &Path, archive: &Archive, found: &mut Found) {
 
 /// The layers of a network, one after the other.
 fn described(network: &Network, archive: &Archive) -> String {
-    let shape = |name: &String| {
-        let tensor = archive.tensors.iter().find(|tensor| tensor.name == *name);
-        tensor.map_or_else(|| "?".to_owned(), |tensor| sizes(&tensor.shape))
-    };
     let input = network.input_shape.as_ref().map(|shape| format!("input {}", sizes(shape)));
-    let layer = |layer: &Layer| match layer {
+    input.into_iter().chain([layers(&network.layers, archive)]).collect::<Vec<_>>().join(", ")
+}
+
+fn layers(all: &[Layer], archive: &Archive) -> String {
+    all.iter().map(|each| layer(each, archive)).collect::<Vec<_>>().join(", ")
+}
+
+fn layer(layer: &Layer, archive: &Archive) -> String {
+    match layer {
         Layer::Flatten => "flatten".to_owned(),
         Layer::Rescale { scale, offset } if *offset == 0.0 => format!("times {scale:.6}"),
         Layer::Rescale { scale, offset } => format!("times {scale:.6} plus {offset:.6}"),
+        Layer::Affine { .. } => "scale and offset of each feature".to_owned(),
         Layer::Dense { weight, bias, .. } => {
+            let tensor = archive.tensors.iter().find(|tensor| tensor.name == *weight);
+            let shape = tensor.map_or_else(|| "?".to_owned(), |tensor| sizes(&tensor.shape));
             let bias = if bias.is_none() { " without bias" } else { "" };
-            format!("dense {}{bias}", shape(weight))
+            format!("dense {shape}{bias}")
         }
         Layer::Norm { kind: Norm::Batch, .. } => "batch norm".to_owned(),
         Layer::Norm { kind: Norm::Layer, .. } => "layer norm".to_owned(),
         Layer::Activation(activation) => printable(&activation.name, 40),
+        Layer::Prelu { .. } => "prelu".to_owned(),
+        Layer::Residual(inner) => format!("residual ({})", layers(inner, archive)),
         Layer::Dropout(share) => format!("dropout {share}"),
-    };
-    input.into_iter().chain(network.layers.iter().map(layer)).collect::<Vec<_>>().join(", ")
+    }
 }

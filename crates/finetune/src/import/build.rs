@@ -508,6 +508,7 @@ mod tests {
             network: None,
             layout: None,
             labels: labels.map(|labels| labels.iter().map(|&label| label.to_owned()).collect()),
+            task: None,
             notes: Vec::new(),
         };
         let bias = Some("b".to_owned());

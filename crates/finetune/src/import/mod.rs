@@ -331,6 +331,7 @@ mod tests {
             network: None,
             layout: None,
             labels: None,
+            task: None,
             notes: Vec::new(),
         }
     }
