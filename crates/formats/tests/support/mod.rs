@@ -73,16 +73,23 @@ enum Step {
     Rescale(f64, f64),
     /// `[inputs, outputs]`, row by row, and what is added.
     Dense(Vec<f64>, Vec<f64>),
-    /// Factors and what is added.
-    BatchNorm(Vec<f64>, Vec<f64>),
+    /// Factors and what is added: of each feature, or one for all.
+    Affine(Vec<f64>, Vec<f64>),
     /// Factors, what is added, epsilon.
     LayerNorm(Vec<f64>, Vec<f64>, f64),
     Activation(Activation),
+    /// Slopes where a number is negative: of each feature, or one for all.
+    Prelu(Vec<f64>),
+    Residual(Steps),
 }
 
 impl Steps {
     fn new(archive: &Archive, network: &Network) -> Self {
-        Self { steps: network.layers.iter().map(|layer| step(archive, layer)).collect() }
+        Self::of(archive, &network.layers)
+    }
+
+    fn of(archive: &Archive, layers: &[Layer]) -> Self {
+        Self { steps: layers.iter().map(|layer| step(archive, layer)).collect() }
     }
 
     fn run(&self, image: &[f64]) -> Vec<f64> {
@@ -125,9 +132,15 @@ fn step(archive: &Archive, layer: &Layer) -> Step {
                 scale[at] /= (variance[at] + epsilon).sqrt();
                 shift[at] -= mean[at] * scale[at];
             }
-            Step::BatchNorm(scale, shift)
+            Step::Affine(scale, shift)
+        }
+        Layer::Affine { scale, offset } => {
+            let of = |name: &Option<String>, absent| name.as_ref().map_or(vec![absent], numbers);
+            Step::Affine(of(scale, 1.0), of(offset, 0.0))
         }
         Layer::Activation(activation) => Step::Activation(activation.clone()),
+        Layer::Prelu { slope } => Step::Prelu(numbers(slope)),
+        Layer::Residual(layers) => Step::Residual(Steps::of(archive, layers)),
     }
 }
 
@@ -149,8 +162,8 @@ impl Step {
                 }
                 sums
             }
-            Step::BatchNorm(scale, shift) => {
-                assert_eq!(x.len(), scale.len());
+            Step::Affine(scale, shift) => {
+                let (scale, shift) = (each(scale, x.len()), each(shift, x.len()));
                 (0..x.len()).map(|at| x[at] * scale[at] + shift[at]).collect()
             }
             Step::LayerNorm(scale, shift, epsilon) => {
@@ -165,8 +178,26 @@ impl Step {
                 x
             }
             Step::Activation(activation) => activate(activation, x),
+            Step::Prelu(slopes) => {
+                let slopes = each(slopes, x.len());
+                (0..x.len()).map(|at| x[at].max(0.0) + slopes[at] * x[at].min(0.0)).collect()
+            }
+            Step::Residual(inner) => {
+                let added = inner.run(&x);
+                assert_eq!(added.len(), x.len());
+                x.iter().zip(added).map(|(x, added)| x + added).collect()
+            }
         }
     }
+}
+
+/// A number for each of `width` features.
+fn each(values: &[f64], width: usize) -> Vec<f64> {
+    if values.len() == 1 {
+        return vec![values[0]; width];
+    }
+    assert_eq!(values.len(), width);
+    values.to_vec()
 }
 
 /// The functions of PyTorch by the names of [`Activation`].
