@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use fireclay::Norm;
-use fireclay_formats::{Archive, Layout, Tensor, printable};
+use fireclay_formats as formats;
+use fireclay_formats::{Archive, Layer, Layout, Network, Tensor, printable};
 
 use super::error::several;
-use super::{Dense, ImportError, NormTensors, Options, Sketch};
+use super::{ImportError, Options};
+
+/// What is added to a variance by norms of which a file has the tensors alone: PyTorch's default.
+const EPSILON: f64 = 1e-5;
 
 /// The most layers whose order is looked for by their shapes.
 const MOST_TRIED: usize = 12;
@@ -50,8 +54,8 @@ impl Group<'_> {
     }
 }
 
-/// Finds layers and norms.
-pub(super) fn sketch(archive: &Archive, options: &Options) -> Result<Sketch, ImportError> {
+/// Finds layers and norms, in the words in which files describe networks.
+pub(super) fn network(archive: &Archive, options: &Options) -> Result<Network, ImportError> {
     let groups = match groups(archive) {
         groups if groups.iter().any(Group::is_dense) => groups,
         _ if options.by_order => by_rank(archive),
@@ -83,28 +87,42 @@ pub(super) fn sketch(archive: &Archive, options: &Options) -> Result<Sketch, Imp
         (_, None) => return Err(ImportError::NoLayers { tensors: archive.tensors.len() }),
     };
     let layers: Vec<&Group<'_>> = order.into_iter().map(|i| &dense[i]).collect();
-    let mut sketch = Sketch {
-        layers: layers
-            .iter()
-            .filter_map(|group| {
-                let (weight, bias) = (group.named(Role::Weight)?, group.named(Role::Bias));
-                Some(Dense { weight, bias, layout })
-            })
-            .collect(),
-        ..Sketch::default()
+    if layers.is_empty() {
+        return Err(ImportError::NoLayers { tensors: archive.tensors.len() });
+    }
+    let norms = norms(&layers, layout, others, options)?;
+    let function = match options.activation {
+        Some(activation) => Some(Layer::Activation(formats::Activation {
+            name: activation.name().to_owned(),
+            constants: BTreeMap::new(),
+        })),
+        None if layers.len() == 1 => None,
+        None => {
+            return Err(ImportError::Unsaid {
+                what: "which function follows its hidden layers".to_owned(),
+                flag: "--activation relu, or another".to_owned(),
+            });
+        }
     };
-    norms(&mut sketch, &layers, layout, others, options)?;
-    Ok(sketch)
+    let mut steps = Vec::new();
+    for (index, group) in layers.iter().enumerate() {
+        let Some(weight) = group.named(Role::Weight) else { continue };
+        steps.push(Layer::Dense { weight, bias: group.named(Role::Bias), layout });
+        if index + 1 < layers.len() {
+            steps.extend(norms.get(index).cloned());
+            steps.extend(function.clone());
+        }
+    }
+    Ok(Network { input_shape: None, layers: steps })
 }
 
 /// Norms: as many as hidden layers, in the order of their names, each as wide as its layer.
 fn norms(
-    sketch: &mut Sketch,
     layers: &[&Group<'_>],
     layout: Layout,
     others: Vec<Group<'_>>,
     options: &Options,
-) -> Result<(), ImportError> {
+) -> Result<Vec<Layer>, ImportError> {
     let is_norm = |group: &Group<'_>| {
         let mut shapes = group.tensors.values().map(|tensor| &tensor.shape);
         shapes.all(|shape| shape.len() == 1)
@@ -112,7 +130,7 @@ fn norms(
     };
     let mut found: Vec<Group<'_>> = others.into_iter().filter(is_norm).collect();
     found.sort_by_key(|group| natural(&group.name));
-    let hidden = &layers[..layers.len() - 1];
+    let hidden = &layers[..layers.len().saturating_sub(1)];
     let widths = hidden.iter().filter_map(|group| group.sizes(layout).map(|[_, outputs]| outputs));
     let fits = found.len() == hidden.len()
         && found
@@ -121,8 +139,7 @@ fn norms(
             .all(|(norm, width)| norm.tensors.values().all(|tensor| tensor.shape == [width]));
     if found.is_empty() || !fits {
         // Those that do not fit are left over, and told of as such.
-        sketch.norm = Some(Norm::None);
-        return Ok(());
+        return Ok(Vec::new());
     }
     let has_statistics = found.iter().any(|group| group.tensors.contains_key(&Role::Mean));
     let kind = if has_statistics { Norm::Batch } else { Norm::Layer };
@@ -137,17 +154,16 @@ fn norms(
             flag: format!("--norm {kind}, if that is so in yours"),
         });
     }
-    sketch.norm = Some(kind);
-    sketch.norms = found
-        .iter()
-        .map(|group| NormTensors {
-            scale: group.named(Role::Weight),
-            shift: group.named(Role::Bias),
-            mean: group.named(Role::Mean),
-            variance: group.named(Role::Variance),
-        })
-        .collect();
-    Ok(())
+    let kind = if has_statistics { formats::Norm::Batch } else { formats::Norm::Layer };
+    let norm = |group: &Group<'_>| Layer::Norm {
+        kind,
+        scale: group.named(Role::Weight),
+        shift: group.named(Role::Bias),
+        mean: group.named(Role::Mean),
+        variance: group.named(Role::Variance),
+        epsilon: EPSILON,
+    };
+    Ok(found.iter().map(norm).collect())
 }
 
 /// Tensors by all of their name but its end, in the order of the file.

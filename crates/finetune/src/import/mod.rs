@@ -142,7 +142,11 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
     let sketch = match &archive.network {
         Some(network) => described::sketch(network)?,
-        None => inferred::sketch(&archive, options)?,
+        // What is done to the outputs is not known: the file has tensors alone.
+        None => {
+            let network = inferred::network(&archive, options)?;
+            Sketch { output: None, ..described::sketch(&network)? }
+        }
     };
     let built = build::build(&archive, sketch, options, device)?;
     let name =
