@@ -1,0 +1,118 @@
+//! What can be wrong with a model file.
+
+use std::path::PathBuf;
+
+use burn::tensor::TensorReadError;
+use safetensors::tensor::SafeTensorError;
+
+use super::DOCUMENT_KEY;
+use crate::{ConfigError, PreprocessingError};
+
+/// A model file that can not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct ModelFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    #[source]
+    pub problem: ModelFileProblem,
+}
+
+/// What is wrong with a model file.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelFileProblem {
+    /// The file system says no.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A folder, device or pipe.
+    #[error("this is not a regular file")]
+    NotAFile,
+    /// Not a safetensors file, or a damaged one.
+    #[error("this is not a whole safetensors file: {0}")]
+    Safetensors(#[from] SafeTensorError),
+    /// A safetensors file of another program.
+    #[error(
+        "this safetensors file has no `{DOCUMENT_KEY}` metadata, so it is not a Fireclay model"
+    )]
+    NoDocument,
+    /// A model file that is no checkpoint.
+    #[error("this is a model without the state of a run, so training can not go on from it")]
+    NoRun,
+    /// Written by a newer program.
+    #[error("format version {found} is not known; this program reads versions 1 to {newest}")]
+    Version {
+        /// The file's version.
+        found: u32,
+        /// The newest version that can be read.
+        newest: u32,
+    },
+    /// The JSON document is not what the format says.
+    #[error("its `{DOCUMENT_KEY}` document can not be read: {0}")]
+    Document(#[from] serde_json::Error),
+    /// Metadata that the format does not have.
+    #[error("its metadata has {key:?} = {value:?}, which the format does not have")]
+    Metadata {
+        /// The key.
+        key: String,
+        /// Its value, or the beginning of it.
+        value: String,
+    },
+    /// The content is not what was written.
+    #[error("the file is damaged: its digest is {found:?}, its content gives {computed}")]
+    Digest {
+        /// The digest in the file.
+        found: String,
+        /// The digest of its content.
+        computed: String,
+    },
+    /// The architecture is impossible.
+    #[error("its architecture is impossible: {0}")]
+    Config(#[from] ConfigError),
+    /// The preprocessing is impossible.
+    #[error("{0}")]
+    Preprocessing(#[from] PreprocessingError),
+    /// Outputs and their names differ in number.
+    #[error("its task names {names} outputs, its network has {outputs}")]
+    Outputs {
+        /// Names in the task.
+        names: usize,
+        /// Outputs of the network.
+        outputs: usize,
+    },
+    /// A tensor that the architecture needs is not there.
+    #[error("tensor {name} is missing{}", nearest.as_ref().map_or(String::new(), |n| format!("; there is a {n}")))]
+    MissingTensor {
+        /// The tensor's path.
+        name: String,
+        /// A tensor of a similar name, if there is one.
+        nearest: Option<String>,
+    },
+    /// A tensor has another shape than the architecture says.
+    #[error("tensor {name} is {found:?}, the architecture needs {expected:?}")]
+    Shape {
+        /// The tensor's path.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// Its shape in the architecture.
+        expected: Vec<usize>,
+    },
+    /// A tensor is of a type that the format does not allow.
+    #[error("tensor {name} is {found}; a model file holds F32")]
+    Dtype {
+        /// The tensor's path.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor that the architecture has no place for.
+    #[error("tensor {name} has no place in the architecture")]
+    UnusedTensor {
+        /// The tensor's path.
+        name: String,
+    },
+    /// The device failed while its parameters were read.
+    #[error("the device failed: {0}")]
+    Device(#[from] TensorReadError),
+}
