@@ -101,6 +101,9 @@ pub struct Merge {
 #[command(next_help_heading = "Import")]
 #[group(id = "reading", multiple = true, conflicts_with_all = ["resume", "repeat"])]
 pub struct Reading {
+    /// Take the tensors below this key of a checkpoint, or with this beginning of their names; . takes all.
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
     /// Rename tensors before they are matched; may be repeated: --map 'encoder\.(\d)=layers.$1'.
     #[arg(long, value_name = "REGEX=NAME")]
     pub map: Vec<Rename>,
@@ -315,6 +318,7 @@ impl Reading {
             None => self.normalize.clone(),
         };
         Ok(Options {
+            key: self.key.clone(),
             map: self.map.iter().map(|Rename { from, to }| (from.clone(), to.clone())).collect(),
             by_order: self.by_order,
             allow_missing: self.allow_missing.clone(),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::names::{listed, several};
+
 /// A file that can not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
@@ -48,6 +50,41 @@ pub enum Problem {
         /// The reason, and what to do instead.
         why: String,
     },
+    /// Several networks, of which one has to be chosen.
+    #[error(
+        "it holds several networks, or one in several parts: {}; choose one with --key NAME, or take \
+         all as one network with --key {}",
+        listed(found),
+        crate::WHOLE
+    )]
+    Several {
+        /// What can be chosen.
+        found: Vec<Holding>,
+    },
+    /// A key that nothing has.
+    #[error(
+        "nothing in it is called {}{}",
+        shown(key),
+        if found.is_empty() {
+            ", nor has any of its names parts; leave the key out".to_owned()
+        } else {
+            format!("; there are {}", several(found.iter().map(|name| shown(name)), found.len()))
+        }
+    )]
+    NoKey {
+        /// The key.
+        key: String,
+        /// Keys that there are.
+        found: Vec<String>,
+    },
+    /// A file of a kind that is known, and not read.
+    #[error("this is {what}; {instead}")]
+    Foreign {
+        /// The kind, such as `a GGUF file`.
+        what: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
     /// More than is allowed of something.
     #[error("{what} is {found}; at most {most} is read")]
     Limit {
@@ -58,6 +95,24 @@ pub enum Problem {
         /// How much may be.
         most: u64,
     },
+}
+
+/// Tensors of a file that may be those of one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// What to choose it by.
+    pub key: String,
+    /// How many tensors there are.
+    pub tensors: usize,
+    /// The shape of the first that has two dimensions and numbers of floating point.
+    pub matrix: Option<Vec<usize>>,
+}
+
+impl Holding {
+    /// Whether it may be a network: it has the weights of a dense layer.
+    pub(crate) fn is_network(&self) -> bool {
+        self.matrix.is_some()
+    }
 }
 
 impl Problem {
@@ -73,11 +128,33 @@ impl Problem {
 
     /// A file of no known kind.
     pub(crate) fn unknown(bytes: &[u8]) -> Self {
-        let beginning = match bytes {
-            [] => "nothing: it is empty".to_owned(),
-            bytes => format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(16)])),
-        };
-        Self::Unknown { beginning }
+        Self::Unknown { beginning: shown_bytes(bytes) }
+    }
+}
+
+/// Fails if there is more of something than is allowed.
+pub(crate) fn limit(what: &'static str, found: u64, most: u64) -> Result<(), Problem> {
+    if found > most { Err(Problem::Limit { what, found, most }) } else { Ok(()) }
+}
+
+/// The first of some bytes as messages have them: as text if they are, else as numbers.
+pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
+    const MOST: usize = 16;
+    let first = &bytes[..bytes.len().min(MOST)];
+    let text = match std::str::from_utf8(first) {
+        Ok(text) => Some(text),
+        // Cut in the middle of a character, which is left out.
+        Err(error) if error.error_len().is_none() && bytes.len() > MOST => {
+            std::str::from_utf8(&first[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    };
+    match text {
+        Some(text) => shown(text),
+        None => {
+            let numbers: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("the bytes {}", numbers.join(" "))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod bytes;
 mod error;
 mod hdf5;
 mod keras;
+mod names;
 mod numpy;
 mod onnx;
 mod pytorch;
@@ -20,11 +21,14 @@ mod safetensors;
 mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Task, Tensor};
-pub use error::{FormatError, Problem, printable};
+pub use error::{FormatError, Holding, Problem, printable};
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+
+/// The key that stands for all tensors of a file.
+pub const WHOLE: &str = ".";
 
 /// The most bytes that a file may have.
 pub const LARGEST_FILE: u64 = 16 << 30;
@@ -46,15 +50,37 @@ pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
 ///
 /// A [`Problem`], as for [`read`].
 pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
+    from_bytes_at(bytes, None)
+}
+
+/// Reads what the bytes of a file of any kind that is known have under a key: in a checkpoint of
+/// PyTorch the keys on the way to a state dictionary, joined by dots, or the last of them; in any
+/// file the beginning of the names of tensors, up to a dot or a slash. [`WHOLE`] stands for all.
+///
+/// # Errors
+///
+/// A [`Problem`], as for [`read`]; [`Problem::NoKey`] if there is nothing under this key, and
+/// [`Problem::Several`] if there are several networks and no key.
+pub fn from_bytes_at(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
+    let archive = read_kind(bytes, key)?;
+    match key {
+        // The dictionaries of PyTorch are chosen from as they are read.
+        Some(key) if archive.kind != Kind::PyTorch => names::choose(archive, key),
+        _ => Ok(archive),
+    }
+}
+
+/// Reads a file of the kind that its beginning tells.
+fn read_kind(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
     // First, for the size that it begins with may look like the beginning of another kind.
     if safetensors::is_safetensors(bytes) {
         return safetensors::read(bytes);
     }
     if zipped::is_zip(bytes) {
-        return from_zip(bytes);
+        return from_zip(bytes, key);
     }
     if pytorch::is_pickle(bytes) {
-        return pytorch::read_legacy(bytes);
+        return pytorch::read_legacy(bytes, key);
     }
     if burn::is_record(bytes) {
         return burn::read(bytes);
@@ -73,10 +99,10 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
 }
 
 /// Reads a zip archive of one of the programs that write one.
-fn from_zip(bytes: &[u8]) -> Result<Archive, Problem> {
+fn from_zip(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
     let zipped = zipped::Zipped::open("zip", bytes)?;
     if pytorch::is_in(&zipped) {
-        return pytorch::read_zip(&zipped);
+        return pytorch::read_zip(&zipped, key);
     }
     if keras::is_keras(&zipped) {
         return keras::from_zip(&zipped);

@@ -36,7 +36,7 @@ pub(super) fn tensors(archive: &Archive) -> Vec<Stored> {
 }
 
 /// What the file says of itself, and whether fine-tuning could start from it.
-pub(super) fn tell(path: &Path, archive: &Archive, found: &mut Found) {
+pub(super) fn tell(path: &Path, key: Option<&str>, archive: &Archive, found: &mut Found) {
     found.notes.extend(archive.notes.iter().map(|note| printable(note, 300)));
     found.network = archive.network.as_ref().map(|network| described(network, archive));
     // One array is data and no network.
@@ -44,7 +44,8 @@ pub(super) fn tell(path: &Path, archive: &Archive, found: &mut Found) {
         return;
     }
     let Ok(device) = Where::default().device() else { return };
-    found.notes.push(match import(path, &Options::default(), &device) {
+    let options = Options { key: key.map(str::to_owned), ..Options::default() };
+    found.notes.push(match import(path, &options, &device) {
         Ok(imported) => format!(
             "`fireclay finetune` can start from it: {}",
             network(imported.model.mlp.config())

@@ -44,6 +44,9 @@ is refused.";
 pub(crate) struct Args {
     /// A file of any kind that is read, or the folder of a run.
     file: PathBuf,
+    /// Look below this key of a checkpoint, or at tensors with this beginning of their names; . for all.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Show all tensors, not the first 40.
     #[arg(long)]
     all: bool,
@@ -100,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
         ..Found::default()
     };
-    let problem = look(&path, &bytes, &mut found);
+    let problem = look(&path, &bytes, args.key.as_deref(), &mut found);
     if let Some(problem) = &problem {
         found.odd.push(printable(&problem.to_string(), 1000));
     }
@@ -117,24 +120,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Reads the file; the problem, if it is one that nothing can be made of.
-fn look(path: &Path, bytes: &[u8], found: &mut Found) -> Option<Problem> {
+fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Option<Problem> {
     if let Some(ours) = ours::read(bytes) {
         found.kind = ours.kind.name().to_owned();
         odd::check(&ours.tensors, found);
         ours.tell(bytes, found);
         return None;
     }
-    match fireclay_formats::from_bytes(bytes) {
+    match fireclay_formats::from_bytes_at(bytes, key) {
         Ok(archive) => {
             found.kind = format!("{} file", archive.kind.name());
             odd::check(&foreign::tensors(&archive), found);
-            foreign::tell(path, &archive, found);
+            foreign::tell(path, key, &archive, found);
             None
         }
         Err(problem) => {
             found.kind = match &problem {
                 Problem::Malformed { kind, .. } => format!("damaged {kind} file"),
-                Problem::Refused { .. } => "refused file".to_owned(),
+                Problem::Refused { .. } | Problem::Foreign { .. } => "refused file".to_owned(),
+                Problem::Several { .. } | Problem::NoKey { .. } => "several networks".to_owned(),
                 _ => "unknown file".to_owned(),
             };
             Some(problem)

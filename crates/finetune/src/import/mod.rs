@@ -25,6 +25,8 @@ pub use error::ImportError;
 /// What a file does not say, and how its names are read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// The key that the tensors are below, in a checkpoint, or the beginning of their names.
+    pub key: Option<String>,
     /// Renames tensors before anything else: each expression is replaced everywhere in each name, and
     /// must change one. Names must stay different.
     pub map: Vec<(Regex, String)>,
@@ -135,7 +137,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         Err(AdapterError::NotAnAdapter | AdapterError::File(ModelFileProblem::Safetensors(_))) => {}
         Ok(_) | Err(_) => return Err(ImportError::Adapter { path: path.to_owned() }),
     }
-    let mut archive = fireclay_formats::from_bytes(&bytes)
+    let mut archive = fireclay_formats::from_bytes_at(&bytes, options.key.as_deref())
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
     rename(&mut archive, &options.map)?;
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
@@ -169,6 +171,7 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
         ("--layout", options.layout.is_some()),
         ("--task", options.task.is_some()),
         ("--labels", options.labels.is_some()),
+        ("--key", options.key.is_some()),
         ("--map", !options.map.is_empty()),
         ("--by-order", options.by_order),
         ("--allow-missing", !options.allow_missing.is_empty()),
@@ -396,6 +399,7 @@ mod tests {
         assert!(native(model.clone(), &Options::default()).unwrap().is_native);
         let all = vec!["*".to_owned()];
         for (options, flag) in [
+            (Options { key: Some("model".to_owned()), ..Options::default() }, "--key"),
             (Options { by_order: true, ..Options::default() }, "--by-order"),
             (Options { allow_missing: all.clone(), ..Options::default() }, "--allow-missing"),
             (Options { allow_unused: all, ..Options::default() }, "--allow-unused"),

@@ -1,9 +1,10 @@
 //! The machine that runs a pickle.
 
-use super::pickle::{ADVICE, Global, Id, Pickle, Value};
+use super::names::Global;
+use super::pickle::{ADVICE, Id, Pickle, Value};
 use crate::Problem;
 use crate::bytes::Cursor;
-use crate::error::shown;
+use crate::error::{limit, shown};
 
 /// The most instructions of a pickle: about a hundred are spent on a parameter and its optimizer.
 const MOST_STEPS: u64 = 2_000_000;
@@ -16,9 +17,6 @@ const MOST_OPEN: u64 = 256;
 
 /// The most bytes of a name of Python's.
 const LONGEST_NAME: u64 = 200;
-
-/// A set, in words.
-const SET: &str = "a set";
 
 /// The instructions that build plain data, by their names in `pickletools`.
 mod op {
@@ -61,6 +59,7 @@ mod op {
     pub(super) const GLOBAL: u8 = b'c';
     pub(super) const STACK_GLOBAL: u8 = 0x93;
     pub(super) const REDUCE: u8 = b'R';
+    pub(super) const NEWOBJ: u8 = 0x81;
     pub(super) const BUILD: u8 = b'b';
     pub(super) const BINPERSID: u8 = b'Q';
     pub(super) const BINPUT: u8 = b'q';
@@ -84,6 +83,7 @@ pub(super) fn load<'a>(cursor: &mut Cursor<'a>) -> Result<Pickle<'a>, Problem> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Vec::new(),
+        copied: 0,
     };
     for _ in 0..MOST_STEPS {
         match machine.cursor.u8()? {
@@ -95,6 +95,17 @@ pub(super) fn load<'a>(cursor: &mut Cursor<'a>) -> Result<Pickle<'a>, Problem> {
     Err(Problem::Limit { what, found: MOST_STEPS + 1, most: MOST_STEPS })
 }
 
+/// Whether bytes are UTF-8 but for halves of characters (U+D800 to U+DFFF), each in three bytes.
+fn is_text_of_python(mut bytes: &[u8]) -> bool {
+    while let Err(error) = std::str::from_utf8(bytes) {
+        match &bytes[error.valid_up_to()..] {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, rest @ ..] => bytes = rest,
+            _ => return false,
+        }
+    }
+    true
+}
+
 struct Machine<'a, 'c> {
     cursor: &'c mut Cursor<'a>,
     values: Vec<Value<'a>>,
@@ -103,6 +114,8 @@ struct Machine<'a, 'c> {
     marks: Vec<usize>,
     /// Values to be used again, by number.
     memo: Vec<Option<Id>>,
+    /// Pairs that dictionaries were given at once.
+    copied: u64,
 }
 
 impl<'a> Machine<'a, '_> {
@@ -149,7 +162,7 @@ impl<'a> Machine<'a, '_> {
             op::EMPTY_LIST => self.push(Value::List(Vec::new())),
             op::EMPTY_DICT => self.push(Value::Dict(Vec::new())),
             op::EMPTY_TUPLE => self.push(Value::Tuple(Vec::new())),
-            op::EMPTY_SET => self.push(Value::Other(SET)),
+            op::EMPTY_SET => self.push(Value::Other(super::names::SET)),
             op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => {
                 let items = self.pop_many(usize::from(instruction - op::TUPLE1) + 1)?;
                 self.push(Value::Tuple(items))
@@ -160,7 +173,7 @@ impl<'a> Machine<'a, '_> {
             }
             op::FROZENSET => {
                 self.pop_mark()?;
-                self.push(Value::Other(SET))
+                self.push(Value::Other(super::names::SET))
             }
             op::APPEND => {
                 let items = self.pop_many(1)?;
@@ -190,7 +203,8 @@ impl<'a> Machine<'a, '_> {
                 self.global(module, name)
             }
             op::STACK_GLOBAL => self.stack_global(),
-            op::REDUCE => self.call(),
+            // To call a class makes an object of it, which is what the other does too.
+            op::REDUCE | op::NEWOBJ => self.call(),
             op::BUILD => self.build(),
             op::BINPERSID => self.outside(),
             op::BINPUT => {
@@ -246,12 +260,8 @@ impl<'a> Machine<'a, '_> {
 
     fn mark(&mut self) -> Result<(), Problem> {
         self.marks.push(self.stack.len());
-        let found = self.marks.len() as u64;
-        if found > MOST_OPEN {
-            let what = "the number of collections in each other in a pickle";
-            return Err(Problem::Limit { what, found, most: MOST_OPEN });
-        }
-        Ok(())
+        let what = "the number of collections in each other in a pickle";
+        limit(what, self.marks.len() as u64, MOST_OPEN)
     }
 
     fn push(&mut self, value: Value<'a>) -> Result<(), Problem> {
@@ -302,6 +312,7 @@ impl<'a> Machine<'a, '_> {
                 list.extend_from_slice(items);
                 Ok(())
             }
+            Value::Other(super::names::DEQUE) => Ok(()),
             other => {
                 let what = other.what();
                 Err(self.unexpected("appends to", what))
@@ -319,6 +330,7 @@ impl<'a> Machine<'a, '_> {
                 dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
+            Value::Other(super::names::COUNTER) => Ok(()),
             other => {
                 let what = other.what();
                 Err(self.unexpected("sets an item of", what))
@@ -330,7 +342,7 @@ impl<'a> Machine<'a, '_> {
     fn add(&mut self) -> Result<(), Problem> {
         self.pop_mark()?;
         match self.top()? {
-            Value::Other(SET) => Ok(()),
+            Value::Other(super::names::SET) => Ok(()),
             other => {
                 let what = other.what();
                 Err(self.unexpected("adds to", what))
@@ -364,8 +376,11 @@ impl<'a> Machine<'a, '_> {
 
     fn text(&mut self, width: u8) -> Result<(), Problem> {
         let length = self.length(width)?;
-        match std::str::from_utf8(self.cursor.take(length)?) {
+        let bytes = self.cursor.take(length)?;
+        match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Value::Text(text)),
+            // Python's text may have halves of characters, which UTF-8 has not.
+            Err(_) if is_text_of_python(bytes) => self.push(Value::Other("text")),
             Err(_) => Err(self.malformed("has text that is not UTF-8")),
         }
     }
@@ -415,11 +430,23 @@ impl<'a> Machine<'a, '_> {
     fn global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
         match Global::named(module, name) {
             Some(global) => self.push(Value::Global(global)),
-            None => {
-                let what = format!("its pickle refers to {}", shown(&format!("{module}.{name}")));
-                Err(Problem::refused(what, format!("it is not of plain data; {ADVICE}")))
-            }
+            None => Err(self.unknown(module, name)),
         }
+    }
+
+    /// The refusal of a name that is not on the list.
+    fn unknown(&self, module: &str, name: &str) -> Problem {
+        let what = format!("its pickle refers to {}", shown(&format!("{module}.{name}")));
+        // A module saved as a whole begins with its class (in a legacy file with a word before it),
+        // or has those of its layers in it.
+        let is_first = matches!(self.values[..], [] | [Value::Text("module")]);
+        let is_module = is_first || module.starts_with("torch.nn.modules");
+        let why = if is_module {
+            "it holds an object with its code, such as a whole module from torch.save(model)"
+        } else {
+            "it is not of plain data"
+        };
+        Problem::refused(what, format!("{why}; {ADVICE}"))
     }
 
     fn call(&mut self) -> Result<(), Problem> {
@@ -428,18 +455,21 @@ impl<'a> Machine<'a, '_> {
         let Value::Tuple(given) = &self.values[arguments.0 as usize] else {
             return Err(self.malformed("calls something without a tuple"));
         };
+        let first = given.first().copied();
         match self.values[callee.0 as usize] {
-            Value::Global(Global::OrderedDict) if given.is_empty() => {
-                self.push(Value::Dict(Vec::new()))
+            Value::Global(Global::Dictionary) => match first {
+                None => self.push(Value::Dict(Vec::new())),
+                Some(pairs) => self.dictionary_of(pairs),
+            },
+            // What it is called with is what an item is when it is missing.
+            Value::Global(Global::DefaultDictionary) => self.push(Value::Dict(Vec::new())),
+            Value::Global(Global::Plain(what)) => self.push(Value::Other(what)),
+            Value::Global(Global::ParameterClass) => {
+                self.push(Value::Call(Global::Parameter, arguments))
             }
-            Value::Global(
-                global @ (Global::Counter
-                | Global::Device
-                | Global::Size
-                | Global::Tensor
-                | Global::TypedTensor
-                | Global::Parameter),
-            ) => self.push(Value::Call(global, arguments)),
+            Value::Global(global) if global.makes_tensors() => {
+                self.push(Value::Call(global, arguments))
+            }
             ref other => {
                 let what = format!("its pickle calls {}", other.what());
                 Err(Problem::refused(what, format!("it is no function of tensors; {ADVICE}")))
@@ -447,11 +477,40 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// Attributes of an object, which only dictionaries have here, and which do not matter.
+    /// A dictionary that is given all its pairs at once, as Python 2 has it.
+    fn dictionary_of(&mut self, pairs: Id) -> Result<(), Problem> {
+        let entries = match &self.values[pairs.0 as usize] {
+            Value::Dict(entries) => Some(entries.clone()),
+            Value::List(pairs) => pairs.iter().map(|&pair| self.pair(pair)).collect(),
+            _ => None,
+        };
+        match entries {
+            Some(entries) => {
+                // A copy is paid for, so that a large one can not be made again and again.
+                self.copied += entries.len() as u64;
+                limit("the number of values of a pickle", self.copied, MOST_VALUES)?;
+                self.push(Value::Dict(entries))
+            }
+            None => Err(self.malformed("makes a dictionary of what are no pairs")),
+        }
+    }
+
+    fn pair(&self, id: Id) -> Option<(Id, Id)> {
+        match self.values[id.0 as usize] {
+            Value::List(ref items) | Value::Tuple(ref items) => match items[..] {
+                [key, value] => Some((key, value)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Attributes of an object, which do not matter: those of the dictionaries and of the plain
+    /// data that occur here.
     fn build(&mut self) -> Result<(), Problem> {
         self.pop_many(1)?;
         match self.top()? {
-            Value::Dict(_) => Ok(()),
+            Value::Dict(_) | Value::Other(_) => Ok(()),
             other => {
                 let what = format!("its pickle sets the state of {}", other.what());
                 Err(Problem::refused(what, format!("it is not of plain data; {ADVICE}")))

@@ -6,7 +6,9 @@
 //! ([`torch/serialization.py`](https://github.com/pytorch/pytorch/blob/v2.9.0/torch/serialization.py)).
 
 mod machine;
+mod names;
 mod pickle;
+mod search;
 mod state;
 mod view;
 
@@ -17,7 +19,7 @@ use self::pickle::{Pickle, Value};
 use self::state::State;
 use self::view::Storage;
 use crate::bytes::Cursor;
-use crate::error::shown;
+use crate::error::{shown, shown_bytes};
 use crate::zipped::Zipped;
 use crate::{Archive, Kind, Problem};
 
@@ -60,7 +62,7 @@ fn folder(name: &str) -> Option<&str> {
 ///
 /// [`Problem::Refused`] if its pickle is more than tensors and plain data; [`Problem::Malformed`]
 /// and [`Problem::Limit`] if the file is not as PyTorch writes it.
-pub(crate) fn read_zip(zipped: &Zipped<'_>) -> Result<Archive, Problem> {
+pub(crate) fn read_zip(zipped: &Zipped<'_>, key: Option<&str>) -> Result<Archive, Problem> {
     let mut folders = zipped.names().iter().filter_map(|name| folder(name));
     let (Some(folder), None) = (folders.next(), folders.next()) else {
         return Err(Problem::malformed(KIND, format!("it has no {PICKLE}, or several")));
@@ -74,7 +76,7 @@ pub(crate) fn read_zip(zipped: &Zipped<'_>) -> Result<Archive, Problem> {
     let mut cursor = Cursor::new(KIND, &bytes);
     let pickle = machine::load(&mut cursor)?;
     expect_end(&cursor)?;
-    let state = State::of(&pickle)?;
+    let state = State::of(&pickle, key)?;
     let mut storages = HashMap::new();
     for key in state.keys() {
         if !storages.contains_key(key) {
@@ -94,7 +96,7 @@ fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
         b"little" => Ok(false),
         b"big" => Ok(true),
         other => {
-            let order = shown(&String::from_utf8_lossy(other));
+            let order = shown_bytes(other);
             Err(Problem::malformed(KIND, format!("its byteorder is {order}, not little or big")))
         }
     }
@@ -105,7 +107,7 @@ fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
 /// # Errors
 ///
 /// As for [`read_zip`]; a pickle that is no file of PyTorch is [`Problem::Refused`].
-pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
+pub(crate) fn read_legacy(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
     let Some(body) = after_magic(bytes) else {
         let why = format!("a pickle may execute anything; {}", pickle::ADVICE);
         return Err(Problem::refused("it is a Python pickle, and not of torch.save", why));
@@ -122,7 +124,7 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     let keys = machine::load(&mut cursor)?;
     let storages = legacy_storages(&mut cursor, &pickle, &keys)?;
     expect_end(&cursor)?;
-    archive(State::of(&pickle)?, &storages, false, bytes.len())
+    archive(State::of(&pickle, key)?, &storages, false, bytes.len())
 }
 
 /// What follows the pickle of the magic number.
@@ -146,8 +148,8 @@ fn legacy_storages<'a>(
         if let Value::Outside(id) = value {
             let storage = Storage::of(pickle, *id)
                 .ok_or_else(|| cursor.malformed("it refers to something that is no storage"))?;
-            let width = storage.dtype.map_or(1, crate::Dtype::size) as u64;
-            if widths.insert(storage.key, width).is_some_and(|other| other != width) {
+            let (key, width) = (storage.key, storage.width);
+            if widths.insert(key, width).is_some_and(|other| other != width) {
                 let what = format!("the storage {} is of two types", shown(storage.key));
                 return Err(cursor.malformed(what));
             }

@@ -9,7 +9,9 @@
 //! Values refer to each other by number, so that one that is used a thousand times is there once,
 //! one that contains itself is harmless, and nesting costs no stack, however deep.
 
-use crate::Dtype;
+use std::borrow::Cow;
+
+use super::names::Global;
 
 /// A number of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub(super) enum Value<'a> {
     Dict(Vec<(Id, Id)>),
     /// A name of the list.
     Global(Global),
-    /// What a call of this name with this tuple would give.
+    /// What a call of this name, which makes a tensor, would give with this tuple.
     Call(Global, Id),
     /// What the program that wrote the pickle keeps outside it under this tuple: a storage.
     Outside(Id),
@@ -51,82 +53,10 @@ impl Value<'_> {
             Value::List(_) => "a list",
             Value::Dict(_) => "a dictionary",
             Value::Global(_) => "a name",
-            Value::Call(Global::Tensor | Global::TypedTensor | Global::Parameter, _) => "a tensor",
-            Value::Call(..) => "an object",
+            Value::Call(..) => "a tensor",
             Value::Outside(_) => "a storage",
             Value::Other(what) => what,
         }
-    }
-}
-
-/// A name that may occur.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Global {
-    /// An ordered dictionary.
-    OrderedDict,
-    /// A dictionary of counts, such as the milestones of a learning rate.
-    Counter,
-    /// A device.
-    Device,
-    /// A shape.
-    Size,
-    /// Makes a tensor of a storage of its own type.
-    Tensor,
-    /// Makes a tensor of this type of a storage of bytes.
-    TypedTensor,
-    /// Makes a parameter of a tensor.
-    Parameter,
-    /// A storage of numbers of a type.
-    Storage(Dtype),
-    /// A storage of bytes.
-    UntypedStorage,
-    /// A type of numbers.
-    Dtype(Dtype),
-}
-
-impl Global {
-    /// The name in this module, if it is on the list.
-    pub(super) fn named(module: &str, name: &str) -> Option<Self> {
-        Some(match (module, name) {
-            ("collections", "OrderedDict") => Self::OrderedDict,
-            ("collections", "Counter") => Self::Counter,
-            ("torch", "device") => Self::Device,
-            ("torch", "Size") => Self::Size,
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::Tensor,
-            ("torch._utils", "_rebuild_tensor_v3") => Self::TypedTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::Parameter,
-            ("torch", "UntypedStorage") | ("torch.storage", "UntypedStorage") => {
-                Self::UntypedStorage
-            }
-            ("torch", name) => return Self::of_type(name),
-            _ => return None,
-        })
-    }
-
-    /// A type, or the storage of one, by its name in the module `torch`.
-    fn of_type(name: &str) -> Option<Self> {
-        const TYPES: [(&str, &str, Dtype); 13] = [
-            ("float64", "DoubleStorage", Dtype::F64),
-            ("float32", "FloatStorage", Dtype::F32),
-            ("float16", "HalfStorage", Dtype::F16),
-            ("bfloat16", "BFloat16Storage", Dtype::Bf16),
-            ("int64", "LongStorage", Dtype::I64),
-            ("int32", "IntStorage", Dtype::I32),
-            ("int16", "ShortStorage", Dtype::I16),
-            ("int8", "CharStorage", Dtype::I8),
-            ("uint8", "ByteStorage", Dtype::U8),
-            ("bool", "BoolStorage", Dtype::Bool),
-            // These have no storage of their own.
-            ("uint64", "", Dtype::U64),
-            ("uint32", "", Dtype::U32),
-            ("uint16", "", Dtype::U16),
-        ];
-        TYPES.iter().find_map(|&(dtype, storage, of)| match name {
-            "" => None,
-            _ if name == dtype => Some(Self::Dtype(of)),
-            _ if name == storage => Some(Self::Storage(of)),
-            _ => None,
-        })
     }
 }
 
@@ -158,12 +88,27 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// What a key of a dictionary is called: a text, or an integer.
+    pub(super) fn key(&self, id: Id) -> Option<Cow<'a, str>> {
+        match self.get(id) {
+            Value::Text(text) => Some(Cow::Borrowed(text)),
+            Value::Int(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        }
+    }
+
     /// Text.
     pub(super) fn text(&self, id: Id) -> Option<&'a str> {
         match self.get(id) {
             Value::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// A tuple of integers that count something.
+    pub(super) fn counts(&self, id: Id) -> Option<Vec<usize>> {
+        let count = |&id: &Id| usize::try_from(self.count(id)?).ok();
+        self.tuple(id)?.iter().map(count).collect()
     }
 
     /// An integer that counts something.

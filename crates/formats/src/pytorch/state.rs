@@ -3,22 +3,27 @@
 use std::collections::HashSet;
 
 use super::KIND;
-use super::pickle::{ADVICE, Id, Pickle, Value};
+use super::pickle::{Id, Pickle, Value};
+use super::search::{Chosen, Tree};
 use super::view::{View, is_tensor};
 use crate::Problem;
 use crate::error::shown;
 
-/// Under which of these a checkpoint has the state dictionary; the first that it has is taken.
-const PLACES: [&str; 3] = ["state_dict", "model_state_dict", "model"];
+/// What programs put into names for what they wrap a module in, wherever in it that is.
+const INNER: [(&str, &str); 3] = [
+    ("_orig_mod", "torch.compile"),
+    ("_fsdp_wrapped_module", "FullyShardedDataParallel"),
+    ("_checkpoint_wrapped_module", "activation checkpointing"),
+];
 
-/// What `DataParallel` and `torch.compile` put before the names of what they wrap.
-const WRAPPERS: [(&str, &str); 2] = [("module.", "DataParallel"), ("_orig_mod.", "torch.compile")];
+/// What `DataParallel`, `DistributedDataParallel` and `AveragedModel` put before all names.
+const OUTER: &str = "module.";
 
-/// How often a network may be wrapped.
+/// How often a network may be wrapped by one of those.
 const MOST_WRAPPED: usize = 4;
 
-/// The most tensors of a state dictionary.
-const MOST_TENSORS: u64 = 10_000;
+/// The counter that an `AveragedModel` has beside its module.
+const AVERAGED: &str = "n_averaged";
 
 /// How many things that were left out are named.
 const MOST_NAMED: usize = 10;
@@ -32,35 +37,20 @@ pub(super) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// The state dictionary that a pickle is, or has.
+    /// The state dictionary that a pickle is, or has, or what it has under a key.
     ///
     /// # Errors
     ///
-    /// [`Problem::Refused`] if there is none, and what [`View::of`] says of a tensor.
-    pub(super) fn of(pickle: &Pickle<'a>) -> Result<Self, Problem> {
-        let Value::Dict(top) = pickle.root() else {
-            let what = format!("it holds {}, not a dictionary", pickle.root().what());
-            return Err(Problem::refused(what, ADVICE));
-        };
+    /// What [`Tree::choose`] says, and what [`View::of`] says of a tensor.
+    pub(super) fn of(pickle: &Pickle<'a>, key: Option<&str>) -> Result<Self, Problem> {
+        let Chosen { path, way, tensors } = Tree::of(pickle).choose(key)?;
         let mut notes = Vec::new();
-        let within = |place| find(pickle, top, place).map(|entries| (place, entries));
-        let entries = match PLACES.into_iter().find_map(within) {
-            Some((place, entries)) => {
-                notes.push(format!("the tensors are those under {place:?}"));
-                let others = |&&(key, _): &&(Id, Id)| pickle.text(key) != Some(place);
-                notes.extend(left_out(pickle, top.iter().filter(others)));
-                entries
-            }
-            None => top,
-        };
-        let mut views = read_views(pickle, entries)?;
-        let others = |(_, id): &&(Id, Id)| !is_tensor(pickle.get(*id));
-        notes.extend(left_out(pickle, entries.iter().filter(others)));
-        if views.is_empty() {
-            let what = "its dictionary has no tensor, nor has one under ";
-            return Err(Problem::refused(format!("{what}{}", PLACES.join(", ")), ADVICE));
+        if let Some(path) = path {
+            notes.push(format!("the tensors are those under {}", shown(&path)));
         }
-        notes.extend(unwrap(&mut views));
+        notes.extend(way.iter().filter_map(|&(id, into)| left_out(pickle, id, into)));
+        let mut views = read_views(pickle, tensors)?;
+        notes.extend(unwrap(&mut views)?);
         Ok(Self { views, notes })
     }
 
@@ -70,75 +60,99 @@ impl<'a> State<'a> {
     }
 }
 
-/// The dictionary of tensors under this name.
-fn find<'p>(pickle: &'p Pickle<'_>, top: &[(Id, Id)], place: &str) -> Option<&'p [(Id, Id)]> {
-    let (_, value) = top.iter().find(|&&(key, _)| pickle.text(key) == Some(place))?;
-    match pickle.get(*value) {
-        Value::Dict(entries) if entries.iter().any(|&(_, id)| is_tensor(pickle.get(id))) => {
-            Some(entries)
-        }
-        _ => None,
-    }
-}
-
-fn read_views<'a>(pickle: &Pickle<'a>, entries: &[(Id, Id)]) -> Result<Vec<View<'a>>, Problem> {
-    let (mut views, mut names) = (Vec::new(), HashSet::new());
-    for &(key, id) in entries {
-        let value = pickle.get(id);
-        if !is_tensor(value) {
-            continue;
-        }
-        let Some(name) = pickle.text(key) else {
-            let what = format!("a tensor is called by {}, not by text", pickle.get(key).what());
-            return Err(Problem::malformed(KIND, what));
-        };
-        if !names.insert(name) {
+fn read_views<'a>(
+    pickle: &Pickle<'a>,
+    tensors: Vec<(String, Id)>,
+) -> Result<Vec<View<'a>>, Problem> {
+    let views = tensors.into_iter().map(|(name, id)| View::of(pickle, name, pickle.get(id)));
+    let views = views.collect::<Result<Vec<_>, _>>()?;
+    match first_twice(&views) {
+        Some(name) => {
             let what = format!("two tensors are called {}", shown(name));
-            return Err(Problem::malformed(KIND, what));
+            Err(Problem::malformed(KIND, what))
         }
-        let found = names.len() as u64;
-        if found > MOST_TENSORS {
-            let what = "the number of tensors";
-            return Err(Problem::Limit { what, found, most: MOST_TENSORS });
-        }
-        views.push(View::of(pickle, name, value)?);
+        None => Ok(views),
     }
-    Ok(views)
 }
 
-/// A note on what is not a tensor of the network.
-fn left_out<'e>(
-    pickle: &Pickle<'_>,
-    entries: impl Iterator<Item = &'e (Id, Id)>,
-) -> Option<String> {
-    let mut entries = entries.peekable();
-    entries.peek()?;
+fn first_twice<'v>(views: &'v [View<'_>]) -> Option<&'v str> {
+    let mut names = HashSet::new();
+    views.iter().map(View::name).find(|name| !names.insert(*name))
+}
+
+/// A note on what a collection has besides tensors and what was gone `into`.
+fn left_out(pickle: &Pickle<'_>, id: Id, into: Option<Id>) -> Option<String> {
+    let Value::Dict(entries) = pickle.get(id) else { return None };
+    let is_left = |&&(_, value): &&(Id, Id)| match into {
+        Some(into) => value != into,
+        None => !is_tensor(pickle.get(value)),
+    };
     let name = |&(key, value): &(Id, Id)| {
         let key = pickle.text(key).map_or_else(|| pickle.get(key).what().to_owned(), shown);
         format!("{key} ({})", pickle.get(value).what())
     };
-    let named: Vec<_> = entries.by_ref().take(MOST_NAMED).map(name).collect();
-    let more = match entries.count() {
+    let mut left = entries.iter().filter(is_left);
+    let named: Vec<_> = left.by_ref().take(MOST_NAMED).map(name).collect();
+    let more = match left.count() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Some(format!("left out: {}{more}", named.join(", ")))
+    (!named.is_empty()).then(|| format!("left out: {}{more}", named.join(", ")))
 }
 
-/// Takes away what a wrapper put before the names, if it is before all of them.
-fn unwrap(views: &mut [View<'_>]) -> Vec<String> {
+/// Takes away what wrappers put into the names: the names that only they give wherever they are, and
+/// `module.` if it is before all of them.
+fn unwrap(views: &mut Vec<View<'_>>) -> Result<Vec<String>, Problem> {
     let mut notes = Vec::new();
-    let wraps = |views: &[View<'_>], (prefix, _): (&str, &str)| {
-        let inside =
-            |view: &View<'_>| view.name().strip_prefix(prefix).is_some_and(|name| !name.is_empty());
-        views.iter().all(inside)
-    };
-    for _ in 0..MOST_WRAPPED {
-        let Some((prefix, wrapper)) = WRAPPERS.into_iter().find(|&by| wraps(views, by)) else {
-            break;
-        };
-        views.iter_mut().for_each(|view| view.shorten(prefix.len()));
-        notes.push(format!("every name began with {prefix:?}, of {wrapper}, which was taken away"));
+    for (part, wrapper) in INNER {
+        let mut is_there = false;
+        for view in views.iter_mut() {
+            let parts: Vec<&str> = view.name().split('.').collect();
+            let kept: Vec<&str> = parts.iter().copied().filter(|kept| *kept != part).collect();
+            if kept.len() < parts.len() && !kept.is_empty() {
+                let name = kept.join(".");
+                view.rename(name);
+                is_there = true;
+            }
+        }
+        if is_there {
+            notes.push(format!("names had \"{part}.\", of {wrapper}, which was taken away"));
+        }
     }
-    notes
+    if let Some(note) = unwrap_average(views) {
+        notes.push(note);
+    }
+    for _ in 0..MOST_WRAPPED {
+        let is_inside = |view: &View<'_>| inside(view).is_some();
+        if views.is_empty() || !views.iter().all(is_inside) {
+            break;
+        }
+        for view in views.iter_mut() {
+            let name = inside(view).unwrap_or_default().to_owned();
+            view.rename(name);
+        }
+        notes.push(format!("every name began with {OUTER:?}, of DataParallel, which was taken away"));
+    }
+    match first_twice(views) {
+        Some(name) => {
+            let what = format!("two tensors are called {} once what wraps them", shown(name));
+            Err(Problem::malformed(KIND, format!("{what} is taken away")))
+        }
+        None => Ok(notes),
+    }
+}
+
+fn inside<'v>(view: &'v View<'_>) -> Option<&'v str> {
+    view.name().strip_prefix(OUTER).filter(|name| !name.is_empty())
+}
+
+/// Leaves out the counter of an `AveragedModel`, the only name that is not in its module.
+fn unwrap_average(views: &mut Vec<View<'_>>) -> Option<String> {
+    let others = views.iter().filter(|view| view.name() != AVERAGED);
+    let is_average = views.len() > 1 && others.clone().count() + 1 == views.len();
+    if !is_average || !others.clone().all(|view| inside(view).is_some()) {
+        return None;
+    }
+    views.retain(|view| view.name() != AVERAGED);
+    Some(format!("left out: {AVERAGED:?}, the counter of an AveragedModel"))
 }

@@ -1,7 +1,8 @@
 //! Tensors, which are views of storages.
 
 use super::KIND;
-use super::pickle::{Global, Id, Pickle, Value};
+use super::names::Global;
+use super::pickle::{Id, Pickle, Value};
 use crate::archive::size_in_bytes;
 use crate::error::shown;
 use crate::{Dtype, Problem, Tensor};
@@ -12,7 +13,7 @@ const MOST_DIMENSIONS: u64 = 8;
 /// A tensor: which numbers of a storage it has.
 #[derive(Debug)]
 pub(super) struct View<'a> {
-    name: &'a str,
+    name: String,
     /// What the storage is called.
     key: &'a str,
     dtype: Dtype,
@@ -29,10 +30,22 @@ pub(super) struct View<'a> {
 pub(super) struct Storage<'a> {
     /// Its name.
     pub(super) key: &'a str,
-    /// The type of its numbers, if it has one.
+    /// The type of its numbers, if it has one that is read.
     pub(super) dtype: Option<Dtype>,
+    /// Bytes of a number; 1 if it has no type.
+    pub(super) width: u64,
     /// Bytes.
     pub(super) size: u64,
+}
+
+/// What a call makes a tensor of.
+struct Call<'p> {
+    /// Whether it is told the type of its numbers.
+    is_typed: bool,
+    /// Storage, offset, shape and strides.
+    place: [Id; 4],
+    /// What else it is told.
+    rest: &'p [Id],
 }
 
 impl<'a> Storage<'a> {
@@ -46,19 +59,20 @@ impl<'a> Storage<'a> {
             }
             _ => return None,
         };
-        let dtype = match pickle.get(class) {
-            Value::Global(Global::Storage(dtype)) => Some(*dtype),
-            Value::Global(Global::UntypedStorage) => None,
+        let (dtype, width) = match *pickle.get(class) {
+            Value::Global(Global::Storage(dtype)) => (Some(dtype), dtype.size() as u64),
+            Value::Global(Global::OtherStorage(width)) => (None, width),
+            Value::Global(Global::UntypedStorage) => (None, 1),
             _ => return None,
         };
-        let size = pickle.count(count)?.checked_mul(dtype.map_or(1, Dtype::size) as u64)?;
-        (pickle.text(word)? == "storage").then_some(Self { key: pickle.text(key)?, dtype, size })
+        let (key, size) = (pickle.text(key)?, pickle.count(count)?.checked_mul(width)?);
+        (pickle.text(word)? == "storage").then_some(Self { key, dtype, width, size })
     }
 }
 
 /// Whether a value is a tensor.
 pub(super) fn is_tensor(value: &Value<'_>) -> bool {
-    matches!(value, Value::Call(Global::Tensor | Global::TypedTensor | Global::Parameter, _))
+    matches!(value, Value::Call(..))
 }
 
 impl<'a> View<'a> {
@@ -66,51 +80,46 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     ///
-    /// [`Problem::Malformed`] if it is not within its storage, or is no tensor at all.
+    /// [`Problem::Malformed`] if it is not within its storage, or is no tensor at all;
+    /// [`Problem::Refused`] if it is of a kind or type that is not read.
     pub(super) fn of(
         pickle: &Pickle<'a>,
-        name: &'a str,
+        name: String,
         value: &Value<'a>,
     ) -> Result<Self, Problem> {
-        let malformed =
-            |what: &str| Problem::malformed(KIND, format!("the tensor {} {what}", shown(name)));
-        let view = Self::read(pickle, name, value)
-            .ok_or_else(|| malformed("is not made of a storage, an offset, a shape and as many strides, all counted from 0"))?;
-        let found = view.shape.len() as u64;
-        if found > MOST_DIMENSIONS {
-            let what = "the number of dimensions of a tensor";
-            return Err(Problem::Limit { what, found, most: MOST_DIMENSIONS });
+        if let Some((what, why)) = unread(pickle, value) {
+            let what = format!("the tensor {} {what}", shown(&name));
+            return Err(Problem::refused(what, why));
         }
+        let call = call(pickle, value).ok_or_else(|| malformed(&name, NOT_MADE_OF))?;
+        let dimensions = pickle.tuple(call.place[2]).map_or(0, <[Id]>::len) as u64;
+        if dimensions > MOST_DIMENSIONS {
+            let what = "the number of dimensions of a tensor";
+            return Err(Problem::Limit { what, found: dimensions, most: MOST_DIMENSIONS });
+        }
+        let view =
+            Self::read(pickle, &name, &call).ok_or_else(|| malformed(&name, NOT_MADE_OF))?;
         match (view.size(), view.end()) {
             (Some(0), _) => Ok(view),
             (Some(_), Some(end)) if end <= view.storage => Ok(view),
-            _ => Err(malformed(&format!(
-                "of shape {:?}, strides {:?} and offset {} reaches beyond the {} bytes of its \
-                 storage",
-                view.shape, view.strides, view.offset, view.storage
-            ))),
+            _ => {
+                let what = format!(
+                    "of shape {:?}, strides {:?} and offset {} reaches beyond the {} bytes of its \
+                     storage",
+                    view.shape, view.strides, view.offset, view.storage
+                );
+                Err(malformed(&name, &what))
+            }
         }
     }
 
-    fn read(pickle: &Pickle<'a>, name: &'a str, value: &Value<'a>) -> Option<Self> {
-        let value = match value {
-            Value::Call(Global::Parameter, arguments) => {
-                pickle.get(*pickle.tuple(*arguments)?.first()?)
-            }
-            value => value,
-        };
-        let (typed, arguments) = match value {
-            Value::Call(Global::Tensor, arguments) => (false, arguments),
-            Value::Call(Global::TypedTensor, arguments) => (true, arguments),
-            _ => return None,
-        };
-        let (&[storage, offset, shape, strides], rest) =
-            pickle.tuple(*arguments)?.split_first_chunk()?;
+    fn read(pickle: &Pickle<'a>, name: &str, call: &Call<'_>) -> Option<Self> {
+        let [storage, offset, shape, strides] = call.place;
         let Value::Outside(storage) = pickle.get(storage) else { return None };
         let storage = Storage::of(pickle, *storage)?;
         // Then: whether it wants gradients, hooks, perhaps a type, and perhaps marks such as that
         // its numbers are to be negated.
-        let (dtype, marks) = match (typed, rest) {
+        let (dtype, marks) = match (call.is_typed, call.rest) {
             (false, [] | [_, _]) => (storage.dtype?, None),
             (false, [_, _, marks]) => (storage.dtype?, Some(marks)),
             (true, [_, _, dtype, marks @ ..]) if marks.len() < 2 => match pickle.get(*dtype) {
@@ -124,14 +133,10 @@ impl<'a> View<'a> {
             Value::Dict(marks) => marks.is_empty(),
             _ => false,
         });
-        let counts = |id: Id| -> Option<Vec<usize>> {
-            let count = |&id: &Id| usize::try_from(pickle.count(id)?).ok();
-            pickle.tuple(id)?.iter().map(count).collect()
-        };
         let offset = usize::try_from(pickle.count(offset)?).ok()?;
-        let (shape, strides) = (counts(shape)?, counts(strides)?);
-        (unmarked && shape.len() == strides.len()).then_some(Self {
-            name,
+        let (shape, strides) = (pickle.counts(shape)?, pickle.counts(strides)?);
+        (unmarked && shape.len() == strides.len()).then(|| Self {
+            name: name.to_owned(),
             key: storage.key,
             dtype,
             storage: storage.size,
@@ -141,14 +146,24 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Its name.
-    pub(super) fn name(&self) -> &'a str {
-        self.name
+    /// Whether it has two dimensions and numbers of floating point, as the weights of a dense layer.
+    pub(super) fn is_matrix(&self) -> bool {
+        self.shape.len() == 2 && self.dtype.is_float()
     }
 
-    /// The name without its first bytes.
-    pub(super) fn shorten(&mut self, bytes: usize) {
-        self.name = &self.name[bytes..];
+    /// The size of each dimension.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same tensor by another name.
+    pub(super) fn rename(&mut self, name: String) {
+        self.name = name;
     }
 
     /// What the storage is called.
@@ -190,7 +205,7 @@ impl<'a> View<'a> {
         if (storage.len() as u64) < self.storage {
             let what = format!(
                 "the storage of the tensor {} has {} bytes, not {}",
-                shown(self.name),
+                shown(&self.name),
                 storage.len(),
                 self.storage
             );
@@ -209,8 +224,73 @@ impl<'a> View<'a> {
         if reversed {
             bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
         }
-        Tensor::new(KIND, self.name, self.shape.clone(), self.dtype, bytes)
+        Tensor::new(KIND, self.name.as_str(), self.shape.clone(), self.dtype, bytes)
     }
+}
+
+/// What every tensor is made of.
+const NOT_MADE_OF: &str =
+    "is not made of a storage, an offset, a shape and as many strides, all counted from 0";
+
+fn malformed(name: &str, what: &str) -> Problem {
+    Problem::malformed(KIND, format!("the tensor {} {what}", shown(name)))
+}
+
+/// What a tensor is made of, within what it may be wrapped in: a parameter, attributes.
+fn call<'p>(pickle: &'p Pickle<'_>, value: &'p Value<'_>) -> Option<Call<'p>> {
+    let value = match value {
+        Value::Call(Global::Parameter, arguments) => {
+            pickle.get(*pickle.tuple(*arguments)?.first()?)
+        }
+        value => value,
+    };
+    let (function, arguments) = match value {
+        Value::Call(Global::WithAttributes, arguments) => match *pickle.tuple(*arguments)? {
+            [function, class, arguments, _] => match (pickle.get(function), pickle.get(class)) {
+                (
+                    Value::Global(function),
+                    Value::Global(Global::TensorClass | Global::ParameterClass),
+                ) => (*function, arguments),
+                _ => return None,
+            },
+            _ => return None,
+        },
+        Value::Call(function, arguments) => (*function, *arguments),
+        _ => return None,
+    };
+    let is_typed = match function {
+        Global::Tensor => false,
+        Global::TypedTensor => true,
+        _ => return None,
+    };
+    let (&place, rest) = pickle.tuple(arguments)?.split_first_chunk()?;
+    Some(Call { is_typed, place, rest })
+}
+
+/// What a tensor is, in words, and what to do, if its numbers are not read.
+fn unread(pickle: &Pickle<'_>, value: &Value<'_>) -> Option<(&'static str, &'static str)> {
+    const OTHER_TYPE: (&str, &str) = (
+        "has complex numbers, or of a type of fewer than 16 bits",
+        "only real numbers of 8 bits and more, and floats of 16 bits and more, are read; convert it \
+         with tensor.float()",
+    );
+    let mut value = value;
+    if let Value::Call(Global::Parameter, arguments) = value {
+        value = pickle.get(*pickle.tuple(*arguments)?.first()?);
+    }
+    if let Value::Call(Global::Unread(kind), _) = value {
+        return Some(kind.words());
+    }
+    let call = call(pickle, value)?;
+    let of_type = if call.is_typed { call.rest.get(2).copied() } else { None };
+    let of_storage = match pickle.get(call.place[0]) {
+        Value::Outside(storage) => pickle.tuple(*storage)?.get(1).copied(),
+        _ => None,
+    };
+    let is_other = |id: Id| {
+        matches!(pickle.get(id), Value::Global(Global::OtherDtype | Global::OtherStorage(_)))
+    };
+    of_type.into_iter().chain(of_storage).any(is_other).then_some(OTHER_TYPE)
 }
 
 /// Copies numbers of `width` bytes, of which there are as many, as far apart, as the pairs say.

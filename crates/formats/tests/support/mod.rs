@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 pub(crate) mod onnx;
+pub(crate) mod pickle;
 pub(crate) mod zip;
 
 use std::fs;

@@ -1,0 +1,82 @@
+//! Names of tensors, which are paths.
+
+use crate::error::{Holding, shown};
+use crate::{Archive, Problem, WHOLE};
+
+/// The most beginnings of names that an error lists.
+const MOST_NAMED: usize = 10;
+
+/// What follows a key and a dot or a slash, if a name begins so.
+pub(crate) fn below<'n>(name: &'n str, key: &str) -> Option<&'n str> {
+    let rest = name.strip_prefix(key)?.strip_prefix(['.', '/'])?;
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// The tensors of a file whose names begin with a key, by the rest of their names.
+///
+/// # Errors
+///
+/// [`Problem::Refused`] if the file describes its network, which is one; [`Problem::NoKey`] if no
+/// name begins so.
+pub(crate) fn choose(mut archive: Archive, key: &str) -> Result<Archive, Problem> {
+    if archive.network.is_some() {
+        let what = format!("the key {} of a file that describes its one network", shown(key));
+        return Err(Problem::refused(what, "leave the key out"));
+    }
+    if key == WHOLE {
+        return Ok(archive);
+    }
+    let all = archive.tensors.len();
+    let beginnings = beginnings(&archive);
+    archive.tensors.retain_mut(|tensor| match below(&tensor.name, key) {
+        Some(name) => {
+            tensor.name = name.to_owned();
+            true
+        }
+        None => false,
+    });
+    let left = all - archive.tensors.len();
+    if archive.tensors.is_empty() {
+        return Err(Problem::NoKey { key: key.to_owned(), found: beginnings });
+    }
+    let note = format!("the tensors are those below {}; {left} others are left out", shown(key));
+    archive.notes.push(note);
+    Ok(archive)
+}
+
+/// The first parts of the names of tensors.
+fn beginnings(archive: &Archive) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for tensor in &archive.tensors {
+        let first = tensor.name.split(['.', '/']).next().unwrap_or_default();
+        if first.len() < tensor.name.len() && !found.iter().any(|known| known == first) {
+            found.push(first.to_owned());
+        }
+        if found.len() == MOST_NAMED {
+            break;
+        }
+    }
+    found
+}
+
+/// Some holdings in words.
+pub(crate) fn listed(found: &[Holding]) -> String {
+    let words = |holding: &Holding| {
+        let matrix = match &holding.matrix {
+            Some(shape) => format!(", the first matrix {shape:?}"),
+            None => String::new(),
+        };
+        let (key, s) = (shown(&holding.key), if holding.tensors == 1 { "" } else { "s" });
+        format!("{key} ({} tensor{s}{matrix})", holding.tensors)
+    };
+    several(found.iter().map(words), found.len())
+}
+
+/// The first of some texts, and how many more there are.
+pub(crate) fn several(texts: impl Iterator<Item = String>, count: usize) -> String {
+    let first: Vec<String> = texts.take(MOST_NAMED).collect();
+    match count - first.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
