@@ -10,8 +10,7 @@ use crate::names::{listed, several};
 pub struct FormatError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong.
-    #[source]
+    /// What is wrong; part of the message, and so no source of its own.
     pub problem: Problem,
 }
 

@@ -33,8 +33,10 @@ fn one_network_under_any_key() {
     for (file, notes) in [
         (
             "key-net.pt",
-            &[r#"the tensors are those under "net""#, r#"left out: "acc" (a number), "epoch" (a number)"#]
-                [..],
+            &[
+                r#"the tensors are those under "net""#,
+                r#"left out: "acc" (a number), "epoch" (a number)"#,
+            ][..],
         ),
         (
             "key-nested.pt",
@@ -51,9 +53,12 @@ fn one_network_under_any_key() {
         ),
         // The same dictionary twice is one network.
         ("key-same.pt", &[r#"the tensors are those under "model""#]),
-        ("sharded.pt", &[
-            r#"names had "_fsdp_wrapped_module.", of FullyShardedDataParallel, which was taken away"#,
-        ]),
+        (
+            "sharded.pt",
+            &[
+                r#"names had "_fsdp_wrapped_module.", of FullyShardedDataParallel, which was taken away"#,
+            ],
+        ),
         (
             "average.pt",
             &[
@@ -124,7 +129,10 @@ fn a_key_of_any_file_is_the_beginning_of_names() {
     let mut found = names(&archive);
     found.sort_unstable();
     assert_eq!(found, ["bias", "weight"]);
-    assert_eq!(archive.notes.last().unwrap(), r#"the tensors are those below "3"; 2 others are left out"#);
+    assert_eq!(
+        archive.notes.last().unwrap(),
+        r#"the tensors are those below "3"; 2 others are left out"#
+    );
     assert_eq!(at("plain.safetensors", ".").tensors.len(), 4);
     let graph = std::fs::read(golden("onnx/tiny.onnx")).unwrap();
     let problem = from_bytes_at(&graph, Some("net")).unwrap_err();
@@ -177,7 +185,8 @@ fn matrix() -> Vec<u8> {
 #[test]
 fn the_state_of_an_optimizer_is_no_network() {
     let moments = dict(&[("exp_avg", matrix()), ("exp_avg_sq", matrix())]);
-    let steps = dict(&[("state", dict(&[("0", moments.clone())])), ("param_groups", b"]".to_vec())]);
+    let steps =
+        dict(&[("state", dict(&[("0", moments.clone())])), ("param_groups", b"]".to_vec())]);
     let one = dict(&[("net", dict(&[("w", matrix())])), ("thing", steps)]);
     assert_eq!(names(&from_bytes(&file(&one, &[0; 16])).unwrap()), ["w"]);
     let two = dict(&[("net", dict(&[("w", matrix())])), ("thing", moments)]);

@@ -10,7 +10,8 @@ use fireclay_formats::{Activation, from_bytes, read};
 use fireclay_formats::{Archive, Dtype, Kind, Layer, Layout, Network, Norm, Problem};
 use proptest::prelude::*;
 use support::pickle::{
-    NO_GRADIENT, NONE, REBUILD, call, dict, file, floats, global, int, ints, storage, text, tuple, view,
+    NO_GRADIENT, NONE, REBUILD, call, dict, file, floats, global, int, ints, storage, text, tuple,
+    view,
 };
 use support::zip::{Entry, archive};
 use support::{check_logits, golden, tensor};
@@ -490,7 +491,8 @@ fn calls_of_what_is_no_function_of_tensors() {
         expect_refused(&file(&[&callee[..], b")R"].concat(), b""), what);
     }
     let ordered = global("collections.OrderedDict");
-    for (given, message) in [(int(1), "of what are no pairs"), (ints(&[1]), "of what are no pairs")] {
+    for (given, message) in [(int(1), "of what are no pairs"), (ints(&[1]), "of what are no pairs")]
+    {
         let filled = [&ordered[..], &tuple(&[given]), b"R"].concat();
         expect_malformed(&file(&filled, b""), message);
     }

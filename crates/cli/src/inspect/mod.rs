@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay_formats::Problem;
+use fireclay_formats::{Problem, WHOLE};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -103,6 +103,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
         ..Found::default()
     };
+    if args.key.is_some() && ours::read(&bytes).is_some() {
+        bail!("{}: this is a file of Fireclay, which is read whole; leave out --key", found.file);
+    }
     let problem = look(&path, &bytes, args.key.as_deref(), &mut found);
     if let Some(problem) = &problem {
         found.odd.push(printable(&problem.to_string(), 1000));
@@ -127,7 +130,12 @@ fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Opti
         ours.tell(bytes, found);
         return None;
     }
-    match fireclay_formats::from_bytes_at(bytes, key) {
+    let read = match fireclay_formats::from_bytes_at(bytes, key) {
+        // All of it can be looked at; a note says what there is to choose from.
+        Err(Problem::Several { .. }) => fireclay_formats::from_bytes_at(bytes, Some(WHOLE)),
+        read => read,
+    };
+    match read {
         Ok(archive) => {
             found.kind = format!("{} file", archive.kind.name());
             odd::check(&foreign::tensors(&archive), found);
@@ -138,7 +146,6 @@ fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Opti
             found.kind = match &problem {
                 Problem::Malformed { kind, .. } => format!("damaged {kind} file"),
                 Problem::Refused { .. } | Problem::Foreign { .. } => "refused file".to_owned(),
-                Problem::Several { .. } | Problem::NoKey { .. } => "several networks".to_owned(),
                 _ => "unknown file".to_owned(),
             };
             Some(problem)

@@ -88,7 +88,8 @@ impl<'p, 'a> Tree<'p, 'a> {
         if let Some(key) = key {
             return self.below(key, &holdings);
         }
-        let networks: Vec<_> = holdings.iter().filter(|(_, holding)| holding.is_network()).collect();
+        let networks: Vec<_> =
+            holdings.iter().filter(|(_, holding)| holding.is_network()).collect();
         match networks[..] {
             // Nothing to import, but something to look at.
             [] => match holdings.iter().max_by_key(|(at, holding)| (holding.tensors, !at)) {

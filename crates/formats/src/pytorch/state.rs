@@ -6,8 +6,8 @@ use super::KIND;
 use super::pickle::{Id, Pickle, Value};
 use super::search::{Chosen, Tree};
 use super::view::{View, is_tensor};
-use crate::Problem;
 use crate::error::shown;
+use crate::{Problem, WHOLE};
 
 /// What programs put into names for what they wrap a module in, wherever in it that is.
 const INNER: [(&str, &str); 3] = [
@@ -45,7 +45,7 @@ impl<'a> State<'a> {
     pub(super) fn of(pickle: &Pickle<'a>, key: Option<&str>) -> Result<Self, Problem> {
         let Chosen { path, way, tensors } = Tree::of(pickle).choose(key)?;
         let mut notes = Vec::new();
-        if let Some(path) = path {
+        if let Some(path) = path.filter(|path| path != WHOLE) {
             notes.push(format!("the tensors are those under {}", shown(&path)));
         }
         notes.extend(way.iter().filter_map(|&(id, into)| left_out(pickle, id, into)));
@@ -131,7 +131,9 @@ fn unwrap(views: &mut Vec<View<'_>>) -> Result<Vec<String>, Problem> {
             let name = inside(view).unwrap_or_default().to_owned();
             view.rename(name);
         }
-        notes.push(format!("every name began with {OUTER:?}, of DataParallel, which was taken away"));
+        notes.push(format!(
+            "every name began with {OUTER:?}, of DataParallel, which was taken away"
+        ));
     }
     match first_twice(views) {
         Some(name) => {

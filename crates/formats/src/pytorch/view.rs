@@ -97,8 +97,7 @@ impl<'a> View<'a> {
             let what = "the number of dimensions of a tensor";
             return Err(Problem::Limit { what, found: dimensions, most: MOST_DIMENSIONS });
         }
-        let view =
-            Self::read(pickle, &name, &call).ok_or_else(|| malformed(&name, NOT_MADE_OF))?;
+        let view = Self::read(pickle, &name, &call).ok_or_else(|| malformed(&name, NOT_MADE_OF))?;
         match (view.size(), view.end()) {
             (Some(0), _) => Ok(view),
             (Some(_), Some(end)) if end <= view.storage => Ok(view),
