@@ -22,7 +22,7 @@ fn expect(bytes: &[u8], message: &str) {
 
 #[track_caller]
 fn expect_read(bytes: &[u8]) {
-    expect(bytes, "its dictionary has no tensor");
+    expect(bytes, "there is no tensor in a dictionary");
 }
 
 #[test]
