@@ -1,9 +1,10 @@
 //! Tensors, and what is known of the network they belong to, from the files of other programs.
 //!
 //! [`read`] tells by its content what a file is and gives an [`Archive`]. The file may come from a
-//! stranger: nothing in it is executed, nothing outside it is opened, every size is checked against
-//! the bytes present before anything is allocated for it, and whatever is malformed, hostile or not
-//! understood is a [`FormatError`] that names the file.
+//! stranger: nothing in it is executed, every size is checked against the bytes present before
+//! anything is allocated for it, and whatever is malformed, hostile or not understood is a
+//! [`FormatError`] that names the file. No other file is opened, but those within its own folder
+//! that an ONNX model names for its numbers.
 //!
 //! What the tensors *mean* for a network of ours is not decided here: `finetune` does that.
 
@@ -40,7 +41,7 @@ pub const LARGEST_FILE: u64 = 16 << 30;
 /// A [`FormatError`] that names the file and what is wrong with it.
 pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
     let path = path.as_ref();
-    let read = || from_bytes(&whole_file(path)?);
+    let read = || from_file(path, &whole_file(path)?, None);
     read().map_err(|problem| FormatError { path: path.to_owned(), problem })
 }
 
@@ -62,7 +63,22 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
 /// A [`Problem`], as for [`read`]; [`Problem::NoKey`] if there is nothing under this key, and
 /// [`Problem::Several`] if there are several networks and no key.
 pub fn from_bytes_at(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
-    let archive = read_kind(bytes, key)?;
+    chosen(bytes, None, key)
+}
+
+/// Reads what the bytes of the file of this path have under a key, as [`from_bytes_at`] does. An
+/// ONNX model may have its numbers in other files of the same folder.
+///
+/// # Errors
+///
+/// A [`Problem`], as for [`from_bytes_at`].
+pub fn from_file(path: &Path, bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
+    chosen(bytes, Some(path), key)
+}
+
+/// Reads what a file has under a key; it lies here if it has a path.
+fn chosen(bytes: &[u8], path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
+    let archive = read_kind(bytes, path, key)?;
     match key {
         // The dictionaries of PyTorch are chosen from as they are read.
         Some(key) if archive.kind != Kind::PyTorch => names::choose(archive, key),
@@ -71,7 +87,7 @@ pub fn from_bytes_at(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem
 }
 
 /// Reads a file of the kind that its beginning tells.
-fn read_kind(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
+fn read_kind(bytes: &[u8], path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
     // First, for the size that it begins with may look like the beginning of another kind.
     if safetensors::is_safetensors(bytes) {
         return safetensors::read(bytes);
@@ -93,7 +109,7 @@ fn read_kind(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
     }
     // Last, for nothing but its fields tells what it is.
     if onnx::is_model(bytes) {
-        return onnx::read(bytes);
+        return onnx::read(bytes, path);
     }
     Err(Problem::unknown(bytes))
 }

@@ -130,9 +130,9 @@ fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Opti
         ours.tell(bytes, found);
         return None;
     }
-    let read = match fireclay_formats::from_bytes_at(bytes, key) {
+    let read = match fireclay_formats::from_file(path, bytes, key) {
         // All of it can be looked at; a note says what there is to choose from.
-        Err(Problem::Several { .. }) => fireclay_formats::from_bytes_at(bytes, Some(WHOLE)),
+        Err(Problem::Several { .. }) => fireclay_formats::from_file(path, bytes, Some(WHOLE)),
         read => read,
     };
     match read {

@@ -139,17 +139,40 @@ impl<'a> Constants<'a> {
                 let perm = node.ints("perm")?;
                 first.and_then(|first| transposed(first, perm))
             }
-            // Numbers without a shape, or of one dimension: their order does not change.
-            "Unsqueeze" => first.filter(|first| first.shape.is_empty()).map(|first| Constant {
-                shape: vec![1],
-                few: first.few.clone(),
-                source: None,
-            }),
-            "Squeeze" => first.filter(|first| first.shape == [1]).map(|first| Constant {
-                shape: vec![],
-                few: first.few.clone(),
-                source: None,
-            }),
+            "Unsqueeze" => {
+                let axes = node.ints("axes")?.map(<[i64]>::to_vec);
+                let axes = axes.or_else(|| input(1)?.whole());
+                first.zip(axes).and_then(|(first, axes)| unsqueezed(first, &axes))
+            }
+            "Squeeze" => {
+                let axes = node.ints("axes")?.map(<[i64]>::to_vec);
+                let axes = axes.or_else(|| input(1)?.whole());
+                first.and_then(|first| squeezed(first, axes.as_deref()))
+            }
+            "Reshape" if node.int("allowzero")?.unwrap_or(0) == 0 => {
+                let target = input(1).and_then(Constant::whole);
+                first.zip(target).and_then(|(first, target)| reshaped(first, &target))
+            }
+            "Slice" => {
+                let list = |at| input(at).and_then(Constant::whole);
+                let (axes, steps) = (list(3), list(4));
+                let plain = |list: Option<Vec<i64>>, usual| list.is_none_or(|list| list == [usual]);
+                let all_known = (1..node.inputs.len()).all(|at| input(at).is_some());
+                match (first, list(1), list(2)) {
+                    (Some(first), Some(start), Some(end))
+                        if all_known && plain(axes, 0) && plain(steps, 1) =>
+                    {
+                        sliced(first, &start, &end)
+                    }
+                    _ => None,
+                }
+            }
+            "Add" => of_two(first, input(1), |x, y| Some(x + y)),
+            "Sub" => of_two(first, input(1), |x, y| Some(x - y)),
+            "Mul" => of_two(first, input(1), |x, y| Some(x * y)),
+            "Mod" if node.int("fmod")?.unwrap_or(0) == 0 => {
+                of_two(first, input(1), |x, y| (x >= 0.0 && y >= 1.0).then(|| x % y))
+            }
             "Gather" if node.int("axis")?.unwrap_or(0) == 0 => {
                 first.zip(input(1)).and_then(|(from, indices)| gathered(from, indices))
             }
@@ -176,6 +199,27 @@ impl<'a> Constant<'a> {
     fn of(place: usize, name: &'a str, tensor: &'a TensorProto<'a>) -> Self {
         let source = Source { place, name, tensor, transposed: false };
         Self { shape: tensor.shape.clone(), few: tensor.few.clone(), source: Some(source) }
+    }
+
+    /// Its numbers, if they are few and whole, in one dimension or none.
+    fn whole(&self) -> Option<Vec<i64>> {
+        let few = self.few.as_ref().filter(|_| self.shape.len() < 2)?;
+        few.iter().map(|few| (few.trunc() == *few).then_some(*few as i64)).collect()
+    }
+
+    /// The same numbers, in the same order, in another shape.
+    fn with_shape(&self, shape: Vec<usize>) -> Option<Self> {
+        let in_order = self.source.is_none_or(|source| !source.transposed);
+        let is_row = self.shape.iter().filter(|&&size| size != 1).count() < 2;
+        let same = shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size))
+            == self.shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size));
+        // In order again: those of a row are in the same, whichever way it lies.
+        let source = self.source.map(|source| Source { transposed: false, ..source });
+        (same && (in_order || is_row) && shape.len() <= MOST_DIMENSIONS).then(|| Self {
+            shape,
+            few: self.few.clone(),
+            source,
+        })
     }
 
     /// Its numbers, if they are few and of one dimension.
@@ -209,6 +253,91 @@ fn cast<'a>(constant: &Constant<'a>, to: i64) -> Option<Constant<'a>> {
         shape: constant.shape.clone(),
         few: few.map(rounded),
         source: constant.source.filter(|source| source.tensor.dtype.is_some_and(Dtype::is_float)),
+    })
+}
+
+/// `Unsqueeze`: dimensions of size 1 at these places of the result.
+fn unsqueezed<'a>(constant: &Constant<'a>, axes: &[i64]) -> Option<Constant<'a>> {
+    let count = constant.shape.len() + axes.len();
+    let places: BTreeSet<_> = axes.iter().filter_map(|&axis| place(axis, count)).collect();
+    if places.len() != axes.len() {
+        return None;
+    }
+    let mut old = constant.shape.iter().copied();
+    let shape = (0..count).map(|at| if places.contains(&at) { 1 } else { old.next().unwrap_or(1) });
+    constant.with_shape(shape.collect())
+}
+
+/// `Squeeze`: without these dimensions of size 1, or without all.
+fn squeezed<'a>(constant: &Constant<'a>, axes: Option<&[i64]>) -> Option<Constant<'a>> {
+    let count = constant.shape.len();
+    let places: Option<Vec<_>> = match axes {
+        Some(axes) => axes.iter().map(|&axis| place(axis, count)).collect(),
+        None => Some((0..count).filter(|&at| constant.shape[at] == 1).collect()),
+    };
+    let places = places.filter(|places| places.iter().all(|&at| constant.shape[at] == 1))?;
+    let kept = (0..count).filter(|at| !places.contains(at)).map(|at| constant.shape[at]);
+    constant.with_shape(kept.collect())
+}
+
+/// `Reshape`, whose 0 stands for the size that was, and -1 for what is left.
+fn reshaped<'a>(constant: &Constant<'a>, target: &[i64]) -> Option<Constant<'a>> {
+    let mut shape = Vec::new();
+    for (at, &size) in target.iter().enumerate() {
+        shape.push(match size {
+            0 => *constant.shape.get(at)?,
+            -1 => 1,
+            size => usize::try_from(size).ok()?,
+        });
+    }
+    let open: Vec<_> = (0..target.len()).filter(|&at| target[at] == -1).collect();
+    let count =
+        |shape: &[usize]| shape.iter().try_fold(1, |all: usize, &size| all.checked_mul(size));
+    if let [at] = open[..] {
+        let (all, others) = (count(&constant.shape)?, count(&shape)?);
+        shape[at] = all.checked_div(others)?;
+    }
+    (open.len() < 2).then(|| constant.with_shape(shape))?
+}
+
+/// Dimension `axis` of `count`; negative ones count from the end.
+fn place(axis: i64, count: usize) -> Option<usize> {
+    let axis = if axis < 0 { axis.checked_add(i64::try_from(count).ok()?)? } else { axis };
+    usize::try_from(axis).ok().filter(|&axis| axis < count)
+}
+
+/// `Slice` of the only dimension.
+fn sliced<'a>(constant: &Constant<'a>, start: &[i64], end: &[i64]) -> Option<Constant<'a>> {
+    let list = constant.list()?;
+    let clamped = |at: &[i64]| match *at {
+        [at] if at < 0 => Some(usize::try_from(at.saturating_add(list.len() as i64)).unwrap_or(0)),
+        [at] => Some(usize::try_from(at).ok()?.min(list.len())),
+        _ => None,
+    };
+    let few = list.get(clamped(start)?..clamped(end)?)?.to_vec();
+    Some(Constant { shape: vec![few.len()], few: Some(few), source: None })
+}
+
+/// What a function makes of two lists of one length, or of a list and one number.
+fn of_two<'a>(
+    first: Option<&Constant<'a>>,
+    second: Option<&Constant<'a>>,
+    function: impl Fn(f64, f64) -> Option<f64>,
+) -> Option<Constant<'a>> {
+    let (first, second) = (first?, second?);
+    let (x, y) = (first.few.as_deref()?, second.few.as_deref()?);
+    let (short, long) =
+        if first.shape.len() < second.shape.len() { (first, second) } else { (second, first) };
+    let fits = short.shape == long.shape || short.shape.iter().all(|&size| size == 1);
+    if !fits || x.is_empty() || y.is_empty() {
+        return None;
+    }
+    let count = x.len().max(y.len());
+    let each = (0..count).map(|at| function(x[at % x.len()], y[at % y.len()]));
+    Some(Constant {
+        shape: long.shape.clone(),
+        few: Some(each.collect::<Option<_>>()?),
+        source: None,
     })
 }
 

@@ -24,6 +24,9 @@ const LARGEST_EXPONENT: f64 = 300.0;
 /// Numbers of 32 bits in the operators allow for no more.
 const TOLERANCE: f64 = 1e-6;
 
+/// A node, and what it takes at [`PROBES`].
+pub(super) type Alone<'n, 'a> = Option<(&'n Node<'a>, &'n [Option<Vec<f64>>])>;
+
 /// A function that was recognised.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Function {
@@ -140,10 +143,7 @@ fn hard_swish(x: f64) -> f64 {
 /// # Errors
 ///
 /// [`Problem::Malformed`] if an attribute of the node is not what it should be.
-pub(super) fn recognise(
-    values: &[f64],
-    node: Option<(&Node<'_>, &[Option<Vec<f64>>])>,
-) -> Result<Option<Function>, Problem> {
+pub(super) fn recognise(values: &[f64], node: Alone<'_, '_>) -> Result<Option<Function>, Problem> {
     for &(name, function) in KNOWN {
         if agree(values, function, TOLERANCE) {
             return Ok(Some(Function::Activation(activation(name))));
@@ -172,6 +172,63 @@ pub(super) fn recognise(
             .and_then(|(min, max)| named("hard-tanh", &[("min", min), ("max", max)])),
         _ => None,
     })
+}
+
+/// A function that differs by feature: `scale f(x) + offset`, or `x` where that is positive and else
+/// `scale x`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Each {
+    /// `f`, if it is not `x` itself.
+    pub(super) activation: Option<Activation>,
+    /// Whether it is the second of the two.
+    pub(super) is_prelu: bool,
+    /// The number of each feature.
+    pub(super) scales: Vec<f64>,
+    /// The number of each feature.
+    pub(super) offsets: Vec<f64>,
+}
+
+/// Which function has these values at [`PROBES`], feature by feature.
+///
+/// # Errors
+///
+/// None; as [`recognise`] could have.
+pub(super) fn recognise_each(
+    values: &[f64],
+    _alone: Alone<'_, '_>,
+) -> Result<Option<Each>, Problem> {
+    let features: Vec<&[f64]> = values.chunks_exact(PROBES.len()).collect();
+    // PROBES[2] is -1.
+    let slopes: Vec<f64> = features.iter().map(|values| -values[2]).collect();
+    let is_prelu = std::iter::zip(&features, &slopes)
+        .all(|(values, slope)| agree(values, |x| if x < 0.0 { slope * x } else { x }, TOLERANCE));
+    if is_prelu {
+        let offsets = vec![0.0; slopes.len()];
+        return Ok(Some(Each { activation: None, is_prelu, scales: slopes, offsets }));
+    }
+    let candidates =
+        [("identity", (|x| x) as fn(f64) -> f64)].into_iter().chain(KNOWN.iter().copied());
+    for (name, function) in candidates {
+        // PROBES[0] is 0 and PROBES[9] is 0.5, at which no function here is alike.
+        let (low, high) = (function(PROBES[0]), function(PROBES[9]));
+        let line = |values: &&[f64]| {
+            let scale = (values[9] - values[0]) / (high - low);
+            (scale, values[0] - scale * low)
+        };
+        let lines: Vec<(f64, f64)> = features.iter().map(line).collect();
+        let all = std::iter::zip(&features, &lines).all(|(values, &(scale, offset))| {
+            // Rounding of f64 is all that a line can differ by.
+            let least = if name == "identity" { 1e-12 } else { TOLERANCE };
+            let tolerance = least * (scale.abs() + offset.abs()).max(1.0);
+            scale.is_finite() && agree(values, |x| scale * function(x) + offset, tolerance)
+        });
+        if all && !features.is_empty() {
+            let (scales, offsets) = lines.into_iter().unzip();
+            let activation = (name != "identity").then(|| activation(name));
+            return Ok(Some(Each { activation, is_prelu: false, scales, offsets }));
+        }
+    }
+    Ok(None)
 }
 
 fn agree(values: &[f64], function: impl Fn(f64) -> f64, tolerance: f64) -> bool {
@@ -235,6 +292,8 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
         "HardSigmoid" => &["alpha", "beta"],
         "Gelu" => &["approximate"],
         "Clip" => &["min", "max"],
+        "Swish" => &["alpha"],
+        _ if node.runtime_operator() == "QuickGelu" => &["alpha"],
         _ => &[],
     };
     let float = |name, default| node.float(name, default).map(f64::from);
@@ -258,6 +317,10 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
         "Tanh" => one(f64::tanh),
         "Softplus" => one(softplus),
         "Softsign" => one(softsign),
+        "Swish" => {
+            let alpha = float("alpha", 1.0)?;
+            one(move |x| x * sigmoid(alpha * x))
+        }
         "HardSwish" => one(hard_swish),
         "Mish" => one(mish),
         "LeakyRelu" => {
@@ -297,8 +360,16 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
         "GreaterOrEqual" => Operation::Two(|x, y| truth(x >= y)),
         "Less" => Operation::Two(|x, y| truth(x < y)),
         "LessOrEqual" => Operation::Two(|x, y| truth(x <= y)),
+        "Sum" if inputs.len() == 2 => Operation::Two(|x, y| x + y),
         "Where" => Operation::Where,
-        _ => return Ok(None),
+        _ => match node.runtime_operator() {
+            "Gelu" => one(gelu),
+            "QuickGelu" => {
+                let alpha = float("alpha", 1.702)?;
+                one(move |x| x * sigmoid(alpha * x))
+            }
+            _ => return Ok(None),
+        },
     };
     node.has_only(known)?;
     Ok(Some(operation))

@@ -2,16 +2,21 @@
 //!
 //! Read are graphs that compute one layer after the other: [`chain`] walks from the input to the
 //! output, and what it meets that is no layer is refused by name. Nothing is executed but a few
-//! functions of one number, at numbers chosen here, to see which activation they are.
+//! functions of one number, at numbers chosen here, to see which activation they are. The numbers of
+//! tensors may lie in files beside the model, within its folder.
 
 mod chain;
 mod constants;
 mod elementwise;
+mod external;
 mod proto;
 mod tensor;
 mod wire;
 
-use crate::{Archive, Kind, Problem};
+use std::path::Path;
+
+use crate::{Archive, Problem};
+use external::Beside;
 use proto::Model;
 use wire::Message;
 
@@ -46,9 +51,8 @@ fn has_node(bytes: &[u8]) -> Result<bool, Problem> {
 ///
 /// [`Problem::Malformed`] if it is cut off or not what the standard says, [`Problem::Limit`] for
 /// graphs that are too large, [`Problem::Refused`] for operators and arrangements of them that are
-/// not understood, and for numbers in other files.
-pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
-    let model = Model::read(bytes)?;
-    let (tensors, network, notes) = chain::read(&model)?;
-    Ok(Archive { network: Some(network), notes, ..Archive::new(Kind::Onnx, tensors) })
+/// not understood, and for numbers in files that are not within the folder of `path`.
+pub(crate) fn read(bytes: &[u8], path: Option<&Path>) -> Result<Archive, Problem> {
+    let beside = Beside::of(path);
+    chain::read(&Model::read(bytes, &beside)?)
 }

@@ -3,6 +3,7 @@
 //! [onnx.proto]: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
 use super::KIND;
+use super::external::Beside;
 use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
 use crate::Problem;
@@ -16,11 +17,21 @@ const MOST_NODES: usize = 10_000;
 const MOST_PARTS: usize = 50_000;
 const MOST_NAME_BYTES: usize = 4 << 20;
 
+/// The most labels of a list.
+const MOST_LABELS: usize = 65_536;
+
+/// The most items of metadata that are looked at.
+const MOST_METADATA: usize = 100;
+
 /// `ModelProto`: a graph, and what is needed to understand it.
 #[derive(Debug)]
 pub(super) struct Model<'a> {
     /// The version of the standard operators.
     pub(super) opset: i64,
+    /// The program that wrote it.
+    pub(super) producer: &'a str,
+    /// What the file says of itself, by name.
+    pub(super) metadata: Vec<(&'a str, &'a str)>,
     /// The graph.
     pub(super) graph: Graph<'a>,
 }
@@ -68,7 +79,9 @@ enum Value<'a> {
     Floats(Vec<f32>),
     /// At most [`FEW`].
     Ints(Vec<i64>),
-    /// Of another type, or longer.
+    /// A list of numbers or texts, which stay where they are.
+    List(Message<'a>),
+    /// Of another type.
     Other,
 }
 
@@ -85,16 +98,20 @@ pub(super) struct ValueInfo<'a> {
 
 impl<'a> Model<'a> {
     /// Reads the file.
-    pub(super) fn read(file: &'a [u8]) -> Result<Self, Problem> {
-        let (mut opset, mut graph) = (None, None);
+    pub(super) fn read(file: &'a [u8], beside: &'a Beside) -> Result<Self, Problem> {
+        let (mut opset, mut graph, mut producer, mut metadata) = (None, None, "", Vec::new());
         let mut fields = Message::whole("ModelProto", file).fields()?;
         while let Some(field) = fields.read()? {
             match field.number {
                 7 if graph.is_some() => {
                     return Err(Problem::malformed(KIND, "there are two graphs"));
                 }
-                7 => graph = Some(Graph::read(field.message("GraphProto")?)?),
+                2 => producer = field.text()?,
+                7 => graph = Some(Graph::read(field.message("GraphProto")?, beside)?),
                 8 => opset = standard_opset(field)?.or(opset),
+                14 if metadata.len() < MOST_METADATA => {
+                    metadata.push(field.message("StringStringEntryProto")?.pair()?);
+                }
                 20 => {
                     let what = "the model has graphs for training (training_info)";
                     let why = "only a graph for inference is read; export it without them";
@@ -112,7 +129,7 @@ impl<'a> Model<'a> {
         let missing = |what| Problem::malformed(KIND, format!("there is no {what}"));
         let graph = graph.ok_or_else(|| missing("graph"))?;
         let opset = opset.ok_or_else(|| missing("version of the standard operators"))?;
-        Ok(Self { opset, graph })
+        Ok(Self { opset, producer, metadata, graph })
     }
 }
 
@@ -133,23 +150,26 @@ fn standard_opset(field: Field<'_>) -> Result<Option<i64>, Problem> {
 /// The domain of operators for classical machine learning.
 const CLASSICAL: &str = "ai.onnx.ml";
 
+/// The domain of operators that ONNX Runtime makes of others.
+const RUNTIME: &str = "com.microsoft";
+
 fn is_standard(domain: &str) -> bool {
     domain.is_empty() || domain == "ai.onnx"
 }
 
 impl<'a> Graph<'a> {
-    fn read(message: Message<'a>) -> Result<Self, Problem> {
+    fn read(message: Message<'a>, beside: &'a Beside) -> Result<Self, Problem> {
         let mut graph = Self::default();
         let mut names = Names::default();
         let mut fields = message.fields()?;
         while let Some(field) = fields.read()? {
             match field.number {
                 1 => {
-                    let node = Node::read(field.message("NodeProto")?, &mut names)?;
+                    let node = Node::read(field.message("NodeProto")?, beside, &mut names)?;
                     push(&mut graph.nodes, "the number of nodes", node)?;
                 }
                 5 => {
-                    let tensor = TensorProto::read(field.message("TensorProto")?)?;
+                    let tensor = TensorProto::read(field.message("TensorProto")?, beside)?;
                     names.count(tensor.name)?;
                     push(&mut graph.initializers, "the number of initializers", tensor)?;
                 }
@@ -212,7 +232,7 @@ fn push<T>(items: &mut Vec<T>, what: &'static str, item: T) -> Result<(), Proble
 }
 
 impl<'a> Node<'a> {
-    fn read(message: Message<'a>, names: &mut Names) -> Result<Self, Problem> {
+    fn read(message: Message<'a>, beside: &'a Beside, names: &mut Names) -> Result<Self, Problem> {
         let mut node = Self::default();
         let mut fields = message.fields()?;
         while let Some(field) = fields.read()? {
@@ -222,7 +242,7 @@ impl<'a> Node<'a> {
                 3 => node.name = field.text()?,
                 4 => node.operator = field.text()?,
                 5 => {
-                    let attribute = Attribute::read(field.message("AttributeProto")?)?;
+                    let attribute = Attribute::read(field.message("AttributeProto")?, beside)?;
                     names.count(attribute.name)?;
                     node.attributes.push(attribute);
                 }
@@ -241,6 +261,11 @@ impl<'a> Node<'a> {
     /// Its operator if that is one of the standard's for classical machine learning.
     pub(super) fn classical_operator(&self) -> &'a str {
         if self.domain == CLASSICAL { self.operator } else { "" }
+    }
+
+    /// Its operator if that is one of ONNX Runtime's own.
+    pub(super) fn runtime_operator(&self) -> &'a str {
+        if self.domain == RUNTIME { self.operator } else { "" }
     }
 
     /// The operator and where it is, in messages.
@@ -304,6 +329,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether an attribute is there and not 0.
+    pub(super) fn is_set(&self, name: &str) -> Result<bool, Problem> {
+        Ok(self.int(name)?.unwrap_or(0) != 0)
+    }
+
     /// An attribute that is a text.
     pub(super) fn text(&self, name: &str, default: &'static str) -> Result<&'a [u8], Problem> {
         match self.attribute(name) {
@@ -322,12 +352,87 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The tensor of the node Constant, if it has one.
-    pub(super) fn tensor(&self) -> Option<&TensorProto<'a>> {
-        match self.attribute("value") {
+    /// An attribute that is a list of numbers of floating point, if it is there.
+    pub(super) fn all_floats(&self, name: &str) -> Result<Option<Vec<f64>>, Problem> {
+        let mut all = Vec::new();
+        match self.attribute(name) {
+            None => return Ok(None),
+            Some(Value::Floats(values)) => all.extend(values.iter().copied().map(f64::from)),
+            Some(Value::List(message)) => {
+                let mut fields = message.fields()?;
+                while let Some(field) = fields.read()? {
+                    if field.number == 7 {
+                        let floats = field.fixed(4)?.as_chunks().0;
+                        all.extend(
+                            floats.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))),
+                        );
+                    }
+                }
+            }
+            Some(_) => return Err(self.wrong_type(name, "a list of floats")),
+        }
+        Ok(Some(all))
+    }
+
+    /// An attribute that is a list of whole numbers, if it is there.
+    pub(super) fn all_ints(&self, name: &str) -> Result<Option<Vec<i64>>, Problem> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Value::Ints(values)) => Ok(Some(values.clone())),
+            Some(Value::List(message)) => {
+                let mut all = Vec::new();
+                let mut fields = message.fields()?;
+                while let Some(field) = fields.read()? {
+                    if field.number == 8 {
+                        field.ints(|value| self.push_label(name, &mut all, value))?;
+                    }
+                }
+                Ok(Some(all))
+            }
+            Some(_) => Err(self.wrong_type(name, "a list of integers")),
+        }
+    }
+
+    /// An attribute that is a list of texts, if it is there.
+    pub(super) fn all_texts(&self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Value::List(message)) => {
+                let mut all = Vec::new();
+                let mut fields = message.fields()?;
+                while let Some(field) = fields.read()? {
+                    if field.number == 9 {
+                        self.push_label(name, &mut all, field.text()?.to_owned())?;
+                    }
+                }
+                Ok(Some(all))
+            }
+            Some(_) => Err(self.wrong_type(name, "a list of strings")),
+        }
+    }
+
+    /// Appends to a list of labels, if there may be so many.
+    fn push_label<T>(&self, name: &str, all: &mut Vec<T>, label: T) -> Result<(), Problem> {
+        if all.len() == MOST_LABELS {
+            let why =
+                format!("at most {MOST_LABELS} labels are read; export the network without them");
+            return Err(self.refused(format!("the list {name}, which is too long,"), why));
+        }
+        all.push(label);
+        Ok(())
+    }
+
+    /// An attribute that is a tensor, if it is there.
+    pub(super) fn tensor_of(&self, name: &str) -> Option<&TensorProto<'a>> {
+        match self.attribute(name) {
             Some(Value::Tensor(tensor)) => Some(tensor),
             _ => None,
         }
+    }
+
+    /// The tensor of the node Constant, if it has one.
+    pub(super) fn tensor(&self) -> Option<&TensorProto<'a>> {
+        self.tensor_of("value")
     }
 
     /// Shape and values of the node Constant, if it has a few numbers rather than a tensor.
@@ -353,7 +458,7 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    fn read(message: Message<'a>) -> Result<Self, Problem> {
+    fn read(message: Message<'a>, beside: &'a Beside) -> Result<Self, Problem> {
         let (mut name, mut kind) = ("", None);
         let (mut float, mut int, mut text, mut tensor) = (0.0, 0, &b""[..], None);
         let (mut floats, mut ints, mut long) = (Vec::new(), Vec::new(), false);
@@ -365,7 +470,10 @@ impl<'a> Attribute<'a> {
                 2 => float = field.float()?,
                 3 => int = field.int()?,
                 4 => text = field.bytes()?,
-                5 => tensor = Some(Box::new(TensorProto::read(field.message("TensorProto")?)?)),
+                5 => {
+                    let read = TensorProto::read(field.message("TensorProto")?, beside)?;
+                    tensor = Some(Box::new(read));
+                }
                 7 => {
                     for &bytes in field.fixed(4)?.as_chunks().0 {
                         long |= !push_few(&mut floats, f32::from_le_bytes(bytes));
@@ -389,6 +497,7 @@ impl<'a> Attribute<'a> {
             (Some(4), Some(tensor)) => Value::Tensor(tensor),
             (Some(6), _) if !long => Value::Floats(floats),
             (Some(7), _) if !long => Value::Ints(ints),
+            (Some(6..=8), _) => Value::List(message),
             _ => Value::Other,
         };
         Ok(Self { name, value })

@@ -1,7 +1,9 @@
 //! `TensorProto`, which may hold its numbers in many ways.
 
 use super::KIND;
+use super::external::{Beside, Place};
 use super::wire::{Field, Message};
+use crate::archive::size_in_bytes;
 use crate::error::shown;
 use crate::{Dtype, Problem, Tensor};
 
@@ -22,13 +24,25 @@ pub(super) struct TensorProto<'a> {
     pub(super) dtype: Option<Dtype>,
     /// Its numbers, if they are at most [`FEW`] and of a known type.
     pub(super) few: Option<Vec<f64>>,
+    /// Whether it holds texts.
+    pub(super) is_text: bool,
     message: Message<'a>,
+    /// Where its numbers are, if they are in another file.
+    place: Option<Place<'a>>,
 }
 
 impl<'a> TensorProto<'a> {
-    pub(super) fn read(message: Message<'a>) -> Result<Self, Problem> {
-        let mut tensor = Self { name: "", shape: vec![], dtype: None, few: None, message };
-        let (mut number, mut external) = (0, false);
+    pub(super) fn read(message: Message<'a>, beside: &'a Beside) -> Result<Self, Problem> {
+        let mut tensor = Self {
+            name: "",
+            shape: vec![],
+            dtype: None,
+            few: None,
+            is_text: false,
+            message,
+            place: None,
+        };
+        let (mut number, mut entries, mut external) = (0, Vec::new(), false);
         let mut stored = Stored::default();
         let mut fields = message.fields()?;
         while let Some(field) = fields.read()? {
@@ -47,18 +61,18 @@ impl<'a> TensorProto<'a> {
                     return Err(Problem::refused(what, why));
                 }
                 8 => tensor.name = field.text()?,
-                13 => external = true,
-                14 => external |= field.int()? != 0,
+                13 if entries.len() < MOST_ENTRIES => {
+                    entries.push(field.message("StringStringEntryProto")?);
+                }
+                14 => external = field.int()? != 0,
                 _ => stored.count(field)?,
             }
         }
-        if external {
-            let what = format!("the numbers of tensor {} are in another file", shown(tensor.name));
-            let why = "no other file is opened; put them into this one with onnx.save(model, path, \
-                       save_as_external_data=False)";
-            return Err(Problem::refused(what, why));
-        }
         tensor.dtype = dtype(number);
+        tensor.is_text = number == TEXT;
+        if external {
+            tensor.place = Some(Place::read(&entries, beside, tensor.name)?);
+        }
         let count = tensor.check(stored)?;
         if tensor.dtype.is_some() && count <= FEW {
             tensor.few = Some(tensor.to_tensor(tensor.name)?.to_f64());
@@ -73,6 +87,17 @@ impl<'a> TensorProto<'a> {
             let what = || format!("tensor {} has shape {:?}", shown(self.name), self.shape);
             return expected.ok_or_else(|| Problem::malformed(KIND, what()));
         };
+        if self.place.is_some() {
+            // How much is there is seen when it is read.
+            let size = expected.and_then(|count| count.checked_mul(dtype.size()));
+            return match (expected, size, stored.field) {
+                (Some(count), Some(_), None) => Ok(count),
+                _ => {
+                    let what = format!("tensor {} is in this file and another", shown(self.name));
+                    Err(Problem::malformed(KIND, what))
+                }
+            };
+        }
         let found = match stored.field {
             None => Some(0),
             Some(RAW) => {
@@ -102,6 +127,11 @@ impl<'a> TensorProto<'a> {
             let why = "only those of 8 bits and more are read, and no text; convert it to float32";
             return Err(Problem::refused(what, why));
         };
+        if let Some(place) = &self.place {
+            let size = size_in_bytes(&self.shape, dtype).unwrap_or(usize::MAX);
+            let bytes = place.bytes(size as u64, self.name)?;
+            return Tensor::new(KIND, name, self.shape.clone(), dtype, bytes);
+        }
         let mut bytes = Vec::new();
         let mut fields = self.message.fields()?;
         while let Some(field) = fields.read()? {
@@ -130,7 +160,31 @@ impl<'a> TensorProto<'a> {
         }
         Tensor::new(KIND, name, self.shape.clone(), dtype, bytes)
     }
+
+    /// Its texts.
+    pub(super) fn texts(&self) -> Result<Vec<String>, Problem> {
+        let count: usize = self.shape.iter().product();
+        let mut texts = Vec::new();
+        let mut fields = self.message.fields()?;
+        while let Some(field) = fields.read()? {
+            if field.number == TEXTS && texts.len() <= count {
+                texts.push(field.text()?.to_owned());
+            }
+        }
+        if texts.len() == count && self.is_text && self.place.is_none() {
+            return Ok(texts);
+        }
+        let what = format!("tensor {} of {count} texts has {}", shown(self.name), texts.len());
+        Err(Problem::malformed(KIND, what))
+    }
 }
+
+/// The most entries that say where numbers lie; the standard knows five.
+const MOST_ENTRIES: usize = 16;
+
+/// The `TensorProto.DataType` of texts, and the field of `TensorProto` that holds them.
+const TEXT: i64 = 8;
+const TEXTS: u64 = 6;
 
 /// Fields of `TensorProto` that hold numbers.
 const FLOATS: u64 = 4;

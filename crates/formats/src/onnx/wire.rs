@@ -59,6 +59,20 @@ impl<'a> Message<'a> {
         cursor.seek(self.start as u64)?;
         Ok(Fields { message: self.name, cursor, file: self.file })
     }
+
+    /// Key and value of a `StringStringEntryProto`.
+    pub(super) fn pair(self) -> Result<(&'a str, &'a str), Problem> {
+        let (mut key, mut value) = ("", "");
+        let mut fields = self.fields()?;
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => key = field.text()?,
+                2 => value = field.text()?,
+                _ => {}
+            }
+        }
+        Ok((key, value))
+    }
 }
 
 impl<'a> Fields<'a> {

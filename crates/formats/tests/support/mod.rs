@@ -263,3 +263,28 @@ fn erf(x: f64) -> f64 {
     }
     2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum
 }
+
+/// Requires that the network gives for these rows of `f32`, each of `features` numbers, what a file
+/// of `f32` has: each within 1e-5, or that part of itself if it is above 1.
+#[track_caller]
+pub(crate) fn check_rows(archive: &Archive, network: &Network, rows: &Path, answers: &Path) {
+    let numbers = |path: &Path| -> Vec<f64> {
+        let bytes = fs::read(path).unwrap();
+        bytes.as_chunks::<4>().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect()
+    };
+    let (rows, expected) = (numbers(rows), numbers(answers));
+    let steps = Steps::new(archive, network);
+    let count = rows.len() / FEATURES;
+    let outputs = expected.len() / count;
+    for (at, (row, expected)) in rows.chunks(FEATURES).zip(expected.chunks(outputs)).enumerate() {
+        let found = steps.run(row);
+        assert_eq!(found.len(), outputs, "row {at}");
+        for (found, expected) in found.iter().zip(expected) {
+            let most = 1e-5 * expected.abs().max(1.0);
+            assert!((found - expected).abs() <= most, "row {at}: {found}, not {expected}");
+        }
+    }
+}
+
+/// Features of the rows of small goldens.
+const FEATURES: usize = 4;

@@ -57,6 +57,12 @@ impl Model {
         self
     }
 
+    /// Gives the graph these outputs, with their types.
+    pub(crate) fn output_values(mut self, outputs: &[Vec<u8>]) -> Self {
+        self.outputs = outputs.to_vec();
+        self
+    }
+
     pub(crate) fn opset(mut self, opset: u64) -> Self {
         self.opset = opset;
         self

@@ -4,135 +4,60 @@ use super::super::constants::{Constant, Source};
 use super::super::elementwise::{activation, casts_to_float, decimal};
 use super::super::proto::Node;
 use super::Chain;
-use crate::error::{shown, shown_shape};
-use crate::{Dtype, Layer, Layout, Norm, Problem};
+use crate::error::shown;
+use crate::{Dtype, Layer, Norm, Problem};
 
 impl<'a> Chain<'a> {
     /// Reads a node that is a layer by itself; no other is touched.
     pub(super) fn layer(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
         match node.operator() {
-            "Gemm" => self.gemm(node)?,
+            "Gemm" => self.gemm(node, &[])?,
             "MatMul" => self.matmul(node)?,
             "Add" if self.bias(node)? => {}
+            "Add" | "Sub" | "Mul" | "Div" if self.arithmetic(node)? => {}
+            "PRelu" => self.prelu(node)?,
             "Flatten" => self.flatten(node)?,
             "Reshape" => self.reshape(node)?,
             "Squeeze" | "Unsqueeze" => self.squeeze(node)?,
+            "Transpose" if self.transpose(node)? => {}
             "Dropout" => self.dropout(node)?,
             "BatchNormalization" => self.batch_norm(node)?,
             "LayerNormalization" => self.layer_norm(node)?,
             "Softmax" => self.softmax(node, "softmax")?,
             "LogSoftmax" => self.softmax(node, "log-softmax")?,
-            _ => return Ok(false),
+            _ if !self.other_layer(node)? => return Ok(false),
+            _ => {}
         }
         self.advance(node)?;
+        Ok(true)
+    }
+
+    /// Reads a node of another standard that is a layer by itself.
+    fn other_layer(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
+        match (node.classical_operator(), node.runtime_operator()) {
+            ("Scaler", _) => self.scaler(node)?,
+            (_, "FusedGemm") => self.fused_gemm(node)?,
+            (_, "FusedMatMul") => self.fused_matmul(node)?,
+            (_, "BiasGelu") => self.biased_gelu(node, "gelu")?,
+            (_, "FastGelu") => self.biased_gelu(node, "gelu-tanh")?,
+            _ => return Ok(false),
+        }
         Ok(true)
     }
 
     /// Reads a node that takes whole numbers: one that moves them, or makes them others.
     pub(super) fn of_whole(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
-        match node.operator() {
-            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => return self.layer(node),
-            "Cast" if casts_to_float(node)? => self.is_whole = false,
-            "Identity" => {}
+        match (node.operator(), node.classical_operator()) {
+            ("Flatten" | "Reshape" | "Squeeze" | "Unsqueeze", _) => return self.layer(node),
+            ("Cast", _) if casts_to_float(node)? => self.is_whole = false,
+            ("Identity", _) => {}
+            (_, "Scaler") => {
+                self.scaler(node)?;
+                self.is_whole = false;
+            }
             _ => return Ok(false),
         }
         self.advance(node)?;
-        Ok(true)
-    }
-
-    /// `Gemm`: `alpha A B + beta C`.
-    fn gemm(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
-        node.has_only(&["alpha", "beta", "transA", "transB"])?;
-        // It takes nothing but two dimensions.
-        self.sample.get_or_insert_with(|| vec![None]);
-        let (alpha, beta) = (node.float("alpha", 1.0)?, node.float("beta", 1.0)?);
-        let bias = self.constant(node, 2)?;
-        if alpha != 1.0 || (beta != 1.0 && bias.is_some()) {
-            let what = format!("factors alpha = {alpha} and beta = {beta}");
-            return Err(
-                node.refused(what, "they must be 1; multiply the weights and biases by them")
-            );
-        }
-        if node.int("transA")?.unwrap_or(0) != 0 {
-            return Err(node.refused("transA", "samples must be rows; export the model again"));
-        }
-        let transposed = node.int("transB")?.unwrap_or(0) != 0;
-        let weight = self.weight(node, transposed)?;
-        self.dense(node, weight, bias)
-    }
-
-    /// `MatMul`: `A B`.
-    fn matmul(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
-        node.has_only(&[])?;
-        let weight = self.weight(node, false)?;
-        self.dense(node, weight, None)
-    }
-
-    /// The weights of a dense layer, the second input of a node.
-    fn weight(&mut self, node: &'a Node<'a>, transposed: bool) -> Result<Weight<'a>, Problem> {
-        let Some(constant) = self.constant(node, 1)? else {
-            return Err(node.malformed("there are no weights"));
-        };
-        let (&[rows, columns], Some(source)) = (&constant.shape[..], constant.source) else {
-            let what = format!("weights of shape {:?}", constant.shape);
-            return Err(node.refused(what, "they must be a matrix"));
-        };
-        let (inputs, outputs) = if transposed { (columns, rows) } else { (rows, columns) };
-        let layout = if transposed == source.transposed { Layout::InOut } else { Layout::OutIn };
-        let name = self.tensor(node, source, source.tensor.shape.clone())?;
-        Ok(Weight { name, layout, inputs, outputs })
-    }
-
-    fn dense(
-        &mut self,
-        node: &'a Node<'a>,
-        weight: Weight<'a>,
-        bias: Option<Constant<'a>>,
-    ) -> Result<(), Problem> {
-        let features = self.features(node)?;
-        let empty = weight.inputs == 0 || weight.outputs == 0;
-        if empty || features.is_some_and(|features| features != weight.inputs) {
-            let (inputs, outputs) = (weight.inputs, weight.outputs);
-            let features = features.map_or("some".to_owned(), |features| features.to_string());
-            return Err(node.malformed(format!(
-                "weights from {inputs} to {outputs} numbers for samples of {features} numbers"
-            )));
-        }
-        let bias = match bias {
-            Some(bias) => Some(self.vector(node, "biases", &bias, weight.outputs)?.to_owned()),
-            None => None,
-        };
-        let Weight { name, layout, outputs, .. } = weight;
-        self.layers.push(Layer::Dense { weight: name.to_owned(), bias, layout });
-        self.sample = Some(vec![Some(outputs)]);
-        Ok(())
-    }
-
-    /// `Add` right after a dense layer without bias: a constant of as many numbers as that has
-    /// outputs is its bias.
-    fn bias(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
-        let (Some(Layer::Dense { bias: None, .. }), Some([Some(outputs)])) =
-            (self.layers.last(), self.sample.as_deref())
-        else {
-            return Ok(false);
-        };
-        let outputs = *outputs;
-        let (&[first, second], value) = (&node.inputs[..], self.value) else { return Ok(false) };
-        let other = if first == value { second } else { first };
-        let constant = match self.constants.get(other)? {
-            Some(constant) if constant.shape.iter().product::<usize>() == outputs => {
-                constant.clone()
-            }
-            _ => return Ok(false),
-        };
-        if constant.source.is_none() {
-            return Ok(false);
-        }
-        node.has_only(&[])?;
-        let name = self.vector(node, "biases", &constant, outputs)?;
-        if let Some(Layer::Dense { bias, .. }) = self.layers.last_mut() {
-            *bias = Some(name.to_owned());
-        }
         Ok(true)
     }
 
@@ -176,7 +101,8 @@ impl<'a> Chain<'a> {
     /// `LayerNormalization`.
     fn layer_norm(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
         node.has_only(&["axis", "epsilon", "stash_type"])?;
-        self.check_axis(node)?;
+        self.features(node)?;
+        self.check_axis(node, -1)?;
         let scale = self.norm_vector(node, 1, "factors")?;
         if scale.is_none() {
             return Err(node.malformed("the factors are missing"));
@@ -192,20 +118,36 @@ impl<'a> Chain<'a> {
     /// `Softmax` and `LogSoftmax`.
     fn softmax(&mut self, node: &Node<'_>, name: &str) -> Result<(), Problem> {
         node.has_only(&["axis"])?;
-        self.check_axis(node)?;
-        self.features(node)?;
+        if self.sample.is_none() {
+            self.features(node)?;
+        }
+        // Before version 13, all dimensions from the axis on are taken together.
+        self.check_axis(node, if self.opset < 13 { 1 } else { -1 })?;
         self.layers.push(Layer::Activation(activation(name)));
         Ok(())
     }
 
-    /// Of rows, the features are the last dimension of two.
-    fn check_axis(&self, node: &Node<'_>) -> Result<(), Problem> {
-        match node.int("axis")? {
-            None | Some(1 | -1) => Ok(()),
-            Some(axis) => {
-                Err(node.refused(format!("axis {axis}"), "it must be that of the features"))
-            }
+    /// Requires that the axis of a node is the one that all features lie along.
+    fn check_axis(&self, node: &Node<'_>, usual: i64) -> Result<(), Problem> {
+        let axis = node.int("axis")?.unwrap_or(usual);
+        let sample = self.sample.as_deref().unwrap_or(&[None]);
+        let count = sample.len() + 1;
+        let place = if axis < 0 { axis.saturating_add(count as i64) } else { axis };
+        let is_features = if self.columns {
+            place == 0 && self.opset >= 13
+        } else {
+            usize::try_from(place).is_ok_and(|place| {
+                let takes_rest = self.opset < 13 && node.operator() != "LayerNormalization";
+                let other = |at: usize| if takes_rest { at < place } else { at != place };
+                place > 0
+                    && place < count
+                    && (1..count).all(|at| !other(at) || sample[at - 1] == Some(1))
+            })
+        };
+        if is_features {
+            return Ok(());
         }
+        Err(node.refused(format!("axis {axis}"), "it must be that of the features"))
     }
 
     /// A vector of a normalisation, if it is there.
@@ -220,23 +162,8 @@ impl<'a> Chain<'a> {
             Some(features) => features,
             None => constant.shape.iter().product(),
         };
-        self.sample = Some(vec![Some(features)]);
+        self.know_features(features);
         Ok(Some(self.vector(node, what, &constant, features)?.to_owned()))
-    }
-
-    /// The length of the rows that have been reached, if that is known.
-    fn features(&self, node: &Node<'_>) -> Result<Option<usize>, Problem> {
-        match self.sample.as_deref() {
-            Some(&[features]) => Ok(features),
-            Some(sample) => Err(node.refused(
-                format!("samples of shape {}", shown_shape(sample)),
-                "they must be rows of numbers; add Flatten before",
-            )),
-            None => Err(node.refused(
-                "samples of unknown shape",
-                "the graph does not say that they are rows; export it with the shape of its input",
-            )),
-        }
     }
 
     /// Input `at` of a node, if there is one.
@@ -252,11 +179,7 @@ impl<'a> Chain<'a> {
         };
         match self.constants.get(name)? {
             Some(constant) if data_is_first => Ok(Some(constant.clone())),
-            _ => Err(node.refused(
-                format!("the input {}", shown(name)),
-                "all but the first must be constants; if it is computed from constants, simplify \
-                 the model first, for example with onnxslim or onnxsim",
-            )),
+            _ => Err(not_constant(node, name)),
         }
     }
 
@@ -286,7 +209,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Remembers that a layer needs a tensor in this shape, and gives its name.
-    fn tensor(
+    pub(super) fn tensor(
         &mut self,
         node: &Node<'_>,
         source: Source<'a>,
@@ -308,13 +231,14 @@ impl<'a> Chain<'a> {
     }
 }
 
+/// The error of an input that must be a constant and is none.
+pub(super) fn not_constant(node: &Node<'_>, name: &str) -> Problem {
+    node.refused(
+        format!("the input {}", shown(name)),
+        "all but the samples must be constants; if it is computed from constants, simplify the \
+         model first, for example with onnxslim or onnxsim",
+    )
+}
+
 const EXPORT_FOR_INFERENCE: &str =
     "it must be as in inference; export the model after model.eval()";
-
-/// The weights of a dense layer.
-struct Weight<'a> {
-    name: &'a str,
-    layout: Layout,
-    inputs: usize,
-    outputs: usize,
-}

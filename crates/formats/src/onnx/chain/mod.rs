@@ -1,31 +1,35 @@
 //! From the input of a graph to its output, layer by layer.
 
+mod dense;
+mod features;
+mod function;
 mod labels;
 mod layers;
+mod meaning;
+mod residual;
 mod shapes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::constants::{Constant, Constants, Source};
-use super::elementwise::{self, Function, PROBES};
+use super::constants::{Constants, Source};
 use super::proto::{Graph, Model, Node, ValueInfo};
 use super::tensor::dtype;
 use crate::error::shown;
-use crate::{Dtype, Layer, Network, Problem, Tensor};
-use labels::Labels;
+use crate::{Archive, Dtype, Kind, Layer, Network, Problem, Tensor};
+use labels::{Labels, Start};
+use residual::Open;
 
 /// Versions of the standard operators that are understood: before 7, `Add` and others wrote down how
 /// their inputs fit together.
 const OLDEST_OPSET: i64 = 7;
 
-/// The most operators that may make one activation.
-const LONGEST_ACTIVATION: usize = 16;
+const ONE_AFTER_THE_OTHER: &str = "only dense layers, batch and layer normalisation, scaling, dropout \
+                                   and activations are read, one after the other or with residual \
+                                   connections";
 
-const ONE_AFTER_THE_OTHER: &str = "only dense layers, batch and layer normalisation, dropout and \
-                                   activations, one after the other, are read";
-
-/// Reads the network of a model: its tensors, its layers, and what was left out.
-pub(super) fn read(model: &Model<'_>) -> Result<(Vec<Tensor>, Network, Vec<String>), Problem> {
+/// Reads the network of a model: its tensors, its layers, what its outputs mean, and what was left
+/// out.
+pub(super) fn read(model: &Model<'_>) -> Result<Archive, Problem> {
     if model.opset < OLDEST_OPSET {
         let what = format!("version {} of the standard operators", model.opset);
         let why = format!(
@@ -34,18 +38,25 @@ pub(super) fn read(model: &Model<'_>) -> Result<(Vec<Tensor>, Network, Vec<Strin
         );
         return Err(Problem::refused(what, why));
     }
-    let graph = &model.graph;
-    let mut chain = Chain::new(graph)?;
-    let input_shape = chain.sample.clone().and_then(|sample| sample.into_iter().collect());
+    let mut chain = Chain::new(model)?;
     chain.walk()?;
     chain.check_outputs()?;
-    let network = Network { input_shape, layers: chain.layers };
+    let meaning = chain.meaning(model)?;
+    let network = Network { input_shape: chain.input_shape, layers: chain.layers };
     let tensors = chain.used.into_values().map(|(source, shape)| {
         let mut tensor = source.tensor.to_tensor(source.name)?;
         tensor.shape = shape;
         Ok(tensor)
     });
-    Ok((tensors.collect::<Result<_, Problem>>()?, network, chain.labels.notes()))
+    let mut tensors: Vec<Tensor> = tensors.collect::<Result<_, Problem>>()?;
+    tensors.extend(chain.made);
+    Ok(Archive {
+        network: Some(network),
+        labels: meaning.labels,
+        task: meaning.task,
+        notes: meaning.notes,
+        ..Archive::new(Kind::Onnx, tensors)
+    })
 }
 
 /// The size of each dimension of a sample where it is known.
@@ -54,6 +65,10 @@ type Sample = Vec<Option<usize>>;
 /// The way from the input as far as it has been walked.
 struct Chain<'a> {
     graph: &'a Graph<'a>,
+    /// The version of the standard operators.
+    opset: i64,
+    /// The program that wrote the file.
+    producer: &'a str,
     constants: Constants<'a>,
     /// The names of what comes out of the graph.
     outputs: HashSet<&'a str>,
@@ -66,15 +81,29 @@ struct Chain<'a> {
     sample: Option<Sample>,
     /// The size of the batch, if that is fixed.
     batch: Option<usize>,
+    /// Whether samples are columns: the first dimension has the features, the last the batch.
+    columns: bool,
+    /// The shape of a sample that goes in, if it is known.
+    input_shape: Option<Vec<usize>>,
     /// Whether its numbers are whole, of which arithmetic would make whole ones again.
     is_whole: bool,
     layers: Vec<Layer>,
+    /// The residual connections that the value lies within, the outermost first.
+    open: Vec<Open<'a>>,
     /// The tensors of the layers by their places in the file, with the shapes that layers need.
     used: BTreeMap<usize, (Source<'a>, Vec<usize>)>,
+    /// Tensors of the layers that the file does not hold as they are.
+    made: Vec<Tensor>,
+    /// How many numbers these have, and how many were computed to find activations.
+    made_numbers: usize,
+    computed: usize,
+    /// Whether a constant with a number for each feature was met on the way to an activation.
+    differs: bool,
 }
 
 impl<'a> Chain<'a> {
-    fn new(graph: &'a Graph<'a>) -> Result<Self, Problem> {
+    fn new(model: &'a Model<'a>) -> Result<Self, Problem> {
+        let graph = &model.graph;
         let constants = Constants::new(graph)?;
         let mut inputs = graph.inputs.iter().filter(|input| !constants.is_known(input.name));
         let (Some(input), None) = (inputs.next(), inputs.next()) else {
@@ -92,8 +121,11 @@ impl<'a> Chain<'a> {
                 return Err(Problem::refused(what, "a network takes those of floating point"));
             }
         };
+        let input_shape = sample.clone().and_then(|sample| sample.into_iter().collect());
         Ok(Self {
             graph,
+            opset: model.opset,
+            producer: model.producer,
             constants,
             outputs: graph.outputs.iter().map(|output| output.name).collect(),
             users,
@@ -101,9 +133,16 @@ impl<'a> Chain<'a> {
             value: input.name,
             sample,
             batch,
+            columns: false,
+            input_shape,
             is_whole,
             layers: Vec::new(),
+            open: Vec::new(),
             used: BTreeMap::new(),
+            made: Vec::new(),
+            made_numbers: 0,
+            computed: 0,
+            differs: false,
         })
     }
 
@@ -111,11 +150,18 @@ impl<'a> Chain<'a> {
     fn walk(&mut self) -> Result<(), Problem> {
         loop {
             let users = self.users_of(self.value)?;
+            if let Some(start) = self.labels.starts.get_mut(self.value) {
+                let is_row = self.sample.as_ref().is_some_and(|sample| sample.len() == 1);
+                let is_plain = is_row && !self.columns && self.open.is_empty();
+                *start = Some(Start { layers: self.layers.len(), is_plain });
+            }
+            let graph = self.graph;
             let understood = match users[..] {
-                [] => return Ok(()),
-                [only] if self.is_whole => self.of_whole(&self.graph.nodes[only])?,
-                [only] => self.layer(&self.graph.nodes[only])? || self.function()?,
-                _ => !self.is_whole && self.function()?,
+                [] if self.close()? => true,
+                [] => return self.all_closed(),
+                [only] if self.is_whole => self.of_whole(&graph.nodes[only])?,
+                [only] => self.layer(&graph.nodes[only])? || self.function()?,
+                _ => !self.is_whole && (self.function()? || self.begin(&users)?),
             };
             if !understood {
                 return Err(self.not_understood(&users));
@@ -130,6 +176,10 @@ impl<'a> Chain<'a> {
         };
         let unreached = self.graph.outputs.iter().find(|output| !reached(output));
         let what = match unreached {
+            Some(other) if !self.is_made(other.name) => {
+                let what = format!("no operator makes the output {}", shown(other.name));
+                return Err(Problem::malformed(super::KIND, what));
+            }
             Some(other) => format!("the output {} beside {}", shown(other.name), shown(self.value)),
             None if self.graph.outputs.is_empty() => "a graph without outputs".to_owned(),
             None if self.layers.is_empty() => "a graph without layers".to_owned(),
@@ -138,43 +188,34 @@ impl<'a> Chain<'a> {
         Err(Problem::refused(what, ONE_AFTER_THE_OTHER))
     }
 
+    /// Whether a value goes into the graph, or is made there.
+    fn is_made(&self, value: &str) -> bool {
+        let is_input = self.graph.inputs.iter().any(|input| input.name == value);
+        is_input || self.constants.is_known(value) || self.constants.maker(value).is_some()
+    }
+
     /// The nodes that use a value, but for those that only look at its shape or make labels of it.
     fn users_of(&mut self, value: &'a str) -> Result<Vec<usize>, Problem> {
         let mut others = Vec::new();
+        let graph = self.graph;
         for index in self.users.get(value).cloned().unwrap_or_default() {
-            let node = &self.graph.nodes[index];
+            let node = &graph.nodes[index];
             if node.operator() == "Shape" {
                 if let (Some(sizes), Some(&output)) = (self.sizes(node)?, node.outputs.first()) {
                     self.constants.add_shape(output, sizes);
                 }
-            } else if node.operator() == "ArgMax"
-                || node.classical_operator() == "ZipMap"
-                || self.is_other_probability(node, value)?
-            {
-                self.labels.add(index, self.graph, &self.users)?;
-            } else if !self.labels.nodes.contains(&index) {
+            } else if self.labels.nodes.contains(&index) || self.is_open(index) {
+                continue;
+            } else if self.labels.begin(index, value, graph, &self.users, &mut self.constants)? {
+                self.labels.starts.insert(value, None);
+            } else {
                 others.push(index);
             }
         }
         Ok(others)
     }
 
-    /// Whether a node makes `1 - p` of the probability `p` of the second of two classes, which is then
-    /// put before it, as skl2onnx does.
-    fn is_other_probability(&mut self, node: &Node<'a>, p: &'a str) -> Result<bool, Problem> {
-        let (&[one, subtracted], &[output]) = (&node.inputs[..], &node.outputs[..]) else {
-            return Ok(false);
-        };
-        if node.operator() != "Sub" || subtracted != p {
-            return Ok(false);
-        }
-        let Some(&[user]) = self.users.get(output).map(Vec::as_slice) else { return Ok(false) };
-        let user = &self.graph.nodes[user];
-        let both = user.operator() == "Concat" && user.inputs == [output, p];
-        Ok(both && self.constants.get(one)?.and_then(Constant::scalar) == Some(1.0))
-    }
-
-    /// Goes on to the output of a node that has been understood.
+    /// Continues with the output of a node that has been understood.
     fn advance(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
         let (output, others) = match node.outputs.split_first() {
             Some((&output, others)) if !output.is_empty() => (output, others),
@@ -190,7 +231,7 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// The error of a value that does not go on to one layer.
+    /// The error of a value that does not lead to one layer.
     fn not_understood(&self, users: &[usize]) -> Problem {
         let node = &self.graph.nodes[users[0]];
         if let [_, second, ..] = *users {
@@ -211,14 +252,20 @@ impl<'a> Chain<'a> {
                 "only operators of the standard are read; export the model without the \
                  optimisations of a runtime"
             }
-            ("", _) => {
-                "of operators for classical machine learning only ZipMap and labels at the end are \
-                 left out; export the network without what comes before and after it"
+            ("", "Normalizer") => {
+                "it divides each sample by its own norm, which no layer does; export the network \
+                 without it and divide the samples before"
             }
-            ("Add" | "Sub" | "Mul" | "Div", _) => {
-                "only one number for all features is understood here, and a bias right after MatMul; \
-                 if it is what is left of a batch normalisation, give the file that the training \
-                 program itself saved, such as .keras or .pt"
+            ("", _) => {
+                "of operators for classical machine learning only Scaler before the network and \
+                 labels at its end are read; export the network without what comes before and after"
+            }
+            ("Add" | "Sub", _) => {
+                "a value may meet a constant (one number for all features, or one for each), or be \
+                 added to what a residual connection made of it"
+            }
+            ("Mul" | "Div", _) => {
+                "a value may meet a constant only: one number for all features, or one for each"
             }
             ("DequantizeLinear" | "QuantizeLinear" | "DynamicQuantizeLinear", _) => {
                 "numbers of few bits are not read; export the network before quantisation"
@@ -229,7 +276,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// For each value the nodes that use it.
+/// For each value the nodes that use it; nodes that no output of the graph depends on do not count.
 ///
 /// # Errors
 ///
@@ -241,6 +288,7 @@ fn users<'a>(
 ) -> Result<HashMap<&'a str, Vec<usize>>, Problem> {
     let inputs: HashSet<_> = graph.inputs.iter().map(|input| input.name).collect();
     let mut users: HashMap<_, Vec<_>> = HashMap::new();
+    let needed = needed(graph, constants);
     for (index, node) in graph.nodes.iter().enumerate() {
         for &name in node.inputs.iter().filter(|name| !name.is_empty()) {
             let made = match constants.maker(name) {
@@ -252,12 +300,24 @@ fn users<'a>(
                 return Err(node.malformed(what));
             }
             let users = users.entry(name).or_default();
-            if users.last() != Some(&index) {
+            if needed.contains(&index) && users.last() != Some(&index) {
                 users.push(index);
             }
         }
     }
     Ok(users)
+}
+
+/// The nodes that an output of the graph depends on.
+fn needed(graph: &Graph<'_>, constants: &Constants<'_>) -> HashSet<usize> {
+    let mut needed = HashSet::new();
+    let mut waiting: Vec<&str> = graph.outputs.iter().map(|output| output.name).collect();
+    while let Some(name) = waiting.pop() {
+        if let Some(maker) = constants.maker(name).filter(|&maker| needed.insert(maker)) {
+            waiting.extend(&graph.nodes[maker].inputs);
+        }
+    }
+    needed
 }
 
 fn batch_and_sample(input: &ValueInfo<'_>) -> Result<(Option<usize>, Option<Sample>), Problem> {
@@ -270,79 +330,5 @@ fn batch_and_sample(input: &ValueInfo<'_>) -> Result<(Option<usize>, Option<Samp
             let why = "the first must count the samples; export the network for a batch";
             Err(Problem::refused(what, why))
         }
-    }
-}
-
-/// Functions of one number.
-impl<'a> Chain<'a> {
-    /// Reads the longest function that is known, of one operator or of many.
-    fn function(&mut self) -> Result<bool, Problem> {
-        let start = self.value;
-        let mut values = vec![(start, PROBES.to_vec())];
-        let mut users = vec![self.users_of(start)?];
-        let mut waiting: BTreeSet<_> = users.concat().into_iter().collect();
-        let mut done = BTreeSet::new();
-        let mut longest = None;
-        while let Some(index) = waiting.pop_first().filter(|_| done.len() < LONGEST_ACTIVATION) {
-            let node = &self.graph.nodes[index];
-            let Some(inputs) = self.inputs_at_probes(node, &values)? else { break };
-            let &[output] = &node.outputs[..] else { break };
-            let Some(results) = elementwise::apply(node, &inputs)? else { break };
-            done.insert(index);
-            // Whether what was computed before is not needed any more.
-            if users.iter().flatten().all(|user| done.contains(user)) {
-                let alone = (done.len() == 1).then_some((node, &inputs[..]));
-                if let Some(function) = elementwise::recognise(&results, alone)? {
-                    longest = Some((function, output));
-                }
-            }
-            if self.outputs.contains(output) {
-                break;
-            }
-            let of_output = self.users_of(output)?;
-            waiting.extend(&of_output);
-            users.push(of_output);
-            values.push((output, results));
-        }
-        let Some((function, output)) = longest else { return Ok(false) };
-        match function {
-            Function::Affine { scale: 1.0, offset: 0.0 } => {}
-            Function::Affine { scale, offset } => {
-                self.layers.push(Layer::Rescale { scale, offset });
-            }
-            Function::Activation(activation) => self.layers.push(Layer::Activation(activation)),
-        }
-        self.value = output;
-        Ok(true)
-    }
-
-    /// The inputs of a node at [`PROBES`], if each is among `values` or one number.
-    fn inputs_at_probes(
-        &mut self,
-        node: &Node<'a>,
-        values: &[(&'a str, Vec<f64>)],
-    ) -> Result<Option<Vec<Option<Vec<f64>>>>, Problem> {
-        let dimensions = self.sample.as_ref().map_or(1, |sample| sample.len() + 1);
-        let mut inputs = Vec::new();
-        // No operator here has more than three.
-        if node.inputs.len() > 3 {
-            return Ok(None);
-        }
-        for &name in &node.inputs {
-            if let Some((_, values)) = values.iter().find(|(value, _)| *value == name) {
-                inputs.push(Some(values.clone()));
-            } else if name.is_empty() {
-                inputs.push(None);
-            } else {
-                let constant = self.constants.get(name)?;
-                // A constant of more dimensions would give its own to the result.
-                let fits = |constant: &&Constant<'_>| constant.shape.len() <= dimensions;
-                match constant.filter(fits).and_then(Constant::scalar) {
-                    Some(number) => inputs.push(Some(vec![number; PROBES.len()])),
-                    None => return Ok(None),
-                }
-            }
-        }
-        Ok(Some(inputs))
     }
 }

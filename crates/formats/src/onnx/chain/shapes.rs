@@ -11,6 +11,9 @@ use crate::{Layer, Problem};
 impl<'a> Chain<'a> {
     /// What the node Shape makes of the value that has been reached, if the sizes are known.
     pub(super) fn sizes(&self, node: &Node<'_>) -> Result<Option<Vec<f64>>, Problem> {
+        if self.columns {
+            return Ok(None);
+        }
         let sample = self.sample.iter().flatten().map(|size| size.map(|size| size as f64));
         let batch = self.batch.map_or(BATCH, |batch| batch as f64);
         let Some(sizes) = [Some(batch)].into_iter().chain(sample).collect::<Option<Vec<_>>>()
@@ -28,6 +31,9 @@ impl<'a> Chain<'a> {
     /// `Flatten`: to two dimensions, of which the first counts the samples.
     pub(super) fn flatten(&mut self, node: &Node<'_>) -> Result<(), Problem> {
         node.has_only(&["axis"])?;
+        if self.columns {
+            self.features(node)?;
+        }
         let dimensions = self.sample.as_ref().map(|sample| sample.len() + 1);
         let at = node.int("axis")?.unwrap_or(1);
         if at != 1 && dimensions.is_none_or(|dimensions| axis(at, dimensions) != Some(1)) {
@@ -44,20 +50,75 @@ impl<'a> Chain<'a> {
         node.has_only(&["allowzero"])?;
         let target = self.constant(node, 1)?;
         let target = target.as_ref().and_then(Constant::list).unwrap_or_default();
-        let keeps_zero = node.int("allowzero")?.unwrap_or(0) != 0;
+        let keeps_zero = node.is_set("allowzero")?;
+        if self.columns {
+            return self.reshape_column(node, target);
+        }
+        // The last operator that skl2onnx writes for a regressor; it lists the targets of all samples
+        // one after the other.
+        let lists_targets = self.producer == "skl2onnx"
+            && *target == [-1.0, 1.0]
+            && node.outputs.iter().all(|output| self.outputs.contains(output))
+            && matches!(self.layers.last(), Some(Layer::Dense { .. }));
         match self.reshaped(target, keeps_zero) {
+            None if lists_targets => Ok(()),
             Some(sample) => {
                 self.reshape_to(sample);
                 Ok(())
             }
             None => {
                 let from = self.sample.as_deref().map_or("unknown".to_owned(), shown_shape);
-                let what = format!("a change of samples of shape {from} to {target:?}");
+                let target = shown_target(target);
+                let what = format!("a change of samples of shape {from} to {target}");
                 let why = "it must keep the numbers of each sample together in their order, and the \
                            shapes must be known; use Flatten";
                 Err(node.refused(what, why))
             }
         }
+    }
+
+    /// `Reshape` of the only sample from a column to a row.
+    fn reshape_column(&mut self, node: &Node<'_>, target: &[f64]) -> Result<(), Problem> {
+        let features = self.sample.as_deref().and_then(size).map_or(f64::NAN, |size| size as f64);
+        let to_row = match *target {
+            [first, second] => {
+                (first == 1.0 && (second == -1.0 || second == features))
+                    || (first == -1.0 && second == features)
+            }
+            _ => false,
+        };
+        if self.batch != Some(1) || !to_row {
+            let what = format!("a change of samples in columns to {}", shown_target(target));
+            return Err(node.refused(what, "only one sample may become a row; use Transpose"));
+        }
+        self.columns = false;
+        Ok(())
+    }
+
+    /// `Transpose`, if it makes columns of rows or rows of columns, or moves only sizes of 1.
+    pub(super) fn transpose(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
+        node.has_only(&["perm"])?;
+        let Some(sample) = self.sample.clone() else { return Ok(false) };
+        let count = sample.len() + 1;
+        let perm: Vec<usize> = match node.ints("perm")? {
+            Some(perm) => perm.iter().filter_map(|&at| usize::try_from(at).ok()).collect(),
+            None => (0..count).rev().collect(),
+        };
+        let all: BTreeSet<_> = perm.iter().copied().collect();
+        if perm.len() != count || !all.iter().copied().eq(0..count) {
+            return Err(node.malformed(format!("perm {perm:?} for {count} dimensions")));
+        }
+        if perm[..] == [1, 0] {
+            self.columns = !self.columns;
+            return Ok(true);
+        }
+        let size = |at: usize| sample.get(at.wrapping_sub(1)).copied().flatten();
+        let mut moved = perm[1..].iter().filter(|&&at| size(at) != Some(1));
+        if perm[0] != 0 || !moved.clone().is_sorted() || moved.any(|&at| at == 0) {
+            return Ok(false);
+        }
+        self.sample = Some(perm[1..].iter().map(|&at| size(at)).collect());
+        Ok(true)
     }
 
     /// The shape of a sample after `Reshape`, if its first number is that of the samples.
@@ -99,6 +160,9 @@ impl<'a> Chain<'a> {
     /// `Squeeze` and `Unsqueeze`, which remove and add dimensions of size 1.
     pub(super) fn squeeze(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
         node.has_only(&["axes"])?;
+        if self.columns {
+            self.features(node)?;
+        }
         let axes = match node.ints("axes")? {
             Some(axes) => Some(axes.to_vec()),
             None => self.constant(node, 1)?.and_then(|constant| {
@@ -119,7 +183,8 @@ impl<'a> Chain<'a> {
             }
             None => {
                 let from = self.sample.as_deref().map_or("unknown".to_owned(), shown_shape);
-                let what = format!("axes {axes:?} of samples of shape {from}");
+                let axes = axes.map_or("none".to_owned(), |axes| format!("{axes:?}"));
+                let what = format!("the axes {axes} of samples of shape {from}");
                 Err(node.refused(what, "only dimensions of size 1 of a sample may come and go"))
             }
         }
@@ -132,6 +197,12 @@ impl<'a> Chain<'a> {
         }
         self.sample = Some(sample);
     }
+}
+
+/// The target of `Reshape` in messages, with `?` for the size of the batch.
+fn shown_target(target: &[f64]) -> String {
+    let size = |size: &f64| if size.is_nan() { "?".to_owned() } else { size.to_string() };
+    format!("[{}]", target.iter().map(size).collect::<Vec<_>>().join(", "))
 }
 
 /// Dimension `at` of `count`; negative ones count from the end.

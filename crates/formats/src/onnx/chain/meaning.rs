@@ -1,0 +1,522 @@
+//! What the outputs of a network mean: the names of the classes, or that they are none.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::elementwise::activation;
+use super::super::proto::{Model, Node};
+use super::super::tensor::TensorProto;
+use super::Chain;
+use super::labels::holds_labels;
+use crate::error::{metadata_note, shown};
+use crate::{Layer, Problem, Task};
+
+/// What the outputs mean.
+#[derive(Default)]
+pub(super) struct Meaning {
+    pub(super) labels: Option<Vec<String>>,
+    pub(super) task: Option<Task>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What one operator makes of a sample of one class.
+#[derive(Clone, Debug, PartialEq)]
+enum Found {
+    /// The outputs, of which this is the largest.
+    Outputs { largest: usize },
+    /// The outputs, each of which was compared with the number that makes it a label.
+    Compared,
+    /// Numbers: the only output and what is computed of it.
+    Numbers(Vec<f64>),
+    /// A label.
+    Label(Label),
+}
+
+/// A label.
+#[derive(Clone, Debug, PartialEq)]
+enum Label {
+    Number(i64),
+    Text(String),
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Probabilities at which the label of one output is looked at, and the outputs that stand for them.
+const PROBABILITIES: [f64; 4] = [1e-4, 0.499, 0.501, 0.9999];
+const LOGITS: [f64; 4] = [-1e3, -1e-3, 1e-3, 1e3];
+
+impl<'a> Chain<'a> {
+    /// What the outputs mean.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Refused`] if the graph gives labels that are not understood: others would be wrong.
+    pub(super) fn meaning(&mut self, model: &Model<'a>) -> Result<Meaning, Problem> {
+        let mut meaning = Meaning { notes: self.labels.notes(), ..Meaning::default() };
+        let count = match self.sample.as_deref() {
+            Some(sample) => {
+                sample.iter().try_fold(1, |count: usize, &size| count.checked_mul(size?))
+            }
+            None => None,
+        };
+        if !self.labels.nodes.is_empty() {
+            self.of_labels(count, &mut meaning)?;
+        }
+        let classes = count.map(|count| count.max(2));
+        let is_plain = meaning.labels.as_ref().is_none_or(|labels| {
+            labels.iter().enumerate().all(|(at, label)| *label == at.to_string())
+        });
+        if is_plain {
+            meaning.labels = None;
+            of_metadata(model, classes, &mut meaning);
+        }
+        let is_regression = model.producer == "skl2onnx"
+            && self.labels.nodes.is_empty()
+            && model.graph.outputs.iter().all(|output| output.name.starts_with("variable"))
+            && matches!(self.layers.last(), Some(Layer::Dense { .. }));
+        if is_regression {
+            meaning.task = Some(Task::Regression);
+        }
+        Ok(meaning)
+    }
+
+    /// Reads the labels that nodes make of the outputs.
+    fn of_labels(&mut self, count: Option<usize>, meaning: &mut Meaning) -> Result<(), Problem> {
+        let is_probability = self.check_starts()?;
+        let Some(count) = count.filter(|&count| count > 0) else {
+            let what = "labels of an unknown number of outputs";
+            return Err(Problem::refused(what, WITHOUT_LABELS));
+        };
+        let cases: Vec<Found> = match (count, is_probability) {
+            (1, true) => PROBABILITIES.map(|p| Found::Numbers(vec![p])).into(),
+            (1, false) => LOGITS.map(|z| Found::Numbers(vec![z])).into(),
+            _ => (0..count).map(|largest| Found::Outputs { largest }).collect(),
+        };
+        let mut all: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        for case in cases {
+            for (name, found) in self.case(case, is_probability)? {
+                all.entry(name).or_default().push(found);
+            }
+        }
+        let mut lists = self.lists_of_maps()?;
+        for (name, found) in all {
+            if found.iter().all(|found| *found == Found::Compared) {
+                if !self.ends_in("softmax") {
+                    meaning.task = Some(Task::MultiLabel);
+                }
+                continue;
+            }
+            lists.push(list(&name, found, count)?);
+        }
+        let Some((first, others)) = lists.split_first() else { return Ok(()) };
+        if let Some(other) = others.iter().find(|other| *other != first) {
+            let what =
+                format!("labels that contradict each other, {} and {}", some(first), some(other));
+            return Err(Problem::refused(what, WITHOUT_LABELS));
+        }
+        if first.len() != count.max(2) {
+            let what = format!("{} labels for {count} outputs", first.len());
+            return Err(Problem::refused(what, WITHOUT_LABELS));
+        }
+        meaning.labels = Some(first.clone());
+        meaning.task = Some(Task::Classification);
+        if count == 1 && !is_probability && matches!(self.layers.last(), Some(Layer::Dense { .. }))
+        {
+            self.layers.push(Layer::Activation(activation("sigmoid")));
+            meaning
+                .notes
+                .push("the only output is read as the logit of its second label".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Requires that labels are made of the outputs, and tells whether of probabilities.
+    fn check_starts(&self) -> Result<bool, Problem> {
+        let mut is_probability = false;
+        for (value, start) in &self.labels.starts {
+            let keeps_order = |layer: &Layer| match layer {
+                Layer::Activation(found) => {
+                    ["softmax", "log-softmax", "sigmoid"].contains(&found.name.as_str())
+                }
+                layer => matches!(layer, Layer::Dropout(_) | Layer::Flatten),
+            };
+            let start = start.as_ref().filter(|start| {
+                let after = self.layers.get(start.layers..).unwrap_or_default();
+                start.is_plain && after.iter().all(keeps_order)
+            });
+            let Some(start) = start else {
+                let what = format!("labels of the value {} within the network", shown(value));
+                return Err(Problem::refused(what, "labels are only understood at its end"));
+            };
+            let before = start.layers.checked_sub(1).and_then(|at| self.layers.get(at));
+            is_probability |= matches!(before, Some(Layer::Activation(found))
+                if ["softmax", "sigmoid"].contains(&found.name.as_str()));
+        }
+        Ok(is_probability)
+    }
+
+    /// Whether the last layer is this activation.
+    fn ends_in(&self, name: &str) -> bool {
+        matches!(self.layers.last(), Some(Layer::Activation(found)) if found.name == name)
+    }
+
+    /// The lists of classes that `ZipMap` gives.
+    fn lists_of_maps(&self) -> Result<Vec<Vec<String>>, Problem> {
+        let mut lists = Vec::new();
+        for &at in &self.labels.nodes {
+            let node = &self.graph.nodes[at];
+            if node.classical_operator() != "ZipMap" {
+                continue;
+            }
+            if let Some(numbers) = node.all_ints("classlabels_int64s")? {
+                lists.push(numbers.iter().map(i64::to_string).collect());
+            }
+            lists.extend(node.all_texts("classlabels_strings")?);
+        }
+        Ok(lists)
+    }
+
+    /// What the graph's outputs that hold labels are for a sample of one class, by name.
+    fn case(&mut self, case: Found, is_probability: bool) -> Result<Vec<(String, Found)>, Problem> {
+        let mut found: HashMap<&'a str, Found> = HashMap::new();
+        for value in self.labels.starts.keys() {
+            found.insert(value, case.clone());
+        }
+        let graph = self.graph;
+        for at in self.labels.nodes.clone() {
+            let node = &graph.nodes[at];
+            if let (Some(made), Some(&output)) =
+                (self.made(node, &found, is_probability)?, node.outputs.first())
+            {
+                found.insert(output, made);
+            }
+        }
+        let mut labels = Vec::new();
+        for output in &graph.outputs {
+            if !self.labels.values.contains(output.name) {
+                continue;
+            }
+            match found.get(output.name) {
+                Some(Found::Numbers(numbers)) if holds_labels(output) => match numbers[..] {
+                    [number] if number.trunc() == number => {
+                        let label = Found::Label(Label::Number(number as i64));
+                        labels.push((output.name.to_owned(), label));
+                    }
+                    _ => return Err(not_understood(output.name)),
+                },
+                Some(found @ (Found::Label(_) | Found::Compared)) if output.element != 0 => {
+                    labels.push((output.name.to_owned(), found.clone()));
+                }
+                _ if holds_labels(output) => return Err(not_understood(output.name)),
+                _ => {}
+            }
+        }
+        Ok(labels)
+    }
+
+    /// What a node makes for a sample of one class; none if that is not known.
+    fn made(
+        &mut self,
+        node: &'a Node<'a>,
+        found: &HashMap<&'a str, Found>,
+        is_probability: bool,
+    ) -> Result<Option<Found>, Problem> {
+        let input = |at: usize| node.inputs.get(at).and_then(|name| found.get(name));
+        let first = input(0);
+        Ok(match (node.operator(), node.classical_operator()) {
+            ("Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten", _) => first.cloned(),
+            ("Cast", _) => first.and_then(|first| cast(first, node.int("to").ok()??)),
+            ("ArgMax", _) => {
+                let axis = node.int("axis")?.unwrap_or(0);
+                first.filter(|_| axis == 1 || axis == -1).and_then(largest)
+            }
+            ("Gather" | "ArrayFeatureExtractor", _) | (_, "ArrayFeatureExtractor") => {
+                let axis = node.int("axis")?.unwrap_or(0);
+                match (first, input(1).and_then(index)) {
+                    (None, Some(at)) if axis == 0 => self.entry(node.inputs.first(), at)?,
+                    _ => None,
+                }
+            }
+            (_, "LabelEncoder") => first.map(|first| encoded(node, first)).transpose()?.flatten(),
+            ("Where", _) => match input(0).and_then(index) {
+                Some(truth @ (0 | 1)) => {
+                    let name = node.inputs.get(if truth == 1 { 1 } else { 2 });
+                    self.entry(name, 0)?
+                }
+                _ => None,
+            },
+            ("Concat", _) => {
+                let parts = node.inputs.iter().map(|name| match found.get(name) {
+                    Some(Found::Numbers(numbers)) => Some(numbers.clone()),
+                    _ => None,
+                });
+                parts.collect::<Option<Vec<_>>>().map(|parts| Found::Numbers(parts.concat()))
+            }
+            (_, "Binarizer") => {
+                let threshold = f64::from(node.float("threshold", 0.0)?);
+                first.and_then(|first| compared(first, threshold, is_probability, |x, y| x > y))
+            }
+            (operator, _) => self.arithmetic_of_labels(node, operator, found, is_probability)?,
+        })
+    }
+
+    /// Operators that meet one number.
+    fn arithmetic_of_labels(
+        &mut self,
+        node: &'a Node<'a>,
+        operator: &str,
+        found: &HashMap<&'a str, Found>,
+        is_probability: bool,
+    ) -> Result<Option<Found>, Problem> {
+        let &[first, ref rest @ ..] = &node.inputs[..] else { return Ok(None) };
+        if let ("Round" | "Not", Some(Found::Numbers(numbers))) = (operator, found.get(first)) {
+            let one = |x: &f64| if operator == "Round" { x.round_ties_even() } else { 1.0 - x };
+            return Ok(Some(Found::Numbers(numbers.iter().map(one).collect())));
+        }
+        let &[second] = rest else { return Ok(None) };
+        let function: fn(f64, f64) -> f64 = match operator {
+            "Add" => |x, y| x + y,
+            "Sub" => |x, y| x - y,
+            "Mul" => |x, y| x * y,
+            "Greater" => |x, y| f64::from(u8::from(x > y)),
+            "GreaterOrEqual" => |x, y| f64::from(u8::from(x >= y)),
+            "Less" => |x, y| f64::from(u8::from(x < y)),
+            "LessOrEqual" => |x, y| f64::from(u8::from(x <= y)),
+            _ => return Ok(None),
+        };
+        let mut scalar =
+            |name| Ok::<_, Problem>(self.constants.get(name)?.and_then(|found| found.scalar()));
+        Ok(match (found.get(first), found.get(second)) {
+            (Some(found), None) => scalar(second)?.and_then(|y| match found {
+                Found::Outputs { .. } if operator.starts_with("Greater") => {
+                    compared(found, y, is_probability, |x, y| x > y)
+                }
+                found => with_number(found, |x| function(x, y)),
+            }),
+            (None, Some(found)) => {
+                scalar(first)?.and_then(|x| with_number(found, |y| function(x, y)))
+            }
+            _ => None,
+        })
+    }
+
+    /// Entry `at` of a constant, as a label.
+    fn entry(&mut self, name: Option<&&'a str>, at: usize) -> Result<Option<Found>, Problem> {
+        let Some(&name) = name else { return Ok(None) };
+        let Some(constant) = self.constants.get(name)? else { return Ok(None) };
+        match constant.source {
+            Some(source) => Ok(entries(source.tensor)?.into_iter().nth(at).map(Found::Label)),
+            None => {
+                let number = constant.few.as_ref().and_then(|few| few.get(at).copied());
+                let whole = number.filter(|number| number.trunc() == *number);
+                Ok(whole.map(|number| Found::Label(Label::Number(number as i64))))
+            }
+        }
+    }
+}
+
+const WITHOUT_LABELS: &str = "wrong labels would be worse than none; export the network without labels, and name them with \
+     --labels";
+
+/// The error of labels that are not understood.
+fn not_understood(output: &str) -> Problem {
+    let what = format!("the labels of the output {}, which are not understood", shown(output));
+    Problem::refused(what, WITHOUT_LABELS)
+}
+
+/// The first labels of a list, in messages.
+fn some(labels: &[String]) -> String {
+    let first = labels.iter().take(3).map(|label| shown(label)).collect::<Vec<_>>().join(", ");
+    if labels.len() > 3 { format!("{first}, ...") } else { first }
+}
+
+/// The labels of an output: one for each case.
+fn list(name: &str, found: Vec<Found>, count: usize) -> Result<Vec<String>, Problem> {
+    let labels = found.into_iter().map(|found| match found {
+        Found::Label(label) => Some(label.to_string()),
+        _ => None,
+    });
+    let labels: Vec<String> = labels.collect::<Option<_>>().ok_or_else(|| not_understood(name))?;
+    if count > 1 {
+        return Ok(labels);
+    }
+    match &labels[..] {
+        [low, below, above, high] if low == below && above == high && low != high => {
+            Ok(vec![low.clone(), high.clone()])
+        }
+        _ => {
+            let what = format!(
+                "the labels of the output {}, which do not change where both classes are equally \
+                 probable",
+                shown(name)
+            );
+            Err(Problem::refused(what, WITHOUT_LABELS))
+        }
+    }
+}
+
+/// `Cast`, where it makes one label of another.
+fn cast(found: &Found, to: i64) -> Option<Found> {
+    match (found, to) {
+        (Found::Label(label), 8) => Some(Found::Label(Label::Text(label.to_string()))),
+        (Found::Label(Label::Text(text)), 6 | 7) => {
+            Some(Found::Label(Label::Number(text.parse().ok()?)))
+        }
+        (Found::Label(Label::Number(number)), 9) => {
+            Some(Found::Label(Label::Number(i64::from(*number != 0))))
+        }
+        (Found::Label(Label::Text(_)), _) => None,
+        (Found::Numbers(numbers), 2..=7 | 12 | 13) => {
+            Some(Found::Numbers(numbers.iter().map(|number| number.trunc()).collect()))
+        }
+        (Found::Numbers(numbers), 9) => {
+            let truth = |number: &f64| f64::from(u8::from(*number != 0.0));
+            Some(Found::Numbers(numbers.iter().map(truth).collect()))
+        }
+        (Found::Outputs { .. }, 2..=9 | 12 | 13) => None,
+        (found, _) => Some(found.clone()),
+    }
+}
+
+/// `ArgMax`.
+fn largest(found: &Found) -> Option<Found> {
+    let at = match found {
+        &Found::Outputs { largest } => largest,
+        Found::Numbers(numbers) if numbers.len() > 1 => {
+            (0..numbers.len()).max_by(|&a, &b| numbers[a].total_cmp(&numbers[b]))?
+        }
+        _ => return None,
+    };
+    Some(Found::Label(Label::Number(i64::try_from(at).ok()?)))
+}
+
+/// A label or number as the place of another.
+fn index(found: &Found) -> Option<usize> {
+    match found {
+        Found::Label(Label::Number(number)) => usize::try_from(*number).ok(),
+        Found::Numbers(numbers) => match numbers[..] {
+            [number] if number >= 0.0 && number.trunc() == number => Some(number as usize),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a function makes of one number.
+fn with_number(found: &Found, function: impl Fn(f64) -> f64) -> Option<Found> {
+    match found {
+        Found::Numbers(numbers) => {
+            Some(Found::Numbers(numbers.iter().map(|&number| function(number)).collect()))
+        }
+        Found::Label(Label::Number(number)) => {
+            let made = function(*number as f64);
+            (made.trunc() == made).then_some(Found::Label(Label::Number(made as i64)))
+        }
+        _ => None,
+    }
+}
+
+/// Outputs compared with the number that makes them labels: half a probability, or a logit of 0.
+fn compared(
+    found: &Found,
+    threshold: f64,
+    is_probability: bool,
+    function: impl Fn(f64, f64) -> bool,
+) -> Option<Found> {
+    match found {
+        Found::Outputs { .. } => {
+            let middle = if is_probability { 0.5 } else { 0.0 };
+            (threshold == middle).then_some(Found::Compared)
+        }
+        found => with_number(found, |x| f64::from(u8::from(function(x, threshold)))),
+    }
+}
+
+/// `LabelEncoder`: from one list to another.
+fn encoded(node: &Node<'_>, found: &Found) -> Result<Option<Found>, Problem> {
+    let Found::Label(label) = found else { return Ok(None) };
+    // The first version had a list of texts, and made texts of their places and places of texts.
+    if let Some(classes) = node.all_texts("classes_strings")? {
+        return Ok(match label {
+            Label::Number(at) => {
+                let at = usize::try_from(*at).ok();
+                at.and_then(|at| classes.into_iter().nth(at))
+                    .map(|text| Found::Label(Label::Text(text)))
+            }
+            Label::Text(text) => {
+                let at = classes.iter().position(|class| class == text);
+                at.and_then(|at| i64::try_from(at).ok()).map(|at| Found::Label(Label::Number(at)))
+            }
+        });
+    }
+    let (Some(keys), Some(values)) = (column(node, "keys")?, column(node, "values")?) else {
+        return Ok(None);
+    };
+    let at = keys.iter().position(|key| key == label);
+    Ok(at.and_then(|at| values.into_iter().nth(at)).map(Found::Label))
+}
+
+/// The keys or values of `LabelEncoder`.
+fn column(node: &Node<'_>, name: &str) -> Result<Option<Vec<Label>>, Problem> {
+    if let Some(tensor) = node.tensor_of(&format!("{name}_tensor")) {
+        return Ok(Some(entries(tensor)?));
+    }
+    if let Some(numbers) = node.all_ints(&format!("{name}_int64s"))? {
+        return Ok(Some(numbers.into_iter().map(Label::Number).collect()));
+    }
+    let texts = node.all_texts(&format!("{name}_strings"))?;
+    Ok(texts.map(|texts| texts.into_iter().map(Label::Text).collect()))
+}
+
+/// The entries of a tensor as labels.
+fn entries(tensor: &TensorProto<'_>) -> Result<Vec<Label>, Problem> {
+    if tensor.is_text {
+        return Ok(tensor.texts()?.into_iter().map(Label::Text).collect());
+    }
+    let numbers = tensor.to_tensor(tensor.name)?;
+    if numbers.dtype == crate::Dtype::I64 {
+        let each = numbers.bytes().as_chunks::<8>().0;
+        return Ok(each.iter().map(|&bytes| Label::Number(i64::from_le_bytes(bytes))).collect());
+    }
+    let whole = |number: f64| (number.trunc() == number).then_some(Label::Number(number as i64));
+    Ok(numbers.to_f64().into_iter().map_while(whole).collect())
+}
+
+/// Takes the names of classes from what a file says of itself, if it names as many as there are.
+fn of_metadata(model: &Model<'_>, classes: Option<usize>, meaning: &mut Meaning) {
+    const KEYS: [&str; 6] =
+        ["labels", "classes", "class_names", "class_labels", "names", "id2label"];
+    for (key, value) in &model.metadata {
+        if !KEYS.contains(&key.to_ascii_lowercase().as_str()) {
+            continue;
+        }
+        let names = names(value).filter(|names| Some(names.len()) == classes);
+        if names.is_some() && meaning.labels.is_none() {
+            meaning.labels = names;
+        } else {
+            meaning.notes.push(metadata_note(key, value));
+        }
+    }
+}
+
+/// The names of a list, or of an object whose keys are 0, 1, 2 and so on.
+fn names(json: &str) -> Option<Vec<String>> {
+    let name = |value: &serde_json::Value| match value {
+        serde_json::Value::String(name) => Some(name.clone()),
+        serde_json::Value::Number(number) => number.as_i64().map(|number| number.to_string()),
+        _ => None,
+    };
+    match serde_json::from_str(json).ok()? {
+        serde_json::Value::Array(list) => list.iter().map(name).collect(),
+        serde_json::Value::Object(map) => {
+            (0..map.len()).map(|at| name(map.get(&at.to_string())?)).collect()
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,179 @@
+//! Numbers of tensors that lie in files beside the model, as most exporters write large ones.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use super::KIND;
+use super::wire::Message;
+use crate::error::shown;
+use crate::{LARGEST_FILE, Problem};
+
+/// The most files that the numbers of a model may lie in.
+const MOST_FILES: usize = 1_000;
+
+/// How often each byte of them may be read: small tensors are looked at before they are needed.
+const READINGS: u64 = 4;
+
+/// The files beside a model: those that were opened, and how much of each may still be read.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// The folder of the model; none if it was read from memory.
+    folder: Option<PathBuf>,
+    files: RefCell<BTreeMap<String, Opened>>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    size: u64,
+    /// Bytes that may still be read: tensors that share them could take more memory than the file.
+    left: u64,
+}
+
+/// Where the numbers of a tensor lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    beside: &'a Beside,
+    location: &'a str,
+    offset: u64,
+    length: Option<u64>,
+}
+
+impl Beside {
+    /// Files in the folder of a model at this path.
+    pub(super) fn of(path: Option<&Path>) -> Self {
+        let folder = path.map(|path| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        });
+        Self { folder, files: RefCell::default() }
+    }
+
+    /// Opens a file, which must be a regular one within the folder.
+    fn open(&self, location: &str, tensor: &str) -> Result<Opened, Problem> {
+        let refused = |what: &str, why: &str| {
+            let (tensor, location) = (shown(tensor), shown(location));
+            Problem::refused(
+                format!("the numbers of the tensor {tensor} are in the file {location}, {what}"),
+                why,
+            )
+        };
+        let Some(folder) = &self.folder else {
+            return Err(refused("beside the model", "only a model read by its path has a folder"));
+        };
+        let inside =
+            Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
+        if !inside || location.is_empty() || location.contains(['\\', '\0']) {
+            return Err(refused("which is outside the folder of the model", SAVE_AS_ONE));
+        }
+        let path = folder.join(location);
+        let (folder, path) = match (folder.canonicalize(), path.canonicalize()) {
+            (Ok(folder), Ok(path)) => (folder, path),
+            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(refused("which is missing", "put it into the folder of the model"));
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        };
+        if !path.starts_with(&folder) {
+            return Err(refused("which is a link to outside the folder of the model", COPY_IT));
+        }
+        let metadata = std::fs::metadata(&path)?;
+        if !metadata.is_file() {
+            return Err(refused("which is not a regular file", SAVE_AS_ONE));
+        }
+        let size = metadata.len();
+        if size > LARGEST_FILE {
+            let what = "the size in bytes of a file beside the model";
+            return Err(Problem::Limit { what, found: size, most: LARGEST_FILE });
+        }
+        Ok(Opened { file: File::open(path)?, size, left: size.saturating_mul(READINGS) })
+    }
+}
+
+const SAVE_AS_ONE: &str = "only files within that folder are opened; put the numbers into the model \
+                           with onnx.save(model, path, save_as_external_data=False)";
+const COPY_IT: &str =
+    "only files within that folder are opened; copy the file to the place of the link";
+
+impl<'a> Place<'a> {
+    /// Reads the entries of `TensorProto.external_data`.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Malformed`] if there is no location, or a number is none.
+    pub(super) fn read(
+        entries: &[Message<'a>],
+        beside: &'a Beside,
+        tensor: &str,
+    ) -> Result<Self, Problem> {
+        let (mut location, mut offset, mut length) = (None, 0, None);
+        for entry in entries {
+            let (key, value) = entry.pair()?;
+            let number = || {
+                value.parse::<u64>().map_err(|_| {
+                    let what = format!("the {key} {} of tensor {}", shown(value), shown(tensor));
+                    Problem::malformed(KIND, format!("{what} is not a whole number"))
+                })
+            };
+            match key {
+                "location" => location = Some(value),
+                "offset" => offset = number()?,
+                "length" => length = Some(number()?),
+                _ => {}
+            }
+        }
+        match location {
+            Some(location) => Ok(Self { beside, location, offset, length }),
+            None => {
+                let what = format!("tensor {} is in another file without a name", shown(tensor));
+                Err(Problem::malformed(KIND, what))
+            }
+        }
+    }
+
+    /// Reads the numbers: `size` bytes, which must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] if the file may not be opened, or does not have so many bytes for this tensor.
+    pub(super) fn bytes(&self, size: u64, tensor: &str) -> Result<Vec<u8>, Problem> {
+        let mut files = self.beside.files.borrow_mut();
+        if !files.contains_key(self.location) {
+            if files.len() == MOST_FILES {
+                let what = "the number of files beside the model";
+                let most = MOST_FILES as u64;
+                return Err(Problem::Limit { what, found: most + 1, most });
+            }
+            files.insert(self.location.to_owned(), self.beside.open(self.location, tensor)?);
+        }
+        let Some(opened) = files.get_mut(self.location) else { return Ok(Vec::new()) };
+        let end = self.offset.checked_add(size);
+        if self.length.is_some_and(|length| length != size)
+            || end.is_none_or(|end| end > opened.size)
+        {
+            let length = self.length.map_or("none".to_owned(), |length| length.to_string());
+            let what = format!(
+                "tensor {} needs {size} bytes from byte {} of the file {}, which has {} bytes; the \
+                 length given is {length}",
+                shown(tensor),
+                self.offset,
+                shown(self.location),
+                opened.size
+            );
+            return Err(Problem::malformed(KIND, what));
+        }
+        let most = opened.size.saturating_mul(READINGS);
+        opened.left = opened.left.checked_sub(size).ok_or(Problem::Limit {
+            what: "the number of bytes that tensors share in a file beside the model",
+            found: most.saturating_sub(opened.left).saturating_add(size),
+            most,
+        })?;
+        opened.file.seek(SeekFrom::Start(self.offset))?;
+        let mut bytes = Vec::new();
+        (&mut opened.file).take(size).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
