@@ -1,19 +1,36 @@
 //! Bytes taken one after the other, each checked to be there.
 
 use crate::Problem;
+use crate::store::Part;
 
 /// A place in the bytes of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
     kind: &'static str,
-    bytes: &'a [u8],
+    /// The file that the bytes are of, if they are not all in memory.
+    part: Option<&'a Part>,
+    /// Bytes that are in memory, from this place on.
+    window: &'a [u8],
+    window_at: usize,
     at: usize,
+    end: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// At the beginning of the bytes of a file of kind `kind`.
+    /// At the beginning of these bytes of a file of kind `kind`.
     pub(crate) fn new(kind: &'static str, bytes: &'a [u8]) -> Self {
-        Self { kind, bytes, at: 0 }
+        Self { kind, part: None, window: bytes, window_at: 0, at: 0, end: bytes.len() }
+    }
+
+    /// At the beginning of a part of a file, of which is read what is taken.
+    pub(crate) fn over(kind: &'static str, part: &'a Part) -> Self {
+        let end = usize::try_from(part.size()).unwrap_or(usize::MAX);
+        Self { kind, part: Some(part), window: &[], window_at: 0, at: 0, end }
+    }
+
+    /// The same place, with nothing from `end` on.
+    pub(crate) fn until(self, end: usize) -> Self {
+        Self { end: self.end.min(end), ..self }
     }
 
     /// Bytes before this place.
@@ -23,30 +40,26 @@ impl<'a> Cursor<'a> {
 
     /// Bytes from this place on.
     pub(crate) fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        self.end - self.at
     }
 
     /// Moves to another place.
     pub(crate) fn seek(&mut self, at: u64) -> Result<(), Problem> {
         match usize::try_from(at) {
-            Ok(at) if at <= self.bytes.len() => {
+            Ok(at) if at <= self.end => {
                 self.at = at;
                 Ok(())
             }
-            _ => Err(self.malformed(format!("it points to byte {at} of {}", self.bytes.len()))),
+            _ => Err(self.malformed(format!("it points to byte {at} of {}", self.end))),
         }
     }
 
-    /// The next `count` bytes.
-    pub(crate) fn take(&mut self, count: u64) -> Result<&'a [u8], Problem> {
-        let taken = usize::try_from(count).ok().and_then(|count| {
-            let end = self.at.checked_add(count)?;
-            self.bytes.get(self.at..end)
-        });
-        match taken {
-            Some(taken) => {
-                self.at += taken.len();
-                Ok(taken)
+    /// Passes over the next `count` bytes.
+    pub(crate) fn skip(&mut self, count: u64) -> Result<(), Problem> {
+        match usize::try_from(count).ok().filter(|&count| count <= self.left()) {
+            Some(count) => {
+                self.at += count;
+                Ok(())
             }
             None => Err(self.malformed(format!(
                 "{count} bytes are expected at byte {}, and {} are left",
@@ -54,6 +67,32 @@ impl<'a> Cursor<'a> {
                 self.left()
             ))),
         }
+    }
+
+    /// The next `count` bytes.
+    pub(crate) fn take(&mut self, count: u64) -> Result<&'a [u8], Problem> {
+        let start = self.at;
+        self.skip(count)?;
+        let within = |window: &'a [u8], window_at: usize| {
+            window.get(start.checked_sub(window_at)?..self.at.checked_sub(window_at)?)
+        };
+        if let Some(taken) = within(self.window, self.window_at) {
+            return Ok(taken);
+        }
+        let Some(part) = self.part else {
+            return Err(self.malformed("it ends too early"));
+        };
+        let (window, window_at) = part.window(start as u64..self.at as u64)?;
+        (self.window, self.window_at) = (window, window_at as usize);
+        within(window, window_at as usize).ok_or_else(|| self.malformed("it ends too early"))
+    }
+
+    /// The next `count` bytes as a part of the file, which are not read.
+    pub(crate) fn part(&mut self, count: u64) -> Result<Part, Problem> {
+        let start = self.at as u64;
+        let Some(part) = self.part else { return Ok(self.take(count)?.to_vec().into()) };
+        self.skip(count)?;
+        part.part(start..self.at as u64).ok_or_else(|| self.malformed("it ends too early"))
     }
 
     /// The next bytes as an array.

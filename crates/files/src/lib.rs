@@ -1,0 +1,13 @@
+//! Files from outside, before anything is known of them: opened without waiting for anybody, and
+//! read where they are needed, so that a file is never in memory as a whole.
+//!
+//! A [`RegularFile`] is opened only if it is one: a pipe, a device, a socket and a folder are errors
+//! at once. [`ReadAt`] is a file like it, or bytes that are in memory. [`Header`] is what a
+//! safetensors file says of its tensors, with limits on how much that may be.
+
+mod header;
+mod regular;
+
+pub use header::{Entry, Header, HeaderError, Limits, count_values};
+pub use regular::{OpenError, ReadAt, RegularFile, Stretch};
+pub use safetensors::Dtype;
