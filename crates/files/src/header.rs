@@ -120,12 +120,12 @@ impl Header {
         let mut length = [0; LENGTH as usize];
         file.read_exact_at(&mut length, 0)?;
         let length = u64::from_le_bytes(length);
-        if length > left {
-            return Err(HeaderError::Length { length, left });
-        }
         if length > limits.bytes {
             let what = "the size in bytes of the header";
             return Err(HeaderError::Limit { what, found: length, most: limits.bytes });
+        }
+        if length > left {
+            return Err(HeaderError::Length { length, left });
         }
         let mut json = vec![0; length as usize];
         file.read_exact_at(&mut json, LENGTH)?;
@@ -406,7 +406,10 @@ mod tests {
         assert!(twice.contains("a is there twice"), "{twice}");
         let many: Vec<_> = (0..4).map(|i| tensor(&i.to_string(), i, i + 1)).collect();
         assert!(matches!(of(&many, 4), HeaderError::Limit { what: TENSORS, found: 4, most: 3 }));
-        assert!(matches!(Header::read(&vec![0; 7], LIMITS), Err(HeaderError::TooShort { size: 7 })));
+        assert!(matches!(
+            Header::read(&vec![0; 7], LIMITS),
+            Err(HeaderError::TooShort { size: 7 })
+        ));
         let of_file = |header: &str| Header::read(&file(header, b""), LIMITS).unwrap_err();
         assert!(matches!(of_file(&" ".repeat(1001)), HeaderError::Limit { found: 1001, .. }));
         for header in ["", "{", "[]", " {}", "{}x", r#"{"__metadata__":{"a":"","a":""}}"#] {

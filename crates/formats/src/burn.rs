@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use crate::bytes::Cursor;
 use crate::error::{metadata_note, shown};
+use crate::store::Part;
 use crate::{Archive, Dtype, Kind, Problem, Tensor};
 
 /// The kind of file, in messages.
@@ -49,8 +50,8 @@ pub(crate) fn is_record(bytes: &[u8]) -> bool {
 /// [`Problem::Malformed`] if the header is not what it should be, or tensors overlap or reach
 /// beyond the file; [`Problem::Limit`] for a header that is too large; [`Problem::Refused`] for
 /// another version, and for quantised numbers.
-pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
-    let mut cursor = Cursor::new(KIND, bytes);
+pub(crate) fn read(file: &Part) -> Result<Archive, Problem> {
+    let mut cursor = Cursor::over(KIND, file);
     cursor.take(MAGIC.len() as u64)?;
     let version = cursor.u16()?;
     if version != VERSION {
@@ -133,7 +134,7 @@ impl Stored {
             return Err(cursor.malformed(what));
         };
         cursor.seek(place)?;
-        Tensor::new(KIND, name, self.shape.0, dtype, cursor.take(size)?.to_vec())
+        Tensor::new(KIND, name, self.shape.0, dtype, cursor.part(size)?)
     }
 }
 

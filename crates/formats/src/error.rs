@@ -114,6 +114,15 @@ impl Holding {
     }
 }
 
+impl From<fireclay_files::OpenError> for Problem {
+    fn from(error: fireclay_files::OpenError) -> Self {
+        match error {
+            fireclay_files::OpenError::Io(error) => Self::Io(error),
+            fireclay_files::OpenError::NotAFile => Self::NotAFile,
+        }
+    }
+}
+
 impl Problem {
     /// A file of kind `kind` that is cut off or damaged.
     pub(crate) fn malformed(kind: &'static str, what: impl Into<String>) -> Self {

@@ -15,18 +15,23 @@ mod error;
 mod hdf5;
 mod keras;
 mod names;
+mod numbers;
 mod numpy;
 mod onnx;
 mod pytorch;
 mod safetensors;
+mod store;
 mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Task, Tensor};
 pub use error::{FormatError, Holding, Problem, printable};
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+
+use fireclay_files::{ReadAt, RegularFile};
+
+use store::Part;
 
 /// The key that stands for all tensors of a file.
 pub const WHOLE: &str = ".";
@@ -41,8 +46,40 @@ pub const LARGEST_FILE: u64 = 16 << 30;
 /// A [`FormatError`] that names the file and what is wrong with it.
 pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
     let path = path.as_ref();
-    let read = || from_file(path, &whole_file(path)?, None);
+    let read = || from_file(path, &open(path)?, None);
     read().map_err(|problem| FormatError { path: path.to_owned(), problem })
+}
+
+/// Opens a file that may be read: a regular one, and not too large.
+///
+/// # Errors
+///
+/// The file system's, and [`Problem::NotAFile`] or [`Problem::Limit`] for what is not read.
+pub fn open(path: &Path) -> Result<Arc<RegularFile>, Problem> {
+    let file = RegularFile::open(path)?;
+    let found = file.size();
+    if found > LARGEST_FILE {
+        return Err(Problem::Limit { what: "the file", found, most: LARGEST_FILE });
+    }
+    log::info!("opened {}, {found} bytes", path.display());
+    Ok(Arc::new(file))
+}
+
+/// Reads what the file of this path has under a key, as [`from_bytes_at`] does. An ONNX model may
+/// have its numbers in other files of the same folder.
+///
+/// Numbers are left where they are until they are asked for, so that a file takes no memory to
+/// speak of.
+///
+/// # Errors
+///
+/// A [`Problem`], as for [`from_bytes_at`].
+pub fn from_file(
+    path: &Path,
+    file: &Arc<RegularFile>,
+    key: Option<&str>,
+) -> Result<Archive, Problem> {
+    chosen(&Part::from(Arc::clone(file)), Some(path), key)
 }
 
 /// Reads the bytes of a file of any kind that is known.
@@ -63,22 +100,12 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Problem> {
 /// A [`Problem`], as for [`read`]; [`Problem::NoKey`] if there is nothing under this key, and
 /// [`Problem::Several`] if there are several networks and no key.
 pub fn from_bytes_at(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
-    chosen(bytes, None, key)
-}
-
-/// Reads what the bytes of the file of this path have under a key, as [`from_bytes_at`] does. An
-/// ONNX model may have its numbers in other files of the same folder.
-///
-/// # Errors
-///
-/// A [`Problem`], as for [`from_bytes_at`].
-pub fn from_file(path: &Path, bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
-    chosen(bytes, Some(path), key)
+    chosen(&Part::from(bytes.to_vec()), None, key)
 }
 
 /// Reads what a file has under a key; it lies here if it has a path.
-fn chosen(bytes: &[u8], path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
-    let archive = read_kind(bytes, path, key)?;
+fn chosen(file: &Part, path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
+    let archive = read_kind(file, path, key)?;
     match key {
         // The dictionaries of PyTorch are chosen from as they are read.
         Some(key) if archive.kind != Kind::PyTorch => names::choose(archive, key),
@@ -87,36 +114,37 @@ fn chosen(bytes: &[u8], path: Option<&Path>, key: Option<&str>) -> Result<Archiv
 }
 
 /// Reads a file of the kind that its beginning tells.
-fn read_kind(bytes: &[u8], path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
+fn read_kind(file: &Part, path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
+    let beginning = file.beginning()?;
     // First, for the size that it begins with may look like the beginning of another kind.
-    if safetensors::is_safetensors(bytes) {
-        return safetensors::read(bytes);
+    if safetensors::is_safetensors(beginning) {
+        return safetensors::read(file);
     }
-    if zipped::is_zip(bytes) {
-        return from_zip(bytes, key);
+    if zipped::is_zip(beginning) {
+        return from_zip(file, key);
     }
-    if pytorch::is_pickle(bytes) {
-        return pytorch::read_legacy(bytes, key);
+    if pytorch::is_pickle(beginning) {
+        return pytorch::read_legacy(file, key);
     }
-    if burn::is_record(bytes) {
-        return burn::read(bytes);
+    if burn::is_record(beginning) {
+        return burn::read(file);
     }
-    if bytes.starts_with(hdf5::SIGNATURE) {
-        return keras::from_hdf5(bytes);
+    if beginning.starts_with(hdf5::SIGNATURE) {
+        return keras::from_hdf5(file);
     }
-    if numpy::is_npy(bytes) {
-        return numpy::read_npy(bytes);
+    if numpy::is_npy(beginning) {
+        return numpy::read_npy(file);
     }
     // Last, for nothing but its fields tells what it is.
-    if onnx::is_model(bytes) {
-        return onnx::read(bytes, path);
+    if onnx::is_model(file)? {
+        return onnx::read(file, path);
     }
-    Err(Problem::unknown(bytes))
+    Err(Problem::unknown(beginning))
 }
 
 /// Reads a zip archive of one of the programs that write one.
-fn from_zip(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
-    let zipped = zipped::Zipped::open("zip", bytes)?;
+fn from_zip(file: &Part, key: Option<&str>) -> Result<Archive, Problem> {
+    let zipped = zipped::Zipped::open("zip", file)?;
     if pytorch::is_in(&zipped) {
         return pytorch::read_zip(&zipped, key);
     }
@@ -126,25 +154,14 @@ fn from_zip(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
     if numpy::is_npz(&zipped) {
         return numpy::read_npz(&zipped);
     }
-    Err(Problem::unknown(bytes))
+    Err(Problem::unknown(file.beginning()?))
 }
 
-/// Reads a file of known size; a device or a pipe could go on for ever.
+/// Reads a whole file, which must be a regular one.
 ///
 /// # Errors
 ///
-/// The file system's, and [`Problem::NotAFile`] or [`Problem::Limit`] for what is not read.
+/// As for [`open`].
 pub fn whole_file(path: &Path) -> Result<Vec<u8>, Problem> {
-    // Looked at first: to open a pipe would wait for somebody to write into it.
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(Problem::NotAFile);
-    }
-    if metadata.len() > LARGEST_FILE {
-        return Err(Problem::Limit { what: "the file", found: metadata.len(), most: LARGEST_FILE });
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(metadata.len()).read_to_end(&mut bytes)?;
-    log::info!("read {}, {} bytes", path.display(), bytes.len());
-    Ok(bytes)
+    Ok(Part::from(open(path)?).read()?)
 }

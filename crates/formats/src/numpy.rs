@@ -4,12 +4,13 @@
 //! Python; the few that NumPy writes are read by a grammar of their own. An array of objects is a
 //! pickle, a program that runs as it is read, and is refused.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::archive::size_in_bytes;
 use crate::bytes::Cursor;
 use crate::error::{printable, shown};
+use crate::numbers::{Stored, columns};
+use crate::store::{MOST_KEPT, Part};
 use crate::zipped::Zipped;
 use crate::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Problem, Tensor};
 
@@ -20,6 +21,9 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Bytes of a header; NumPy itself reads no more from strangers.
 const LARGEST_HEADER: u64 = 10_000;
+
+/// Bytes before a header, and more.
+const LONGEST_BEGINNING: u64 = 16;
 
 /// Dimensions of an array; NumPy itself has no more.
 const MOST_DIMENSIONS: usize = 64;
@@ -48,9 +52,9 @@ pub(crate) fn is_npz(zip: &Zipped<'_>) -> bool {
 /// # Errors
 ///
 /// A [`Problem`] if it is damaged or holds something else than numbers.
-pub(crate) fn read_npy(bytes: &[u8]) -> Result<Archive, Problem> {
+pub(crate) fn read_npy(file: &Part) -> Result<Archive, Problem> {
     let name = "arr_0";
-    let tensors = match array(name, Cow::Borrowed(bytes))? {
+    let tensors = match array(name, file)? {
         Array::Numbers(tensor) => vec![tensor],
         Array::Texts(_) => {
             return Err(Problem::refused("an array of text", "only numbers are weights"));
@@ -79,7 +83,7 @@ pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
     for entry in zip.names() {
         // Once, as `numpy.load` does: an array may itself be called `a.npy`.
         let name = entry.strip_suffix(".npy").unwrap_or(entry);
-        match array(name, zip.read(entry)?)? {
+        match array(name, &zip.part(entry)?)? {
             Array::Numbers(tensor) => tensors.push(tensor),
             Array::Texts(found) => {
                 texts.insert(name.to_owned(), found);
@@ -104,10 +108,15 @@ enum Array {
 }
 
 /// Reads an array.
-fn array(name: &str, bytes: Cow<'_, [u8]>) -> Result<Array, Problem> {
-    let mut cursor = Cursor::new(KIND, &bytes);
+fn array(name: &str, part: &Part) -> Result<Array, Problem> {
+    let malformed =
+        |what: String| Problem::malformed(KIND, format!("array {} {what}", shown(name)));
+    let before = part.size().min(LARGEST_HEADER + LONGEST_BEGINNING);
+    let ends = || malformed("ends too early".to_owned());
+    let beginning = part.part(0..before).ok_or_else(ends)?.read()?;
+    let mut cursor = Cursor::new(KIND, &beginning);
     let header = Header::read(&mut cursor, name)?;
-    let start = cursor.position();
+    let rest = part.part(cursor.position() as u64..part.size()).ok_or_else(ends)?;
     let (order, kind) = header.descr.split_at_checked(1).unwrap_or_default();
     let big_endian = match order {
         "<" | "|" => false,
@@ -127,60 +136,24 @@ fn array(name: &str, bytes: Cow<'_, [u8]>) -> Result<Array, Problem> {
         "u2" => Dtype::U16,
         "u1" => Dtype::U8,
         "b1" => Dtype::Bool,
-        _ => return header.texts(name, kind, big_endian, &mut cursor).map(Array::Texts),
+        _ => return header.texts(name, kind, big_endian, &rest).map(Array::Texts),
     };
-    if size_in_bytes(&header.shape, dtype) != Some(cursor.left()) {
-        let (shape, dtype, left) = (&header.shape, dtype.name(), cursor.left());
-        let what =
-            format!("array {} of shape {shape:?} and type {dtype} has {left} bytes", shown(name));
-        return Err(Problem::malformed(KIND, what));
+    let left = rest.size();
+    if size_in_bytes(&header.shape, dtype).map(|size| size as u64) != Some(left) {
+        let (shape, dtype) = (&header.shape, dtype.name());
+        return Err(malformed(format!("of shape {shape:?} and type {dtype} has {left} bytes")));
     }
-    let mut bytes = match bytes {
-        Cow::Borrowed(bytes) => bytes.get(start..).unwrap_or_default().to_vec(),
-        // A second copy would not fit where this one just does.
-        Cow::Owned(mut bytes) => {
-            bytes.drain(..start);
-            bytes
-        }
-    };
-    if dtype == Dtype::Bool && bytes.iter().any(|&byte| byte > 1) {
-        let what = format!("array {} of truth values has others than 0 and 1", shown(name));
-        return Err(Problem::malformed(KIND, what));
-    }
-    if big_endian {
-        bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
-    }
-    if header.fortran && header.shape.len() > 1 {
-        bytes = row_by_row(&bytes, &header.shape, dtype.size());
-    }
-    Tensor::new(KIND, name, header.shape, dtype, bytes).map(Array::Numbers)
-}
-
-/// Elements of this size that lie with the first index fastest, with the last one fastest.
-fn row_by_row(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
-    let mut strides = Vec::new();
-    let mut stride = size;
-    for &length in shape {
-        strides.push(stride);
-        // Not larger than the bytes there are.
-        stride *= length;
-    }
-    let mut index = vec![0; shape.len()];
-    let mut at = 0;
-    let mut rows = Vec::with_capacity(bytes.len());
-    while rows.len() < bytes.len() {
-        rows.extend_from_slice(&bytes[at..at + size]);
-        for dimension in (0..shape.len()).rev() {
-            index[dimension] += 1;
-            at += strides[dimension];
-            if index[dimension] < shape[dimension] {
-                break;
-            }
-            at -= strides[dimension] * shape[dimension];
-            index[dimension] = 0;
+    if dtype == Dtype::Bool {
+        let mut largest = 0;
+        rest.pieces(&mut |piece| largest = piece.iter().copied().fold(largest, u8::max))?;
+        if largest > 1 {
+            return Err(malformed("of truth values has others than 0 and 1".to_owned()));
         }
     }
-    rows
+    let is_by_columns = header.fortran && header.shape.len() > 1;
+    let strides = is_by_columns.then(|| columns(&header.shape, dtype));
+    let numbers = Stored { part: rest, is_reversed: big_endian, strides };
+    Tensor::new(KIND, name, header.shape, dtype, numbers).map(Array::Numbers)
 }
 
 /// What is said of an array before its values.
@@ -233,7 +206,7 @@ impl Header {
         name: &str,
         kind: &str,
         big_endian: bool,
-        cursor: &mut Cursor<'_>,
+        values: &Part,
     ) -> Result<Vec<String>, Problem> {
         let (unit, size) = match (kind.split_at_checked(1), kind.get(1..)) {
             (Some(("U", _)), Some(size)) => (4, size.parse::<u64>()),
@@ -249,6 +222,12 @@ impl Header {
         }
         let wrong =
             |what: &str| Problem::malformed(KIND, format!("array {} of text {what}", shown(name)));
+        if values.size() > MOST_KEPT {
+            let (what, found) = ("the size in bytes of an array of texts", values.size());
+            return Err(Problem::Limit { what, found, most: MOST_KEPT });
+        }
+        let values = values.read()?;
+        let mut cursor = Cursor::new(KIND, &values);
         let mut texts = Vec::new();
         for _ in 0..count {
             let bytes = cursor.take(size)?;
@@ -387,7 +366,7 @@ fn network(
         }
         return Ok(None);
     }
-    *labels = classes(tensors, texts);
+    *labels = classes(tensors, texts)?;
     notes.extend(labels.as_deref().map(note_of_classes));
     let Some(activation) = one(texts, "activation") else {
         notes.push(
@@ -467,16 +446,15 @@ fn one(texts: &mut BTreeMap<String, Vec<String>>, name: &str) -> Option<String> 
 fn classes(
     tensors: &mut Vec<Tensor>,
     texts: &mut BTreeMap<String, Vec<String>>,
-) -> Option<Vec<String>> {
+) -> Result<Option<Vec<String>>, Problem> {
     let name = "classes_";
     if let Some(classes) = texts.remove(name) {
         let line = |class: String| class.chars().filter(|char| !char.is_control()).collect();
-        return Some(classes.into_iter().map(line).collect());
+        return Ok(Some(classes.into_iter().map(line).collect()));
     }
-    let count = |tensor: &Tensor| tensor.bytes().len() / tensor.dtype.size();
-    let few = |tensor: &Tensor| tensor.name == name && count(tensor) <= MOST_TEXTS;
-    let at = tensors.iter().position(few)?;
-    Some(tensors.remove(at).to_f64().iter().map(f64::to_string).collect())
+    let few = |tensor: &Tensor| tensor.name == name && tensor.count() <= MOST_TEXTS;
+    let Some(at) = tensors.iter().position(few) else { return Ok(None) };
+    Ok(Some(tensors.remove(at).to_f64()?.iter().map(f64::to_string).collect()))
 }
 
 /// A note on the classes: the first of them, and how many more there are.
@@ -554,14 +532,5 @@ mod tests {
         ] {
             assert_eq!(header(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn columns_become_rows() {
-        // 2 x 3 x 2 with the first index fastest.
-        let bytes: Vec<u8> = (0..12).collect();
-        let rows = row_by_row(&bytes, &[2, 3, 2], 1);
-        assert_eq!(rows, [0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11]);
-        assert_eq!(row_by_row(&[], &[0, 3], 4), [0_u8; 0]);
     }
 }

@@ -26,7 +26,7 @@ const MOST_DEFLATED: u64 = 1032;
 /// A file.
 enum Store {
     Memory(Vec<u8>),
-    File { file: RegularFile, pages: Box<[Page]>, kept: AtomicU64 },
+    File { file: Arc<RegularFile>, pages: Box<[Page]>, kept: AtomicU64 },
 }
 
 /// What is kept from the beginning of a page on; none until something is asked for.
@@ -49,7 +49,7 @@ impl Store {
     fn source(&self) -> &dyn ReadAt {
         match self {
             Self::Memory(bytes) => bytes,
-            Self::File { file, .. } => file,
+            Self::File { file, .. } => &**file,
         }
     }
 
@@ -112,8 +112,8 @@ impl From<Vec<u8>> for Part {
     }
 }
 
-impl From<RegularFile> for Part {
-    fn from(file: RegularFile) -> Self {
+impl From<Arc<RegularFile>> for Part {
+    fn from(file: Arc<RegularFile>) -> Self {
         let pages = file.size().div_ceil(PAGE) as usize;
         let pages = (0..pages).map(|_| Page::new()).collect();
         Self::whole(Store::File { file, pages, kept: AtomicU64::new(0) })
@@ -253,13 +253,33 @@ impl Part {
 
     /// Whether that many deflated bytes can be as many as they are said to be.
     fn check_expansion(&self) -> io::Result<()> {
-        let packed = self.place.end - self.place.start;
         match &self.unpacked {
-            Some(unpacked) if unpacked.end / MOST_DEFLATED > packed => {
+            Some(unpacked) if !self.may_inflate(unpacked.end) => {
                 Err(io::ErrorKind::InvalidData.into())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether these bytes may be deflated ones of as many as `size`.
+    pub(crate) fn may_inflate(&self, size: u64) -> bool {
+        size / MOST_DEFLATED <= self.place.end - self.place.start
+    }
+}
+
+impl ReadAt for Part {
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    /// Of deflated bytes none can be read so.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = self.place.start.saturating_add(offset);
+        let end = start.saturating_add(buffer.len() as u64);
+        if self.unpacked.is_some() || end > self.place.end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.store.source().read_exact_at(buffer, start)
     }
 }
 
@@ -288,7 +308,7 @@ mod tests {
     fn file(bytes: &[u8]) -> Part {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        RegularFile::open(file.path()).unwrap().into()
+        Arc::new(RegularFile::open(file.path()).unwrap()).into()
     }
 
     #[test]

@@ -8,15 +8,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Read;
 use std::ops::Range;
 
 use flate2::Crc;
-use flate2::bufread::DeflateDecoder;
 
 use crate::Problem;
 use crate::bytes::Cursor;
 use crate::error::shown;
+use crate::store::{MOST_KEPT, Part};
 
 /// The most entries of an archive.
 const MOST_ENTRIES: u64 = 10_000;
@@ -30,9 +29,6 @@ const MOST_EXPANSION: u64 = 16;
 
 /// The bytes that all entries together may have in the smallest archive.
 const LEAST_LIMIT: u64 = 32 << 20;
-
-/// Deflate makes at most 258 bytes of two bits.
-const MOST_DEFLATED: usize = 1032;
 
 /// Whether a fuzzer is at work, whose changes would never have the right checksum.
 #[expect(unexpected_cfgs, reason = "cargo-fuzz sets it")]
@@ -57,7 +53,7 @@ const ELSEWHERE: u64 = 0xffff_ffff;
 #[derive(Debug)]
 pub(crate) struct Zipped<'a> {
     kind: &'static str,
-    bytes: &'a [u8],
+    file: &'a Part,
     names: Vec<&'a str>,
     entries: HashMap<&'a str, Entry>,
 }
@@ -66,9 +62,9 @@ pub(crate) struct Zipped<'a> {
 #[derive(Debug)]
 struct Entry {
     /// From its own header on.
-    place: Range<usize>,
+    place: Range<u64>,
     /// Its packed bytes.
-    data: Range<usize>,
+    data: Range<u64>,
     deflated: bool,
     size: u64,
     crc: u32,
@@ -88,17 +84,19 @@ impl<'a> Zipped<'a> {
     /// share a name; [`Problem::Limit`] if it has more entries, or they more bytes, than is
     /// allowed; [`Problem::Refused`] for a name that leaves the archive, for encryption, and for a
     /// compression other than Deflate.
-    pub(crate) fn open(kind: &'static str, bytes: &'a [u8]) -> Result<Self, Problem> {
-        let directory = Directory::find(kind, bytes)?;
+    pub(crate) fn open(kind: &'static str, file: &'a Part) -> Result<Self, Problem> {
+        let directory = Directory::find(kind, file)?;
         if directory.entries > MOST_ENTRIES {
             let what = "the number of entries of the zip archive";
             return Err(Problem::Limit { what, found: directory.entries, most: MOST_ENTRIES });
         }
-        let mut cursor = Cursor::new(kind, &bytes[..directory.place.end]);
-        cursor.seek(directory.place.start as u64)?;
+        let Range { start, end } = directory.place;
+        let mut cursor = Cursor::over(kind, file).until(end);
+        cursor.seek(start as u64)?;
+        let before = Cursor::over(kind, file).until(start);
         let (mut names, mut entries) = (Vec::new(), HashMap::new());
         for _ in 0..directory.entries {
-            let (name, entry) = read_entry(kind, &mut cursor, &bytes[..directory.place.start])?;
+            let (name, entry) = read_entry(kind, &mut cursor, before.clone())?;
             names.push(name);
             if entries.insert(name, entry).is_some() {
                 return Err(cursor.malformed(format!("two entries are called {}", shown(name))));
@@ -107,7 +105,7 @@ impl<'a> Zipped<'a> {
         if cursor.left() > 0 {
             return Err(cursor.malformed("its directory goes on after the last entry"));
         }
-        let zipped = Self { kind, bytes, names, entries };
+        let zipped = Self { kind, file, names, entries };
         zipped.check_overlap()?;
         zipped.check_size()?;
         Ok(zipped)
@@ -119,31 +117,52 @@ impl<'a> Zipped<'a> {
     }
 
     /// Bytes of the archive itself.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    pub(crate) fn size(&self) -> u64 {
+        self.file.size()
     }
 
-    /// The bytes of an entry, unpacked and compared with their checksum.
+    /// The bytes of an entry that describes something, unpacked and compared with their checksum.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::part`], and [`Problem::Limit`] if there are more than such an entry has.
+    pub(crate) fn read(&self, name: &str) -> Result<Cow<'a, [u8]>, Problem> {
+        let part = self.part(name)?;
+        let (what, found) = ("the size in bytes of an entry that is no tensor", part.size());
+        if found > MOST_KEPT {
+            return Err(Problem::Limit { what, found, most: MOST_KEPT });
+        }
+        match self.entries.get(name) {
+            Some(entry) if !entry.deflated => {
+                Ok(Cow::Borrowed(self.file.keep(entry.data.clone())?))
+            }
+            _ => Ok(Cow::Owned(part.read()?)),
+        }
+    }
+
+    /// An entry, which is compared with its checksum and not kept in memory.
     ///
     /// # Errors
     ///
     /// [`Problem::Malformed`] if there is no such entry, or it is not as its header says.
-    pub(crate) fn read(&self, name: &str) -> Result<Cow<'a, [u8]>, Problem> {
+    pub(crate) fn part(&self, name: &str) -> Result<Part, Problem> {
         let malformed = |what: &str| {
             let what = format!("the entry {} of the zip archive {what}", shown(name));
             Problem::malformed(self.kind, what)
         };
         let entry = self.entries.get(name).ok_or_else(|| malformed("is missing"))?;
-        let packed = &self.bytes[entry.data.clone()];
-        let unpacked = if entry.deflated {
-            Cow::Owned(inflate(packed, entry.size).map_err(|what| malformed(&what))?)
-        } else {
-            Cow::Borrowed(packed)
-        };
+        let part = self.file.part(entry.data.clone());
+        let part = part.ok_or_else(|| malformed("is beyond its end"))?;
         let mut crc = Crc::new();
-        crc.update(&unpacked);
+        let part = if entry.deflated {
+            check_inflated(&part, entry.size, &mut crc).map_err(|what| malformed(&what))?;
+            part.inflated(entry.size)
+        } else {
+            part.pieces(&mut |piece| crc.update(piece))?;
+            part
+        };
         if crc.sum() == entry.crc || FUZZING {
-            Ok(unpacked)
+            Ok(part)
         } else {
             Err(malformed("does not have its checksum: it is damaged"))
         }
@@ -161,7 +180,7 @@ impl<'a> Zipped<'a> {
 
     fn check_size(&self) -> Result<(), Problem> {
         let found = self.entries.values().fold(0, |sum: u64, entry| sum.saturating_add(entry.size));
-        let most = (self.bytes.len() as u64).saturating_mul(MOST_EXPANSION).max(LEAST_LIMIT);
+        let most = (self.file.size()).saturating_mul(MOST_EXPANSION).max(LEAST_LIMIT);
         if found > most {
             let what = "the size in bytes of the zip archive once unpacked";
             return Err(Problem::Limit { what, found, most });
@@ -178,16 +197,15 @@ struct Directory {
 
 impl Directory {
     /// Finds the directory by the record that ends the file.
-    fn find(kind: &'static str, bytes: &[u8]) -> Result<Self, Problem> {
+    fn find(kind: &'static str, file: &Part) -> Result<Self, Problem> {
         let malformed = |what: &str| Err(Problem::malformed(kind, what));
-        let end = bytes.len().checked_sub(END_LENGTH).filter(|&at| bytes[at..].starts_with(END));
-        let Some(end) = end else {
+        let Some((end, mut cursor)) = before(kind, file, file.size() as usize, END_LENGTH, END)?
+        else {
             return malformed(
                 "the record that ends a zip archive is not its last 22 bytes: it was cut off, or \
                  something was added to it",
             );
         };
-        let mut cursor = Cursor::new(kind, &bytes[end + END.len()..]);
         let disks = (cursor.u16()?, cursor.u16()?);
         let (here, entries) = (u64::from(cursor.u16()?), u64::from(cursor.u16()?));
         let (size, start) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
@@ -195,7 +213,7 @@ impl Directory {
         if disks != (0, 0) || here != entries || comment != 0 {
             return malformed("it is one of several volumes, or has a comment");
         }
-        let Some(end64) = End64::find(kind, bytes, end)? else {
+        let Some(end64) = End64::find(kind, file, end)? else {
             return Self::of(kind, size, start, entries, end);
         };
         let agrees = |small: u64, most: u64, large: u64| small == most || small == large;
@@ -230,6 +248,22 @@ impl Directory {
     }
 }
 
+/// Where a record of this length begins that ends at `end`, if it has this signature; and a cursor
+/// behind that.
+fn before<'a>(
+    kind: &'static str,
+    file: &'a Part,
+    end: usize,
+    length: usize,
+    signature: &[u8],
+) -> Result<Option<(usize, Cursor<'a>)>, Problem> {
+    let Some(at) = end.checked_sub(length) else { return Ok(None) };
+    let mut cursor = Cursor::over(kind, file).until(end);
+    cursor.seek(at as u64)?;
+    let is_there = cursor.take(signature.len() as u64)? == signature;
+    Ok(is_there.then_some((at, cursor)))
+}
+
 /// What the record of 64 bits says, and where it is.
 struct End64 {
     at: usize,
@@ -240,19 +274,15 @@ struct End64 {
 
 impl End64 {
     /// The record, if one stands before the other at `end`.
-    fn find(kind: &'static str, bytes: &[u8], end: usize) -> Result<Option<Self>, Problem> {
-        let locator =
-            end.checked_sub(LOCATOR64_LENGTH).filter(|&at| bytes[at..].starts_with(LOCATOR64));
-        let Some(locator) = locator else { return Ok(None) };
-        let mut cursor = Cursor::new(kind, &bytes[locator + LOCATOR64.len()..end]);
+    fn find(kind: &'static str, file: &Part, end: usize) -> Result<Option<Self>, Problem> {
+        let found = before(kind, file, end, LOCATOR64_LENGTH, LOCATOR64)?;
+        let Some((locator, mut cursor)) = found else { return Ok(None) };
         let (disk, offset, disks) = (cursor.u32()?, cursor.u64()?, cursor.u32()?);
-        let at = locator
-            .checked_sub(END64_LENGTH)
-            .filter(|&at| at as u64 == offset && bytes[at..].starts_with(END64));
-        let (Some(at), 0, 0 | 1) = (at, disk, disks) else {
+        let found = before(kind, file, locator, END64_LENGTH, END64)?;
+        let found = found.filter(|&(at, _)| at as u64 == offset);
+        let (Some((at, mut cursor)), 0, 0 | 1) = (found, disk, disks) else {
             return Err(cursor.malformed("its record of 64-bit sizes is not where it should be"));
         };
-        let mut cursor = Cursor::new(kind, &bytes[at + END64.len()..locator]);
         cursor.take(12)?; // the size of this record, and versions
         let disks = (cursor.u32()?, cursor.u32()?);
         let (here, entries) = (cursor.u64()?, cursor.u64()?);
@@ -268,7 +298,7 @@ impl End64 {
 fn read_entry<'a>(
     kind: &'static str,
     cursor: &mut Cursor<'a>,
-    before: &'a [u8],
+    before: Cursor<'a>,
 ) -> Result<(&'a str, Entry), Problem> {
     signature(cursor, CENTRAL)?;
     cursor.take(4)?; // versions
@@ -285,10 +315,10 @@ fn read_entry<'a>(
     let [size, packed, offset] = sizes64(kind, extra, [size, packed, offset])?;
     let deflated = deflated(name, flags, method)?;
     if !deflated && packed != size {
-        return Err(contradiction(kind, name));
+        return Err(contradiction(cursor, name));
     }
     let header = Local { flags, method, crc, packed, size };
-    let (place, data) = header.find(kind, before, offset, name)?;
+    let (place, data) = header.find(before, offset, name)?;
     Ok((name, Entry { place, data, deflated, size, crc }))
 }
 
@@ -305,14 +335,12 @@ impl Local {
     /// The bytes of the entry at `offset`, with and without its header.
     fn find(
         &self,
-        kind: &'static str,
-        before: &[u8],
+        mut cursor: Cursor<'_>,
         offset: u64,
         name: &str,
-    ) -> Result<(Range<usize>, Range<usize>), Problem> {
-        let mut cursor = Cursor::new(kind, before);
+    ) -> Result<(Range<u64>, Range<u64>), Problem> {
         cursor.seek(offset)?;
-        let start = cursor.position();
+        let start = cursor.position() as u64;
         signature(&mut cursor, LOCAL)?;
         cursor.take(2)?; // version
         let (flags, method) = (cursor.u16()?, cursor.u16()?);
@@ -332,20 +360,21 @@ impl Local {
             || !agrees(packed, self.packed)
             || !agrees(size, self.size)
         {
-            return Err(contradiction(kind, name));
+            return Err(contradiction(&cursor, name));
         }
-        let from = cursor.position();
-        cursor.take(self.packed)?;
-        Ok((start..cursor.position(), from..cursor.position()))
+        let from = cursor.position() as u64;
+        cursor.skip(self.packed)?;
+        let end = cursor.position() as u64;
+        Ok((start..end, from..end))
     }
 }
 
-fn contradiction(kind: &'static str, name: &str) -> Problem {
+fn contradiction(cursor: &Cursor<'_>, name: &str) -> Problem {
     let what = format!(
         "what the zip archive's directory says of {} and what stands before its bytes do not agree",
         shown(name)
     );
-    Problem::malformed(kind, what)
+    cursor.malformed(what)
 }
 
 fn signature(cursor: &mut Cursor<'_>, expected: &[u8]) -> Result<(), Problem> {
@@ -414,22 +443,14 @@ fn deflated(name: &str, flags: u16, method: u16) -> Result<bool, Problem> {
     }
 }
 
-/// Unpacks exactly `size` bytes.
-fn inflate(packed: &[u8], size: u64) -> Result<Vec<u8>, String> {
-    let mut decoder = DeflateDecoder::new(packed);
-    let mut unpacked = Vec::new();
-    let reserved = usize::try_from(size).is_ok_and(|size| {
-        size / MOST_DEFLATED <= packed.len() && unpacked.try_reserve_exact(size).is_ok()
-    });
-    if !reserved {
+/// Unpacks exactly `size` bytes, which are summed and not kept.
+fn check_inflated(packed: &Part, size: u64, crc: &mut Crc) -> Result<(), String> {
+    if !packed.may_inflate(size) {
         return Err(format!("cannot unpack to {size} bytes"));
     }
-    // One more byte tells that the size is a lie.
-    if let Err(error) = decoder.by_ref().take(size.saturating_add(1)).read_to_end(&mut unpacked) {
-        return Err(format!("cannot be unpacked: {error}"));
+    let unpacked = packed.inflate(size, &mut |piece| crc.update(piece));
+    match unpacked.map_err(|error| format!("cannot be unpacked: {error}"))? {
+        (found, taken) if found == size && taken == packed.size() => Ok(()),
+        _ => Err(format!("does not unpack to the {size} bytes that its header says")),
     }
-    if unpacked.len() as u64 == size && decoder.total_in() == packed.len() as u64 {
-        return Ok(unpacked);
-    }
-    Err(format!("does not unpack to the {size} bytes that its header says"))
 }

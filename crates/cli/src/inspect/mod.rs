@@ -130,15 +130,22 @@ fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Opti
         ours.tell(bytes, found);
         return None;
     }
-    let read = match fireclay_formats::from_file(path, bytes, key) {
+    let file = match fireclay_formats::open(path) {
+        Ok(file) => file,
+        Err(problem) => return Some(problem),
+    };
+    let read = match fireclay_formats::from_file(path, &file, key) {
         // All of it can be looked at; a note says what there is to choose from.
-        Err(Problem::Several { .. }) => fireclay_formats::from_file(path, bytes, Some(WHOLE)),
+        Err(Problem::Several { .. }) => fireclay_formats::from_file(path, &file, Some(WHOLE)),
         read => read,
     };
     match read {
         Ok(archive) => {
             found.kind = format!("{} file", archive.kind.name());
-            odd::check(&foreign::tensors(&archive), found);
+            match foreign::tensors(&archive) {
+                Ok(tensors) => odd::check(&tensors, found),
+                Err(problem) => return Some(problem),
+            }
             foreign::tell(path, key, &archive, found);
             None
         }

@@ -85,7 +85,7 @@ fn of_idx(idx: Idx, width: usize) -> Result<Rows> {
 fn of_npy(bytes: &[u8], width: usize) -> Result<Rows> {
     let archive = fireclay_formats::from_bytes(bytes)?;
     match &archive.tensors[..] {
-        [array] => cut(&array.shape, &array.to_f32(), width),
+        [array] => cut(&array.shape, &array.to_f32()?, width),
         _ => bail!("this holds {} arrays, not one", archive.tensors.len()),
     }
 }

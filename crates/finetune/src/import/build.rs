@@ -315,7 +315,7 @@ impl<'a> Tensors<'a> {
         let mut found: Statistics = Default::default();
         for (name, values) in names.iter().zip(&mut found) {
             let tensor = self.named(name)?;
-            *values = tensor.to_f64();
+            *values = tensor.to_f64()?;
             if values.len() == 1 {
                 values.resize(inputs, values[0]);
             }
@@ -358,7 +358,7 @@ impl<'a> Tensors<'a> {
                 expected,
             });
         }
-        let values = tensor.to_f32();
+        let values = tensor.to_f32()?;
         if !values.iter().all(|value| value.is_finite()) {
             return Err(ImportError::NotFinite { name: name.to_owned() });
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fireclay::{ConfigError, ModelFileError, ModelFileProblem, PreprocessingError};
-use fireclay_formats::{FormatError, printable};
+use fireclay_formats::{FormatError, Problem, printable};
 
 /// Why a file does not become a model. Names from the file are told as they may be shown.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum ImportError {
     /// A file of another program that can not be read.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The numbers of a tensor that can no longer be read.
+    #[error(transparent)]
+    Numbers(#[from] Problem),
     /// A model file of ours that can not be read.
     #[error(transparent)]
     Model(#[from] ModelFileError),

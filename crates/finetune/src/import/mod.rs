@@ -137,7 +137,8 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         Err(AdapterError::NotAnAdapter | AdapterError::File(ModelFileProblem::Safetensors(_))) => {}
         Ok(_) | Err(_) => return Err(ImportError::Adapter { path: path.to_owned() }),
     }
-    let mut archive = fireclay_formats::from_file(path, &bytes, options.key.as_deref())
+    let mut archive = fireclay_formats::open(path)
+        .and_then(|file| fireclay_formats::from_file(path, &file, options.key.as_deref()))
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
     rename(&mut archive, &options.map)?;
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());

@@ -8,6 +8,8 @@ use flate2::read::ZlibDecoder;
 use crate::archive::size_in_bytes;
 use crate::bytes::Cursor;
 use crate::error::shown;
+use crate::numbers::Stored;
+use crate::store::Part;
 use crate::{Dtype, Problem};
 
 use super::group::{Tree, leaves};
@@ -21,10 +23,8 @@ const PART: usize = 16 << 10;
 /// The numbers of a dataset, the lowest byte of each first.
 pub(super) fn read(source: &Source<'_>, object: &Object<'_>, path: &str) -> Result<Array, Problem> {
     let dataset = Dataset::of(source, object, path)?;
-    let mut bytes = dataset.bytes(object)?;
-    if dataset.big_endian {
-        bytes.chunks_exact_mut(dataset.dtype.size()).for_each(<[u8]>::reverse);
-    }
+    let part = dataset.bytes(object)?;
+    let bytes = Stored { part, is_reversed: dataset.big_endian, strides: None }.into();
     Ok(Array { shape: dataset.shape, dtype: dataset.dtype, bytes })
 }
 
@@ -75,7 +75,7 @@ impl<'s, 'a> Dataset<'s, 'a> {
     }
 
     /// Its bytes as they are stored. IV.A.2.i, "The Data Layout Message".
-    fn bytes(&self, object: &Object<'a>) -> Result<Vec<u8>, Problem> {
+    fn bytes(&self, object: &Object<'a>) -> Result<Part, Problem> {
         let mut layout = object.required(LAYOUT, "layout", self.path)?;
         let (version, class) = (layout.u8()?, layout.u8()?);
         let filters = match object.message(FILTERS) {
@@ -85,20 +85,20 @@ impl<'s, 'a> Dataset<'s, 'a> {
         match (version, class) {
             (3 | 4, 0) => {
                 let size = layout.u16()?;
-                self.whole(layout.take(size.into())?)
+                self.whole(layout.part(size.into())?)
             }
             (3 | 4, 1) => {
                 let (address, size) = (layout.u64()?, layout.u64()?);
                 // Nothing is stored of an array without numbers.
                 if self.size == 0 {
-                    return Ok(Vec::new());
+                    return Ok(Part::from(Vec::new()));
                 }
                 if address == UNDEFINED {
                     return Err(self.malformed("was never written"));
                 }
-                self.whole(self.source.block(address, size)?)
+                self.whole(self.source.at(address)?.part(size)?)
             }
-            (3, 2) => self.chunks(layout, &filters),
+            (3, 2) => Ok(self.chunks(layout, &filters)?.into()),
             (4, 2) => Err(self.refused("is chunked in the way of HDF5 1.10")),
             (4, 3) => Err(self.refused("is virtual: its numbers are in other datasets")),
             _ => Err(self.refused(&format!("is stored in way {class} of version {version}"))),
@@ -106,16 +106,16 @@ impl<'s, 'a> Dataset<'s, 'a> {
     }
 
     /// Bytes that must be all.
-    fn whole(&self, bytes: &[u8]) -> Result<Vec<u8>, Problem> {
-        if bytes.len() != self.size {
-            let (found, expected) = (bytes.len(), self.size);
+    fn whole(&self, bytes: Part) -> Result<Part, Problem> {
+        let (found, expected) = (bytes.size(), self.size as u64);
+        if found != expected {
             let shape = &self.shape;
             return Err(self.malformed(&format!(
                 "has {found} bytes, and its shape {shape:?} asks for {expected}"
             )));
         }
-        self.source.budget.read(bytes.len() as u64)?;
-        Ok(bytes.to_vec())
+        self.source.budget.read(found)?;
+        Ok(bytes)
     }
 
     /// The array made of its chunks. III.A.1, "Version 1 B-trees", of node type 1.
@@ -155,9 +155,9 @@ impl<'s, 'a> Dataset<'s, 'a> {
                 self.malformed(&format!("has a chunk outside of its shape {:?}", self.shape))
             })?;
             self.source.budget.read(stored.into())?;
-            let stored = self.source.block(address, stored.into())?;
-            let unpacked = self.unpack(stored, filters, skipped, size)?;
-            grid.copy(&place, unpacked.as_deref().unwrap_or(stored), &mut bytes);
+            let stored = self.source.at(address)?.part(stored.into())?.read()?;
+            let unpacked = self.unpack(&stored, filters, skipped, size)?;
+            grid.copy(&place, unpacked.as_deref().unwrap_or(&stored), &mut bytes);
             match seen.insert(place) {
                 true => Ok(()),
                 false => Err(self.malformed("has two chunks at one place")),

@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::Cursor;
 use crate::error::shown;
+use crate::numbers::Numbers;
+use crate::store::Part;
 use crate::{Dtype, Problem};
 
 use group::Link;
@@ -59,7 +61,7 @@ pub(crate) struct Object<'a> {
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
     pub(crate) dtype: Dtype,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Numbers,
 }
 
 impl<'a> File<'a> {
@@ -69,8 +71,8 @@ impl<'a> File<'a> {
     ///
     /// A [`Problem`] if the file is damaged, or if any link leads elsewhere than to an object of
     /// its own.
-    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Problem> {
-        let source = Source { bytes, budget: Budget::new(bytes.len()) };
+    pub(crate) fn open(file: &'a Part) -> Result<Self, Problem> {
+        let source = Source { file, budget: Budget::new(file.size()) };
         let root = superblock(&source)?;
         let mut walk = Walk { source: &source, seen: BTreeSet::new(), objects: BTreeMap::new() };
         walk.visit(root, String::new())?;
@@ -170,14 +172,14 @@ impl<'a> Object<'a> {
 
 /// The bytes of a file, and what reading them may still cost.
 struct Source<'a> {
-    bytes: &'a [u8],
+    file: &'a Part,
     budget: Budget,
 }
 
 impl<'a> Source<'a> {
     /// At an address.
     fn at(&self, address: u64) -> Result<Cursor<'a>, Problem> {
-        let mut cursor = Cursor::new(KIND, self.bytes);
+        let mut cursor = Cursor::over(KIND, self.file);
         cursor.seek(address)?;
         Ok(cursor)
     }
@@ -217,8 +219,7 @@ impl Budget {
     /// Bytes of the paths of all objects.
     const NAMES: u64 = 8 << 20;
 
-    fn new(size: usize) -> Self {
-        let size = size as u64;
+    fn new(size: u64) -> Self {
         Self {
             steps: Cell::new(Self::STEPS),
             names: Cell::new(Self::NAMES),
@@ -309,7 +310,7 @@ fn superblock(source: &Source<'_>) -> Result<u64, Problem> {
         let why = "h5py writes addresses that begin with the file; save it again";
         return Err(Problem::refused(format!("an HDF5 file that begins at byte {base}"), why));
     }
-    let present = source.bytes.len() as u64;
+    let present = source.file.size();
     if end > present {
         return Err(cursor.malformed(format!("it has {end} bytes, of which {present} are here")));
     }

@@ -11,6 +11,7 @@ mod network;
 mod weights;
 
 use crate::hdf5::File;
+use crate::store::Part;
 use crate::zipped::Zipped;
 use crate::{Archive, Kind, Problem, Tensor};
 
@@ -27,6 +28,9 @@ const WEIGHTS: &str = "model.weights.h5";
 
 /// Bytes of a configuration; one of a hundred layers has 70 kB.
 const LARGEST_CONFIG: u64 = 512 << 10;
+
+/// Bytes of weights that are deflated; Keras stores them as they are.
+const MOST_PACKED: u64 = 1 << 30;
 
 /// Whether an archive is a `.keras` file.
 pub(crate) fn is_keras(zip: &Zipped<'_>) -> bool {
@@ -50,7 +54,7 @@ pub(crate) fn from_zip(zip: &Zipped<'_>) -> Result<Archive, Problem> {
     };
     let config = json(&zip.read(CONFIG)?, CONFIG)?;
     let model = Model::of(&config, is_old(version.as_deref(), false))?;
-    let bytes = zip.read(WEIGHTS)?;
+    let bytes = zip.part(WEIGHTS)?.in_memory("the size in bytes of packed weights", MOST_PACKED)?;
     let file = File::open(&bytes)?;
     let stored = weights::of_model(&file, &model)?;
     archive(Kind::Keras, &file, stored, Some(&model), version)
@@ -61,7 +65,7 @@ pub(crate) fn from_zip(zip: &Zipped<'_>) -> Result<Archive, Problem> {
 /// # Errors
 ///
 /// As [`from_zip`].
-pub(crate) fn from_hdf5(bytes: &[u8]) -> Result<Archive, Problem> {
+pub(crate) fn from_hdf5(bytes: &Part) -> Result<Archive, Problem> {
     let file = File::open(bytes)?;
     let kind = Kind::KerasHdf5;
     if let Some(config) = file.text("", "model_config")? {

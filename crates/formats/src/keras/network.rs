@@ -117,7 +117,7 @@ impl Known<'_> {
         let name = |variable: &str| format!("{}/{variable}", self.layer.name);
         let (mean, variance) = match given {
             Some(given) => (given.mean.clone(), given.variance.clone()),
-            None => (self.tensor("mean")?.to_f64(), self.tensor("variance")?.to_f64()),
+            None => (self.tensor("mean")?.to_f64()?, self.tensor("variance")?.to_f64()?),
         };
         if !each {
             let (&[mean], &[variance]) = (mean.as_slice(), variance.as_slice()) else {
@@ -136,7 +136,8 @@ impl Known<'_> {
             return Ok(Normalisation { layer, made: Vec::new(), folded, note });
         }
         let row = |name: String, values: Vec<f64>| {
-            let bytes = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
+            let bytes: Vec<u8> =
+                values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
             Tensor::new(KIND, name, vec![values.len()], Dtype::F32, bytes)
         };
         // The square root of this is the same as Keras' least deviation.

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use fireclay_files::{OpenError, ReadAt, RegularFile};
 
 use super::KIND;
 use super::wire::Message;
 use crate::error::shown;
+use crate::store::Part;
 use crate::{LARGEST_FILE, Problem};
 
 /// The most files that the numbers of a model may lie in.
@@ -27,8 +29,7 @@ pub(super) struct Beside {
 
 #[derive(Debug)]
 struct Opened {
-    file: File,
-    size: u64,
+    file: Part,
     /// Bytes that may still be read: tensors that share them could take more memory than the file.
     left: u64,
 }
@@ -80,16 +81,19 @@ impl Beside {
         if !path.starts_with(&folder) {
             return Err(refused("which is a link to outside the folder of the model", COPY_IT));
         }
-        let metadata = std::fs::metadata(&path)?;
-        if !metadata.is_file() {
-            return Err(refused("which is not a regular file", SAVE_AS_ONE));
-        }
-        let size = metadata.len();
+        let file = match RegularFile::open(&path) {
+            Ok(file) => Arc::new(file),
+            Err(OpenError::NotAFile) => {
+                return Err(refused("which is not a regular file", SAVE_AS_ONE));
+            }
+            Err(OpenError::Io(error)) => return Err(error.into()),
+        };
+        let size = file.size();
         if size > LARGEST_FILE {
             let what = "the size in bytes of a file beside the model";
             return Err(Problem::Limit { what, found: size, most: LARGEST_FILE });
         }
-        Ok(Opened { file: File::open(path)?, size, left: size.saturating_mul(READINGS) })
+        Ok(Opened { file: file.into(), left: size.saturating_mul(READINGS) })
     }
 }
 
@@ -134,12 +138,12 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Reads the numbers: `size` bytes, which must be there.
+    /// The numbers: `size` bytes, which must be there.
     ///
     /// # Errors
     ///
     /// [`Problem`] if the file may not be opened, or does not have so many bytes for this tensor.
-    pub(super) fn bytes(&self, size: u64, tensor: &str) -> Result<Vec<u8>, Problem> {
+    pub(super) fn part(&self, size: u64, tensor: &str) -> Result<Part, Problem> {
         let mut files = self.beside.files.borrow_mut();
         if !files.contains_key(self.location) {
             if files.len() == MOST_FILES {
@@ -149,11 +153,10 @@ impl<'a> Place<'a> {
             }
             files.insert(self.location.to_owned(), self.beside.open(self.location, tensor)?);
         }
-        let Some(opened) = files.get_mut(self.location) else { return Ok(Vec::new()) };
+        let Some(opened) = files.get_mut(self.location) else { return Ok(Vec::new().into()) };
         let end = self.offset.checked_add(size);
-        if self.length.is_some_and(|length| length != size)
-            || end.is_none_or(|end| end > opened.size)
-        {
+        let part = end.and_then(|end| opened.file.part(self.offset..end));
+        let Some(part) = part.filter(|_| self.length.is_none_or(|length| length == size)) else {
             let length = self.length.map_or("none".to_owned(), |length| length.to_string());
             let what = format!(
                 "tensor {} needs {size} bytes from byte {} of the file {}, which has {} bytes; the \
@@ -161,19 +164,16 @@ impl<'a> Place<'a> {
                 shown(tensor),
                 self.offset,
                 shown(self.location),
-                opened.size
+                opened.file.size()
             );
             return Err(Problem::malformed(KIND, what));
-        }
-        let most = opened.size.saturating_mul(READINGS);
+        };
+        let most = opened.file.size().saturating_mul(READINGS);
         opened.left = opened.left.checked_sub(size).ok_or(Problem::Limit {
             what: "the number of bytes that tensors share in a file beside the model",
             found: most.saturating_sub(opened.left).saturating_add(size),
             most,
         })?;
-        opened.file.seek(SeekFrom::Start(self.offset))?;
-        let mut bytes = Vec::new();
-        (&mut opened.file).take(size).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok(part)
     }
 }

@@ -15,6 +15,7 @@ mod wire;
 
 use std::path::Path;
 
+use crate::store::Part;
 use crate::{Archive, Problem};
 use external::Beside;
 use proto::Model;
@@ -25,15 +26,16 @@ const KIND: &str = "ONNX";
 
 /// Whether this looks like a model: it begins like one, or is nothing but fields, among them a graph
 /// with a node. The format has no magic number, so ask this last.
-pub(crate) fn is_model(bytes: &[u8]) -> bool {
+pub(crate) fn is_model(file: &Part) -> Result<bool, Problem> {
     // Every exporter writes first the version of the format, then a text or the graph.
-    let begins = matches!(bytes, [0x08, 1..0x80, 0x12 | 0x1a | 0x22 | 0x32 | 0x3a | 0x42, ..]);
-    begins || has_node(bytes).is_ok_and(|has| has)
+    let begins =
+        matches!(file.beginning()?, [0x08, 1..0x80, 0x12 | 0x1a | 0x22 | 0x32 | 0x3a | 0x42, ..]);
+    Ok(begins || has_node(file).is_ok_and(|has| has))
 }
 
-fn has_node(bytes: &[u8]) -> Result<bool, Problem> {
+fn has_node(file: &Part) -> Result<bool, Problem> {
     let mut found = false;
-    let mut fields = Message::whole("ModelProto", bytes).fields()?;
+    let mut fields = Message::whole("ModelProto", file).fields()?;
     while let Some(field) = fields.read()? {
         if field.number == 7 {
             let mut graph = field.message("GraphProto")?.fields()?;
@@ -52,7 +54,7 @@ fn has_node(bytes: &[u8]) -> Result<bool, Problem> {
 /// [`Problem::Malformed`] if it is cut off or not what the standard says, [`Problem::Limit`] for
 /// graphs that are too large, [`Problem::Refused`] for operators and arrangements of them that are
 /// not understood, and for numbers in files that are not within the folder of `path`.
-pub(crate) fn read(bytes: &[u8], path: Option<&Path>) -> Result<Archive, Problem> {
+pub(crate) fn read(file: &Part, path: Option<&Path>) -> Result<Archive, Problem> {
     let beside = Beside::of(path);
-    chain::read(&Model::read(bytes, &beside)?)
+    chain::read(&Model::read(file, &beside)?)
 }

@@ -8,6 +8,7 @@ use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
 use crate::Problem;
 use crate::error::shown;
+use crate::store::Part;
 
 /// The most nodes of a graph, and the most initializers, inputs and outputs.
 const MOST_NODES: usize = 10_000;
@@ -98,7 +99,7 @@ pub(super) struct ValueInfo<'a> {
 
 impl<'a> Model<'a> {
     /// Reads the file.
-    pub(super) fn read(file: &'a [u8], beside: &'a Beside) -> Result<Self, Problem> {
+    pub(super) fn read(file: &'a Part, beside: &'a Beside) -> Result<Self, Problem> {
         let (mut opset, mut graph, mut producer, mut metadata) = (None, None, "", Vec::new());
         let mut fields = Message::whole("ModelProto", file).fields()?;
         while let Some(field) = fields.read()? {
@@ -362,7 +363,8 @@ impl<'a> Node<'a> {
                 let mut fields = message.fields()?;
                 while let Some(field) = fields.read()? {
                     if field.number == 7 {
-                        let floats = field.fixed(4)?.as_chunks().0;
+                        let bytes = field.fixed(4)?.read()?;
+                        let floats = bytes.as_chunks().0;
                         all.extend(
                             floats.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))),
                         );
@@ -475,7 +477,7 @@ impl<'a> Attribute<'a> {
                     tensor = Some(Box::new(read));
                 }
                 7 => {
-                    for &bytes in field.fixed(4)?.as_chunks().0 {
+                    for &bytes in field.fixed(4)?.read()?.as_chunks().0 {
                         long |= !push_few(&mut floats, f32::from_le_bytes(bytes));
                     }
                 }

@@ -5,6 +5,8 @@ use super::external::{Beside, Place};
 use super::wire::{Field, Message};
 use crate::archive::size_in_bytes;
 use crate::error::shown;
+use crate::numbers::Numbers;
+use crate::store::Part;
 use crate::{Dtype, Problem, Tensor};
 
 /// The most dimensions of a tensor.
@@ -75,7 +77,7 @@ impl<'a> TensorProto<'a> {
         }
         let count = tensor.check(stored)?;
         if tensor.dtype.is_some() && count <= FEW {
-            tensor.few = Some(tensor.to_tensor(tensor.name)?.to_f64());
+            tensor.few = Some(tensor.to_tensor(tensor.name)?.to_f64()?);
         }
         Ok(tensor)
     }
@@ -129,16 +131,17 @@ impl<'a> TensorProto<'a> {
         };
         if let Some(place) = &self.place {
             let size = size_in_bytes(&self.shape, dtype).unwrap_or(usize::MAX);
-            let bytes = place.bytes(size as u64, self.name)?;
-            return Tensor::new(KIND, name, self.shape.clone(), dtype, bytes);
+            let numbers = place.part(size as u64, self.name)?;
+            return Tensor::new(KIND, name, self.shape.clone(), dtype, numbers);
         }
-        let mut bytes = Vec::new();
+        // One list of numbers stays where it is, several are joined.
+        let (mut bytes, mut whole) = (Vec::new(), None);
         let mut fields = self.message.fields()?;
         while let Some(field) = fields.read()? {
             match field.number {
-                RAW => bytes.extend_from_slice(field.bytes()?),
-                FLOATS => bytes.extend_from_slice(field.fixed(4)?),
-                DOUBLES => bytes.extend_from_slice(field.fixed(8)?),
+                RAW => join(&mut whole, &mut bytes, field.part()?)?,
+                FLOATS => join(&mut whole, &mut bytes, field.fixed(4)?)?,
+                DOUBLES => join(&mut whole, &mut bytes, field.fixed(8)?)?,
                 SHORT_INTS | INTS | UNSIGNED => field.ints(|number| {
                     let whole = number.to_le_bytes();
                     let (kept, lost) = whole.split_at(dtype.size());
@@ -158,7 +161,11 @@ impl<'a> TensorProto<'a> {
                 _ => {}
             }
         }
-        Tensor::new(KIND, name, self.shape.clone(), dtype, bytes)
+        let numbers = match whole {
+            Some(whole) => Numbers::from(whole),
+            None => Numbers::from(bytes),
+        };
+        Tensor::new(KIND, name, self.shape.clone(), dtype, numbers)
     }
 
     /// Its texts.
@@ -185,6 +192,22 @@ const MOST_ENTRIES: usize = 16;
 /// The `TensorProto.DataType` of texts, and the field of `TensorProto` that holds them.
 const TEXT: i64 = 8;
 const TEXTS: u64 = 6;
+
+/// Adds numbers to those before, if there are any.
+fn join(whole: &mut Option<Part>, bytes: &mut Vec<u8>, more: Part) -> Result<(), Problem> {
+    if more.size() == 0 {
+        return Ok(());
+    }
+    if whole.is_none() && bytes.is_empty() {
+        *whole = Some(more);
+        return Ok(());
+    }
+    if let Some(first) = whole.take() {
+        *bytes = first.read()?;
+    }
+    bytes.extend(more.read()?);
+    Ok(())
+}
 
 /// Fields of `TensorProto` that hold numbers.
 const FLOATS: u64 = 4;
@@ -235,9 +258,9 @@ struct Stored {
 impl Stored {
     fn count(&mut self, field: Field<'_>) -> Result<(), Problem> {
         let numbers = match field.number {
-            RAW => field.bytes()?.len(),
-            FLOATS => field.fixed(4)?.len() / 4,
-            DOUBLES => field.fixed(8)?.len() / 8,
+            RAW => field.part()?.size() as usize,
+            FLOATS => field.fixed(4)?.size() as usize / 4,
+            DOUBLES => field.fixed(8)?.size() as usize / 8,
             SHORT_INTS | INTS | UNSIGNED => {
                 let mut count = 0;
                 field.ints(|_| {

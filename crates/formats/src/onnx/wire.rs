@@ -10,21 +10,23 @@
 use super::KIND;
 use crate::Problem;
 use crate::bytes::Cursor;
+use crate::store::Part;
 
 /// A message: a part of the file that holds fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
     name: &'static str,
-    /// The file up to the end of the message, so that places are places in the file.
-    file: &'a [u8],
+    file: &'a Part,
+    /// Where it is in the file.
     start: usize,
+    end: usize,
 }
 
 /// What is left of the fields of a message.
 pub(super) struct Fields<'a> {
     message: &'static str,
     cursor: Cursor<'a>,
-    file: &'a [u8],
+    file: &'a Part,
 }
 
 /// A field of a message.
@@ -33,29 +35,31 @@ pub(super) struct Field<'a> {
     /// The number that the schema gives it.
     pub(super) number: u64,
     message: &'static str,
-    file: &'a [u8],
+    file: &'a Part,
     at: usize,
-    value: Value<'a>,
+    end: usize,
+    value: Value,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+enum Value {
     /// Seven bits a byte, the lowest first.
     Varint(u64),
     Eight([u8; 8]),
-    Bytes(&'a [u8]),
+    /// So many, up to the end of the field.
+    Bytes(usize),
     Four([u8; 4]),
 }
 
 impl<'a> Message<'a> {
     /// The whole file as one message of type `name`.
-    pub(super) fn whole(name: &'static str, file: &'a [u8]) -> Self {
-        Self { name, file, start: 0 }
+    pub(super) fn whole(name: &'static str, file: &'a Part) -> Self {
+        Self { name, file, start: 0, end: usize::try_from(file.size()).unwrap_or(usize::MAX) }
     }
 
     /// Its fields, from the first.
     pub(super) fn fields(self) -> Result<Fields<'a>, Problem> {
-        let mut cursor = Cursor::new(KIND, self.file);
+        let mut cursor = Cursor::over(KIND, self.file).until(self.end);
         cursor.seek(self.start as u64)?;
         Ok(Fields { message: self.name, cursor, file: self.file })
     }
@@ -88,7 +92,8 @@ impl<'a> Fields<'a> {
             1 => Value::Eight(self.cursor.array()?),
             2 => {
                 let length = varint(&mut self.cursor)?;
-                Value::Bytes(self.cursor.take(length)?)
+                self.cursor.skip(length)?;
+                Value::Bytes(length as usize)
             }
             5 => Value::Four(self.cursor.array()?),
             other => {
@@ -97,25 +102,38 @@ impl<'a> Fields<'a> {
             }
         };
         let end = self.cursor.position();
-        let field =
-            Field { number: key >> 3, message: self.message, file: &self.file[..end], at, value };
-        Ok(Some(field))
+        let (message, file) = (self.message, self.file);
+        Ok(Some(Field { number: key >> 3, message, file, at, end, value }))
     }
 }
 
 impl<'a> Field<'a> {
     /// The field as a message of type `name`.
     pub(super) fn message(self, name: &'static str) -> Result<Message<'a>, Problem> {
-        let bytes = self.bytes()?;
-        Ok(Message { name, file: self.file, start: self.file.len() - bytes.len() })
+        match self.value {
+            Value::Bytes(size) => {
+                let (file, end) = (self.file, self.end);
+                Ok(Message { name, file, start: end - size, end })
+            }
+            _ => Err(self.unexpected("bytes")),
+        }
     }
 
     /// The field as bytes.
     pub(super) fn bytes(self) -> Result<&'a [u8], Problem> {
         match self.value {
-            Value::Bytes(bytes) => Ok(bytes),
+            Value::Bytes(size) => self.file.keep((self.end - size) as u64..self.end as u64),
             _ => Err(self.unexpected("bytes")),
         }
+    }
+
+    /// The field as bytes that are left where they are.
+    pub(super) fn part(self) -> Result<Part, Problem> {
+        let part = match self.value {
+            Value::Bytes(size) => self.file.part((self.end - size) as u64..self.end as u64),
+            _ => None,
+        };
+        part.ok_or_else(|| self.unexpected("bytes"))
     }
 
     /// The field as text.
@@ -140,27 +158,31 @@ impl<'a> Field<'a> {
     }
 
     /// The bytes of numbers of `size` bytes, one or many.
-    pub(super) fn fixed(&self, size: usize) -> Result<&[u8], Problem> {
-        let expected = || self.unexpected(&format!("numbers of {size} bytes"));
-        let bytes: &[u8] = match &self.value {
-            Value::Bytes(bytes) => bytes,
-            Value::Four(bytes) => bytes,
-            Value::Eight(bytes) => bytes,
-            Value::Varint(_) => return Err(expected()),
+    pub(super) fn fixed(self, size: usize) -> Result<Part, Problem> {
+        let bytes = match self.value {
+            Value::Bytes(_) => self.part()?,
+            Value::Four(bytes) => bytes.to_vec().into(),
+            Value::Eight(bytes) => bytes.to_vec().into(),
+            Value::Varint(_) => return Err(self.unexpected(&format!("numbers of {size} bytes"))),
         };
-        if bytes.len().is_multiple_of(size) { Ok(bytes) } else { Err(expected()) }
+        if bytes.size().is_multiple_of(size as u64) {
+            Ok(bytes)
+        } else {
+            Err(self.unexpected(&format!("numbers of {size} bytes")))
+        }
     }
 
     /// Gives `each` the whole numbers of the field, one or many.
     pub(super) fn ints(
-        &self,
+        self,
         mut each: impl FnMut(i64) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
         match self.value {
             Value::Varint(value) => each(value.cast_signed()),
-            Value::Bytes(bytes) => {
-                let mut cursor = Cursor::new(KIND, self.file);
-                cursor.seek((self.file.len() - bytes.len()) as u64)?;
+            Value::Bytes(_) => {
+                // Numbers are many, and not kept.
+                let bytes = self.part()?.read()?;
+                let mut cursor = Cursor::new(KIND, &bytes);
                 while cursor.left() > 0 {
                     each(varint(&mut cursor)?.cast_signed())?;
                 }
@@ -206,8 +228,13 @@ fn varint(cursor: &mut Cursor<'_>) -> Result<u64, Problem> {
 mod tests {
     use super::*;
 
-    fn first(bytes: &[u8]) -> Result<Field<'_>, Problem> {
-        Message::whole("Test", bytes).fields()?.read().map(Option::unwrap)
+    /// A file of these bytes, which lives as long as the test.
+    fn file(bytes: &[u8]) -> &'static Part {
+        Box::leak(Box::new(bytes.to_vec().into()))
+    }
+
+    fn first(bytes: &[u8]) -> Result<Field<'static>, Problem> {
+        Message::whole("Test", file(bytes)).fields()?.read().map(Option::unwrap)
     }
 
     #[test]
@@ -217,7 +244,10 @@ mod tests {
         assert_eq!(first(&minus_one).unwrap().int().unwrap(), -1);
         assert_eq!(first(b"\x12\x07testing").unwrap().text().unwrap(), "testing");
         assert_eq!(first(&[0x1d, 0, 0, 0x80, 0x3f]).unwrap().float().unwrap(), 1.0);
-        assert_eq!(first(&[0x21, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap().fixed(8).unwrap()[7], 8);
+        assert_eq!(
+            first(&[0x21, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap().fixed(8).unwrap().read().unwrap()[7],
+            8
+        );
         let mut ints = Vec::new();
         let packed = first(&[0x32, 0x06, 0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05]).unwrap();
         let keep = |value| {

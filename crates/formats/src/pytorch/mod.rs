@@ -12,7 +12,6 @@ mod search;
 mod state;
 mod view;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use self::pickle::{Pickle, Value};
@@ -20,6 +19,7 @@ use self::state::State;
 use self::view::Storage;
 use crate::bytes::Cursor;
 use crate::error::{shown, shown_bytes};
+use crate::store::Part;
 use crate::zipped::Zipped;
 use crate::{Archive, Kind, Problem};
 
@@ -80,10 +80,10 @@ pub(crate) fn read_zip(zipped: &Zipped<'_>, key: Option<&str>) -> Result<Archive
     let mut storages = HashMap::new();
     for key in state.keys() {
         if !storages.contains_key(key) {
-            storages.insert(key, zipped.read(&format!("{folder}data/{key}"))?);
+            storages.insert(key, zipped.part(&format!("{folder}data/{key}"))?);
         }
     }
-    archive(state, &storages, is_big_endian(zipped, folder)?, zipped.len())
+    archive(state, &storages, is_big_endian(zipped, folder)?, zipped.size())
 }
 
 /// Whether the numbers have their highest byte first; without a mark, they do not.
@@ -107,13 +107,14 @@ fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
 /// # Errors
 ///
 /// As for [`read_zip`]; a pickle that is no file of PyTorch is [`Problem::Refused`].
-pub(crate) fn read_legacy(bytes: &[u8], key: Option<&str>) -> Result<Archive, Problem> {
-    let Some(body) = after_magic(bytes) else {
+pub(crate) fn read_legacy(file: &Part, key: Option<&str>) -> Result<Archive, Problem> {
+    let beginning = file.beginning()?;
+    let Some(body) = after_magic(beginning) else {
         let why = format!("a pickle may execute anything; {}", pickle::ADVICE);
         return Err(Problem::refused("it is a Python pickle, and not of torch.save", why));
     };
-    let mut cursor = Cursor::new(KIND, bytes);
-    cursor.seek((bytes.len() - body.len()) as u64)?;
+    let mut cursor = Cursor::over(KIND, file);
+    cursor.seek((beginning.len() - body.len()) as u64)?;
     let version = machine::load(&mut cursor)?;
     match version.root() {
         Value::Int(version) if u64::try_from(*version) == Ok(VERSION) => {}
@@ -124,7 +125,7 @@ pub(crate) fn read_legacy(bytes: &[u8], key: Option<&str>) -> Result<Archive, Pr
     let keys = machine::load(&mut cursor)?;
     let storages = legacy_storages(&mut cursor, &pickle, &keys)?;
     expect_end(&cursor)?;
-    archive(State::of(&pickle, key)?, &storages, false, bytes.len())
+    archive(State::of(&pickle, key)?, &storages, false, file.size())
 }
 
 /// What follows the pickle of the magic number.
@@ -142,7 +143,7 @@ fn legacy_storages<'a>(
     cursor: &mut Cursor<'a>,
     pickle: &Pickle<'a>,
     keys: &Pickle<'a>,
-) -> Result<HashMap<&'a str, Cow<'a, [u8]>>, Problem> {
+) -> Result<HashMap<&'a str, Part>, Problem> {
     let mut widths = HashMap::new();
     for value in &pickle.values {
         if let Value::Outside(id) = value {
@@ -166,8 +167,8 @@ fn legacy_storages<'a>(
         };
         let size = cursor.u64()?.checked_mul(width);
         // Such a count is beyond the file in any case, which is then what the message says.
-        let bytes = cursor.take(size.unwrap_or(u64::MAX))?;
-        if storages.insert(key, Cow::Borrowed(bytes)).is_some() {
+        let bytes = cursor.part(size.unwrap_or(u64::MAX))?;
+        if storages.insert(key, bytes).is_some() {
             return Err(cursor.malformed(format!("the storage {} is there twice", shown(key))));
         }
     }
@@ -184,13 +185,13 @@ fn expect_end(cursor: &Cursor<'_>) -> Result<(), Problem> {
 /// Takes the tensors out of their storages; `length` is that of the file.
 fn archive(
     state: State<'_>,
-    storages: &HashMap<&str, Cow<'_, [u8]>>,
+    storages: &HashMap<&str, Part>,
     reversed: bool,
-    length: usize,
+    length: u64,
 ) -> Result<Archive, Problem> {
     let sizes = state.views.iter().map(|view| view.size().unwrap_or(usize::MAX) as u64);
     let found = sizes.fold(0, u64::saturating_add);
-    let most = (length as u64).saturating_mul(MOST_SHARING).max(LEAST_LIMIT);
+    let most = length.saturating_mul(MOST_SHARING).max(LEAST_LIMIT);
     if found > most {
         return Err(Problem::Limit { what: "the size in bytes of all tensors", found, most });
     }

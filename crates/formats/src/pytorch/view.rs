@@ -5,6 +5,8 @@ use super::names::Global;
 use super::pickle::{Id, Pickle, Value};
 use crate::archive::size_in_bytes;
 use crate::error::shown;
+use crate::numbers::Stored;
+use crate::store::Part;
 use crate::{Dtype, Problem, Tensor};
 
 /// The most dimensions of a tensor.
@@ -194,36 +196,34 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The tensor, its numbers copied from the bytes of the storage; `reversed` if those have the
+    /// The tensor, its numbers left in the storage; `reversed` if those have the
     /// highest byte first.
     ///
     /// # Errors
     ///
     /// [`Problem::Malformed`] if there are fewer bytes than the storage should have.
-    pub(super) fn tensor(&self, storage: &[u8], reversed: bool) -> Result<Tensor, Problem> {
-        if (storage.len() as u64) < self.storage {
+    pub(super) fn tensor(&self, storage: &Part, is_reversed: bool) -> Result<Tensor, Problem> {
+        if storage.size() < self.storage {
             let what = format!(
                 "the storage of the tensor {} has {} bytes, not {}",
                 shown(&self.name),
-                storage.len(),
+                storage.size(),
                 self.storage
             );
             return Err(Problem::malformed(KIND, what));
         }
         let (size, width) = (self.size().unwrap_or(0), self.dtype.size());
-        let mut bytes = Vec::with_capacity(size);
-        if size > 0 && self.is_in_order() {
-            bytes.extend_from_slice(&storage[self.offset * width..][..size]);
-        } else if size > 0 {
-            // One number has no neighbour; how far away it would be may be any number.
-            let apart = |(&n, &stride)| (n, if n > 1 { stride * width } else { 0 });
-            let dimensions: Vec<_> = self.shape.iter().zip(&self.strides).map(apart).collect();
-            gather(&mut bytes, &storage[self.offset * width..], width, &dimensions);
-        }
-        if reversed {
-            bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
-        }
-        Tensor::new(KIND, self.name.as_str(), self.shape.clone(), self.dtype, bytes)
+        // One number has no neighbour; how far away it would be may be any number.
+        let apart = |(&n, &stride)| (n, if n > 1 { stride * width } else { 0 });
+        let is_in_order = size == 0 || self.is_in_order();
+        let strides =
+            (!is_in_order).then(|| self.shape.iter().zip(&self.strides).map(apart).collect());
+        let start = if size == 0 { 0 } else { (self.offset * width) as u64 };
+        let end = if is_in_order { start + size as u64 } else { self.end().unwrap_or(start) };
+        let part = storage.part(start..end);
+        let part = part.ok_or_else(|| malformed(&self.name, "is not within its storage"))?;
+        let numbers = Stored { part, is_reversed, strides };
+        Tensor::new(KIND, self.name.as_str(), self.shape.clone(), self.dtype, numbers)
     }
 }
 
@@ -290,16 +290,4 @@ fn unread(pickle: &Pickle<'_>, value: &Value<'_>) -> Option<(&'static str, &'sta
         matches!(pickle.get(id), Value::Global(Global::OtherDtype | Global::OtherStorage(_)))
     };
     of_type.into_iter().chain(of_storage).any(is_other).then_some(OTHER_TYPE)
-}
-
-/// Copies numbers of `width` bytes, of which there are as many, as far apart, as the pairs say.
-fn gather(to: &mut Vec<u8>, from: &[u8], width: usize, dimensions: &[(usize, usize)]) {
-    match *dimensions {
-        [] => to.extend_from_slice(&from[..width]),
-        [(count, stride), ref rest @ ..] => {
-            for at in 0..count {
-                gather(to, &from[at * stride..], width, rest);
-            }
-        }
-    }
 }

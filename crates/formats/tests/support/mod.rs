@@ -99,14 +99,14 @@ impl Steps {
 }
 
 fn step(archive: &Archive, layer: &Layer) -> Step {
-    let numbers = |name: &String| tensor(archive, name).to_f64();
+    let numbers = |name: &String| tensor(archive, name).to_f64().unwrap();
     match layer {
         Layer::Flatten | Layer::Dropout(_) => Step::Nothing,
         Layer::Rescale { scale, offset } => Step::Rescale(*scale, *offset),
         Layer::Dense { weight, bias, layout } => {
             let weight = tensor(archive, weight);
             let &[rows, columns] = &weight.shape[..] else { panic!("{weight:?}") };
-            let values = weight.to_f64();
+            let values = weight.to_f64().unwrap();
             let (values, outputs) = match layout {
                 Layout::InOut => (values, columns),
                 Layout::OutIn => {
@@ -123,7 +123,7 @@ fn step(archive: &Archive, layer: &Layer) -> Step {
                 name.as_ref().map_or_else(|| vec![absent; width], numbers)
             };
             let named = [mean, scale, shift].into_iter().flatten().next();
-            let width = named.map_or(0, |name| tensor(archive, name).to_f64().len());
+            let width = named.map_or(0, |name| tensor(archive, name).to_f64().unwrap().len());
             let (mut scale, mut shift) = (of(scale, 1.0, width), of(shift, 0.0, width));
             if *kind == Norm::Layer {
                 return Step::LayerNorm(scale, shift, *epsilon);

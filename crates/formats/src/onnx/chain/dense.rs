@@ -249,7 +249,7 @@ impl<'a> Chain<'a> {
             }
             (Spread::Tensor(source), _) => {
                 self.pay(outputs)?;
-                let values = source.tensor.to_tensor(source.name)?.to_f64();
+                let values = source.tensor.to_tensor(source.name)?.to_f64()?;
                 Spread::Made(values.into_iter().map(|value| value * factor).collect())
             }
         };

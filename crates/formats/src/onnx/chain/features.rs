@@ -139,7 +139,7 @@ impl<'a> Chain<'a> {
         while self.constants.is_known(&name) || self.made.iter().any(|made| made.name == name) {
             name.push('\'');
         }
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.made.push(Tensor::new(super::super::KIND, name.clone(), shape, Dtype::F64, bytes)?);
         Ok(name)
     }
@@ -159,7 +159,7 @@ impl<'a> Chain<'a> {
             }
             (Spread::Tensor(source), Some(_)) => {
                 self.pay(count)?;
-                source.tensor.to_tensor(source.name)?.to_f64()
+                source.tensor.to_tensor(source.name)?.to_f64()?
             }
             (Spread::One(value), _) => {
                 self.pay(count)?;
@@ -302,7 +302,7 @@ fn numbers(constant: &Constant<'_>) -> Result<Option<Vec<f64>>, Problem> {
         (Some(few), _) => Ok(Some(few.clone()).filter(|few| few.iter().all(|few| !few.is_nan()))),
         (None, Some(source)) => match source.tensor.dtype {
             Some(dtype) if dtype.is_float() => {
-                Ok(Some(source.tensor.to_tensor(source.name)?.to_f64()))
+                Ok(Some(source.tensor.to_tensor(source.name)?.to_f64()?))
             }
             _ => {
                 let what = format!("the tensor {} of whole numbers", shown(source.name));

@@ -164,7 +164,7 @@ impl<'a> Chain<'a> {
         let each = match self.spread(&constant)? {
             Some(Spread::Made(values)) => values,
             Some(Spread::Tensor(source)) if source.tensor.dtype.is_some() => {
-                source.tensor.to_tensor(source.name)?.to_f64()
+                source.tensor.to_tensor(source.name)?.to_f64()?
             }
             _ => return Ok(None),
         };

@@ -481,11 +481,12 @@ fn entries(tensor: &TensorProto<'_>) -> Result<Vec<Label>, Problem> {
     }
     let numbers = tensor.to_tensor(tensor.name)?;
     if numbers.dtype == crate::Dtype::I64 {
-        let each = numbers.bytes().as_chunks::<8>().0;
+        let bytes = numbers.bytes()?;
+        let each = bytes.as_chunks::<8>().0;
         return Ok(each.iter().map(|&bytes| Label::Number(i64::from_le_bytes(bytes))).collect());
     }
     let whole = |number: f64| (number.trunc() == number).then_some(Label::Number(number as i64));
-    Ok(numbers.to_f64().into_iter().map_while(whole).collect())
+    Ok(numbers.to_f64()?.into_iter().map_while(whole).collect())
 }
 
 /// Takes the names of classes from what a file says of itself, if it names as many as there are.
