@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation as f;
 
+use crate::config::LEAKY_SLOPE;
 use crate::named::named_enum;
 
 named_enum! {
@@ -16,7 +17,8 @@ named_enum! {
         /// `max(x, 0)`.
         #[default]
         Relu = "relu",
-        /// `x` where positive, else `0.01 x`.
+        /// `x` where positive, else `0.01 x`, or the slope of
+        /// [`MlpConfig::leaky_slope`](crate::MlpConfig::leaky_slope).
         LeakyRelu = "leaky-relu",
         /// `min(max(x, 0), 6)`.
         Relu6 = "relu6",
@@ -55,7 +57,7 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Relu => f::relu(x),
-            Self::LeakyRelu => f::leaky_relu(x, 0.01),
+            Self::LeakyRelu => leaky_relu(x, LEAKY_SLOPE),
             Self::Relu6 => x.clamp(0.0, 6.0),
             Self::Elu => exponential_linear(x, 1.0),
             Self::Selu => exponential_linear(x, SELU_ALPHA).mul_scalar(SELU_SCALE),
@@ -72,6 +74,11 @@ impl Activation {
             Self::HardTanh => x.clamp(-1.0, 1.0),
         }
     }
+}
+
+/// `x` where positive, else `slope x`.
+pub(crate) fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
+    f::leaky_relu(x, slope)
 }
 
 // Klambauer et al. 2017, equation 14.

@@ -39,6 +39,10 @@ pub struct MlpConfig {
     pub hidden: Vec<usize>,
     /// The function after each hidden layer.
     pub activation: Activation,
+    /// What [`Activation::LeakyRelu`] multiplies numbers below 0 by; other functions have no use for
+    /// it. PyTorch's default, 0.01.
+    #[serde(skip_serializing_if = "is_default_slope")]
+    pub leaky_slope: f64,
     /// Share of each hidden layer's outputs set to zero in training, in `[0, 1)`.
     pub dropout: f64,
     /// Share of the inputs set to zero in training, in `[0, 1)`.
@@ -59,6 +63,13 @@ pub struct MlpConfig {
 
 /// PyTorch's default.
 const NORM_EPSILON: f64 = 1e-5;
+
+/// PyTorch's default.
+pub(crate) const LEAKY_SLOPE: f64 = 0.01;
+
+fn is_default_slope(slope: &f64) -> bool {
+    *slope == LEAKY_SLOPE
+}
 
 fn is_default_epsilon(epsilon: &f64) -> bool {
     *epsilon == NORM_EPSILON
@@ -86,6 +97,7 @@ impl Default for MlpConfig {
             outputs: 0,
             hidden: vec![128],
             activation: Activation::default(),
+            leaky_slope: LEAKY_SLOPE,
             dropout: 0.0,
             input_dropout: 0.0,
             norm: Norm::default(),
@@ -187,6 +199,7 @@ impl MlpConfig {
         rate("dropout", self.dropout)?;
         rate("input_dropout", self.input_dropout)?;
         positive("norm_epsilon", self.norm_epsilon)?;
+        finite("leaky_slope", self.leaky_slope)?;
         self.check_adapters()?;
         self.check_total()
     }
@@ -238,6 +251,10 @@ fn rate(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if (0.0..1.0).contains(&found) { Ok(()) } else { Err(ConfigError::NotARate { field, found }) }
 }
 
+fn finite(field: &'static str, found: f64) -> Result<(), ConfigError> {
+    if found.is_finite() { Ok(()) } else { Err(ConfigError::NotFinite { field, found }) }
+}
+
 fn positive(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if found > 0.0 && found.is_finite() {
         Ok(())
@@ -271,6 +288,14 @@ pub enum ConfigError {
     /// A number is zero, negative or not finite.
     #[error("{field} is {found:?}; it must be above 0")]
     NotPositive {
+        /// The field at fault.
+        field: &'static str,
+        /// The value given.
+        found: f64,
+    },
+    /// A number is not finite.
+    #[error("{field} is {found}; it must be a finite number")]
+    NotFinite {
         /// The field at fault.
         field: &'static str,
         /// The value given.
@@ -330,6 +355,10 @@ mod tests {
             (
                 MlpConfig { norm_epsilon: 0.0, ..good.clone() },
                 ConfigError::NotPositive { field: "norm_epsilon", found: 0.0 },
+            ),
+            (
+                MlpConfig { leaky_slope: f64::INFINITY, ..good.clone() },
+                ConfigError::NotFinite { field: "leaky_slope", found: f64::INFINITY },
             ),
             (
                 MlpConfig { lora: Some(lora(&[1, 2], 8)), ..good.clone() },

@@ -7,6 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use fireclay_kernels::{Epilogue, dense};
 
+use crate::activation::leaky_relu;
 use crate::dropout::{Dropout, DropoutKey};
 use crate::norm::NormLayer;
 use crate::rng::{Purpose, generator};
@@ -214,9 +215,10 @@ impl Mlp {
 
     /// The activation, unless the layer has applied it.
     fn activate(&self, i: usize, y: Tensor<2>) -> Tensor<2> {
-        match self.epilogue(i) {
-            Epilogue::None => self.config.activation.apply(y),
-            Epilogue::Relu => y,
+        match (self.epilogue(i), self.config.activation) {
+            (Epilogue::Relu, _) => y,
+            (Epilogue::None, Activation::LeakyRelu) => leaky_relu(y, self.config.leaky_slope),
+            (Epilogue::None, activation) => activation.apply(y),
         }
     }
 

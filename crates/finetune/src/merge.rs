@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use fireclay::{
     Adapter, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance,
 };
-use train::{fitted_to, group, load_with_bar, wrapped_at};
+use train::{fitted_to, group, load_with_bar, task, wrapped_at};
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import};
@@ -18,7 +18,13 @@ use crate::words;
 /// Writes a file of another program as a model of ours.
 pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     let device = cpu()?;
-    let imported = import(&args.file, &args.options()?, &device)?;
+    let mut options = args.options()?;
+    let data = match &args.data {
+        Some(source) => Some((source, load_with_bar(&source.parse()?)?)),
+        None => None,
+    };
+    options.data = data.as_ref().map(|(_, data)| task(data.train.targets()));
+    let imported = import(&args.file, &options, &device)?;
     let is_quiet = args.quiet;
     say(is_quiet, &words::placed(&imported))?;
     let Imported { mut model, origin, is_native, .. } = imported;
@@ -27,8 +33,8 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     }
     let digest = model.save(&args.to)?;
     say(is_quiet, &saved(&args.to, &digest))?;
-    if let Some(source) = &args.data {
-        let data = fitted_to(load_with_bar(&source.parse()?)?, &model.task)?.test;
+    if let Some((source, data)) = data {
+        let data = fitted_to(data, &model.task)?.test;
         fits(&model, data.width())?;
         if let Some(found) = accuracy(&model, &data)? {
             let rows = group(data.len() as u64);

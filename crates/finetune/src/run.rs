@@ -61,7 +61,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         );
     };
     // Read before anything is loaded: a slip is told at once.
-    let options = args.options()?;
+    let mut options = args.options()?;
     let is_quiet = args.train.quiet;
     let again = args.train.clone();
     let tune = std::mem::take(&mut args.tune);
@@ -77,6 +77,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         }
     }
     let mut prepared = Prepared::new(args.train, Disk::default())?;
+    options.data = Some(task(prepared.data().train.targets()));
     let device = prepared.device();
     let teacher_is_ours = tune.teacher.as_ref().is_none_or(|teacher| is_ours(teacher, device));
     // What is said of files of others is said of the teacher, if the start is one of ours.

@@ -33,11 +33,12 @@ fn images() -> Vec<Vec<f32>> {
 
 /// What a file does not say.
 fn relu() -> Options {
-    Options {
-        activation: Some(Activation::Relu),
-        preprocessing: Some(Preprocessing::PIXELS),
-        ..Options::default()
-    }
+    Options { activation: Some(Activation::Relu), ..logits() }
+}
+
+/// Outputs are logits of classes, which no file with linear outputs says.
+fn logits() -> Options {
+    Options { task: Some(TaskKind::Classification), ..scaled() }
 }
 
 fn scaled() -> Options {

@@ -215,6 +215,20 @@ impl Tensor {
         Self { name: name.into(), shape, dtype: Dtype::F32, numbers: bytes.into() }
     }
 
+    /// A tensor of these numbers, of type `f32`.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Malformed`] if there are not as many numbers as the shape says.
+    pub fn from_f32(
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        values: &[f32],
+    ) -> Result<Self, Problem> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self::new("made", name, shape, Dtype::F32, bytes)
+    }
+
     /// How many numbers it has.
     pub fn count(&self) -> usize {
         self.shape.iter().product()

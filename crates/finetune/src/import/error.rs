@@ -44,6 +44,19 @@ pub enum ImportError {
         /// How to say it.
         flag: String,
     },
+    /// A flag prepares features that the network of the file prepares itself.
+    #[error(
+        "the network in the file prepares features itself, and with {flag} bytes from 0 to 255 would \
+         become {low:.3e} to {high:.3e}; leave out {flag}"
+    )]
+    TwicePrepared {
+        /// The flag.
+        flag: &'static str,
+        /// What the first feature would be of a byte of 0.
+        low: f64,
+        /// What it would be of a byte of 255.
+        high: f64,
+    },
     /// The order of the layers is not told by names and shapes.
     #[error(
         "neither names nor shapes tell the order of the layers {}; rename them with --map, or take \

@@ -4,8 +4,7 @@
 //! describes its network is read layer by layer; of one that holds tensors alone the network is
 //! inferred from their names and shapes.
 
-mod build;
-mod described;
+mod assemble;
 mod error;
 mod inferred;
 
@@ -14,7 +13,7 @@ use std::path::Path;
 
 use fireclay::{
     Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem,
-    Norm, Preprocessing, Provenance, nearest,
+    Norm, Preprocessing, Provenance, Task, nearest,
 };
 use fireclay_formats::{Archive, Layout};
 use regex::Regex;
@@ -49,6 +48,9 @@ pub struct Options {
     pub task: Option<TaskKind>,
     /// Name of each output.
     pub labels: Option<Vec<String>>,
+    /// The task of the data that the model is meant for: it tells what outputs mean, if there are as
+    /// many and nothing else does.
+    pub data: Option<Task>,
 }
 
 /// What outputs mean, without their names.
@@ -140,24 +142,25 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     let mut archive = fireclay_formats::open(path)
         .and_then(|file| fireclay_formats::from_file(path, &file, options.key.as_deref()))
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
+    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    // The tensors hold what is needed of it.
+    drop(bytes);
     rename(&mut archive, &options.map)?;
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
     each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
-    let sketch = match &archive.network {
-        Some(network) => described::sketch(network)?,
-        // What is done to the outputs is not known: the file has tensors alone.
-        None => {
-            let network = inferred::network(&archive, options)?;
-            Sketch { output: None, ..described::sketch(&network)? }
-        }
+    let described = archive.network.take();
+    let is_described = described.is_some();
+    let network = match described {
+        Some(network) => network,
+        None => inferred::network(&archive, options)?,
     };
-    let built = build::build(&archive, sketch, options, device)?;
+    let kind = archive.kind.name();
+    let built = assemble::assemble(archive, &network, is_described, options, device)?;
     let name =
         path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let origin = Ancestor {
         digest: format!("sha256:{hex}"),
-        program: format!("{} file {name}", archive.kind.name()),
+        program: format!("{kind} file {name}"),
         data: None,
     };
     Ok(Imported { origin, is_native: false, ..built })
@@ -279,52 +282,6 @@ fn is_named(name: &str, patterns: &[String]) -> bool {
         }
         rest.ends_with(last)
     })
-}
-
-/// A network as a file has it: which tensors are what, and what is known of the rest.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Sketch {
-    layers: Vec<Dense>,
-    /// One per hidden layer, or none.
-    norms: Vec<NormTensors>,
-    norm: Option<Norm>,
-    norm_epsilon: Option<f64>,
-    /// None if the file does not say.
-    activation: Option<Activation>,
-    dropout: f64,
-    input_dropout: f64,
-    /// The factor and the shift by which the file prepares features itself.
-    affine: Option<(f64, f64)>,
-    /// The tensors of means and variances by which it then standardises each of them.
-    standardize: Option<[String; 2]>,
-    input_shape: Option<Vec<usize>>,
-    /// What the file does to the last layer's outputs; none if it does not say.
-    output: Option<Output>,
-}
-
-/// The tensors of a linear layer, by name.
-#[derive(Clone, Debug, PartialEq)]
-struct Dense {
-    weight: String,
-    bias: Option<String>,
-    layout: Layout,
-}
-
-/// The tensors of a norm, by name.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct NormTensors {
-    scale: Option<String>,
-    shift: Option<String>,
-    mean: Option<String>,
-    variance: Option<String>,
-}
-
-/// What is done to the last layer's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
-    Identity,
-    Softmax,
-    Sigmoid,
 }
 
 #[cfg(test)]

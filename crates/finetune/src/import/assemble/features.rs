@@ -1,0 +1,220 @@
+//! From raw features to what the first layer is given: what was said of them, and then what the file
+//! does to them itself.
+
+use fireclay::Preprocessing;
+
+use super::super::ImportError;
+use super::linear::Diagonal;
+
+/// Raw features of a picture are bytes.
+const LARGEST_BYTE: f64 = 255.0;
+/// Features that all bytes together move by less than this say next to nothing.
+const LEAST_WIDTH: f64 = 1.0 / 20.0;
+/// No network is given numbers as large as this.
+const LARGEST: f64 = 1000.0;
+
+/// What was said of raw features, as `(scale x - mean) / deviation`.
+pub(super) fn said_of(said: Option<&Preprocessing>) -> Result<(f64, f64, f64), ImportError> {
+    match said {
+        None | Some(Preprocessing::None) => Ok((1.0, 0.0, 1.0)),
+        Some(Preprocessing::Scale { scale }) => Ok((f64::from(*scale), 0.0, 1.0)),
+        Some(Preprocessing::Normalize { scale, mean, deviation }) => {
+            Ok((f64::from(*scale), f64::from(*mean), f64::from(*deviation)))
+        }
+        Some(Preprocessing::Standardize { .. }) => Err(ImportError::unsupported(
+            "the file prepares features itself",
+            "they cannot be standardised one by one before",
+        )),
+    }
+}
+
+/// What is done to raw features, and what is left for the first layer to do.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub(super) preprocessing: Preprocessing,
+    /// Goes into the first layer: no preprocessing of ours can do it.
+    pub(super) left: Option<Diagonal>,
+}
+
+/// Puts together what was said and what the file does.
+///
+/// # Errors
+///
+/// Neither tells how features were prepared, or both prepare them and little or too much is left.
+pub(super) fn prepare(
+    said: Option<&Preprocessing>,
+    of_file: &Diagonal,
+    file_tells: bool,
+) -> Result<Prepared, ImportError> {
+    let whole = |preprocessing| Ok(Prepared { preprocessing, left: None });
+    if said.is_none() && !file_tells {
+        return Err(ImportError::Unsaid {
+            what: "how raw features were prepared for the network".to_owned(),
+            flag: "--preprocessing scale (bytes to [0, 1]) or --preprocessing none, or with \
+                   --normalize MEAN,DEVIATION (of scaled bytes)"
+                .to_owned(),
+        });
+    }
+    if of_file.is_identity() {
+        return whole(said.cloned().unwrap_or_default());
+    }
+    if file_tells {
+        check_range(said, of_file)?;
+    }
+    let (scale, mean, deviation) = said_of(said)?;
+    let (factors, shifts) = (&of_file.scale, &of_file.offset);
+    let same = |values: &[f64]| values.iter().all(|value| *value == values[0]);
+    if let (Some(&factor), Some(&shift), true) =
+        (factors.first(), shifts.first(), same(factors) && same(shifts))
+    {
+        if mean == 0.0 && deviation == 1.0 && shift == 0.0 && factor != 0.0 {
+            return whole(Preprocessing::Scale { scale: (scale * factor) as f32 });
+        }
+        let deviation_of_all = (deviation / factor) as f32;
+        if factor > 0.0 && deviation_of_all.is_normal() {
+            return whole(Preprocessing::Normalize {
+                scale: scale as f32,
+                mean: (mean - shift * deviation / factor) as f32,
+                deviation: deviation_of_all,
+            });
+        }
+    }
+    let means: Vec<f32> = factors
+        .iter()
+        .zip(shifts)
+        .map(|(factor, shift)| ((mean - shift * deviation / factor) / scale) as f32)
+        .collect();
+    let deviations: Vec<f32> =
+        factors.iter().map(|factor| (deviation / (scale * factor)) as f32).collect();
+    let is_representable = means.iter().all(|mean| mean.is_finite())
+        && deviations.iter().all(|&deviation| deviation > 0.0 && deviation.is_normal());
+    if is_representable {
+        return whole(Preprocessing::Standardize { mean: means, deviation: deviations });
+    }
+    let preprocessing = said.cloned().unwrap_or_default();
+    Ok(Prepared { preprocessing, left: Some(of_file.clone()) })
+}
+
+/// Refuses a flag on top of what the file does itself if nothing sensible comes out: pixels divided
+/// by 255 twice, or normalised twice.
+fn check_range(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(), ImportError> {
+    let flag = match said {
+        None | Some(Preprocessing::None) => return Ok(()),
+        Some(Preprocessing::Normalize { .. }) => "--normalize",
+        Some(_) => "--preprocessing scale",
+    };
+    let (scale, mean, deviation) = said_of(said)?;
+    let at = |byte: f64| (scale * byte - mean) / deviation;
+    let (low, high) = (at(0.0), at(LARGEST_BYTE));
+    let mut widths: Vec<f64> =
+        of_file.scale.iter().map(|factor| (factor * (high - low)).abs()).collect();
+    widths.retain(|&width| width > 0.0);
+    widths.sort_by(f64::total_cmp);
+    // A constant feature may have any factor: the quarter that moves least tells.
+    let Some(&narrow) = widths.get(widths.len() / 4) else { return Ok(()) };
+    let ends = of_file.scale.iter().zip(&of_file.offset);
+    let least = ends
+        .map(|(factor, shift)| (factor * low + shift).abs().min((factor * high + shift).abs()))
+        .fold(f64::INFINITY, f64::min);
+    if narrow >= LEAST_WIDTH && narrow <= LARGEST && least <= LARGEST {
+        return Ok(());
+    }
+    let (first, last) = (of_file.scale.first(), of_file.offset.first());
+    let (factor, shift) = (first.copied().unwrap_or(1.0), last.copied().unwrap_or(0.0));
+    Err(ImportError::TwicePrepared { flag, low: factor * low + shift, high: factor * high + shift })
+}
+
+/// A preprocessing in words.
+pub(super) fn in_words(preprocessing: &Preprocessing) -> String {
+    match preprocessing {
+        Preprocessing::None => "raw features go in as they are".to_owned(),
+        Preprocessing::Scale { scale } => format!("raw features times {scale}"),
+        Preprocessing::Normalize { scale, mean, deviation } => {
+            let sign = if *mean < 0.0 { "plus" } else { "minus" };
+            format!("raw features times {scale}, {sign} {}, divided by {deviation}", mean.abs())
+        }
+        Preprocessing::Standardize { .. } => {
+            "each raw feature minus a mean of its own, divided by a deviation of its own".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_all(
+        said: Option<&Preprocessing>,
+        (factor, shift): (f64, f64),
+    ) -> Result<Preprocessing, ImportError> {
+        Ok(prepare(said, &Diagonal::same(2, factor, shift), true)?.preprocessing)
+    }
+
+    #[test]
+    fn what_was_said_of_features_comes_before_what_the_file_does() {
+        let pixels = Preprocessing::PIXELS;
+        let normal = Preprocessing::Normalize { scale: 0.5, mean: 2.0, deviation: 4.0 };
+        assert_eq!(of_all(Some(&pixels), (1.0, 0.0)).unwrap(), pixels);
+        assert_eq!(of_all(None, (0.25, 0.0)).unwrap(), Preprocessing::Scale { scale: 0.25 });
+        // ((0.5 x - 2) / 4) 2 + 3, at x = 10: 4.5.
+        let Preprocessing::Normalize { scale, mean, deviation } =
+            of_all(Some(&normal), (2.0, 3.0)).unwrap()
+        else {
+            unreachable!("there is a shift")
+        };
+        assert!(((scale * 10.0 - mean) / deviation - 4.5).abs() < 1e-6);
+        let unsaid = prepare(None, &Diagonal::identity(1), false);
+        assert!(matches!(unsaid, Err(ImportError::Unsaid { .. })));
+        // ((0.5 x - 2) / 4 - 1) / 3 and ((0.5 x - 2) / 4 - 2) / 5, at x = 10.
+        let each = Diagonal {
+            scale: vec![1.0 / 3.0, 0.2],
+            offset: vec![-1.0 / 3.0, -0.4],
+            from: Vec::new(),
+        };
+        let Preprocessing::Standardize { mean, deviation } =
+            prepare(Some(&normal), &each, true).unwrap().preprocessing
+        else {
+            unreachable!("each feature has its own")
+        };
+        for (at, expected) in [(0, -1.0 / 12.0), (1, -0.25)] {
+            assert!(((10.0 - mean[at]) / deviation[at] - expected).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn factors_that_are_not_positive_are_left_for_the_first_layer() {
+        for scale in [-1.0, 0.0] {
+            let map =
+                Diagonal { scale: vec![1.0, scale], offset: vec![0.5, 1.0], from: Vec::new() };
+            let prepared = prepare(Some(&Preprocessing::PIXELS), &map, false).unwrap();
+            assert_eq!(prepared.preprocessing, Preprocessing::PIXELS);
+            assert_eq!(prepared.left, Some(map));
+        }
+    }
+
+    #[test]
+    fn features_are_not_prepared_twice() {
+        let scale = Preprocessing::PIXELS;
+        let normalize =
+            Preprocessing::Normalize { scale: 1.0 / 255.0, mean: 0.13, deviation: 0.31 };
+        let statistics = (1.0 / 78.6, -33.3 / 78.6);
+        for said in [&scale, &normalize] {
+            // Keras' two usual Rescaling layers, and a Normalization of bytes.
+            for of_file in [(1.0 / 255.0, 0.0), (1.0 / 127.5, -1.0), statistics] {
+                let error = of_all(Some(said), of_file).unwrap_err();
+                assert!(matches!(error, ImportError::TwicePrepared { .. }), "{error}");
+            }
+            assert!(of_all(Some(said), (1e5, 0.0)).is_err());
+            assert!(of_all(Some(said), (1.0, 1e5)).is_err());
+        }
+        // A Normalization of pixels in [0, 1], and what the file does alone.
+        assert!(of_all(Some(&scale), (1.0 / 0.31, -0.13 / 0.31)).is_ok());
+        assert!(of_all(Some(&Preprocessing::None), (1.0 / 255.0, 0.0)).is_ok());
+        assert!(of_all(None, statistics).is_ok());
+        // Of a set most of whose features are constant, the others tell.
+        let mut scale_of_each = vec![1e7; 70];
+        scale_of_each.extend(vec![1.0 / 90.0; 30]);
+        let map = Diagonal { offset: vec![0.0; 100], scale: scale_of_each, from: Vec::new() };
+        assert!(prepare(Some(&scale), &map, true).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! What the outputs of a network mean: as the file tells, or as was said, which must not contradict
+//! each other; never guessed.
+
+use fireclay::Task;
+use fireclay_formats as formats;
+use fireclay_formats::Archive;
+
+use super::super::{ImportError, Options, TaskKind};
+use super::finish::Output;
+
+/// What the outputs mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) kind: TaskKind,
+    /// Whether one output stands for two classes: 0 is the logit of the first.
+    pub(super) is_binary: bool,
+    /// What a person should know of it.
+    pub(super) note: Option<String>,
+}
+
+/// What the file tells beside its network.
+pub(super) fn told(archive: &Archive) -> Option<TaskKind> {
+    archive.task.map(|task| match task {
+        formats::Task::Classification => TaskKind::Classification,
+        formats::Task::MultiLabel => TaskKind::MultiLabel,
+        formats::Task::Regression => TaskKind::Regression,
+    })
+}
+
+/// What was said, or else what the file tells beside its network.
+pub(super) fn wanted(archive: &Archive, options: &Options) -> Option<TaskKind> {
+    options.task.or(told(archive))
+}
+
+/// What so many outputs mean behind such an end.
+///
+/// # Errors
+///
+/// Nothing tells, or what tells contradicts.
+pub(super) fn meaning(
+    archive: &Archive,
+    options: &Options,
+    output: Output,
+    outputs: usize,
+) -> Result<Meaning, ImportError> {
+    let told = told(archive);
+    if output == Output::Softmax && outputs == 1 {
+        return Err(ImportError::unsupported(
+            "the file has softmax behind one output, which is always 1",
+            "give the network as it was before softmax, or train it with a sigmoid",
+        ));
+    }
+    let sigmoids_of_classes = told == Some(TaskKind::MultiLabel)
+        && options.task == Some(TaskKind::Classification)
+        && output != Output::Softmax;
+    if let (Some(told), Some(said)) = (told, options.task)
+        && told != said
+        && !sigmoids_of_classes
+    {
+        return Err(ImportError::unsupported(
+            format!("the file is of {}, and --task says {}", told.name(), said.name()),
+            "leave out --task",
+        ));
+    }
+    let kind = match (options.task.or(told), output) {
+        (Some(kind), _) => kind,
+        (None, Output::Softmax) => TaskKind::Classification,
+        (None, Output::Sigmoid) if outputs == 1 => TaskKind::Classification,
+        (None, Output::Sigmoid) => TaskKind::MultiLabel,
+        (None, Output::Identity) => of_logits(archive, options, outputs)?,
+    };
+    let end = match output {
+        Output::Softmax => "softmax",
+        Output::Sigmoid if outputs == 1 => "one sigmoid",
+        Output::Sigmoid => "sigmoids",
+        Output::Identity => "a linear layer",
+    };
+    let contradicts = match output {
+        Output::Softmax => kind != TaskKind::Classification,
+        Output::Sigmoid => kind == TaskKind::Regression,
+        Output::Identity => false,
+    };
+    if contradicts {
+        let who = if options.task.is_some() { "--task says" } else { "the file is of" };
+        return Err(ImportError::unsupported(
+            format!("the network in the file ends in {end}, and {who} {}", kind.name()),
+            "leave out --task, or give the file that belongs to it",
+        ));
+    }
+    let is_binary = kind == TaskKind::Classification && outputs == 1;
+    Ok(Meaning { kind, is_binary, note: note(kind, output, outputs) })
+}
+
+fn note(kind: TaskKind, output: Output, outputs: usize) -> Option<String> {
+    let text = match (kind, output, outputs) {
+        (TaskKind::Classification, Output::Sigmoid, 1) => {
+            "one sigmoid output is read as two classes, the second its own"
+        }
+        (TaskKind::Classification, Output::Identity, 1) => {
+            "the one output is read as the logit of the second of two classes: above 0 it is the \
+             second"
+        }
+        (TaskKind::Classification, Output::Sigmoid, _) => {
+            "each output of the file has a sigmoid of its own; here the greatest is the class, as \
+             --task says, and probabilities are those of a softmax, which differ"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Outputs without a function behind them may be anything.
+fn of_logits(
+    archive: &Archive,
+    options: &Options,
+    outputs: usize,
+) -> Result<TaskKind, ImportError> {
+    let names = options.labels.as_ref().or(archive.labels.as_ref());
+    // One name for one output is that of a number as well as that of a class.
+    if names.is_some_and(|names| names.len() > 1 || outputs > 1) {
+        return Ok(TaskKind::Classification);
+    }
+    let of_data = options.data.as_ref().filter(|task| task.outputs() == outputs);
+    match of_data {
+        Some(Task::Classification { .. }) if outputs > 1 => return Ok(TaskKind::Classification),
+        Some(Task::MultiLabel { .. }) => return Ok(TaskKind::MultiLabel),
+        Some(Task::Regression { .. }) => return Ok(TaskKind::Regression),
+        _ => {}
+    }
+    let (what, classes) = match outputs {
+        1 => ("its one output means", "two classes, by its sign"),
+        _ => ("its outputs mean", "one class for each output"),
+    };
+    Err(ImportError::Unsaid {
+        what: format!("what {what}"),
+        flag: format!(
+            "--task regression (numbers), --task classification ({classes}) or --task multi-label"
+        ),
+    })
+}
+
+/// The name of each output: as was said, as the file has it, or its number.
+pub(super) fn labels(
+    archive: &Archive,
+    options: &Options,
+    outputs: usize,
+) -> Result<Vec<String>, ImportError> {
+    let (who, labels) = match (&options.labels, &archive.labels) {
+        (Some(said), _) => ("--labels", said),
+        (None, Some(found)) => ("the file", found),
+        (None, None) => return Ok((0..outputs).map(|output| output.to_string()).collect()),
+    };
+    if labels.len() != outputs {
+        let what = format!("{who} has {} names, and the network {outputs} outputs", labels.len());
+        return Err(ImportError::unsupported(what, "give one name for each with --labels"));
+    }
+    Ok(labels.clone())
+}

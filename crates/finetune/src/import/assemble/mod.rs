@@ -1,0 +1,312 @@
+//! From a network and the tensors that it names to a model of ours, wherever the network came from.
+//!
+//! [`steps`] reads it as numbers, [`fold`] puts what is affine into the linear layers, [`finish`]
+//! makes all hidden layers alike, [`features`] and [`meaning`] say what goes in and what comes out,
+//! and [`reference`](mod@reference) measures what that changed.
+
+mod features;
+mod finish;
+mod fold;
+mod functions;
+mod linear;
+mod meaning;
+mod reference;
+mod said;
+mod steps;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use fireclay::{Ancestor, Device, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay_formats::{Archive, Dtype, Network};
+
+use super::{ImportError, Imported, Options, TaskKind};
+use finish::{Output, Shape, finish};
+use fold::{Block, Blocks, Done};
+use linear::Diagonal;
+use meaning::{labels, meaning, wanted};
+use reference::Reference;
+use steps::{NormStep, Reader, Step};
+use tensors::Tensors;
+
+/// Builds the model; the origin is left to the caller. `is_described` if the file itself describes
+/// the network, and so says all of it.
+pub(super) fn assemble(
+    mut archive: Archive,
+    network: &Network,
+    is_described: bool,
+    options: &Options,
+    device: &Device,
+) -> Result<Imported, ImportError> {
+    said::check(network, is_described, options)?;
+    let mut tensors = Tensors::new(std::mem::take(&mut archive.tensors), network);
+    if !is_described {
+        said::check_missing(network, &tensors, options)?;
+    }
+    let Some(inputs) = steps::inputs(&network.layers, &tensors)? else {
+        return Err(ImportError::unsupported("the file describes no linear layer", "it has none"));
+    };
+    let steps = Reader { tensors: &tensors, width: inputs, linear: 0 }.steps(&network.layers)?;
+    let folded = fold(&archive, &steps, inputs, options, &tensors)?;
+    let reference = if folded.is_changed() {
+        let compared = without_end(&steps, folded.shape.output);
+        let said = options.preprocessing.as_ref();
+        Some(Reference::of(compared, said, &folded.input, &tensors)?)
+    } else {
+        None
+    };
+    drop(steps);
+    let config = config(&folded, network.input_shape.as_deref())?;
+    let outputs = config.outputs;
+    let names = labels(&archive, options, outputs)?;
+    let task = match folded.meaning.kind {
+        TaskKind::MultiLabel => Task::MultiLabel { labels: names },
+        TaskKind::Regression => Task::Regression { targets: names },
+        TaskKind::Classification => Task::Classification { labels: names },
+    };
+    let preprocessing = folded.preprocessing.clone();
+    preprocessing.validate(config.inputs())?;
+    let mut notes = archive.notes;
+    notes.extend(folded.notes());
+    if !folded.is_left {
+        for name in &folded.input.from {
+            tensors.went(name, "preprocessing".to_owned(), "of each feature".to_owned());
+        }
+    }
+    let mlp = network_of(folded.blocks, &config, &mut tensors, device)?;
+    let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
+    let provenance = Provenance { program, ..Provenance::default() };
+    let model = Model { mlp, task, preprocessing, provenance };
+    if let Some(reference) = reference {
+        let share = reference.difference(&model)?;
+        notes.push(format!(
+            "on random rows, outputs differ from those of the file's network in 64 bits by at most \
+             {share:.1e} of the largest"
+        ));
+    }
+    let placed = tensors.placed(options)?;
+    Ok(Imported { model, origin: Ancestor::default(), is_native: false, placed, notes })
+}
+
+/// A network of ours, as numbers.
+#[derive(Debug)]
+struct Folded {
+    blocks: Vec<Block>,
+    shape: Shape,
+    /// What the file does to features, of which `preprocessing` knows unless it `is_left` for the
+    /// first layer.
+    input: Diagonal,
+    is_left: bool,
+    /// Whether that tells how features were prepared.
+    file_prepares: bool,
+    preprocessing: Preprocessing,
+    input_dropout: f64,
+    meaning: meaning::Meaning,
+    done: BTreeSet<Done>,
+}
+
+/// Folds steps into a network of ours.
+fn fold(
+    archive: &Archive,
+    steps: &[Step],
+    inputs: usize,
+    options: &Options,
+    tensors: &Tensors,
+) -> Result<Folded, ImportError> {
+    let mut network = Blocks::new(inputs, tensors);
+    for step in steps {
+        network.push(step.clone())?;
+    }
+    let wants_values = wanted(archive, options) == Some(TaskKind::Regression);
+    let shape = finish(&mut network, wants_values)?;
+    let Blocks { mut blocks, input, prepares, input_dropout, mut done, .. } = network;
+    let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
+    let is_left = prepared.left.is_some();
+    if let (Some(left), Some(first)) = (prepared.left, blocks.first_mut()) {
+        if first.skips {
+            return Err(ImportError::unsupported(
+                "the file multiplies features by numbers that are not above 0, and a skip \
+                 connection takes them from there",
+                "here features are prepared by positive factors",
+            ));
+        }
+        done.insert(Done::FoldedMaps);
+        first.linear.after(left, tensors)?;
+    }
+    let outputs = blocks.last().map_or(0, |last| last.linear.outputs);
+    let meaning = meaning(archive, options, shape.output, outputs)?;
+    if let (true, Some(last)) = (meaning.is_binary, blocks.last_mut()) {
+        last.linear = last.linear.after_zero(tensors)?;
+    }
+    let preprocessing = prepared.preprocessing;
+    let file_prepares = prepares;
+    Ok(Folded {
+        blocks,
+        shape,
+        input,
+        is_left,
+        file_prepares,
+        preprocessing,
+        input_dropout,
+        meaning,
+        done,
+    })
+}
+
+impl Folded {
+    /// Whether the model computes anything in another way than the file.
+    fn is_changed(&self) -> bool {
+        let is_beside = |norm: &NormStep| !norm.beside.is_empty();
+        !self.done.is_empty()
+            || !self.input.is_identity()
+            || self.blocks.iter().any(|block| {
+                !block.linear.is_as_in_file() || block.norm.as_ref().is_some_and(is_beside)
+            })
+    }
+
+    /// What a person should know of it.
+    fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.done.iter().map(|done| self.said(*done)).collect();
+        if self.file_prepares {
+            let whole = features::in_words(&self.preprocessing);
+            notes.push(format!("the file prepares features itself; all in all: {whole}"));
+        }
+        notes.extend(self.meaning.note.clone());
+        notes
+    }
+
+    fn said(&self, done: Done) -> String {
+        let widths: Vec<String> =
+            self.blocks.iter().map(|block| block.linear.outputs.to_string()).collect();
+        let hidden = widths[..widths.len().saturating_sub(1)].join(", ");
+        match done {
+            Done::FoldedNorms => "batch norms are folded into the layers beside them, which is \
+                                  exact; fine-tuning has no norms there"
+                .to_owned(),
+            Done::FoldedMaps => {
+                "factors and shifts between layers are folded into the layers beside them"
+                    .to_owned()
+            }
+            Done::Composed => {
+                "linear layers without an activation between them became one".to_owned()
+            }
+            Done::Added => {
+                "a linear layer that changes nothing was added, for a function that has \
+                            none before or behind it"
+                    .to_owned()
+            }
+            Done::FoldedSkip => {
+                "a skip connection around a linear layer is part of its weights".to_owned()
+            }
+            Done::Doubled => format!(
+                "units with slopes of their own became two relu units each, which is exact: hidden \
+                 layers are {hidden} wide"
+            ),
+        }
+    }
+}
+
+/// The steps but for the sigmoid at their end.
+fn without_end(steps: &[Step], output: Output) -> &[Step] {
+    let last = steps.iter().rposition(|step| matches!(step, Step::Function { .. }));
+    match last {
+        Some(last) if output == Output::Sigmoid => &steps[..last],
+        _ => steps,
+    }
+}
+
+/// The network's description.
+fn config(folded: &Folded, input_shape: Option<&[usize]>) -> Result<MlpConfig, ImportError> {
+    let widths: Vec<usize> = folded.blocks.iter().map(|block| block.linear.outputs).collect();
+    let (outputs, hidden) = widths.split_last().map_or((0, &[][..]), |(last, all)| (*last, all));
+    let inputs = folded.input.scale.len();
+    let product = |shape: &&[usize]| shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
+    let shape = input_shape.filter(|shape| product(shape) == Some(inputs));
+    let shape = shape.map_or_else(|| vec![inputs], <[usize]>::to_vec);
+    let defaults = MlpConfig::new(shape, hidden, outputs);
+    let of_file = &folded.shape;
+    let config = MlpConfig {
+        activation: of_file.activation,
+        leaky_slope: of_file.leaky_slope.unwrap_or(defaults.leaky_slope),
+        norm: of_file.norm,
+        norm_epsilon: of_file.norm_epsilon.unwrap_or(defaults.norm_epsilon),
+        residual: of_file.is_residual,
+        dropout: of_file.dropout,
+        input_dropout: folded.input_dropout,
+        ..defaults
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+/// Builds the network, layer by layer, and lets go of tensors on the way.
+fn network_of(
+    blocks: Vec<Block>,
+    config: &MlpConfig,
+    tensors: &mut Tensors,
+    device: &Device,
+) -> Result<Mlp, ImportError> {
+    let sources: Vec<Vec<String>> = blocks.iter().map(|block| block.linear.sources()).collect();
+    let mut norms = Vec::new();
+    let mut layers = Vec::new();
+    for (index, block) in blocks.into_iter().enumerate() {
+        norms.extend(block.norm);
+        layers.push(Some(block.linear));
+        if let Some(slopes) = block.slopes {
+            let path = "architecture".to_owned();
+            tensors.went(&slopes, path, format!("the slope behind layers.{index}"));
+        }
+    }
+    let mut bias = Vec::new();
+    Mlp::from_tensors(config, device, |path, _| {
+        let mut parts = path.split('.');
+        let (kind, index, part) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+        let index: usize = index.and_then(|index| index.parse().ok()).unwrap_or_default();
+        if kind == Some("norms") {
+            let Some(norm) = norms.get(index) else { return Err(tensors.missing(path)) };
+            return Ok(norm_values(norm, index, part, tensors));
+        }
+        if part == "bias" {
+            return Ok(std::mem::take(&mut bias));
+        }
+        let layer = layers.get_mut(index).and_then(Option::take);
+        let layer = layer.ok_or_else(|| tensors.missing(path))?;
+        let [weight, of_layer] = layer.finished(index, tensors)?;
+        bias = of_layer;
+        for name in &sources[index] {
+            if !sources[index + 1..].iter().flatten().any(|later| later == name) {
+                tensors.release(name);
+            }
+        }
+        Ok(weight)
+    })
+}
+
+/// The numbers of a part of a norm; remembers where its tensors went.
+fn norm_values(norm: &NormStep, index: usize, part: &str, tensors: &mut Tensors) -> Vec<f32> {
+    let (place, values) = match part {
+        "weight" => (0, &norm.scale),
+        "bias" => (1, &norm.shift),
+        "running_mean" => (2, &norm.mean),
+        _ => (3, &norm.variance),
+    };
+    if let Some(name) = &norm.names[place] {
+        let mut how = Vec::new();
+        if let Ok(tensor) = tensors.named(name)
+            && tensor.dtype != Dtype::F32
+        {
+            how.push(format!("{} to f32", tensor.dtype.name()));
+        }
+        if place < 2 && !norm.beside.is_empty() {
+            how.push("with what was folded in".to_owned());
+        }
+        let how = if how.is_empty() { "as is".to_owned() } else { how.join(", ") };
+        tensors.went(name, format!("norms.{index}.{part}"), how);
+    }
+    for name in &norm.beside {
+        tensors.went(name, format!("norms.{index}"), "folded in".to_owned());
+    }
+    values.iter().map(|&value| value as f32).collect()
+}
