@@ -205,7 +205,7 @@ fn quiet_leaves_what_was_asked_for() {
         "data fetch idx:digits".to_owned(),
         format!("train {DIGITS} --epochs 1"),
         format!("finetune --from runs/small/model.safetensors {DIGITS} --epochs 1 --name tuned"),
-        format!("finetune {import} --preprocessing scale"),
+        format!("finetune {import} --preprocessing scale --task classification"),
     ] {
         assert_ne!(does(&place, &line.replace("--name tuned", "--name loud")), "", "{line}");
         assert_eq!(does(&place, &format!("{line} -q")), "", "{line}");

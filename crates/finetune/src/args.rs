@@ -204,7 +204,7 @@ Examples:
                                        a PyTorch state dict, for other labels
   finetune --from digits.safetensors --freeze all-but-head
                                        train the output layer alone
-  finetune --from model.keras --preprocessing scale --lora rank=8,alpha=16
+  finetune --from model.keras --lora rank=8,alpha=16
                                        low-rank adapters; adapter.safetensors is small
   finetune --from model.onnx --preprocessing scale --lr body=1e-4 --lr head=1e-3
   finetune --from big.safetensors --teacher bigger.safetensors

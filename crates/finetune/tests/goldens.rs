@@ -100,7 +100,7 @@ fn state_dicts_of_pytorch() {
 fn norms_of_pytorch() {
     for (name, norm) in [("batch", Norm::Batch), ("layer", Norm::Layer)] {
         let file = format!("{name}.pt");
-        let told = Options { activation: Some(Activation::Tanh), ..scaled() };
+        let told = Options { activation: Some(Activation::Tanh), ..logits() };
         let error = opened(&file, &told).unwrap_err();
         assert!(error.to_string().contains(&format!("--norm {norm}")), "{error}");
         let told = Options { norm: Some(norm), ..told };
@@ -111,10 +111,10 @@ fn norms_of_pytorch() {
 
 #[test]
 fn models_of_keras() {
-    check("keras/plain.keras", &scaled(), "keras/plain.logits");
-    check("keras/plain.h5", &scaled(), "keras/plain.logits");
+    check("keras/plain.keras", &logits(), "keras/plain.logits");
+    check("keras/plain.h5", &logits(), "keras/plain.logits");
     for name in ["keras/plain.weights.h5", "keras/plain-weights.h5"] {
-        let error = opened(name, &scaled()).unwrap_err();
+        let error = opened(name, &logits()).unwrap_err();
         assert!(matches!(error, ImportError::Unsaid { .. }), "{error}");
         let imported = check(name, &relu(), "keras/plain.logits");
         let change =
@@ -129,23 +129,24 @@ fn models_of_keras() {
     assert!((config.dropout - 0.1).abs() < 1e-9);
     assert!(matches!(imported.model.task, Task::Classification { .. }));
     // Fixed statistics of each feature are preprocessing.
-    let imported = check("normalization.keras", &Options::default(), "normalization.logits");
+    let told = Options { task: Some(TaskKind::Classification), ..Options::default() };
+    let imported = check("normalization.keras", &told, "normalization.logits");
     assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
-    let imported = check("keras/adapted.keras", &scaled(), "keras/adapted.logits");
+    let imported = check("keras/adapted.keras", &logits(), "keras/adapted.logits");
     assert!(matches!(imported.model.preprocessing, Preprocessing::Normalize { .. }));
     // Hidden layers that differ are no network of ours.
-    let error = opened("keras/rich.keras", &scaled()).unwrap_err();
+    let error = opened("keras/rich.keras", &logits()).unwrap_err();
     assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");
 }
 
 #[test]
 fn networks_of_scikit_learn() {
-    let imported = opened("numpy/digits.npz", &scaled()).unwrap();
+    let imported = opened("numpy/digits.npz", &logits()).unwrap();
     let Task::Classification { labels } = &imported.model.task else { unreachable!() };
     assert_eq!(labels.len(), 10);
     check_probabilities(&imported, "numpy/digits.logits", |distribution| distribution.to_vec());
     // One sigmoid becomes two classes, and their names are the file's.
-    let imported = opened("numpy/binary.npz", &scaled()).unwrap();
+    let imported = opened("numpy/binary.npz", &logits()).unwrap();
     assert_eq!(imported.model.task.names(), ["even", "odd"]);
     check_probabilities(&imported, "numpy/binary.logits", |distribution| vec![distribution[1]]);
 }
@@ -172,31 +173,31 @@ fn check_probabilities(imported: &Imported, golden_name: &str, of: impl Fn(&[f32
 #[test]
 fn graphs_of_onnx() {
     for name in ["onnx/plain.onnx", "onnx/plain-script.onnx"] {
-        let imported = check(name, &scaled(), "onnx/plain.logits");
+        let imported = check(name, &logits(), "onnx/plain.logits");
         assert_eq!(imported.model.mlp.config().activation, Activation::Relu);
     }
     for name in ["onnx/view.onnx", "onnx/view-fixed.onnx"] {
         // It scales pixels further itself, and its golden is logarithms of probabilities.
-        let imported = opened(name, &scaled()).unwrap();
+        let imported = opened(name, &logits()).unwrap();
         check_probabilities(&imported, "onnx/view.logits", |distribution| {
             distribution.iter().map(|p| p.ln()).collect()
         });
     }
     for name in ["onnx/sklearn.onnx", "onnx/sklearn-zipmap.onnx"] {
-        let imported = opened(name, &scaled()).unwrap();
+        let imported = opened(name, &logits()).unwrap();
         check_probabilities(&imported, "onnx/sklearn.logits", |distribution| distribution.to_vec());
     }
 }
 
 #[test]
 fn order_alone_is_only_taken_when_told() {
-    let told = Options { activation: Some(Activation::Tanh), ..scaled() };
+    let told = Options { activation: Some(Activation::Tanh), ..logits() };
     let error = opened("numpy/unnamed.npz", &told).unwrap_err();
     assert!(matches!(error, ImportError::NoLayers { .. }), "{error}");
     let told = Options { by_order: true, ..told };
     let imported = opened("numpy/unnamed.npz", &told).unwrap();
     assert_eq!(imported.model.mlp.config().hidden, [8, 6]);
-    let named = opened("numpy/binary.npz", &scaled()).unwrap();
+    let named = opened("numpy/binary.npz", &logits()).unwrap();
     let tensors = |imported: &Imported| imported.model.mlp.tensors().unwrap()[..4].to_vec();
     assert_eq!(tensors(&imported), tensors(&named));
 }
@@ -212,7 +213,7 @@ fn what_a_file_does_not_say_is_asked_for() {
         ImportError::Unsaid { flag, .. } => flag,
         error => panic!("{error}"),
     };
-    assert!(unsaid(&scaled()).contains("--activation"));
+    assert!(unsaid(&logits()).contains("--activation"));
     let told = Options { activation: Some(Activation::Relu), ..Options::default() };
     assert!(unsaid(&told).contains("--preprocessing"));
     // Contradictions are told too.
@@ -220,7 +221,7 @@ fn what_a_file_does_not_say_is_asked_for() {
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));
     let told = Options { layout: Some(Layout::InOut), ..relu() };
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::NoChain { .. })));
-    let told = Options { activation: Some(Activation::Tanh), ..scaled() };
+    let told = Options { activation: Some(Activation::Tanh), ..logits() };
     assert!(matches!(opened("keras/plain.keras", &told), Err(ImportError::Unsupported { .. })));
     let told = Options { labels: Some(vec!["a".to_owned()]), ..relu() };
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));
