@@ -139,12 +139,12 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         Err(AdapterError::NotAnAdapter | AdapterError::File(ModelFileProblem::Safetensors(_))) => {}
         Ok(_) | Err(_) => return Err(ImportError::Adapter { path: path.to_owned() }),
     }
+    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    // Tensors are read from the file when they are needed.
+    drop(bytes);
     let mut archive = fireclay_formats::open(path)
         .and_then(|file| fireclay_formats::from_file(path, &file, options.key.as_deref()))
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
-    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    // The tensors hold what is needed of it.
-    drop(bytes);
     rename(&mut archive, &options.map)?;
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
     each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
