@@ -8,7 +8,7 @@ use std::fs;
 use fireclay_formats::{Archive, Dtype, Kind, Layer, Layout, Norm, Problem, from_bytes, read};
 use serde_json::{Value, json};
 use support::zip::{Entry, archive};
-use support::{check_logits, golden, tensor};
+use support::{check_logits, golden, keras_file as packed, tensor};
 
 /// Reads a file with a network and compares it with what Keras answers.
 #[track_caller]
@@ -132,15 +132,6 @@ fn lists_of_names_in_every_way() {
     assert_eq!(names(&archive), ["both/forward/kernel:0", "both/backward/kernel:0", "both/bias"]);
 }
 
-/// A `.keras` file of this model with these weights.
-fn packed(model: &Value, weights: &str) -> Vec<u8> {
-    let weights = fs::read(golden(weights)).unwrap();
-    archive(&[
-        Entry::stored("config.json", model.to_string().as_bytes()),
-        Entry::stored("model.weights.h5", &weights),
-    ])
-}
-
 fn layer(class: &str, config: Value) -> Value {
     let name = class.to_lowercase();
     let mut layer =
@@ -242,6 +233,12 @@ fn functions_by_name_and_by_layer() {
         ("LeakyReLU", json!({"negative_slope": 0.1}), with("leaky-relu", "slope", 0.1)),
         ("ReLU", json!({"negative_slope": 0.5}), with("leaky-relu", "slope", 0.5)),
         ("ReLU", json!({"max_value": 6.0}), Some(("relu6".to_owned(), vec![]))),
+        (
+            "ReLU",
+            json!({"max_value": 5.0}),
+            Some(("hard-tanh".to_owned(), vec![("max".to_owned(), 5.0), ("min".to_owned(), 0.0)])),
+        ),
+        ("LeakyReLU", json!({"alpha": 0.300_000_011_920_928_96}), with("leaky-relu", "slope", 0.3)),
         ("ReLU", json!({"max_value": null}), Some(("relu".to_owned(), vec![]))),
         ("ELU", json!({"alpha": 0.5}), with("elu", "alpha", 0.5)),
         // The constants of PyTorch are none here, as Keras 3 and as Keras 2 writes them.
@@ -348,9 +345,8 @@ fn classes_that_are_not_known() {
             "layer \"conv2d\" of class \"Conv2D\" is in the model, which is refused: only Dense",
         ),
         ("Lambda", "it is Python code, which is never run"),
-        ("Sequential", "models within models"),
-        ("PReLU", "only Dense"),
         ("Add", "only Dense"),
+        ("ThresholdedReLU", "only Dense"),
         ("StringLookup", "only Dense"),
         ("../../../etc/passwd", "only Dense"),
     ] {
@@ -392,8 +388,12 @@ fn functions_that_are_not_known() {
             "which is not Keras' own",
         ),
         (
-            json!({"module": "keras.activations", "class_name": "function", "config": "relu"}),
-            "Python code",
+            json!({"module": "builtins", "class_name": "function", "config": "relu"}),
+            "which is not Keras' own",
+        ),
+        (
+            json!({"module": "keras.activations", "class_name": "function", "config": "glu"}),
+            "with the function \"glu\"",
         ),
     ] {
         refused(&around(&[layer("Activation", json!({"activation": function}))]), said);
@@ -404,10 +404,11 @@ fn functions_that_are_not_known() {
 #[test]
 fn layers_that_can_not_be_expressed() {
     for (class, config, said) in [
-        ("ReLU", json!({"max_value": 5.0}), "with such constants"),
+        ("ReLU", json!({"max_value": -5.0}), "with such constants"),
         ("ReLU", json!({"threshold": 1.0}), "with such constants"),
         ("ReLU", json!({"max_value": 6.0, "negative_slope": 0.1}), "with such constants"),
-        ("Reshape", json!({"target_shape": [28, 28]}), "to several dimensions"),
+        ("Reshape", json!({"target_shape": [-1, 28]}), "to dimensions that are not given"),
+        ("Reshape", json!({}), "to dimensions that are not given"),
         ("Rescaling", json!({"scale": [1.0, 2.0]}), "whose scale is not a number"),
         ("Rescaling", json!({"offset": "x"}), "whose offset is not a number"),
         ("Normalization", json!({"axis": [-1], "invert": true}), "that inverts"),
@@ -579,7 +580,7 @@ fn after(name: &str) -> Value {
 }
 
 #[test]
-fn functional_models_are_chains() {
+fn functional_models_are_one_way() {
     let layers = network(&functional(&[("a", after("in")), ("b", after("a"))]));
     assert_eq!(layers.len(), 2);
     // In another order, and with a node of Keras 2.
@@ -594,23 +595,22 @@ fn functional_models_are_chains() {
     for (earlier, said) in [
         (vec![("a", after("in")), ("b", after("in"))], "two layers follow \"in\""),
         (vec![("a", after("in")), ("b", after("x"))], "not all layers lie on one way"),
-        (vec![("a", after("in"))], "not all layers lie on one way"),
-        (vec![("a", after("in")), ("b", both)], "has several inputs"),
-        (vec![("a", after("in")), ("b", twice)], "is used twice"),
+        (vec![("a", after("in"))], "there is no call 0 of \"b\""),
+        (vec![("a", after("in")), ("b", both)], "no single input"),
+        (vec![("a", after("in")), ("b", twice)], "two layers follow \"in\""),
         (vec![("a", after("in")), ("b", called)], "is called with options"),
-        (vec![("a", after("b")), ("b", after("a"))], "not all layers lie on one way"),
-        (vec![("a", after("in")), ("b", json!([[["a", 1, 0, {}]]]))], "no single input"),
+        (vec![("a", after("in")), ("b", json!([[["a", 1, 0, {}]]]))], "lie on one way"),
+        (vec![("a", after("in")), ("b", json!([[["a", 0, 1, {}]]]))], "no single input"),
         (
             vec![("a", after("in")), ("b", json!([[["a", 0, 0, {}], ["in", 0, 0, {}]]]))],
-            "several inputs",
+            "layer \"b\" of class \"Dense\" has two inputs",
         ),
-        (vec![("a", after("in")), ("b", json!([7]))], "several inputs"),
+        (vec![("a", after("in")), ("b", json!([7]))], "no single input"),
     ] {
         refused(&functional(&earlier), said);
     }
     malformed(&functional(&[("a", after("in")), ("a", after("a"))]), "two layers are called \"a\"");
-    let mut cycle = functional(&[("a", after("b")), ("b", after("a"))]);
-    cycle["config"]["input_layers"] = json!(["a", 0, 0]);
+    let cycle = functional(&[("a", after("b")), ("b", after("a"))]);
     malformed(&cycle, "follows itself");
     for key in ["input_layers", "output_layers"] {
         let mut model = functional(&[("a", after("in")), ("b", after("a"))]);

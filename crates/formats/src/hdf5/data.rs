@@ -241,6 +241,9 @@ impl<'s, 'a> Dataset<'s, 'a> {
 
 /// Whether Keras says that these pairs of bytes are numbers.
 fn is_bfloat16(source: &Source<'_>, object: &Object<'_>, path: &str) -> Result<bool, Problem> {
+    if source.pairs_are_bfloat16.get() {
+        return Ok(true);
+    }
     let dtype = attribute::texts(source, object, path, "dtype")?;
     Ok(dtype.is_some_and(|dtype| dtype == ["bfloat16"]))
 }

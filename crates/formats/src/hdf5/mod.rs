@@ -72,7 +72,8 @@ impl<'a> File<'a> {
     /// A [`Problem`] if the file is damaged, or if any link leads elsewhere than to an object of
     /// its own.
     pub(crate) fn open(file: &'a Part) -> Result<Self, Problem> {
-        let source = Source { file, budget: Budget::new(file.size()) };
+        let budget = Budget::new(file.size());
+        let source = Source { file, budget, pairs_are_bfloat16: Cell::new(false) };
         let root = superblock(&source)?;
         let mut walk = Walk { source: &source, seen: BTreeSet::new(), objects: BTreeMap::new() };
         walk.visit(root, String::new())?;
@@ -99,6 +100,12 @@ impl<'a> File<'a> {
         let start = if path.is_empty() { String::new() } else { format!("{path}/") };
         let paths = self.objects.range(start.clone()..).map(|(path, _)| path.as_str());
         paths.take_while(move |path| path.starts_with(&start)).filter(|path| !path.is_empty())
+    }
+
+    /// Takes two bytes without a meaning for a number of type bfloat16: of the types that Keras has,
+    /// it is the only one of two bytes that HDF5 lacks, and Keras' older kind of file does not name it.
+    pub(crate) fn take_pairs_for_bfloat16(&self) {
+        self.source.pairs_are_bfloat16.set(true);
     }
 
     /// The numbers of a dataset.
@@ -174,6 +181,8 @@ impl<'a> Object<'a> {
 struct Source<'a> {
     file: &'a Part,
     budget: Budget,
+    /// Whether two bytes without a meaning are a number of type bfloat16.
+    pairs_are_bfloat16: Cell<bool>,
 }
 
 impl<'a> Source<'a> {

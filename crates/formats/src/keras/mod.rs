@@ -7,6 +7,7 @@
 //! refused: nothing is looked up, nothing is called.
 
 mod config;
+mod loss;
 mod network;
 mod weights;
 
@@ -57,7 +58,7 @@ pub(crate) fn from_zip(zip: &Zipped<'_>) -> Result<Archive, Problem> {
     let bytes = zip.part(WEIGHTS)?.in_memory("the size in bytes of packed weights", MOST_PACKED)?;
     let file = File::open(&bytes)?;
     let stored = weights::of_model(&file, &model)?;
-    archive(Kind::Keras, &file, stored, Some(&model), version)
+    archive(Kind::Keras, &file, stored, Some((&model, &config["compile_config"]["loss"])), version)
 }
 
 /// Reads weights in HDF5, with the model if it is there.
@@ -72,12 +73,16 @@ pub(crate) fn from_hdf5(bytes: &Part) -> Result<Archive, Problem> {
         let version = weights::legacy_version(&file, "model_weights")?;
         let config = json(config.as_bytes(), "model_config")?;
         let model = Model::of(&config, is_old(version.as_deref(), true))?;
-        let stored = weights::legacy(&file, "model_weights")?;
-        return archive(kind, &file, stored, Some(&model), version);
+        let stored = weights::legacy(&file, "model_weights", Some(&model))?;
+        let training = match file.text("", "training_config")? {
+            Some(training) => json(training.as_bytes(), "training_config")?,
+            None => serde_json::Value::Null,
+        };
+        return archive(kind, &file, stored, Some((&model, &training["loss"])), version);
     }
     if weights::is_legacy(&file)? {
         let version = weights::legacy_version(&file, "")?;
-        let stored = weights::legacy(&file, "")?;
+        let stored = weights::legacy(&file, "", None)?;
         return archive(kind, &file, stored, None, version);
     }
     let stored = weights::of_paths(&file)?;
@@ -111,7 +116,7 @@ fn archive(
     kind: Kind,
     file: &File<'_>,
     stored: Vec<Stored>,
-    model: Option<&Model>,
+    model: Option<(&Model, &serde_json::Value)>,
     version: Option<String>,
 ) -> Result<Archive, Problem> {
     let mut notes = Vec::new();
@@ -123,9 +128,10 @@ fn archive(
     if tensors.is_empty() {
         return Err(Problem::malformed(KIND, "it has no weights"));
     }
-    let network = match model {
-        Some(model) => Some(network(model, &mut tensors, &mut notes)?),
-        None => None,
+    let Some((model, loss)) = model else {
+        return Ok(Archive { notes, ..Archive::new(kind, tensors) });
     };
-    Ok(Archive { network, notes, ..Archive::new(kind, tensors) })
+    let mut network = network(model, &mut tensors, &mut notes)?;
+    let task = loss::task(loss, &mut network, &tensors, &mut notes);
+    Ok(Archive { network: Some(network), task, notes, ..Archive::new(kind, tensors) })
 }

@@ -1,10 +1,12 @@
 //! The network of a model and its tensors.
 
+use std::collections::BTreeMap;
+
 use crate::error::shown;
 use crate::{Dtype, Layer, Layout, Network, Norm, Problem, Tensor};
 
 use super::KIND;
-use super::config::{Configured, Model, Statistics, Step};
+use super::config::{Flow, Model, Statistics, Step};
 
 /// What Keras puts in the place of a smaller standard deviation (`keras.config.epsilon`).
 const LEAST_DEVIATION: f64 = 1e-7;
@@ -15,21 +17,51 @@ pub(super) fn network(
     tensors: &mut Vec<Tensor>,
     notes: &mut Vec<String>,
 ) -> Result<Network, Problem> {
-    let mut layers = Vec::new();
-    let mut width = None;
-    for layer in model.order.iter().filter_map(|&at| model.layers.get(at)) {
-        let known = Known { layer, tensors };
-        match &layer.step {
-            Step::Nothing => {}
+    let mut built = Built { width: None, tensors, notes, made: BTreeMap::new() };
+    let layers = built.layers(&model.flow)?;
+    Ok(Network { input_shape: model.input_shape.clone(), layers })
+}
+
+/// A network as far as it has been built.
+struct Built<'a> {
+    /// How many numbers a sample has, once a dense layer was there.
+    width: Option<usize>,
+    tensors: &'a mut Vec<Tensor>,
+    notes: &'a mut Vec<String>,
+    /// What normalisations became, by the path of their layer: one may be called twice.
+    made: BTreeMap<String, Layer>,
+}
+
+impl Built<'_> {
+    /// The layers of a part of the flow.
+    fn layers(&mut self, flow: &[Flow]) -> Result<Vec<Layer>, Problem> {
+        let mut layers = Vec::new();
+        for part in flow {
+            match part {
+                Flow::Residual { flow, is_subtracted } => {
+                    let mut branch = self.layers(flow)?;
+                    if *is_subtracted {
+                        branch.push(Layer::Rescale { scale: -1.0, offset: 0.0 });
+                    }
+                    layers.push(Layer::Residual(branch));
+                }
+                Flow::Layer(path, Step::Normalize { given, each }) => {
+                    layers.push(self.normalisation(path, given.as_ref(), *each)?);
+                }
+                Flow::Layer(path, step) => self.step(path, step, &mut layers)?,
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Adds what a layer does.
+    fn step(&mut self, path: &str, step: &Step, layers: &mut Vec<Layer>) -> Result<(), Problem> {
+        let width = self.width;
+        let known = Known { path, tensors: self.tensors };
+        match step {
+            Step::Nothing | Step::Normalize { .. } => {}
             Step::Flatten => layers.push(Layer::Flatten),
             &Step::Rescale { scale, offset } => layers.push(Layer::Rescale { scale, offset }),
-            Step::Normalize { given, each } => {
-                let step = known.normalisation(given.as_ref(), *each)?;
-                notes.extend(step.note);
-                tensors.retain(|tensor| !step.folded.contains(&tensor.name));
-                tensors.extend(step.made);
-                layers.push(step.layer);
-            }
             Step::Dense { bias, activation } => {
                 let weight = known.tensor("kernel")?;
                 let &[inputs, outputs] = weight.shape.as_slice() else {
@@ -38,13 +70,19 @@ pub(super) fn network(
                 if width.is_some_and(|width| width != inputs) || !weight.dtype.is_float() {
                     return Err(known.shape(weight, "the outputs of the layer before, in floats"));
                 }
-                width = Some(outputs);
-                let bias = if *bias { Some(known.row("bias", width)?) } else { None };
+                let bias = if *bias { Some(known.row("bias", Some(outputs))?) } else { None };
                 let weight = weight.name.clone();
                 layers.push(Layer::Dense { weight, bias, layout: Layout::InOut });
                 layers.extend(activation.clone().map(Layer::Activation));
+                self.width = Some(outputs);
             }
             Step::Activation(activation) => layers.push(Layer::Activation(activation.clone())),
+            Step::Prelu => {
+                let slope = known.tensor("alpha")?;
+                // One slope may be shared by all features.
+                let width = if slope.shape == [1] { Some(1) } else { width };
+                layers.push(Layer::Prelu { slope: known.row("alpha", width)? });
+            }
             &Step::Norm { kind, scale, shift, epsilon } => {
                 let batch = kind == Norm::Batch;
                 let row = |there: bool, variable: &str| {
@@ -61,13 +99,31 @@ pub(super) fn network(
             }
             &Step::Dropout(rate) => layers.push(Layer::Dropout(rate)),
         }
+        Ok(())
     }
-    Ok(Network { input_shape: model.input_shape.clone(), layers })
+
+    /// A normalisation by fixed statistics.
+    fn normalisation(
+        &mut self,
+        path: &str,
+        given: Option<&Statistics>,
+        each: bool,
+    ) -> Result<Layer, Problem> {
+        if let Some(made) = self.made.get(path) {
+            return Ok(made.clone());
+        }
+        let step = Known { path, tensors: self.tensors }.normalisation(given, each)?;
+        self.notes.extend(step.note);
+        self.tensors.retain(|tensor| !step.folded.contains(&tensor.name));
+        self.tensors.extend(step.made);
+        self.made.insert(path.to_owned(), step.layer.clone());
+        Ok(step.layer)
+    }
 }
 
 /// A layer among the tensors that there are.
 struct Known<'a> {
-    layer: &'a Configured,
+    path: &'a str,
     tensors: &'a [Tensor],
 }
 
@@ -85,7 +141,7 @@ struct Normalisation {
 impl Known<'_> {
     /// The tensor of a variable.
     fn tensor(&self, variable: &str) -> Result<&Tensor, Problem> {
-        let name = format!("{}/{variable}", self.layer.name);
+        let name = format!("{}/{variable}", self.path);
         self.tensors.iter().find(|tensor| tensor.name == name).ok_or_else(|| {
             Problem::malformed(KIND, format!("there is no array {} in it", shown(&name)))
         })
@@ -114,7 +170,7 @@ impl Known<'_> {
         given: Option<&Statistics>,
         each: bool,
     ) -> Result<Normalisation, Problem> {
-        let name = |variable: &str| format!("{}/{variable}", self.layer.name);
+        let name = |variable: &str| format!("{}/{variable}", self.path);
         let (mean, variance) = match given {
             Some(given) => (given.mean.clone(), given.variance.clone()),
             None => (self.tensor("mean")?.to_f64()?, self.tensor("variance")?.to_f64()?),
@@ -128,7 +184,7 @@ impl Known<'_> {
             let (folded, note) = match given {
                 Some(_) => (Vec::new(), None),
                 None => {
-                    let shown = shown(&self.layer.name);
+                    let shown = shown(self.path);
                     let note = format!("the mean and variance of {shown} are one factor and shift");
                     (vec![name("mean"), name("variance")], Some(note))
                 }
@@ -153,7 +209,7 @@ impl Known<'_> {
         };
         if given.is_some() {
             let made = vec![row(name("mean"), mean)?, row(name("variance"), floored)?];
-            let shown = shown(&self.layer.name);
+            let shown = shown(self.path);
             let note = format!("the mean and variance of {shown} are from its configuration");
             let (layer, folded) = (layer("variance"), Vec::new());
             return Ok(Normalisation { layer, made, folded, note: Some(note) });

@@ -7,7 +7,7 @@ use crate::hdf5::File;
 use crate::{Norm, Problem, Tensor};
 
 use super::KIND;
-use super::config::{Model, Step};
+use super::config::{Child, Content, Model, Step};
 
 /// Bytes of a tensor's name.
 const LONGEST_NAME: usize = 1024;
@@ -50,35 +50,69 @@ pub(super) fn left_out(file: &File<'_>) -> Vec<String> {
 /// Their groups are called by the layer's class and its number among those of its class, and the
 /// arrays are numbered.
 pub(super) fn of_model(file: &File<'_>, model: &Model) -> Result<Vec<Stored>, Problem> {
+    let mut stored = Vec::new();
+    of_children(file, &model.children, "", &mut stored)?;
+    Ok(stored)
+}
+
+/// The arrays of the layers of a model whose group is `group`.
+fn of_children(
+    file: &File<'_>,
+    children: &[Child],
+    group: &str,
+    stored: &mut Vec<Stored>,
+) -> Result<(), Problem> {
     // The second is that of Keras 2.13 and before.
     let roots = ["layers", "_layer_checkpoint_dependencies"];
-    let root = roots.into_iter().find(|root| file.object(root).is_some()).unwrap_or("layers");
+    let mut roots = roots.map(|root| format!("{group}{root}")).into_iter();
+    let root = roots.find(|root| file.object(root).is_some());
+    let root = root.unwrap_or_else(|| format!("{group}layers"));
     let mut numbers = BTreeMap::new();
-    let mut stored = Vec::new();
-    for layer in &model.layers {
-        let Some((class, variables)) = variables(&layer.step) else { continue };
+    let mut numbered = |class: &'static str| {
         let number: &mut u32 = numbers.entry(class).or_default();
-        let group = match *number {
-            0 => format!("{root}/{class}/vars"),
-            number => format!("{root}/{class}_{number}/vars"),
-        };
+        let name = if *number == 0 { class.to_owned() } else { format!("{class}_{number}") };
         *number += 1;
-        let found = arrays(file, &group).len();
-        // A batch norm with renorm has more of them, behind these.
-        let more = class == "batch_normalization" && found > variables.len();
-        if found != variables.len() && !more {
-            let (name, expected) = (shown(&layer.name), variables.len());
-            let what = format!(
-                "layer {name} has {found} arrays in {group}, and its configuration asks for {expected}"
-            );
-            return Err(malformed(what));
+        format!("{root}/{name}")
+    };
+    for child in children {
+        match &child.content {
+            Content::Model(class, inner) => {
+                let group = format!("{}/", numbered(class));
+                of_children(file, inner, &group, stored)?;
+            }
+            Content::Layer(step) => {
+                let Some((class, variables)) = variables(step) else { continue };
+                let group = format!("{}/vars", numbered(class));
+                stored.extend(of_layer(file, child, class, variables, &group)?);
+            }
         }
-        stored.extend(variables.into_iter().enumerate().map(|(at, variable)| Stored {
-            name: format!("{}/{variable}", layer.name),
-            path: format!("{group}/{at}"),
-        }));
     }
-    Ok(stored)
+    Ok(())
+}
+
+/// The arrays of a layer whose group is `group`.
+fn of_layer(
+    file: &File<'_>,
+    layer: &Child,
+    class: &str,
+    variables: Vec<&str>,
+    group: &str,
+) -> Result<Vec<Stored>, Problem> {
+    let found = arrays(file, group).len();
+    // A batch norm with renorm has more of them, behind these.
+    let more = class == "batch_normalization" && found > variables.len();
+    if found != variables.len() && !more {
+        let (name, expected) = (shown(&layer.path), variables.len());
+        let what = format!(
+            "layer {name} has {found} arrays in {group}, and its configuration asks for {expected}"
+        );
+        return Err(malformed(what));
+    }
+    let stored = variables.into_iter().enumerate().map(|(at, variable)| Stored {
+        name: format!("{}/{variable}", layer.path),
+        path: format!("{group}/{at}"),
+    });
+    Ok(stored.collect())
 }
 
 /// The class and the variables of a step, in the order in which they are saved.
@@ -96,6 +130,7 @@ fn variables(step: &Step) -> Option<(&'static str, Vec<&'static str>)> {
             let all = [&[(*scale, "gamma"), (*shift, "beta")], &moving[..]].concat();
             ("batch_normalization", with(&all))
         }
+        Step::Prelu => ("p_re_lu", vec!["alpha"]),
         Step::Normalize { given, .. } => {
             let adapted = given.is_none();
             let all = ["mean", "variance", "count"].map(|name| (adapted, name));
@@ -171,6 +206,7 @@ fn guess(file: &File<'_>, group: &str, count: usize) -> Result<&'static [&'stati
         ("batch_normalization", 4) => &["gamma", "beta", "moving_mean", "moving_variance"],
         ("batch_normalization", 2) => &["moving_mean", "moving_variance"],
         ("layer_normalization", 2) => &["gamma", "beta"],
+        ("p_re_lu", 1) => &["alpha"],
         ("normalization", 3) => &["mean", "variance", "count"],
         _ => &[],
     })
@@ -199,13 +235,19 @@ pub(super) fn legacy_version(file: &File<'_>, root: &str) -> Result<Option<Strin
     Ok(version.map(|version| version.chars().filter(|c| !c.is_control()).take(32).collect()))
 }
 
-/// The arrays of weights with lists of names.
-pub(super) fn legacy(file: &File<'_>, root: &str) -> Result<Vec<Stored>, Problem> {
+/// The arrays of weights with lists of names; those of models within the model, if that is known, by
+/// the layers that they belong to.
+pub(super) fn legacy(
+    file: &File<'_>,
+    root: &str,
+    model: Option<&Model>,
+) -> Result<Vec<Stored>, Problem> {
     let join = |root: &str, name: &str| {
         if root.is_empty() { name.to_owned() } else { format!("{root}/{name}") }
     };
     let mut layers = names(file, root, "layer_names")?
         .ok_or_else(|| malformed(format!("{} has no list of layers", shown(root))))?;
+    file.take_pairs_for_bfloat16();
     // Variables of no layer.
     let top = "top_level_model_weights".to_owned();
     if file.object(&join(root, &top)).is_some() {
@@ -216,23 +258,83 @@ pub(super) fn legacy(file: &File<'_>, root: &str) -> Result<Vec<Stored>, Problem
         let group = join(root, &layer);
         let weights = names(file, &group, "weight_names")?
             .ok_or_else(|| malformed(format!("layer {} has no list of weights", shown(&layer))))?;
-        let variable = |weight: &str| {
-            let last = weight.rsplit('/').next().unwrap_or_default();
-            last.split(':').next().unwrap_or_default().to_owned()
-        };
-        let mut counts = BTreeMap::<_, usize>::new();
+        let children = model.map(|model| &model.children[..]).unwrap_or_default();
+        let inner = children.iter().find_map(|child| match &child.content {
+            Content::Model(_, inner) if child.name == layer => Some(leaves(inner)),
+            _ => None,
+        });
         for weight in &weights {
-            *counts.entry(variable(weight)).or_default() += 1;
+            let name = match inner.as_deref().and_then(|leaves| of_leaf(weight, leaves)) {
+                Some(name) => name,
+                None => legacy_name(&layer, weight, &weights),
+            };
+            stored.push(Stored { name, path: join(&group, weight) });
         }
-        stored.extend(weights.iter().map(|weight| {
-            let variable = variable(weight);
-            // A layer with layers in it can have several kernels.
-            let one = counts.get(&variable) == Some(&1);
-            let variable = if one { variable } else { weight.to_owned() };
-            Stored { name: format!("{layer}/{variable}"), path: join(&group, weight) }
-        }));
     }
     Ok(stored)
+}
+
+/// What a weight of a layer is to be called.
+fn legacy_name(layer: &str, weight: &str, weights: &[String]) -> String {
+    let name = variable(layer, weight);
+    // A layer with layers in it can have several kernels.
+    if weights.iter().filter(|other| variable(layer, other) == name).count() == 1 {
+        format!("{layer}/{name}")
+    } else {
+        format!("{layer}/{weight}")
+    }
+}
+
+/// The variable of a weight of a layer, such as `dense/kernel:0`, or `dense_1_W` before Keras 2.
+fn variable(layer: &str, weight: &str) -> String {
+    let last = weight.rsplit('/').next().unwrap_or_default();
+    let last = last.split(':').next().unwrap_or_default();
+    let old = last.strip_prefix(layer).and_then(|rest| rest.strip_prefix('_'));
+    let old = old.and_then(|variable| {
+        Some(match variable {
+            "W" => "kernel",
+            "b" => "bias",
+            "running_mean" => "moving_mean",
+            // In spite of its name.
+            "running_std" => "moving_variance",
+            "alphas" => "alpha",
+            "gamma" | "beta" => variable,
+            _ => return None,
+        })
+    });
+    old.unwrap_or(last).to_owned()
+}
+
+/// The layers of a model and of all models within it.
+fn leaves(children: &[Child]) -> Vec<&Child> {
+    let mut found = Vec::new();
+    for child in children {
+        match &child.content {
+            Content::Model(_, inner) => found.extend(leaves(inner)),
+            Content::Layer(_) => found.push(child),
+        }
+    }
+    found
+}
+
+/// What a weight is to be called that belongs to one of these layers, if only one fits: that whose
+/// own name, after those of the models that it lies within, is before the variable.
+fn of_leaf(weight: &str, leaves: &[&Child]) -> Option<String> {
+    let parts: Vec<&str> = weight.split('/').collect();
+    let (last, before) = parts.split_last()?;
+    let fits = |leaf: &&&Child| match before.last() {
+        Some(&layer) => layer == leaf.name,
+        None => variable(&leaf.name, last) != last.split(':').next().unwrap_or_default(),
+    };
+    let mut found: Vec<&&Child> = leaves.iter().filter(fits).collect();
+    if found.len() > 1 {
+        let way = before.join("/");
+        found.retain(|leaf| leaf.path == way || leaf.path.ends_with(&format!("/{way}")));
+    }
+    match found[..] {
+        [leaf] => Some(format!("{}/{}", leaf.path, variable(&leaf.name, weight))),
+        _ => None,
+    }
 }
 
 /// A list of names, which Keras cuts in several attributes if it is long.

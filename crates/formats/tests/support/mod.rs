@@ -18,6 +18,15 @@ pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name)
 }
 
+/// A `.keras` file of this model with the weights of a golden.
+pub(crate) fn keras_file(model: &serde_json::Value, weights: &str) -> Vec<u8> {
+    let weights = fs::read(golden(weights)).unwrap();
+    zip::archive(&[
+        zip::Entry::stored("config.json", model.to_string().as_bytes()),
+        zip::Entry::stored("model.weights.h5", &weights),
+    ])
+}
+
 /// The first 1,000 test images of MNIST, scaled by 1/255 as the programs did it.
 pub(crate) fn images() -> Vec<Vec<f64>> {
     let packed = fs::File::open(golden("mnist-1000.gz")).unwrap();

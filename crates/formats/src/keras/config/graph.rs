@@ -1,0 +1,359 @@
+//! Functional models: layers that are called with the outputs of others.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::steps::{Sample, Shape};
+use super::{Content, Entry, Flow, Reader, Step, malformed};
+use crate::Problem;
+use crate::error::{shown, shown_shape};
+
+/// The most residual connections within each other.
+const MOST_NESTED: usize = 16;
+
+/// A call of a layer.
+#[derive(Default)]
+struct Call {
+    /// The layer's place in the list.
+    layer: usize,
+    /// The calls whose outputs it takes.
+    inputs: Vec<usize>,
+    /// A number that it takes as well, and whether that comes first.
+    constant: Option<(f64, bool)>,
+}
+
+/// What a call takes, as the configuration has it.
+#[derive(Default)]
+struct Inputs<'v> {
+    /// Names of layers, and which of their calls.
+    calls: Vec<(&'v str, u64)>,
+    constant: Option<(f64, bool)>,
+}
+
+/// A residual connection that has begun and not ended.
+struct Open {
+    /// The call that adds.
+    sum: usize,
+    /// The call whose output is added to the sample.
+    other: usize,
+    is_subtracted: bool,
+    shape: Option<Shape>,
+    /// What was passed before.
+    flow: Vec<Flow>,
+}
+
+impl Reader {
+    /// What a sample passes in a functional model.
+    pub(super) fn functional(
+        &self,
+        config: &Value,
+        layers: &[Entry<'_>],
+        sample: &mut Sample,
+        known: &mut BTreeMap<usize, Content>,
+    ) -> Result<Vec<Flow>, Problem> {
+        let [input, output] = ["input_layers", "output_layers"].map(|key| end(&config[key], key));
+        let (input, output) = (input?, output?);
+        let (calls, places) = calls(layers)?;
+        let place = |(name, call)| {
+            let place = places.get(&(name, call)).copied();
+            place.ok_or_else(|| branches(&format!("there is no call {call} of {}", shown(name))))
+        };
+        let (mut current, output) = (place(input)?, place(output)?);
+        let users = users(&calls);
+        let order = order(&calls, &users, layers)?;
+        let mut flow =
+            self.call(calls[current].layer, &layers[calls[current].layer], sample, known)?;
+        let mut open: Vec<Open> = Vec::new();
+        let mut passed = 1;
+        loop {
+            let is_open = |call: &usize| open.iter().any(|open| open.sum == *call);
+            let next: Vec<usize> =
+                users[current].iter().copied().filter(|call| !is_open(call)).collect();
+            match next[..] {
+                [] => {
+                    let Some(ended) = open.pop_if(|open| open.other == current) else { break };
+                    current = ended.sum;
+                    check_shapes(&layers[calls[current].layer], &ended, sample)?;
+                    let branch = std::mem::replace(&mut flow, ended.flow);
+                    let is_subtracted = ended.is_subtracted;
+                    flow.push(Flow::Residual { flow: branch, is_subtracted });
+                    known.insert(calls[current].layer, Content::Layer(Step::Nothing));
+                    passed += 1;
+                }
+                [only] if calls[only].inputs.len() == 1 => {
+                    current = only;
+                    let layer = &layers[calls[only].layer];
+                    flow.extend(match calls[only].constant {
+                        Some(constant) => {
+                            let step = with_constant(layer, constant)?;
+                            known.insert(calls[only].layer, Content::Layer(step.clone()));
+                            vec![Flow::Layer(self.path(layer), step)]
+                        }
+                        None => self.call(calls[only].layer, layer, sample, known)?,
+                    });
+                    passed += 1;
+                }
+                _ => {
+                    let sum = outermost(&next, &calls, &order);
+                    let Some(sum) = sum else {
+                        let name = shown(layers[calls[current].layer].name);
+                        return Err(branches(&format!("two layers follow {name}")));
+                    };
+                    let layer = &layers[calls[sum].layer];
+                    let is_subtracted = is_subtracted(layer, calls[sum].inputs[0] == current)?;
+                    let inputs = &calls[sum].inputs;
+                    let other = if inputs[0] == current { inputs[1] } else { inputs[0] };
+                    if open.len() == MOST_NESTED {
+                        let what = "the depth of residual connections";
+                        let most = MOST_NESTED as u64;
+                        return Err(Problem::Limit { what, found: most + 1, most });
+                    }
+                    let shape = sample.shape.clone();
+                    let flow = std::mem::take(&mut flow);
+                    open.push(Open { sum, other, is_subtracted, shape, flow });
+                }
+            }
+        }
+        if let Some(open) = open.last() {
+            let layer = &layers[calls[open.sum].layer];
+            return Err(branches(&format!("{} adds two branches", layer.called())));
+        }
+        if current != output || passed != calls.len() {
+            return Err(branches("not all layers lie on one way from the input to the output"));
+        }
+        Ok(flow)
+    }
+}
+
+/// The calls of all layers, and the place of each by the layer's name and its number.
+type Places<'v> = BTreeMap<(&'v str, u64), usize>;
+
+fn calls<'v>(layers: &[Entry<'v>]) -> Result<(Vec<Call>, Places<'v>), Problem> {
+    let mut places = BTreeMap::new();
+    let mut taken = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        let nodes = layer.nodes.as_array().map(Vec::as_slice).unwrap_or_default();
+        let inputs: Vec<Inputs<'v>> = if nodes.is_empty() {
+            vec![Inputs::default()]
+        } else {
+            nodes.iter().map(|node| inputs(layer, node)).collect::<Result<_, _>>()?
+        };
+        for (number, inputs) in (0..).zip(inputs) {
+            if places.insert((layer.name, number), taken.len()).is_some() {
+                return Err(malformed(format!("two layers are called {}", shown(layer.name))));
+            }
+            taken.push((at, inputs));
+        }
+    }
+    let mut calls = Vec::new();
+    for (layer, Inputs { calls: names, constant }) in taken {
+        let place = |name: &(&'v str, u64)| places.get(name).copied();
+        let inputs: Option<Vec<usize>> = names.iter().map(place).collect();
+        let inputs =
+            inputs.ok_or_else(|| branches("not all layers lie on one way from the input"))?;
+        if inputs.len() > 2 {
+            let called = layers[layer].called();
+            return Err(branches(&format!("{called} has more than two inputs")));
+        }
+        calls.push(Call { layer, inputs, constant });
+    }
+    Ok((calls, places))
+}
+
+/// What a call takes.
+fn inputs<'v>(layer: &Entry<'v>, node: &'v Value) -> Result<Inputs<'v>, Problem> {
+    let mut found = Inputs::default();
+    match node {
+        // Keras 3: {"args": [{"config": {"keras_history": [name, 0, 0]}}], "kwargs": {}}
+        Value::Object(_) => {
+            for value in node["args"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                match value {
+                    Value::Array(values) => {
+                        for value in values {
+                            found.add(layer, &value["config"]["keras_history"])?;
+                        }
+                    }
+                    Value::Number(_) => found.meet(layer, value)?,
+                    value => found.add(layer, &value["config"]["keras_history"])?,
+                }
+            }
+            idle(layer, &node["kwargs"])?;
+        }
+        // Before: [[name, 0, 0, {}]]
+        _ => {
+            for input in node.as_array().map(Vec::as_slice).unwrap_or_default() {
+                found.add(layer, input)?;
+                let options = &input[3];
+                if layer.class == "TFOpLambda" && !options["y"].is_null() {
+                    match &options["y"] {
+                        value @ Value::Number(_) => found.meet(layer, value)?,
+                        value => found.add(layer, value)?,
+                    }
+                } else {
+                    idle(layer, options)?;
+                }
+            }
+        }
+    }
+    if found.calls.is_empty() {
+        return Err(branches(&format!("{} has no single input", layer.called())));
+    }
+    Ok(found)
+}
+
+impl<'v> Inputs<'v> {
+    /// Adds the output of a call: `[name, call, 0]`.
+    fn add(&mut self, layer: &Entry<'_>, history: &'v Value) -> Result<(), Problem> {
+        match (history[0].as_str(), history[1].as_u64(), history[2].as_u64()) {
+            (Some(name), Some(call), Some(0)) => {
+                self.calls.push((name, call));
+                Ok(())
+            }
+            _ => Err(branches(&format!("{} has no single input", layer.called()))),
+        }
+    }
+
+    /// Adds a number that the call meets.
+    fn meet(&mut self, layer: &Entry<'_>, value: &Value) -> Result<(), Problem> {
+        match value.as_f64() {
+            Some(number) if self.constant.is_none() => {
+                self.constant = Some((number, self.calls.is_empty()));
+                Ok(())
+            }
+            _ => Err(branches(&format!("{} takes several numbers", layer.called()))),
+        }
+    }
+}
+
+/// Requires that a layer is called without options that do anything.
+fn idle(layer: &Entry<'_>, options: &Value) -> Result<(), Problem> {
+    let idle = |value: &Value| value.is_null() || value == false;
+    let name = |key: &str| key == "name";
+    match options.as_object() {
+        Some(options) if !options.iter().all(|(key, value)| name(key) || idle(value)) => {
+            let why = "only layers called with their input alone are read";
+            Err(layer.refused("is called with options", why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// For each call those that take its output.
+fn users(calls: &[Call]) -> Vec<Vec<usize>> {
+    let mut users = vec![Vec::new(); calls.len()];
+    for (at, call) in calls.iter().enumerate() {
+        for &input in &call.inputs {
+            if users[input].last() != Some(&at) {
+                users[input].push(at);
+            }
+        }
+    }
+    users
+}
+
+/// The place of each call in an order in which each follows on its inputs.
+fn order(
+    calls: &[Call],
+    users: &[Vec<usize>],
+    layers: &[Entry<'_>],
+) -> Result<Vec<usize>, Problem> {
+    let mut missing: Vec<usize> = calls.iter().map(|call| call.inputs.len()).collect();
+    let mut order = vec![usize::MAX; calls.len()];
+    let mut ready: Vec<usize> = (0..calls.len()).filter(|&at| missing[at] == 0).collect();
+    let mut count = 0;
+    while let Some(at) = ready.pop() {
+        order[at] = count;
+        count += 1;
+        for &user in &users[at] {
+            let uses = calls[user].inputs.iter().filter(|&&input| input == at).count();
+            missing[user] -= uses;
+            if missing[user] == 0 {
+                ready.push(user);
+            }
+        }
+    }
+    match order.iter().position(|&place| place == usize::MAX) {
+        Some(at) => Err(malformed(format!("{} follows itself", layers[calls[at].layer].called()))),
+        None => Ok(order),
+    }
+}
+
+/// Of calls that take one output, the last that takes another one too.
+fn outermost(next: &[usize], calls: &[Call], order: &[usize]) -> Option<usize> {
+    let sums = next.iter().copied().filter(|&call| match calls[call].inputs[..] {
+        [first, second] => first != second,
+        _ => false,
+    });
+    sums.max_by_key(|&call| order[call])
+}
+
+/// Whether a layer of two inputs subtracts rather than adds the one that is not the sample.
+fn is_subtracted(layer: &Entry<'_>, sample_is_first: bool) -> Result<bool, Problem> {
+    let name = layer.config["function"].as_str().unwrap_or_default();
+    match (layer.class, name.rsplit('.').next()) {
+        ("Add", _) | ("TFOpLambda", Some("add" | "__add__")) => Ok(false),
+        // Of Keras 1.
+        ("Merge", _) if layer.config["mode"] == "sum" => Ok(false),
+        ("Subtract", _) | ("TFOpLambda", Some("subtract" | "sub")) if sample_is_first => Ok(true),
+        _ => Err(layer.refused(
+            "has two inputs",
+            "only the sum or the difference of a value and what layers make of it is read",
+        )),
+    }
+}
+
+/// What an operation on a sample and one number does.
+fn with_constant(layer: &Entry<'_>, (number, is_first): (f64, bool)) -> Result<Step, Problem> {
+    let name = layer.config["function"].as_str().unwrap_or_default();
+    let operation = match layer.class {
+        "TFOpLambda" => name.rsplit('.').next().unwrap_or_default(),
+        class => class,
+    };
+    let (scale, offset) = match (operation, is_first) {
+        ("Add" | "add", _) => (1.0, number),
+        ("Subtract" | "subtract" | "sub", false) => (1.0, -number),
+        ("Subtract" | "subtract" | "sub", true) => (-1.0, number),
+        ("Multiply" | "multiply" | "mul", _) => (number, 0.0),
+        ("Divide" | "TrueDivide" | "truediv" | "divide", false) => (1.0 / number, 0.0),
+        _ => return Err(layer.refused("meets a number", "only + - * / of features are read")),
+    };
+    if !scale.is_finite() || scale == 0.0 || !offset.is_finite() {
+        return Err(layer.refused("meets a number", "the result must depend on the features"));
+    }
+    Ok(Step::Rescale { scale, offset })
+}
+
+/// Requires that both sides of a sum have one known shape.
+fn check_shapes(layer: &Entry<'_>, open: &Open, sample: &Sample) -> Result<(), Problem> {
+    match (&open.shape, &sample.shape) {
+        (Some(before), Some(after)) if before == after && !before.contains(&None) => Ok(()),
+        (before, after) => {
+            let shape =
+                |shape: &Option<Shape>| shape.as_deref().map_or("unknown".to_owned(), shown_shape);
+            let what =
+                format!("adds samples of shape {} and of shape {}", shape(before), shape(after));
+            let why = "both sides of a residual connection must have one known shape";
+            Err(layer.refused(&what, why))
+        }
+    }
+}
+
+fn branches(what: &str) -> Problem {
+    let why = "only layers one after the other are read, and residual connections: the sum of a \
+               value and what layers make of it";
+    Problem::refused(format!("a functional Keras model: {what}"), why)
+}
+
+/// The only input or output: the name of a layer, and which of its calls.
+fn end<'v>(value: &'v Value, key: &str) -> Result<(&'v str, u64), Problem> {
+    // Keras 3 writes the only one without a list around it.
+    let only = match value.as_array().map(Vec::as_slice) {
+        Some([only]) => only,
+        _ => value,
+    };
+    match (only[0].as_str(), only[1].as_u64()) {
+        (Some(name), Some(call)) => Ok((name, call)),
+        _ => Err(branches(&format!("its {key} are not one layer"))),
+    }
+}
