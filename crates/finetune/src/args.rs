@@ -11,7 +11,7 @@ use regex::RegexBuilder;
 use train::settings::PreprocessingChoice;
 
 use crate::head::{Head, label_file};
-use crate::import::{Options, TaskKind};
+use crate::import::{NormPosition, Options, TaskKind};
 use crate::pattern::Pattern;
 use crate::plan::Recipe;
 
@@ -62,6 +62,9 @@ pub struct Import {
     /// Normalisation of hidden layers, if the file does not say.
     #[arg(long, value_name = "NAME")]
     pub norm: Option<Norm>,
+    /// Hidden layers add their input behind the activation, where both are equally wide.
+    #[arg(long)]
+    pub residual: bool,
     /// How raw features were prepared for the network: none, or scale (bytes to [0, 1]).
     #[arg(long, value_name = "HOW")]
     pub preprocessing: Option<PreprocessingChoice>,
@@ -119,6 +122,15 @@ pub struct Reading {
     /// How weights lie, if the file does not say: out-in as in PyTorch, in-out as in Keras.
     #[arg(long, value_name = "HOW", value_parser = layout)]
     pub layout: Option<Layout>,
+    /// Where norms stand, if the file does not say; with a comma for several: input,before-activation.
+    #[arg(long, value_name = "PLACE", value_delimiter = ',')]
+    pub norm_position: Vec<NormPosition>,
+    /// Number that norms add to the variance, if the file does not say (default 1e-5, of Keras 1e-3).
+    #[arg(long, value_name = "NUMBER", value_parser = epsilon)]
+    pub norm_epsilon: Option<f64>,
+    /// No layer adds its input, whatever names suggest.
+    #[arg(long, conflicts_with = "residual")]
+    pub no_residual: bool,
     /// Mean and deviation of pixels in [0, 1] that were taken off: 0.1307,0.3081.
     #[arg(long, value_name = "MEAN,DEVIATION", value_parser = normalize, conflicts_with = "preprocessing")]
     pub normalize: Option<Preprocessing>,
@@ -216,7 +228,7 @@ Recipes, for --recipe: lp-ft (the default: the head first, then everything at a 
 probe (the head alone), full (everything from the first step).";
 
 /// Flags of `train` that say how a new network looks, or that are its own.
-const OF_A_NEW_NETWORK: [&str; 4] = ["hidden", "residual", "initializer", "input_dropout"];
+const OF_A_NEW_NETWORK: [&str; 3] = ["hidden", "initializer", "input_dropout"];
 
 impl Args {
     /// What the program was called with; on a mistake it ends with a message.
@@ -231,6 +243,10 @@ impl Args {
             .after_help(EXAMPLES)
             .mut_arg("lr", |arg| {
                 arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3")
+            })
+            .mut_arg("residual", |arg| {
+                arg.help("Hidden layers of the file add their input behind the activation, where both are equally wide")
+                    .help_heading("Import")
             })
             .mut_arg("recipe", |arg| {
                 arg.help("Order of training: lp-ft, probe or full").help_heading("Fine-tuning")
@@ -266,7 +282,6 @@ impl Args {
         let of_a_new_network = [
             ("--hidden", train.hidden.is_some()),
             ("--initializer", train.initializer.is_some()),
-            ("--residual", train.residual),
             ("--input-dropout", train.input_dropout.is_some()),
         ];
         if let Some((flag, _)) = of_a_new_network.into_iter().find(|(_, is_said)| *is_said) {
@@ -284,7 +299,8 @@ impl Args {
             }
         }
         let options = self.reading.options(train.preprocessing)?;
-        Ok(Options { activation: train.activation, norm: train.norm, ..options })
+        let (activation, norm, residual) = (train.activation, train.norm, train.residual);
+        Ok(Options { activation, norm, residual, ..options })
     }
 }
 
@@ -296,7 +312,8 @@ impl Import {
     /// A file that can not be read.
     pub fn options(&self) -> Result<Options> {
         let options = self.reading.options(self.preprocessing)?;
-        Ok(Options { activation: self.activation, norm: self.norm, ..options })
+        let (activation, norm, residual) = (self.activation, self.norm, self.residual);
+        Ok(Options { activation, norm, residual, ..options })
     }
 }
 
@@ -324,6 +341,9 @@ impl Reading {
             allow_missing: self.allow_missing.clone(),
             allow_unused: self.allow_unused.clone(),
             layout: self.layout,
+            norm_position: self.norm_position.clone(),
+            norm_epsilon: self.norm_epsilon,
+            no_residual: self.no_residual,
             preprocessing,
             task: self.task,
             labels,
@@ -368,6 +388,13 @@ fn normalize(text: &str) -> Result<Preprocessing, String> {
             Ok(Preprocessing::Normalize { scale: 1.0 / 255.0, mean, deviation })
         }
         _ => Err("give MEAN,DEVIATION of pixels in [0, 1], such as 0.1307,0.3081".to_owned()),
+    }
+}
+
+fn epsilon(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(epsilon) if epsilon > 0.0 && epsilon < 1.0 => Ok(epsilon),
+        _ => Err("give a number above 0 and below 1, such as 1e-5".to_owned()),
     }
 }
 
@@ -425,6 +452,8 @@ mod tests {
         assert_eq!(epochs("2epochs"), Ok(2));
         assert!(epochs("0").is_err() && epochs("soon").is_err());
         assert!(normalize("0.13,0").is_err() && normalize("0.13").is_err());
+        assert_eq!(epsilon("1e-3"), Ok(1e-3));
+        assert!(["0", "-1", "nan", "2"].into_iter().all(|bad| epsilon(bad).is_err()));
         assert!("nothing".parse::<Rename>().is_err() && "(=x".parse::<Rename>().is_err());
     }
 }

@@ -254,7 +254,10 @@ fn tensors_are_renamed_missed_and_left_out_only_as_told() {
     let map = vec![(regex::Regex::new(r"^1\.bias$").unwrap(), "something".to_owned())];
     let options = Options { map, allow_missing: vec!["*.bias".to_owned()], ..relu() };
     let error = opened("pytorch/plain.pt", &options).unwrap_err();
-    assert!(matches!(&error, ImportError::Unused { names } if names == &["something"]), "{error}");
+    assert!(
+        matches!(&error, ImportError::Unused { names, .. } if names == &["something"]),
+        "{error}"
+    );
     let options = Options { allow_unused: vec!["some*".to_owned()], ..options };
     let imported = opened("pytorch/plain.pt", &options).unwrap();
     // Rules that name nothing are slips.

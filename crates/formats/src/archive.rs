@@ -84,8 +84,8 @@ impl Kind {
     fn layout(self) -> Option<Layout> {
         match self {
             Self::PyTorch | Self::Onnx => Some(Layout::OutIn),
-            Self::Keras | Self::KerasHdf5 | Self::NumPy | Self::Burn => Some(Layout::InOut),
-            Self::Safetensors => None,
+            Self::Keras | Self::KerasHdf5 | Self::Burn => Some(Layout::InOut),
+            Self::Safetensors | Self::NumPy => None,
         }
     }
 }

@@ -59,13 +59,44 @@ pub enum ImportError {
     },
     /// The order of the layers is not told by names and shapes.
     #[error(
-        "neither names nor shapes tell the order of the layers {}; rename them with --map, or take \
-         the order of the file with --by-order",
-        several(layers)
+        "names and shapes do not tell the order of the layers {}; number them with --map{}",
+        several(layers),
+        if *by_order { ", or take the order of the file with --by-order" } else { "" }
     )]
     Ambiguous {
         /// The layers, in the order of the file.
         layers: Vec<String>,
+        /// Whether the file may have them in their order.
+        by_order: bool,
+    },
+    /// The numbers in names and the file tell different orders of the layers.
+    #[error(
+        "the layers are {} by the numbers in their names, and {} in the file; take the order of the \
+         file with --by-order, or number them with --map",
+        sentence(&several(by_name)),
+        sentence(&several(in_file))
+    )]
+    Contradiction {
+        /// The layers by the numbers in their names.
+        by_name: Vec<String>,
+        /// The layers in the order of the file.
+        in_file: Vec<String>,
+    },
+    /// It is not told which norm belongs to which layer.
+    #[error(
+        "it is open which layer each of the norms {} belongs to: {}; name them after their layers \
+         with --map{}",
+        sentence(&several(norms)),
+        sentence(why),
+        if *by_order { ", or take the order of the file with --by-order" } else { "" }
+    )]
+    Unpaired {
+        /// The norms, in the order of the file.
+        norms: Vec<String>,
+        /// Why.
+        why: String,
+        /// Whether the file may have them in their order.
+        by_order: bool,
     },
     /// The layers do not follow each other.
     #[error("the weights do not make a chain of layers: {}; {hint}", several(found))]
@@ -77,13 +108,19 @@ pub enum ImportError {
     },
     /// There is no layer at all.
     #[error(
-        "the file has no weight matrix: none of its {tensors} tensors has two dimensions and a name \
-         that ends in weight or kernel; rename them with --map, or take the order of the file with \
-         --by-order"
+        "the file has no weight matrix: none of its {tensors} tensors has two dimensions{}",
+        if *has_matrix {
+            " and a name like weight, kernel or W1; rename them with --map, or take the order of the \
+             file with --by-order"
+        } else {
+            ""
+        }
     )]
     NoLayers {
         /// Tensors in the file.
         tensors: usize,
+        /// Whether one has two dimensions, under another name.
+        has_matrix: bool,
     },
     /// A parameter that the network needs is not in the file.
     #[error(
@@ -99,14 +136,15 @@ pub enum ImportError {
     },
     /// Tensors of the file have no place in the network.
     #[error(
-        "the file has tensors without a place in the network: {}; if they may be left out, add \
-         --allow-unused {}",
-        several(names),
-        names.first().map_or(String::new(), |first| shown(first))
+        "the file has tensors without a place in the network: {}; {}",
+        sentence(&several(names)),
+        sentence(advice)
     )]
     Unused {
         /// Their names.
         names: Vec<String>,
+        /// What they look like, and what to do.
+        advice: String,
     },
     /// `--map` makes the names of two tensors equal.
     #[error(
@@ -168,6 +206,14 @@ pub enum ImportError {
 }
 
 impl ImportError {
+    /// It is not known how weights lie.
+    pub(super) fn layout_unsaid() -> Self {
+        Self::Unsaid {
+            what: "whether weights are [outputs, inputs] or [inputs, outputs], and both fit".into(),
+            flag: "--layout out-in or --layout in-out".into(),
+        }
+    }
+
     pub(super) fn unsupported(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into(), why: why.into() }
     }
@@ -204,10 +250,12 @@ mod tests {
         let name = || hostile.clone();
         for error in [
             ImportError::Unsaid { what: name(), flag: "--norm batch".to_owned() },
-            ImportError::Ambiguous { layers: names.clone() },
+            ImportError::Ambiguous { layers: names.clone(), by_order: true },
+            ImportError::Contradiction { by_name: names.clone(), in_file: names.clone() },
+            ImportError::Unpaired { norms: names.clone(), why: name(), by_order: true },
             ImportError::NoChain { found: names.clone(), hint: String::new() },
             ImportError::Missing { path: name(), nearest: Some(name()) },
-            ImportError::Unused { names: names.clone() },
+            ImportError::Unused { names: names.clone(), advice: name() },
             ImportError::SameName { name: name(), originals: [name(), name()] },
             ImportError::NamesNothing {
                 flag: "--allow-unused",

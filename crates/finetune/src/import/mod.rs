@@ -40,8 +40,16 @@ pub struct Options {
     pub layout: Option<Layout>,
     /// The function after each hidden layer.
     pub activation: Option<Activation>,
-    /// The normalisation between linear map and activation.
+    /// The normalisation of hidden layers.
     pub norm: Option<Norm>,
+    /// Where norms stand: on one side of the activations, on the input, or both.
+    pub norm_position: Vec<NormPosition>,
+    /// What norms add to a variance.
+    pub norm_epsilon: Option<f64>,
+    /// Each hidden layer adds its input to its output, where both are equally wide.
+    pub residual: bool,
+    /// No layer adds its input, whatever names suggest.
+    pub no_residual: bool,
     /// From raw features to what the network was given; what it does to them itself comes after.
     pub preprocessing: Option<Preprocessing>,
     /// What the outputs mean.
@@ -51,6 +59,28 @@ pub struct Options {
     /// The task of the data that the model is meant for: it tells what outputs mean, if there are as
     /// many and nothing else does.
     pub data: Option<Task>,
+}
+
+/// Where norms stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum NormPosition {
+    /// Between the linear map and the activation.
+    BeforeActivation,
+    /// Behind the activation.
+    AfterActivation,
+    /// On the input, before the first layer.
+    Input,
+}
+
+impl NormPosition {
+    /// The name in flags and messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::BeforeActivation => "before-activation",
+            Self::AfterActivation => "after-activation",
+            Self::Input => "input",
+        }
+    }
 }
 
 /// What outputs mean, without their names.
@@ -145,14 +175,22 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     let mut archive = fireclay_formats::open(path)
         .and_then(|file| fireclay_formats::from_file(path, &file, options.key.as_deref()))
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
+    let has_own_order = inferred::has_own_order(&archive.tensors);
     rename(&mut archive, &options.map)?;
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
     each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
     let described = archive.network.take();
     let is_described = described.is_some();
     let network = match described {
-        Some(network) => network,
-        None => inferred::network(&archive, options)?,
+        Some(network) => {
+            describes(options)?;
+            network
+        }
+        None => {
+            let inferred = inferred::network(&archive, has_own_order, options)?;
+            archive.notes.extend(inferred.notes);
+            inferred.network
+        }
     };
     let kind = archive.kind.name();
     let built = assemble::assemble(archive, &network, is_described, options, device)?;
@@ -166,11 +204,34 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     Ok(Imported { origin, is_native: false, ..built })
 }
 
+/// Refuses flags that say what a file which describes its network says itself.
+fn describes(options: &Options) -> Result<(), ImportError> {
+    let said = [
+        ("--by-order", options.by_order),
+        ("--layout", options.layout.is_some()),
+        ("--norm-position", !options.norm_position.is_empty()),
+        ("--norm-epsilon", options.norm_epsilon.is_some()),
+        ("--residual", options.residual),
+        ("--no-residual", options.no_residual),
+    ];
+    match said.into_iter().find(|(_, is_said)| *is_said) {
+        Some((flag, _)) => Err(ImportError::unsupported(
+            "the file describes its network",
+            format!("leave out {flag}"),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// A model of ours, whose tensors are where they belong, and which says everything itself.
 fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
     let said = [
         ("--activation", options.activation.is_some()),
         ("--norm", options.norm.is_some()),
+        ("--norm-position", !options.norm_position.is_empty()),
+        ("--norm-epsilon", options.norm_epsilon.is_some()),
+        ("--residual", options.residual),
+        ("--no-residual", options.no_residual),
         ("--preprocessing", options.preprocessing.is_some()),
         ("--layout", options.layout.is_some()),
         ("--task", options.task.is_some()),

@@ -86,7 +86,7 @@ pub(super) fn assemble(
              {share:.1e} of the largest"
         ));
     }
-    let placed = tensors.placed(options)?;
+    let placed = tensors.placed(is_described, options)?;
     Ok(Imported { model, origin: Ancestor::default(), is_native: false, placed, notes })
 }
 

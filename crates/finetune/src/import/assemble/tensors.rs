@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fireclay::nearest;
 use fireclay_formats::{Dtype, Layer, Network, Tensor};
 
-use super::super::{Fate, ImportError, Options, Placed, is_named};
+use super::super::{Fate, ImportError, Options, Placed, inferred, is_named};
 
 /// The tensors of a file. One that the network does not name is let go at once, any other when its
 /// numbers have been taken for the last time.
@@ -49,7 +49,7 @@ impl Tensors {
         path: &str,
     ) -> Result<Vec<f64>, ImportError> {
         let tensor = self.named(name)?;
-        if tensor.shape != [length] {
+        if inferred::vector(&tensor.shape) != Some(length) {
             return Err(ImportError::Shape {
                 name: name.to_owned(),
                 found: tensor.shape.clone(),
@@ -122,8 +122,12 @@ impl Tensors {
         copy.is_some_and(|copy| self.fates.contains_key(copy.as_str()))
     }
 
-    /// Every tensor and what became of it.
-    pub(super) fn placed(&self, options: &Options) -> Result<Vec<Placed>, ImportError> {
+    /// Every tensor and what became of it; of a file that describes its network, or does not.
+    pub(super) fn placed(
+        &self,
+        is_described: bool,
+        options: &Options,
+    ) -> Result<Vec<Placed>, ImportError> {
         let mut unused = Vec::new();
         let mut placed = Vec::new();
         for (name, shape, dtype) in &self.listed {
@@ -139,14 +143,14 @@ impl Tensors {
                     Fate::Skipped("left out, as --allow-unused says".to_owned())
                 }
                 None => {
-                    unused.push(name.clone());
+                    unused.push((name.as_str(), shape.as_slice()));
                     Fate::Skipped(String::new())
                 }
             };
             let (name, shape, dtype) = (name.clone(), shape.clone(), dtype.name());
             placed.push(Placed { name, shape, dtype, fate });
         }
-        if unused.is_empty() { Ok(placed) } else { Err(ImportError::Unused { names: unused }) }
+        if unused.is_empty() { Ok(placed) } else { Err(inferred::unused(&unused, is_described)) }
     }
 }
 

@@ -1,0 +1,373 @@
+//! The order in which linear layers follow each other.
+//!
+//! Layers are edges between widths: an order in which each takes what the one before gives is a
+//! trail over all of them, once each (Euler's). Where shapes leave one order, that is it. Where they
+//! leave several, the numbers in names have to leave one, and where the file's own order says
+//! something else, neither is believed.
+
+use std::cmp::Ordering;
+
+use fireclay_formats::Layout;
+
+use super::super::ImportError;
+use super::groups::Group;
+use super::names::order;
+
+/// The most layers whose order is looked for by their shapes.
+const MOST_TRIED: usize = 64;
+
+/// The most steps of a search.
+const MOST_STEPS: usize = 2_000;
+
+/// How orders are believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Belief {
+    /// Takes the order of the file.
+    pub(super) by_order: bool,
+    /// Whether the order of the file can be that of the layers.
+    pub(super) has_own_order: bool,
+    /// Whether names were given, and so are believed.
+    pub(super) is_renamed: bool,
+}
+
+impl Belief {
+    /// Whether names have to agree with the order of the file.
+    pub(super) fn file(self) -> bool {
+        self.has_own_order && !self.is_renamed
+    }
+}
+
+/// The order of layers.
+///
+/// # Errors
+///
+/// [`ImportError::NoChain`] if they do not follow each other, [`ImportError::Ambiguous`] if neither
+/// shapes nor names leave one order, [`ImportError::Contradiction`] if the file's order is another.
+pub(super) fn chain(
+    dense: &[Group<'_>],
+    layout: Layout,
+    belief: Belief,
+) -> Result<Vec<usize>, ImportError> {
+    let no_chain = |hint: &str| ImportError::NoChain {
+        found: dense.iter().map(Group::described).collect(),
+        hint: hint.to_owned(),
+    };
+    let sizes: Option<Vec<[usize; 2]>> = dense.iter().map(|group| group.sizes(layout)).collect();
+    let Some(sizes) = sizes else {
+        return Err(no_chain("a bias is as long as its layer has outputs; --layout may help"));
+    };
+    let in_file: Vec<usize> = (0..dense.len()).collect();
+    let trails = Trails { sizes: &sizes, dense };
+    if belief.by_order {
+        if !trails.follow(&in_file) {
+            let hint = "in the order of the file, each must take what the one before gives";
+            return Err(no_chain(hint));
+        }
+        // An alphabet is no order, unless it is that of the numbers, or the only one.
+        let is_only = belief.has_own_order
+            || trails.is_in_order(&in_file)
+            || dense.len() <= MOST_TRIED && trails.first_two(false).len() == 1;
+        return if is_only { Ok(in_file) } else { Err(ambiguous(dense, false)) };
+    }
+    let mut by_name = in_file.clone();
+    by_name.sort_by(|&a, &b| dense[a].pieces.cmp(&dense[b].pieces));
+    let is_numbered = trails.follow(&by_name) && trails.is_in_order(&by_name);
+    if is_numbered && (by_name == in_file || !belief.file()) {
+        return Ok(by_name);
+    }
+    if dense.len() > MOST_TRIED {
+        return Err(match is_numbered {
+            true => contradiction(dense, &by_name),
+            false => no_chain("with so many, their names must be numbered; rename them with --map"),
+        });
+    }
+    match &mut trails.first_two(false)[..] {
+        [] if trails.euler(&vec![true; dense.len()], None) => {
+            Err(ambiguous(dense, belief.has_own_order))
+        }
+        [] => Err(no_chain("each must take as many inputs as the one before has outputs")),
+        [only] => Ok(std::mem::take(only)),
+        _ => match &mut trails.first_two(true)[..] {
+            [only] if !belief.file() || trails.is_as_in_file(only) => Ok(std::mem::take(only)),
+            [only] => Err(contradiction(dense, only)),
+            _ => Err(ambiguous(dense, belief.has_own_order && trails.follow(&in_file))),
+        },
+    }
+}
+
+fn ambiguous(dense: &[Group<'_>], by_order: bool) -> ImportError {
+    let layers = dense.iter().map(|group| group.name.clone()).collect();
+    ImportError::Ambiguous { layers, by_order }
+}
+
+fn contradiction(dense: &[Group<'_>], by_name: &[usize]) -> ImportError {
+    let names = |order: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+        order.map(|index| dense[index].name.clone()).collect()
+    };
+    ImportError::Contradiction {
+        by_name: names(&mut by_name.iter().copied()),
+        in_file: names(&mut (0..dense.len())),
+    }
+}
+
+/// The orders in which layers can follow each other.
+struct Trails<'a> {
+    sizes: &'a [[usize; 2]],
+    dense: &'a [Group<'a>],
+}
+
+impl Trails<'_> {
+    /// Whether each takes what the one before gives.
+    fn follow(&self, order: &[usize]) -> bool {
+        order.windows(2).all(|pair| self.sizes[pair[0]][1] == self.sizes[pair[1]][0])
+    }
+
+    /// Whether the numbers in names tell of each that it comes before the next.
+    fn is_in_order(&self, order: &[usize]) -> bool {
+        order.windows(2).all(|pair| self.is_before(pair[0], pair[1]))
+    }
+
+    fn is_before(&self, a: usize, b: usize) -> bool {
+        order(&self.dense[a].pieces, &self.dense[b].pieces) == Some(Ordering::Less)
+    }
+
+    /// Whether some order of the layers that are left begins at a width.
+    fn euler(&self, left: &[bool], at: Option<usize>) -> bool {
+        let edges: Vec<[usize; 2]> =
+            self.sizes.iter().zip(left).filter(|(_, left)| **left).map(|(size, _)| *size).collect();
+        let Some(first) = edges.first() else { return true };
+        let mut widths: Vec<usize> = edges.concat();
+        widths.sort_unstable();
+        widths.dedup();
+        let place = |width: usize| widths.binary_search(&width).unwrap_or_default();
+        let mut surplus = vec![0_i64; widths.len()];
+        let mut joined: Vec<usize> = (0..widths.len()).collect();
+        for &[inputs, outputs] in &edges {
+            surplus[place(inputs)] += 1;
+            surplus[place(outputs)] -= 1;
+            let (a, b) = (root(&joined, place(inputs)), root(&joined, place(outputs)));
+            joined[a] = b;
+        }
+        let one = root(&joined, place(first[0]));
+        let is_joined = (0..widths.len()).all(|width| root(&joined, width) == one);
+        let mut starts = (0..widths.len()).filter(|&width| surplus[width] != 0);
+        let balanced = match (starts.next(), starts.next(), starts.next()) {
+            (None, ..) => at.is_none_or(|at| widths.binary_search(&at).is_ok()),
+            (Some(a), Some(b), None) if surplus[a].abs() == 1 && surplus[b].abs() == 1 => {
+                let start = if surplus[a] == 1 { a } else { b };
+                at.is_none_or(|at| widths[start] == at)
+            }
+            _ => false,
+        };
+        is_joined && balanced
+    }
+
+    /// The layers that can come next.
+    fn next(&self, left: &mut [bool], at: Option<usize>, numbered: bool) -> Vec<usize> {
+        let mut found = Vec::new();
+        for next in 0..left.len() {
+            if !left[next] || at.is_some_and(|at| self.sizes[next][0] != at) {
+                continue;
+            }
+            let waits = |other: usize| left[other] && self.is_before(other, next);
+            if numbered && (0..left.len()).any(waits) {
+                continue;
+            }
+            left[next] = false;
+            if self.euler(left, Some(self.sizes[next][1])) {
+                found.push(next);
+            }
+            left[next] = true;
+        }
+        found
+    }
+
+    /// The first two orders, of those that numbers in names allow if `numbered`; none as well if
+    /// the search would be too long.
+    fn first_two(&self, numbered: bool) -> Vec<Vec<usize>> {
+        let mut left = vec![true; self.sizes.len()];
+        let mut found = Vec::new();
+        let mut steps = MOST_STEPS;
+        if self.euler(&left, None) {
+            self.search(&mut left, &mut Vec::new(), numbered, &mut steps, &mut found);
+        }
+        if steps == 0 { Vec::new() } else { found }
+    }
+
+    fn search(
+        &self,
+        left: &mut [bool],
+        begun: &mut Vec<usize>,
+        numbered: bool,
+        steps: &mut usize,
+        found: &mut Vec<Vec<usize>>,
+    ) {
+        if begun.len() == left.len() {
+            found.push(begun.clone());
+        }
+        let at = begun.last().map(|&last| self.sizes[last][1]);
+        for next in self.next(left, at, numbered) {
+            if found.len() >= 2 || *steps == 0 {
+                return;
+            }
+            *steps -= 1;
+            left[next] = false;
+            begun.push(next);
+            self.search(left, begun, numbered, steps, found);
+            begun.pop();
+            left[next] = true;
+        }
+    }
+
+    /// Whether the file has layers in this order, but for those at both ends whose place is told by
+    /// shapes alone.
+    fn is_as_in_file(&self, order: &[usize]) -> bool {
+        let front = self.forced(order);
+        let reversed: Vec<[usize; 2]> = self.sizes.iter().map(|&[i, o]| [o, i]).collect();
+        let backwards = Trails { sizes: &reversed, dense: self.dense };
+        let back: Vec<usize> = order.iter().rev().copied().collect();
+        let end = order.len() - backwards.forced(&back);
+        order.get(front..end).is_none_or(|open| open.is_sorted())
+    }
+
+    /// How many layers at the front can have no other place.
+    fn forced(&self, order: &[usize]) -> usize {
+        let mut left = vec![true; self.sizes.len()];
+        let mut at = None;
+        for (count, &layer) in order.iter().enumerate() {
+            if self.next(&mut left, at, false).len() > 1 {
+                return count;
+            }
+            left[layer] = false;
+            at = Some(self.sizes[layer][1]);
+        }
+        order.len()
+    }
+}
+
+/// The width that stands for all that are joined with one.
+fn root(joined: &[usize], mut width: usize) -> usize {
+    while joined[width] != width {
+        width = joined[width];
+    }
+    width
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::inferred::groups::by_name;
+    use fireclay_formats::Tensor;
+
+    fn belief(by_order: bool, has_own_order: bool) -> Belief {
+        Belief { by_order, has_own_order, is_renamed: false }
+    }
+
+    #[track_caller]
+    fn read(layers: &[(&str, [usize; 2])], belief: Belief) -> Result<Vec<usize>, ImportError> {
+        let tensor = |(name, shape): &(&str, [usize; 2])| {
+            Tensor::zeros(format!("{name}.weight"), shape.to_vec())
+        };
+        let tensors: Vec<Tensor> = layers.iter().map(tensor).collect();
+        chain(&by_name(&tensors.iter().collect::<Vec<_>>()), Layout::InOut, belief)
+    }
+
+    const SQUARE: [usize; 2] = [4, 4];
+
+    #[test]
+    fn numbered_names_tell_the_order() {
+        for (layers, expected) in [
+            (vec![("fc10", SQUARE), ("fc2", SQUARE), ("fc1", SQUARE)], vec![2, 1, 0]),
+            (vec![("dense_1", SQUARE), ("dense", SQUARE)], vec![1, 0]),
+            (
+                vec![("blocks.1.fc1", SQUARE), ("blocks.0.fc2", SQUARE), ("blocks.0.fc1", SQUARE)],
+                vec![2, 1, 0],
+            ),
+            // What has no number stands where shapes allow it.
+            (
+                vec![
+                    ("blocks.1", SQUARE),
+                    ("blocks.0", SQUARE),
+                    ("head", [4, 2]),
+                    ("stem", [9, 4]),
+                ],
+                vec![3, 1, 0, 2],
+            ),
+            (
+                vec![
+                    ("enc.1", SQUARE),
+                    ("enc.0", SQUARE),
+                    ("mid", [4, 3]),
+                    ("dec.1", [3, 3]),
+                    ("dec.0", [3, 3]),
+                ],
+                vec![1, 0, 2, 4, 3],
+            ),
+        ] {
+            assert_eq!(read(&layers, belief(false, false)).unwrap(), expected, "{layers:?}");
+            let error = read(&layers, belief(false, true)).unwrap_err();
+            assert!(matches!(error, ImportError::Contradiction { .. }), "{layers:?}: {error}");
+            let sorted: Vec<_> = expected.iter().map(|&index| layers[index]).collect();
+            let found = read(&sorted, belief(false, true)).unwrap();
+            assert_eq!(found, (0..layers.len()).collect::<Vec<_>>());
+        }
+        // Names that were given are believed.
+        let renamed = Belief { is_renamed: true, ..belief(false, true) };
+        assert_eq!(read(&[("fc2", SQUARE), ("fc1", SQUARE)], renamed).unwrap(), [1, 0]);
+        // The head may be made before the others.
+        let layers = [("head", [4, 2]), ("fc1", SQUARE), ("fc2", SQUARE)];
+        assert_eq!(read(&layers, belief(false, true)).unwrap(), [1, 2, 0]);
+    }
+
+    #[test]
+    fn shapes_tell_the_order_where_they_leave_one() {
+        let layers = [("head", [3, 2]), ("body", [5, 3])];
+        assert_eq!(read(&layers, belief(false, true)).unwrap(), [1, 0]);
+        // Numbers that contradict the shapes are no order.
+        assert_eq!(read(&[("fc1", [3, 2]), ("fc2", [5, 3])], belief(false, true)).unwrap(), [1, 0]);
+        let never = read(&[("a", [4, 3]), ("b", [5, 6])], belief(false, true));
+        assert!(matches!(never, Err(ImportError::NoChain { .. })));
+    }
+
+    #[test]
+    fn what_neither_names_nor_shapes_tell_is_asked_for() {
+        for (layers, in_file) in [
+            (vec![("tail", SQUARE), ("nose", SQUARE)], true),
+            // Two ways around: 4 to 6 to 4 to 8 to 4.
+            (vec![("a", [4, 6]), ("b", [6, 4]), ("c", [4, 8]), ("d", [8, 4])], true),
+            (
+                vec![("enc.1", SQUARE), ("enc.2", SQUARE), ("dec.1", SQUARE), ("dec.2", SQUARE)],
+                true,
+            ),
+            // Numbers that the shapes contradict tell nothing of the others.
+            (vec![("fc1", [4, 2]), ("fc2", SQUARE), ("fc3", SQUARE)], false),
+        ] {
+            let error = read(&layers, belief(false, true)).unwrap_err();
+            let ImportError::Ambiguous { by_order, .. } = error else { unreachable!("{error}") };
+            assert_eq!(by_order, in_file, "{layers:?}");
+            if in_file {
+                let all: Vec<usize> = (0..layers.len()).collect();
+                assert_eq!(read(&layers, belief(true, true)).unwrap(), all);
+                // An alphabet is no order.
+                let error = read(&layers, belief(true, false)).unwrap_err();
+                assert!(matches!(error, ImportError::Ambiguous { by_order: false, .. }));
+            }
+        }
+        let broken = read(&[("a", [4, 3]), ("b", [2, 4])], belief(true, true));
+        assert!(matches!(broken, Err(ImportError::NoChain { .. })));
+    }
+
+    #[test]
+    fn a_search_ends() {
+        let names: Vec<String> =
+            (0..64).map(|i| format!("{}{i}", char::from(b'a' + i % 7))).collect();
+        let squares: Vec<_> = names.iter().map(|name| (name.as_str(), SQUARE)).collect();
+        assert!(matches!(read(&squares, belief(false, true)), Err(ImportError::Ambiguous { .. })));
+        let mut apart = squares.clone();
+        apart[30].1 = [5, 6];
+        assert!(matches!(read(&apart, belief(false, true)), Err(ImportError::NoChain { .. })));
+        let names: Vec<String> = (0..2000).map(|i| format!("fc{i}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), SQUARE)).collect();
+        assert_eq!(read(&many, belief(false, true)).unwrap().len(), 2000);
+    }
+}

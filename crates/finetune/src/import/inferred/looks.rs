@@ -1,0 +1,387 @@
+//! What tensors without a place look like, and what to do about them.
+//!
+//! To leave out a tensor that the network needs makes another network of it. Only what does
+//! nothing at inference is advised to be left out.
+
+use std::collections::HashSet;
+
+use fireclay_formats::{Tensor, printable};
+
+use super::super::ImportError;
+use super::groups::vector;
+use super::names::{is_called_norm, pieces};
+
+/// What a tensor looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Convolution,
+    Attention,
+    Recurrent,
+    Embedding,
+    Adapter,
+    /// Weight norm, spectral norm, pruning: a weight in parts.
+    Parts,
+    /// A number in the place of a weight, with a scale.
+    Quantised,
+    Norm,
+    /// Mean and deviation of the inputs.
+    Statistics,
+    Slopes,
+    Factor,
+    Counter,
+    Optimizer,
+    Copy,
+    Loss,
+    Unknown,
+}
+
+/// Words of copies that training keeps beside a network.
+pub(super) const COPIES: &[&str] =
+    &["ema", "teacher", "target", "swa", "averaged", "average", "avg", "shadow", "polyak"];
+
+const OPTIMIZER: &[&str] = &[
+    "optimizer",
+    "optimizers",
+    "optim",
+    "adam",
+    "adamw",
+    "sgd",
+    "momentum",
+    "velocity",
+    "rmsprop",
+    "scheduler",
+];
+
+const COUNTERS: &[&str] = &[
+    "tracked",
+    "count",
+    "counter",
+    "step",
+    "steps",
+    "iteration",
+    "iterations",
+    "epoch",
+    "averaged",
+];
+
+impl Look {
+    /// What a tensor looks like, by its name and shape.
+    pub(super) fn of(name: &str, shape: &[usize]) -> Self {
+        let pieces = pieces(name);
+        let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
+        let ends = |words: &[&str]| pieces.last().is_some_and(|last| last.is_one_of(words));
+        let follow = |first: &str, second: &[&str]| {
+            pieces.windows(2).any(|p| p[0].is_one_of(&[first]) && p[1].is_one_of(second))
+        };
+        let numbers: usize = shape.iter().product();
+        let is_vector = shape.is_empty() || vector(shape).is_some();
+        if has(OPTIMIZER) || follow("exp", &["avg"]) {
+            return Self::Optimizer;
+        }
+        if numbers == 1 && (ends(COUNTERS) || has(&["num"])) {
+            return Self::Counter;
+        }
+        if has(COPIES) {
+            return Self::Copy;
+        }
+        if has(&["loss", "criterion"])
+            || follow("class", &["weight", "weights"])
+            || follow("pos", &["weight"])
+        {
+            return Self::Loss;
+        }
+        if has(&["lora", "dora"]) {
+            return Self::Adapter;
+        }
+        if has(&["packed", "scb", "qweight", "qzeros", "absmax"]) || follow("zero", &["point"]) {
+            return Self::Quantised;
+        }
+        if follow("weight", &["g", "v", "u", "orig", "original", "mask"])
+            || has(&["parametrizations"])
+        {
+            return Self::Parts;
+        }
+        if has(&["ih", "hh", "lstm", "gru", "rnn", "recurrent"]) {
+            return Self::Recurrent;
+        }
+        if has(&["attn", "attention", "qkv", "mha"])
+            || follow("in", &["proj"])
+            || has(&["q", "k", "v"]) && has(&["proj"])
+        {
+            return Self::Attention;
+        }
+        if has(&["embedding", "embeddings", "wte", "wpe", "embed"]) && ends(&["weight"]) {
+            return Self::Embedding;
+        }
+        if shape.iter().filter(|&&size| size != 1).count() > 2
+            || shape.len() > 2 && ends(&["weight", "kernel"])
+            || has(&["conv", "convs", "conv1d", "conv2d", "convolution"])
+        {
+            return Self::Convolution;
+        }
+        if is_vector && (is_called_norm(&pieces) || has(&["running", "moving", "gamma", "beta"])) {
+            return Self::Norm;
+        }
+        if ends(&["mean", "std", "mu", "sigma", "deviation", "stddev"])
+            || has(&["scaler", "normalizer"])
+        {
+            return Self::Statistics;
+        }
+        if numbers == 1 && (has(&["temperature", "scale", "alpha"]) || follow("logit", &["scale"]))
+        {
+            return Self::Factor;
+        }
+        if is_vector && ends(&["weight"]) || has(&["prelu", "slope", "slopes"]) {
+            return Self::Slopes;
+        }
+        Self::Unknown
+    }
+
+    /// Whether no network with such tensors can be imported from tensors alone.
+    fn is_no_perceptron(self) -> bool {
+        matches!(
+            self,
+            Self::Convolution
+                | Self::Attention
+                | Self::Recurrent
+                | Self::Embedding
+                | Self::Adapter
+                | Self::Parts
+                | Self::Quantised
+        )
+    }
+
+    /// Whether it does nothing at inference.
+    fn is_idle(self) -> bool {
+        matches!(self, Self::Counter | Self::Optimizer | Self::Copy | Self::Loss)
+    }
+
+    /// What it looks like, and what to do.
+    fn words(self) -> (&'static str, &'static str) {
+        const NOT_ONE: &str = "only networks of linear layers, norms and activations are imported";
+        match self {
+            Self::Convolution => ("a convolution", NOT_ONE),
+            Self::Attention => ("attention", NOT_ONE),
+            Self::Recurrent => ("a recurrent layer", NOT_ONE),
+            Self::Embedding => ("an embedding", NOT_ONE),
+            Self::Adapter => (
+                "a low-rank adapter",
+                "merge it into its base first, with merge_and_unload() of the library that made it",
+            ),
+            Self::Parts => (
+                "part of a weight (weight norm, spectral norm or pruning)",
+                "remove the parametrisation before saving, as \
+                 torch.nn.utils.parametrize.remove_parametrizations does",
+            ),
+            Self::Quantised => ("part of a quantised weight", "save the network in floating point"),
+            Self::Norm => (
+                "a norm",
+                "the network needs it: --norm and --norm-position say where norms stand, --map \
+                 renames them",
+            ),
+            Self::Statistics => (
+                "a mean or a deviation of the inputs",
+                "the network needs it: say one mean and one deviation with --normalize and leave \
+                 it out with --allow-unused, or export the network to ONNX",
+            ),
+            Self::Slopes => (
+                "slopes of PReLU or the scale of a norm without a shift",
+                "the network needs it: export the network to ONNX",
+            ),
+            Self::Factor => (
+                "a factor of some outputs",
+                "the network may need it: multiply it into the weights before saving",
+            ),
+            Self::Counter => ("a counter", "it does nothing at inference"),
+            Self::Optimizer => ("the state of an optimizer", "it does nothing at inference"),
+            Self::Copy => (
+                "a second copy of the network, such as an average of its weights",
+                "leave out the copy that is not wanted",
+            ),
+            Self::Loss => ("part of a loss", "it does nothing at inference"),
+            Self::Unknown => (
+                "nothing that is known",
+                "if the network computes its outputs without it, leave it out with --allow-unused; \
+                 else rename it with --map",
+            ),
+        }
+    }
+}
+
+/// Refuses tensors that no perceptron has.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with the first of them and what it looks like.
+pub(super) fn refuse_strangers(tensors: &[&Tensor]) -> Result<(), ImportError> {
+    let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let is_stranger = |tensor: &&&Tensor| match Look::of(&tensor.name, &tensor.shape) {
+        // An embedding has no bias, a layer of that name has.
+        Look::Embedding => {
+            let bias = tensor.name.strip_suffix("weight").map(|start| format!("{start}bias"));
+            !bias.is_some_and(|bias| names.contains(bias.as_str()))
+        }
+        look => look.is_no_perceptron(),
+    };
+    let Some(tensor) = tensors.iter().find(is_stranger) else { return Ok(()) };
+    let (what, todo) = Look::of(&tensor.name, &tensor.shape).words();
+    Err(ImportError::unsupported(
+        format!("{} {:?} looks like {what}", printable(&tensor.name, 60), tensor.shape),
+        format!("{todo}; if it is a layer like the others, rename it with --map"),
+    ))
+}
+
+/// Refuses two copies of one network, of which only one can be meant.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with how to leave out either.
+pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
+    let is_copy = |tensor: &&&Tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy;
+    let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) =
+        tensors.iter().copied().partition(|tensor| is_copy(&tensor));
+    let shapes = |tensors: &[&Tensor]| {
+        let matrices = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
+        let mut shapes: Vec<Vec<usize>> = matrices.map(|tensor| tensor.shape.clone()).collect();
+        shapes.sort();
+        shapes
+    };
+    if copies.is_empty() || shapes(&copies).is_empty() || shapes(&copies) != shapes(&rest) {
+        return Ok(());
+    }
+    let pattern = |of: &[&Tensor], others: &[&Tensor]| {
+        let first = of.first().map(|tensor| tensor.name.as_str()).unwrap_or_default();
+        let is_shared = |length: &usize| {
+            first.get(..*length).is_some_and(|start| {
+                of.iter().all(|tensor| tensor.name.starts_with(start))
+                    && !others.iter().any(|tensor| tensor.name.starts_with(start))
+            })
+        };
+        (1..first.len()).rev().find(is_shared).map(|length| format!("{}*", &first[..length]))
+    };
+    let what = "the file has the network twice, once as a copy such as an average of its weights";
+    let advice = match (pattern(&copies, &rest), pattern(&rest, &copies)) {
+        (Some(copy), Some(other)) => format!(
+            "keep one: --allow-unused {} leaves out the copy, --allow-unused {} the other",
+            quoted(&copy),
+            quoted(&other)
+        ),
+        (Some(one), None) | (None, Some(one)) => {
+            format!("leave out these with --allow-unused {}, or the others", quoted(&one))
+        }
+        (None, None) => "leave out one of them with --allow-unused".to_owned(),
+    };
+    Err(ImportError::unsupported(what, advice))
+}
+
+/// The error of tensors that have no place in the network. A file that `describes` its network
+/// needs none of them.
+pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) -> ImportError {
+    let looks: Vec<(&str, Look)> =
+        tensors.iter().map(|(name, shape)| (*name, Look::of(name, shape))).collect();
+    let needed = looks.iter().find(|(_, look)| !look.is_idle() && !describes);
+    let advice = match (needed, looks.first()) {
+        (Some((name, look)), _) => {
+            let (what, todo) = look.words();
+            format!("{} looks like {what}: {todo}", printable(name, 60))
+        }
+        (None, Some((name, look))) => {
+            let (what, todo) = look.words();
+            let why = match describes {
+                true => "the network of the file does without them".to_owned(),
+                false => format!("{} looks like {what}, and {todo}", printable(name, 60)),
+            };
+            format!("{why}: leave out such tensors with --allow-unused {}", quoted(name))
+        }
+        (None, None) => String::new(),
+    };
+    let names = tensors.iter().map(|&(name, _)| name.to_owned()).collect();
+    ImportError::Unused { names, advice }
+}
+
+/// A name as a shell takes it for one word.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    let shown = printable(name, 100);
+    if !shown.is_empty() && shown.chars().all(is_plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_look_like_what_they_are() {
+        for (name, shape, look) in [
+            ("features.0.weight", vec![4, 1, 3, 3], Look::Convolution),
+            ("conv1.bias", vec![4], Look::Convolution),
+            ("conv.weight", vec![4, 4, 1], Look::Convolution),
+            ("encoder.self_attn.in_proj_weight", vec![12, 4], Look::Attention),
+            ("q_proj.weight", vec![4, 4], Look::Attention),
+            ("rnn.weight_ih_l0", vec![16, 4], Look::Recurrent),
+            ("embedding.weight", vec![100, 8], Look::Embedding),
+            ("fc1.lora_A.weight", vec![2, 8], Look::Adapter),
+            ("fc1.weight_g", vec![8, 1], Look::Parts),
+            ("fc1.parametrizations.weight.original0", vec![8, 1], Look::Parts),
+            ("fc1.zero_point", vec![8], Look::Quantised),
+            ("input_norm.weight", vec![784], Look::Norm),
+            ("bn1.running_mean", vec![8], Look::Norm),
+            ("mean", vec![784], Look::Statistics),
+            ("std", vec![1, 784], Look::Statistics),
+            ("normalizer.mean", vec![], Look::Statistics),
+            ("act.weight", vec![1], Look::Slopes),
+            ("logit_scale", vec![], Look::Factor),
+            ("bn.num_batches_tracked", vec![], Look::Counter),
+            ("n_averaged", vec![], Look::Counter),
+            ("optimizer.0.exp_avg", vec![8, 8], Look::Optimizer),
+            ("ema.fc1.weight", vec![8, 8], Look::Copy),
+            ("criterion.weight", vec![10], Look::Loss),
+            ("something", vec![3], Look::Unknown),
+            ("fc1.weight", vec![8, 4], Look::Unknown),
+            ("fc1.bias", vec![8], Look::Unknown),
+        ] {
+            assert_eq!(Look::of(name, &shape), look, "{name} {shape:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_network_needs_is_not_advised_to_be_left_out() {
+        for (name, shape) in [
+            ("conv.weight", vec![4, 1, 3, 3]),
+            ("fc1.weight_g", vec![8, 1]),
+            ("input_norm.weight", vec![784]),
+            ("act.weight", vec![8]),
+            ("mean", vec![784]),
+        ] {
+            let tensor = [(name, shape.as_slice())];
+            let message = unused(&tensor, false).to_string();
+            assert!(!message.contains(&format!("--allow-unused {name}")), "{message}");
+            assert!(message.contains("looks like"), "{message}");
+            // A file that describes its network has said that it is not needed.
+            let message = unused(&tensor, true).to_string();
+            assert!(message.ends_with(&format!("--allow-unused {name}")), "{message}");
+        }
+        let state = ("optimizer.m y", &[4_usize][..]);
+        let message = unused(&[state], false).to_string();
+        assert!(message.ends_with("--allow-unused 'optimizer.m y'"), "{message}");
+        // One that is needed is told of, wherever it stands.
+        let conv = ("conv.weight", &[4_usize, 1, 3, 3][..]);
+        assert!(unused(&[state, conv], false).to_string().contains("a convolution"));
+    }
+
+    #[test]
+    fn of_two_copies_of_a_network_one_is_chosen() {
+        let named = |names: &[&str]| -> Vec<Tensor> {
+            names.iter().map(|&name| Tensor::zeros(name, vec![4, 4])).collect()
+        };
+        let tensors =
+            named(&["model.fc1.weight", "ema.fc1.weight", "model.fc2.weight", "ema.fc2.weight"]);
+        let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
+        assert!(error.contains("--allow-unused 'ema.fc*' leaves out the copy"), "{error}");
+        let tensors = named(&["model.fc1.weight", "model.fc2.weight", "ema_decay"]);
+        assert!(refuse_copies(&tensors.iter().collect::<Vec<_>>()).is_ok());
+    }
+}

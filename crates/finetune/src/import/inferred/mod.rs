@@ -1,0 +1,271 @@
+//! A network of which the file has tensors alone: their names and shapes tell what they are.
+//!
+//! What comes out is a [`Network`] in the words of the readers, as if the file had described it.
+//! Evidence is what names, shapes and the order of the file tell. Where it leaves several networks,
+//! or contradicts itself or a flag, the network is asked for and never guessed.
+
+mod chain;
+mod groups;
+mod looks;
+mod names;
+mod norms;
+#[cfg(test)]
+mod property;
+mod skips;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fireclay_formats as formats;
+use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor, printable};
+
+use super::{ImportError, Options, is_named};
+use chain::{Belief, chain};
+use groups::{Group, by_name, by_rank};
+use names::{Piece, Role, Word, numbers, stem};
+use norms::{Placed, Scene, Slot};
+
+pub(super) use groups::vector;
+pub(super) use looks::unused;
+
+/// What norms add to a variance unless something else was said: PyTorch's default, and Keras'.
+const EPSILON: f64 = 1e-5;
+const EPSILON_OF_KERAS: f64 = 1e-3;
+
+/// What was inferred.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Inferred {
+    pub(super) network: Network,
+    /// What was taken for granted and a person should know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Finds layers and norms, in the words in which files describe networks.
+///
+/// `has_own_order` is whether the file's order, by [`has_own_order`], may be that of the layers.
+///
+/// # Errors
+///
+/// An [`ImportError`] that says what the file leaves open, or what contradicts what.
+pub(super) fn network(
+    archive: &Archive,
+    has_own_order: bool,
+    options: &Options,
+) -> Result<Inferred, ImportError> {
+    let is_wanted = |tensor: &&Tensor| {
+        tensor.dtype.is_float() && !is_named(&tensor.name, &options.allow_unused)
+    };
+    let tensors: Vec<&Tensor> = archive.tensors.iter().filter(is_wanted).collect();
+    looks::refuse_strangers(&tensors)?;
+    looks::refuse_copies(&tensors)?;
+    let belief = Belief {
+        by_order: options.by_order,
+        has_own_order,
+        // Names that were given are believed, whatever the order of the file.
+        is_renamed: !options.map.is_empty(),
+    };
+    let (dense, others): (Vec<_>, Vec<_>) =
+        by_name(&tensors).into_iter().partition(Group::is_dense);
+    let (dense, order, layout) = ordered(archive, &tensors, dense, belief, options)?;
+    let layers: Vec<&Group<'_>> = order.into_iter().filter_map(|i| dense.get(i)).collect();
+    let sizes: Vec<[usize; 2]> = layers.iter().filter_map(|group| group.sizes(layout)).collect();
+    let inputs = sizes.first().map(|[inputs, _]| *inputs);
+    let widths: Vec<usize> = inputs.into_iter().chain(sizes.iter().map(|[_, o]| *o)).collect();
+    let norms = norms::place(
+        &Scene {
+            layers: &layers,
+            widths: &widths,
+            norms: others.iter().filter(|group| group.is_norm()).collect(),
+            belief,
+            options,
+        },
+        epsilon(archive.kind, options),
+    )?;
+    let (residual, note) = skips::skips(&layers, &widths, options)?;
+    if residual && (norms.is_after || norms.is_against_names) {
+        return Err(ImportError::unsupported(
+            "the norms of the file do not stand between a layer and its activation",
+            "with --residual here, each hidden layer is x + activation(norm(x W + b))",
+        ));
+    }
+    let function = activation(&layers, &others, options)?;
+    let layers = Steps { layers: &layers, widths: &widths, layout, norms, residual, function };
+    let network = Network { input_shape: None, layers: layers.all() };
+    Ok(Inferred { network, notes: note.into_iter().map(str::to_owned).collect() })
+}
+
+fn epsilon(kind: Kind, options: &Options) -> f64 {
+    let usual = match kind {
+        Kind::Keras | Kind::KerasHdf5 => EPSILON_OF_KERAS,
+        _ => EPSILON,
+    };
+    options.norm_epsilon.unwrap_or(usual)
+}
+
+/// Whether the order of tensors can be that in which a program made them, and is not an alphabet:
+/// that of their names, or of their types and then their names as in safetensors.
+pub(super) fn has_own_order(tensors: &[Tensor]) -> bool {
+    let by_name = tensors.is_sorted_by(|a, b| a.name <= b.name);
+    let by_type = tensors.is_sorted_by(|a, b| {
+        (std::cmp::Reverse(a.dtype.size()), &a.name) <= (std::cmp::Reverse(b.dtype.size()), &b.name)
+    });
+    !by_name && !by_type
+}
+
+/// Linear layers, the order in which they follow each other, and how their weights lie.
+fn ordered<'a>(
+    archive: &Archive,
+    tensors: &[&'a Tensor],
+    dense: Vec<Group<'a>>,
+    belief: Belief,
+    options: &Options,
+) -> Result<(Vec<Group<'a>>, Vec<usize>, Layout), ImportError> {
+    let layouts = match options.layout.or_else(|| layout(archive, &dense)) {
+        Some(layout) => vec![layout],
+        None => vec![Layout::OutIn, Layout::InOut],
+    };
+    if dense.is_empty() {
+        let has_matrix = tensors.iter().any(|tensor| tensor.shape.len() == 2);
+        if !options.by_order || !has_matrix {
+            return Err(ImportError::NoLayers { tensors: archive.tensors.len(), has_matrix });
+        }
+        let (dense, layout) = by_rank(tensors, &layouts)?;
+        let order = (0..dense.len()).collect();
+        // Neither an alphabet nor numbers that are mixed up are an order.
+        if dense.len() > 1 && !belief.has_own_order && !groups::are_numbered(tensors) {
+            let layers = dense.iter().map(|group| group.name.clone()).collect();
+            return Err(ImportError::Ambiguous { layers, by_order: false });
+        }
+        return Ok((dense, order, layout));
+    }
+    let mut chains = Vec::new();
+    let mut failures = Vec::new();
+    for layout in layouts {
+        match chain(&dense, layout, belief) {
+            Ok(order) => chains.push((layout, order)),
+            Err(error) => failures.push(error),
+        }
+    }
+    // Layers of which the order is open follow each other all the same.
+    let open =
+        failures.iter().filter(|error| !matches!(error, ImportError::NoChain { .. })).count();
+    match (chains.len() + open, chains.pop(), failures.pop()) {
+        (2.., ..) => Err(ImportError::layout_unsaid()),
+        (1, Some((layout, order)), _) => Ok((dense, order, layout)),
+        (_, _, Some(error)) if !matches!(error, ImportError::NoChain { .. }) => Err(error),
+        (_, _, Some(error)) => Err(failures.pop().unwrap_or(error)),
+        (_, _, None) => {
+            Err(ImportError::NoLayers { tensors: archive.tensors.len(), has_matrix: true })
+        }
+    }
+}
+
+/// How weights lie, if the file tells it or the program is known by its names.
+fn layout(archive: &Archive, dense: &[Group<'_>]) -> Option<Layout> {
+    let of = |group: &Group<'_>| match (group.word, archive.kind) {
+        (_, Kind::Keras | Kind::KerasHdf5) => Some(Layout::InOut),
+        (Word::Kernel, Kind::PyTorch) => None,
+        (Word::Kernel | Word::Coefs, _) => Some(Layout::InOut),
+        (Word::Coef, _) => Some(Layout::OutIn),
+        (Word::Weight, _) => archive.layout,
+        (Word::Own, Kind::Burn) => archive.layout,
+        (Word::Own, _) => None,
+    };
+    let mut layouts = dense.iter().map(of);
+    let first = layouts.next().flatten()?;
+    layouts.all(|layout| layout == Some(first)).then_some(first)
+}
+
+/// The function behind hidden layers, which must have room where names count every step.
+fn activation(
+    layers: &[&Group<'_>],
+    others: &[Group<'_>],
+    options: &Options,
+) -> Result<Option<Layer>, ImportError> {
+    if layers.len() < 2 {
+        return Ok(None);
+    }
+    let Some(activation) = options.activation else {
+        return Err(ImportError::Unsaid {
+            what: "which function follows its hidden layers".to_owned(),
+            flag: "--activation relu, or another".to_owned(),
+        });
+    };
+    if activation != fireclay::Activation::Identity
+        && let Some([a, b]) = without_room(layers, others)
+    {
+        return Err(ImportError::unsupported(
+            format!(
+                "the numbers leave no room for a function between {} and {}, and room elsewhere",
+                printable(&a.name, 60),
+                printable(&b.name, 60)
+            ),
+            "here a function follows every hidden layer; if one does, number them with --map",
+        ));
+    }
+    let name = activation.name().to_owned();
+    Ok(Some(Layer::Activation(formats::Activation { name, constants: BTreeMap::new() })))
+}
+
+/// Two layers with numbers that follow each other, in a container that has steps without tensors.
+fn without_room<'g>(layers: &[&'g Group<'g>], others: &[Group<'_>]) -> Option<[&'g Group<'g>; 2]> {
+    let container = |pieces: &[Piece]| {
+        let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
+        let words: Vec<Piece> = stem(pieces).into_iter().cloned().collect();
+        Some(((words, level), last))
+    };
+    let mut rows: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
+    let all = layers.iter().map(|layer| &layer.pieces);
+    for (row, number) in all.chain(others.iter().map(|o| &o.pieces)).filter_map(|p| container(p)) {
+        rows.entry(row).or_default().insert(number);
+    }
+    let pair = layers.windows(2).find(|pair| {
+        let (Some((row, a)), Some((other, b))) =
+            (container(&pair[0].pieces), container(&pair[1].pieces))
+        else {
+            return false;
+        };
+        let has_gaps = rows.get(&row).is_some_and(|numbers| {
+            let span = numbers.last().zip(numbers.first()).map_or(0, |(last, first)| last - first);
+            span >= numbers.len() as u64
+        });
+        row == other && b == a.saturating_add(1) && has_gaps
+    })?;
+    Some([pair[0], pair[1]])
+}
+
+/// What a network is made of.
+struct Steps<'a> {
+    layers: &'a [&'a Group<'a>],
+    widths: &'a [usize],
+    layout: Layout,
+    norms: Placed,
+    residual: bool,
+    function: Option<Layer>,
+}
+
+impl Steps<'_> {
+    /// The layers, one after the other.
+    fn all(&self) -> Vec<Layer> {
+        let mut steps: Vec<Layer> = self.norm(Slot::Input).into_iter().collect();
+        for (index, group) in self.layers.iter().enumerate() {
+            let Some(weight) = group.named(Role::Weight) else { continue };
+            let (bias, layout) = (group.named(Role::Bias), self.layout);
+            let mut step = vec![Layer::Dense { weight, bias, layout }];
+            let is_hidden = index + 1 < self.layers.len();
+            let function = self.function.clone().filter(|_| is_hidden);
+            let norm = self.norm(Slot::Behind(index));
+            let (before, after) = if self.norms.is_after { (None, norm) } else { (norm, None) };
+            step.extend(before.into_iter().chain(function).chain(after));
+            if self.residual && is_hidden && self.widths[index] == self.widths[index + 1] {
+                step = vec![Layer::Residual(step)];
+            }
+            steps.extend(step);
+        }
+        steps
+    }
+
+    fn norm(&self, slot: Slot) -> Option<Layer> {
+        let norm = self.norms.norms.iter().find(|(other, _)| *other == slot);
+        norm.map(|(_, layer)| layer.clone())
+    }
+}

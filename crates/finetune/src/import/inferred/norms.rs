@@ -1,0 +1,527 @@
+//! Where norms stand: behind which layer, and on which side of the activation.
+//!
+//! Widths, names, the numbers of one `Sequential` and the order of the file are evidence. Where it
+//! leaves several places or contradicts itself, the place is asked for.
+
+use std::cmp::Ordering;
+
+use fireclay::Norm;
+use fireclay_formats as formats;
+use fireclay_formats::{Layer, printable};
+
+use super::super::error::several;
+use super::super::{ImportError, NormPosition, Options};
+use super::chain::Belief;
+use super::groups::Group;
+use super::names::{Piece, Role, key, numbers, order, stem};
+
+/// The place of a norm, as far as layers go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// Before the first layer.
+    Input,
+    /// Behind the linear map of this layer.
+    Behind(usize),
+}
+
+/// The norms of a network.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Placed {
+    pub(super) norms: Vec<(Slot, Layer)>,
+    /// Whether those behind a layer stand behind its activation.
+    pub(super) is_after: bool,
+    /// Whether the names of norms and layers tell another place than the one that was taken.
+    pub(super) is_against_names: bool,
+}
+
+/// What the numbers of a `Sequential` tell of the side of the activation that a norm stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+    /// A function may stand on either side.
+    Open,
+    /// There are no such numbers.
+    Untold,
+}
+
+/// Layers in their order, with the norms of the file.
+pub(super) struct Scene<'a> {
+    pub(super) layers: &'a [&'a Group<'a>],
+    /// The number of inputs, and the width behind each layer.
+    pub(super) widths: &'a [usize],
+    pub(super) norms: Vec<&'a Group<'a>>,
+    pub(super) belief: Belief,
+    pub(super) options: &'a Options,
+}
+
+/// Puts norms where they stand.
+///
+/// # Errors
+///
+/// [`ImportError::Unsaid`] if it is not known where, [`ImportError::Unsupported`] if the flags
+/// contradict the file.
+pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportError> {
+    let said = scene.options.norm.filter(|norm| *norm != Norm::None);
+    if scene.norms.is_empty() {
+        let flag = match (said, scene.options.norm_position.is_empty()) {
+            (Some(norm), _) => format!("--norm {norm}"),
+            (None, false) => "--norm-position".to_owned(),
+            (None, true) => return Ok(Placed::default()),
+        };
+        return Err(ImportError::unsupported(
+            "the file has no tensors of norms",
+            format!("leave out {flag}, or rename the tensors with --map"),
+        ));
+    }
+    let kind = scene.kind_of_norm()?;
+    let slots = scene.slots()?;
+    let evidence = scene.side(&slots)?;
+    let position = scene.position(kind, &slots, evidence, epsilon)?;
+    let by_names = scene.by_names();
+    let layer = |(group, slot): (&&Group<'_>, &Slot)| {
+        let layer = Layer::Norm {
+            kind: match kind {
+                Norm::Batch => formats::Norm::Batch,
+                _ => formats::Norm::Layer,
+            },
+            scale: group.named(Role::Gamma).or_else(|| group.named(Role::Weight)),
+            shift: group.named(Role::Beta).or_else(|| group.named(Role::Bias)),
+            mean: group.named(Role::Mean),
+            variance: group.named(Role::Variance),
+            epsilon,
+        };
+        (*slot, layer)
+    };
+    Ok(Placed {
+        norms: scene.norms.iter().zip(&slots).map(layer).collect(),
+        is_after: position == NormPosition::AfterActivation,
+        is_against_names: by_names.is_some_and(|by_names| by_names != slots),
+    })
+}
+
+impl Scene<'_> {
+    fn names(&self) -> String {
+        several(&self.norms.iter().map(|group| group.name.clone()).collect::<Vec<_>>())
+    }
+
+    /// Whether they are batch norms or layer norms, all of them.
+    fn kind_of_norm(&self) -> Result<Norm, ImportError> {
+        let with = self.norms.iter().filter(|group| group.has_statistics()).count();
+        if with != 0 && with != self.norms.len() {
+            let what = format!("some of the norms {} have running statistics", self.names());
+            return Err(ImportError::unsupported(what, "all norms of a network are of one kind"));
+        }
+        let kind = if with == 0 { Norm::Layer } else { Norm::Batch };
+        let is_called = |group: &Group<'_>, words: &[&str]| {
+            group.pieces.iter().any(|piece| piece.is_one_of(words))
+        };
+        for group in &self.norms {
+            let name = printable(&group.name, 60);
+            let lacks_statistics = kind == Norm::Layer
+                && is_called(group, &["bn", "bns", "batchnorm", "batch", "batchnorms"]);
+            if lacks_statistics {
+                return Err(ImportError::unsupported(
+                    format!("the batch norm {name} has no running statistics"),
+                    "its outputs depend on the other rows of a batch",
+                ));
+            }
+            if is_called(group, &["gn", "group", "groupnorm", "instance", "instancenorm"]) {
+                return Err(ImportError::unsupported(
+                    format!("{name} looks like a group norm or an instance norm"),
+                    "only batch norms and layer norms are imported",
+                ));
+            }
+            let has_shift = [Role::Beta, Role::Bias].iter().any(|r| group.tensors.contains_key(r));
+            let is_rms = is_called(group, &["rms", "rmsnorm"]);
+            if kind == Norm::Layer && (is_rms || !has_shift && self.options.norm.is_none()) {
+                return Err(ImportError::unsupported(
+                    format!(
+                        "{name} has a scale and no shift, as RMS norms, PReLU and scaled residuals \
+                         have"
+                    ),
+                    "only batch norms and layer norms are imported: for layer norms without a bias \
+                     say --norm layer, and --allow-missing with the paths that it then names",
+                ));
+            }
+        }
+        match self.options.norm {
+            Some(said) if said != kind => {
+                let have = if kind == Norm::Batch { "have" } else { "have no" };
+                let what = format!("the norms {} {have} running statistics", self.names());
+                Err(ImportError::unsupported(what, format!("say --norm {kind}, not --norm {said}")))
+            }
+            _ => Ok(kind),
+        }
+    }
+
+    /// Whether a norm can stand here, by its width and by what was said.
+    fn is_allowed(&self, norm: usize, slot: Slot) -> bool {
+        let said = &self.options.norm_position;
+        let width = self.norms.get(norm).and_then(|group| group.width());
+        let place = match slot {
+            Slot::Input => 0,
+            Slot::Behind(layer) => layer + 1,
+        };
+        let is_said = match slot {
+            Slot::Input => said.is_empty() || said.contains(&NormPosition::Input),
+            Slot::Behind(_) => said.is_empty() || said.iter().any(|p| *p != NormPosition::Input),
+        };
+        is_said && width.is_some() && self.widths.get(place).copied() == width
+    }
+
+    /// Whether all can stand here, each at a place of its own, one on the input if that was said.
+    fn fits(&self, slots: &[Slot]) -> bool {
+        let said = &self.options.norm_position;
+        let is_as_said =
+            said.is_empty() || said.contains(&NormPosition::Input) == slots.contains(&Slot::Input);
+        let allowed = slots.iter().enumerate().all(|(norm, &slot)| self.is_allowed(norm, slot));
+        let own = slots.iter().enumerate().all(|(i, slot)| !slots[..i].contains(slot));
+        slots.len() == self.norms.len() && is_as_said && allowed && own
+    }
+
+    /// The place of each norm.
+    fn slots(&self) -> Result<Vec<Slot>, ImportError> {
+        let every: Vec<Slot> =
+            [Slot::Input].into_iter().chain((0..self.layers.len()).map(Slot::Behind)).collect();
+        let mut only = Vec::new();
+        for (norm, group) in self.norms.iter().enumerate() {
+            let mut fitting = every.iter().filter(|slot| self.is_allowed(norm, **slot));
+            let Some(first) = fitting.next() else { return Err(self.misfit(group)) };
+            if fitting.next().is_none() {
+                only.push(*first);
+            }
+        }
+        let by_file = self.by_file();
+        if self.belief.by_order && self.belief.has_own_order {
+            return match &by_file[..] {
+                [one] => Ok(one.clone()),
+                [] if self.fits(&only) => Ok(only),
+                [] => Err(self.unpaired("the file does not have each behind its layer")),
+                _ => Err(self.position_unsaid()),
+            };
+        }
+        if self.fits(&only) {
+            return Ok(only);
+        }
+        let by_file = if self.belief.file() { by_file } else { Vec::new() };
+        let Some(by_names) = self.by_names() else {
+            return Err(self.unpaired("their names do not tell"));
+        };
+        if !self.fits(&by_names) {
+            return Err(self.unpaired("their widths contradict their names or --norm-position"));
+        }
+        match by_file.contains(&by_names) {
+            true if by_file.len() == 1 || !self.options.norm_position.is_empty() => Ok(by_names),
+            true => Err(self.position_unsaid()),
+            false if by_file.is_empty() => Ok(by_names),
+            false => Err(self.unpaired("the order of the file contradicts their names")),
+        }
+    }
+
+    fn misfit(&self, group: &Group<'_>) -> ImportError {
+        let width = group.width().unwrap_or_default();
+        let is_input = self.widths.first() == Some(&width);
+        let what = format!(
+            "the norm {} has {width} numbers, and the layers have {:?} outputs",
+            printable(&group.name, 60),
+            self.widths.get(1..).unwrap_or_default()
+        );
+        let why = match (is_input, self.options.norm_position.is_empty()) {
+            (true, false) => "on the input there are as many: add input to --norm-position",
+            (false, false) => "--norm-position may be another",
+            _ => "a norm stands on the input or behind a layer, and is as wide",
+        };
+        ImportError::unsupported(what, why)
+    }
+
+    fn unpaired(&self, why: &str) -> ImportError {
+        ImportError::Unpaired {
+            norms: self.norms.iter().map(|group| group.name.clone()).collect(),
+            why: why.to_owned(),
+            by_order: self.belief.has_own_order
+                && !self.belief.by_order
+                && self.by_file().len() == 1,
+        }
+    }
+
+    fn position_unsaid(&self) -> ImportError {
+        ImportError::Unsaid {
+            what: format!("whether the first of its norms stands on the input ({})", self.names()),
+            flag: "--norm-position input,before-activation, --norm-position \
+                   input,after-activation, or the same without input"
+                .to_owned(),
+        }
+    }
+
+    /// Places by names, if they tell one for each.
+    fn by_names(&self) -> Option<Vec<Slot>> {
+        let by_numbers: Option<Vec<Slot>> =
+            self.norms.iter().map(|group| self.by_numbers(group).map(|(slot, _)| slot)).collect();
+        match (by_numbers, self.are_counted()) {
+            (Some(slots), _) => Some(slots),
+            (None, true) => self.by_ranks(),
+            (None, false) => self.by_keys().or_else(|| self.by_ranks()),
+        }
+    }
+
+    /// Whether a program numbered norms by itself, apart from layers: Keras' `dense_3` and
+    /// `batch_normalization_2`, Flax' `Dense_0` and `LayerNorm_0`.
+    fn are_counted(&self) -> bool {
+        let is_class = |group: &&Group<'_>| {
+            let words = stem(&group.pieces);
+            let end = words.get(words.len().saturating_sub(2)..).unwrap_or_default();
+            matches!(end, [a, b] if a.is_one_of(&["batch", "layer"])
+                && b.is_one_of(&["norm", "normalization", "normalisation"]))
+        };
+        self.norms.iter().all(is_class)
+            && own_keys(&self.norms, &[]).iter().all(|key| stem(key).is_empty())
+    }
+
+    /// The place of a norm whose name differs from those of layers in numbers alone, and the side
+    /// of the activation that the numbers tell.
+    fn by_numbers(&self, norm: &Group<'_>) -> Option<(Slot, Side)> {
+        let (words, place) = (stem(&norm.pieces), numbers(&norm.pieces));
+        let (leaf, level) = place.split_last()?;
+        let mut before: Option<(usize, Vec<u64>)> = None;
+        let mut behind: Option<(usize, Vec<u64>)> = None;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let numbers = numbers(&layer.pieces);
+            if stem(&layer.pieces) != words || numbers.len() != place.len() {
+                continue;
+            }
+            let nearest = if numbers <= place { &mut before } else { &mut behind };
+            let is_nearer = nearest.as_ref().is_none_or(|(_, other)| {
+                if numbers <= place { *other < numbers } else { numbers < *other }
+            });
+            if is_nearer {
+                *nearest = Some((index, numbers));
+            }
+        }
+        if before.is_none() && behind.is_none() {
+            return None;
+        }
+        // Numbers between which others stand, if both are in the same container.
+        let gap = |other: &Option<(usize, Vec<u64>)>| {
+            let (last, rest) = other.as_ref()?.1.split_last()?;
+            (rest == level && last != leaf).then(|| last.abs_diff(*leaf) > 1)
+        };
+        let is_shared = before.as_ref().is_some_and(|(_, numbers)| *numbers == place);
+        let side = match (gap(&before), gap(&behind)) {
+            // `W1` and `gamma1` have one number: it counts layers.
+            _ if is_shared => Side::Untold,
+            (None, None) => Side::Untold,
+            (Some(false), Some(false)) => Side::Open,
+            (Some(false), _) => Side::Before,
+            (_, Some(false)) => Side::After,
+            _ => Side::Open,
+        };
+        match (before, behind) {
+            (Some((a, _)), Some((b, _))) if b != a + 1 => None,
+            (Some((layer, _)), _) => Some((Slot::Behind(layer), side)),
+            (None, Some((0, _))) => Some((Slot::Input, side)),
+            (None, Some((layer, _))) => Some((Slot::Behind(layer - 1), side)),
+            (None, None) => None,
+        }
+    }
+
+    /// Places by what tells layers apart: `stem_norm` is that of `stem`, `bn1` of `fc1`.
+    fn by_keys(&self) -> Option<Vec<Slot>> {
+        let (last, hidden) = self.layers.split_last()?;
+        let all = [self.layers, &self.norms].concat();
+        let layers = [own_keys(hidden, &all), own_keys(&[last], &all)].concat();
+        let mut slots = Vec::new();
+        for (norm, of_norm) in own_keys(&self.norms, &all).iter().enumerate() {
+            let mut same = (0..layers.len()).filter(|&layer| layers[layer] == *of_norm);
+            match (same.next(), same.next()) {
+                (Some(layer), None) => slots.push(Slot::Behind(layer)),
+                // One that no layer is called like is that of the input, by its name or its number.
+                (None, _) if self.is_of_input(norm) => slots.push(Slot::Input),
+                _ => return None,
+            }
+        }
+        Some(slots)
+    }
+
+    fn is_of_input(&self, norm: usize) -> bool {
+        let words = ["input", "inputs", "in", "inp", "x", "features"];
+        let is_called = self.norms[norm].pieces.iter().any(|piece| piece.is_one_of(&words));
+        self.is_allowed(norm, Slot::Input) && (is_called || self.norms.len() == self.layers.len())
+    }
+
+    /// Places by counting: norms that differ in numbers alone, as many as hidden layers that do,
+    /// or one more for the input.
+    fn by_ranks(&self) -> Option<Vec<Slot>> {
+        let (_, hidden) = self.layers.split_last()?;
+        let mut ranked: Vec<usize> = (0..self.norms.len()).collect();
+        ranked.sort_by(|&a, &b| self.norms[a].pieces.cmp(&self.norms[b].pieces));
+        let norms: Vec<&Group<'_>> = ranked.iter().map(|&norm| self.norms[norm]).collect();
+        if !are_numbered(hidden) || !are_numbered(&norms) {
+            return None;
+        }
+        let is_shared = |norm: &&Group<'_>| {
+            hidden.iter().any(|layer| numbers(&layer.pieces) == numbers(&norm.pieces))
+        };
+        // Numbers of which some are those of layers, and others are not, count something else.
+        if !self.are_counted() && hidden.len() > 1 && norms.iter().any(is_shared) {
+            return None;
+        }
+        let first = *ranked.first()?;
+        let (input, output) = (Slot::Input, Slot::Behind(hidden.len()));
+        let behind = (0..hidden.len()).map(Slot::Behind);
+        let places: Vec<Slot> = if norms.len() == hidden.len() {
+            behind.collect()
+        } else if norms.len() == hidden.len() + 1
+            && self.is_allowed(first, input)
+            && !self.is_allowed(*ranked.last()?, output)
+        {
+            [input].into_iter().chain(behind).collect()
+        } else {
+            return None;
+        };
+        // With as many inputs, the first might be that of the input, and the rest one layer before.
+        let is_open = places.len() == hidden.len()
+            && self.is_allowed(first, input)
+            && self.options.norm_position.is_empty();
+        let place = |norm| Some(places[ranked.iter().position(|&other| other == norm)?]);
+        if is_open { None } else { (0..ranked.len()).map(place).collect() }
+    }
+
+    /// Places by the order of the file, as far as they fit: each norm behind its layer, each before
+    /// it, or all norms behind or before all layers.
+    fn by_file(&self) -> Vec<Vec<Slot>> {
+        if !self.layers.is_sorted_by_key(|layer| layer.place) {
+            return Vec::new();
+        }
+        let before =
+            |norm: &&Group<'_>| self.layers.iter().filter(|layer| layer.place < norm.place).count();
+        let counts: Vec<usize> = self.norms.iter().map(before).collect();
+        let behind = |count: &usize| count.checked_sub(1).map_or(Slot::Input, Slot::Behind);
+        let mut found: Vec<Vec<Slot>> = vec![counts.iter().map(behind).collect()];
+        if counts.first() == Some(&0) {
+            found.push(counts.iter().map(|&count| Slot::Behind(count)).collect());
+        }
+        let (norms, hidden) = (self.norms.len(), self.layers.len().saturating_sub(1));
+        if counts.iter().all(|count| *count == counts[0]) {
+            if norms == hidden {
+                found.push((0..hidden).map(Slot::Behind).collect());
+            }
+            if norms == hidden + 1 {
+                let rest = (0..hidden).map(Slot::Behind);
+                found.push([Slot::Input].into_iter().chain(rest).collect());
+            }
+        }
+        found.retain(|slots| self.fits(slots));
+        found.dedup();
+        found
+    }
+
+    /// The side of the activation that the numbers tell, of all norms.
+    fn side(&self, slots: &[Slot]) -> Result<Side, ImportError> {
+        let mut all = Side::Untold;
+        for (group, slot) in self.norms.iter().zip(slots) {
+            let Some((by_numbers, side)) = self.by_numbers(group) else { continue };
+            if by_numbers != *slot || Slot::Behind(self.layers.len() - 1) == *slot {
+                continue;
+            }
+            let is_open = matches!(side, Side::Before | Side::Open);
+            if *slot == Slot::Input && is_open {
+                return Err(ImportError::unsupported(
+                    format!(
+                        "the numbers leave room for a function between the norm {} and the first \
+                         layer",
+                        printable(&group.name, 60)
+                    ),
+                    "if there is none, number them one after the other with --map",
+                ));
+            }
+            if *slot == Slot::Input {
+                continue;
+            }
+            all = match (all, side) {
+                (Side::Untold, side) | (side, Side::Untold) => side,
+                (Side::Before, Side::After) | (Side::After, Side::Before) => {
+                    return Err(ImportError::unsupported(
+                        format!("the numbers of {} tell different places", self.names()),
+                        "all norms stand on one side of the activation",
+                    ));
+                }
+                (Side::Open, side) | (side, Side::Open) => side,
+                (side, _) => side,
+            };
+        }
+        Ok(all)
+    }
+
+    /// The side that norms stand on, if it was said and contradicts nothing.
+    fn position(
+        &self,
+        kind: Norm,
+        slots: &[Slot],
+        side: Side,
+        epsilon: f64,
+    ) -> Result<NormPosition, ImportError> {
+        let said = &self.options.norm_position;
+        let has_input = slots.contains(&Slot::Input);
+        let has_others = slots.iter().any(|slot| *slot != Slot::Input);
+        let told = match side {
+            _ if !has_others => None,
+            Side::Before => Some(NormPosition::BeforeActivation),
+            Side::After => Some(NormPosition::AfterActivation),
+            Side::Open | Side::Untold => None,
+        };
+        let of_others = said.iter().copied().find(|position| *position != NormPosition::Input);
+        let flag = |position: Option<NormPosition>| {
+            let input = has_input.then_some("input");
+            let position = position.map(NormPosition::name);
+            let all: Vec<&str> = input.into_iter().chain(position).collect();
+            format!("--norm-position {}", all.join(","))
+        };
+        if let (Some(told), Some(other)) = (told, of_others)
+            && told != other
+        {
+            let what = format!("the numbers in the names of {} tell {}", self.names(), told.name());
+            return Err(ImportError::unsupported(what, format!("say {}", flag(Some(told)))));
+        }
+        let is_plain = told == Some(NormPosition::BeforeActivation)
+            || told.is_none() && side == Side::Untold && has_others;
+        let is_enough = !said.is_empty() || is_plain && !has_input;
+        if self.options.norm == Some(kind) && is_enough {
+            return Ok(of_others.unwrap_or(NormPosition::BeforeActivation));
+        }
+        let position = match told {
+            Some(told) => flag(Some(told)),
+            None if !has_others => flag(None),
+            None => format!(
+                "{} (between the linear map and the activation) or {}",
+                flag(Some(NormPosition::BeforeActivation)),
+                flag(Some(NormPosition::AfterActivation))
+            ),
+        };
+        Err(ImportError::Unsaid {
+            what: format!("where its norms stand ({}; epsilon {epsilon:e})", self.names()),
+            flag: format!("--norm {kind} and {position}"),
+        })
+    }
+}
+
+/// What tells groups apart: their keys, without words that all of them have, or all of `all`.
+fn own_keys(groups: &[&Group<'_>], all: &[&Group<'_>]) -> Vec<Vec<Piece>> {
+    let is_common = |piece: &Piece| {
+        let has = |group: &&Group<'_>| group.pieces.contains(piece);
+        let of_groups = groups.len() > 1 && groups.iter().all(has);
+        matches!(piece, Piece::Word(_)) && (of_groups || !all.is_empty() && all.iter().all(has))
+    };
+    let own = |group: &&Group<'_>| {
+        key(&group.pieces).into_iter().filter(|piece| !is_common(piece)).collect()
+    };
+    groups.iter().map(own).collect()
+}
+
+/// Whether names differ in numbers alone, and tell of each group that it comes before the next.
+fn are_numbered(groups: &[&Group<'_>]) -> bool {
+    groups.windows(2).all(|pair| {
+        let (a, b) = (&pair[0].pieces, &pair[1].pieces);
+        stem(a) == stem(b) && order(a, b) == Some(Ordering::Less)
+    })
+}

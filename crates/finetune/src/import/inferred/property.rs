@@ -1,0 +1,548 @@
+//! Random networks under random names, in random order: what is inferred is the network that was
+//! made, or nothing is. Never another.
+
+use std::collections::BTreeMap;
+
+use fireclay::{Activation, Norm};
+use fireclay_formats as formats;
+use fireclay_formats::{Archive, Kind, Layer, Layout, Tensor};
+
+use super::super::{NormPosition, Options};
+use super::{EPSILON, EPSILON_OF_KERAS, has_own_order, network};
+
+/// Networks that are tried.
+const CASES: u64 = 6_500;
+
+/// Random numbers (SplitMix64), so that a case is known by its seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        (self.next() % count as u64) as usize
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// A linear layer or a norm, by the place that it has in the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Module {
+    InputNorm,
+    Linear(usize),
+    Norm(usize),
+}
+
+/// A network as it was made.
+#[derive(Debug)]
+struct Truth {
+    /// Inputs, and the outputs of each layer.
+    widths: Vec<usize>,
+    biases: Vec<bool>,
+    norm: Option<Norm>,
+    positions: Vec<NormPosition>,
+    residual: bool,
+    layout: Layout,
+}
+
+impl Truth {
+    fn random(random: &mut Random) -> Self {
+        let hidden = random.one(&[0, 1, 1, 2, 2, 3, 3, 4, 5]);
+        let width = random.one(&[3, 4, 8]);
+        let are_equal = random.chance(60);
+        let mut widths: Vec<usize> = (0..hidden)
+            .map(|_| if are_equal { width } else { random.one(&[3, 4, 5, 6, 8]) })
+            .collect();
+        widths.insert(0, if random.chance(25) { width } else { 9 });
+        widths.push(if random.chance(15) { width } else { random.one(&[1, 2, 7]) });
+        let share = random.one(&[0, 100, 100, 100, 60]);
+        let biases = (0..=hidden).map(|_| random.chance(share)).collect();
+        let norm = random.one(&[None, None, Some(Norm::Batch), Some(Norm::Layer)]);
+        let norm = norm.filter(|_| hidden > 0);
+        let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
+        let input = NormPosition::Input;
+        let positions = match random.below(10) {
+            _ if norm.is_none() => vec![],
+            0..5 => vec![before],
+            5..7 => vec![after],
+            7 => vec![input],
+            8 => vec![input, before],
+            _ => vec![input, after],
+        };
+        let squares = (0..hidden).any(|i| widths[i] == widths[i + 1]);
+        let is_before = positions.is_empty() || positions == [before];
+        let residual = squares && is_before && random.chance(20);
+        let layout = random.one(&[Layout::OutIn, Layout::InOut]);
+        Self { widths, biases, norm, positions, residual, layout }
+    }
+
+    fn hidden(&self) -> usize {
+        self.widths.len() - 2
+    }
+
+    fn has_input_norm(&self) -> bool {
+        self.positions.contains(&NormPosition::Input)
+    }
+
+    fn has_norms(&self) -> bool {
+        self.positions.iter().any(|position| *position != NormPosition::Input)
+    }
+
+    fn is_after(&self) -> bool {
+        self.positions.contains(&NormPosition::AfterActivation)
+    }
+
+    /// What it computes, of tensors of these names.
+    fn layers(&self, names: &BTreeMap<Module, Names>, epsilon: f64) -> Vec<Layer> {
+        let norm = |module| {
+            names.get(&module).map(|names| Layer::Norm {
+                kind: match self.norm {
+                    Some(Norm::Batch) => formats::Norm::Batch,
+                    _ => formats::Norm::Layer,
+                },
+                scale: Some(names.weight.clone()),
+                shift: Some(names.bias.clone()),
+                mean: names.mean.clone(),
+                variance: names.variance.clone(),
+                epsilon,
+            })
+        };
+        let mut layers: Vec<Layer> = norm(Module::InputNorm).into_iter().collect();
+        for at in 0..=self.hidden() {
+            let names = &names[&Module::Linear(at)];
+            let bias = self.biases[at].then(|| names.bias.clone());
+            let weight = names.weight.clone();
+            let mut step = vec![Layer::Dense { weight, bias, layout: self.layout }];
+            let relu = formats::Activation { name: "relu".to_owned(), constants: [].into() };
+            let relu = (at < self.hidden()).then_some(Layer::Activation(relu));
+            let (before, after) = match self.is_after() {
+                true => (None, norm(Module::Norm(at))),
+                false => (norm(Module::Norm(at)), None),
+            };
+            step.extend(before.into_iter().chain(relu).chain(after));
+            let is_square = self.widths[at] == self.widths[at + 1];
+            let adds = self.residual && at < self.hidden() && is_square;
+            layers.extend(if adds { vec![Layer::Residual(step)] } else { step });
+        }
+        layers
+    }
+}
+
+/// The names of a module's tensors.
+#[derive(Clone, Debug)]
+struct Names {
+    weight: String,
+    bias: String,
+    mean: Option<String>,
+    variance: Option<String>,
+}
+
+/// How modules are called, and in which order they were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    /// `net.0`, `net.1`, `net.3`: one container with functions between.
+    Sequential { dropout: bool, first: usize },
+    /// `fc1`, `bn1`.
+    Numbered,
+    /// `layers.0`, `norms.0`.
+    Lists,
+    /// `stem`, `stem_norm`.
+    Words,
+    /// `blocks.0.fc`, `blocks.0.norm`.
+    Blocks,
+    /// `blocks.0.0`, `blocks.0.1`.
+    Nested,
+    /// `alpha`, `omega`.
+    Unrelated,
+    /// `dense_3`, `batch_normalization_2`.
+    Keras,
+    /// `W1`, `b1`, `gamma1`, `beta1`.
+    Handmade,
+    /// `blocks.0.fc1`, `blocks.0.fc2`.
+    Pairs,
+    /// `encoder.0`, `decoder.0`.
+    Halves,
+    /// `x83`, `x7`.
+    Chaos,
+}
+
+/// A made-up way to call things.
+struct Namer<'a> {
+    truth: &'a Truth,
+    scheme: Scheme,
+    prefix: &'static str,
+    words: Vec<&'static str>,
+    kinds: [&'static str; 2],
+    start: usize,
+    offset: usize,
+    head: Option<&'static str>,
+}
+
+impl<'a> Namer<'a> {
+    fn random(random: &mut Random, truth: &'a Truth) -> Self {
+        let sequential = Scheme::Sequential { dropout: random.chance(30), first: random.below(2) };
+        let scheme = random.one(&[
+            sequential,
+            sequential,
+            Scheme::Numbered,
+            Scheme::Numbered,
+            Scheme::Lists,
+            Scheme::Words,
+            Scheme::Blocks,
+            Scheme::Nested,
+            Scheme::Unrelated,
+            Scheme::Keras,
+            Scheme::Handmade,
+            Scheme::Pairs,
+            Scheme::Halves,
+            Scheme::Chaos,
+        ]);
+        let mut words = vec!["stem", "body", "mid", "neck", "tail", "trunk", "north", "omega"];
+        words.extend(["apple", "zebra", "first", "middle", "kilo", "lima"]);
+        random.shuffle(&mut words);
+        let is_counted = matches!(scheme, Scheme::Sequential { .. } | Scheme::Keras);
+        let head = (!is_counted && random.chance(50)).then(|| random.one(&["head", "out"]));
+        Self {
+            truth,
+            scheme,
+            prefix: match scheme {
+                Scheme::Keras | Scheme::Handmade => "",
+                _ => random.one(&["", "", "net.", "model.mlp."]),
+            },
+            words,
+            kinds: match truth.norm {
+                Some(Norm::Batch) => {
+                    random.one(&[["fc", "bn"], ["l", "n"], ["hidden", "batch_norm"]])
+                }
+                _ => random.one(&[["fc", "ln"], ["linear", "norm"], ["dense", "layer_norm"]]),
+            },
+            start: random.below(2),
+            offset: random.below(3),
+            head,
+        }
+    }
+
+    /// The number of a module in one `Sequential`.
+    fn counted(&self, module: Module, dropout: bool, first: usize) -> usize {
+        let step = 2 + usize::from(self.truth.has_norms()) + usize::from(dropout);
+        let start = first + usize::from(self.truth.has_input_norm());
+        match module {
+            Module::InputNorm => first,
+            Module::Linear(at) => start + at * step,
+            Module::Norm(at) => start + at * step + 1 + usize::from(self.truth.is_after()),
+        }
+    }
+
+    /// The name of a module.
+    fn name(&self, module: Module) -> String {
+        let (at, is_norm) = match module {
+            Module::InputNorm => (0, true),
+            Module::Linear(at) => (at, false),
+            Module::Norm(at) => (at, true),
+        };
+        let (layer, norm) = (self.kinds[0], self.kinds[1]);
+        let is_input = module == Module::InputNorm;
+        let own = match (self.scheme, self.head) {
+            (Scheme::Sequential { dropout, first }, _) => {
+                self.counted(module, dropout, first).to_string()
+            }
+            (_, Some(head)) if module == Module::Linear(self.truth.hidden()) => head.to_owned(),
+            (Scheme::Numbered, _) if is_input && self.start == 0 => format!("input_{norm}"),
+            (Scheme::Numbered, _) if is_input => format!("{norm}0"),
+            (Scheme::Numbered, _) => {
+                format!("{}{}", if is_norm { norm } else { layer }, at + self.start)
+            }
+            (Scheme::Lists, _) if is_input => "norm_in".to_owned(),
+            (Scheme::Lists, _) => format!("{}.{at}", if is_norm { "norms" } else { "layers" }),
+            (Scheme::Words, _) if is_input => "input_norm".to_owned(),
+            (Scheme::Words, _) if is_norm => format!("{}_norm", self.words[at]),
+            (Scheme::Words | Scheme::Unrelated, _) if !is_norm => self.words[at].to_owned(),
+            (Scheme::Words | Scheme::Unrelated, _) => {
+                self.words[7 + at + usize::from(!is_input)].to_owned()
+            }
+            (Scheme::Blocks | Scheme::Nested, _) if is_input => "start.norm".to_owned(),
+            (Scheme::Blocks, _) => format!("units.{at}.{}", if is_norm { "norm" } else { "fc" }),
+            (Scheme::Nested, _) if is_norm => {
+                format!("units.{at}.{}", 1 + usize::from(self.truth.is_after()))
+            }
+            (Scheme::Nested, _) => format!("units.{at}.0"),
+            (Scheme::Keras, _) => {
+                let class = match (is_norm, self.truth.norm) {
+                    (false, _) => "dense",
+                    (true, Some(Norm::Batch)) => "batch_normalization",
+                    (true, _) => "layer_normalization",
+                };
+                let shift = usize::from(is_norm && !is_input && self.truth.has_input_norm());
+                let offset = if is_norm { self.offset } else { self.start };
+                match at + shift + offset {
+                    0 => class.to_owned(),
+                    number => format!("{class}_{number}"),
+                }
+            }
+            (Scheme::Handmade, _) => (at + self.start).to_string(),
+            (Scheme::Pairs, _) if is_input => "in_norm".to_owned(),
+            (Scheme::Pairs, _) => {
+                format!("parts.{}.{}{}", at / 2, if is_norm { "norm" } else { "fc" }, at % 2 + 1)
+            }
+            (Scheme::Halves, _) if is_input => "norm_input".to_owned(),
+            (Scheme::Halves, _) => {
+                let half = self.truth.widths.len() / 2;
+                let (name, at) = if at < half { ("enc", at) } else { ("dec", at - half) };
+                format!("{name}.{at}{}", if is_norm { ".norm" } else { ".lin" })
+            }
+            (Scheme::Chaos, _) => {
+                let number = (at * 7 + self.offset * 5 + 3) % 11 * 4 + usize::from(is_norm);
+                format!("x{}", if is_input { 1 } else { number })
+            }
+        };
+        format!("{}{own}", self.prefix)
+    }
+
+    fn names(&self, module: Module) -> Names {
+        let name = self.name(module);
+        let is_norm = !matches!(module, Module::Linear(_));
+        let has_statistics = is_norm && self.truth.norm == Some(Norm::Batch);
+        let [weight, bias, mean, variance] = match (self.scheme, is_norm) {
+            (Scheme::Keras, true) => {
+                ["/gamma", "/beta", "/moving_mean", "/moving_variance"].map(|e| name.clone() + e)
+            }
+            (Scheme::Keras, false) => ["/kernel", "/bias", "", ""].map(|e| name.clone() + e),
+            (Scheme::Handmade, true) if module == Module::InputNorm => {
+                ["gamma", "beta", "running_mean", "running_var"].map(|e| format!("{e}_in"))
+            }
+            (Scheme::Handmade, true) => {
+                ["gamma", "beta", "running_mean", "running_var"].map(|e| format!("{e}{name}"))
+            }
+            (Scheme::Handmade, false) => {
+                [format!("W{name}"), format!("b{name}"), String::new(), String::new()]
+            }
+            _ => [".weight", ".bias", ".running_mean", ".running_var"].map(|e| name.clone() + e),
+        };
+        let statistic = |name| has_statistics.then_some(name);
+        Names { weight, bias, mean: statistic(mean), variance: statistic(variance) }
+    }
+}
+
+/// The modules in the order in which a program makes them.
+fn made(random: &mut Random, truth: &Truth, scheme: Scheme) -> Vec<Module> {
+    let mut modules: Vec<Module> =
+        if truth.has_input_norm() { vec![Module::InputNorm] } else { vec![] };
+    for at in 0..=truth.hidden() {
+        modules.push(Module::Linear(at));
+        if truth.has_norms() && at < truth.hidden() {
+            modules.push(Module::Norm(at));
+        }
+    }
+    let is_free = !matches!(scheme, Scheme::Sequential { .. } | Scheme::Nested);
+    if scheme == Scheme::Lists || is_free && random.chance(30) {
+        // All layers, and then all norms, or before them.
+        let first = random.chance(30);
+        modules.sort_by_key(|module| matches!(module, Module::Linear(_)) == first);
+    }
+    modules
+}
+
+fn tensors(
+    random: &mut Random,
+    truth: &Truth,
+    names: &Names,
+    module: Module,
+    scheme: Scheme,
+) -> Vec<Tensor> {
+    let (at, is_norm) = match module {
+        Module::InputNorm => (0, true),
+        Module::Norm(at) => (at + 1, true),
+        Module::Linear(at) => (at, false),
+    };
+    let outputs = if is_norm { truth.widths[at] } else { truth.widths[at + 1] };
+    let vector = match (scheme, random.below(3)) {
+        (Scheme::Handmade, 0) => vec![1, outputs],
+        (Scheme::Handmade, 1) => vec![outputs, 1],
+        _ => vec![outputs],
+    };
+    let mut all = Vec::new();
+    if is_norm {
+        let others = [names.mean.as_ref(), names.variance.as_ref()].into_iter().flatten();
+        let named = [&names.weight, &names.bias].into_iter().chain(others);
+        return named.map(|name| Tensor::zeros(name, vector.clone())).collect();
+    }
+    let shape = match truth.layout {
+        Layout::OutIn => vec![outputs, truth.widths[at]],
+        Layout::InOut => vec![truth.widths[at], outputs],
+    };
+    all.push(Tensor::zeros(&names.weight, shape));
+    if truth.biases[at] {
+        all.push(Tensor::zeros(&names.bias, vector));
+    }
+    all
+}
+
+/// The order of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Made,
+    Modules,
+    Tensors,
+    Sorted,
+}
+
+/// One case; whether it was imported, and how it was called.
+fn case(seed: u64) -> (Scheme, Order, bool) {
+    let mut random = Random(seed);
+    let mut truth = Truth::random(&mut random);
+    let namer = Namer::random(&mut random, &truth);
+    let (scheme, prefix) = (namer.scheme, namer.prefix);
+    let kind = match scheme {
+        Scheme::Keras => Kind::KerasHdf5,
+        Scheme::Handmade => random.one(&[Kind::NumPy, Kind::PyTorch]),
+        _ => random.one(&[Kind::PyTorch, Kind::PyTorch, Kind::Safetensors, Kind::NumPy]),
+    };
+    let order = match scheme {
+        // Numbers that are no order agree with a shuffled file by chance.
+        Scheme::Chaos => Order::Made,
+        _ if kind == Kind::Safetensors => Order::Sorted,
+        _ => random.one(&[Order::Made, Order::Made, Order::Modules, Order::Tensors, Order::Sorted]),
+    };
+    let modules = made(&mut random, &truth, scheme);
+    let names: BTreeMap<Module, Names> =
+        modules.iter().map(|&module| (module, namer.names(module))).collect();
+    match kind {
+        Kind::PyTorch if scheme != Scheme::Handmade => truth.layout = Layout::OutIn,
+        Kind::KerasHdf5 => truth.layout = Layout::InOut,
+        _ => {}
+    }
+    let mut groups: Vec<Vec<Tensor>> = modules
+        .iter()
+        .map(|&module| tensors(&mut random, &truth, &names[&module], module, scheme))
+        .collect();
+    if order == Order::Modules {
+        random.shuffle(&mut groups);
+    }
+    let mut tensors = groups.concat();
+    match order {
+        Order::Tensors => random.shuffle(&mut tensors),
+        Order::Sorted => tensors.sort_by(|a, b| a.name.cmp(&b.name)),
+        Order::Made | Order::Modules => {}
+    }
+    let options = said(&mut random, &truth, scheme, order);
+    let layout = match kind {
+        Kind::PyTorch => Some(Layout::OutIn),
+        Kind::KerasHdf5 => Some(Layout::InOut),
+        _ => None,
+    };
+    let archive =
+        Archive { kind, tensors, network: None, layout, labels: None, task: None, notes: vec![] };
+    let epsilon = if kind == Kind::KerasHdf5 { EPSILON_OF_KERAS } else { EPSILON };
+    let expected = truth.layers(&names, epsilon);
+    match network(&archive, has_own_order(&archive.tensors), &options) {
+        // What has no place is an error of its own.
+        Ok(found) if uses(&found.network.layers) < archive.tensors.len() => (scheme, order, false),
+        Ok(found) => {
+            let context = || {
+                format!(
+                    "seed {seed}: {kind:?} {scheme:?} {prefix} {order:?} {truth:?} {options:?}\n{:?}",
+                    archive.tensors
+                )
+            };
+            assert_eq!(found.network.layers, expected, "{}", context());
+            (scheme, order, true)
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            (scheme, order, false)
+        }
+    }
+}
+
+/// How many tensors layers are made of.
+fn uses(layers: &[Layer]) -> usize {
+    let count = |layer: &Layer| match layer {
+        Layer::Dense { bias, .. } => 1 + usize::from(bias.is_some()),
+        Layer::Norm { scale, shift, mean, variance, .. } => {
+            [scale, shift, mean, variance].into_iter().flatten().count()
+        }
+        Layer::Residual(inner) => uses(inner),
+        _ => 0,
+    };
+    layers.iter().map(count).sum()
+}
+
+/// What a person who knows the network says of it, who may leave out what names tell.
+fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Options {
+    let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
+    let tells = matches!(scheme, Scheme::Sequential { .. } | Scheme::Nested);
+    let mut norm_position = truth.positions.clone();
+    let may_be_silent = tells || truth.positions == [before];
+    if may_be_silent && random.chance(50) {
+        norm_position = vec![];
+    }
+    let Truth { norm, residual, layout, .. } = *truth;
+    // A slip that the numbers contradict.
+    if matches!(scheme, Scheme::Sequential { dropout: false, .. })
+        && truth.has_norms()
+        && random.chance(10)
+    {
+        norm_position = vec![if truth.is_after() { before } else { after }];
+        if truth.has_input_norm() {
+            norm_position.push(NormPosition::Input);
+        }
+    }
+    Options {
+        activation: Some(Activation::Relu),
+        norm,
+        norm_position,
+        residual,
+        by_order: order == Order::Made && random.chance(30),
+        layout: random.chance(50).then_some(layout),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_network_is_the_one_that_was_made_or_none() {
+    let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    for seed in 0..CASES {
+        let (scheme, order, is_imported) = case(seed);
+        let scheme = match scheme {
+            Scheme::Sequential { .. } => "Sequential".to_owned(),
+            scheme => format!("{scheme:?}"),
+        };
+        let count = counts.entry(format!("{scheme} {order:?}")).or_default();
+        count[0] += usize::from(is_imported);
+        count[1] += 1;
+    }
+    // Names that tell, in the order in which programs write them, are enough.
+    for (scheme, least) in [
+        ("Sequential Made", 70),
+        ("Numbered Made", 70),
+        ("Lists Made", 70),
+        ("Words Made", 50),
+        ("Blocks Made", 70),
+        ("Nested Made", 70),
+        ("Keras Made", 70),
+        ("Handmade Made", 60),
+        ("Pairs Made", 70),
+    ] {
+        let [imported, all] = counts[scheme];
+        assert!(imported * 100 >= all * least, "{scheme}: {imported} of {all} in {counts:?}");
+    }
+}

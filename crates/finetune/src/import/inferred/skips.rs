@@ -1,0 +1,228 @@
+//! Whether hidden layers add their input to their output, which tensors alone do not tell.
+
+use fireclay_formats::printable;
+
+use super::super::{ImportError, Options};
+use super::groups::Group;
+use super::names::{Piece, stem};
+
+/// Words in the names of layers beside which something else leads to the output.
+const SKIPPING: &[&str] = &[
+    "res",
+    "resid",
+    "residual",
+    "residuals",
+    "resnet",
+    "resblock",
+    "resblocks",
+    "skip",
+    "skips",
+    "block",
+    "blocks",
+    "fn",
+    "sublayer",
+    "sublayers",
+    "inner",
+    "branch",
+];
+
+/// Words for a linear map beside others.
+const BESIDE: &[&str] = &["shortcut", "shortcuts", "downsample", "skip", "skips"];
+
+/// What is said in the end where nothing was said and nothing was hinted.
+const NOTE: &str = "hidden layers of equal width are taken without skip connections: if the network \
+                    adds a layer's input to its output, import it again with --residual";
+
+/// Whether each hidden layer adds its input, where it is as wide, and what a person should know.
+///
+/// # Errors
+///
+/// [`ImportError::Unsaid`] if names hint at it and nothing was said; [`ImportError::Unsupported`]
+/// for skip connections that a network cannot have here.
+pub(super) fn skips(
+    layers: &[&Group<'_>],
+    widths: &[usize],
+    options: &Options,
+) -> Result<(bool, Option<&'static str>), ImportError> {
+    let (_, hidden) = layers.split_last().unzip();
+    let hidden = hidden.unwrap_or_default();
+    let is_square = |layer: &usize| widths.get(*layer) == widths.get(*layer + 1);
+    let squares: Vec<usize> = (0..hidden.len()).filter(is_square).collect();
+    let beside = layers.iter().find(|layer| is_called(layer, BESIDE));
+    if let (Some(layer), false) = (beside, options.no_residual) {
+        return Err(ImportError::unsupported(
+            format!(
+                "{} looks like the linear map of a skip connection",
+                printable(&layer.name, 60)
+            ),
+            "here skip connections add a layer's input as it is; if it is a layer like the others, \
+             say --no-residual",
+        ));
+    }
+    let deep = several_to_a_block(layers);
+    if options.residual {
+        return said(layers, &squares, deep).map(|()| (true, None));
+    }
+    if options.no_residual {
+        return Ok((false, None));
+    }
+    let hidden_widths = widths.get(..widths.len().saturating_sub(1)).unwrap_or_default();
+    let returns = (0..hidden_widths.len())
+        .any(|place| hidden_widths.get(..place).is_some_and(|w| w.contains(&hidden_widths[place])));
+    let hint = hidden.iter().find(|layer| is_called(layer, SKIPPING));
+    let hint = hint.or_else(|| nested(hidden));
+    match hint {
+        Some(layer) if returns => Err(ImportError::Unsaid {
+            what: format!(
+                "whether its hidden layers add their input to their output, as the name {} suggests",
+                printable(&layer.name, 60)
+            ),
+            flag: match deep {
+                Some(_) => "--no-residual if they do not; blocks of several layers that add their \
+                            input cannot be imported"
+                    .to_owned(),
+                None => "--residual if each adds its input behind its activation, or --no-residual"
+                    .to_owned(),
+            },
+        }),
+        _ => Ok((false, (!squares.is_empty()).then_some(NOTE))),
+    }
+}
+
+/// Whether `--residual` can be so.
+fn said(
+    layers: &[&Group<'_>],
+    squares: &[usize],
+    deep: Option<&Group<'_>>,
+) -> Result<(), ImportError> {
+    let Some((&first, rest)) = squares.split_first() else {
+        return Err(ImportError::unsupported(
+            "no hidden layer of the file has as many outputs as inputs",
+            "such a layer cannot add its input; leave out --residual",
+        ));
+    };
+    if let Some(layer) = deep {
+        return Err(ImportError::unsupported(
+            format!("{} is in a block of several layers", printable(&layer.name, 60)),
+            "here a skip connection passes one layer: x + f(x W + b), and not x + W2 f(W1 x)",
+        ));
+    }
+    // Of `inp` and `blocks.0`, both square, only the second may have a skip connection.
+    let stem_of = |layer: usize| stem(&layers[layer].pieces);
+    let hinted = |layer: &usize| is_called(layers[*layer], SKIPPING);
+    let is_mixed = squares.iter().any(hinted) && !squares.iter().all(hinted);
+    if is_mixed || squares.iter().any(hinted) && rest.iter().any(|&l| stem_of(l) != stem_of(first))
+    {
+        return Err(ImportError::unsupported(
+            "names tell some hidden layers of equal width from others",
+            "here all hidden layers of equal width add their input, or none does",
+        ));
+    }
+    Ok(())
+}
+
+fn is_called(layer: &Group<'_>, words: &[&str]) -> bool {
+    layer.pieces.iter().any(|piece| piece.is_one_of(words))
+}
+
+/// A layer of a block that has several, `blocks.0.fc1` beside `blocks.0.fc2`.
+fn several_to_a_block<'a>(layers: &[&'a Group<'a>]) -> Option<&'a Group<'a>> {
+    let first = layers.first()?;
+    let is_common = |(at, piece): (usize, &Piece)| {
+        layers.iter().all(|layer| layer.pieces.get(at) == Some(piece)).then_some(())
+    };
+    let common = first.pieces.iter().enumerate().map_while(is_common).count();
+    let block = |layer: &&'a Group<'a>| {
+        let own = layer.pieces.get(common..).unwrap_or_default();
+        let number = own.iter().position(|piece| matches!(piece, Piece::Number(_)))?;
+        (number + 1 < own.len()).then(|| own[..=number].to_vec())
+    };
+    let blocks: Vec<(Vec<Piece>, &&'a Group<'a>)> =
+        layers.iter().filter_map(|layer| Some((block(layer)?, layer))).collect();
+    let second = blocks.windows(2).find(|pair| pair[0].0 == pair[1].0)?;
+    Some(second[1].1)
+}
+
+/// A layer that stands deeper than others of its row: `net.2.0` beside `net.0`.
+fn nested<'a, 'g>(hidden: &'a [&'g Group<'g>]) -> Option<&'a &'g Group<'g>> {
+    let is_deeper = |layer: &&&Group<'_>| {
+        hidden.iter().any(|other| {
+            let mut pairs = other.pieces.iter().zip(&layer.pieces);
+            let differ = pairs.find(|(a, b)| a != b);
+            let are_numbers = matches!(differ, Some((Piece::Number(_), Piece::Number(_))));
+            are_numbers && other.pieces.len() < layer.pieces.len()
+        })
+    };
+    hidden.iter().find(is_deeper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::inferred::groups::by_name;
+    use fireclay_formats::Tensor;
+
+    fn decide(
+        names: &[&str],
+        widths: &[usize],
+        residual: bool,
+        no_residual: bool,
+    ) -> Result<(bool, bool), String> {
+        let shape = |at: usize| vec![widths[at + 1], widths[at]];
+        let tensors: Vec<Tensor> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| Tensor::zeros(format!("{name}.weight"), shape(at)))
+            .collect();
+        let groups = by_name(&tensors.iter().collect::<Vec<_>>());
+        let layers: Vec<&Group<'_>> = groups.iter().collect();
+        let options = Options { residual, no_residual, ..Options::default() };
+        let decided = skips(&layers, widths, &options);
+        decided.map(|(skips, note)| (skips, note.is_some())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_that_hint_at_skip_connections_ask_for_them() {
+        let widths = [7, 4, 4, 4, 2];
+        for names in [
+            ["inp", "blocks.0", "blocks.1", "head"],
+            ["fc1", "res1", "res2", "fc2"],
+            ["net.0", "net.2.0", "net.4.0", "net.6"],
+            ["net.0", "net.2.fn", "net.4.fn", "net.6"],
+            ["inp", "blocks.0.fc1", "blocks.0.fc2", "head"],
+        ] {
+            let error = decide(&names, &widths, false, false).unwrap_err();
+            assert!(error.contains("--no-residual"), "{names:?}: {error}");
+            assert_eq!(decide(&names, &widths, false, true), Ok((false, false)), "{names:?}");
+        }
+        // Without equal widths nothing can be added.
+        let names = ["blocks.0", "blocks.1", "blocks.2", "head"];
+        assert_eq!(decide(&names, &[7, 6, 5, 4, 2], false, false), Ok((false, false)));
+        // Where nothing hints at them, they may still be there.
+        for names in [["fc1", "fc2", "fc3", "head"], ["net.0", "net.2", "net.4", "net.6"]] {
+            assert_eq!(decide(&names, &widths, false, false), Ok((false, true)), "{names:?}");
+            assert_eq!(decide(&names, &widths, true, false), Ok((true, false)), "{names:?}");
+        }
+        assert_eq!(
+            decide(&["dense", "dense_1", "dense_2"], &[4, 4, 4, 2], false, false),
+            Ok((false, true))
+        );
+        assert_eq!(decide(&["fc1", "fc2"], &[7, 4, 2], false, false), Ok((false, false)));
+    }
+
+    #[test]
+    fn skip_connections_that_cannot_be_are_refused() {
+        let equal = [7, 4, 4, 4, 2];
+        for (names, widths, words) in [
+            (["a.0", "a.2", "a.4", "a.6"], [7, 6, 5, 4, 2], "as many outputs as inputs"),
+            (["inp", "blocks.0.fc1", "blocks.0.fc2", "head"], equal, "passes one layer"),
+            (["inp", "blocks.0", "blocks.1", "head"], [4, 4, 4, 4, 2], "names tell some"),
+            (["inp", "fc", "shortcut", "head"], equal, "looks like the linear map"),
+        ] {
+            let error = decide(&names, &widths, true, false).unwrap_err();
+            assert!(error.contains(words), "{names:?}: {error}");
+        }
+        let names = ["inp", "blocks.0", "blocks.1", "head"];
+        assert_eq!(decide(&names, &equal, true, false), Ok((true, false)));
+    }
+}
