@@ -119,6 +119,15 @@ impl MlpConfig {
         Self { input_shape: input_shape.into(), outputs, hidden: hidden.into(), ..Self::default() }
     }
 
+    /// The function after each hidden layer in words, with its slope if that is not the usual one.
+    pub fn activation_in_words(&self) -> String {
+        let name = self.activation.to_string();
+        if self.activation == Activation::LeakyRelu && !is_default_slope(&self.leaky_slope) {
+            return format!("{name} with slope {}", self.leaky_slope);
+        }
+        name
+    }
+
     /// Number of inputs: the product of `input_shape`.
     pub fn inputs(&self) -> usize {
         self.input_shape.iter().product()

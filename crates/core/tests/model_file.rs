@@ -6,8 +6,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use fireclay::{
-    Checkpoint, MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm, Prediction,
-    Preprocessing, Provenance, Task,
+    Activation, Checkpoint, MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm,
+    Prediction, Preprocessing, Provenance, Task,
 };
 use proptest::prelude::*;
 
@@ -54,6 +54,24 @@ fn what_is_written_is_read() {
         assert_eq!(back.provenance, model.provenance);
         assert_eq!(back.to_bytes().unwrap(), (bytes, digest), "one model, one file");
     }
+}
+
+#[test]
+fn a_slope_is_written_where_it_is_not_the_usual_one() {
+    let config = MlpConfig { activation: Activation::LeakyRelu, ..MlpConfig::new([1], [1], 1) };
+    let usual = model(config.clone()).to_bytes().unwrap().0;
+    assert!(!String::from_utf8_lossy(&usual).contains("leaky_slope"));
+    let config = MlpConfig { leaky_slope: 0.25, ..config };
+    let written = read(&model(config.clone()).to_bytes().unwrap().0).unwrap();
+    assert_eq!(
+        (written.mlp.config(), config.activation_in_words()),
+        (&config, "leaky-relu with slope 0.25".to_owned())
+    );
+    // -2 times 1, bent, times 1: -0.5.
+    let one = |name: &str, _: &[usize]| Ok::<_, ()>(vec![f32::from(name.ends_with("weight"))]);
+    let mlp = fireclay::Mlp::from_tensors(&config, &Device::flex(), one).unwrap();
+    let input = burn::Tensor::<2>::from_floats([[-2.0], [3.0]], &Device::flex());
+    assert_eq!(mlp.forward(input).try_into_vec_as::<f32>().unwrap(), [-0.5, 3.0]);
 }
 
 #[test]

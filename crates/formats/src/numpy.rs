@@ -12,7 +12,7 @@ use crate::error::{printable, shown};
 use crate::numbers::{Stored, columns};
 use crate::store::{MOST_KEPT, Part};
 use crate::zipped::Zipped;
-use crate::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Problem, Tensor};
+use crate::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Problem, Task, Tensor};
 
 /// The name in messages.
 const KIND: &str = "NumPy";
@@ -353,7 +353,7 @@ fn network(
     archive: &mut Archive,
     texts: &mut BTreeMap<String, Vec<String>>,
 ) -> Result<Option<Network>, Problem> {
-    let Archive { tensors, labels, notes, .. } = archive;
+    let Archive { tensors, labels, task, notes, .. } = archive;
     let named = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     let widths = widths(&named)?;
     if widths.is_empty() {
@@ -368,6 +368,10 @@ fn network(
     }
     *labels = classes(tensors, texts)?;
     notes.extend(labels.as_deref().map(note_of_classes));
+    let out = one(texts, "out_activation_");
+    if let (Some(out), Some(&(_, outputs))) = (&out, widths.last()) {
+        *task = meaning(out, outputs, labels.is_some());
+    }
     let Some(activation) = one(texts, "activation") else {
         notes.push(
             "the function of the hidden layers is not in the file; save it with \
@@ -377,14 +381,10 @@ fn network(
         return Ok(None);
     };
     let hidden = function(&activation)?;
-    let out = match one(texts, "out_activation_") {
-        Some(out) => function(&out)?,
-        None => {
-            notes
-                .push("out_activation_ is not in the file; the outputs are as they are".to_owned());
-            None
-        }
-    };
+    if out.is_none() {
+        notes.push("out_activation_ is not in the file; the outputs are as they are".to_owned());
+    }
+    let out = out.map_or(Ok(None), |out| function(&out))?;
     let mut layers = Vec::new();
     let last = widths.len() - 1;
     for layer in 0..=last {
@@ -397,6 +397,18 @@ fn network(
         layers.extend(function.clone().map(Layer::Activation));
     }
     Ok(Some(Network { input_shape: Some(vec![widths[0].0]), layers }))
+}
+
+/// What the outputs of scikit-learn's networks mean, which their last function tells: only a
+/// regressor has none, and a classifier of several labels has one logistic function for each.
+fn meaning(out: &str, outputs: usize, has_classes: bool) -> Option<Task> {
+    match out {
+        "identity" if !has_classes => Some(Task::Regression),
+        "softmax" => Some(Task::Classification),
+        "logistic" if outputs == 1 => Some(Task::Classification),
+        "logistic" => Some(Task::MultiLabel),
+        _ => None,
+    }
 }
 
 /// Inputs and outputs of each layer, which must fit those of the next.

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use fireclay_formats::{Archive, Dtype, Kind, Layer, Problem, from_bytes, read};
+use fireclay_formats::{Archive, Dtype, Kind, Layer, Problem, Task, from_bytes, read};
 use support::zip::{Entry, archive};
 use support::{check_logits, golden, tensor};
 
@@ -227,6 +227,10 @@ fn networks_of_which_something_is_missing() {
     let layers = archive.network.unwrap().layers;
     let Some(Layer::Activation(last)) = layers.last() else { panic!("{layers:?}") };
     assert_eq!(last.name, "sigmoid");
+    assert_eq!(archive.task, Some(Task::Classification));
+    // Only a regressor has no function at its end.
+    let archive = read("out_activation_", texts("identity"));
+    assert_eq!((archive.task, archive.network.is_some()), (Some(Task::Regression), true));
     // Several functions are none.
     let archive = read("activation", typed("<U1", "(2,)", &[65, 0, 0, 0, 65, 0, 0, 0]));
     assert_eq!(archive.network, None);

@@ -1,6 +1,6 @@
 //! The layers of a network with their parameters, from input to output.
 
-use fireclay::{Activation, MlpConfig, Norm, Task};
+use fireclay::{MlpConfig, Norm, Task};
 
 /// A box of the diagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ fn hidden(config: &MlpConfig, i: usize, [inputs, outputs]: [usize; 2]) -> Layer 
         layer.parts.push(format!("{} norm", config.norm));
         layer.parameters += 2 * outputs;
     }
-    layer.parts.push(activation(config.activation));
+    layer.parts.push(config.activation_in_words());
     layer.parts.extend(dropout(config.dropout));
     if config.residual && inputs == outputs {
         layer.parts.push("+ input".to_owned());
@@ -69,10 +69,6 @@ fn dense(config: &MlpConfig, i: usize, [inputs, outputs]: [usize; 2]) -> Layer {
     }
     let size = format!("{} → {}", grouped(inputs), grouped(outputs));
     Layer { name: format!("layers.{i}"), size, parts, parameters }
-}
-
-fn activation(activation: Activation) -> String {
-    activation.to_string()
 }
 
 fn dropout(rate: f64) -> Option<String> {

@@ -109,7 +109,7 @@ pub enum EvaluateError {
         expected: usize,
     },
     /// The targets are of another kind than the model's outputs.
-    #[error("the data is for {found}, and the model for {expected}")]
+    #[error("{}", train::differing_tasks(expected, found))]
     Task {
         /// The kind of the data.
         found: &'static str,

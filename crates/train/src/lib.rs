@@ -41,7 +41,8 @@ pub use exit::exit;
 pub use interval::wilson;
 pub use progress::group;
 pub use run::{
-    Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
+    Ended, Finished, Prepared, differing_tasks, fitted_to, load_with_bar, only, run, run_on,
+    run_to_end, task,
 };
 pub use table::table;
 pub use words::{Called, call_it, program};

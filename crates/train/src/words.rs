@@ -31,7 +31,7 @@ impl Run {
             shape.join("x"),
             widths.join("-"),
             model.outputs,
-            model.activation,
+            model.activation_in_words(),
             group(model.parameters() as u64),
             optimizer.name(),
             optimizer.learning_rate(),

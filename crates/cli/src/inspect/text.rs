@@ -24,7 +24,7 @@ pub(super) fn network(config: &MlpConfig) -> String {
     let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
     let mut text = widths.join("-");
     if !config.hidden.is_empty() {
-        text += &format!(" {}", config.activation);
+        text += &format!(" {}", config.activation_in_words());
     }
     text += &format!(", {} parameters", group(config.parameters() as u64));
     if config.norm != Norm::None {

@@ -14,7 +14,7 @@ use fireclay_data::{Feed, Source, Split, TrainTest};
 use log::LevelFilter;
 
 use begin::Begun;
-pub use prepare::{Prepared, fitted_to, load_with_bar, only, task};
+pub use prepare::{Prepared, differing_tasks, fitted_to, load_with_bar, only, task};
 
 use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};

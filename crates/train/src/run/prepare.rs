@@ -196,7 +196,7 @@ pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest> {
 pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest> {
     let found = self::task(data.train.targets());
     if found.kind() != task.kind() {
-        bail!("the model is for {}, and the data for {}", task.kind(), found.kind());
+        bail!(differing_tasks(task.kind(), found.kind()));
     }
     if found.names() == task.names() {
         return Ok(data);
@@ -211,6 +211,18 @@ pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest> {
             task.names().join(", "),
             found.names().join(", ")
         ),
+    }
+}
+
+/// What is wrong with data of another kind of task than the model's, and what can be done.
+pub fn differing_tasks(model: &str, data: &str) -> String {
+    let problem = format!("the model is for {model}, and the data for {data}");
+    match (model, data) {
+        ("multi-label" | "regression", "classification") => format!(
+            "{problem}; if the model was imported and the greatest of its outputs is the class, \
+             import its file again with --task classification"
+        ),
+        _ => problem,
     }
 }
 
