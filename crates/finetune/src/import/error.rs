@@ -71,16 +71,19 @@ pub enum ImportError {
     },
     /// The numbers in names and the file tell different orders of the layers.
     #[error(
-        "the layers are {} by the numbers in their names, and {} in the file; take the order of the \
-         file with --by-order, or number them with --map",
+        "the layers are {} by the numbers in their names, and {} in the file; number them with \
+         --map{}",
         sentence(&several(by_name)),
-        sentence(&several(in_file))
+        sentence(&several(in_file)),
+        if *by_order { ", or take the order of the file with --by-order" } else { "" }
     )]
     Contradiction {
         /// The layers by the numbers in their names.
         by_name: Vec<String>,
         /// The layers in the order of the file.
         in_file: Vec<String>,
+        /// Whether the file may have them in their order.
+        by_order: bool,
     },
     /// It is not told which norm belongs to which layer.
     #[error(
@@ -251,7 +254,11 @@ mod tests {
         for error in [
             ImportError::Unsaid { what: name(), flag: "--norm batch".to_owned() },
             ImportError::Ambiguous { layers: names.clone(), by_order: true },
-            ImportError::Contradiction { by_name: names.clone(), in_file: names.clone() },
+            ImportError::Contradiction {
+                by_name: names.clone(),
+                in_file: names.clone(),
+                by_order: true,
+            },
             ImportError::Unpaired { norms: names.clone(), why: name(), by_order: true },
             ImportError::NoChain { found: names.clone(), hint: String::new() },
             ImportError::Missing { path: name(), nearest: Some(name()) },

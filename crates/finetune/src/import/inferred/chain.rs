@@ -24,13 +24,20 @@ const MOST_STEPS: usize = 2_000;
 pub(super) struct Belief {
     /// Takes the order of the file.
     pub(super) by_order: bool,
-    /// Whether the order of the file can be that of the layers.
+    /// Whether the order of the file is another than that of an alphabet.
     pub(super) has_own_order: bool,
+    /// Whether the tensors of each layer stand together, as a program writes them.
+    pub(super) is_whole: bool,
     /// Whether names were given, and so are believed.
     pub(super) is_renamed: bool,
 }
 
 impl Belief {
+    /// Whether the order of the file can be that of the layers.
+    pub(super) fn can_order(self) -> bool {
+        self.has_own_order && self.is_whole
+    }
+
     /// Whether names have to agree with the order of the file.
     pub(super) fn file(self) -> bool {
         self.has_own_order && !self.is_renamed
@@ -64,10 +71,10 @@ pub(super) fn chain(
             return Err(no_chain(hint));
         }
         // An alphabet is no order, unless it is that of the numbers, or the only one.
-        let is_only = belief.has_own_order
+        let is_only = belief.can_order()
             || trails.is_in_order(&in_file)
             || dense.len() <= MOST_TRIED && trails.first_two(false).len() == 1;
-        return if is_only { Ok(in_file) } else { Err(ambiguous(dense, false)) };
+        return if is_only { Ok(in_file) } else { Err(no_order()) };
     }
     let mut by_name = in_file.clone();
     by_name.sort_by(|&a, &b| dense[a].pieces.cmp(&dense[b].pieces));
@@ -77,20 +84,20 @@ pub(super) fn chain(
     }
     if dense.len() > MOST_TRIED {
         return Err(match is_numbered {
-            true => contradiction(dense, &by_name),
+            true => contradiction(dense, &by_name, belief),
             false => no_chain("with so many, their names must be numbered; rename them with --map"),
         });
     }
     match &mut trails.first_two(false)[..] {
         [] if trails.euler(&vec![true; dense.len()], None) => {
-            Err(ambiguous(dense, belief.has_own_order))
+            Err(ambiguous(dense, belief.can_order()))
         }
         [] => Err(no_chain("each must take as many inputs as the one before has outputs")),
         [only] => Ok(std::mem::take(only)),
         _ => match &mut trails.first_two(true)[..] {
             [only] if !belief.file() || trails.is_as_in_file(only) => Ok(std::mem::take(only)),
-            [only] => Err(contradiction(dense, only)),
-            _ => Err(ambiguous(dense, belief.has_own_order && trails.follow(&in_file))),
+            [only] => Err(contradiction(dense, only, belief)),
+            _ => Err(ambiguous(dense, belief.can_order() && trails.follow(&in_file))),
         },
     }
 }
@@ -100,13 +107,23 @@ fn ambiguous(dense: &[Group<'_>], by_order: bool) -> ImportError {
     ImportError::Ambiguous { layers, by_order }
 }
 
-fn contradiction(dense: &[Group<'_>], by_name: &[usize]) -> ImportError {
+/// `--by-order` where the order of the file is that of an alphabet, or of a shuffle.
+pub(super) fn no_order() -> ImportError {
+    ImportError::unsupported(
+        "the order of the file says nothing: its tensors are sorted by name, or those of a layer \
+         stand apart",
+        "leave out --by-order and number the layers with --map",
+    )
+}
+
+fn contradiction(dense: &[Group<'_>], by_name: &[usize], belief: Belief) -> ImportError {
     let names = |order: &mut dyn Iterator<Item = usize>| -> Vec<String> {
         order.map(|index| dense[index].name.clone()).collect()
     };
     ImportError::Contradiction {
         by_name: names(&mut by_name.iter().copied()),
         in_file: names(&mut (0..dense.len())),
+        by_order: belief.can_order(),
     }
 }
 
@@ -260,7 +277,7 @@ mod tests {
     use fireclay_formats::Tensor;
 
     fn belief(by_order: bool, has_own_order: bool) -> Belief {
-        Belief { by_order, has_own_order, is_renamed: false }
+        Belief { by_order, has_own_order, is_whole: true, is_renamed: false }
     }
 
     #[track_caller]
@@ -349,8 +366,11 @@ mod tests {
                 let all: Vec<usize> = (0..layers.len()).collect();
                 assert_eq!(read(&layers, belief(true, true)).unwrap(), all);
                 // An alphabet is no order.
-                let error = read(&layers, belief(true, false)).unwrap_err();
-                assert!(matches!(error, ImportError::Ambiguous { by_order: false, .. }));
+                let shuffled = Belief { is_whole: false, ..belief(true, true) };
+                for belief in [belief(true, false), shuffled] {
+                    let error = read(&layers, belief).unwrap_err();
+                    assert!(error.to_string().contains("leave out --by-order"), "{error}");
+                }
             }
         }
         let broken = read(&[("a", [4, 3]), ("b", [2, 4])], belief(true, true));

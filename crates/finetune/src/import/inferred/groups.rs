@@ -124,6 +124,32 @@ pub(super) fn by_name<'a>(tensors: &[&'a Tensor]) -> Vec<Group<'a>> {
     layers.into_iter().flat_map(|(linear, norm)| parted(linear, norm)).collect()
 }
 
+/// Whether the tensors of each layer stand together, weight first, or all weights in a row and then
+/// all biases, in the same order. What is not, was shuffled.
+pub(super) fn are_whole(tensors: &[&Tensor]) -> bool {
+    let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let read = |tensor: &&Tensor| {
+        let part = part(&tensor.name).or_else(|| pair(&tensor.name, &names))?;
+        let role = match part.role {
+            Role::Weight | Role::Gamma => 0,
+            Role::Bias | Role::Beta => 1,
+            Role::Mean => 2,
+            Role::Variance => 3,
+        };
+        Some((part.layer, role))
+    };
+    let parts: Vec<(String, usize)> = tensors.iter().filter_map(read).collect();
+    let mut seen = HashSet::new();
+    let are_together = parts
+        .chunk_by(|a, b| a.0 == b.0)
+        .all(|group| seen.insert(&group[0].0) && group.is_sorted_by_key(|(_, role)| role));
+    let rows: Vec<Vec<&String>> = parts
+        .chunk_by(|a, b| a.1 == b.1)
+        .map(|row| row.iter().map(|(layer, _)| layer).collect())
+        .collect();
+    are_together || rows.len() == 2 && rows[0] == rows[1]
+}
+
 /// `Wout` and `bout`: a weight and its bias, if the file has both.
 fn pair(name: &str, names: &HashSet<&str>) -> Option<Part> {
     let start = name.rfind(['.', '/']).map_or(0, |at| at + 1);
@@ -359,6 +385,25 @@ mod tests {
         }
         let ones = vec![&[1, 1][..]; 255];
         assert!(ranked(&ones, &BOTH).is_err());
+    }
+
+    #[test]
+    fn a_shuffled_file_is_told_from_one_that_a_program_wrote() {
+        let are_whole = |names: &[&str]| {
+            let tensors: Vec<Tensor> =
+                names.iter().map(|&name| Tensor::zeros(name, vec![2])).collect();
+            super::are_whole(&tensors.iter().collect::<Vec<_>>())
+        };
+        assert!(are_whole(&["a.weight", "a.bias", "n.weight", "n.bias", "n.running_mean"]));
+        assert!(are_whole(&["W1", "W2", "b1", "b2"]) && are_whole(&["b.weight", "a.weight"]));
+        assert!(are_whole(&["arr_0", "arr_1"]));
+        for shuffled in [
+            &["a.weight", "b.weight", "a.bias", "b.bias", "c.weight"][..],
+            &["a.bias", "a.weight", "b.weight", "b.bias"],
+            &["W1", "W2", "b2", "b1"],
+        ] {
+            assert!(!are_whole(shuffled), "{shuffled:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) enum Look {
     Convolution,
     Attention,
     Recurrent,
+    Gate,
     Embedding,
     Adapter,
     /// Weight norm, spectral norm, pruning: a weight in parts.
@@ -110,6 +111,9 @@ impl Look {
         {
             return Self::Attention;
         }
+        if has(&["gate", "gates", "gated", "gating", "glu", "highway"]) {
+            return Self::Gate;
+        }
         if has(&["embedding", "embeddings", "wte", "wpe", "embed"]) && ends(&["weight"]) {
             return Self::Embedding;
         }
@@ -144,6 +148,7 @@ impl Look {
             Self::Convolution
                 | Self::Attention
                 | Self::Recurrent
+                | Self::Gate
                 | Self::Embedding
                 | Self::Adapter
                 | Self::Parts
@@ -163,6 +168,7 @@ impl Look {
             Self::Convolution => ("a convolution", NOT_ONE),
             Self::Attention => ("attention", NOT_ONE),
             Self::Recurrent => ("a recurrent layer", NOT_ONE),
+            Self::Gate => ("a gate, which multiplies the outputs of another layer", NOT_ONE),
             Self::Embedding => ("an embedding", NOT_ONE),
             Self::Adapter => (
                 "a low-rank adapter",
@@ -186,7 +192,8 @@ impl Look {
             ),
             Self::Slopes => (
                 "slopes of PReLU or the scale of a norm without a shift",
-                "the network needs it: export the network to ONNX",
+                "the network needs it: export the network to ONNX; a layer norm without a bias has to \
+                 be called a norm, with --map",
             ),
             Self::Factor => (
                 "a factor of some outputs",
@@ -323,6 +330,7 @@ mod tests {
             ("q_proj.weight", vec![4, 4], Look::Attention),
             ("rnn.weight_ih_l0", vec![16, 4], Look::Recurrent),
             ("embedding.weight", vec![100, 8], Look::Embedding),
+            ("gate.weight", vec![8, 8], Look::Gate),
             ("fc1.lora_A.weight", vec![2, 8], Look::Adapter),
             ("fc1.weight_g", vec![8, 1], Look::Parts),
             ("fc1.parametrizations.weight.original0", vec![8, 1], Look::Parts),

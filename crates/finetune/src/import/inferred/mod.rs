@@ -60,6 +60,7 @@ pub(super) fn network(
     let belief = Belief {
         by_order: options.by_order,
         has_own_order,
+        is_whole: groups::are_whole(&tensors),
         // Names that were given are believed, whatever the order of the file.
         is_renamed: !options.map.is_empty(),
     };
@@ -132,8 +133,7 @@ fn ordered<'a>(
         let order = (0..dense.len()).collect();
         // Neither an alphabet nor numbers that are mixed up are an order.
         if dense.len() > 1 && !belief.has_own_order && !groups::are_numbered(tensors) {
-            let layers = dense.iter().map(|group| group.name.clone()).collect();
-            return Err(ImportError::Ambiguous { layers, by_order: false });
+            return Err(chain::no_order());
         }
         return Ok((dense, order, layout));
     }

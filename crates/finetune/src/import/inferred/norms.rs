@@ -193,7 +193,7 @@ impl Scene<'_> {
             }
         }
         let by_file = self.by_file();
-        if self.belief.by_order && self.belief.has_own_order {
+        if self.belief.by_order && self.belief.can_order() {
             return match &by_file[..] {
                 [one] => Ok(one.clone()),
                 [] if self.fits(&only) => Ok(only),
@@ -239,9 +239,7 @@ impl Scene<'_> {
         ImportError::Unpaired {
             norms: self.norms.iter().map(|group| group.name.clone()).collect(),
             why: why.to_owned(),
-            by_order: self.belief.has_own_order
-                && !self.belief.by_order
-                && self.by_file().len() == 1,
+            by_order: self.belief.can_order() && !self.belief.by_order && self.by_file().len() == 1,
         }
     }
 
@@ -275,7 +273,7 @@ impl Scene<'_> {
                 && b.is_one_of(&["norm", "normalization", "normalisation"]))
         };
         self.norms.iter().all(is_class)
-            && own_keys(&self.norms, &[]).iter().all(|key| stem(key).is_empty())
+            && own_keys(&self.norms, Some(&self.norms)).iter().all(|key| stem(key).is_empty())
     }
 
     /// The place of a norm whose name differs from those of layers in numbers alone, and the side
@@ -329,9 +327,16 @@ impl Scene<'_> {
     fn by_keys(&self) -> Option<Vec<Slot>> {
         let (last, hidden) = self.layers.split_last()?;
         let all = [self.layers, &self.norms].concat();
-        let layers = [own_keys(hidden, &all), own_keys(&[last], &all)].concat();
+        let plain = |groups: &[&Group<'_>]| own_keys(groups, None);
+        let own = |groups: &[&Group<'_>]| own_keys(groups, Some(&all));
+        self.matched(&[plain(hidden), plain(&[last])].concat(), &plain(&self.norms))
+            .or_else(|| self.matched(&[own(hidden), own(&[last])].concat(), &own(&self.norms)))
+    }
+
+    /// The place of each norm behind the one layer of its key.
+    fn matched(&self, layers: &[Vec<Piece>], norms: &[Vec<Piece>]) -> Option<Vec<Slot>> {
         let mut slots = Vec::new();
-        for (norm, of_norm) in own_keys(&self.norms, &all).iter().enumerate() {
+        for (norm, of_norm) in norms.iter().enumerate() {
             let mut same = (0..layers.len()).filter(|&layer| layers[layer] == *of_norm);
             match (same.next(), same.next()) {
                 (Some(layer), None) => slots.push(Slot::Behind(layer)),
@@ -505,12 +510,14 @@ impl Scene<'_> {
     }
 }
 
-/// What tells groups apart: their keys, without words that all of them have, or all of `all`.
-fn own_keys(groups: &[&Group<'_>], all: &[&Group<'_>]) -> Vec<Vec<Piece>> {
+/// What tells groups apart: their keys; with `all` without words that all of `all` have, or all of
+/// several groups.
+fn own_keys(groups: &[&Group<'_>], all: Option<&[&Group<'_>]>) -> Vec<Vec<Piece>> {
     let is_common = |piece: &Piece| {
         let has = |group: &&Group<'_>| group.pieces.contains(piece);
-        let of_groups = groups.len() > 1 && groups.iter().all(has);
-        matches!(piece, Piece::Word(_)) && (of_groups || !all.is_empty() && all.iter().all(has))
+        let is_in_all = all
+            .is_some_and(|all| groups.len() > 1 && groups.iter().all(has) || all.iter().all(has));
+        is_in_all && matches!(piece, Piece::Word(_))
     };
     let own = |group: &&Group<'_>| {
         key(&group.pieces).into_iter().filter(|piece| !is_common(piece)).collect()

@@ -506,12 +506,17 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
             norm_position.push(NormPosition::Input);
         }
     }
+    // Who takes a shuffled file in its order is told so: four modules hardly look whole by chance.
+    let is_seen = order == Order::Tensors
+        && truth.hidden() > 2
+        && truth.biases.iter().all(|has_bias| *has_bias);
     Options {
         activation: Some(Activation::Relu),
         norm,
         norm_position,
         residual,
-        by_order: order == Order::Made && random.chance(30),
+        no_residual: !residual && random.chance(60),
+        by_order: (order == Order::Made || is_seen) && random.chance(30),
         layout: random.chance(50).then_some(layout),
         ..Options::default()
     }
@@ -536,11 +541,11 @@ fn a_network_is_the_one_that_was_made_or_none() {
         ("Numbered Made", 70),
         ("Lists Made", 70),
         ("Words Made", 50),
-        ("Blocks Made", 70),
-        ("Nested Made", 70),
+        ("Blocks Made", 60),
+        ("Nested Made", 55),
         ("Keras Made", 70),
         ("Handmade Made", 60),
-        ("Pairs Made", 70),
+        ("Pairs Made", 55),
     ] {
         let [imported, all] = counts[scheme];
         assert!(imported * 100 >= all * least, "{scheme}: {imported} of {all} in {counts:?}");

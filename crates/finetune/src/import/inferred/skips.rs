@@ -70,9 +70,9 @@ pub(super) fn skips(
     let returns = (0..hidden_widths.len())
         .any(|place| hidden_widths.get(..place).is_some_and(|w| w.contains(&hidden_widths[place])));
     let hint = hidden.iter().find(|layer| is_called(layer, SKIPPING));
-    let hint = hint.or_else(|| nested(hidden));
-    match hint {
-        Some(layer) if returns => Err(ImportError::Unsaid {
+    let hint = hint.or_else(|| nested(hidden)).copied().filter(|_| returns);
+    match hint.or_else(|| returning(layers, widths)) {
+        Some(layer) => Err(ImportError::Unsaid {
             what: format!(
                 "whether its hidden layers add their input to their output, as the name {} suggests",
                 printable(&layer.name, 60)
@@ -125,22 +125,47 @@ fn is_called(layer: &Group<'_>, words: &[&str]) -> bool {
     layer.pieces.iter().any(|piece| piece.is_one_of(words))
 }
 
-/// A layer of a block that has several, `blocks.0.fc1` beside `blocks.0.fc2`.
-fn several_to_a_block<'a>(layers: &[&'a Group<'a>]) -> Option<&'a Group<'a>> {
-    let first = layers.first()?;
+/// The block of a layer, if its name has one: `blocks.0` of `blocks.0.fc1`, behind what all names
+/// begin with.
+fn block<'a>(layer: &'a Group<'_>, common: usize) -> Option<&'a [Piece]> {
+    let own = layer.pieces.get(common..)?;
+    let number = own.iter().position(|piece| matches!(piece, Piece::Number(_)))?;
+    (number + 1 < own.len()).then(|| &own[..=number])
+}
+
+/// How many pieces the names of all layers begin with.
+fn common(layers: &[&Group<'_>]) -> usize {
+    let Some(first) = layers.first() else { return 0 };
     let is_common = |(at, piece): (usize, &Piece)| {
         layers.iter().all(|layer| layer.pieces.get(at) == Some(piece)).then_some(())
     };
-    let common = first.pieces.iter().enumerate().map_while(is_common).count();
-    let block = |layer: &&'a Group<'a>| {
-        let own = layer.pieces.get(common..).unwrap_or_default();
-        let number = own.iter().position(|piece| matches!(piece, Piece::Number(_)))?;
-        (number + 1 < own.len()).then(|| own[..=number].to_vec())
-    };
-    let blocks: Vec<(Vec<Piece>, &&'a Group<'a>)> =
-        layers.iter().filter_map(|layer| Some((block(layer)?, layer))).collect();
-    let second = blocks.windows(2).find(|pair| pair[0].0 == pair[1].0)?;
-    Some(second[1].1)
+    first.pieces.iter().enumerate().map_while(is_common).count()
+}
+
+/// A layer of a block that has several, `blocks.0.fc2` beside `blocks.0.fc1`.
+fn several_to_a_block<'g>(layers: &[&'g Group<'g>]) -> Option<&'g Group<'g>> {
+    let common = common(layers);
+    let second = layers.windows(2).find(|pair| {
+        let block_of = |layer| block(layer, common);
+        block_of(pair[0]).is_some() && block_of(pair[0]) == block_of(pair[1])
+    })?;
+    Some(second[1])
+}
+
+/// A layer in a block of layers that gives as many numbers as it takes.
+fn returning<'g>(layers: &[&'g Group<'g>], widths: &[usize]) -> Option<&'g Group<'g>> {
+    let common = common(layers);
+    let hidden = layers.get(..layers.len().saturating_sub(1))?;
+    let mut start = 0;
+    for group in hidden.chunk_by(|a, b| block(a, common) == block(b, common)) {
+        let end = start + group.len();
+        let is_block = group.first().is_some_and(|layer| block(layer, common).is_some());
+        if is_block && widths.get(start) == widths.get(end) {
+            return group.first().copied();
+        }
+        start = end;
+    }
+    None
 }
 
 /// A layer that stands deeper than others of its row: `net.2.0` beside `net.0`.
@@ -190,6 +215,8 @@ mod tests {
             ["net.0", "net.2.0", "net.4.0", "net.6"],
             ["net.0", "net.2.fn", "net.4.fn", "net.6"],
             ["inp", "blocks.0.fc1", "blocks.0.fc2", "head"],
+            ["inp", "mid.0.0", "mid.0.2", "head"],
+            ["layers.0.fc", "layers.1.fc", "layers.2.fc", "head"],
         ] {
             let error = decide(&names, &widths, false, false).unwrap_err();
             assert!(error.contains("--no-residual"), "{names:?}: {error}");
@@ -197,6 +224,8 @@ mod tests {
         }
         // Without equal widths nothing can be added.
         let names = ["blocks.0", "blocks.1", "blocks.2", "head"];
+        assert_eq!(decide(&names, &[7, 6, 5, 4, 2], false, false), Ok((false, false)));
+        let names = ["net.0.0.0", "net.0.1.0", "net.0.2.0", "net.0.3"];
         assert_eq!(decide(&names, &[7, 6, 5, 4, 2], false, false), Ok((false, false)));
         // Where nothing hints at them, they may still be there.
         for names in [["fc1", "fc2", "fc3", "head"], ["net.0", "net.2", "net.4", "net.6"]] {
