@@ -138,7 +138,7 @@ fn and_report(ended: Ended, matches: &ArgMatches) -> Result<ExitCode> {
     let is_quiet = matches.get_flag(QUIET);
     if !matches.get_flag(NO_REPORT) {
         let page = report::of_finished(&finished.folder, &finished.model.device())?;
-        if !is_quiet {
+        if let Some(page) = page.filter(|_| !is_quiet) {
             say(&format!("The run as one page: {}", page.display()))?;
         }
     }

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use fireclay_report::{Comparison, Log, McNemar, McNemarMethod, Options, compare};
 use serde::Serialize;
+use train::disk::{MOST_SETTINGS, read_text};
 use train::group;
+use train::run_folder::CONFIG;
 
 use crate::model::{self, Where};
 use crate::output::{printable, say, say_json, table, wrapped};
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let first = model::load(&args.first, None, &device)?;
     let adapter = args.adapter.as_deref();
     let second = model::load(&args.second, adapter, &device)?;
-    let (name, data) = args.rows.load(&first)?;
+    let (name, data) = args.rows.load(&first, &args.first)?;
     let options = Options { worst: args.changed, ..Options::default() };
     let comparison = compare(&first, &second, &data, &options)?;
     // With an adapter the second is no longer what its run made.
@@ -190,10 +192,9 @@ fn runs(first: &Path, second: &Path) -> Result<Runs> {
 
 /// The settings of a run by path, each as it is written.
 fn settings(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let path = folder.join("config.toml");
+    let path = folder.join(CONFIG);
     let named = || path.display().to_string();
-    let text = std::fs::read_to_string(&path).with_context(named)?;
-    log::info!("read {}, {} bytes", path.display(), text.len());
+    let text = read_text(&path, MOST_SETTINGS).with_context(named)?;
     let table = toml::from_str(&text).with_context(named)?;
     let mut found = BTreeMap::new();
     flatten("", &toml::Value::Table(table), &mut found);

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fireclay::{Adapter, Backend, Device, DeviceChoice, Model, ModelFileProblem};
 
+use train::disk::{Disk, check_file_place};
+use train::manifest::Manifest;
+use train::quoted_path;
+use train::run_folder::{MODEL, hint_inside};
+use train::tuning::{ADAPTER, START};
+
 use crate::output::printable;
 
 /// Where to compute.
@@ -28,7 +34,7 @@ impl Where {
 
 /// The model file of what was named: a file, or the folder of a run.
 pub(crate) fn file(named: &Path) -> Result<PathBuf> {
-    file_in(named, "model.safetensors", "name a model file, or a run that has ended")
+    file_in(named, MODEL, "name a model file, or a run that has ended")
 }
 
 /// The file that was named, or this one of the folder that was named.
@@ -37,10 +43,55 @@ fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
         return Ok(named.to_owned());
     }
     let file = named.join(name);
+    check_file_place(&file).with_context(|| file.display().to_string())?;
     if !file.is_file() {
-        bail!("{} is a folder without {name}; {hint}", named.display());
+        let inside = hint_inside(named);
+        bail!("{} is a folder without {name}; {hint}{inside}", named.display());
     }
     Ok(file)
+}
+
+/// The folder and the manifest of the run that wrote what was named: the folder itself, or that of a
+/// file that has the task and the data of the run.
+pub(crate) fn run_of(named: &Path) -> Result<Option<(PathBuf, Manifest)>> {
+    let name = named.file_name().unwrap_or_default().to_string_lossy();
+    let folder = if named.is_dir() {
+        named
+    } else if [MODEL, ADAPTER, START].contains(&&*name) {
+        // Of `model.safetensors` alone that is the empty path.
+        named.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
+    } else {
+        return Ok(None);
+    };
+    if std::fs::symlink_metadata(Manifest::path(folder)).is_err() {
+        return Ok(None);
+    }
+    let manifest = Manifest::load(folder, &Disk::default())?;
+    Ok(Some((folder.to_owned(), manifest)))
+}
+
+/// Makes sure that a file of a run is what the run wrote; of a file that was named itself this is a
+/// warning, as it may be meant.
+fn check_run(named: &Path, file: &Path) -> Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let found = run_of(named);
+    let checked = match &found {
+        Ok(Some((folder, manifest))) if name == MODEL => manifest.check_model(folder),
+        // An adapter is written before the manifest says so.
+        Ok(Some((folder, manifest))) if manifest.result.is_some() => {
+            manifest.check_file(folder, &name, &Disk::default())
+        }
+        _ => Ok(()),
+    };
+    match checked {
+        Err(error) if named.is_dir() => Err(error.into()),
+        Err(error) => {
+            log::warn!("{error}");
+            Ok(())
+        }
+        Ok(()) if named.is_dir() => found.map(drop),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Loads the model, with an adapter applied to it if one was named: a file, or the folder of a run.
@@ -48,7 +99,8 @@ pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Res
     let model = whole(named, device)?;
     let Some(named) = adapter else { return Ok(model) };
     let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
-    let file = file_in(named, "adapter.safetensors", hint)?;
+    let file = file_in(named, ADAPTER, hint)?;
+    check_run(named, &file)?;
     Adapter::load(&file)?.apply(&model).with_context(|| file.display().to_string())
 }
 
@@ -64,22 +116,25 @@ pub(crate) fn shown(named: &Path, adapter: Option<&Path>) -> String {
 fn whole(named: &Path, device: &Device) -> Result<Model> {
     let file = file(named)?;
     let error = match Model::load(&file, device) {
-        Ok(model) => return Ok(model),
+        Ok(model) => {
+            check_run(named, &file)?;
+            return Ok(model);
+        }
         Err(error) => error,
     };
-    let path = file.display();
+    let (path, pasted) = (file.display(), quoted_path(&file));
     let is_foreign =
         matches!(error.problem, ModelFileProblem::Safetensors(_) | ModelFileProblem::NoDocument);
     if is_foreign && Adapter::load(&file).is_ok() {
         bail!(
             "{path} is an adapter, which needs its base; name the base, and this with \
-             `--adapter {path}`, or make one model of both with `fireclay finetune merge`"
+             `--adapter {pasted}`, or make one model of both with `fireclay finetune merge`"
         );
     }
     if is_foreign && let Ok(archive) = fireclay_formats::read(&file) {
         bail!(
             "{path} is a {} file, not a model of Fireclay; make one of it with \
-             `fireclay finetune import {path} --to model.safetensors`",
+             `fireclay finetune import {pasted} --to imported.safetensors`",
             archive.kind.name()
         );
     }

@@ -1,12 +1,17 @@
 //! `fireclay report`: a run or a model as one page.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fireclay::Device;
 use fireclay::model_file::write_whole;
 use fireclay_report::{EventFile, Options, Report};
+use train::disk::check_file_place;
+use train::manifest::Manifest;
+use train::output::{Output, data_files};
+use train::run_folder::{files_of, hint_inside};
 
 use crate::model::{self, Where};
 use crate::output::say;
@@ -39,6 +44,9 @@ pub(crate) struct Args {
     /// Write the measurements into the folder of the run too, for `tensorboard --logdir runs`.
     #[arg(long)]
     tensorboard: bool,
+    /// Replace files of --to and --plots that exist; never one that is read.
+    #[arg(long)]
+    force: bool,
     #[arg(from_global)]
     quiet: bool,
     #[command(flatten)]
@@ -54,31 +62,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         args.run.display()
     );
     ensure!(
-        !args.rows.are_asked_for() || !args.run.is_dir(),
-        "a run is shown on its own test rows; leave out --data, --split and --classes, or name the \
-         model file in it"
+        !args.rows.are_chosen() || !args.run.is_dir(),
+        "a run is shown on its own test rows; leave out --split and --classes, or name the model \
+         file in it"
     );
+    let page = args.page()?;
     let device = args.at.device()?;
     let report = match args.run.is_dir() {
-        true => Report::from_run(&args.run, &device, &Options::default())?,
+        true => of_run(args, &device)?,
         false => of_model(args, &device)?,
     };
-    let page = args.to.clone().unwrap_or_else(|| match args.run.is_dir() {
-        true => args.run.join(PAGE),
-        false => args.run.with_file_name(PAGE),
-    });
+    // Both before either is written.
+    let plots = args.plots()?;
+    let plots = plots.map(|folder| anyhow::Ok((folder, args.drawn(folder, &report)?)));
+    let plots = plots.transpose()?;
+    args.page()?;
     write(&report, &page)?;
     let mut text = format!("The report is in {}", page.display());
-    if let Some(folder) = &args.plots {
-        let plots = report.plots()?;
-        let named = || format!("the plots can not be written to {}", folder.display());
+    if let Some((folder, files)) = &plots {
+        let named = || format!("the plots cannot be written to {}", folder.display());
         std::fs::create_dir_all(folder).with_context(named)?;
-        for plot in &plots {
-            let path = |kind: &str| folder.join(format!("{}.{kind}", plot.name));
-            write_whole(&path("svg"), plot.svg.as_bytes()).with_context(named)?;
-            write_whole(&path("png"), &plot.png()?).with_context(named)?;
+        for (path, bytes) in files {
+            write_whole(path, bytes).with_context(named)?;
         }
-        let count = plots.len();
+        let count = files.len() / 2;
         text += &format!("\n{count} plots are in {}, each as .svg and .png", folder.display());
     }
     if args.tensorboard {
@@ -93,6 +100,78 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// The name of a page.
 const PAGE: &str = "report.html";
 
+impl Args {
+    /// The files that are read.
+    fn inputs(&self) -> Vec<PathBuf> {
+        let mut inputs = data_files(self.rows.data());
+        inputs.extend(if self.run.is_dir() { files_of(&self.run) } else { vec![self.run.clone()] });
+        inputs
+    }
+
+    /// The page to write, which replaces nothing but an earlier page of the same run or model.
+    fn page(&self) -> Result<PathBuf> {
+        let page = self.to.clone().unwrap_or_else(|| match self.run.is_dir() {
+            true => self.run.join(PAGE),
+            false => self.run.with_file_name(PAGE),
+        });
+        self.check(&page, self.force || self.to.is_none() && is_page(&page))?;
+        Ok(page)
+    }
+
+    fn check(&self, path: &Path, is_forced: bool) -> Result<()> {
+        let inputs = self.inputs();
+        Ok(Output { path, flag: "--to", inputs: &inputs, is_forced }.check()?)
+    }
+
+    /// The folder of the plots, which is none of a file.
+    fn plots(&self) -> Result<Option<&Path>> {
+        let folder = self.plots.as_deref();
+        if let Some(folder) = folder.filter(|folder| folder.exists() && !folder.is_dir()) {
+            bail!("--plots {}: this is a file; name a folder", folder.display());
+        }
+        Ok(folder)
+    }
+
+    /// The plots with the files that they go to.
+    fn drawn(&self, folder: &Path, report: &Report) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut files = Vec::new();
+        for plot in report.plots()? {
+            let path = |kind: &str| folder.join(format!("{}.{kind}", plot.name));
+            files.push((path("png"), plot.png()?));
+            files.push((path("svg"), plot.svg.into_bytes()));
+        }
+        let inputs = self.inputs();
+        for (path, _) in files.iter().filter(|_| folder.is_dir()) {
+            let output = Output { path, flag: "--plots", inputs: &inputs, is_forced: self.force };
+            output.check()?;
+        }
+        Ok(files)
+    }
+}
+
+/// Whether a file is a page that this command wrote.
+fn is_page(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let file = is_file.then(|| std::fs::File::open(path).ok()).flatten();
+    let read = file.map(|file| file.take(1 << 12).read_to_end(&mut start));
+    let text = String::from_utf8_lossy(&start);
+    read.is_some() && text.starts_with("<!DOCTYPE html>") && text.contains(" - Fireclay</title>")
+}
+
+fn of_run(args: &Args, device: &Device) -> Result<Report> {
+    let manifest = Manifest::path(&args.run);
+    if !manifest.exists() {
+        let inside = hint_inside(&args.run);
+        bail!("{} is not the folder of a run{inside}", args.run.display());
+    }
+    let options = Options::default();
+    Ok(match args.rows.data() {
+        Some(data) => Report::from_run_on(&args.run, data, device, &options)?,
+        None => Report::from_run(&args.run, device, &options)?,
+    })
+}
+
 fn of_model(args: &Args, device: &Device) -> Result<Report> {
     let model = model::load(&args.run, None, device)?;
     let title = args.run.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -101,23 +180,30 @@ fn of_model(args: &Args, device: &Device) -> Result<Report> {
     if !args.rows.are_asked_for() && model.provenance.data.is_none() {
         return Ok(Report::from_model(&title, &model, None, &options)?);
     }
-    let (name, data) = args.rows.load(&model)?;
+    let (name, data) = args.rows.load(&model, &args.run)?;
     Ok(Report::from_model(&title, &model, Some((&name, &data)), &options)?)
 }
 
-/// Writes the report of a run that has just ended into its folder.
-pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<PathBuf> {
+/// Writes the report of a run that has just ended into its folder, unless a file of somebody else is
+/// in its place.
+pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<Option<PathBuf>> {
     let page = folder.join(PAGE);
+    if std::fs::symlink_metadata(&page).is_ok() && !is_page(&page) {
+        let page = page.display();
+        log::warn!("{page} is not a report of fireclay, so it was left and no report written");
+        return Ok(None);
+    }
     let report = Report::from_run(folder, device, &Options::default())?;
     write(&report, &page)?;
-    Ok(page)
+    Ok(Some(page))
 }
 
 /// Writes the event file of a run into its folder.
 pub(crate) fn write_events(folder: &Path) -> Result<PathBuf> {
     let events = EventFile::from_run(folder)?;
     let path = folder.join(events.name);
-    let named = || format!("the event file can not be written to {}", path.display());
+    let named = || format!("the event file cannot be written to {}", path.display());
+    check_file_place(&path).with_context(named)?;
     write_whole(&path, &events.bytes).with_context(named)?;
     Ok(path)
 }
@@ -126,6 +212,6 @@ fn write(report: &Report, page: &Path) -> Result<()> {
     for note in report.notes() {
         log::warn!("{note}");
     }
-    let named = || format!("the report can not be written to {}", page.display());
+    let named = || format!("the report cannot be written to {}", page.display());
     write_whole(page, report.html()?.as_bytes()).with_context(named)
 }

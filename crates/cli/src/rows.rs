@@ -1,8 +1,15 @@
 //! The rows that models are measured on.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, bail};
 use fireclay::Model;
-use fireclay_data::Dataset;
+use fireclay_data::{Dataset, TrainTest};
+use train::manifest::Manifest;
+use train::place::{portable, whole_data_of_run};
+
+use crate::model;
+use crate::output::printable;
 
 /// Which rows to measure on.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,16 +41,27 @@ impl Rows {
         self.data.is_some() || !self.classes.is_empty() || self.split != Part::Test
     }
 
-    /// The rows, and what they are called.
-    pub(crate) fn load(&self, model: &Model) -> Result<(String, Dataset)> {
-        let Some(source) = self.data.as_ref().or(model.provenance.data.as_ref()) else {
-            bail!(
-                "the model does not say what it was trained on; say with --data what to measure on"
-            );
+    /// The data that was asked for.
+    pub(crate) fn data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    /// Whether other rows than the test rows of some data were asked for.
+    pub(crate) fn are_chosen(&self) -> bool {
+        !self.classes.is_empty() || self.split != Part::Test
+    }
+
+    /// The rows, and what they are called; `named` is the file or folder of the model, or of the
+    /// adapter that was applied to it.
+    pub(crate) fn load(&self, model: &Model, named: &Path) -> Result<(String, Dataset)> {
+        let (source, data) = match &self.data {
+            Some(source) => (
+                source.clone(),
+                train::load_with_bar(&source.parse()?)
+                    .with_context(|| format!("--data {source}"))?,
+            ),
+            None => data_of(model, named)?,
         };
-        let data = train::load_with_bar(&source.parse()?).with_context(|| {
-            if self.data.is_some() { "--data" } else { "the data that the model was trained on" }
-        })?;
         let classes = match self.data {
             None if self.classes.is_empty() => trained_on(model),
             _ => self.classes.clone(),
@@ -53,12 +71,35 @@ impl Rows {
             Part::Test => ("test", data.test),
             Part::Train => ("train", data.train),
         };
+        if let Some(warning) = train::warnings::of_scale(&model.preprocessing, &data) {
+            log::warn!("{source}: {warning}");
+        }
         let alone = match &classes[..] {
             [] => String::new(),
             some => format!(", classes {}", some.join(", ")),
         };
         Ok((format!("{source} ({part}{alone})"), data))
     }
+}
+
+/// The data that a model was trained on, all classes of it: where its run found it, or where its file
+/// says.
+fn data_of(model: &Model, named: &Path) -> Result<(String, TrainTest)> {
+    let Some(source) = &model.provenance.data else {
+        bail!("the model does not say what it was trained on; say with --data what to measure on");
+    };
+    let run = model::run_of(named)?;
+    let of_model =
+        |(_, manifest): &(PathBuf, Manifest)| portable(&manifest.settings.data.source) == *source;
+    if let Some((folder, manifest)) = run.filter(of_model) {
+        let data = whole_data_of_run(&manifest, &folder, &model.task, None, &train::load_with_bar)?;
+        return Ok((manifest.settings.data.source.clone(), data));
+    }
+    let data = train::load_with_bar(&source.parse()?).with_context(|| {
+        let source = printable(source, 200);
+        format!("the model was trained on {source}; name the data to measure on with --data")
+    })?;
+    Ok((source.clone(), data))
 }
 
 /// The classes of its data that a model was trained on, if not all.

@@ -1,10 +1,14 @@
 //! What a shell and `man` know of the program.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap_complete::{Shell, generate};
+use fireclay::model_file::write_whole;
+use train::output::Output;
 
 use crate::app;
 use crate::output::say;
@@ -32,8 +36,11 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(about = "Write a manual page for each command", after_help = READ)]
 pub(crate) struct Man {
-    /// The folder to write them to; made if it is not there.
+    /// The folder to write them to; made if it does not exist.
     folder: PathBuf,
+    /// Replace files that exist and are no manual pages of fireclay.
+    #[arg(long)]
+    force: bool,
     #[arg(from_global)]
     quiet: bool,
 }
@@ -48,11 +55,43 @@ pub(crate) fn complete(args: &Completions) -> Result<ExitCode> {
 
 pub(crate) fn write_pages(args: &Man) -> Result<ExitCode> {
     let folder = &args.folder;
-    let named = || format!("the manual pages can not be written to {}", folder.display());
+    let named = || format!("the manual pages cannot be written to {}", folder.display());
+    let pages = pages().with_context(named)?;
     std::fs::create_dir_all(folder).with_context(named)?;
-    clap_mangen::generate_to(app::command(), folder).with_context(named)?;
+    // All before any is written.
+    for (name, _) in &pages {
+        let path = folder.join(name);
+        let is_forced = args.force || is_page(&path);
+        Output { path: &path, flag: "FOLDER", inputs: &[], is_forced }.check()?;
+    }
+    for (name, bytes) in &pages {
+        write_whole(&folder.join(name), bytes).with_context(named)?;
+    }
     if !args.quiet {
         say(&format!("Manual pages are in {}", folder.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The manual pages with their names.
+fn pages() -> Result<Vec<(OsString, Vec<u8>)>> {
+    // The generator writes files alone, and over whatever is there.
+    let folder = tempfile::tempdir()?;
+    clap_mangen::generate_to(app::command(), folder.path())?;
+    let mut pages = Vec::new();
+    for entry in std::fs::read_dir(folder.path())? {
+        let entry = entry?;
+        pages.push((entry.file_name(), std::fs::read(entry.path())?));
+    }
+    pages.sort();
+    Ok(pages)
+}
+
+/// Whether a file is a manual page of ours, of this version or another.
+fn is_page(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let file = is_file.then(|| std::fs::File::open(path).ok()).flatten();
+    let read = file.map(|file| file.take(1 << 10).read_to_end(&mut start));
+    read.is_some() && String::from_utf8_lossy(&start).contains(".TH fireclay")
 }

@@ -198,7 +198,7 @@ fn quiet_leaves_what_was_asked_for() {
 
     let place = small();
     let keras = of_crate("../formats/tests/goldens/keras/plain.h5");
-    let import = format!("import {} --to keras.safetensors", keras.display());
+    let import = format!("import {} --to keras.safetensors --force", keras.display());
     for line in [
         "report runs/small".to_owned(),
         "man pages".to_owned(),
@@ -280,7 +280,7 @@ fn a_warning_is_given_unless_errors_alone_are_wanted() {
     let found = place.train("report runs/odd --plots plots");
     assert_eq!(found.code, Some(0));
     assert!(found.stderr.contains("warning: usvg::text::layout: No fonts"), "{}", found.stderr);
-    does(&place, "report runs/odd --plots plots -q");
+    does(&place, "report runs/odd --plots plots --force -q");
 }
 
 #[test]
@@ -665,11 +665,184 @@ fn a_model_is_measured_on_the_classes_that_it_was_trained_on() {
     place
         .train("evaluate runs/high --classes 0,1,2,3,4")
         .refused(&["labels of the data are not those of the model"]);
-    place.train("report runs/high --classes 5").refused(&["leave out --data, --split"]);
+    place.train("report runs/high --classes 5").refused(&["leave out --split"]);
 }
 
 fn json_file(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_is_measured_on_its_own_data_wherever_that_is() {
+    let place = small();
+    let expected = json(&place, "evaluate runs/small --json")["measures"].take();
+    let elsewhere = |line: &str| {
+        let mut command = place.command(line);
+        Outcome::of(line, command.current_dir(place.path("else")))
+    };
+    fs::create_dir(place.path("else")).unwrap();
+    for named in ["../runs/small", "../runs/small/model.safetensors"] {
+        let said = elsewhere(&format!("evaluate {named} --json")).succeeded().stdout;
+        let found: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(found["measures"], expected, "{named}");
+    }
+    let quiet = elsewhere("report ../runs/small").succeeded();
+    assert!(quiet.stdout.contains("../runs/small/report.html"), "{}", quiet.stdout);
+
+    fs::rename(place.path("digits"), place.path("moved")).unwrap();
+    let words = ["cannot find the data", "digits: no such folder", "--data idx:FOLDER"];
+    place.train("evaluate runs/small").refused(&words);
+    let found = json(&place, "evaluate runs/small --data idx:moved --json")["measures"].take();
+    assert_eq!(found, expected);
+    does(&place, "report runs/small --data idx:moved --to page.html");
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(!page.contains("was not measured"));
+    // Other rows under the same name are not the run's.
+    program::write_digits(&place.path("digits"));
+    let file = place.path("digits/t10k-images-idx3-ubyte");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let words = ["the data is not what this run learns from", "digits: other data"];
+    place.train("evaluate runs/small").refused(&words);
+    place.train("report runs/small --data idx:digits --to other.html").refused(&words);
+    assert!(!place.path("other.html").exists());
+    let found = place.train("report runs/small");
+    assert!(found.stderr.contains("The model was not measured"), "{}", found.stderr);
+    does(&place, "evaluate runs/small --data idx:digits");
+}
+
+#[test]
+fn a_model_that_was_replaced_is_not_that_of_the_run() {
+    let place = small();
+    train(&place, "other", "--seed 2");
+    let model = place.path("runs/small/model.safetensors");
+    fs::copy(place.path("runs/other/model.safetensors"), &model).unwrap();
+    let words = ["runs/small/model.safetensors", "not the model that the run ended with"];
+    for line in ["evaluate runs/small", "report runs/small", "compare runs/other runs/small"] {
+        place.train(line).refused(&words);
+    }
+    let found = place.train("evaluate runs/small/model.safetensors");
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert!(words.iter().all(|word| found.stderr.contains(word)), "{}", found.stderr);
+}
+
+#[test]
+fn rows_that_are_no_bytes_are_warned_of() {
+    let place = small();
+    fs::create_dir(place.path("bits")).unwrap();
+    for name in names_in(&place.path("digits")) {
+        let mut bytes = fs::read(place.path("digits").join(&name)).unwrap();
+        if name.contains("images") {
+            bytes[16..].iter_mut().for_each(|pixel| *pixel = u8::from(*pixel > 100));
+        }
+        fs::write(place.path("bits").join(&name), bytes).unwrap();
+    }
+    let words = "idx:bits: no feature is above 1, and the preprocessing divides them by 255";
+    place.train("evaluate runs/small --data idx:bits").warned(&[words]);
+    does(&place, "evaluate runs/small --data idx:bits -q");
+}
+
+#[test]
+fn what_is_written_replaces_nothing_that_was_not_given_up() {
+    let place = small();
+    let model = "runs/small/model.safetensors";
+    fs::copy(place.path(model), place.path("mine.safetensors")).unwrap();
+    fs::hard_link(place.path("mine.safetensors"), place.path("linked.html")).unwrap();
+    fs::write(place.path("notes.html"), "mine").unwrap();
+    let before = place.tree();
+    let refused = |line: &str, words: &[&str]| {
+        place.train(line).refused(words);
+        assert!(place.tree() == before, "{line} changed something");
+    };
+    let input = &["this command reads that file"];
+    for force in ["", " --force"] {
+        for line in [
+            "report mine.safetensors --to mine.safetensors",
+            "report mine.safetensors --to linked.html",
+            "report runs/small --to runs/small/model.safetensors",
+            "report runs/small --to ./runs/../runs/small/manifest.json",
+            "report runs/small --to runs/small/checkpoints/step-00000060.safetensors",
+            "report mine.safetensors --data idx:digits --to digits/t10k-labels-idx1-ubyte",
+            "finetune import mine.safetensors --to linked.html",
+        ] {
+            refused(&format!("{line}{force}"), input);
+        }
+        refused(&format!("report runs/small --to digits{force}"), &["a folder"]);
+        refused(&format!("report runs/small --to gone/page.html{force}"), &["gone does not exist"]);
+        refused(&format!("report runs/small --plots notes.html{force}"), &["name a folder"]);
+        refused(&format!("man notes.html{force}"), &["notes.html"]);
+    }
+    refused("report runs/small --to notes.html", &["notes.html", "--force"]);
+    refused("finetune import mine.safetensors --to notes.html", &["notes.html", "--force"]);
+
+    // By default an earlier page is replaced, and no other file.
+    does(&place, "report runs/small");
+    does(&place, "report runs/small");
+    does(&place, "report mine.safetensors");
+    fs::write(place.path("report.html"), "mine").unwrap();
+    place.train("report mine.safetensors").refused(&["report.html", "--force"]);
+    does(&place, "report mine.safetensors --force");
+    does(&place, "report runs/small --to notes.html --force");
+    does(&place, "report runs/small --to new.html --plots plots");
+    place.train("report runs/small --to newer.html --plots plots").refused(&["loss.", "--force"]);
+    assert!(!place.path("newer.html").exists());
+    does(&place, "report runs/small --to newer.html --plots plots --force");
+
+    does(&place, "man pages");
+    fs::write(place.path("pages/fireclay-train.1"), "mine").unwrap();
+    place.train("man pages").refused(&["fireclay-train.1", "--force"]);
+    does(&place, "man pages --force");
+    does(&place, "man pages");
+    fs::write(place.path("runs/small/report.html"), "mine").unwrap();
+    let found = place.train("train --resume runs/small --epochs 31");
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert!(found.stderr.contains("is not a report of fireclay"), "{}", found.stderr);
+    assert_eq!(fs::read(place.path("runs/small/report.html")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_folder_of_runs_names_the_run_that_is_in_it() {
+    let place = small();
+    fs::rename(place.path("runs"), place.path("my runs")).unwrap();
+    for command in ["report", "evaluate", "inspect", "predict"] {
+        let input = if command == "predict" { Some("digits/t10k-images-idx3-ubyte") } else { None };
+        let mut program = place.command(command);
+        program.arg("my runs").args(input);
+        Outcome::of(command, &mut program).refused(&["did you mean 'my runs/small'?"]);
+    }
+    for kind in ["safetensors", "model"] {
+        let file = place.path(&format!("a {kind}.pt"));
+        let golden = of_crate("../formats/tests/goldens/pytorch/plain.pt");
+        fs::copy(golden, &file).unwrap();
+        let mut program = place.command("evaluate");
+        let words = format!("finetune import 'a {kind}.pt' --to");
+        Outcome::of(kind, program.arg(format!("a {kind}.pt"))).refused(&[&words]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_told_of_at_once() {
+    let place = small();
+    let fifo = |path: &str| {
+        let path = place.path(path);
+        let _ = fs::remove_file(&path);
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    };
+    fifo("pipe");
+    for line in ["evaluate pipe", "inspect pipe", "report pipe", "finetune import pipe --to x"] {
+        place.train(line).refused(&["pipe", "regular file"]);
+    }
+    place.train(&format!("finetune --from pipe {DIGITS}")).failed(&["pipe", "regular file"]);
+    // In the opposite order of that in which they are read.
+    for file in ["model.safetensors", "metrics.jsonl", "config.toml", "manifest.json"] {
+        fifo(&format!("runs/small/{file}"));
+        place.train("report runs/small").refused(&[file, "a named pipe"]);
+    }
+    place.train("evaluate runs/small").refused(&["model.safetensors", "a named pipe"]);
+    place.train("compare runs/small runs/small").refused(&["model.safetensors", "a named pipe"]);
 }
 
 #[test]
@@ -788,5 +961,5 @@ fn backends_completions_and_manual_pages() {
         let text = fs::read_to_string(place.path("pages").join(page)).unwrap();
         assert!(text.contains(".TH "), "{page}");
     }
-    place.train("man digits/train-images-idx3-ubyte").refused(&["can not be written"]);
+    place.train("man digits/train-images-idx3-ubyte").refused(&["cannot be written"]);
 }

@@ -31,6 +31,9 @@ pub struct Args {
     /// How files of others are read.
     #[command(flatten)]
     pub reading: Reading,
+    /// The old data; how much of it is forgotten is told at the end.
+    #[arg(long, value_name = "SOURCE", help_heading = "Fine-tuning")]
+    pub replay_data: Option<String>,
     /// The run.
     #[command(flatten)]
     pub train: train::Args,
@@ -53,6 +56,9 @@ pub struct Import {
     /// The model file to write.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
+    /// Replace the file of --to if it exists; never one that is read.
+    #[arg(long)]
+    pub force: bool,
     /// Say how often the model is right on the test samples of this data.
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
@@ -88,9 +94,12 @@ pub struct Merge {
     /// The model file to write.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    /// Compare on the test samples of this data.
-    #[arg(long, value_name = "SOURCE", default_value = "mnist")]
-    pub data: String,
+    /// Replace the file of --to if it exists; never one that is read.
+    #[arg(long)]
+    pub force: bool,
+    /// Compare on the test samples of this data; by default on 1,000 random rows.
+    #[arg(long, value_name = "SOURCE")]
+    pub data: Option<String>,
     /// Largest difference of any output that is allowed; above it nothing is written.
     #[arg(long, value_name = "NUMBER", default_value_t = 1e-3)]
     pub tolerance: f32,
@@ -192,9 +201,6 @@ pub struct Tune {
     /// Mix in rows of the old data, as a share of the training rows.
     #[arg(long, value_name = "FRACTION", requires = "replay_data")]
     pub replay: Option<f64>,
-    /// The old data; how much of it is forgotten is told at the end.
-    #[arg(long, value_name = "SOURCE")]
-    pub replay_data: Option<String>,
     /// Classes of the old data, if not all.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "replay_data")]
     pub replay_classes: Vec<String>,

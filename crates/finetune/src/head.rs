@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Mlp, MlpConfig, Model, NamedTensor, Task};
+use train::disk::{MOST_LABELS, read_text};
 
 /// What the output layer is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Head {
 
 /// The names in a file, one a line, each of which stands for one output.
 pub(crate) fn label_file(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path)?;
+    let text = read_text(path, MOST_LABELS)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let labels: Vec<String> = lines.map(str::to_owned).collect();
     if labels.is_empty() {

@@ -7,16 +7,23 @@ use anyhow::{Context, Result, bail};
 use fireclay::{
     Adapter, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance,
 };
+use fireclay_data::Dataset;
+use train::output::{Output, data_files};
 use train::{fitted_to, group, load_with_bar, task, wrapped_at};
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import};
 use crate::run::say;
-use crate::score::{Difference, accuracy, difference};
+use crate::score::{Difference, accuracy, difference, random_rows};
 use crate::words;
 
 /// Writes a file of another program as a model of ours.
 pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
+    let mut inputs = data_files(args.data.as_deref());
+    inputs.push(args.file.clone());
+    inputs.extend(args.reading.labels.clone());
+    let output = Output { path: &args.to, flag: "--to", inputs: &inputs, is_forced: args.force };
+    output.check()?;
     let device = cpu()?;
     let mut options = args.options()?;
     let data = match &args.data {
@@ -31,6 +38,7 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     if !is_native {
         model.provenance = descendant(origin, &Provenance::default());
     }
+    output.check()?;
     let digest = model.save(&args.to)?;
     say(is_quiet, &saved(&args.to, &digest))?;
     if let Some((source, data)) = data {
@@ -46,6 +54,11 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
 
 /// Writes a base with an adapter as one plain model, if rounding leaves it what it was.
 pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
+    let mut inputs = data_files(args.data.as_deref());
+    inputs.push(args.adapter.clone());
+    inputs.extend(args.base.clone());
+    let output = Output { path: &args.to, flag: "--to", inputs: &inputs, is_forced: args.force };
+    output.check()?;
     let device = cpu()?;
     let tuned = tuned(args, &device)?;
     if tuned.mlp.config().lora.is_none() {
@@ -60,16 +73,19 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
         },
         &tuned.provenance,
     );
-    let data = fitted_to(load_with_bar(&args.data.parse()?)?, &tuned.task)
-        .with_context(|| format!("--data {}", args.data))?
-        .test;
-    fits(&tuned, data.width())?;
+    let (data, name) = match &args.data {
+        Some(source) => {
+            let data = measured_on(source, &tuned);
+            let data = data.with_context(|| format!("--data {source}"))?;
+            (data, format!("test samples of {source}"))
+        }
+        None => (random_rows(&tuned)?, "random rows".to_owned()),
+    };
     let Difference { largest, agreeing, rows } = difference(&tuned, &merged, &data)?;
     let found = format!(
-        "merged and unmerged, on {} test samples of {}: largest difference of a logit {largest:.1e}, \
-         the same answer for {} ({:.2} %)",
+        "merged and unmerged, on {} {name}: largest difference of a logit {largest:.1e}, the same \
+         answer for {} ({:.2} %)",
         group(rows as u64),
-        args.data,
         group(agreeing as u64),
         100.0 * agreeing as f64 / rows as f64
     );
@@ -83,9 +99,17 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
         say(args.quiet, &refusal)?;
         return Ok(ExitCode::from(1));
     }
+    output.check()?;
     let digest = merged.save(&args.to)?;
     say(args.quiet, &saved(&args.to, &digest))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The test samples of a data set that a model is measured on.
+fn measured_on(source: &str, model: &Model) -> Result<Dataset> {
+    let data = load_with_bar(&source.parse()?)?;
+    fits(model, data.test.width())?;
+    Ok(fitted_to(data, &model.task)?.test)
 }
 
 fn saved(path: &Path, digest: &str) -> String {

@@ -15,7 +15,8 @@ use regex::{Regex, RegexBuilder};
 /// | `regex:layers\.[01]\..*` | those whose whole path the expression matches |
 /// | `head` | the output layer |
 /// | `body`, `all-but-head` | all but the output layer |
-/// | `biases`, `norms`, `adapters` | those of all layers |
+/// | `biases` | those of all linear layers; those of norms are `norms.*.bias` |
+/// | `norms`, `adapters` | those of all layers |
 /// | `first:2`, `last:2` | the layers at the input or the output, with their norms and adapters |
 /// | `all` | every parameter |
 #[derive(Clone, Debug)]
@@ -52,6 +53,11 @@ impl Pattern {
             Kind::Last(count) => layer.is_some_and(|layer| layer.saturating_add(*count) >= layers),
             Kind::Paths(regex) => regex.is_match(path),
         }
+    }
+
+    /// Whether it is the word `biases`, which names none of a norm.
+    pub fn is_biases(&self) -> bool {
+        matches!(self.kind, Kind::Biases)
     }
 
     /// The parameters that it names.

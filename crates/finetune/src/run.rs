@@ -8,8 +8,11 @@ use anyhow::{Context, Result, bail};
 use fireclay::{Adapter, Device, Lora, MlpConfig, Model, ModelFileProblem, Provenance};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
-use train::tuning::{ADAPTER, Distillation, Phase, Replay, Start, Tuning};
-use train::{Ended, Finished, Prepared, fitted_to, group, load_with_bar, only, program, task};
+use train::tuning::{ADAPTER, BASE, Distillation, Phase, Replay, Start, Tuning};
+use train::{
+    Ended, Finished, Prepared, Rate, fitted_to, group, load_with_bar, only, program, quoted,
+    quoted_path, task,
+};
 
 use crate::args::{Args, Baseline, Command, Tune};
 use crate::forgetting::forgetting;
@@ -68,12 +71,12 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let rates = args
         .train
         .group_rates()
-        .map(|(pattern, rate)| Ok((pattern.parse::<Pattern>()?, rate)))
+        .map(|(pattern, rate)| Ok((pattern.parse::<Pattern>()?, group_rate(rate)?)))
         .collect::<Result<Vec<_>>>()?;
     if let (Some(Baseline::Scratch), Some(name)) = (tune.baseline, &again.name) {
         let folder = again.out.join(scratch(name));
         if folder.exists() {
-            bail!("--baseline scratch would train in {}, which is there already", folder.display());
+            bail!("--baseline scratch would train in {}, which exists already", folder.display());
         }
     }
     let mut prepared = Prepared::new(args.train, Disk::default())?;
@@ -90,13 +93,15 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let base = imported.model.clone();
     if base.mlp.config().lora.is_some() {
         bail!(
-            "this model has adapters; make it a plain one first, with `{} merge --adapter FILE --to \
-             FILE`",
-            program()
+            "this model has adapters; make it a plain one first, with `{} merge --adapter {} --to \
+             merged.safetensors`",
+            program(),
+            quoted_path(&from)
         );
     }
-    let old = match replay(&tune) {
-        Some(replay) => Some(old_data(&replay, &base)?),
+    let replay = replay(&tune, args.replay_data);
+    let old = match &replay {
+        Some(replay) => Some(old_data(replay, &base)?),
         None => None,
     };
     let dropout = again.dropout.unwrap_or(base.mlp.config().dropout);
@@ -121,6 +126,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     };
     let phases = plan.phases(model.mlp.config())?;
     say(is_quiet, &words::phases(model.mlp.config(), &phases, &plan.optimizer))?;
+    say(is_quiet, &words::of_norm_biases(&plan, model.mlp.config()))?;
     model.provenance = descendant(imported.origin.clone(), &base.provenance);
     let teacher = match &tune.teacher {
         Some(path) if teacher_is_ours => Some(Model::load(path, device)?),
@@ -131,7 +137,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         let dropout = teacher.mlp.config().dropout;
         as_data(teacher, prepared.data(), dropout).context("the teacher")
     });
-    let tuning = tuning(&tune, phases);
+    let tuning = tuning(&tune, replay, phases);
     let is_needed = model.mlp.config().lora.is_some() || tuning.replay.is_some();
     let start =
         Start { model, teacher: teacher.transpose()?, base: is_needed.then(|| base.clone()) };
@@ -154,8 +160,9 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
 }
 
 /// Goes on with a run, or repeats it.
-fn go_on(args: Args, recipe: Option<Recipe>) -> Result<Ended> {
+fn go_on(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let is_quiet = args.train.quiet;
+    args.train.replay_data = args.replay_data;
     if recipe.is_some() || args.train.group_rates().next().is_some() {
         bail!(
             "what a run trains, and how fast, is in its settings; leave out --recipe and --lr of \
@@ -166,10 +173,9 @@ fn go_on(args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let start = prepared.start().cloned();
     let tuning = prepared.settings().tuning.clone();
     let data = prepared.data().clone();
-    let old = match (&tuning, &start) {
-        (Some(Tuning { replay: Some(replay), .. }), Some(Start { base: Some(base), .. })) => {
-            Some(old_data(replay, base)?)
-        }
+    // The data may have moved since, and is read from where it is now.
+    let old = match (prepared.replay(), &start) {
+        (Some(replay), Some(Start { base: Some(base), .. })) => Some(old_data(&replay, base)?),
         _ => None,
     };
     let Ended { code, result } = prepared.run()?;
@@ -218,10 +224,10 @@ fn conclude(is_quiet: bool, story: &Story, finished: &Finished) -> Result<()> {
 }
 
 /// The old data that is replayed, or of which what is forgotten is told.
-fn replay(tune: &Tune) -> Option<Replay> {
+fn replay(tune: &Tune, data: Option<String>) -> Option<Replay> {
     let fraction = tune.replay.unwrap_or(0.0);
     let classes = tune.replay_classes.clone();
-    tune.replay_data.clone().map(|source| Replay { source, fraction, classes })
+    data.map(|source| Replay { source, fraction, classes })
 }
 
 /// Reads it, before anything is trained.
@@ -294,7 +300,31 @@ fn on_layers(lora: &Lora, patterns: &[Pattern], model: &MlpConfig) -> Result<Lor
     }
     layers.sort_unstable();
     layers.dedup();
+    check_rank(lora.rank, &layers, model)?;
     Ok(Lora { layers, ..lora.clone() })
+}
+
+/// Refuses a rank that is larger than any of these layers can use: with it an adapter has more
+/// numbers than the weights beside it, and says no more than they do.
+fn check_rank(rank: usize, layers: &[usize], model: &MlpConfig) -> Result<()> {
+    let sizes = model.layer_sizes();
+    let useful = |&layer: &usize| sizes.get(layer).map(|[inputs, outputs]| *inputs.min(outputs));
+    let most = layers.iter().filter_map(useful).max().unwrap_or(0);
+    if rank <= most {
+        return Ok(());
+    }
+    bail!(
+        "--lora rank={rank}: the rank of these layers' weights is at most {most}; give rank={most} \
+         or less"
+    )
+}
+
+/// The learning rate of a group, which must be one.
+fn group_rate(rate: &Rate) -> Result<f64> {
+    if rate.value > 0.0 && rate.value.is_finite() {
+        return Ok(rate.value);
+    }
+    bail!("--lr {}: a learning rate must be a number above 0", quoted(&rate.typed))
 }
 
 fn decay(factor: f64) -> Result<f64> {
@@ -304,7 +334,7 @@ fn decay(factor: f64) -> Result<f64> {
     bail!("--lr-decay is {factor}; it must be above 0 and at most 1")
 }
 
-fn tuning(tune: &Tune, phases: Vec<Phase>) -> Tuning {
+fn tuning(tune: &Tune, replay: Option<Replay>, phases: Vec<Phase>) -> Tuning {
     let Tune { temperature, alpha, .. } = *tune;
     let learns = |_| Distillation { teacher: String::new(), temperature, alpha };
     Tuning {
@@ -312,7 +342,7 @@ fn tuning(tune: &Tune, phases: Vec<Phase>) -> Tuning {
         l2_sp: tune.l2_sp.unwrap_or(0.0),
         keep_statistics: tune.keep_statistics,
         distillation: tune.teacher.as_ref().map(learns),
-        replay: replay(tune),
+        replay,
         phases,
     }
 }
@@ -327,8 +357,8 @@ fn adapter(base: &Model, finished: &Finished) -> Result<String> {
          {program} merge --base {base} --adapter {path} --to merged.safetensors",
         group(adapter.parameters() as u64),
         program = program(),
-        path = finished.folder.join(ADAPTER).display(),
-        base = finished.folder.join("base.safetensors").display(),
+        path = quoted_path(&finished.folder.join(ADAPTER)),
+        base = quoted_path(&finished.folder.join(BASE)),
     ))
 }
 

@@ -1,8 +1,8 @@
 //! What models say of the same rows.
 
 use anyhow::Result;
-use fireclay::Model;
-use fireclay_data::{Dataset, Targets};
+use fireclay::{Model, Preprocessing};
+use fireclay_data::{Dataset, Features, Targets};
 use train::wilson;
 
 /// Rows at a time: enough to keep a device busy, few enough to be small.
@@ -79,6 +79,42 @@ pub fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Difference> {
         }
     })?;
     Ok(found)
+}
+
+/// Rows of random features, such as the model's preprocessing expects: bytes if it divides by 255,
+/// about the means that it takes off, or else about zero.
+pub(crate) fn random_rows(model: &Model) -> Result<Dataset> {
+    const ROWS: usize = 1000;
+    let width = model.features();
+    let mut state = 1;
+    let features = (0..ROWS * width).map(|i| {
+        let unit = uniform(&mut state);
+        match &model.preprocessing {
+            Preprocessing::Scale { scale } | Preprocessing::Normalize { scale, .. }
+                if scale.is_normal() =>
+            {
+                unit / scale
+            }
+            Preprocessing::Standardize { mean, deviation } => {
+                let column = i % width;
+                mean[column] + deviation[column] * (4.0 * unit - 2.0)
+            }
+            _ => 4.0 * unit - 2.0,
+        }
+    });
+    let features = Features::Floats(features.collect());
+    // Outputs alone are compared, so that any target will do.
+    let targets = Targets::Values { values: vec![0.0; ROWS], names: vec!["none".to_owned()] };
+    Ok(Dataset::new(model.mlp.config().input_shape.clone(), features, targets)?)
+}
+
+/// The next of a row of numbers in [0, 1): SplitMix64 (Steele, Lea and Flood 2014).
+fn uniform(state: &mut u64) -> f32 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32
 }
 
 /// Calls `see` with the number of each row and the outputs of each model for it.

@@ -8,6 +8,8 @@ use train::{group, wrapped_at};
 
 use crate::head::Swapped;
 use crate::import::{Fate, Imported};
+use crate::pattern::Pattern;
+use crate::plan::Plan;
 use crate::table::{row, table};
 
 /// The table of what became of each tensor of a file, and what else there is to say.
@@ -95,6 +97,27 @@ pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], optimizer: &OptimizerC
         group(all as u64),
         100.0 * trained as f64 / all as f64
     )
+}
+
+/// Says of norm biases that `biases` does not name them, where somebody might think so.
+pub(crate) fn of_norm_biases(plan: &Plan, model: &MlpConfig) -> String {
+    let has_biases = |patterns: &[Pattern]| patterns.iter().any(Pattern::is_biases);
+    let is_norm_bias = |path: &str| path.starts_with("norms.") && path.ends_with(".bias");
+    let named = |patterns: &[Pattern]| {
+        let paths = patterns.iter().flat_map(|pattern| pattern.paths(model).unwrap_or_default());
+        paths.filter(|path| is_norm_bias(path)).count()
+    };
+    let all = model.trainable().into_iter().filter(|(path, _)| is_norm_bias(path)).count();
+    let note = if has_biases(&plan.freeze) && named(&plan.freeze) < all {
+        "--freeze biases freezes the biases of linear layers, and not those of norms, which are trained. \
+         To freeze them too, add --freeze 'norms.*.bias'"
+    } else if has_biases(&plan.train) && named(&plan.train) < all {
+        "--train biases trains the biases of linear layers, and not those of norms. To train them \
+         too, add --train 'norms.*.bias'"
+    } else {
+        return String::new();
+    };
+    wrapped_at(&format!("note: {note}"), 0)
 }
 
 /// To six digits, so that a product reads as it is meant.

@@ -12,7 +12,7 @@ use safetensors::{Dtype, tensor::TensorView};
 #[allow(dead_code, reason = "shared with the tests of `train`")]
 #[path = "../../train/tests/support/program.rs"]
 mod program;
-use program::{DIGITS, Place, Run};
+use program::{DIGITS, Place, Run, write_digits};
 
 /// A place with a trained model, `base.safetensors`, that knows the digits 0 to 4.
 fn place() -> Place {
@@ -215,6 +215,25 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     merge(&format!("--base {} --to x.safetensors", other.display()))
         .refused(&["trained on the base", "this base is"]);
     merge("--to x.safetensors").refused(&["--base"]);
+    // Neither of the two is written over, nor anything else that was not given up.
+    let both = "--base base.safetensors --to";
+    for target in ["base.safetensors", "./base.safetensors", "runs/lora/adapter.safetensors"] {
+        merge(&format!("{both} {target} --force")).refused(&[target, "never replaces it"]);
+    }
+    merge(&format!("{both} merged.safetensors")).refused(&["merged.safetensors", "--force"]);
+    merge(&format!("{both} digits/train-labels-idx1-ubyte --force")).refused(&["never replaces"]);
+    merge(&format!("{both} merged.safetensors --force")).succeeded();
+    merge(&format!("{both} .")).refused(&["a folder", "name a file"]);
+    merge(&format!("{both} gone/x.safetensors")).refused(&["gone does not exist"]);
+    // Without data on random rows, whatever the model takes.
+    let line = "merge --base base.safetensors --adapter runs/lora/adapter.safetensors";
+    let said = place.train(&format!("{line} --to random.safetensors")).succeeded().stdout;
+    assert!(said.contains("on 1,000 random rows") && !said.contains("mnist"), "{said}");
+    let random = read(&place.path("random.safetensors"));
+    assert_eq!(tensors(&random), tensors(&read(&place.path("merged.safetensors"))));
+    place
+        .train(&format!("{line} --data mnist --to x.safetensors"))
+        .refused(&["--data mnist", "16 features, and the data has 784"]);
     assert!(matches!(
         adapter.apply(&run.model("start.safetensors")),
         Err(AdapterError::Base { .. })
@@ -305,7 +324,9 @@ fn what_was_known_is_compared_before_and_after() {
     let old = "--replay-data idx:digits --replay-classes 0,1,2,3,4";
     // Half of 20 training rows are added.
     let flags = format!("{new} {old} --replay 0.5 --baseline scratch");
-    let (run, said) = tuned(&place, "replay", &flags);
+    let line = format!("{DIGITS} --from base.safetensors --name replay --lr 0.01 {flags}");
+    let said = place.train(&line).warned(&["class 2: the network forgets what it knew"]).stdout;
+    let run = place.run("replay");
     assert!(said.contains("idx:digits: 30 training"), "{said}");
     for words in ["the old task, idx:digits", "before", "after  ", "from scratch"] {
         assert!(said.contains(words), "no `{words}` in:\n{said}");
@@ -381,6 +402,60 @@ fn an_adapter_fits_the_file_that_it_was_trained_on() {
 }
 
 #[test]
+fn the_models_in_the_folder_of_a_run_are_those_that_it_started_from() {
+    let place = place();
+    let old = "--replay-data idx:digits --replay-classes 0,1,2,3,4 --replay 0.5";
+    train(&place, "--name ten --epochs 3 --hidden 20");
+    train(&place, "--name other --epochs 1 --hidden 12,8 --classes 0,1,2,3,4 --seed 2");
+    let line = format!("--epochs 2 --teacher runs/ten/model.safetensors {old}");
+    let (run, _) = tuned(&place, "run", &line);
+    for name in ["start.safetensors", "teacher.safetensors", "base.safetensors"] {
+        let (path, whole) = (run.path.join(name), run.bytes(name));
+        std::fs::write(&path, place.run("other").bytes("model.safetensors")).unwrap();
+        for line in ["--resume run --epochs 4", "--repeat run"] {
+            place.train(line).failed(&[
+                name,
+                "not the file that the run wrote",
+                "put that one back",
+            ]);
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    let (lora, _) = tuned(&place, "lora", "--epochs 2 --lora rank=2");
+    let manifest: serde_json::Value = serde_json::from_slice(&lora.bytes("manifest.json")).unwrap();
+    let names: Vec<&String> = manifest["files"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["adapter.safetensors", "base.safetensors", "start.safetensors"]);
+
+    // What is replayed may move too, by itself.
+    write_digits(&place.path("old"));
+    let line = "--epochs 2 --replay-data idx:old --replay-classes 0,1,2,3,4 --replay 0.5";
+    let (replaying, _) = tuned(&place, "replaying", line);
+    std::fs::rename(place.path("old"), place.path("older")).unwrap();
+    let gone = ["cannot find the data", "old: no such folder", "--replay-data idx:FOLDER"];
+    place.train("--repeat replaying").failed(&gone);
+    let flag = "--replay-data idx:older";
+    let said = place.train(&format!("--repeat replaying {flag}")).succeeded().stdout;
+    assert!(said.contains("The model is identical"), "{said}");
+    place.train(&format!("--resume replaying --epochs 3 {flag}")).succeeded();
+    place.train("--resume replaying --epochs 4").succeeded();
+    assert_eq!(replaying.split("validation").len(), 4);
+    place.train(&format!("--repeat lora {flag}")).failed(&["replays no other data"]);
+}
+
+#[test]
+fn biases_are_those_of_linear_layers_and_it_is_said() {
+    let place = place_with("--hidden 12,8 --norm layer");
+    let (run, said) = tuned(&place, "frozen", "--epochs 1 --freeze biases");
+    assert!(said.contains("note: --freeze biases freezes the biases of linear layers"), "{said}");
+    assert!(moved(&run).contains(&"norms.0.bias".to_owned()));
+    let (run, said) = tuned(&place, "both", "--epochs 1 --freeze biases --freeze norms.*.bias");
+    assert!(!said.contains("note: --freeze"), "{said}");
+    assert!(moved(&run).iter().all(|name| name.ends_with(".weight")), "{:?}", moved(&run));
+    let (_, said) = tuned(&place, "trained", "--epochs 1 --train biases");
+    assert!(said.contains("note: --train biases"), "{said}");
+}
+
+#[test]
 fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
     let place = place();
     std::fs::create_dir_all(place.path("runs/late-scratch")).unwrap();
@@ -388,7 +463,7 @@ fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
         ("--replay-data mnits", &["mnits"][..]),
         ("--replay-data mnist", &["mnist", "16 features", "784"]),
         ("--replay-data idx:digits --replay 100", &["at most"]),
-        ("--name late --baseline scratch", &["late-scratch", "there already"]),
+        ("--name late --baseline scratch", &["late-scratch", "exists already"]),
     ] {
         let before = place.tree();
         place.train(&format!("{DIGITS} --from base.safetensors {line}")).failed(words);
@@ -457,10 +532,14 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --recipe probe --lora rank=2", &["--recipe probe"]),
         ("--from base.safetensors --recipe probe --lr body=1", &["is frozen"]),
         ("--from base.safetensors --lora rank=2 --lora-on layers.1 --lora-on biases", &["biases"]),
-        (
-            "--from base.safetensors --lora rank=1000000000000",
-            &["which this machine does not have"],
-        ),
+        ("--from base.safetensors --lora rank=1000000000000", &["at most 12", "give rank=12"]),
+        ("--from base.safetensors --lora rank=13", &["--lora rank=13", "give rank=12"]),
+        ("--from base.safetensors --lora rank=9 --lora-on layers.1", &["at most 8"]),
+        ("--from base.safetensors --lr head=-1", &["--lr head=-1:", "above 0"]),
+        ("--from base.safetensors --lr head=-1e-3", &["--lr head=-1e-3:", "above 0"]),
+        ("--from base.safetensors --lr body=inf", &["--lr body=inf:"]),
+        ("--from base.safetensors --labels /dev/zero --task regression", &["a device"]),
+        ("--from base.safetensors --head digits", &["digits", "a folder"]),
         ("--from base.safetensors --unfreeze-every 18446744073709551615", &["--epochs"]),
         ("--from base.safetensors --freeze last:18446744073709551615", &["nothing is left"]),
         ("--resume base --from base.safetensors", &["cannot be used with"]),
@@ -472,6 +551,11 @@ fn what_can_not_be_is_refused_in_words() {
         ("merge --adapter base.safetensors --to x", &["no adapters"]),
         ("merge --base base.safetensors --adapter base.safetensors --to x", &["not an adapter"]),
         ("import noise.pt --to x", &["no kind of file"]),
+        ("import noise.pt --to noise.pt --force", &["never replaces it"]),
+        ("import noise.pt --to base.safetensors", &["base.safetensors", "--force"]),
+        ("import noise.pt --to digits", &["a folder"]),
+        ("import noise.pt --to gone/x", &["gone does not exist"]),
+        ("import noise.pt --labels model.toml --to model.toml --force", &["never replaces it"]),
     ] {
         let line = match line {
             _ if line.starts_with("merge") || line.starts_with("import") => line.to_owned(),

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
+use train::disk::{MOST_LOG, read_text};
+use train::run_folder::METRICS;
 
 use crate::report::ReportError;
 
@@ -48,13 +50,12 @@ impl Log {
     ///
     /// [`ReportError::Read`], and [`ReportError::Log`] for a line that is not a measurement.
     pub fn load(folder: &Path) -> Result<Self, ReportError> {
-        let path = folder.join("metrics.jsonl");
-        let text = match std::fs::read_to_string(&path) {
+        let path = folder.join(METRICS);
+        let text = match read_text(&path, MOST_LOG) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(source) => return Err(ReportError::Read { path, source }),
         };
-        log::info!("read {}, {} bytes", path.display(), text.len());
         Self::parse(&text).map_err(|(line, source)| ReportError::Log { path, line, source })
     }
 

@@ -50,6 +50,7 @@ pub(crate) fn html(report: &Report, plots: &[Plot]) -> String {
                 p.soft { (subtitle(report)) }
                 nav { @for section in &sections { a href={ "#" (section.id) } { (section.heading) } " " } }
                 @for note in &report.notes { p.note { (note) } }
+                @for warning in report.warnings() { p.note { "Warned of before the first step: " (warning) } }
                 (cards(report))
                 main {
                     @for section in &sections {

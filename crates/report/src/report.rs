@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use fireclay::{Device, Model, ModelFileError, Provenance, Task};
 use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
-use train::disk::Disk;
+use train::disk::{Disk, MOST_SETTINGS, check_file_place, read_text};
 use train::manifest::Manifest;
-use train::settings::DataSettings;
+use train::place::whole_data_of_run;
+use train::run_folder::{CONFIG, MODEL};
 
 use crate::diagram::{self, Layer};
 use crate::evaluate::{Evaluation, Options, Scores, WorstRow, evaluate};
@@ -97,9 +98,35 @@ impl Report {
         device: &Device,
         options: &Options,
     ) -> Result<Self, ReportError> {
+        Self::of_folder(folder, None, device, options)
+    }
+
+    /// As [`from_run`](Self::from_run), with the data in another place than the run found it at: a
+    /// source such as `idx:FOLDER`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_run`](Self::from_run), and [`ReportError::Data`] for data that cannot be read or
+    /// is not what the run learned from.
+    pub fn from_run_on(
+        folder: &Path,
+        data: &str,
+        device: &Device,
+        options: &Options,
+    ) -> Result<Self, ReportError> {
+        Self::of_folder(folder, Some(data), device, options)
+    }
+
+    fn of_folder(
+        folder: &Path,
+        data: Option<&str>,
+        device: &Device,
+        options: &Options,
+    ) -> Result<Self, ReportError> {
         let manifest =
             Manifest::load(folder, &Disk::default()).map_err(ReportError::read(folder))?;
-        let settings = read(&folder.join("config.toml"))?;
+        let path = folder.join(CONFIG);
+        let settings = read_text(&path, MOST_SETTINGS).map_err(ReportError::read(&path))?;
         let mut report = Self {
             title: name_of(folder),
             model: None,
@@ -111,7 +138,7 @@ impl Report {
             settings: Some(settings),
             notes: Vec::new(),
         };
-        report.measure_run(folder, device, options)?;
+        report.measure_run(folder, data, device, options)?;
         Ok(report)
     }
 
@@ -152,6 +179,11 @@ impl Report {
     /// What the page leaves out, and why.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What was warned of before the first step of the run.
+    pub fn warnings(&self) -> &[String] {
+        self.manifest.as_ref().map_or(&[], |manifest| &manifest.warnings)
     }
 
     /// The page: HTML that needs no network, no other file and no script.
@@ -209,22 +241,33 @@ impl Report {
     fn measure_run(
         &mut self,
         folder: &Path,
+        told: Option<&str>,
         device: &Device,
         options: &Options,
     ) -> Result<(), ReportError> {
-        let path = folder.join("model.safetensors");
+        let path = folder.join(MODEL);
+        check_file_place(&path).map_err(ReportError::read(&path))?;
         if !path.exists() {
             self.notes.push("The run has no model yet: it is not finished.".to_owned());
             return Ok(());
         }
         let model = Model::load(&path, device)?;
         self.model = Some(described(&model)?);
-        let settings = self.manifest.as_ref().map(|manifest| manifest.settings.data.clone());
-        let measured = settings
-            .ok_or_else(|| "its data is not known".to_owned())
-            .and_then(|settings| test_rows(&settings))
-            .and_then(|test| self.measure(&model, &test, options).map_err(|error| chain(&error)));
-        if let Err(reason) = measured {
+        let Some(manifest) = &self.manifest else { return Ok(()) };
+        manifest.check_model(folder).map_err(ReportError::Replaced)?;
+        let test = match test_rows(manifest, folder, &model.task, told) {
+            Ok(test) => test,
+            Err(reason) if told.is_some() => return Err(ReportError::Data { reason }),
+            Err(reason) => {
+                self.notes.push(format!("The model was not measured on the test rows: {reason}."));
+                return Ok(());
+            }
+        };
+        if let Some(warning) = train::warnings::of_scale(&model.preprocessing, &test) {
+            self.notes.push(format!("The test rows: {warning}."));
+        }
+        if let Err(error) = self.measure(&model, &test, options) {
+            let reason = chain(&error);
             self.notes.push(format!("The model was not measured on the test rows: {reason}."));
         }
         Ok(())
@@ -256,15 +299,21 @@ impl Report {
     }
 }
 
-/// The test rows of a run's data, or why they can not be had.
-fn test_rows(settings: &DataSettings) -> Result<Dataset, String> {
-    let source: Source = settings.source.parse().map_err(|error| chain(&error))?;
-    let TrainTest { test, .. } =
-        load(&source, &LoadOptions::default(), &mut |_| {}).map_err(|error| chain(&error))?;
-    if settings.classes.is_empty() {
+/// The test rows of a run's data, or why they cannot be had.
+fn test_rows(
+    manifest: &Manifest,
+    folder: &Path,
+    task: &Task,
+    told: Option<&str>,
+) -> Result<Dataset, String> {
+    let load = |source: &Source| Ok(load(source, &LoadOptions::default(), &mut |_| {})?);
+    let data = whole_data_of_run(manifest, folder, task, told, &load);
+    let TrainTest { test, .. } = data.map_err(|error| format!("{error:#}"))?;
+    let classes = &manifest.settings.data.classes;
+    if classes.is_empty() {
         return Ok(test);
     }
-    test.only_classes(&settings.classes).map_err(|error| chain(&error))
+    test.only_classes(classes).map_err(|error| chain(&error))
 }
 
 fn described(model: &Model) -> Result<Described, ReportError> {
@@ -281,12 +330,6 @@ fn described(model: &Model) -> Result<Described, ReportError> {
         units: config.layer_sizes()[0][1],
         provenance: model.provenance.clone(),
     })
-}
-
-fn read(path: &Path) -> Result<String, ReportError> {
-    let text = std::fs::read_to_string(path).map_err(ReportError::read(path))?;
-    log::info!("read {}, {} bytes", path.display(), text.len());
-    Ok(text)
 }
 
 /// The name of a run: that of its folder.
@@ -327,6 +370,15 @@ pub enum ReportError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The data that was named cannot be read, or is not what the run learned from.
+    #[error("{reason}")]
+    Data {
+        /// Why, with its causes.
+        reason: String,
+    },
+    /// The model in the folder of a run is not the one that the run ended with.
+    #[error(transparent)]
+    Replaced(std::io::Error),
     /// The model can not be loaded.
     #[error(transparent)]
     Model(#[from] ModelFileError),

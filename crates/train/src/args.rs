@@ -181,6 +181,10 @@ pub struct Args {
     /// Check everything, print the resolved settings and stop; nothing is written.
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
+
+    /// Where the data is that a run replays and that has moved; a flag of `finetune`.
+    #[arg(skip)]
+    pub replay_data: Option<String>,
 }
 
 const LOSSES: [&str; 5] = ["cross-entropy", "binary-cross-entropy", "mse", "mae", "huber"];
@@ -196,13 +200,15 @@ Examples:
   train --repeat mnist-1                         do a run again and compare the models
   train --config runs/mnist-1/config.toml --lr 0.01     another run, with one change";
 
-/// A learning rate, of some parameters or of all, as typed: `1e-3` or `body=1e-4`.
+/// A learning rate, of some parameters or of all: `1e-3` or `body=1e-4`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rate {
     /// Which parameters; none for all.
     pub group: Option<String>,
     /// The rate.
     pub value: f64,
+    /// Both as they were typed.
+    pub typed: String,
 }
 
 impl std::str::FromStr for Rate {
@@ -214,7 +220,7 @@ impl std::str::FromStr for Rate {
             None => (None, text),
         };
         let value = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-        Ok(Self { group, value })
+        Ok(Self { group, value, typed: text.to_owned() })
     }
 }
 
@@ -259,8 +265,8 @@ impl Args {
     }
 
     /// The learning rates of groups of parameters.
-    pub fn group_rates(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.lr.iter().filter_map(|rate| Some((rate.group.as_deref()?, rate.value)))
+    pub fn group_rates(&self) -> impl Iterator<Item = (&str, &Rate)> {
+        self.lr.iter().filter_map(|rate| Some((rate.group.as_deref()?, rate)))
     }
 
     /// How often checkpoints are written: as was typed, or else as before, in a run that is there

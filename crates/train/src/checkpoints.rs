@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fireclay::{Checkpoint, ModelFileError, ModelFileProblem};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, check_file_place, named};
 
 /// How often a checkpoint is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,12 +239,21 @@ pub struct Newest {
 ///
 /// # Errors
 ///
-/// The folder's; a damaged checkpoint is none.
+/// The folder's, and `InvalidInput` if something else than a file is in the place of a checkpoint; a
+/// damaged checkpoint is no error.
 pub fn newest(folder: &Path, disk: &Disk, is_wanted: impl Fn(u64) -> bool) -> io::Result<Newest> {
     let mut damaged = Vec::new();
-    for step in steps_in(folder)?.into_iter().filter(|&step| is_wanted(step)) {
+    let steps = steps_in(folder)?;
+    for &step in &steps {
         let path = path_of(folder, step);
-        let read = disk.read(&path).map_err(ModelFileProblem::Io);
+        check_file_place(&path).map_err(|error| {
+            let message = format!("{error}; remove it, and the checkpoint before it serves");
+            named(&path)(io::Error::new(error.kind(), message))
+        })?;
+    }
+    for step in steps.into_iter().filter(|&step| is_wanted(step)) {
+        let path = path_of(folder, step);
+        let read = disk.read(&path, u64::MAX).map_err(ModelFileProblem::Io);
         match read.and_then(|bytes| Checkpoint::from_bytes(&bytes)) {
             Ok(checkpoint) => return Ok(Newest { found: Some((step, checkpoint)), damaged }),
             Err(problem) => damaged.push(ModelFileError { path, problem }),

@@ -3,7 +3,7 @@
 //! Each error names the file. Tests make a disk that fails at the n-th operation.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,18 +60,19 @@ impl Disk {
                 WriteStep::Rename => Operation::Rename,
             })
         };
-        write_whole_in_steps(path, bytes, &mut before).map_err(named(path))
+        let written =
+            check_file_place(path).and_then(|()| write_whole_in_steps(path, bytes, &mut before));
+        written.map_err(named(path))
     }
 
-    /// Reads a file.
+    /// Reads a regular file of at most `most` bytes.
     ///
     /// # Errors
     ///
-    /// The file system's, which alone does not name the file: the caller says what it is to it.
-    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let bytes = self.before(Operation::Read).and_then(|()| fs::read(path))?;
-        log::info!("read {}, {} bytes", path.display(), bytes.len());
-        Ok(bytes)
+    /// The file system's, and those of [`read_regular`]. They do not name the file: the caller says
+    /// what it is to it.
+    pub fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        self.before(Operation::Read).and_then(|()| read_regular(path, most))
     }
 
     /// Makes a folder, and flushes the one that it is in; one that is there is fine.
@@ -121,6 +122,7 @@ impl Disk {
     pub fn open_end(&self, path: &Path, keep: u64) -> io::Result<File> {
         let open = || {
             self.before(Operation::Open)?;
+            check_file_place(path)?;
             let file = File::options().create(true).append(true).open(path)?;
             let found = file.metadata()?.len();
             if found < keep {
@@ -156,6 +158,87 @@ impl Disk {
         self.before(Operation::Flush)?;
         file.sync_data()
     }
+}
+
+/// Bytes of the largest settings file that is read.
+pub const MOST_SETTINGS: u64 = 1 << 20;
+/// Bytes of the largest list of labels that is read.
+pub const MOST_LABELS: u64 = 1 << 24;
+/// Bytes of the largest manifest that is read.
+pub const MOST_MANIFEST: u64 = 1 << 26;
+/// Bytes of the largest log of measurements that is read.
+pub const MOST_LOG: u64 = 1 << 30;
+
+/// Reads a regular file of at most `most` bytes; a pipe or a device could go on for ever.
+///
+/// # Errors
+///
+/// The file system's; `InvalidInput` for what is no regular file, and for a longer one. They do not
+/// name the file.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // A link to nothing is no file that is missing, which some callers do without.
+    check_file_place(path)?;
+    let length = fs::metadata(path)?.len();
+    if length > most {
+        return Err(invalid(&format!("it has {length} bytes; at most {most} are read")));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(length).read_to_end(&mut bytes)?;
+    log::info!("read {}, {} bytes", path.display(), bytes.len());
+    Ok(bytes)
+}
+
+/// As [`read_regular`], of a text.
+///
+/// # Errors
+///
+/// As for [`read_regular`], and `InvalidData` for what is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "this is not UTF-8 text");
+    String::from_utf8(read_regular(path, most)?).map_err(invalid)
+}
+
+/// Whether a regular file is at this place, or nothing at all; it is not opened, which waits for
+/// ever at a pipe.
+///
+/// # Errors
+///
+/// `InvalidInput` for a folder, pipe, socket or device, and for a link to nothing.
+pub fn check_file_place(path: &Path) -> io::Result<()> {
+    match (fs::symlink_metadata(path), fs::metadata(path)) {
+        (_, Ok(metadata)) if metadata.is_file() => Ok(()),
+        (_, Ok(metadata)) => {
+            Err(invalid(&format!("this is {}, not a regular file", kind(metadata.file_type()))))
+        }
+        (Ok(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Err(invalid("this is a link to a file that does not exist"))
+        }
+        // Opening it gives the same error, with the name of the file.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn kind(file_type: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if file_type.is_dir() {
+        "a folder"
+    } else if file_type.is_fifo() {
+        "a named pipe"
+    } else if file_type.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn kind(file_type: fs::FileType) -> &'static str {
+    if file_type.is_dir() { "a folder" } else { "a device" }
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message.to_owned())
 }
 
 /// Names the file of an error.

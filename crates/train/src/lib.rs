@@ -21,6 +21,8 @@ mod interval;
 pub mod manifest;
 pub mod metrics;
 pub mod optimizer;
+pub mod output;
+pub mod place;
 pub mod profile;
 pub mod progress;
 pub mod record;
@@ -29,10 +31,12 @@ mod run;
 pub mod run_folder;
 pub mod schedule;
 pub mod settings;
+mod shell;
 pub mod signals;
 pub mod state;
 mod table;
 pub mod tuning;
+pub mod warnings;
 mod words;
 mod wrap;
 
@@ -44,6 +48,7 @@ pub use run::{
     Ended, Finished, Prepared, differing_tasks, fitted_to, load_with_bar, only, run, run_on,
     run_to_end, task,
 };
+pub use shell::{quoted, quoted_path};
 pub use table::table;
 pub use words::{Called, call_it, program};
 pub use wrap::wrapped_at;

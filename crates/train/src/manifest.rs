@@ -1,19 +1,26 @@
 //! `manifest.json`: enough about a run to repeat it, and what became of it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fireclay::Backend;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::checkpoints::Every;
-use crate::disk::{Disk, named};
+use crate::disk::{Disk, MOST_MANIFEST, check_file_place, named};
+use crate::place::Place;
+use crate::run_folder::MODEL;
 use crate::settings::Settings;
 
 /// The version of Burn that this program is built on.
 pub const BURN: &str = "0.22.1";
+
+/// Its file in the folder of a run.
+pub const MANIFEST: &str = "manifest.json";
 
 /// What a run is, where it ran, and what became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +31,12 @@ pub struct Manifest {
     pub settings: Settings,
     /// What it learns from.
     pub data: DataSummary,
+    /// What its settings and data make likely to go wrong, as it was said before the first step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// SHA-256 of the models in its folder that it starts from, and of its adapter, by file name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The program's and the machine's part, start by start.
     pub sessions: Vec<Session>,
     /// What came of it; none before the end.
@@ -43,6 +56,31 @@ pub struct DataSummary {
     pub validation: usize,
     /// Test samples.
     pub test: usize,
+    /// Where the folder of the source is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Where the rows that are replayed come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
+}
+
+/// Where the rows that are replayed come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Digest of all samples, training and test; none if no row of them is trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Where the folder of the source is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+impl DataSummary {
+    /// Whether a run learns the same from both, wherever they lie and whatever they are called.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let facts = |of: &Self| (of.digest.clone(), of.training, of.validation, of.test);
+        facts(self) == facts(other)
+    }
 }
 
 /// One process that worked on a run.
@@ -138,7 +176,7 @@ pub struct Host {
 impl Manifest {
     /// Where it is in the folder of a run.
     pub fn path(folder: &Path) -> PathBuf {
-        folder.join("manifest.json")
+        folder.join(MANIFEST)
     }
 
     /// Reads the manifest of a run.
@@ -150,7 +188,7 @@ impl Manifest {
         let path = Self::path(folder);
         let read = || {
             let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-            serde_json::from_slice(&disk.read(&path)?).map_err(invalid)
+            serde_json::from_slice(&disk.read(&path, MOST_MANIFEST)?).map_err(invalid)
         };
         read().map_err(named(&path))
     }
@@ -164,6 +202,46 @@ impl Manifest {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         disk.write_whole(&Self::path(folder), &text)
+    }
+
+    /// Makes sure that a file in the folder of the run is the one that it started from or wrote.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; `InvalidData` for another file. A file that was not recorded is fine.
+    pub fn check_file(&self, folder: &Path, name: &str, disk: &Disk) -> io::Result<()> {
+        let Some(recorded) = self.files.get(name) else { return Ok(()) };
+        let path = folder.join(name);
+        let found = sha256(&disk.read(&path, u64::MAX).map_err(named(&path))?);
+        if found == *recorded {
+            return Ok(());
+        }
+        let message = format!(
+            "this is not the file that the run wrote: it is {found}, manifest.json has {recorded}; \
+             put that one back"
+        );
+        Err(named(&path)(io::Error::new(io::ErrorKind::InvalidData, message)))
+    }
+
+    /// Makes sure that the model file in the folder of the run is the one that it ended with.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; `InvalidData` for another model. The model of a run that has not come to
+    /// its end is fine.
+    pub fn check_model(&self, folder: &Path) -> io::Result<()> {
+        let Some(result) = &self.result else { return Ok(()) };
+        let path = folder.join(MODEL);
+        let found = signature(&path).map_err(named(&path))?;
+        if found == result.model {
+            return Ok(());
+        }
+        let recorded = &result.model;
+        let message = format!(
+            "this is not the model that the run ended with: it is {found}, manifest.json has \
+             {recorded}; put that one back, or copy this one out of the folder to use it"
+        );
+        Err(named(&path)(io::Error::new(io::ErrorKind::InvalidData, message)))
     }
 
     /// The last time that the run went back.
@@ -227,6 +305,34 @@ impl Host {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
+}
+
+/// `sha256:` and the digest of these bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// The digest that a model file gives itself, which whoever loads it checks.
+fn signature(path: &Path) -> io::Result<String> {
+    /// Bytes of the longest header, as of the library that reads it.
+    const MOST: u64 = 100_000_000;
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(default, rename = "__metadata__")]
+        metadata: BTreeMap<String, String>,
+    }
+    check_file_place(path)?;
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length).min(MOST);
+    let mut text = Vec::new();
+    file.take(length).read_to_end(&mut text)?;
+    let mut header: Header = serde_json::from_slice(&text).map_err(invalid)?;
+    Ok(header.metadata.remove("fireclay_digest").unwrap_or_else(|| "not signed".to_owned()))
 }
 
 /// The processor's name as Linux has it.

@@ -1,4 +1,4 @@
-//! Which run is to go on, or to be repeated, and with which settings.
+//! Which run is to go on, or to be repeated, with which settings, and on what data.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use fireclay::nearest;
 
 use crate::args::Args;
-use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::Manifest;
-use crate::run_folder::config;
+use crate::run_folder::{config, hint_inside};
 use crate::settings::{Layer, Settings};
+use crate::shell::quoted_path;
+use crate::words;
 
 /// A run that is there already.
 pub(crate) enum Found {
@@ -39,18 +40,16 @@ pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
     let manifest = Box::new(manifest(&folder, disk)?);
     if manifest.result.is_none() {
         bail!(
-            "{} has not come to its end, so there is nothing to compare with; finish it with \
-             --resume {}",
+            "{} has not come to its end, so there is nothing to compare with; finish it with `{}`",
             folder.display(),
-            folder.display()
+            words::resume(&folder)
         );
     }
     if manifest.result.as_ref().is_some_and(|result| result.stopped) {
         bail!(
-            "{} was stopped from the dashboard, which nothing would do again; finish it with \
-             --resume {}",
+            "{} was stopped from the dashboard, which nothing would do again; finish it with `{}`",
             folder.display(),
-            folder.display()
+            words::resume(&folder)
         );
     }
     Ok(Some(Found::Repeat { folder, manifest }))
@@ -63,28 +62,37 @@ impl Found {
         }
     }
 
-    /// How often its checkpoints were written, if its manifest says so.
-    pub(crate) fn pace(&self, disk: &Disk) -> Vec<Every> {
-        let last = |manifest: &Manifest| Some(manifest.sessions.last()?.checkpoint_every.clone());
-        let found = match self {
-            // One that can not be read is told of where it is needed.
-            Self::Resume { folder } => Manifest::load(folder, disk).ok().as_ref().and_then(last),
-            Self::Repeat { manifest, .. } => last(manifest),
-        };
-        found.unwrap_or_default()
+    /// Its manifest, if it can be read; whoever needs it reads it again and reports the error.
+    pub(crate) fn manifest(&self, disk: &Disk) -> Option<Manifest> {
+        match self {
+            Self::Resume { folder } => Manifest::load(folder, disk).ok(),
+            Self::Repeat { manifest, .. } => Some(manifest.as_ref().clone()),
+        }
     }
 
-    /// The run's own settings, with what the command line changes in them.
-    pub(crate) fn settings(&self, args: &Args) -> Result<Settings> {
+    /// The run's own settings, with what the command line changes in them, and where the command
+    /// line says that the data is.
+    ///
+    /// Data may move: what it was called in the beginning, which is in the manifest, stays.
+    pub(crate) fn settings(
+        &self,
+        args: &Args,
+        manifest: Option<&Manifest>,
+    ) -> Result<(Settings, DataNames)> {
         let folder = self.folder();
         let path = config(folder);
-        let own = Layer::file(&path)
-            .with_context(|| format!("{} is not the folder of a run", folder.display()))?;
+        let own = Layer::file(&path).with_context(|| {
+            let hint = hint_inside(folder);
+            format!("{} is not the folder of a run{hint}", folder.display())
+        })?;
         let before = Settings::from_layers(&[own])?;
         // Below the flags lie all of the run's settings, not the defaults.
         let mut layers = vec![Layer::file(&path)?];
         layers.extend(args.layers()?);
-        let settings = Settings::from_layers(&layers)?;
+        let mut settings = Settings::from_layers(&layers)?;
+        let is_told = args.data.is_some() || settings.data.source != before.data.source;
+        let told = is_told.then(|| std::mem::take(&mut settings.data.source));
+        settings.data.source.clone_from(&before.data.source);
         let differences = settings.differences(&before);
         if !differences.is_empty() {
             let lines = differences
@@ -92,19 +100,45 @@ impl Found {
                 .map(|(setting, wanted, has)| format!("\n  {setting} is {has}, not {wanted}"));
             bail!(
                 "{} goes on with the settings that it began with, and the command line asks for \
-                 others:{}\nThe number of epochs, the backend and the device may change; for \
-                 anything else start a new run, with --config {}",
+                 others:{}\nThe number of epochs, the backend and the device may change, and the \
+                 folder of the data; for anything else start a new run, with --config {}",
                 folder.display(),
                 lines.collect::<String>(),
-                path.display()
+                quoted_path(&path)
             );
         }
         if matches!(self, Self::Repeat { .. }) && settings.training.epochs != before.training.epochs
         {
             bail!("a run is repeated with as many epochs as it had: {}", before.training.epochs);
         }
-        Ok(settings)
+        let names = DataNames {
+            own: settings.data.source.clone(),
+            told,
+            replayed: replayed(&mut settings).cloned(),
+        };
+        if let Some(mut first) = manifest.map(|manifest| manifest.settings.clone()) {
+            settings.data.source.clone_from(&first.data.source);
+            if let (Some(own), Some(first)) = (replayed(&mut settings), replayed(&mut first)) {
+                own.clone_from(first);
+            }
+        }
+        Ok((settings, names))
     }
+}
+
+/// What the data of a run is called.
+pub(crate) struct DataNames {
+    /// In its config.toml, which may have been changed by hand since.
+    pub(crate) own: String,
+    /// On the command line.
+    pub(crate) told: Option<String>,
+    /// Rows that are replayed, in its config.toml.
+    pub(crate) replayed: Option<String>,
+}
+
+/// The source of the rows that are replayed.
+fn replayed(settings: &mut Settings) -> Option<&mut String> {
+    Some(&mut settings.tuning.as_mut()?.replay.as_mut()?.source)
 }
 
 /// The folder of a run by its path, its name, or as `latest`.

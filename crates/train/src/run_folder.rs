@@ -7,11 +7,14 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::disk::{Disk, named};
+use crate::disk::{Disk, check_file_place, named};
 use crate::fit::Job;
+use crate::manifest::MANIFEST;
 use crate::metrics::{Measured, Meter};
 use crate::progress::{EpochReport, Observer, Progress};
 use crate::schedule::Length;
+use crate::shell::quoted_path;
+use crate::tuning::{ADAPTER, BASE, START, TEACHER};
 
 /// A folder `runs/<name>` that this process works on, and no other.
 #[derive(Debug)]
@@ -57,9 +60,14 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// The file system's; `WouldBlock` if another process works on it.
+    /// The file system's; `WouldBlock` if another process works on it, and `InvalidInput` if
+    /// something else is in the place of one of its files.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        let lock = File::options().create(true).append(true).open(path.join(".lock"))?;
+        for name in FILES {
+            let file = path.join(name);
+            check_file_place(&file).map_err(named(&file))?;
+        }
+        let lock = File::options().create(true).append(true).open(path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
@@ -93,7 +101,7 @@ impl RunFolder {
 
     /// Checkpoints, a file each.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// The folder itself.
@@ -108,7 +116,7 @@ impl RunFolder {
 
     /// The trained model.
     pub fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
+        self.path.join(MODEL)
     }
 
     /// The last good network of a run whose loss stopped being a number.
@@ -118,13 +126,70 @@ impl RunFolder {
 
     /// Measurements, a JSON object a line.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.path.join(METRICS)
     }
 }
 
+/// The settings of a run, resolved.
+pub const CONFIG: &str = "config.toml";
+/// The trained model.
+pub const MODEL: &str = "model.safetensors";
+/// Measurements, a JSON object a line.
+pub const METRICS: &str = "metrics.jsonl";
+/// The folder of the checkpoints.
+pub const CHECKPOINTS: &str = "checkpoints";
+/// Held by the process that works on the run.
+const LOCK: &str = ".lock";
+
+/// The files that a run writes and reads again, beside its checkpoints.
+const FILES: [&str; 10] = [
+    LOCK,
+    CONFIG,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    START,
+    TEACHER,
+    BASE,
+    ADAPTER,
+    "last-good.safetensors",
+];
+
 /// Where the settings of a run's folder are.
 pub(crate) fn config(folder: &Path) -> PathBuf {
-    folder.join("config.toml")
+    folder.join(CONFIG)
+}
+
+/// The files of a run that are there: those that it reads again, and its checkpoints.
+pub fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let checkpoints = fs::read_dir(folder.join(CHECKPOINTS)).into_iter().flatten().flatten();
+    let checkpoints = checkpoints.map(|entry| entry.path());
+    let files = FILES.iter().map(|name| folder.join(name)).filter(|path| path.exists());
+    files.chain(checkpoints).collect()
+}
+
+/// The runs right below a folder, in the order of their names.
+pub fn runs_inside(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut runs: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| config(path).is_file() || path.join(MANIFEST).is_file())
+        .collect();
+    runs.sort();
+    runs
+}
+
+/// What a message about a folder that is no run adds: which runs are in it, if there are any.
+pub fn hint_inside(folder: &Path) -> String {
+    match &runs_inside(folder)[..] {
+        [] => String::new(),
+        [run] => format!("; did you mean {}?", quoted_path(run)),
+        [first, .., last] => format!(
+            "; name one of the runs in it, such as {} or {}",
+            quoted_path(first),
+            quoted_path(last)
+        ),
+    }
 }
 
 /// Writes `metrics.jsonl`: a line for every measurement in training and after every epoch.

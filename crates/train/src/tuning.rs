@@ -11,6 +11,7 @@ use fireclay::{Adapter, Device, Mlp, MlpConfig, Model, Task, nearest};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
+use crate::manifest::{Manifest, sha256};
 use crate::settings::SettingsError;
 
 /// How a network that was there before is trained on.
@@ -124,6 +125,11 @@ impl Tuning {
         range(!self.phases.is_empty(), "tuning.phases", 0.0, "at least one")
     }
 
+    /// Whether rows of another data set are among those that are trained on.
+    pub(crate) fn replays(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.fraction > 0.0)
+    }
+
     /// Epochs before the last phase: so many there are at the least.
     pub(crate) fn epochs_before_last(&self) -> u64 {
         let before = self.phases.split_last().map_or(&[][..], |(_, before)| before);
@@ -157,21 +163,30 @@ pub struct Start {
 }
 
 /// The file of the model that training starts from, in the folder of a run.
-const START: &str = "start.safetensors";
+pub const START: &str = "start.safetensors";
 /// The file of the teacher.
-const TEACHER: &str = "teacher.safetensors";
+pub const TEACHER: &str = "teacher.safetensors";
 /// The file of the base.
-const BASE: &str = "base.safetensors";
+pub const BASE: &str = "base.safetensors";
 /// The file of what adapters add to it.
 pub const ADAPTER: &str = "adapter.safetensors";
 
 impl Start {
-    /// Reads the models of a run that is there already.
+    /// Reads the models of a run that is there already, whose manifest may not be.
     ///
     /// # Errors
     ///
     /// A file that is missing, damaged, or not the one that the run started from.
-    pub(crate) fn load(tuning: &Tuning, folder: &Path, device: &Device) -> Result<Self> {
+    pub(crate) fn load(
+        tuning: &Tuning,
+        folder: &Path,
+        manifest: Option<&Manifest>,
+        device: &Device,
+        disk: &Disk,
+    ) -> Result<Self> {
+        for name in [START, TEACHER, BASE] {
+            manifest.map_or(Ok(()), |manifest| manifest.check_file(folder, name, disk))?;
+        }
         let read = |name, digest: &str| {
             let path = folder.join(name);
             let model = Model::load(&path, device)?;
@@ -185,7 +200,7 @@ impl Start {
         let teacher = tuning.distillation.as_ref();
         let teacher = teacher.map(|distillation| read(TEACHER, &distillation.teacher));
         let model = read(START, &tuning.start)?;
-        // Nothing that is trained depends on it, so no digest of it is kept.
+        // Nothing that is trained depends on it; its digest is in the manifest alone.
         let has_base = model.mlp.config().lora.is_some() || tuning.replay.is_some();
         let base = has_base.then(|| Model::load(folder.join(BASE), device)).transpose()?;
         Ok(Self { model, teacher: teacher.transpose()?, base })
@@ -200,24 +215,40 @@ impl Start {
         Ok(tuning)
     }
 
-    /// Writes the models into the folder of a run.
-    pub(crate) fn save(&self, folder: &Path, disk: &Disk) -> io::Result<()> {
-        let write = |name, model: &Model| {
+    /// Writes the models into the folder of a run, and their digests into its manifest.
+    pub(crate) fn save(
+        &self,
+        folder: &Path,
+        manifest: &mut Manifest,
+        disk: &Disk,
+    ) -> io::Result<()> {
+        let models = [
+            (START, Some(&self.model)),
+            (BASE, self.base.as_ref()),
+            (TEACHER, self.teacher.as_ref()),
+        ];
+        for (name, model) in models {
+            let Some(model) = model else { continue };
             let (bytes, _) = model.to_bytes().map_err(io::Error::other)?;
-            disk.write_whole(&folder.join(name), &bytes)
-        };
-        write(START, &self.model)?;
-        if let Some(base) = &self.base {
-            write(BASE, base)?;
+            disk.write_whole(&folder.join(name), &bytes)?;
+            manifest.files.insert(name.to_owned(), sha256(&bytes));
         }
-        self.teacher.as_ref().map_or(Ok(()), |teacher| write(TEACHER, teacher))
+        Ok(())
     }
 
-    /// Writes what the adapters of a tuned model add to the base, if it has any.
-    pub(crate) fn save_adapter(&self, tuned: &Model, folder: &Path, disk: &Disk) -> Result<()> {
+    /// Writes what the adapters of a tuned model add to the base, if it has any, and its digest into
+    /// the manifest.
+    pub(crate) fn save_adapter(
+        &self,
+        tuned: &Model,
+        folder: &Path,
+        manifest: &mut Manifest,
+        disk: &Disk,
+    ) -> Result<()> {
         if let (Some(base), Some(_)) = (&self.base, &tuned.mlp.config().lora) {
             let adapter = Adapter::between(base, tuned)?.to_bytes()?;
             disk.write_whole(&folder.join(ADAPTER), &adapter)?;
+            manifest.files.insert(ADAPTER.to_owned(), sha256(&adapter));
         }
         Ok(())
     }

@@ -8,8 +8,10 @@ use fireclay::Backend;
 use crate::fit::{Ending, Evaluation, Fitted};
 use crate::progress::{group, list};
 use crate::run::Run;
+use crate::run_folder::{CHECKPOINTS, MODEL};
 use crate::schedule::Length;
 use crate::settings::Settings;
+use crate::shell::quoted_path;
 use crate::signals;
 use crate::state::RunProgress;
 
@@ -24,7 +26,7 @@ impl Run {
             "{}: {} training, {} validation and {} test samples of {}\n\
              {}-{} {}, {} parameters\n\
              {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
-            self.source,
+            self.sources.data,
             group(self.split.train.len() as u64),
             group(self.split.validation.len() as u64),
             group(self.data.test.len() as u64),
@@ -52,6 +54,8 @@ impl Run {
         test: &Evaluation,
     ) -> String {
         let path = folder.display();
+        let pasted = quoted_path(folder);
+        let model = folder.join(MODEL).display().to_string();
         let program = program();
         let more = self.more();
         let ending = match fitted.ending {
@@ -66,10 +70,12 @@ impl Run {
         };
         let again = match fitted.ending {
             Ending::Stopped => {
-                format!("{program} --resume {path}\n                      goes on where it stopped")
+                format!(
+                    "{program} --resume {pasted}\n                      goes on where it stopped"
+                )
             }
             _ => format!(
-                "{program} --repeat {path}\n                      \
+                "{program} --repeat {pasted}\n                      \
                  repeats this run, and compares the models"
             ),
         };
@@ -82,7 +88,7 @@ impl Run {
              manifest.json       program, machine, data and result\n  \
              checkpoints         to go on from, with --resume\n\n\
              Use the model from Rust:\n  \
-             Model::load(\"{path}/model.safetensors\", &device)?.predict(&rows)?\n\
+             Model::load({model:?}, &device)?.predict(&rows)?\n\
              Go on with:\n  \
              {again}{more}",
             list(&test.measured),
@@ -129,7 +135,16 @@ pub(crate) fn resumption(progress: RunProgress, length: Length) -> String {
 
 /// The command that goes on with a run.
 pub(crate) fn resume(folder: &Path) -> String {
-    format!("{} --resume {}", program(), folder.display())
+    format!("{} --resume {}", program(), quoted_path(folder))
+}
+
+/// What to do about a run that has nothing whole to go on from.
+pub(crate) fn from_the_first_step(folder: &Path) -> String {
+    format!(
+        "remove the folder {}, and the run begins at its first step, with `{}`",
+        folder.join(CHECKPOINTS).display(),
+        resume(folder)
+    )
 }
 
 /// How the program is called that a run tells people to type.

@@ -21,7 +21,12 @@ const SAME: [&str; 3] = ["config.toml", "metrics.jsonl", "model.safetensors"];
 
 /// Trains on the small set and checks what every run has in common.
 fn trained(place: &Place, name: &str, line: &str) -> (Run, String) {
-    let outcome = place.train(&format!("{DIGITS} --name {name} {line}")).succeeded();
+    warned(place, name, line, &[])
+}
+
+/// As `trained`, with a warning for each of these words.
+fn warned(place: &Place, name: &str, line: &str, words: &[&str]) -> (Run, String) {
+    let outcome = place.train(&format!("{DIGITS} --name {name} {line}")).warned(words);
     let run = place.run(name);
     assert_eq!(run.files(), FILES, "{line}");
     let test = run.test();
@@ -228,7 +233,9 @@ fn numbers_are_right_over_an_epoch_for_any_batch_size() {
     let place = Place::new();
     let still = "--optimizer sgd --lr 1e-30 --epochs 1 --metrics recall,top-3";
     let measured = |name: &str, size: usize| {
-        let (_, stdout) = trained(&place, name, &format!("{still} --batch-size {size}"));
+        let words: &[&str] =
+            if size > 50 { &["larger than the training split of 50"] } else { &[] };
+        let (_, stdout) = warned(&place, name, &format!("{still} --batch-size {size}"), words);
         let line = stdout.lines().find(|line| line.starts_with("epoch")).unwrap().to_owned();
         // Without the seconds at its end.
         line.rsplit_once("  ").unwrap().0.to_owned()
@@ -376,7 +383,7 @@ fn settings_out_of_range_are_named() {
         ("--dropout nan", &["dropout is NaN"]),
         ("--input-dropout=-0.1", &["input_dropout is -0.1"]),
         ("--lr 0", &["learning_rate is 0", "above 0"]),
-        ("--lr body=1e-3", &["--lr body=0.001", "`finetune`"]),
+        ("--lr body=1e-3", &["--lr body=1e-3:", "`finetune`"]),
         ("--lr=-1", &["learning_rate is -1"]),
         ("--lr nan", &["learning_rate is NaN"]),
         ("--lr inf", &["learning_rate is inf"]),
@@ -440,7 +447,7 @@ fn a_data_set_of_one_class_has_nothing_to_tell_apart() {
         labels[8..].fill(0);
         fs::write(&path, labels).unwrap();
     }
-    trained(&place, "run", "--metrics top-1,learning-rate");
+    warned(&place, "run", "--metrics top-1,learning-rate", &["class 0, so there is nothing"]);
     for metric in ["precision", "recall", "f-1", "auroc"] {
         let line = format!("{DIGITS} --metrics {metric}");
         check_refused(&place, &[(&line, &[metric, "class"])]);
@@ -697,19 +704,80 @@ fn every_flag_of_a_choice_reaches_it() {
 #[test]
 fn a_validation_share_and_none_at_all() {
     let place = Place::new();
-    let check = |share: &str, training: usize, validation: usize| {
+    let check = |share: &str, training: usize, validation: usize, words: &[&str]| {
         let name = format!("share-{share}");
         let line = format!("--data idx:digits --validation {share} --epochs 1 --name {name}");
-        let outcome = place.train(&line).succeeded();
+        let outcome = place.train(&line).warned(words);
         let heading = format!("{training} training, {validation} validation and 20 test samples");
         assert!(outcome.stdout.contains(&heading), "{}", outcome.stdout);
         assert_eq!(outcome.stdout.contains("  val loss"), validation > 0, "{}", outcome.stdout);
         assert_eq!(place.run(&name).split("validation").is_empty(), validation == 0);
     };
-    check("0", 60, 0);
-    check("1", 59, 1);
-    check("59", 1, 59);
-    check("0.25", 45, 15);
+    check("0", 60, 0, &[]);
+    check("1", 59, 1, &["fewer rows (1) than there are classes (10)"]);
+    check("59", 1, 59, &["there is nothing to tell apart"]);
+    check("0.25", 45, 15, &[]);
+}
+
+#[test]
+fn what_is_likely_to_go_wrong_is_said_before_the_first_step() {
+    let place = Place::new();
+    let one_row = "the layers below the output learn nothing";
+    for (i, (line, words)) in [
+        ("--norm batch --batch-size 1", &[one_row][..]),
+        ("--norm batch --batch-size 1 --accumulate 8", &[one_row]),
+        (
+            "--norm batch --batch-size 7",
+            &["the last batch of each epoch has 1 row (50 rows in batches of 7)"],
+        ),
+        ("--norm batch --batch-size 7 --drop-last", &[]),
+        ("--norm batch --batch-size 5", &[]),
+        ("--norm layer --batch-size 1", &[]),
+        ("--norm layer --hidden 4,1", &["hidden layer 1 has 1 unit"]),
+        ("--hidden none --norm batch --batch-size 1", &["so --norm changes nothing"]),
+        (
+            "--hidden none --dropout 0.5 --activation tanh",
+            &["so --dropout and --activation changes"],
+        ),
+        ("--hidden none", &[]),
+        ("--residual", &["--residual changes nothing"]),
+        ("--residual --hidden 8,8", &[]),
+        ("--batch-size 51", &["larger than the training split of 50"]),
+        ("--preprocessing standardize", &[]),
+        ("--input-dropout 0.1 --hidden none", &[]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (run, _) = warned(&place, &format!("run-{i}"), &format!("--epochs 1 {line}"), words);
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&run.bytes("manifest.json")).unwrap();
+        let recorded = manifest["warnings"].as_array().map_or(0, Vec::len);
+        assert_eq!(recorded, words.len(), "{line}: {}", manifest["warnings"]);
+    }
+    place.train(&format!("{DIGITS} --epochs 1 -q --norm batch --batch-size 1")).succeeded();
+
+    // Bits and not bytes.
+    for part in ["train", "t10k"] {
+        let path = place.path(&format!("digits/{part}-images-idx3-ubyte"));
+        let mut images = fs::read(&path).unwrap();
+        images[16..].iter_mut().for_each(|pixel| *pixel = u8::from(*pixel > 100));
+        fs::write(&path, images).unwrap();
+    }
+    for (name, line, words) in [
+        ("bits", "", &["divides them by 255"][..]),
+        ("normalized", "--preprocessing normalize", &["divides them by 255"]),
+        ("raw", "--preprocessing none", &[]),
+    ] {
+        warned(&place, name, &format!("--epochs 1 {line}"), words);
+    }
+    // Classes without rows: nothing has the last of these labels.
+    fs::write(place.path("digits/labels.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nit's\n").unwrap();
+    let line = "--epochs 1 --preprocessing none --loss cross-entropy \
+                --set loss.class_weights=[1,1,1,1,1,1,1,1,1,1,3]";
+    let words = ["no training row has class 'it'", "class_weights has a weight for class 'it'"];
+    let line = format!("{line} --validation 11");
+    place.train(&format!("--data idx:digits --name absent {line}")).warned(&words);
 }
 
 /// Root mean square of the differences.
@@ -787,7 +855,7 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
 #[test]
 fn some_classes_are_learned_alone() {
     let place = Place::new();
-    let (run, said) = trained(&place, "some", "--classes 7,2,5");
+    let (run, said) = trained(&place, "some", "--classes 7,2,5 --stratified");
     assert!(said.starts_with("idx:digits: 8 training, 10 validation and 6 test samples"), "{said}");
     assert_eq!(run.model("model.safetensors").task.names(), ["2", "5", "7"]);
     check_refused(&place, &[(&format!("{DIGITS} --classes 2,x"), &["label `x`", "0, 1, 2"])]);
@@ -827,6 +895,8 @@ fn folders_may_have_any_name() {
         command.args(["--data", &format!("idx:{data}"), "--out", out]);
         let outcome = Outcome::of(out, &mut command).succeeded();
         assert!(outcome.stdout.contains(&format!("Saved in {out}/größer:")), "{}", outcome.stdout);
+        let again = format!(" --repeat {}\n", train::quoted(&format!("{out}/größer")));
+        assert!(outcome.stdout.contains(&again), "no{again} in {}", outcome.stdout);
         let config = place.path(out).join("größer/config.toml");
         let mut again = place.command("--dry-run");
         Outcome::of(out, again.arg("--config").arg(config)).succeeded();

@@ -155,7 +155,7 @@ fn what_would_change_the_mathematics_is_refused_with_the_difference() {
     check("--resume run --hidden 3", &["model.hidden is [128], not [3]"]);
     check("--resume run --batch-size 7", &["training.batch_size is 32, not 7"]);
     check("--resume run --optimizer sgd", &["optimizer.name"]);
-    check("--resume run --data mnist", &["data.source is \"idx:digits\", not \"mnist\""]);
+    check("--resume run --data mnist --epochs 9", &["the data is not what this run", "mnist"]);
     check("--resume run", &["finished, after 3 epochs", "--epochs 6"]);
     check("--resume run --backend ndarray", &["finished"]);
     check("--resume rum", &["there is no run `rum`", "did you mean `run`?"]);
@@ -235,6 +235,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_serves() {
     let outcome = place.train("--resume run");
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.stderr.contains("no checkpoint in runs/run/checkpoints is whole"));
+    assert!(outcome.stderr.contains("remove the folder runs/run/checkpoints"));
     // Without any there is the beginning.
     fs::remove_dir_all(run.path.join("checkpoints")).unwrap();
     place.train("--resume run").succeeded();
@@ -242,7 +243,9 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_serves() {
     // A log that lost lines is no log to go on with.
     unfinished();
     fs::write(run.path.join("metrics.jsonl"), "").unwrap();
-    place.train("--resume run").failed(&["metrics.jsonl", "it was shortened"]);
+    let words =
+        ["metrics.jsonl", "it was shortened", "put the whole file back", "--resume runs/run"];
+    place.train("--resume run").failed(&words);
 }
 
 #[test]
@@ -288,6 +291,209 @@ fn a_repeated_run_is_compared_with_the_first() {
     place.train("--repeat run").refused(&["has not come to its end", "--resume"]);
     fs::write(run.path.join("manifest.json"), "{").unwrap();
     place.train("--repeat run").refused(&["manifest.json"]);
+}
+
+#[test]
+fn a_repeated_run_is_compared_with_the_file_that_is_there_too() {
+    let place = Place::new();
+    let run = finished(&place, "run");
+    place.train(&format!("{DIGITS} --epochs 3 --seed 9 --name other")).succeeded();
+    let whole = run.bytes("model.safetensors");
+    let check = |words: &[&str]| {
+        let outcome = place.train("--repeat run");
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        let said = outcome.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(said.contains(word), "no `{word}` in: {said}");
+        }
+        assert!(!said.contains("is identical"), "{said}");
+    };
+    let model = run.path.join("model.safetensors");
+    fs::write(&model, place.run("other").bytes("model.safetensors")).unwrap();
+    check(&["DIFFERS from the file", "that file was replaced"]);
+    fs::remove_file(&model).unwrap();
+    check(&["cannot be compared with its file", "runs/run/model.safetensors"]);
+    fs::write(&model, whole).unwrap();
+    let mut text = manifest(&run);
+    text["result"]["model"] = "sha256:other".into();
+    fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
+    check(&["is the one in runs/run/model.safetensors", "DIFFERS", "sha256:other"]);
+}
+
+/// The program in another working folder.
+fn elsewhere(place: &Place, folder: &str, line: &str) -> program::Outcome {
+    fs::create_dir_all(place.path(folder)).unwrap();
+    let mut command = place.command(line);
+    program::Outcome::of(line, command.current_dir(place.path(folder)))
+}
+
+#[test]
+fn data_that_moved_is_found_or_named_and_its_digest_decides() {
+    let place = Place::new();
+    let run = finished(&place, "run");
+    place.train(&format!("{DIGITS} --epochs 8 --name longer")).succeeded();
+    place.train(&format!("{DIGITS} --epochs 4 --name four")).succeeded();
+    let path = run.path.display().to_string();
+
+    // From another folder, to the same bits.
+    elsewhere(&place, "else/where", &format!("--resume {path} --epochs 4")).succeeded();
+    assert_same(&run, &place.run("four"));
+    fs::rename(place.path("digits"), place.path("moved")).unwrap();
+    let gone = place.path("digits").display().to_string();
+    let words = ["cannot find the data", gone.as_str(), "no such folder", "--data idx:FOLDER"];
+    place.train("--resume run --epochs 5").failed(&words);
+    place.train("--repeat four").failed(&words);
+    place.train("--resume run --epochs 5 --data idx:moved").succeeded();
+    // It is known now where it is.
+    elsewhere(&place, "else", &format!("--resume {path} --epochs 6")).succeeded();
+    let again = place.train("--repeat four --data idx:moved --name again").succeeded();
+    assert!(again.stdout.contains("identical"), "{}", again.stdout);
+    assert_same(&place.run("again"), &place.run("four"));
+
+    // Both are moved, as one folder.
+    fs::create_dir(place.path("project")).unwrap();
+    for name in ["runs", "moved"] {
+        fs::rename(place.path(name), place.path("project").join(name)).unwrap();
+    }
+    place.train("--resume run --out project/runs --epochs 7").succeeded();
+    // Other data of the same name is not taken for it.
+    write_digits(&place.path("project/digits"));
+    let file = place.path("project/digits/train-images-idx3-ubyte");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    elsewhere(&place, "project", "--resume run --epochs 8").succeeded();
+    let moved = program::Run { path: place.path("project/runs/run") };
+    assert_same(&moved, &program::Run { path: place.path("project/runs/longer") });
+    elsewhere(&place, "project", "--resume run --epochs 9 --data idx:digits")
+        .failed(&["the data is not what this run learns from", "idx:digits: other data"]);
+    // Back at its old name it is found from the run, wherever the program runs.
+    let back = place.path("project/digits");
+    fs::rename(&back, place.path("other")).unwrap();
+    fs::rename(place.path("project/moved"), &back).unwrap();
+    elsewhere(&place, "else", "--resume ../project/runs/run --epochs 9").succeeded();
+    fs::rename(&back, place.path("elsewhere")).unwrap();
+    fs::rename(place.path("other"), &back).unwrap();
+    elsewhere(&place, "project", "--resume run --epochs 10")
+        .failed(&["the data is not what this run", "digits: other data"]);
+}
+
+#[test]
+fn a_run_without_a_place_finds_its_data_and_a_settings_file_may_name_it() {
+    let place = Place::new();
+    let run = finished(&place, "run");
+    let config = run.path.join("config.toml");
+    // As older versions wrote it.
+    let forget = || {
+        let mut text = manifest(&run);
+        text["data"].as_object_mut().unwrap().remove("place").unwrap();
+        fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
+    };
+    forget();
+    let path = run.path.display().to_string();
+    elsewhere(&place, "else", &format!("--resume {path} --epochs 4")).succeeded();
+    forget();
+    fs::rename(place.path("digits"), place.path("moved")).unwrap();
+    place.train("--resume run --epochs 5").failed(&["cannot find the data"]);
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("idx:digits", "idx:moved")).unwrap();
+    place.train("--resume run --epochs 5").succeeded();
+    place.train("--data idx:moved --validation 10 --epochs 5 --name five").succeeded();
+    assert_eq!(run.weights(), place.run("five").weights());
+    // It keeps the name that its data had in the beginning, and with it its digest.
+    assert_eq!(run.config()["data"]["source"].as_str(), Some("idx:digits"));
+
+    let line = format!("--config {} --epochs 1 --name again", config.display());
+    elsewhere(&place, "else", &line).succeeded();
+    let file = "[data]\nsource = \"idx:moved\"\nvalidation = 10\n[training]\nepochs = 1\n";
+    fs::write(place.path("mine.toml"), file).unwrap();
+    elsewhere(&place, "else", "--config ../mine.toml --name mine").succeeded();
+}
+
+#[test]
+fn a_model_does_not_depend_on_where_its_data_lies() {
+    let (one, two) = (Place::new(), Place::new());
+    for place in [&one, &two] {
+        let digits = place.path("digits").display().to_string();
+        let line = format!("--data idx:{digits} --validation 10 --epochs 2 --name run");
+        place.train(&line).succeeded();
+    }
+    assert!(one.run("run").bytes("model.safetensors") == two.run("run").bytes("model.safetensors"));
+    let folder = one.path("").display().to_string();
+    for file in ["model.safetensors", "checkpoints/step-00000004.safetensors"] {
+        let bytes = one.run("run").bytes(file);
+        let is_there = bytes.windows(folder.len()).any(|window| window == folder.as_bytes());
+        assert!(!is_there, "{file} has {folder} in it");
+    }
+}
+
+/// The program, which must come to its end at once.
+fn at_once(place: &Place, line: &str) -> program::Outcome {
+    let mut child = start(place, line);
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+            panic!("{line}: it hangs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    program::Outcome {
+        line: line.to_owned(),
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let place = Place::new();
+    let run = finished(&place, "run");
+    let kinds: [(&str, fn(&Path)); 4] = [
+        ("a named pipe", |path| {
+            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
+        ("a folder", |path| fs::create_dir(path).unwrap()),
+        ("a device", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("a link to a file that does not exist", |path| {
+            std::os::unix::fs::symlink("nowhere", path).unwrap();
+        }),
+    ];
+    for (kind, make) in kinds {
+        for file in [".lock", "config.toml", "manifest.json", "metrics.jsonl", "model.safetensors"]
+        {
+            let path = run.path.join(file);
+            fs::rename(&path, place.path("kept")).unwrap();
+            make(&path);
+            at_once(&place, "--resume run --epochs 9").failed(&[file, kind]);
+            if ["config.toml", "manifest.json"].contains(&file) {
+                at_once(&place, "--repeat run").failed(&[file, kind]);
+            }
+            if file == "config.toml" {
+                at_once(&place, "--config runs/run/config.toml").failed(&[file, kind]);
+            }
+            let _ = fs::remove_dir(&path);
+            let _ = fs::remove_file(&path);
+            fs::rename(place.path("kept"), &path).unwrap();
+        }
+        let path = checkpoint(&run, steps(&run).pop().unwrap());
+        fs::rename(&path, place.path("kept")).unwrap();
+        make(&path);
+        at_once(&place, "--resume run --epochs 9").failed(&["step-", kind, "remove it"]);
+        let _ = fs::remove_dir(&path);
+        let _ = fs::remove_file(&path);
+        fs::rename(place.path("kept"), &path).unwrap();
+    }
+    place.train("--resume run --epochs 4").succeeded();
+    let _socket = std::os::unix::net::UnixListener::bind(place.path("socket.toml")).unwrap();
+    at_once(&place, "--config socket.toml").failed(&["socket.toml", "a socket"]);
+    let large = fs::File::create(place.path("large.toml")).unwrap();
+    large.set_len(1 << 40).unwrap();
+    at_once(&place, "--config large.toml").failed(&["large.toml", "at most"]);
+    place.train("--resume runs").failed(&["did you mean runs/run?"]);
 }
 
 #[test]

@@ -90,6 +90,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for input in &args.inputs {
         let name = printable(&input.display().to_string(), 200);
         let rows = input::read(input, &model, args.fit)?;
+        if let Some(warning) = train::warnings::of_rows(&model.preprocessing, &rows.features) {
+            log::warn!("{name}: {warning}");
+        }
         let mut first = 0;
         for batch in rows.features.chunks(BATCH) {
             let predicted = model.predict(batch).with_context(|| name.clone())?;

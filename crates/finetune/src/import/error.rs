@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fireclay::{ConfigError, ModelFileError, ModelFileProblem, PreprocessingError};
 use fireclay_formats::{FormatError, Problem, printable};
+use train::quoted_path;
 
 /// Why a file does not become a model. Names from the file are told as they may be shown.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +21,8 @@ pub enum ImportError {
     /// An adapter file of ours.
     #[error(
         "{0}: this is an adapter, which is nothing without its base; make one model of both first, \
-         with finetune merge --base FILE --adapter {0} --to FILE",
-        path.display()
+         with finetune merge --base FILE --adapter {1} --to FILE",
+        path.display(), quoted_path(path)
     )]
     Adapter {
         /// The file.

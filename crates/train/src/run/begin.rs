@@ -1,5 +1,6 @@
 //! Where a run begins, goes on, and goes back to.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -9,11 +10,13 @@ use fireclay::Mlp;
 use super::Run;
 use crate::checkpoints::{self, Pace};
 use crate::fit::{FitError, Job};
-use crate::manifest::{Manifest, Rollback};
+use crate::manifest::{DataSummary, Manifest, Rollback};
+use crate::place::Place;
 use crate::record::Mark;
 use crate::run_folder::RunFolder;
 use crate::settings::Settings;
 use crate::state::State;
+use crate::words;
 
 /// Where training starts or goes on.
 pub(super) struct Begun {
@@ -29,15 +32,17 @@ impl Run {
     pub(super) fn fresh(&self, job: &Job<'_>) -> Result<Begun> {
         let mlp = self.first_mlp()?;
         let folder = self.create_folder()?;
-        let session = self.session(0);
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             version: 1,
             settings: self.settings.clone(),
-            data: self.summary.clone(),
-            sessions: vec![session],
+            data: self.placed(folder.path()),
+            warnings: self.warnings(job),
+            files: BTreeMap::new(),
+            sessions: vec![self.session(0)],
             result: None,
         };
-        let start = self.start.as_ref().map(|start| start.save(folder.path(), &self.disk));
+        let start =
+            self.start.as_ref().map(|start| start.save(folder.path(), &mut manifest, &self.disk));
         let written = start
             .unwrap_or(Ok(()))
             .and_then(|()| {
@@ -66,7 +71,7 @@ impl Run {
                 "the run {} is finished, after {} epochs; to train it further, add --epochs {}",
                 path.display(),
                 manifest.settings.training.epochs,
-                2 * manifest.settings.training.epochs,
+                manifest.settings.training.epochs.saturating_mul(2),
             );
         }
         let (state, log) = self.newest_state(job, &folder, |_| true)?;
@@ -83,22 +88,34 @@ impl Run {
         folder.sweep(&self.disk)?;
         manifest.sessions.push(session);
         manifest.settings = self.settings.clone();
+        manifest.data = self.placed(path);
+        manifest.warnings = self.warnings(job);
         manifest.result = None;
         self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())?;
         manifest.save(path, &self.disk)?;
         Ok(Begun { folder, manifest, state, log })
     }
 
+    /// What the run learns from, with the folders in which that lies now.
+    fn placed(&self, folder: &Path) -> DataSummary {
+        let place = |source| Place::of(source, folder);
+        let mut data = DataSummary { place: place(&self.sources.data), ..self.summary.clone() };
+        if let (Some(replayed), Some(source)) = (&mut data.replayed, &self.sources.replay) {
+            replayed.place = place(source);
+        }
+        data
+    }
+
     /// Makes sure that the data is what the run learned from.
     fn check_data(&self, manifest: &Manifest) -> Result<()> {
         let (was, is) = (&manifest.data, &self.summary);
-        if was == is {
+        if was.is_same(is) {
             return Ok(());
         }
         bail!(
             "the data is not what this run learns from: {} with {} training and {} test samples, {}; \
              it was {} with {} and {}, {}",
-            is.source,
+            self.sources.data,
             is.training,
             is.test,
             is.digest,
@@ -146,7 +163,11 @@ impl Run {
         }
         let Some((step, checkpoint)) = newest.found else {
             if !newest.damaged.is_empty() {
-                bail!("no checkpoint in {} is whole", folder.checkpoints().display());
+                bail!(
+                    "no checkpoint in {} is whole; put one back, or {}",
+                    folder.checkpoints().display(),
+                    words::from_the_first_step(folder.path())
+                );
             }
             return Ok((State::new(job, self.first_mlp()?), 0));
         };

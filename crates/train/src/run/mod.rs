@@ -4,11 +4,11 @@ mod begin;
 mod prepare;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{Feed, Source, Split, TrainTest};
 use log::LevelFilter;
@@ -18,20 +18,24 @@ pub use prepare::{Prepared, differing_tasks, fitted_to, load_with_bar, only, tas
 
 use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};
-use crate::disk::Disk;
+use crate::disk::{Disk, read_regular};
 use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
 use crate::manifest::{DataSummary, Manifest, Outcome, Session};
 use crate::metrics::Meter;
+use crate::place::portable;
 use crate::progress::{Bar, Dashboard, Due, EpochReport, Observer, Plain, Progress};
 use crate::record::{Mark, Recorder};
 use crate::resume::Found;
-use crate::run_folder::{MetricsLog, RunFolder, Span};
+use crate::run_folder::{MODEL, MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
 use crate::settings::Settings;
+use crate::shell::quoted;
 use crate::signals::{self, Signals};
 use crate::state::Snapshot;
 use crate::tuning::{Start, Tuned};
+use crate::warnings;
 use crate::words;
+use crate::wrap::wrapped_at;
 
 /// Does what the command line asks for.
 ///
@@ -57,8 +61,9 @@ pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
 ///
 /// As [`run`].
 pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
-    if let Some((group, rate)) = args.group_rates().next() {
-        bail!("--lr {group}={rate}: groups of parameters have rates of their own in `finetune`");
+    if let Some((_, rate)) = args.group_rates().next() {
+        let typed = quoted(&rate.typed);
+        bail!("--lr {typed}: groups of parameters have rates of their own in `finetune`");
     }
     if args.list_backends {
         write!(io::stdout(), "{}", words::backends())?;
@@ -93,13 +98,21 @@ pub(crate) struct Run {
     disk: Disk,
     pace: Vec<Every>,
     pub(crate) settings: Settings,
-    pub(crate) source: Source,
+    pub(crate) sources: Sources,
     device: Device,
     pub(crate) data: TrainTest,
     summary: DataSummary,
     task: Task,
     pub(crate) split: Split,
     start: Option<Start>,
+}
+
+/// Where the data of a run lies.
+pub(crate) struct Sources {
+    /// What it learns from.
+    pub(crate) data: Source,
+    /// What rows are replayed of.
+    pub(crate) replay: Option<Source>,
 }
 
 impl Run {
@@ -119,17 +132,18 @@ impl Run {
         let signals = Signals::catch().context("signals can not be caught")?;
 
         let original = match &found {
-            Some(Found::Repeat { manifest, .. }) => Some(manifest),
+            Some(Found::Repeat { folder, manifest }) => Some((folder, manifest)),
             _ => None,
         };
-        if let Some(original) = original {
-            self.check_repeats(original)?;
+        if let Some((_, manifest)) = original {
+            self.check_repeats(manifest)?;
         }
         let mut begun = match &found {
             Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
             _ => self.fresh(&job)?,
         };
         self.say(&self.heading())?;
+        self.warn(&begun.manifest.warnings);
         let first = begun.state.progress().step;
         if first > 0 {
             self.say(&words::resumption(begun.state.progress(), job.length()?))?;
@@ -160,9 +174,9 @@ impl Run {
         let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
         let (bytes, digest) = model.to_bytes()?;
         if let Some(start) = &self.start {
-            start.save_adapter(&model, &folder, &self.disk)?;
+            start.save_adapter(&model, &folder, &mut manifest, &self.disk)?;
         }
-        self.disk.write_whole(&folder.join("model.safetensors"), &bytes)?;
+        self.disk.write_whole(&folder.join(MODEL), &bytes)?;
         let stopped = fitted.ending == Ending::Stopped;
         let mut metrics = test.by_name();
         // JSON has no others.
@@ -176,7 +190,7 @@ impl Run {
             self.say(&format!("\n{}", fitted.profile))?;
         }
         let code = match original {
-            Some(original) => self.compare(original, &digest)?,
+            Some((original, manifest)) => self.compare(original, manifest, &bytes, &digest)?,
             None => ExitCode::SUCCESS,
         };
         Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
@@ -196,7 +210,7 @@ impl Run {
             let step = begun.state.progress().step;
             let known = checkpoints::steps_in(&begun.folder.checkpoints())?;
             let mut recorder = Recorder {
-                log: MetricsLog::open(&begun.folder.metrics(), begun.log, self.disk.clone())?,
+                log: self.open_log(begun)?,
                 checkpoints: Checkpoints::new(
                     begun.folder.checkpoints(),
                     self.disk.clone(),
@@ -239,6 +253,18 @@ impl Run {
         }
     }
 
+    /// The log, with the lines that are true of the state.
+    fn open_log(&self, begun: &Begun) -> Result<MetricsLog> {
+        let log = MetricsLog::open(&begun.folder.metrics(), begun.log, self.disk.clone());
+        log.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => anyhow!(
+                "{error}; put the whole file back, or {}",
+                words::from_the_first_step(begun.folder.path())
+            ),
+            _ => error.into(),
+        })
+    }
+
     /// The work of this process on the run, which begins after a step.
     fn session(&self, from_step: u64) -> Session {
         let Settings { backend, device, .. } = self.settings;
@@ -252,18 +278,56 @@ impl Run {
         Mark { settings: self.settings.digest(), data: self.summary.digest.clone(), log: 0 }
     }
 
-    /// Says whether a repeated run came to the same model.
-    fn compare(&self, original: &Manifest, digest: &str) -> Result<ExitCode> {
-        let Some(result) = &original.result else { return Ok(ExitCode::SUCCESS) };
-        if result.model == digest {
-            self.say("The model is identical to that of the run that was repeated.")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        self.say(&format!(
-            "The model DIFFERS from that of the run that was repeated, which is {}.",
-            result.model
-        ))?;
+    /// Says whether a repeated run came to the same model: the one that the run recorded, and the
+    /// one that is in its folder now.
+    fn compare(
+        &self,
+        original: &Path,
+        manifest: &Manifest,
+        bytes: &[u8],
+        digest: &str,
+    ) -> Result<ExitCode> {
+        let Some(result) = &manifest.result else { return Ok(ExitCode::SUCCESS) };
+        let path = original.join(MODEL);
+        let file = read_regular(&path, u64::MAX);
+        let is_in_file = file.as_ref().is_ok_and(|file| file == bytes);
+        let (path, recorded) = (path.display(), &result.model);
+        let said = match (recorded == digest, file) {
+            (true, Ok(_)) if is_in_file => {
+                self.say("The model is identical to that of the run that was repeated.")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            (true, Ok(_)) => format!(
+                "The model is the one that manifest.json of the run has, but DIFFERS from the file \
+                 {path}: that file was replaced since the run."
+            ),
+            (true, Err(error)) => format!(
+                "The model is the one that manifest.json of the run has, but cannot be compared \
+                 with its file: {path}: {error}."
+            ),
+            (false, Ok(_)) if is_in_file => format!(
+                "The model is the one in {path}, but DIFFERS from the one that manifest.json of \
+                 the run has, which is {recorded}: one of the two was changed since the run."
+            ),
+            (false, _) => format!(
+                "The model DIFFERS from that of the run that was repeated, which is {recorded}."
+            ),
+        };
+        self.say(&wrapped_at(&said, 0))?;
         Ok(ExitCode::from(1))
+    }
+
+    /// What is likely to go wrong.
+    fn warnings(&self, job: &Job<'_>) -> Vec<String> {
+        let found = warnings::of(job, &self.settings.model);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        for warning in warnings.iter().filter(|_| !self.args.quiet) {
+            // There is nobody left to tell of a standard error that can not be written to.
+            let _ = writeln!(io::stderr(), "warning: {warning}");
+        }
     }
 
     /// How the samples get to a device with memory of its own.
@@ -313,17 +377,17 @@ impl Run {
 
     fn create_folder(&self) -> Result<RunFolder> {
         let out = &self.args.out;
-        let stem = match &self.source {
+        let stem = match &self.sources.data {
             Source::Idx(_) => "idx".to_owned(),
             named => named.to_string(),
         };
         let name = self.args.name.as_deref();
         RunFolder::create(out, name, &stem, &self.disk).with_context(|| match name {
             Some(name) => format!(
-                "can not make the run folder {}; choose another --name or --out",
+                "cannot make the run folder {}; choose another --name or --out",
                 out.join(name).display()
             ),
-            None => format!("can not make a run folder in {}; choose another --out", out.display()),
+            None => format!("cannot make a run folder in {}; choose another --out", out.display()),
         })
     }
 
@@ -373,13 +437,24 @@ impl Run {
             preprocessing,
             provenance: Provenance {
                 program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
-                data: Some(self.source.to_string()),
-                settings: serde_json::to_value(&self.settings).ok(),
+                data: Some(portable(&self.settings.data.source)),
+                settings: serde_json::to_value(self.portable_settings()).ok(),
                 parent: parent.parent,
                 ancestors: parent.ancestors,
                 metrics: metrics.collect(),
             },
         }
+    }
+
+    /// The settings as a model file has them: the same wherever the data lies.
+    fn portable_settings(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        settings.data.source = portable(&settings.data.source);
+        let tuning = settings.tuning.as_mut();
+        if let Some(replay) = tuning.and_then(|tuning| tuning.replay.as_mut()) {
+            replay.source = portable(&replay.source);
+        }
+        settings
     }
 
     fn say(&self, text: &str) -> io::Result<()> {

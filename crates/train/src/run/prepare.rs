@@ -1,6 +1,7 @@
 //! From a command line to a run that is ready to start: settings, device, data.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -9,12 +10,13 @@ use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permut
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
 
-use super::{Ended, Run};
+use super::{Ended, Run, Sources};
 use crate::args::Args;
 use crate::checkpoints::Every;
 use crate::disk::Disk;
-use crate::manifest::DataSummary;
-use crate::resume::{self, Found};
+use crate::manifest::{DataSummary, Manifest, Replayed};
+use crate::place::{self, Sought};
+use crate::resume::{self, DataNames, Found};
 use crate::settings::{DataSettings, OnDivergence, PreprocessingChoice, Settings};
 use crate::tuning::{Replay, Start, Tuning, is_teacher_of};
 
@@ -26,6 +28,8 @@ pub struct Prepared {
     pace: Vec<Every>,
     settings: Settings,
     source: Source,
+    /// Where the rows that a run replays were found, of one that is there already.
+    old: Option<Source>,
     device: Device,
     data: TrainTest,
     start: Option<Start>,
@@ -40,28 +44,54 @@ impl Prepared {
     /// Anything that keeps the run from beginning.
     pub fn new(args: Args, disk: Disk) -> Result<Self> {
         let found = resume::find(&args, &disk)?;
-        let settings = match &found {
-            Some(found) => found.settings(&args)?,
-            None => Settings::from_layers(&args.layers()?)?,
+        let manifest = found.as_ref().and_then(|found| found.manifest(&disk));
+        let (settings, names) = match &found {
+            Some(found) => {
+                let (settings, names) = found.settings(&args, manifest.as_ref())?;
+                (settings, Some(names))
+            }
+            None => (Settings::from_layers(&args.layers()?)?, None),
         };
         settings.validate()?;
-        let before = found.as_ref().map(|found| found.pace(&disk)).unwrap_or_default();
-        let pace = args.pace(&before);
+        let last = manifest.as_ref().and_then(|manifest| manifest.sessions.last());
+        let pace = args.pace(last.map_or(&[], |last| &last.checkpoint_every));
         if args.deterministic {
             check_deterministic(&settings, &pace)?;
         }
-        let source = settings.data.source()?;
+        settings.data.source()?;
         let device = settings.backend.device(settings.device)?;
         let start = match (&settings.tuning, &found) {
-            (Some(tuning), Some(found)) => Some(Start::load(tuning, found.folder(), &device)?),
+            (Some(tuning), Some(found)) => {
+                Some(Start::load(tuning, found.folder(), manifest.as_ref(), &device, &disk)?)
+            }
             (Some(_), None) => bail!(
                 "these settings are of a run that starts from another model; go on with it by \
                  --resume, do it again by --repeat, or start another one with `finetune`"
             ),
             (None, _) => None,
         };
-        let data = only(load_with_bar(&source)?, &settings.data.classes)?;
-        Ok(Self { args, disk, found, pace, settings, source, device, data, start })
+        let (source, data, old) = match (&found, &names) {
+            (Some(found), Some(names)) => {
+                let looked = Looked { folder: found.folder(), manifest: manifest.as_ref(), names };
+                let old = looked.old(&args)?;
+                let (source, data) = looked.data(start.as_ref())?;
+                (source, data, old)
+            }
+            _ => {
+                let source = new_source(&args, &settings)?;
+                let data = load_with_bar(&source)?;
+                (source, data, None)
+            }
+        };
+        let data = only(data, &settings.data.classes)?;
+        Ok(Self { args, disk, found, pace, settings, source, old, device, data, start })
+    }
+
+    /// What is replayed of other data, with the source where it was found.
+    pub fn replay(&self) -> Option<Replay> {
+        let replay = self.settings.tuning.as_ref()?.replay.clone()?;
+        let source = self.old.as_ref().map_or(replay.source, ToString::to_string);
+        Some(Replay { source, ..replay })
     }
 
     /// Whether it goes on with, or repeats, a run that is there already.
@@ -108,7 +138,9 @@ impl Prepared {
     ///
     /// Anything that keeps the run from its end.
     pub fn run(self) -> Result<Ended> {
-        let Self { args, disk, found, pace, mut settings, source, device, mut data, start } = self;
+        let replay = self.replay();
+        let Self { args, disk, found, pace, mut settings, source, device, mut data, start, .. } =
+            self;
         let task = match &start {
             Some(start) => start.model.task.clone(),
             None => task(data.train.targets()),
@@ -127,11 +159,13 @@ impl Prepared {
             );
         }
         let mut split = hold_out(&settings, &data)?;
-        if let Some(Tuning { replay: Some(replay), .. }) = &settings.tuning
+        let mut old = replay.as_ref().map(|_| Replayed::default());
+        if let Some(replay) = &replay
             && replay.fraction > 0.0
         {
             let other = replayed(replay, &task, split.train.len(), settings.seed);
-            let (other, rows) = other.context("the rows that are to be replayed")?;
+            let (digest, other, rows) = other.context("the rows that are to be replayed")?;
+            old = Some(Replayed { digest: Some(digest), place: None });
             let first = data.train.len();
             data.train = data.train.followed_by(&other.train, &rows)?;
             split.train.extend(first..data.train.len());
@@ -142,28 +176,111 @@ impl Prepared {
             return Ok(Ended { code: ExitCode::SUCCESS, result: None });
         }
         let summary = DataSummary {
-            source: source.to_string(),
-            digest: format!("{} {}", data.train.digest(), data.test.digest()),
+            source: settings.data.source.clone(),
+            digest: digest(&data),
             training: split.train.len(),
             validation: split.validation.len(),
             test: data.test.len(),
+            place: None,
+            replayed: old,
         };
-        Run { args, disk, pace, settings, source, device, data, summary, task, split, start }
+        let replay = replay.map(|replay| replay.source.parse()).transpose()?;
+        let sources = Sources { data: source, replay };
+        Run { args, disk, pace, settings, sources, device, data, summary, task, split, start }
             .execute(found)
     }
+}
+
+/// Where the data of a run that is there already is looked for.
+struct Looked<'a> {
+    folder: &'a Path,
+    manifest: Option<&'a Manifest>,
+    names: &'a DataNames,
+}
+
+impl Looked<'_> {
+    fn sought<'b>(&'b self, name: &'b str, told: Option<&'b str>) -> Sought<'b> {
+        let place = self.manifest.and_then(|manifest| manifest.data.place.as_ref());
+        Sought { name, place, folder: self.folder, flag: "--data", told }
+    }
+
+    /// The data that the run learns from, all classes of it.
+    fn data(&self, start: Option<&Start>) -> Result<(Source, TrainTest)> {
+        let is_same = |data: &TrainTest| {
+            let Some(manifest) = self.manifest else { return Ok(true) };
+            let task = match start {
+                Some(start) => start.model.task.clone(),
+                None => task(data.train.targets()),
+            };
+            Ok(place::is_data_of(manifest, data, &task))
+        };
+        self.sought(&self.names.own, self.names.told.as_deref()).find(&load_with_bar, &is_same)
+    }
+
+    /// The source of the rows that the run replays, if it does.
+    fn old(&self, args: &Args) -> Result<Option<Source>> {
+        let told = args.replay_data.as_deref();
+        let Some(name) = &self.names.replayed else {
+            if let Some(told) = told {
+                bail!("--replay-data {told}: this run replays no other data; leave it out");
+            }
+            return Ok(None);
+        };
+        let replayed = self.manifest.and_then(|manifest| manifest.data.replayed.as_ref());
+        let place = replayed.and_then(|replayed| replayed.place.as_ref());
+        let was = replayed.and_then(|replayed| replayed.digest.as_ref());
+        let sought = Sought { place, flag: "--replay-data", ..self.sought(name, told) };
+        // The digest is that of some classes; the whole is compared where the run is.
+        let is_same = |data: &TrainTest| {
+            let Some(was) = was else { return Ok(true) };
+            let tuning = self.manifest.and_then(|manifest| manifest.settings.tuning.as_ref());
+            let classes = tuning.and_then(|tuning| Some(&tuning.replay.as_ref()?.classes[..]));
+            let prepared = only(data.clone(), classes.unwrap_or_default());
+            Ok(prepared.is_ok_and(|data| digest(&data) == *was))
+        };
+        Ok(Some(sought.find(&load_with_bar, &is_same)?.0))
+    }
+}
+
+/// The source of a new run; a folder that settings of a file name is looked for from where the
+/// program runs, then from where the run of that file found it, then from the folder of the file.
+fn new_source(args: &Args, settings: &Settings) -> Result<Source> {
+    let source = settings.data.source()?;
+    let (Source::Idx(path), Some(file), None) = (&source, &args.config, &args.data) else {
+        return Ok(source);
+    };
+    if path.exists() {
+        return Ok(source);
+    }
+    let beside = file.parent().unwrap_or(Path::new(""));
+    let manifest = Manifest::load(beside, &Disk::default()).ok();
+    let place = manifest.as_ref().filter(|manifest| manifest.data.source == settings.data.source);
+    let place = place.and_then(|manifest| manifest.data.place.clone());
+    let relative = place.as_ref().and_then(|place| place.relative.as_ref());
+    let mut others = relative.map(|relative| beside.join(relative)).into_iter().collect::<Vec<_>>();
+    others.extend(place.as_ref().map(|place| PathBuf::from(&place.absolute)));
+    others.push(beside.join(path));
+    let found = others.into_iter().find(|path| path.is_dir());
+    Ok(found.map_or(source, Source::Idx))
+}
+
+/// The digests of all training and of all test samples.
+fn digest(data: &TrainTest) -> String {
+    format!("{} {}", data.train.digest(), data.test.digest())
 }
 
 /// The order in which rows are replayed, told from that of any epoch.
 const REPLAY_ORDER: u64 = 1 << 60;
 
-/// The data that rows are replayed of, and which rows, for so many new ones.
+/// The data that rows are replayed of, with its digest, and which rows, for so many new ones.
 fn replayed(
     replay: &Replay,
     task: &Task,
     new: usize,
     seed: u64,
-) -> Result<(TrainTest, Vec<usize>)> {
+) -> Result<(String, TrainTest, Vec<usize>)> {
     let data = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
+    let digest = digest(&data);
     let data = fitted_to(data, task)?;
     let count = ((replay.fraction * new as f64).round() as usize).max(1);
     let most = data.train.len();
@@ -176,7 +293,7 @@ fn replayed(
     }
     let order = permutation(data.train.len(), seed, REPLAY_ORDER);
     let rows = order.into_iter().take(count).map(|row| row as usize).collect();
-    Ok((data, rows))
+    Ok((digest, data, rows))
 }
 
 /// The rows of some classes, or all if none are named.

@@ -5,6 +5,7 @@ use std::path::Path;
 use fireclay::nearest;
 
 use super::{Settings, SettingsError};
+use crate::disk::{MOST_SETTINGS, read_text};
 
 /// The recipes that come with the program: name and file.
 pub const RECIPES: [(&str, &str); 3] = [
@@ -50,9 +51,8 @@ impl Layer {
     ///
     /// The file can not be read, or is not TOML.
     pub fn file(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path, MOST_SETTINGS)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        log::info!("read {}, {} bytes", path.display(), text.len());
         Self::parse(path.display().to_string(), &text)
     }
 

@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, Task};
 use fireclay_data::{Dataset, Features, Holdout, Source};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::manifest::sha256;
 use crate::metrics::MetricChoice;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
@@ -387,12 +387,10 @@ impl Settings {
 
     /// `sha256:` and the digest of what must not change while a run goes on.
     pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        for (path, value) in self.mathematics() {
-            hash.update(format!("{path} = {value}\n"));
-        }
-        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        let lines = self.mathematics();
+        let text: String =
+            lines.into_iter().map(|(path, value)| format!("{path} = {value}\n")).collect();
+        sha256(text.as_bytes())
     }
 
     /// Everything that the arithmetic of a run depends on, by path.

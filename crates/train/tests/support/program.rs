@@ -120,6 +120,18 @@ impl Outcome {
         self
     }
 
+    /// The run went to its end, and gave one warning for each of these words and no other.
+    pub(crate) fn warned(self, words: &[&str]) -> Self {
+        let Self { line, code, stderr, .. } = &self;
+        assert_eq!(*code, Some(0), "{line}: {stderr}");
+        let found: Vec<&str> = stderr.lines().collect();
+        assert_eq!(found.len(), words.len(), "{line}: {stderr}");
+        for (said, word) in found.iter().zip(words) {
+            assert!(said.starts_with("warning: ") && said.contains(word), "{line}: {said}");
+        }
+        self
+    }
+
     /// The program said why not, in these words, and nothing else.
     pub(crate) fn refused(self, words: &[&str]) -> Self {
         let Self { line, code, stdout, stderr } = &self;

@@ -1,0 +1,509 @@
+//! What settings and data together make likely to go wrong, told before the first step.
+//!
+//! Everything here can be trained, so nothing here is an error. Nothing is said of the default run
+//! and the recipes on the data that they are for.
+
+use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing};
+use fireclay_data::{Dataset, Features, Split, Targets};
+
+use crate::fit::Job;
+use crate::progress::group;
+use crate::settings::TrainingSettings;
+use crate::shell::quoted;
+
+/// Something that is likely not what was wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Warning {
+    /// Every batch of a batch norm has one row, from which it subtracts itself.
+    BatchNormOfOneRow {
+        /// Training rows.
+        rows: usize,
+    },
+    /// The last batch of each epoch has one row.
+    BatchNormOfLastRow {
+        /// Training rows.
+        rows: usize,
+        /// Rows of all other batches.
+        batch_size: usize,
+    },
+    /// A layer norm over one unit subtracts it from itself.
+    LayerNormOfOneUnit {
+        /// The hidden layer, from 0.
+        layer: usize,
+    },
+    /// All training rows have the same class.
+    OneClass {
+        /// Its label.
+        label: String,
+    },
+    /// Classes of which no row is trained on.
+    ClassesWithoutRows {
+        /// Their labels.
+        labels: Vec<String>,
+        /// Whether the network was there before, and may know them.
+        is_tuned: bool,
+    },
+    /// All validation rows have the same class, and there are others.
+    ValidationOfOneClass {
+        /// Its label.
+        label: String,
+    },
+    /// There are fewer validation rows than classes.
+    FewValidationRows {
+        /// Validation rows.
+        rows: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// A target that is the same in every training row.
+    ConstantTargets {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// All training rows have the same features.
+    EqualRows,
+    /// Features of at most 1, which are divided by 255.
+    DividedTwice,
+    /// Features far beyond the bytes that are divided by 255.
+    BeyondBytes {
+        /// The smallest feature.
+        least: f32,
+        /// The largest.
+        most: f32,
+    },
+    /// Settings of hidden layers, and there are none.
+    NoHiddenLayers {
+        /// The flags that set them.
+        flags: Vec<&'static str>,
+    },
+    /// No hidden layer is as wide as its input.
+    NoResidual,
+    /// A batch that was asked for is larger than an epoch.
+    LargeBatch {
+        /// Training rows.
+        rows: usize,
+        /// Rows of a batch.
+        batch_size: usize,
+    },
+    /// Smoothing gives a share to other classes, and there are none.
+    SmoothingOfOneClass,
+    /// Weights of classes of which no row is trained on.
+    WeightsWithoutRows {
+        /// Their labels.
+        labels: Vec<String>,
+    },
+}
+
+/// What is to be said of a run before its first step; `model` is the network that it trains.
+pub fn of(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
+    let Job { data, split, loss, training, preprocessing, .. } = job;
+    let mut found = Vec::new();
+    found.extend(of_norms(job, model));
+    found.extend(of_hidden_layers(model, job.tuned.is_some()));
+    found.extend(of_targets(data, split, job.tuned.is_some()));
+    found.extend(of_loss(data, &split.train, loss));
+    let first = split.train.first();
+    let are_equal = first.is_some_and(|&first| {
+        split.train.len() > 1 && split.train.iter().all(|&row| is_equal(data, first, row))
+    });
+    if are_equal {
+        found.push(Warning::EqualRows);
+    } else {
+        found.extend(of_scale(preprocessing, data));
+    }
+    let (rows, batch_size) = (split.train.len(), training.batch_size);
+    // The default is no wish.
+    if batch_size > rows && batch_size != TrainingSettings::default().batch_size {
+        found.push(Warning::LargeBatch { rows, batch_size });
+    }
+    found
+}
+
+/// Whether features are divided by 255 that do not look like bytes.
+pub fn of_scale(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning> {
+    if !divides(preprocessing) {
+        return None;
+    }
+    match data.features() {
+        // Most pictures have a bright pixel in their first rows.
+        Features::Bytes(bytes) => {
+            of_range(0.0, bytes.iter().find(|&&b| b > 1).map_or(1.0, |_| 2.0))
+        }
+        Features::Floats(floats) => {
+            let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
+            let (least, most) = floats.iter().fold((f32::MAX, f32::MIN), range);
+            of_range(least, most)
+        }
+    }
+}
+
+/// As [`of_scale`], of rows without targets.
+pub fn of_rows(preprocessing: &Preprocessing, rows: &[Vec<f32>]) -> Option<Warning> {
+    if !divides(preprocessing) || rows.iter().all(Vec::is_empty) {
+        return None;
+    }
+    let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
+    let (least, most) = rows.iter().flatten().fold((f32::MAX, f32::MIN), range);
+    // Nothing but zeros is a black picture.
+    if least == most { None } else { of_range(least, most) }
+}
+
+fn divides(preprocessing: &Preprocessing) -> bool {
+    match preprocessing {
+        Preprocessing::Scale { scale } | Preprocessing::Normalize { scale, .. } => {
+            (scale * 255.0 - 1.0).abs() < 0.05
+        }
+        _ => false,
+    }
+}
+
+fn of_range(least: f32, most: f32) -> Option<Warning> {
+    if least >= -1.0 && most <= 1.0 {
+        Some(Warning::DividedTwice)
+    } else if least < -255.0 || most > 510.0 {
+        Some(Warning::BeyondBytes { least, most })
+    } else {
+        None
+    }
+}
+
+fn of_norms(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
+    let is_norm = |path: &String| path.starts_with("norms.");
+    // Norms that are not trained use the statistics that they came with.
+    let is_trained = job.tuned.is_none_or(|tuned| {
+        let mut phases = tuned.tuning.phases.iter();
+        !tuned.tuning.keep_statistics && phases.any(|phase| phase.rates.keys().any(is_norm))
+    });
+    match model.norm {
+        Norm::Batch if !model.hidden.is_empty() && is_trained => {
+            let TrainingSettings { batch_size, drop_last, .. } = *job.training;
+            let rows = job.split.train.len();
+            if batch_size.min(rows) == 1 {
+                vec![Warning::BatchNormOfOneRow { rows }]
+            } else if rows % batch_size == 1 && !drop_last {
+                vec![Warning::BatchNormOfLastRow { rows, batch_size }]
+            } else {
+                Vec::new()
+            }
+        }
+        Norm::Layer => {
+            let narrow = model.hidden.iter().enumerate().filter(|(_, width)| **width == 1);
+            narrow.map(|(layer, _)| Warning::LayerNormOfOneUnit { layer }).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_hidden_layers(model: &MlpConfig, is_tuned: bool) -> Option<Warning> {
+    let flags = [
+        ("--dropout", model.dropout > 0.0),
+        ("--norm", model.norm != Norm::None && !is_tuned),
+        ("--residual", model.residual && !is_tuned),
+        ("--activation", model.activation != Activation::default() && !is_tuned),
+    ];
+    let flags: Vec<&str> =
+        flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect();
+    if model.hidden.is_empty() {
+        return (!flags.is_empty()).then_some(Warning::NoHiddenLayers { flags });
+    }
+    let sizes = model.layer_sizes();
+    let is_square = |[inputs, outputs]: &[usize; 2]| inputs == outputs;
+    let has_residual = sizes.iter().take(model.hidden.len()).any(is_square);
+    (model.residual && !is_tuned && !has_residual).then_some(Warning::NoResidual)
+}
+
+fn of_targets(data: &Dataset, split: &Split, is_tuned: bool) -> Vec<Warning> {
+    let training = &split.train;
+    match data.targets() {
+        Targets::Classes { ids, labels } => of_classes(ids, labels, split, is_tuned),
+        Targets::Values { values, names } => {
+            let width = names.len();
+            let first = training.first().copied().unwrap_or(0);
+            let is_constant = |column: &usize| {
+                let value = |row: usize| values[row * width + column];
+                training.iter().all(|&row| value(row) == value(first))
+            };
+            let constant = (0..width).filter(is_constant).map(|column| names[column].clone());
+            let names: Vec<String> = constant.collect();
+            // One row says nothing of what is constant.
+            let is_told = training.len() > 1 && !names.is_empty();
+            if is_told { vec![Warning::ConstantTargets { names }] } else { Vec::new() }
+        }
+        Targets::MultiLabel { values, labels } => {
+            let has_both = |column: &usize| {
+                let value = |row: usize| values[row * labels.len() + column];
+                training.iter().any(|&row| value(row) != value(training[0]))
+            };
+            let constant = (0..labels.len()).filter(|column| !has_both(column));
+            let names: Vec<String> = constant.map(|column| labels[column].clone()).collect();
+            let is_told = training.len() > 1 && !names.is_empty();
+            if is_told { vec![Warning::ConstantTargets { names }] } else { Vec::new() }
+        }
+    }
+}
+
+/// Rows of each class.
+fn counts(ids: &[u32], classes: usize, rows: &[usize]) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    rows.iter().for_each(|&row| counts[ids[row] as usize] += 1);
+    counts
+}
+
+/// The class that all rows have, if they have but one.
+fn only_class(counts: &[usize]) -> Option<usize> {
+    let mut present = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+    let first = present.next()?.0;
+    present.next().is_none().then_some(first)
+}
+
+fn of_classes(ids: &[u32], labels: &[String], split: &Split, is_tuned: bool) -> Vec<Warning> {
+    let Split { train: training, validation } = split;
+    let trained = counts(ids, labels.len(), training);
+    let mut found = Vec::new();
+    if let Some(class) = only_class(&trained) {
+        found.push(Warning::OneClass { label: labels[class].clone() });
+    } else {
+        let absent = without_rows(labels, &trained);
+        if !absent.is_empty() {
+            found.push(Warning::ClassesWithoutRows { labels: absent, is_tuned });
+        }
+    }
+    let present = trained.iter().filter(|count| **count > 0).count();
+    let held_out = counts(ids, labels.len(), validation);
+    if present > 1 && !validation.is_empty() {
+        if validation.len() < present {
+            let (rows, classes) = (validation.len(), present);
+            found.push(Warning::FewValidationRows { rows, classes });
+        } else if let Some(class) = only_class(&held_out) {
+            found.push(Warning::ValidationOfOneClass { label: labels[class].clone() });
+        }
+    }
+    found
+}
+
+fn without_rows(labels: &[String], counts: &[usize]) -> Vec<String> {
+    labels.iter().zip(counts).filter(|(_, n)| **n == 0).map(|(label, _)| label.clone()).collect()
+}
+
+fn of_loss(data: &Dataset, training: &[usize], loss: &Loss) -> Vec<Warning> {
+    let (Targets::Classes { ids, labels }, Loss::CrossEntropy(loss)) = (data.targets(), loss)
+    else {
+        return Vec::new();
+    };
+    let CrossEntropy { label_smoothing, class_weights } = loss;
+    let mut found = Vec::new();
+    if *label_smoothing > 0.0 && labels.len() == 1 {
+        found.push(Warning::SmoothingOfOneClass);
+    }
+    if let Some(weights) = class_weights {
+        let trained = counts(ids, labels.len(), training);
+        let weighed = labels.iter().zip(weights).zip(&trained);
+        let weighed = weighed.filter(|((_, weight), rows)| **weight != 1.0 && **rows == 0);
+        let labels: Vec<String> = weighed.map(|((label, _), _)| label.clone()).collect();
+        if !labels.is_empty() {
+            found.push(Warning::WeightsWithoutRows { labels });
+        }
+    }
+    found
+}
+
+fn is_equal(data: &Dataset, a: usize, b: usize) -> bool {
+    let [a, b] = [a, b].map(|row| row * data.width()..(row + 1) * data.width());
+    match data.features() {
+        Features::Bytes(bytes) => bytes[a] == bytes[b],
+        Features::Floats(floats) => floats[a] == floats[b],
+    }
+}
+
+/// The first labels, and how many more there are.
+fn listed(labels: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = labels.iter().take(SHOWN).map(|label| quoted(label)).collect();
+    match labels.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BatchNormOfOneRow { rows } => write!(
+                f,
+                "each batch has 1 of {} training rows, and batch normalization subtracts the batch \
+                 mean: the layers below the output learn nothing; use --batch-size 2 or more, or \
+                 --norm layer",
+                group(*rows as u64)
+            ),
+            Self::BatchNormOfLastRow { rows, batch_size } => write!(
+                f,
+                "the last batch of each epoch has 1 row ({} rows in batches of {batch_size}), which \
+                 batch normalization turns into zeros; add --drop-last, or change --batch-size",
+                group(*rows as u64)
+            ),
+            Self::LayerNormOfOneUnit { layer } => write!(
+                f,
+                "hidden layer {layer} has 1 unit, which layer normalization turns into zero; make \
+                 the layer wider, or leave out --norm"
+            ),
+            Self::OneClass { label } => write!(
+                f,
+                "all training rows have class {}, so there is nothing to tell apart",
+                quoted(label)
+            ),
+            Self::ClassesWithoutRows { labels, is_tuned } => write!(
+                f,
+                "no training row has class {}: the network {}",
+                listed(labels),
+                if *is_tuned { "forgets what it knew of it" } else { "cannot learn it" }
+            ),
+            Self::ValidationOfOneClass { label } => write!(
+                f,
+                "all validation rows have class {}, so validation says nothing about the others; add \
+                 --stratified",
+                quoted(label)
+            ),
+            Self::FewValidationRows { rows, classes } => write!(
+                f,
+                "the validation split has fewer rows ({rows}) than there are classes ({classes}), \
+                 too few to choose by; use a larger --validation, or --validation 0"
+            ),
+            Self::ConstantTargets { names } => write!(
+                f,
+                "all training rows have the same value of {}, so there is nothing to learn",
+                listed(names)
+            ),
+            Self::EqualRows => f.write_str(
+                "all training rows have the same features, so there is nothing to learn from them",
+            ),
+            Self::DividedTwice => f.write_str(
+                "no feature is above 1, and the preprocessing divides them by 255 like bytes; if \
+                 they are scaled already, the preprocessing must be `none`",
+            ),
+            Self::BeyondBytes { least, most } => write!(
+                f,
+                "the features range from {least} to {most}, and the preprocessing divides them by \
+                 255 like bytes; another preprocessing, such as `standardize`, fits them better"
+            ),
+            Self::NoHiddenLayers { flags } => write!(
+                f,
+                "the network has no hidden layers, so {} changes nothing",
+                flags.join(" and ")
+            ),
+            Self::NoResidual => f.write_str(
+                "no hidden layer is as wide as its input, so --residual changes nothing",
+            ),
+            Self::LargeBatch { rows, batch_size } => write!(
+                f,
+                "batches of {} rows are larger than the training split of {}, so each epoch is one \
+                 step",
+                group(*batch_size as u64),
+                group(*rows as u64)
+            ),
+            Self::SmoothingOfOneClass => {
+                f.write_str("there is one class, so label smoothing changes nothing")
+            }
+            Self::WeightsWithoutRows { labels } => write!(
+                f,
+                "loss.class_weights has a weight for class {}, which no training row has",
+                listed(labels)
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(ids: &[u32], labels: usize) -> Dataset {
+        let labels = (0..labels).map(|label| label.to_string()).collect();
+        let features = Features::Floats((0..ids.len()).map(|row| row as f32 * 20.0).collect());
+        Dataset::new(vec![1], features, Targets::Classes { ids: ids.to_vec(), labels }).unwrap()
+    }
+
+    #[test]
+    fn classes_without_rows_are_named_and_one_class_is_nothing_to_learn() {
+        let data = classes(&[0, 0, 2, 2, 0, 0], 4);
+        let labels = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+        let of_targets = |data: &Dataset, train: &[usize], validation: &[usize]| {
+            let split = Split { train: train.to_vec(), validation: validation.to_vec() };
+            super::of_targets(data, &split, false)
+        };
+        let labels = labels(&["1", "3"]);
+        let absent = Warning::ClassesWithoutRows { labels, is_tuned: false };
+        assert_eq!(of_targets(&data, &[0, 2], &[]), std::slice::from_ref(&absent));
+        let one = Warning::ValidationOfOneClass { label: "0".to_owned() };
+        assert_eq!(of_targets(&data, &[0, 2], &[4, 5]), [absent.clone(), one]);
+        let few = Warning::FewValidationRows { rows: 1, classes: 2 };
+        assert_eq!(of_targets(&data, &[0, 2], &[3]), [absent, few]);
+        let one = Warning::OneClass { label: "0".to_owned() };
+        assert_eq!(of_targets(&data, &[0, 1, 4], &[5]), [one]);
+        assert_eq!(of_targets(&classes(&[0, 1, 1, 0], 2), &[0, 1], &[2, 3]), []);
+    }
+
+    #[test]
+    fn a_target_that_never_changes_is_named() {
+        let features = Features::Floats(vec![1.0, 2.0, 3.0]);
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        let values = vec![1.0, 5.0, 2.0, 5.0, 3.0, 4.0];
+        let targets = Targets::Values { values, names };
+        let data = Dataset::new(vec![1], features, targets).unwrap();
+        let constant = Warning::ConstantTargets { names: vec!["b".to_owned()] };
+        let of_rows =
+            |train: Vec<usize>| of_targets(&data, &Split { train, validation: Vec::new() }, false);
+        assert_eq!(of_rows(vec![0, 1]), [constant]);
+        assert_eq!(of_rows(vec![0, 1, 2]), []);
+    }
+
+    #[test]
+    fn features_that_are_no_bytes_are_not_divided_by_255_without_a_word() {
+        let pixels = Preprocessing::PIXELS;
+        let normalize =
+            Preprocessing::Normalize { scale: 1.0 / 255.0, mean: 0.13, deviation: 0.31 };
+        let targets = |rows| Targets::Classes { ids: vec![0; rows], labels: vec!["0".to_owned()] };
+        let floats = |values: &[f32]| {
+            let features = Features::Floats(values.to_vec());
+            Dataset::new(vec![1], features, targets(values.len())).unwrap()
+        };
+        let bytes = |values: &[u8]| {
+            let features = Features::Bytes(values.to_vec());
+            Dataset::new(vec![1], features, targets(values.len())).unwrap()
+        };
+        for preprocessing in [&pixels, &normalize] {
+            let of = |data: &Dataset| of_scale(preprocessing, data);
+            assert_eq!(of(&floats(&[0.0, 0.5, 1.0])), Some(Warning::DividedTwice));
+            assert_eq!(of(&bytes(&[0, 1, 1])), Some(Warning::DividedTwice));
+            assert_eq!(of(&floats(&[0.0, 255.0])), None);
+            assert_eq!(of(&bytes(&[0, 2])), None);
+            let beyond = Warning::BeyondBytes { least: 0.0, most: 65535.0 };
+            assert_eq!(of(&floats(&[0.0, 65535.0])), Some(beyond));
+            assert_eq!(of_rows(preprocessing, &[vec![0.0, 0.9]]), Some(Warning::DividedTwice));
+            assert_eq!(of_rows(preprocessing, &[vec![0.0, 0.0]]), None);
+        }
+        assert_eq!(of_scale(&Preprocessing::None, &floats(&[0.0, 1.0])), None);
+        let standardize = Preprocessing::Standardize { mean: vec![0.0], deviation: vec![1.0] };
+        assert_eq!(of_scale(&standardize, &floats(&[0.0, 1.0])), None);
+    }
+
+    #[test]
+    fn what_acts_on_hidden_layers_needs_some() {
+        let linear = MlpConfig { norm: Norm::Batch, dropout: 0.5, ..MlpConfig::new([4], [], 2) };
+        let flags = vec!["--dropout", "--norm"];
+        assert_eq!(of_hidden_layers(&linear, false), Some(Warning::NoHiddenLayers { flags }));
+        let flags = vec!["--dropout"];
+        assert_eq!(of_hidden_layers(&linear, true), Some(Warning::NoHiddenLayers { flags }));
+        let residual = MlpConfig { residual: true, ..MlpConfig::new([4], [3, 2], 2) };
+        assert_eq!(of_hidden_layers(&residual, false), Some(Warning::NoResidual));
+        let residual = MlpConfig { hidden: vec![3, 3], ..residual };
+        assert_eq!(of_hidden_layers(&residual, false), None);
+        assert_eq!(of_hidden_layers(&MlpConfig::new([4], [], 2), false), None);
+    }
+
+    #[test]
+    fn labels_move_no_cursor_and_a_message_stays_short() {
+        let labels: Vec<String> = (0..100).map(|i| format!("a\u{1b}[2J{i}")).collect();
+        let said = Warning::ClassesWithoutRows { labels, is_tuned: false }.to_string();
+        assert!(said.contains("and 90 more") && !said.contains('\u{1b}'), "{said}");
+    }
+}
