@@ -131,6 +131,21 @@ pub enum DataError {
         /// Every known name.
         choices: Vec<String>,
     },
+    /// A path was given in the place of a source.
+    #[error(
+        "`{name}` {}; a data set is a name, such as mnist, or idx:FOLDER, a folder of IDX files",
+        match .is_folder {
+            Some(true) => format!("is a folder, and would be idx:{name}"),
+            Some(false) => "is a file".to_owned(),
+            None => "is a path, and nothing is there".to_owned(),
+        }
+    )]
+    PathAsSource {
+        /// The path.
+        name: String,
+        /// Whether it is a folder; none if nothing is there.
+        is_folder: Option<bool>,
+    },
     /// The operating system names no folder for cached files.
     #[error("no cache folder is known for this user; set LoadOptions::cache_folder")]
     NoCacheFolder,

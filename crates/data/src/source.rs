@@ -1,7 +1,7 @@
 //! The names under which data sets are asked for.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::DataError;
@@ -109,6 +109,12 @@ impl FromStr for Source {
 
 fn unknown(name: &str) -> DataError {
     let choices = Source::names();
+    let path = Path::new(name);
+    let is_folder = path.exists().then(|| path.is_dir());
+    let is_like_a_path = name.contains(std::path::is_separator) || path.extension().is_some();
+    if is_like_a_path || is_folder.is_some() && nearest(name, &choices).is_none() {
+        return DataError::PathAsSource { name: name.to_owned(), is_folder };
+    }
     DataError::UnknownSource { name: name.to_owned(), nearest: nearest(name, &choices), choices }
 }
 
@@ -151,5 +157,21 @@ mod tests {
         check("cifar10", None);
         check("idx:", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_path_is_no_unknown_name() {
+        let check = |name: &str, expected: Option<bool>| {
+            let error = name.parse::<Source>().unwrap_err();
+            let text = error.to_string();
+            let DataError::PathAsSource { is_folder, .. } = error else { panic!("{name}: {text}") };
+            assert_eq!(is_folder, expected, "{name}");
+            assert!(text.contains(&format!("`{name}`")) && text.contains("idx:FOLDER"), "{text}");
+        };
+        check("./nowhere", None);
+        check("rows.csv", None);
+        check("src", Some(true));
+        check("src/lib.rs", Some(false));
+        assert!("src".parse::<Source>().unwrap_err().to_string().contains("would be idx:src;"));
     }
 }
