@@ -206,7 +206,6 @@ fn files_of_real_programs_that_are_refused() {
         ("training", "training_mode in operator Dropout", "model.eval()"),
         ("external", "tensor \"1.weight\" are in the file", "only a model read by its path"),
         ("quantised", "operator DynamicQuantizeLinear", "before quantisation"),
-        ("keras-layer-norm", "goes to operator ReduceMean", "only dense layers"),
     ] {
         let file = fs::read(golden(&format!("onnx/{name}.onnx"))).unwrap();
         check_refused(from_bytes(&file), what, why);

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fireclay_formats::{Archive, Layer, Network, Problem, Task, from_bytes, read};
+use fireclay_formats::{Archive, Layer, Network, Norm, Problem, Task, from_bytes, read};
 use support::onnx::{
     Model, attribute, bytes, element, float, floats, int, ints, model, node, numbers, text, value,
     value_of,
@@ -207,10 +207,69 @@ fn networks_of_pytorch_by_both_exporters_and_a_runtime() {
             check(&format!("{name}{kind}"), name);
         }
     }
+    check("norms-13", "norms");
     let (_, network) = check("residual", "residual");
     let nested: Vec<_> =
         network.layers.iter().filter(|layer| matches!(layer, Layer::Residual(_))).collect();
     assert_eq!(nested.len(), 2);
+}
+
+#[test]
+fn norms_and_slopes_of_many_operators() {
+    let (_, network) = check("keras-parts", "keras-parts");
+    let norm = |layer: &&Layer| matches!(layer, Layer::Norm { kind: Norm::Layer, epsilon, .. } if *epsilon == 1e-3);
+    assert_eq!(network.layers.iter().filter(norm).count(), 1);
+    let slopes = |layer: &&Layer| matches!(layer, Layer::Prelu { .. });
+    assert_eq!(network.layers.iter().filter(slopes).count(), 1);
+    let (_, network) = check("keras-residual", "keras-residual");
+    let Layer::Residual(inner) = &network.layers[2] else { panic!("{:?}", network.layers) };
+    assert!(matches!(inner[0], Layer::Norm { kind: Norm::Layer, .. }));
+}
+
+/// A layer norm of many operators, whose average has these attributes, and which ends like this.
+fn norm_of_parts(average: &[Vec<u8>], end: &[Vec<u8>]) -> Model {
+    let first = [
+        node("Gemm", &["x", "w"], &["h"], &[]),
+        node("ReduceMean", &["h"], &["m"], average),
+        node("Sub", &["h", "m"], &["d"], &[]),
+        node("Mul", &["d", "d"], &["q"], &[]),
+        node("ReduceMean", &["q"], &["v"], average),
+    ];
+    linear(&[]).nodes(&[&first, end].concat()).tensor("e", &[], &[1e-3])
+}
+
+#[test]
+fn norms_of_many_operators_that_are_no_layer_norms() {
+    let axes = ints("axes", &[-1]);
+    let usual = [
+        node("Add", &["v", "e"], &["s"], &[]),
+        node("Sqrt", &["s"], &["r"], &[]),
+        node("Div", &["d", "r"], &["y"], &[]),
+    ];
+    let layers = layers(&norm_of_parts(std::slice::from_ref(&axes), &usual));
+    assert!(
+        matches!(layers[1], Layer::Norm { kind: Norm::Layer, epsilon: 1e-3, .. }),
+        "{layers:?}"
+    );
+    let said = "operator ReduceMean";
+    // Over the batch, and without the dimension that was averaged.
+    refused(&norm_of_parts(&[ints("axes", &[0])], &usual), said);
+    refused(&norm_of_parts(&[axes.clone(), int("keepdims", 0)], &usual), said);
+    // Epsilon beside the deviation, and no root at all.
+    let outside = [
+        node("Sqrt", &["v"], &["s"], &[]),
+        node("Add", &["s", "e"], &["r"], &[]),
+        node("Div", &["d", "r"], &["y"], &[]),
+    ];
+    refused(&norm_of_parts(std::slice::from_ref(&axes), &outside), said);
+    let no_root = [node("Add", &["v", "e"], &["r"], &[]), node("Div", &["d", "r"], &["y"], &[])];
+    refused(&norm_of_parts(std::slice::from_ref(&axes), &no_root), said);
+    // The value itself is divided, not its distance from the mean.
+    let not_centred = [usual[0].clone(), usual[1].clone(), node("Div", &["h", "r"], &["y"], &[])];
+    refused(&norm_of_parts(std::slice::from_ref(&axes), &not_centred), said);
+    // Both the norm and what it is made of come out.
+    let both = norm_of_parts(&[axes], &usual).outputs(&["y", "d"]);
+    refused(&both, said);
 }
 
 #[test]

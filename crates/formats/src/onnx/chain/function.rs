@@ -118,7 +118,11 @@ impl<'a> Chain<'a> {
     ) -> Result<Option<Inputs>, Problem> {
         let mut inputs = Vec::new();
         // No operator here has more than three.
-        if node.inputs.len() > 3 || !self.may_compute(node, features) {
+        if node.inputs.len() > 3 {
+            return Ok(None);
+        }
+        let cost = features.saturating_mul(PROBES.len() * (node.inputs.len() + 1));
+        if features > 1 && !self.may_compute(cost) {
             return Ok(None);
         }
         for &name in &node.inputs {
@@ -134,13 +138,9 @@ impl<'a> Chain<'a> {
         Ok(Some(inputs))
     }
 
-    /// Takes what a node costs from what may be computed.
-    fn may_compute(&mut self, node: &Node<'_>, features: usize) -> bool {
-        if features == 1 {
-            return true;
-        }
-        let cost = features.saturating_mul(PROBES.len() * (node.inputs.len() + 1));
-        self.computed = self.computed.saturating_add(cost);
+    /// Takes so many numbers from what may be computed.
+    pub(super) fn may_compute(&mut self, count: usize) -> bool {
+        self.computed = self.computed.saturating_add(count);
         self.computed <= MOST_COMPUTED
     }
 

@@ -4,6 +4,7 @@ mod dense;
 mod features;
 mod function;
 mod labels;
+mod layer_norm;
 mod layers;
 mod meaning;
 mod residual;
@@ -151,7 +152,7 @@ impl<'a> Chain<'a> {
         loop {
             let users = self.users_of(self.value)?;
             if let Some(start) = self.labels.starts.get_mut(self.value) {
-                let is_row = self.sample.as_ref().is_some_and(|sample| sample.len() == 1);
+                let is_row = self.sample.as_ref().is_some_and(|sample| sample.len() < 2);
                 let is_plain = is_row && !self.columns && self.open.is_empty();
                 *start = Some(Start { layers: self.layers.len(), is_plain });
             }
@@ -161,7 +162,12 @@ impl<'a> Chain<'a> {
                 [] => return self.all_closed(),
                 [only] if self.is_whole => self.of_whole(&graph.nodes[only])?,
                 [only] => self.layer(&graph.nodes[only])? || self.function()?,
-                _ => !self.is_whole && (self.function()? || self.begin(&users)?),
+                _ => {
+                    !self.is_whole
+                        && (self.function()?
+                            || self.layer_norm_of_parts(&users)?
+                            || self.begin(&users)?)
+                }
             };
             if !understood {
                 return Err(self.not_understood(&users));
