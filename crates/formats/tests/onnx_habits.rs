@@ -493,7 +493,7 @@ fn files_beside_the_model_lie_within_its_folder() {
     let said = read_beside(&folder, &beside("weights", 0, 48)).unwrap_err();
     assert!(said.contains("in the file \"weights\", which is missing"), "{said}");
     let said = read_beside(&folder, &beside("inner", 0, 48)).unwrap_err();
-    assert!(said.contains("not a regular file"), "{said}");
+    assert!(said.contains("no regular file"), "{said}");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(outer.path().join("secret"), folder.join("link")).unwrap();

@@ -58,33 +58,41 @@ impl Beside {
         let refused = |what: &str, why: &str| {
             let (tensor, location) = (shown(tensor), shown(location));
             Problem::refused(
-                format!("the numbers of the tensor {tensor} are in the file {location}, {what}"),
+                format!("the numbers of the tensor {tensor} are in the file {location}{what}"),
                 why,
             )
         };
         let Some(folder) = &self.folder else {
-            return Err(refused("beside the model", "only a model read by its path has a folder"));
+            return Err(refused(
+                ", beside the model",
+                "only a model read by its path has a folder",
+            ));
         };
         let inside =
             Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || location.is_empty() || location.contains(['\\', '\0']) {
-            return Err(refused("which is outside the folder of the model", SAVE_AS_ONE));
+            return Err(refused(" outside the folder of the model", SAVE_AS_ONE));
         }
         let path = folder.join(location);
         let (folder, path) = match (folder.canonicalize(), path.canonicalize()) {
             (Ok(folder), Ok(path)) => (folder, path),
             (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(refused("which is missing", "put it into the folder of the model"));
+                let (tensor, location) = (shown(tensor), shown(location));
+                let what = format!(
+                    "the numbers of the tensor {tensor} are in the file {location}, which is \
+                     missing; put it into the folder of the model"
+                );
+                return Err(Problem::malformed(KIND, what));
             }
             (Err(error), _) | (_, Err(error)) => return Err(error.into()),
         };
         if !path.starts_with(&folder) {
-            return Err(refused("which is a link to outside the folder of the model", COPY_IT));
+            return Err(refused(", a link to outside the folder of the model", COPY_IT));
         }
         let file = match RegularFile::open(&path) {
             Ok(file) => Arc::new(file),
             Err(OpenError::NotAFile) => {
-                return Err(refused("which is not a regular file", SAVE_AS_ONE));
+                return Err(refused(", no regular file", SAVE_AS_ONE));
             }
             Err(OpenError::Io(error)) => return Err(error.into()),
         };
