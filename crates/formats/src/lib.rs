@@ -12,6 +12,7 @@ mod archive;
 mod burn;
 mod bytes;
 mod error;
+mod foreign;
 mod hdf5;
 mod keras;
 mod names;
@@ -46,7 +47,10 @@ pub const LARGEST_FILE: u64 = 16 << 30;
 /// A [`FormatError`] that names the file and what is wrong with it.
 pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
     let path = path.as_ref();
-    let read = || from_file(path, &open(path)?, None);
+    let read = || {
+        check_name(path)?;
+        from_file(path, &open(path)?, None)
+    };
     read().map_err(|problem| FormatError { path: path.to_owned(), problem })
 }
 
@@ -56,7 +60,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
 ///
 /// The file system's, and [`Problem::NotAFile`] or [`Problem::Limit`] for what is not read.
 pub fn open(path: &Path) -> Result<Arc<RegularFile>, Problem> {
-    let file = RegularFile::open(path)?;
+    let file = RegularFile::open(path)
+        .map_err(|error| foreign::folder(path).map_or_else(|| error.into(), Problem::from))?;
     let found = file.size();
     if found > LARGEST_FILE {
         return Err(Problem::Limit { what: "the file", found, most: LARGEST_FILE });
@@ -135,6 +140,9 @@ fn read_kind(file: &Part, path: Option<&Path>, key: Option<&str>) -> Result<Arch
     if numpy::is_npy(beginning) {
         return numpy::read_npy(file);
     }
+    if let Some(words) = foreign::name(file)? {
+        return Err(words.into());
+    }
     // Last, for nothing but its fields tells what it is.
     if onnx::is_model(file)? {
         return onnx::read(file, path);
@@ -154,7 +162,22 @@ fn from_zip(file: &Part, key: Option<&str>) -> Result<Archive, Problem> {
     if numpy::is_npz(&zipped) {
         return numpy::read_npz(&zipped);
     }
-    Err(Problem::unknown(file.beginning()?))
+    Err(foreign::zip(&zipped).into())
+}
+
+/// Refuses a file whose name says that it is one part of several, such as
+/// `model-00001-of-00003.safetensors`, for it may look like a whole network.
+///
+/// # Errors
+///
+/// [`Problem::Part`], or [`Problem::Foreign`] for a part of TensorFlow's.
+pub fn check_name(path: &Path) -> Result<(), Problem> {
+    foreign::part(path).map_or(Ok(()), Err)
+}
+
+/// What a folder is, as [`Problem::Foreign`], if it is one that programs keep a model in.
+pub fn folder(path: &Path) -> Option<Problem> {
+    foreign::folder(path).map(Problem::from)
 }
 
 /// Reads a whole file, which must be a regular one.

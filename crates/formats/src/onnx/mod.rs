@@ -13,6 +13,7 @@ mod proto;
 mod tensor;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::store::Part;
@@ -31,6 +32,26 @@ pub(crate) fn is_model(file: &Part) -> Result<bool, Problem> {
     let begins =
         matches!(file.beginning()?, [0x08, 1..0x80, 0x12 | 0x1a | 0x22 | 0x32 | 0x3a | 0x42, ..]);
     Ok(begins || has_node(file).is_ok_and(|has| has))
+}
+
+/// The numbers of the fields that a file consists of as a message, or those of the first field of
+/// this number as a message within it; none if it is no message.
+pub(crate) fn fields(file: &Part, of: Option<u64>) -> Option<BTreeSet<u64>> {
+    let mut message = Message::whole("message", file);
+    if let Some(number) = of {
+        let mut fields = message.fields().ok()?;
+        message = loop {
+            match fields.read().ok()?? {
+                field if field.number == number => break field.message("message").ok()?,
+                _ => {}
+            }
+        };
+    }
+    let (mut fields, mut found) = (message.fields().ok()?, BTreeSet::new());
+    while let Some(field) = fields.read().ok()? {
+        found.insert(field.number);
+    }
+    Some(found)
 }
 
 fn has_node(file: &Part) -> Result<bool, Problem> {

@@ -21,7 +21,7 @@ use crate::bytes::Cursor;
 use crate::error::{shown, shown_bytes};
 use crate::store::Part;
 use crate::zipped::Zipped;
-use crate::{Archive, Kind, Problem};
+use crate::{Archive, Kind, Problem, foreign};
 
 /// The kind of file, in messages.
 const KIND: &str = "PyTorch";
@@ -69,7 +69,8 @@ pub(crate) fn read_zip(zipped: &Zipped<'_>, key: Option<&str>) -> Result<Archive
     };
     if zipped.names().iter().any(|name| name.strip_prefix(folder) == Some("constants.pkl")) {
         let what = "it is a program of TorchScript, from torch.jit.save";
-        let why = format!("it comes with its own code; {}", pickle::ADVICE);
+        let why = "it comes with its own code; if you trust it, save its tensors in Python: \
+                   torch.save(torch.jit.load(FILE).state_dict(), \"model.pt\")";
         return Err(Problem::refused(what, why));
     }
     let bytes = zipped.read(&format!("{folder}{PICKLE}"))?;
@@ -106,12 +107,11 @@ fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
 ///
 /// # Errors
 ///
-/// As for [`read_zip`]; a pickle that is no file of PyTorch is [`Problem::Refused`].
+/// As for [`read_zip`]; a pickle that is no file of PyTorch is [`Problem::Foreign`].
 pub(crate) fn read_legacy(file: &Part, key: Option<&str>) -> Result<Archive, Problem> {
     let beginning = file.beginning()?;
     let Some(body) = after_magic(beginning) else {
-        let why = format!("a pickle may execute anything; {}", pickle::ADVICE);
-        return Err(Problem::refused("it is a Python pickle, and not of torch.save", why));
+        return Err(foreign::pickle(foreign::searched(file)?).into());
     };
     let mut cursor = Cursor::over(KIND, file);
     cursor.seek((beginning.len() - body.len()) as u64)?;
