@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Adapter, Backend, Device, DeviceChoice, Model, ModelFileProblem};
+use finetune::import::{not_a_model, not_an_adapter};
+use fireclay::{Adapter, AdapterError, Backend, Device, DeviceChoice, Model, ModelFileProblem};
 
 use train::disk::{Disk, check_file_place};
 use train::manifest::Manifest;
@@ -45,6 +46,9 @@ fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
     let file = named.join(name);
     check_file_place(&file).with_context(|| file.display().to_string())?;
     if !file.is_file() {
+        if let Some(problem) = fireclay_formats::folder(named) {
+            return Err(problem).with_context(|| named.display().to_string());
+        }
         let inside = hint_inside(named);
         bail!("{} is a folder without {name}; {hint}{inside}", named.display());
     }
@@ -101,7 +105,20 @@ pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Res
     let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
     let file = file_in(named, ADAPTER, hint)?;
     check_run(named, &file)?;
-    Adapter::load(&file)?.apply(&model).with_context(|| file.display().to_string())
+    adapter_of(&file)?.apply(&model).with_context(|| file.display().to_string())
+}
+
+/// The adapter in a file; of another file, what it is.
+fn adapter_of(file: &Path) -> Result<Adapter> {
+    let error = match Adapter::load(file) {
+        Ok(adapter) => return Ok(adapter),
+        Err(error) => error,
+    };
+    let is_foreign = matches!(error.problem, AdapterError::File(ModelFileProblem::Safetensors(_)));
+    match not_an_adapter(file) {
+        Some(what) if is_foreign => bail!(what),
+        _ => Err(error.into()),
+    }
 }
 
 /// What was named, as it may be shown.
@@ -131,12 +148,8 @@ fn whole(named: &Path, device: &Device) -> Result<Model> {
              `--adapter {pasted}`, or make one model of both with `fireclay finetune merge`"
         );
     }
-    if is_foreign && let Ok(archive) = fireclay_formats::read(&file) {
-        bail!(
-            "{path} is a {} file, not a model of Fireclay; make one of it with \
-             `fireclay finetune import {pasted} --to imported.safetensors`",
-            archive.kind.name()
-        );
+    if is_foreign && let Some(what) = not_a_model(&file) {
+        bail!(what);
     }
     Err(error.into())
 }

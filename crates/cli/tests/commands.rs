@@ -963,3 +963,77 @@ fn backends_completions_and_manual_pages() {
     }
     place.train("man digits/train-images-idx3-ubyte").refused(&["cannot be written"]);
 }
+
+/// Every door that takes a model says the same of a file of another program.
+#[test]
+fn a_file_of_another_kind_is_named_at_every_door() {
+    let place = small();
+    let ours = "runs/small/model.safetensors";
+    fs::write(place.path("other.gguf"), [b"GGUF\x03\0\0\0".to_vec(), vec![7; 300]].concat())
+        .unwrap();
+    fs::create_dir(place.path("saved")).unwrap();
+    fs::write(place.path("saved/saved_model.pb"), b"").unwrap();
+    let tensors = of_crate("../formats/tests/goldens/pytorch/key-net.pt");
+    fs::copy(tensors, place.path("net.pt")).unwrap();
+    for door in [
+        "predict NAME x.csv".to_owned(),
+        "evaluate NAME --data idx:digits".to_owned(),
+        format!("compare NAME {ours} --data idx:digits"),
+        format!("compare {ours} NAME --data idx:digits"),
+        "finetune merge --adapter NAME --to o.safetensors".to_owned(),
+        format!("finetune merge --base NAME --adapter {ours} --to o.safetensors"),
+        "finetune import NAME --to o.safetensors".to_owned(),
+        format!("finetune --from NAME {DIGITS}"),
+    ] {
+        let at = |name: &str| place.train(&door.replace("NAME", name));
+        at("other.gguf").refused(&["other.gguf: this is a GGUF file; start from"]);
+        at("saved").refused(&["saved: this is a SavedModel of TensorFlow; convert it"]);
+        if !door.contains("import") && !door.contains("--from") {
+            at("net.pt")
+                .refused(&["net.pt is a PyTorch file, not a model of Fireclay", "import net.pt"]);
+        }
+    }
+    for door in [
+        format!("evaluate {ours} --data idx:digits --adapter NAME"),
+        format!("finetune merge --base {ours} --adapter NAME --to o.safetensors"),
+    ] {
+        let at = |name: &str| place.train(&door.replace("NAME", name));
+        at("other.gguf").refused(&["other.gguf: this is a GGUF file; start from"]);
+        at("net.pt").refused(&["net.pt is a PyTorch file, not an adapter of Fireclay"]);
+    }
+    let inspected = place.train("inspect other.gguf");
+    assert_eq!(inspected.code, Some(2));
+    assert!(inspected.stdout.contains("this is a GGUF file"), "{}", inspected.stdout);
+    place.train("inspect saved").refused(&["this is a SavedModel of TensorFlow"]);
+    let line = format!("finetune --from {ours} --teacher other.gguf {DIGITS}");
+    place.train(&line).failed(&["other.gguf: this is a GGUF file"]);
+}
+
+#[test]
+fn networks_of_a_checkpoint_are_looked_at_together_or_one_by_one() {
+    let place = Place::new();
+    for file in ["several.pt", "net.pt"] {
+        let golden = file.replace("net", "key-net");
+        let golden = of_crate("../formats/tests/goldens/pytorch").join(golden);
+        fs::copy(golden, place.path(file)).unwrap();
+    }
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let all = words(does(&place, "inspect several.pt --strict"));
+    assert!(all.contains("model.0.weight") && all.contains("ema.0.weight"), "{all}");
+    assert!(all.contains("--key NAME") && all.matches("several networks").count() == 1, "{all}");
+    let one = words(does(&place, "inspect several.pt --key ema"));
+    assert!(one.contains(" 0.weight") && !one.contains("several networks"), "{one}");
+    place.train("inspect several.pt --key gone").failed(&[]);
+    let import =
+        "finetune import several.pt --activation relu --preprocessing none --task regression";
+    place.train(&format!("{import} --to o.safetensors")).refused(&[
+        "\"model\"",
+        "\"ema\"",
+        "--key",
+    ]);
+    does(&place, &format!("{import} --key ema --to o.safetensors"));
+    place.train("inspect o.safetensors --key ema").refused(&["leave out --key"]);
+    place
+        .train("finetune import o.safetensors --key ema --to p.safetensors")
+        .refused(&["leave out --key"]);
+}

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{
-    Adapter, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileProblem, Provenance,
+    Adapter, AdapterError, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileError,
+    ModelFileProblem, Provenance,
 };
 use fireclay_data::Dataset;
 use train::output::{Output, data_files};
 use train::{fitted_to, group, load_with_bar, task, wrapped_at};
 
 use crate::args::{Import, Merge};
-use crate::import::{Imported, import};
+use crate::import::{Imported, import, not_a_model, not_an_adapter};
 use crate::run::say;
 use crate::score::{Difference, accuracy, difference, random_rows};
 use crate::words;
@@ -125,11 +126,27 @@ fn tuned(args: &Merge, device: &Device) -> Result<Model> {
                 "{} is not a whole model; say with --base what the adapter was trained on",
                 path.display()
             ),
-            _ => error.into(),
+            _ => not_ours(error),
         });
     };
-    let base = Model::load(base, device)?;
-    Adapter::load(path)?.apply(&base).with_context(|| path.display().to_string())
+    let base = Model::load(base, device).map_err(not_ours)?;
+    let adapter = Adapter::load(path).map_err(|error| match &error.problem {
+        AdapterError::File(ModelFileProblem::Safetensors(_) | ModelFileProblem::NotAFile) => {
+            not_an_adapter(path).map_or_else(|| error.into(), |what| anyhow::anyhow!(what))
+        }
+        _ => error.into(),
+    })?;
+    adapter.apply(&base).with_context(|| path.display().to_string())
+}
+
+/// The error of a file that is no model of ours, by what it is.
+fn not_ours(error: ModelFileError) -> anyhow::Error {
+    use ModelFileProblem::{NoDocument, NotAFile, Safetensors};
+    let is_foreign = matches!(error.problem, Safetensors(_) | NoDocument | NotAFile);
+    match not_a_model(&error.path) {
+        Some(what) if is_foreign => anyhow::anyhow!(what),
+        _ => error.into(),
+    }
 }
 
 /// What is known of a model that was made of another.

@@ -146,8 +146,14 @@ const BEGINNINGS: &[(&[u8], Words)] = &[
     (b"OggS", Words("a sound, not a model", MODEL)),
     (b"ID3", Words("a sound, not a model", MODEL)),
     (b"fLaC", Words("a sound, not a model", MODEL)),
-    (b"\0\0\x08\x01", Words("a data file of the IDX kind, not a model", "give its folder as --data")),
-    (b"\0\0\x08\x03", Words("a data file of the IDX kind, not a model", "give its folder as --data")),
+    (
+        b"\0\0\x08\x01",
+        Words("a data file of the IDX kind, not a model", "give its folder as --data"),
+    ),
+    (
+        b"\0\0\x08\x03",
+        Words("a data file of the IDX kind, not a model", "give its folder as --data"),
+    ),
     (b"\x28\xb5\x2f\xfd", Words("a file compressed by zstd", UNPACK)),
     (b"\xfd7zXZ\0", Words("a file compressed by xz", UNPACK)),
     (b"BZh", Words("a file compressed by bzip2", UNPACK)),
@@ -252,7 +258,8 @@ fn is_pickle(bytes: &[u8]) -> bool {
     }
     // Before protocol 2 there is no mark: a collection, or the name of a class on two lines.
     let is_named = |line: &[u8]| {
-        line.len() > 1 && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(byte))
+        line.len() > 1
+            && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(byte))
     };
     match bytes {
         [b'(', b'd' | b'l', b'p' | b'q', ..] | [b'}' | b']', b'q', 0, ..] => true,
@@ -286,7 +293,7 @@ fn text(bytes: &[u8]) -> Option<Words> {
         return Some(pickle(bytes));
     }
     let is_wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-    if is_wide && bytes.len() % 2 == 0 && holds(&bytes[..bytes.len().min(64)], b"\0") {
+    if is_wide && bytes.len().is_multiple_of(2) && holds(&bytes[..bytes.len().min(64)], b"\0") {
         return Some(TEXT);
     }
     let text = match std::str::from_utf8(bytes) {
@@ -307,17 +314,17 @@ fn text(bytes: &[u8]) -> Option<Words> {
         Some('{' | '[') => json(text),
         _ if text.starts_with("version https://git-lfs") => LFS,
         _ if text.starts_with("model_checkpoint_path:") => CHECKPOINT,
-        _ if text.starts_with("node {") => {
-            Words("a graph of TensorFlow in text", "save the model in Python: model.save(\"model.keras\")")
-        }
+        _ if text.starts_with("node {") => Words(
+            "a graph of TensorFlow in text",
+            "save the model in Python: model.save(\"model.keras\")",
+        ),
         _ => TEXT,
     })
 }
 
 fn markup(text: &str) -> Words {
-    let begins = |word: &str| {
-        text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
+    let begins =
+        |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     if begins("<!doctype html") || begins("<html") || begins("<head") || begins("<body") {
         PAGE
     } else if text.contains("<PMML") {
@@ -434,7 +441,8 @@ pub(crate) fn folder(path: &Path) -> Option<Words> {
         return Some(INDEX);
     }
     let is_model = |name: String| {
-        let known = [".safetensors", ".pt", ".pth", ".bin", ".keras", ".h5", ".onnx", ".npz", ".bpk"];
+        let known =
+            [".safetensors", ".pt", ".pth", ".bin", ".keras", ".h5", ".onnx", ".npz", ".bpk"];
         known.iter().any(|end| name.ends_with(end))
     };
     names().any(is_model).then_some(Words("a folder", "name the model file in it"))

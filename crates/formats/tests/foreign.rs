@@ -1,6 +1,6 @@
 //! Contract of naming: a file of a kind that is known and not read is called by its name, with a way
 //! out, whatever it is called.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 mod support;
 
@@ -146,7 +146,10 @@ fn one_part_of_several_is_no_model() {
     let part = folder.path().join("model-00001-of-00002.safetensors");
     fs::copy(&whole, &part).unwrap();
     let error = read(&part).unwrap_err().to_string();
-    assert!(error.contains("this is part 1 of 2 of a model") && error.contains("save_file"), "{error}");
+    assert!(
+        error.contains("this is part 1 of 2 of a model") && error.contains("save_file"),
+        "{error}"
+    );
     let only = folder.path().join("model-00001-of-00001.safetensors");
     fs::copy(&whole, &only).unwrap();
     assert_eq!(read(&only).unwrap(), read(&whole).unwrap());

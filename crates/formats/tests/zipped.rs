@@ -34,7 +34,7 @@ fn stored_and_deflated_entries_are_read() {
 #[test]
 fn an_archive_of_no_known_program() {
     let found = from_bytes(&archive(&[Entry::stored("a.txt", b"text")]));
-    assert!(matches!(found, Err(Problem::Unknown { .. })), "{found:?}");
+    assert!(matches!(found, Err(Problem::Foreign { .. })), "{found:?}");
 }
 
 #[test]

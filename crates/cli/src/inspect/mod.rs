@@ -146,6 +146,9 @@ fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Opti
                 Ok(tensors) => odd::check(&tensors, found),
                 Err(problem) => return Some(problem),
             }
+            if let Err(part) = fireclay_formats::check_name(path) {
+                found.odd.push(part.to_string());
+            }
             foreign::tell(path, key, &archive, found);
             None
         }

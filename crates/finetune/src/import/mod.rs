@@ -7,6 +7,7 @@
 mod assemble;
 mod error;
 mod inferred;
+mod stranger;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +21,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 
 pub use error::ImportError;
+pub use stranger::{not_a_model, not_an_adapter};
 
 /// What a file does not say, and how its names are read.
 #[derive(Clone, Debug, Default)]
@@ -155,7 +157,8 @@ pub enum Fate {
 /// An [`ImportError`]: the file is not whole or not understood, does not say something that has to
 /// be known, or does not fit into a network of ours.
 pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Imported, ImportError> {
-    let bytes = fireclay_formats::whole_file(path)
+    let bytes = fireclay_formats::check_name(path)
+        .and_then(|()| fireclay_formats::whole_file(path))
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
     match Model::from_bytes(&bytes, device) {
         Ok(model) => return native(model, options),

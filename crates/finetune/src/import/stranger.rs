@@ -1,0 +1,31 @@
+//! What a file is that a door for our own files was given.
+
+use std::path::Path;
+
+use fireclay_formats::{FormatError, Problem, read};
+
+/// What a file is that is no model of ours, and what to do with it; none if that can not be told.
+pub fn not_a_model(path: &Path) -> Option<String> {
+    let pasted = train::quoted_path(path);
+    let instead = format!(
+        "; make one of it with `fireclay finetune import {pasted} --to imported.safetensors`"
+    );
+    told(path, "a model", &instead)
+}
+
+/// What a file is that is no adapter of ours; none if that can not be told.
+pub fn not_an_adapter(path: &Path) -> Option<String> {
+    told(path, "an adapter", "")
+}
+
+fn told(path: &Path, wanted: &str, instead: &str) -> Option<String> {
+    match read(path) {
+        Ok(archive) => {
+            let (path, kind) = (path.display(), archive.kind.name());
+            Some(format!("{path} is a {kind} file, not {wanted} of Fireclay{instead}"))
+        }
+        // Ours are safetensors files too, and the door says more of a damaged one.
+        Err(FormatError { problem: Problem::Malformed { kind: "safetensors", .. }, .. }) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
