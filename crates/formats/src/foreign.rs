@@ -414,7 +414,18 @@ pub(crate) fn zip(zipped: &Zipped<'_>) -> Words {
     }
 }
 
-/// What a folder is, if it can be named.
+/// The error of what is opened and is a folder, if anything is known of it.
+pub(crate) fn opened_folder(path: &Path) -> Option<Words> {
+    let is_model = |name: String| {
+        let known =
+            [".safetensors", ".pt", ".pth", ".bin", ".keras", ".h5", ".onnx", ".npz", ".bpk"];
+        known.iter().any(|end| name.ends_with(end))
+    };
+    let words = Words("a folder", "name the model file in it");
+    folder(path).or_else(|| names_in(path).any(is_model).then_some(words))
+}
+
+/// What a folder is, if it is one that programs keep a model in.
 pub(crate) fn folder(path: &Path) -> Option<Words> {
     let has = |name: &str| path.join(name).exists();
     if has("saved_model.pb") {
@@ -426,26 +437,19 @@ pub(crate) fn folder(path: &Path) -> Option<Words> {
     if has("Manifest.json") && has("Data/com.apple.CoreML") {
         return Some(CORE_ML);
     }
-    let names = || {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        // A folder may have any number of files; those of a model are few.
-        entries.take(1000).map(|entry| entry.file_name().to_string_lossy().into_owned())
-    };
-    if names().any(|name| name.ends_with(".distcp")) {
+    if names_in(path).any(|name| name.ends_with(".distcp")) {
         return Some(DISTRIBUTED);
     }
-    if has("checkpoint") && names().any(|name| name.ends_with(".index")) {
+    if has("checkpoint") && names_in(path).any(|name| name.ends_with(".index")) {
         return Some(CHECKPOINT);
     }
-    if names().any(|name| name.ends_with(".index.json")) {
-        return Some(INDEX);
-    }
-    let is_model = |name: String| {
-        let known =
-            [".safetensors", ".pt", ".pth", ".bin", ".keras", ".h5", ".onnx", ".npz", ".bpk"];
-        known.iter().any(|end| name.ends_with(end))
-    };
-    names().any(is_model).then_some(Words("a folder", "name the model file in it"))
+    names_in(path).any(|name| name.ends_with(".index.json")).then_some(INDEX)
+}
+
+/// The names in a folder. It may have any number of files; those of a model are few.
+fn names_in(path: &Path) -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().take(1000);
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
 /// The error of a file that its name calls one part of several.

@@ -60,8 +60,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
 ///
 /// The file system's, and [`Problem::NotAFile`] or [`Problem::Limit`] for what is not read.
 pub fn open(path: &Path) -> Result<Arc<RegularFile>, Problem> {
-    let file = RegularFile::open(path)
-        .map_err(|error| foreign::folder(path).map_or_else(|| error.into(), Problem::from))?;
+    let file = RegularFile::open(path).map_err(|error| {
+        foreign::opened_folder(path).map_or_else(|| error.into(), Problem::from)
+    })?;
     let found = file.size();
     if found > LARGEST_FILE {
         return Err(Problem::Limit { what: "the file", found, most: LARGEST_FILE });
