@@ -148,7 +148,7 @@ impl Problem {
 
     /// A file of no known kind.
     pub(crate) fn unknown(bytes: &[u8]) -> Self {
-        Self::Unknown { beginning: shown_bytes(bytes) }
+        Self::Unknown { beginning: shown_bytes(bytes, 16) }
     }
 }
 
@@ -157,14 +157,13 @@ pub(crate) fn limit(what: &'static str, found: u64, most: u64) -> Result<(), Pro
     if found > most { Err(Problem::Limit { what, found, most }) } else { Ok(()) }
 }
 
-/// The first of some bytes as messages have them: as text if they are, else as numbers.
-pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
-    const MOST: usize = 16;
-    let first = &bytes[..bytes.len().min(MOST)];
+/// The first `most` of some bytes as messages have them: as text if they are, else as numbers.
+pub(crate) fn shown_bytes(bytes: &[u8], most: usize) -> String {
+    let first = &bytes[..bytes.len().min(most)];
     let text = match std::str::from_utf8(first) {
         Ok(text) => Some(text),
         // Cut in the middle of a character, which is left out.
-        Err(error) if error.error_len().is_none() && bytes.len() > MOST => {
+        Err(error) if error.error_len().is_none() && bytes.len() > most => {
             std::str::from_utf8(&first[..error.valid_up_to()]).ok()
         }
         Err(_) => None,
@@ -172,7 +171,8 @@ pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
     match text {
         Some(text) => shown(text),
         None => {
-            let numbers: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
+            let numbers: Vec<String> =
+                first.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
             format!("the bytes {}", numbers.join(" "))
         }
     }
@@ -190,9 +190,18 @@ pub(crate) fn shown(name: &str) -> String {
 /// A text from a file as it may be shown to people: of one line, without anything that moves a
 /// terminal's cursor or turns the direction of writing, and not longer than `most` characters.
 pub fn printable(text: &str, most: usize) -> String {
-    let shown: String =
-        text.chars().take(most).map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect();
+    // Messages of libraries have several lines, the last of which ends too.
+    let text = text.trim_end_matches(['\n', '\r']);
+    let shown: String = text.chars().take(most).map(plain).collect();
     if text.chars().nth(most).is_some() { shown + "…" } else { shown }
+}
+
+fn plain(c: char) -> char {
+    match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if is_plain(c) => c,
+        _ => '\u{fffd}',
+    }
 }
 
 fn is_plain(c: char) -> bool {
@@ -213,11 +222,15 @@ pub(crate) fn shown_shape(sample: &[Option<usize>]) -> String {
     format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
+/// The first `most` characters of a text, each as it may be shown; no escape is cut.
+pub(crate) fn escaped(text: &str, most: usize) -> String {
+    text.chars().take(most).flat_map(char::escape_debug).collect()
+}
+
 /// A note on an item that a file says of itself.
 pub(crate) fn metadata_note(key: &str, value: &str) -> String {
     const MOST: usize = 80;
-    let short = |text: &str| text.escape_debug().take(MOST).collect::<String>();
-    format!("metadata {}: {}", short(key), short(value))
+    format!("metadata {}: {}", escaped(key, MOST), escaped(value, MOST))
 }
 
 #[cfg(test)]
@@ -226,9 +239,23 @@ mod tests {
 
     #[test]
     fn what_a_file_says_can_not_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc", 80), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(printable("a\u{1b}[2Jb\nc", 80), "a\u{fffd}[2Jb c");
         assert_eq!(printable("\u{202e}gnp\u{61c}", 80), "\u{fffd}gnp\u{fffd}");
         assert_eq!(printable("abcdef", 3), "abc…");
         assert_eq!(printable("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn messages_end_with_a_character_of_theirs() {
+        // As libraries write them, of several lines.
+        assert_eq!(printable("line 1:\n\tno number\r\n", 80), "line 1:  no number");
+        assert_eq!(printable("äöü", 2), "äö…");
+        assert_eq!(escaped("a\u{1}\u{1}", 2), "a\\u{1}");
+        let note = metadata_note("k", &"\u{202e}".repeat(100));
+        assert!(note.ends_with("\\u{202e}"), "{note}");
+        assert_eq!(shown_bytes("aä".as_bytes(), 2), "\"a\"");
+        assert_eq!(shown_bytes(b"a\xff", 16), "the bytes 61 ff");
+        // What is cut off itself is no text.
+        assert_eq!(shown_bytes(&"ä".as_bytes()[..1], 16), "the bytes c3");
     }
 }

@@ -7,6 +7,7 @@
 mod assemble;
 mod error;
 mod inferred;
+mod reparametrized;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -180,6 +181,9 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
     let has_own_order = inferred::has_own_order(&archive.tensors);
     rename(&mut archive, &options.map)?;
+    if archive.network.is_none() {
+        reparametrized::restore(&mut archive)?;
+    }
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
     each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
     let described = archive.network.take();

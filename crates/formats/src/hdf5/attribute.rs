@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Problem;
 use crate::bytes::Cursor;
-use crate::error::shown;
+use crate::error::{shown, shown_bytes};
 
 use super::header::{ATTRIBUTE, ATTRIBUTE_INFO};
 use super::types::{Type, count, shape};
@@ -98,7 +98,7 @@ fn attribute(mut cursor: Cursor<'_>) -> Result<Named<'_>, Problem> {
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     // In version 1 the flags are reserved.
     if version > 1 && flags != 0 {
-        let what = format!("attribute {} of a shared type", shown(&String::from_utf8_lossy(name)));
+        let what = format!("attribute {} of a shared type", shown_bytes(name, 80));
         let why = "h5py's defaults do not share them; save the file again";
         return Ok((name, Err(Problem::refused(what, why))));
     }

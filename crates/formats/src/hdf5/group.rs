@@ -2,7 +2,7 @@
 
 use crate::Problem;
 use crate::bytes::Cursor;
-use crate::error::shown;
+use crate::error::{shown, shown_bytes};
 
 use super::header::{LINK, LINK_INFO, SYMBOL_TABLE};
 use super::{KIND, LONGEST_NAME, Object, Source, UNDEFINED};
@@ -194,8 +194,8 @@ fn name(bytes: &[u8], path: &str) -> Result<String, Problem> {
         text.len() <= LONGEST_NAME && !outside && !text.contains('/') && !text.contains('\0')
     });
     text.map(str::to_owned).ok_or_else(|| {
-        let name = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_NAME)]);
-        let what = format!("{} in {} is no name of an object", shown(&name), shown(path));
+        let name = shown_bytes(bytes, LONGEST_NAME);
+        let what = format!("{name} in {} is no name of an object", shown(path));
         Problem::malformed(KIND, what)
     })
 }

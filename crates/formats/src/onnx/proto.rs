@@ -7,7 +7,7 @@ use super::external::Beside;
 use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
 use crate::Problem;
-use crate::error::shown;
+use crate::error::{escaped, shown};
 use crate::store::Part;
 
 /// The most nodes of a graph, and the most initializers, inputs and outputs.
@@ -271,10 +271,9 @@ impl<'a> Node<'a> {
 
     /// The operator and where it is, in messages.
     pub(super) fn shown(&self) -> String {
-        let short = |text: &str| text.escape_debug().take(60).collect::<String>();
         let domain =
-            if self.operator().is_empty() { short(self.domain) + "." } else { String::new() };
-        let operator = short(self.operator);
+            if self.operator().is_empty() { escaped(self.domain, 60) + "." } else { String::new() };
+        let operator = escaped(self.operator, 60);
         match (self.name, self.outputs.first()) {
             ("", Some(output)) => {
                 format!("operator {domain}{operator} (that makes {})", shown(output))

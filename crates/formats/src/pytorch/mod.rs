@@ -97,7 +97,7 @@ fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
         b"little" => Ok(false),
         b"big" => Ok(true),
         other => {
-            let order = shown_bytes(other);
+            let order = shown_bytes(other, 16);
             Err(Problem::malformed(KIND, format!("its byteorder is {order}, not little or big")))
         }
     }
