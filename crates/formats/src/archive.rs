@@ -84,8 +84,9 @@ impl Kind {
     fn layout(self) -> Option<Layout> {
         match self {
             Self::PyTorch | Self::Onnx => Some(Layout::OutIn),
-            Self::Keras | Self::KerasHdf5 | Self::Burn => Some(Layout::InOut),
-            Self::Safetensors | Self::NumPy => None,
+            Self::Keras | Self::KerasHdf5 => Some(Layout::InOut),
+            // Burn has both, by the `LinearLayout` of a layer.
+            Self::Safetensors | Self::NumPy | Self::Burn => None,
         }
     }
 }

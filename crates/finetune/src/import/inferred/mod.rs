@@ -167,7 +167,6 @@ fn layout(archive: &Archive, dense: &[Group<'_>]) -> Option<Layout> {
         (Word::Kernel | Word::Coefs, _) => Some(Layout::InOut),
         (Word::Coef, _) => Some(Layout::OutIn),
         (Word::Weight, _) => archive.layout,
-        (Word::Own, Kind::Burn) => archive.layout,
         (Word::Own, _) => None,
     };
     let mut layouts = dense.iter().map(of);

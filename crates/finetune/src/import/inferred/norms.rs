@@ -15,6 +15,9 @@ use super::chain::Belief;
 use super::groups::Group;
 use super::names::{Piece, Role, key, numbers, order, stem};
 
+/// The most layers, and the most norms, that are compared with each other.
+const MOST: usize = 512;
+
 /// The place of a norm, as far as layers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -72,6 +75,12 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
         return Err(ImportError::unsupported(
             "the file has no tensors of norms",
             format!("leave out {flag}, or rename the tensors with --map"),
+        ));
+    }
+    if scene.norms.len().max(scene.layers.len()) > MOST {
+        return Err(ImportError::unsupported(
+            format!("the file has {} layers and {} norms", scene.layers.len(), scene.norms.len()),
+            format!("with norms, at most {MOST} of each are imported from tensors alone"),
         ));
     }
     let kind = scene.kind_of_norm()?;
@@ -504,7 +513,10 @@ impl Scene<'_> {
             ),
         };
         Err(ImportError::Unsaid {
-            what: format!("where its norms stand ({}; epsilon {epsilon:e})", self.names()),
+            what: format!(
+                "where its norms stand ({}; epsilon {epsilon:e}, or as --norm-epsilon says)",
+                self.names()
+            ),
             flag: format!("--norm {kind} and {position}"),
         })
     }

@@ -195,6 +195,8 @@ struct Namer<'a> {
     start: usize,
     offset: usize,
     head: Option<&'static str>,
+    /// The layer that the name of each norm tells, if names are mixed up.
+    mixed: Option<Vec<usize>>,
 }
 
 impl<'a> Namer<'a> {
@@ -221,9 +223,17 @@ impl<'a> Namer<'a> {
         random.shuffle(&mut words);
         let is_counted = matches!(scheme, Scheme::Sequential { .. } | Scheme::Keras);
         let head = (!is_counted && random.chance(50)).then(|| random.one(&["head", "out"]));
+        let can_be_mixed =
+            matches!(scheme, Scheme::Numbered | Scheme::Lists | Scheme::Words | Scheme::Blocks);
+        let mixed = (can_be_mixed && truth.has_norms() && random.chance(15)).then(|| {
+            let mut layers: Vec<usize> = (0..truth.hidden()).collect();
+            random.shuffle(&mut layers);
+            layers
+        });
         Self {
             truth,
             scheme,
+            mixed,
             prefix: match scheme {
                 Scheme::Keras | Scheme::Handmade => "",
                 _ => random.one(&["", "", "net.", "model.mlp."]),
@@ -257,7 +267,7 @@ impl<'a> Namer<'a> {
         let (at, is_norm) = match module {
             Module::InputNorm => (0, true),
             Module::Linear(at) => (at, false),
-            Module::Norm(at) => (at, true),
+            Module::Norm(at) => (self.mixed.as_ref().map_or(at, |mixed| mixed[at]), true),
         };
         let (layer, norm) = (self.kinds[0], self.kinds[1]);
         let is_input = module == Module::InputNorm;
@@ -414,15 +424,24 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
     let kind = match scheme {
         Scheme::Keras => Kind::KerasHdf5,
         Scheme::Handmade => random.one(&[Kind::NumPy, Kind::PyTorch]),
+        _ if namer.mixed.is_some() => Kind::PyTorch,
         _ => random.one(&[Kind::PyTorch, Kind::PyTorch, Kind::Safetensors, Kind::NumPy]),
     };
     let order = match scheme {
-        // Numbers that are no order agree with a shuffled file by chance.
+        // What is mixed up agrees with a shuffled file by chance, and with an alphabet.
         Scheme::Chaos => Order::Made,
+        _ if namer.mixed.is_some() => Order::Made,
         _ if kind == Kind::Safetensors => Order::Sorted,
         _ => random.one(&[Order::Made, Order::Made, Order::Modules, Order::Tensors, Order::Sorted]),
     };
-    let modules = made(&mut random, &truth, scheme);
+    let mut modules = made(&mut random, &truth, scheme);
+    if namer.mixed.is_some() {
+        modules.sort_by_key(|module| match module {
+            Module::InputNorm => 0,
+            Module::Linear(at) => 2 * at + 1,
+            Module::Norm(at) => 2 * at + 2,
+        });
+    }
     let names: BTreeMap<Module, Names> =
         modules.iter().map(|&module| (module, namer.names(module))).collect();
     match kind {
@@ -538,10 +557,10 @@ fn a_network_is_the_one_that_was_made_or_none() {
     // Names that tell, in the order in which programs write them, are enough.
     for (scheme, least) in [
         ("Sequential Made", 70),
-        ("Numbered Made", 70),
-        ("Lists Made", 70),
+        ("Numbered Made", 65),
+        ("Lists Made", 60),
         ("Words Made", 50),
-        ("Blocks Made", 60),
+        ("Blocks Made", 55),
         ("Nested Made", 55),
         ("Keras Made", 70),
         ("Handmade Made", 60),

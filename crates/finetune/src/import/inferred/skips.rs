@@ -1,5 +1,7 @@
 //! Whether hidden layers add their input to their output, which tensors alone do not tell.
 
+use std::collections::BTreeSet;
+
 use fireclay_formats::printable;
 
 use super::super::{ImportError, Options};
@@ -66,9 +68,10 @@ pub(super) fn skips(
     if options.no_residual {
         return Ok((false, None));
     }
+    // Some layer is as wide as one before, so that what went in there can be added.
     let hidden_widths = widths.get(..widths.len().saturating_sub(1)).unwrap_or_default();
-    let returns = (0..hidden_widths.len())
-        .any(|place| hidden_widths.get(..place).is_some_and(|w| w.contains(&hidden_widths[place])));
+    let different: BTreeSet<usize> = hidden_widths.iter().copied().collect();
+    let returns = different.len() < hidden_widths.len();
     let hint = hidden.iter().find(|layer| is_called(layer, SKIPPING));
     let hint = hint.or_else(|| nested(hidden)).copied().filter(|_| returns);
     match hint.or_else(|| returning(layers, widths)) {
@@ -168,17 +171,15 @@ fn returning<'g>(layers: &[&'g Group<'g>], widths: &[usize]) -> Option<&'g Group
     None
 }
 
-/// A layer that stands deeper than others of its row: `net.2.0` beside `net.0`.
+/// A layer that stands deeper than the one before or behind it in their row: `net.2.0` beside
+/// `net.0`.
 fn nested<'a, 'g>(hidden: &'a [&'g Group<'g>]) -> Option<&'a &'g Group<'g>> {
-    let is_deeper = |layer: &&&Group<'_>| {
-        hidden.iter().any(|other| {
-            let mut pairs = other.pieces.iter().zip(&layer.pieces);
-            let differ = pairs.find(|(a, b)| a != b);
-            let are_numbers = matches!(differ, Some((Piece::Number(_), Piece::Number(_))));
-            are_numbers && other.pieces.len() < layer.pieces.len()
-        })
-    };
-    hidden.iter().find(is_deeper)
+    let pair = hidden.windows(2).find(|pair| {
+        let (a, b) = (&pair[0].pieces, &pair[1].pieces);
+        let differ = a.iter().zip(b).find(|(a, b)| a != b);
+        matches!(differ, Some((Piece::Number(_), Piece::Number(_)))) && a.len() != b.len()
+    })?;
+    pair.iter().max_by_key(|layer| layer.pieces.len())
 }
 
 #[cfg(test)]

@@ -1,0 +1,125 @@
+//! Files that tell little of their networks: what PyTorch and NumPy answer, or an error that names
+//! the flag to say the rest with. Never another network.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use finetune::import::{ImportError, Imported, NormPosition, Options, TaskKind, import};
+use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, Preprocessing};
+use fireclay_formats::Layout;
+use regex::Regex;
+
+fn device() -> Device {
+    Backend::Flex.device(DeviceChoice::Default).unwrap()
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/inferred").join(name)
+}
+
+/// What no file says.
+fn said() -> Options {
+    Options {
+        activation: Some(Activation::Relu),
+        preprocessing: Some(Preprocessing::None),
+        task: Some(TaskKind::Regression),
+        ..Options::default()
+    }
+}
+
+fn with_norm(positions: &[NormPosition]) -> Options {
+    Options { norm: Some(Norm::Batch), norm_position: positions.to_vec(), ..said() }
+}
+
+fn opened(name: &str, options: &Options) -> Result<Imported, ImportError> {
+    import(&golden(name), options, &device())
+}
+
+/// Imports a file and compares it with what its program answered to five rows of sines.
+#[track_caller]
+fn check(name: &str, options: &Options, logits: &str) {
+    let imported = opened(name, options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let inputs = imported.model.mlp.config().inputs();
+    let rows: Vec<f32> = (0..5 * inputs).map(|i| (i as f64).sin() as f32).collect();
+    let data = burn::tensor::TensorData::new(rows, [5, inputs]);
+    let raw = burn::Tensor::<2>::from_data(data, &device());
+    let found = imported.model.forward(raw).try_into_vec_as::<f32>().unwrap();
+    let bytes = fs::read(golden(logits)).unwrap();
+    let expected: Vec<f32> =
+        bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{name}: {found:?} {expected:?}");
+    }
+}
+
+#[track_caller]
+fn refused(name: &str, options: &Options, words: &str) {
+    let error = opened(name, options).unwrap_err().to_string();
+    assert!(error.contains(words), "{name}: {error}");
+}
+
+#[test]
+fn norms_belong_to_the_layer_of_their_name() {
+    refused("words.pt", &said(), "--norm batch and --norm-position before-activation (");
+    check("words.pt", &with_norm(&[]), "words.logits");
+    refused("words.pt", &Options { norm: Some(Norm::Layer), ..said() }, "say --norm batch");
+}
+
+#[test]
+fn the_numbers_of_a_sequential_tell_where_norms_stand() {
+    let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
+    let input = NormPosition::Input;
+    check("after.pt", &with_norm(&[after]), "after.logits");
+    let by_order = Options { by_order: true, ..with_norm(&[]) };
+    for options in [with_norm(&[]), with_norm(&[before]), by_order] {
+        refused("after.pt", &options, "--norm-position after-activation");
+    }
+    check("input.pt", &with_norm(&[input, before]), "input.logits");
+    for options in [with_norm(&[]), with_norm(&[input, after])] {
+        refused("input.pt", &options, "--norm-position input,before-activation");
+    }
+    refused("input.pt", &with_norm(&[before]), "add input to --norm-position");
+}
+
+#[test]
+fn skip_connections_are_said_and_not_guessed() {
+    let residual = Options { residual: true, ..said() };
+    check("residual.pt", &residual, "residual.logits");
+    let by_order = Options { by_order: true, ..said() };
+    for options in [said(), by_order] {
+        refused("residual.pt", &options, "--residual if each adds its input");
+        refused("deep.pt", &options, "--no-residual if they do not");
+    }
+    refused("deep.pt", &residual, "passes one layer");
+    // Where nothing hints at them, a note is what remains.
+    let words = opened("words.pt", &with_norm(&[])).unwrap();
+    assert!(words.notes.iter().any(|note| note.contains("--residual")), "{:?}", words.notes);
+}
+
+#[test]
+fn numbers_against_the_order_of_the_file_are_asked_about() {
+    refused("swapped.pt", &said(), "fc1, fc2, fc3 by the numbers in their names, and fc2, fc1");
+    let map = vec![(Regex::new("fc").unwrap(), "layers.".to_owned())];
+    check("swapped.pt", &Options { map, ..said() }, "swapped.logits");
+    let by_order = Options { by_order: true, ..said() };
+    let first = &opened("swapped.pt", &by_order).unwrap().placed[0];
+    assert_eq!(first.name, "fc2.weight");
+}
+
+#[test]
+fn networks_made_by_hand_in_numpy() {
+    let map = ["W(.)=layer$1.weight", "b(.)=layer$1.bias"].map(|rule| {
+        let (from, to) = rule.split_once('=').unwrap();
+        (Regex::new(from).unwrap(), to.to_owned())
+    });
+    for (name, layout) in [("column.npz", Layout::OutIn), ("row.npz", Layout::InOut)] {
+        check(name, &said(), "numpy.logits");
+        check(name, &Options { by_order: true, ..said() }, "numpy.logits");
+        check(name, &Options { map: map.to_vec(), ..said() }, "numpy.logits");
+        check(name, &Options { layout: Some(layout), ..said() }, "numpy.logits");
+    }
+    let wrong = Options { layout: Some(Layout::InOut), ..said() };
+    refused("column.npz", &wrong, "--layout may help");
+}
