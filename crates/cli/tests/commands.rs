@@ -750,6 +750,11 @@ fn what_is_written_replaces_nothing_that_was_not_given_up() {
     fs::copy(place.path(model), place.path("mine.safetensors")).unwrap();
     fs::hard_link(place.path("mine.safetensors"), place.path("linked.html")).unwrap();
     fs::write(place.path("notes.html"), "mine").unwrap();
+    // Its numbers lie in a file beside it, which it names.
+    for name in ["beside.onnx", "beside.onnx.data"] {
+        let golden = of_crate("../formats/tests/goldens/onnx/small").join(name);
+        fs::copy(golden, place.path(name)).unwrap();
+    }
     let before = place.tree();
     let refused = |line: &str, words: &[&str]| {
         place.train(line).refused(words);
@@ -765,6 +770,7 @@ fn what_is_written_replaces_nothing_that_was_not_given_up() {
             "report runs/small --to runs/small/checkpoints/step-00000060.safetensors",
             "report mine.safetensors --data idx:digits --to digits/t10k-labels-idx1-ubyte",
             "finetune import mine.safetensors --to linked.html",
+            "finetune import beside.onnx --to beside.onnx.data",
         ] {
             refused(&format!("{line}{force}"), input);
         }

@@ -1,6 +1,6 @@
 //! `finetune import` and `finetune merge`: from one file to another.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,7 @@ use fireclay::{
     ModelFileProblem, Provenance,
 };
 use fireclay_data::Dataset;
+use train::disk::read_regular;
 use train::output::{Output, data_files};
 use train::{fitted_to, group, load_with_bar, task, wrapped_at};
 
@@ -23,6 +24,7 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     let mut inputs = data_files(args.data.as_deref());
     inputs.push(args.file.clone());
     inputs.extend(args.reading.labels.clone());
+    inputs.extend(beside(&args.file, &args.to));
     let output = Output { path: &args.to, flag: "--to", inputs: &inputs, is_forced: args.force };
     output.check()?;
     let device = cpu()?;
@@ -104,6 +106,18 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
     let digest = merged.save(&args.to)?;
     say(args.quiet, &saved(&args.to, &digest))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file to write, if it lies beside the file to read and is named in that: it may hold the numbers
+/// of an ONNX graph.
+fn beside(file: &Path, to: &Path) -> Option<PathBuf> {
+    /// Bytes of a graph without its numbers, at most.
+    const MOST: u64 = 1 << 26;
+    let folder = file.canonicalize().ok()?.parent()?.to_owned();
+    let target = to.canonicalize().ok().filter(|target| target.starts_with(folder))?;
+    let name = target.file_name()?.as_encoded_bytes().to_owned();
+    let graph = read_regular(file, MOST).ok()?;
+    graph.windows(name.len()).any(|window| window == name).then(|| to.to_owned())
 }
 
 /// The test samples of a data set that a model is measured on.

@@ -169,8 +169,14 @@ impl Plan {
             let layer = path.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or(layers);
             let depth = layers.saturating_sub(layer);
             let decay = self.decay.unwrap_or(1.0).powi(i32::try_from(depth).unwrap_or(i32::MAX));
-            let factor = told.get(path).copied().unwrap_or(1.0);
-            rates.insert(path.clone(), factor * decay);
+            let factor = decay * told.get(path).copied().unwrap_or(1.0);
+            if factor == 0.0 || !factor.is_finite() {
+                bail!(
+                    "the learning rate of {path} would be {factor:e} times that of the optimizer; \
+                     change --lr or --lr-decay"
+                );
+            }
+            rates.insert(path.clone(), factor);
         }
         Ok(rates)
     }
@@ -320,6 +326,8 @@ mod tests {
         let (rates, recipe) = (vec![("body".parse().unwrap(), 1e-4)], Some(Recipe::Probe));
         assert!(words(Plan { rates, recipe, ..plan() }).contains("is frozen"));
         assert!(words(Plan { decay: Some(0.5), recipe, ..plan() }).contains("--lr-decay"));
+        let rate = "the learning rate of layers.0.weight would be 0e0 times";
+        assert!(words(Plan { decay: Some(1e-200), ..plan() }).contains(rate));
         let forever = Plan { unfreeze_every: Some(u64::MAX), ..plan() };
         assert!(words(forever).contains("--epochs"));
     }
