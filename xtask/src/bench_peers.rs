@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bench_backends::machine;
-use crate::numbers::{Spread, grouped, markdown};
+use crate::numbers::{Spread, between_marks, grouped, markdown};
 use crate::process;
 
 /// Compare training speed with Keras, PyTorch, JAX and scikit-learn, and fill in docs/benchmarks.md.
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.no_page {
         let page = process::root().join("docs/benchmarks.md");
         let old = std::fs::read_to_string(&page)?;
-        std::fs::write(&page, filled(&old, &text)?)?;
+        std::fs::write(&page, between_marks(&old, "peers", &text)?)?;
         println!("wrote {}", page.display());
     }
     Ok(ExitCode::SUCCESS)
@@ -275,28 +275,4 @@ fn report(all: &Measured, args: &Args) -> Result<String> {
     text += "\n";
     text += &markdown(&targets);
     Ok(text)
-}
-
-const BEGIN: &str = "<!-- peers:begin -->";
-const END: &str = "<!-- peers:end -->";
-
-/// The page with another text between the marks.
-fn filled(page: &str, text: &str) -> Result<String> {
-    let (Some(begin), Some(end)) = (page.find(BEGIN), page.find(END)) else {
-        bail!("docs/benchmarks.md has no `{BEGIN}` and `{END}`");
-    };
-    Ok(format!("{}\n\n{}\n\n{}", &page[..begin + BEGIN.len()], text.trim(), &page[end..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_stands_between_the_marks_is_replaced() {
-        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let new = filled(&page, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}\n\nnew\n\n{END}\nb\n"));
-        assert!(filled("no marks", "new").is_err());
-    }
 }

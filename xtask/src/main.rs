@@ -8,6 +8,7 @@ mod arrows;
 mod bench;
 mod bench_backends;
 mod bench_peers;
+mod bench_tuning;
 mod check;
 mod crash;
 mod docs;
@@ -34,6 +35,7 @@ enum Command {
     BenchBackends(bench_backends::Args),
     BenchCheckpoints(bench::Args),
     BenchPeers(bench_peers::Args),
+    BenchTuning(bench_tuning::Args),
     Check(check::Args),
     Crash(crash::Args),
 }
@@ -56,6 +58,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::BenchBackends(args) => bench_backends::run(&args),
         Command::BenchCheckpoints(args) => bench::checkpoints(&args),
         Command::BenchPeers(args) => bench_peers::run(&args),
+        Command::BenchTuning(args) => bench_tuning::run(&args),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crash(args) => crash::run(&args),
     }

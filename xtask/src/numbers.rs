@@ -1,6 +1,6 @@
 //! Measured numbers and how they are written.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -54,6 +54,15 @@ pub(crate) fn markdown(table: &[Vec<String>]) -> String {
     text
 }
 
+/// A page with another text between its marks, `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+pub(crate) fn between_marks(page: &str, name: &str, text: &str) -> Result<String> {
+    let [begin, end] = ["begin", "end"].map(|mark| format!("<!-- {name}:{mark} -->"));
+    let (Some(first), Some(last)) = (page.find(&begin), page.find(&end)) else {
+        bail!("the page has no `{begin}` and `{end}`");
+    };
+    Ok(format!("{}\n\n{}\n\n{}", &page[..first + begin.len()], text.trim(), &page[last..]))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -66,6 +75,15 @@ mod tests {
         let spread = Spread::of(&documents, "x").unwrap();
         assert_eq!([spread.least, spread.median, spread.most], [1.0, 2.0, 3.0]);
         assert!(Spread::of(&documents, "y").is_err());
+    }
+
+    #[test]
+    fn what_stands_between_the_marks_is_replaced() {
+        let (begin, end) = ("<!-- peers:begin -->", "<!-- peers:end -->");
+        let page = format!("a\n{begin}\nold\n{end}\nb\n");
+        let new = between_marks(&page, "peers", "new\n").unwrap();
+        assert_eq!(new, format!("a\n{begin}\n\nnew\n\n{end}\nb\n"));
+        assert!(between_marks("no marks", "peers", "new").is_err());
     }
 
     #[test]
