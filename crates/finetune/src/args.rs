@@ -17,8 +17,9 @@ use crate::plan::Recipe;
 
 /// Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
 ///
-/// With nothing but --from: the output layer is kept if the data has its labels and made anew if
-/// not; it is trained alone for half of the epochs, and then everything at a tenth of the rate.
+/// With nothing but --from: the output layer is kept if the data has its labels and the model knows
+/// them, and starts at zero if not. Everything is trained from the first step, at a learning rate of
+/// 0.003 that falls to zero along a cosine.
 #[derive(Debug, Default, Parser)]
 #[command(name = "finetune", version, args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -162,7 +163,7 @@ pub struct Tune {
     /// Output layer: keep, data (an output for each label of the data), both (of the model, then of the data), a number, or a file of labels. Labels that both have keep their weights.
     #[arg(long, value_name = "HEAD")]
     pub head: Option<Head>,
-    /// Draw all weights of a new output layer, those of labels that both have too.
+    /// Keep no weights of the output layer, not of labels that both have either; it starts at zero.
     #[arg(long)]
     pub fresh_head: bool,
     /// Do not train these: a path, a glob, regex:…, or all-but-head, body, head, biases, norms, first:N, last:N.
@@ -183,7 +184,7 @@ pub struct Tune {
     /// Keep the running statistics of batch norms, and use them in training.
     #[arg(long)]
     pub keep_statistics: bool,
-    /// Train low-rank adapters and the head: rank=8,alpha=16, and, if wanted, dropout=0.1 and rs (divide by the root of the rank).
+    /// Train low-rank adapters and the head: rank=8, and, if wanted, alpha=32 (four times the rank by default), dropout=0.1 and rs (divide by the root of the rank).
     #[arg(long, value_name = "SETTINGS", value_parser = lora)]
     pub lora: Option<Lora>,
     /// Layers that get an adapter; patterns as for --freeze.
@@ -222,7 +223,7 @@ Examples:
                                        a PyTorch state dict, for other labels
   finetune --from digits.safetensors --freeze all-but-head
                                        train the output layer alone
-  finetune --from model.keras --lora rank=8,alpha=16
+  finetune --from model.keras --lora rank=8
                                        low-rank adapters; adapter.safetensors is small
   finetune --from model.onnx --preprocessing scale --lr body=1e-4 --lr head=1e-3
   finetune --from big.safetensors --teacher bigger.safetensors
@@ -230,8 +231,8 @@ Examples:
   finetune import model.h5 --preprocessing scale --to model.safetensors --data mnist
   finetune merge --base model.safetensors --adapter runs/mnist-1/adapter.safetensors --to merged.safetensors
 
-Recipes, for --recipe: lp-ft (the default: the head first, then everything at a tenth of the rate),
-probe (the head alone), full (everything from the first step).";
+Recipes, for --recipe: full (the default: everything from the first step), lp-ft (the head for half
+of the epochs, then everything at a tenth of the rate), probe (the head alone).";
 
 /// Flags of `train` that say how a new network looks, or that are its own.
 const OF_A_NEW_NETWORK: [&str; 3] = ["hidden", "initializer", "input_dropout"];
@@ -248,14 +249,14 @@ impl Args {
         let mut command = Self::command()
             .after_help(EXAMPLES)
             .mut_arg("lr", |arg| {
-                arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3")
+                arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3 [default: 0.003, of Adam]")
             })
             .mut_arg("residual", |arg| {
                 arg.help("Hidden layers of the file add their input behind the activation, where both are equally wide")
                     .help_heading("Import")
             })
             .mut_arg("recipe", |arg| {
-                arg.help("Order of training: lp-ft, probe or full").help_heading("Fine-tuning")
+                arg.help("Order of training: full, lp-ft or probe [default: full]").help_heading("Fine-tuning")
             });
         for name in OF_A_NEW_NETWORK {
             command = command.mut_arg(name, |arg| arg.hide(true));
@@ -273,7 +274,7 @@ impl Args {
         match clap::ValueEnum::from_str(&name, false) {
             Ok(recipe) => Ok(Some(recipe)),
             Err(_) => {
-                bail!("there is no recipe `{name}` for fine-tuning; take lp-ft, probe or full")
+                bail!("there is no recipe `{name}` for fine-tuning; take full, lp-ft or probe")
             }
         }
     }
@@ -412,7 +413,10 @@ fn epochs(text: &str) -> Result<u64, String> {
     }
 }
 
-/// `rank=8,alpha=16,dropout=0.1,rs`; the layers are filled in later.
+/// What adapters' outputs are multiplied by if nothing is said: at 1 they learn too slowly.
+const SCALE: f64 = 4.0;
+
+/// `rank=8,alpha=32,dropout=0.1,rs`; the layers are filled in later.
 fn lora(text: &str) -> Result<Lora, String> {
     let mut lora =
         Lora { layers: Vec::new(), rank: 0, alpha: 0.0, dropout: 0.0, rank_stabilized: false };
@@ -426,14 +430,14 @@ fn lora(text: &str) -> Result<Lora, String> {
             Some(("alpha", text)) => alpha = Some(number(text)?),
             Some(("dropout", text)) => lora.dropout = number(text)?,
             None if part.trim() == "rs" => lora.rank_stabilized = true,
-            _ => return Err(format!("`{part}`: give rank=8,alpha=16[,dropout=0.1][,rs]")),
+            _ => return Err(format!("`{part}`: give rank=8[,alpha=32][,dropout=0.1][,rs]")),
         }
     }
     if lora.rank == 0 {
-        return Err("give the rank, such as rank=8,alpha=16".to_owned());
+        return Err("give the rank, such as rank=8".to_owned());
     }
-    // A scale of 1 unless said otherwise.
-    lora.alpha = alpha.unwrap_or(lora.rank as f64);
+    let rank = lora.rank as f64;
+    lora.alpha = alpha.unwrap_or(SCALE * if lora.rank_stabilized { rank.sqrt() } else { rank });
     Ok(lora)
 }
 
@@ -451,7 +455,8 @@ mod tests {
         let found = lora("rank=8,alpha=16,dropout=0.1,rs").unwrap();
         assert_eq!((found.rank, found.alpha, found.dropout), (8, 16.0, 0.1));
         assert!(found.rank_stabilized);
-        assert_eq!(lora("rank=4").unwrap().alpha, 4.0);
+        assert_eq!(lora("rank=4").unwrap().scale(), 4.0);
+        assert_eq!(lora("rank=4,rs").unwrap().scale(), 4.0);
         for bad in ["", "alpha=3", "rank=x", "rank=2,foo", "rank=2,alpha=y"] {
             assert!(lora(bad).is_err(), "{bad}");
         }

@@ -5,7 +5,11 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Mlp, MlpConfig, Model, NamedTensor, Task};
+use fireclay_data::Dataset;
 use train::disk::{MOST_LABELS, read_text};
+use train::task;
+
+use crate::score::{Losses, losses};
 
 /// What the output layer is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,19 +105,45 @@ pub struct Swapped {
     pub kept: Vec<String>,
     /// Whether the output layer is as it was.
     pub is_same: bool,
+    /// Whether it starts at zero.
+    pub is_zero: bool,
+    /// Why weights were left that might have been kept.
+    pub left: Option<Losses>,
 }
 
-/// Gives a model the output layer of a task: a label that the model has already, by name, keeps its
-/// weights unless `fresh`; all others are drawn from `seed`.
+/// How outputs get their weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights {
+    /// Whether a label that the model has already, by name, keeps its own.
+    pub are_kept: bool,
+    /// Whether they are trained: an output layer that never moves has to be drawn.
+    pub are_trained: bool,
+    /// What weights are drawn from.
+    pub seed: u64,
+}
+
+/// Gives a model the output layer of a task.
+///
+/// A layer of which no output is kept starts at zero if it is trained. So its first outputs say
+/// nothing, whatever comes from below, and the first gradients leave the layers below as they are:
+/// they only move as the output layer learns what to ask of them. Beside outputs that are kept new
+/// ones are drawn, as in a fresh network.
 ///
 /// # Errors
 ///
 /// A model with adapters, or a device that can not be read.
-pub fn swap(model: &Model, task: Task, fresh: bool, seed: u64) -> Result<Swapped> {
+pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
+    let Weights { are_kept, are_trained, seed } = weights;
     let old = model.mlp.config();
-    if task == model.task && !fresh {
+    if task == model.task && are_kept {
         let kept = task.names().to_vec();
-        return Ok(Swapped { model: model.clone(), kept, is_same: true });
+        return Ok(Swapped {
+            model: model.clone(),
+            kept,
+            is_same: true,
+            is_zero: false,
+            left: None,
+        });
     }
     let config = MlpConfig { outputs: task.outputs(), ..old.clone() };
     let device = model.device();
@@ -126,8 +156,9 @@ pub fn swap(model: &Model, task: Task, fresh: bool, seed: u64) -> Result<Swapped
     let sources: Vec<Option<usize>> = task
         .names()
         .iter()
-        .map(|label| if fresh || !same_kind { None } else { place(label) })
+        .map(|label| if are_kept && same_kind { place(label) } else { None })
         .collect();
+    let starts_at_zero = are_trained && sources.iter().all(Option::is_none);
     let mlp = Mlp::from_tensors(&config, &device, |name, _| {
         let find = |all: &[NamedTensor]| {
             let found = all.iter().find(|tensor| tensor.name == name);
@@ -137,6 +168,9 @@ pub fn swap(model: &Model, task: Task, fresh: bool, seed: u64) -> Result<Swapped
             return find(&had);
         }
         let (mut new, old) = (find(&drawn)?, find(&had)?);
+        if starts_at_zero {
+            new.fill(0.0);
+        }
         let width = new.len() / sources.len();
         for (row, source) in new.chunks_mut(width).zip(&sources) {
             if let Some(source) = source {
@@ -147,13 +181,44 @@ pub fn swap(model: &Model, task: Task, fresh: bool, seed: u64) -> Result<Swapped
     })?;
     let names = task.names().iter().zip(&sources);
     let kept = names.filter(|(_, source)| source.is_some()).map(|(name, _)| name.clone()).collect();
-    Ok(Swapped { model: Model { mlp, task, ..model.clone() }, kept, is_same: false })
+    let model = Model { mlp, task, ..model.clone() };
+    Ok(Swapped { model, kept, is_same: false, is_zero: starts_at_zero, left: None })
+}
+
+/// How well a model does what the labels promise that it has in common with the data: its loss on
+/// the data's rows of these labels, and that of outputs of zero. None if there is nothing to tell.
+///
+/// # Errors
+///
+/// A device that can not be read.
+pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
+    let found = task(data.targets());
+    let names = model.task.names();
+    let kept: Vec<String> =
+        found.names().iter().filter(|label| names.contains(label)).cloned().collect();
+    let weights = Weights { are_kept: true, are_trained: false, seed: 0 };
+    let (task, data) = match found {
+        _ if found.kind() != model.task.kind() => return Ok(None),
+        // Among one label there is nothing to choose.
+        Task::Classification { .. } if kept.len() < 2 => return Ok(None),
+        Task::Classification { .. } => {
+            (Task::Classification { labels: kept.clone() }, data.only_classes(&kept)?)
+        }
+        // Rows can not be chosen by their labels.
+        _ if kept.len() < found.outputs() => return Ok(None),
+        whole => (whole, data.clone()),
+    };
+    Ok(Some(losses(&swap(model, task, weights)?.model, &data)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use fireclay::{Device, Preprocessing, Provenance};
+    use fireclay_data::{Features, Targets};
+
+    const KEPT: Weights = Weights { are_kept: true, are_trained: true, seed: 9 };
+    const DRAWN: Weights = Weights { are_kept: false, are_trained: false, seed: 9 };
 
     fn labels(names: &[&str]) -> Task {
         Task::Classification { labels: names.iter().map(|&name| name.to_owned()).collect() }
@@ -178,21 +243,64 @@ mod tests {
     #[test]
     fn labels_that_both_have_keep_their_weights() {
         let before = model(&["a", "b", "c"]);
-        let swapped = swap(&before, labels(&["c", "x", "a"]), false, 9).unwrap();
+        let swapped = swap(&before, labels(&["c", "x", "a"]), KEPT).unwrap();
         let (old, new) = (rows(&before), rows(&swapped.model));
         assert_eq!((&new[0], &new[2]), (&old[2], &old[0]));
         assert!(!old.contains(&new[1]));
         assert_eq!(swapped.kept, ["c", "a"]);
         let body = |model: &Model| model.mlp.tensors().unwrap()[..2].to_vec();
         assert_eq!(body(&before), body(&swapped.model));
-        let fresh = swap(&before, labels(&["c", "x", "a"]), true, 9).unwrap();
+        let fresh = swap(&before, labels(&["c", "x", "a"]), DRAWN).unwrap();
         assert!(fresh.kept.is_empty() && rows(&fresh.model).iter().all(|row| !old.contains(row)));
+    }
+
+    #[test]
+    fn a_layer_without_ancestors_starts_at_zero_if_it_is_trained() {
+        let before = model(&["a", "b"]);
+        let swapped = swap(&before, labels(&["x", "y", "z"]), KEPT).unwrap();
+        assert!(swapped.is_zero && rows(&swapped.model).concat().iter().all(|&w| w == 0.0));
+        // One that never moves would let no gradient through.
+        let frozen = Weights { are_trained: false, ..KEPT };
+        let swapped = swap(&before, labels(&["x", "y", "z"]), frozen).unwrap();
+        assert!(!swapped.is_zero && rows(&swapped.model).iter().all(|row| row != &[0.0; 3]));
+        // Beside outputs that are kept, new ones are drawn.
+        let swapped = swap(&before, labels(&["a", "x"]), KEPT).unwrap();
+        assert!(!swapped.is_zero && rows(&swapped.model)[1] != [0.0; 3]);
+    }
+
+    /// Outputs are linear in one feature here, so that losses are known by hand.
+    #[test]
+    fn what_a_model_knows_of_its_labels_is_measured_on_rows_of_these_alone() {
+        let device = Device::flex();
+        let config = MlpConfig::new([1], [], 3);
+        let mlp = Mlp::from_tensors(&config, &device, |name, _| {
+            Ok::<_, anyhow::Error>(match name {
+                "layers.0.weight" => vec![2.0, -2.0, 9.0],
+                _ => vec![0.0; 3],
+            })
+        });
+        let model = Model { mlp: mlp.unwrap(), task: labels(&["a", "b", "c"]), ..model(&["a"]) };
+        let data = |names: &[&str], ids: &[u32], features: &[f32]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            let targets = Targets::Classes { ids: ids.to_vec(), labels: names };
+            Dataset::new(vec![1], Features::Floats(features.to_vec()), targets).unwrap()
+        };
+        let softplus = |x: f64| x.exp().ln_1p();
+        // The row of `new` counts nowhere, and neither does the model's `c`.
+        let right = data(&["b", "new", "a"], &[0, 1, 2], &[-1.0, 5.0, 1.0]);
+        let found = known(&model, &right).unwrap().unwrap();
+        assert!((found.model - softplus(-4.0)).abs() < 1e-6, "{found:?}");
+        assert!((found.zero - 2.0_f64.ln()).abs() < 1e-6, "{found:?}");
+        let wrong = data(&["b", "new", "a"], &[0, 1, 2], &[1.0, 5.0, -1.0]);
+        let found = known(&model, &wrong).unwrap().unwrap();
+        assert!((found.model - softplus(4.0)).abs() < 1e-6, "{found:?}");
+        assert!(known(&model, &data(&["a", "x"], &[0, 1], &[1.0, 1.0])).unwrap().is_none());
     }
 
     #[test]
     fn the_same_labels_keep_everything() {
         let before = model(&["a", "b"]);
-        let swapped = swap(&before, labels(&["a", "b"]), false, 9).unwrap();
+        let swapped = swap(&before, labels(&["a", "b"]), KEPT).unwrap();
         assert!(swapped.is_same);
         assert_eq!(rows(&before), rows(&swapped.model));
     }
@@ -201,7 +309,7 @@ mod tests {
     fn another_kind_of_task_shares_no_outputs() {
         let before = model(&["a", "b"]);
         let task = Task::Regression { targets: vec!["a".to_owned()] };
-        let swapped = swap(&before, task.clone(), false, 9).unwrap();
+        let swapped = swap(&before, task.clone(), KEPT).unwrap();
         assert!(swapped.kept.is_empty());
         assert_eq!((swapped.model.task, rows(&before).len()), (task, 2));
     }

@@ -6,12 +6,20 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use fireclay::MlpConfig;
 use train::optimizer::OptimizerConfig;
+use train::settings::{Layer, SettingsError};
 use train::tuning::Phase;
 
 use crate::pattern::Pattern;
 
 /// What the learning rate of the second part of [`Recipe::LpFt`] is multiplied by.
 const TUNING_FACTOR: f64 = 0.1;
+
+/// The settings of a run of which nothing else is said: a rate three times Adam's usual one, that
+/// falls to zero along a cosine. `cargo xtask bench-tuning` measured it against others.
+pub(crate) fn usual() -> Result<Layer, SettingsError> {
+    let text = "[optimizer]\nlearning_rate = 0.003\n[schedule]\nname = \"cosine\"\n";
+    Layer::of_defaults(text)
+}
 
 /// An order in which the parts of a network are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,7 +29,7 @@ pub enum Recipe {
     LpFt,
     /// The head alone (a linear probe).
     Probe,
-    /// Everything from the first step.
+    /// Everything from the first step; the default.
     Full,
 }
 
@@ -79,7 +87,7 @@ impl Plan {
             return self.unfreezing(model, &rates, every);
         }
         let phase = |epochs, rates| Phase { epochs, rates };
-        match self.chosen_recipe() {
+        match self.recipe.unwrap_or(Recipe::Full) {
             Recipe::Full => Ok(vec![phase(0, rates)]),
             Recipe::Probe => {
                 if probe.is_empty() {
@@ -116,14 +124,6 @@ impl Plan {
                 Ok(vec![phase(self.epochs / 2, probe), phase(0, slower)])
             }
         }
-    }
-
-    /// The order that is taken if none was asked for: with nothing else said the head comes first.
-    pub fn chosen_recipe(&self) -> Recipe {
-        let Self { train, freeze, rates, decay, recipe, .. } = self;
-        let is_told =
-            !train.is_empty() || !freeze.is_empty() || !rates.is_empty() || decay.is_some();
-        recipe.unwrap_or(if is_told || self.epochs < 2 { Recipe::Full } else { Recipe::LpFt })
     }
 
     /// What the learning rate of each parameter is multiplied by to get the one that was asked for.
@@ -233,8 +233,19 @@ mod tests {
     }
 
     #[test]
-    fn with_nothing_said_the_head_comes_first() {
-        let phases = plan().phases(&network()).unwrap();
+    fn with_nothing_said_everything_is_trained_from_the_first_step() {
+        for (epochs, network) in [(6, network()), (1, network()), (6, MlpConfig::new([4], [], 2))] {
+            let phases = Plan { epochs, ..plan() }.phases(&network).unwrap();
+            assert_eq!(phases.len(), 1);
+            assert_eq!(phases[0].rates.len(), network.trainable().len());
+            assert!(phases[0].rates.values().all(|&rate| rate == 1.0));
+        }
+    }
+
+    #[test]
+    fn by_the_recipe_lp_ft_the_head_comes_first() {
+        let plan = Plan { recipe: Some(Recipe::LpFt), ..plan() };
+        let phases = plan.phases(&network()).unwrap();
         assert_eq!(phases.len(), 2);
         assert_eq!(phases[0].epochs, 3);
         assert_eq!(trained(&phases[0]), ["layers.2.bias", "layers.2.weight"]);

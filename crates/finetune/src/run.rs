@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Adapter, Device, Lora, MlpConfig, Model, ModelFileProblem, Provenance};
+use fireclay::{Adapter, Device, Lora, MlpConfig, Model, ModelFileProblem, Provenance, Task};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
+use train::settings::{Layer, Settings};
 use train::tuning::{ADAPTER, BASE, Distillation, Phase, Replay, Start, Tuning};
 use train::{
     Ended, Finished, Prepared, Rate, fitted_to, group, load_with_bar, only, program, quoted,
@@ -16,11 +17,11 @@ use train::{
 
 use crate::args::{Args, Baseline, Command, Tune};
 use crate::forgetting::forgetting;
-use crate::head::{Head, Swapped, swap};
+use crate::head::{Head, Swapped, Weights, known, swap};
 use crate::import::{Options, import, rebuilt};
 use crate::merge::{descendant, fits, run_import, run_merge};
 use crate::pattern::Pattern;
-use crate::plan::{Plan, Recipe};
+use crate::plan::{Plan, Recipe, usual};
 use crate::score::accuracy;
 use crate::table::{row, table};
 use crate::words;
@@ -66,6 +67,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     // Read before anything is loaded: a slip is told at once.
     let mut options = args.options()?;
     let is_quiet = args.train.quiet;
+    args.train.defaults = vec![usual()?];
     let again = args.train.clone();
     let tune = std::mem::take(&mut args.tune);
     let rates = args
@@ -104,28 +106,19 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         Some(replay) => Some(old_data(replay, &base)?),
         None => None,
     };
+    let width = prepared.data().train.width();
+    if !says_data(&again)? && base.features() != width {
+        bail!(
+            "the model takes {} features; say with --data which samples it is tuned to",
+            base.features()
+        );
+    }
     let dropout = again.dropout.unwrap_or(base.mlp.config().dropout);
     let shaped = as_data(base.clone(), prepared.data(), dropout)?;
-    let swapped = new_head(&shaped, &tune, prepared.data(), prepared.settings().seed)?;
-    say(is_quiet, &words::head(&swapped))?;
-    let mut model = swapped.model.clone();
-    if let Some(lora) = &tune.lora {
-        let lora = on_layers(lora, &tune.lora_on, model.mlp.config())?;
-        model.mlp = model.mlp.with_adapters(lora, prepared.settings().seed)?;
-    }
-    let settings = prepared.settings();
-    let plan = Plan {
-        train: tune.train.clone(),
-        freeze: tune.freeze.clone(),
-        rates,
-        optimizer: settings.optimizer.clone(),
-        decay: tune.lr_decay.map(decay).transpose()?,
-        recipe,
-        unfreeze_every: tune.unfreeze_every,
-        epochs: settings.training.epochs,
-    };
-    let phases = plan.phases(model.mlp.config())?;
-    say(is_quiet, &words::phases(model.mlp.config(), &phases, &plan.optimizer))?;
+    let plan = plan(&tune, prepared.settings(), rates, recipe)?;
+    let (swapped, mut model, phases) = planned(&shaped, &tune, &plan, &prepared)?;
+    let table = words::phases(model.mlp.config(), &phases, &plan.optimizer);
+    say(is_quiet, &format!("{}\n{table}", words::head(&swapped)))?;
     say(is_quiet, &words::of_norm_biases(&plan, model.mlp.config()))?;
     model.provenance = descendant(imported.origin.clone(), &base.provenance);
     let teacher = match &tune.teacher {
@@ -157,6 +150,52 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let started = if swapped.is_same { "start" } else { "start, new head" };
     conclude(is_quiet, &Story { started, start, tuning, data, old, scratch }, &finished)?;
     Ok(Ended { code, result: Some(finished) })
+}
+
+/// What was asked for of what is trained, and how fast.
+fn plan(
+    tune: &Tune,
+    settings: &Settings,
+    rates: Vec<(Pattern, f64)>,
+    recipe: Option<Recipe>,
+) -> Result<Plan> {
+    Ok(Plan {
+        train: tune.train.clone(),
+        freeze: tune.freeze.clone(),
+        rates,
+        optimizer: settings.optimizer.clone(),
+        decay: tune.lr_decay.map(decay).transpose()?,
+        recipe,
+        unfreeze_every: tune.unfreeze_every,
+        epochs: settings.training.epochs,
+    })
+}
+
+/// The output layer that is wanted, the model with it and its adapters, and what is trained when.
+fn planned(
+    shaped: &Model,
+    tune: &Tune,
+    plan: &Plan,
+    prepared: &Prepared,
+) -> Result<(Swapped, Model, Vec<Phase>)> {
+    let (settings, data) = (prepared.settings(), prepared.data());
+    let wanted = head_task(&shaped.task, tune, data)?;
+    let lora = tune.lora.as_ref().map(|lora| on_layers(lora, &tune.lora_on, shaped));
+    let lora = lora.transpose()?;
+    let outputs = wanted.outputs();
+    let config = MlpConfig { outputs, lora: lora.clone(), ..shaped.mlp.config().clone() };
+    let phases = plan.phases(&config)?;
+    let weights = Weights {
+        are_kept: !tune.fresh_head,
+        are_trained: trains_head(&phases, &config),
+        seed: settings.seed,
+    };
+    let swapped = new_head(shaped, wanted, tune, weights, &data.train)?;
+    let mut model = swapped.model.clone();
+    if let Some(lora) = lora {
+        model.mlp = model.mlp.with_adapters(lora, settings.seed)?;
+    }
+    Ok((swapped, model, phases))
 }
 
 /// Goes on with a run, or repeats it.
@@ -256,13 +295,49 @@ fn as_data(model: Model, data: &TrainTest, dropout: f64) -> Result<Model> {
     Ok(rebuilt(model, config)?)
 }
 
-/// The base with the output layer that was asked for.
-fn new_head(base: &Model, tune: &Tune, data: &TrainTest, seed: u64) -> Result<Swapped> {
-    let wanted = task(data.train.targets());
+/// Whether somebody said what is learned from.
+fn says_data(args: &train::Args) -> Result<bool> {
+    let says =
+        |layer: &Layer| layer.table.get("data").is_some_and(|data| data.get("source").is_some());
+    Ok(args.layers()?.iter().any(says))
+}
+
+/// The task of the output layer that was asked for.
+fn head_task(base: &Task, tune: &Tune, data: &TrainTest) -> Result<Task> {
     // Rows that are replayed have the old labels.
     let usual = if tune.replay.is_some() { Head::Both } else { Head::Data };
     let head = tune.head.clone().unwrap_or(usual);
-    swap(base, head.task(&base.task, &wanted)?, tune.fresh_head, seed)
+    head.task(base, &task(data.train.targets()))
+}
+
+/// Whether the weights of the output layer move at some time.
+fn trains_head(phases: &[Phase], model: &MlpConfig) -> bool {
+    let head = format!("layers.{}.weight", model.hidden.len());
+    phases.iter().any(|phase| phase.rates.contains_key(&head))
+}
+
+/// The base with the output layer of a task. What it has by the names of the data's labels is kept,
+/// unless it knows less of them than outputs of zero do and nobody asked for it.
+fn new_head(
+    base: &Model,
+    wanted: Task,
+    tune: &Tune,
+    weights: Weights,
+    data: &Dataset,
+) -> Result<Swapped> {
+    let may_be_left = tune.head.is_none() && tune.replay.is_none() && weights.are_trained;
+    if may_be_left
+        && weights.are_kept
+        && let Some(losses) = known(base, data)?
+    {
+        // A loss that is no number is not below anything.
+        let is_known = losses.model < losses.zero;
+        if !is_known {
+            let fresh = Weights { are_kept: false, ..weights };
+            return Ok(Swapped { left: Some(losses), ..swap(base, wanted, fresh)? });
+        }
+    }
+    swap(base, wanted, weights)
 }
 
 /// The table of how often models are right on the same rows; each with its name, what was trained
@@ -277,7 +352,8 @@ fn compared(models: &[(&str, &Model, String, String)], test: &Dataset) -> Result
 }
 
 /// The adapters on the layers that are named, by default all below the output.
-fn on_layers(lora: &Lora, patterns: &[Pattern], model: &MlpConfig) -> Result<Lora> {
+fn on_layers(lora: &Lora, patterns: &[Pattern], model: &Model) -> Result<Lora> {
+    let model = model.mlp.config();
     let last = model.hidden.len();
     let mut layers: Vec<usize> = Vec::new();
     for pattern in patterns {

@@ -1,8 +1,9 @@
 //! What models say of the same rows.
 
 use anyhow::Result;
-use fireclay::{Model, Preprocessing};
+use fireclay::{Loss, Model, Preprocessing};
 use fireclay_data::{Dataset, Features, Targets};
+use train::fit::targets;
 use train::wilson;
 
 /// Rows at a time: enough to keep a device busy, few enough to be small.
@@ -50,6 +51,46 @@ pub fn accuracy(model: &Model, data: &Dataset) -> Result<Option<Accuracy>> {
         right += usize::from(argmax(logits[0]) == ids[row] as usize);
     })?;
     Ok(Some(Accuracy { right, rows: data.len() }))
+}
+
+/// Mean losses on the same rows: of a model, and of outputs that are zero for every row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// Of the model.
+    pub model: f64,
+    /// Of outputs of zero.
+    pub zero: f64,
+}
+
+/// Rows that are enough to tell whether a model knows what its outputs are named after.
+const ENOUGH: usize = 10_000;
+
+/// The usual loss of a model for its task, on rows spread evenly over a data set, and that of
+/// outputs of zero.
+///
+/// The data must have the model's labels.
+///
+/// # Errors
+///
+/// A device that can not be read.
+pub fn losses(model: &Model, data: &Dataset) -> Result<Losses> {
+    let loss = Loss::default_for(&model.task);
+    let device = model.device();
+    let apart = data.len().div_ceil(ENOUGH).max(1);
+    let all: Vec<usize> = (0..data.len()).step_by(apart).collect();
+    let (mut of_model, mut of_zero) = (0.0, 0.0);
+    for rows in all.chunks(BATCH) {
+        let batch = data.batch(rows, &device);
+        let (outputs, right) = (model.forward(batch.inputs), targets(batch.targets));
+        of_zero += sum(loss.rows(outputs.zeros_like(), &right).try_into_vec_as::<f32>()?);
+        of_model += sum(loss.rows(outputs, &right).try_into_vec_as::<f32>()?);
+    }
+    let count = all.len() as f64;
+    Ok(Losses { model: of_model / count, zero: of_zero / count })
+}
+
+fn sum(values: Vec<f32>) -> f64 {
+    values.into_iter().map(f64::from).sum()
 }
 
 /// How two models with the same outputs differ on the same rows.

@@ -10,6 +10,7 @@ use crate::head::Swapped;
 use crate::import::{Fate, Imported};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
+use crate::score::Losses;
 use crate::table::{row, table};
 
 /// The table of what became of each tensor of a file, and what else there is to say.
@@ -40,11 +41,18 @@ pub(crate) fn head(swapped: &Swapped) -> String {
     if swapped.is_same {
         return format!("The head is kept: {}", listed(task.names()));
     }
-    let kept = match &swapped.kept[..] {
-        [] => "all drawn anew".to_owned(),
+    let weights = match &swapped.kept[..] {
+        [] if swapped.is_zero => "its weights start at zero".to_owned(),
+        [] => "its weights are drawn".to_owned(),
         kept => format!("weights kept of {}", listed(kept)),
     };
-    format!("A new head: {}; {kept}", listed(task.names()))
+    let text = format!("A new head: {}; {weights}", listed(task.names()));
+    let Some(Losses { model, zero }) = swapped.left else { return text };
+    let note = format!(
+        "note: on these rows the model's own outputs have a loss of {model:.3}, and outputs of zero \
+         one of {zero:.3}, so its output layer is left; --head keep keeps it"
+    );
+    format!("{text}\n{}", wrapped_at(&note, 0))
 }
 
 /// The first names, and how many more there are.

@@ -116,15 +116,14 @@ fn norms_and_dropout_of_frozen_layers_are_still() {
 }
 
 #[test]
-fn by_default_the_head_is_trained_first_and_then_all() {
+fn by_default_everything_is_trained_from_the_first_step() {
     let place = place();
     let (run, said) = tuned(&place, "default", "--epochs 4");
     assert_eq!(moved(&run).len(), 6);
     for words in [
         "tensor           shape  type  goes to          how",
         "A new head: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; weights kept of 0, 1, 2, 3, 4",
-        "from epoch 1",
-        "from epoch 3",
+        "learning rate",
         "start, new head",
         "tuned",
     ] {
@@ -132,8 +131,10 @@ fn by_default_the_head_is_trained_first_and_then_all() {
     }
     let config = run.config();
     let phases = config["tuning"]["phases"].as_array().unwrap();
-    assert_eq!(phases.len(), 2);
-    assert_eq!(phases[0]["rates"].as_table().unwrap().len(), 2);
+    assert_eq!(phases.len(), 1);
+    let rates = phases[0]["rates"].as_table().unwrap();
+    assert!(rates.len() == 6 && rates.values().all(|rate| rate.as_float() == Some(1.0)));
+    assert_eq!(config["schedule"]["name"].as_str(), Some("cosine"));
     // The chain of parents.
     let base = place.run("base").model("model.safetensors");
     let model = run.model("model.safetensors");
@@ -262,7 +263,9 @@ fn read(path: &Path) -> Model {
 fn a_run_that_was_killed_goes_on_to_the_same_bits() {
     let place = place();
     for (name, flags) in [
-        ("phases", ""),
+        ("default", ""),
+        // What was the default before, as the settings of such a run have it.
+        ("phases", "--recipe lp-ft --schedule constant"),
         ("lora", "--lora rank=2,alpha=4,dropout=0.2"),
         (
             "pulled",
@@ -339,17 +342,18 @@ fn what_was_known_is_compared_before_and_after() {
     // With other labels alone the old head tells what the body still knows.
     let (_, said) = tuned(&place, "other", &format!("{new} {old}"));
     assert!(said.contains("after, with the old head on the tuned body"), "{said}");
-    assert!(said.contains("all drawn anew"), "{said}");
+    assert!(said.contains("its weights start at zero"), "{said}");
 }
 
 /// The head is trained for 20 epochs without being any better for the last of them.
 #[test]
 fn patience_and_plateaus_begin_anew_with_each_phase() {
     let place = place();
-    let (run, _) = tuned(&place, "patient", "--epochs 40 --lr 0.3 --patience 3");
+    let lp_ft = "--recipe lp-ft --epochs 40 --lr 0.3 --schedule constant";
+    let (run, _) = tuned(&place, "patient", &format!("{lp_ft} --patience 3"));
     assert!(run.test()["epoch"].as_u64().unwrap() > 20);
     assert_eq!(moved(&run).len(), 6);
-    let flags = "--epochs 40 --lr 0.3 --schedule plateau --set schedule.patience=0";
+    let flags = "--recipe lp-ft --epochs 40 --lr 0.3 --schedule plateau --set schedule.patience=0";
     let (run, _) = tuned(&place, "plateau", &format!("{flags} --metrics learning-rate"));
     let lines = run.split("training");
     let epochs = lines.iter().filter(|line| line["span"] == "epoch");
@@ -471,6 +475,30 @@ fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
     }
 }
 
+/// A network of 16 features, and nothing said of data or of how it is trained.
+#[test]
+fn a_default_that_was_not_asked_for_is_not_named() {
+    let place = place();
+    tuned(&place, "lora", "--epochs 1 --lora rank=2");
+    let adapter = "runs/lora/adapter.safetensors";
+    for (line, words) in [
+        ("--from base.safetensors", "16 features; say with --data"),
+        (&format!("merge --base base.safetensors --adapter {adapter} --to x"), "say with --data"),
+        ("--from base.safetensors --data idx:digits --momentum 0.9", "--optimizer NAME"),
+        ("--from base.safetensors --data idx:digits --set schedule.patience=1", "--schedule NAME"),
+        ("--from base.safetensors --data idx:digits --freeze all", "nothing is left to train"),
+        ("--from base.safetensors --data idx:digits --head 3", "--head 3"),
+        ("--from base.safetensors --data idx:digits --lr head=-1", "--lr head=-1"),
+        ("--from base.safetensors --data idx:digits --freeze head --lr head=1", "is frozen"),
+    ] {
+        let said = place.train(line).failed(&[words]).stderr;
+        for default in ["mnist", "784", "adam", "cosine", "constant", "lp-ft", "--recipe", "0.003"]
+        {
+            assert!(!said.contains(default), "{line}: {default} in: {said}");
+        }
+    }
+}
+
 /// One of ours as the start, one of another program as the teacher.
 #[test]
 fn what_is_said_of_a_file_is_said_of_the_teacher_if_the_start_says_all() {
@@ -556,6 +584,7 @@ fn what_can_not_be_is_refused_in_words() {
         ("import noise.pt --to digits", &["a folder"]),
         ("import noise.pt --to gone/x", &["gone does not exist"]),
         ("import noise.pt --labels model.toml --to model.toml --force", &["never replaces it"]),
+        ("--from base.safetensors --set schedule.patience=1", &["--schedule NAME"]),
     ] {
         let line = match line {
             _ if line.starts_with("merge") || line.starts_with("import") => line.to_owned(),

@@ -185,6 +185,9 @@ pub struct Args {
     /// Where the data is that a run replays and that has moved; a flag of `finetune`.
     #[arg(skip)]
     pub replay_data: Option<String>,
+    /// What another program that trains with this one's loop takes where nothing is said.
+    #[arg(skip)]
+    pub defaults: Vec<Layer>,
 }
 
 const LOSSES: [&str; 5] = ["cross-entropy", "binary-cross-entropy", "mse", "mae", "huber"];
@@ -239,13 +242,13 @@ fn widths(text: &str) -> Result<Widths, String> {
 }
 
 impl Args {
-    /// The settings below the flags, and the flags on top.
+    /// The settings below the flags, and the flags on top; [`defaults`](Self::defaults) are lowest.
     ///
     /// # Errors
     ///
     /// An unknown recipe, an unreadable file, or a --set that is not `path=value`.
     pub fn layers(&self) -> Result<Vec<Layer>, SettingsError> {
-        let mut layers = Vec::new();
+        let mut layers = self.defaults.clone();
         if let Some(recipe) = &self.recipe {
             layers.push(Layer::recipe(recipe)?);
         }

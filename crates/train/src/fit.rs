@@ -465,6 +465,14 @@ fn is_surely_finite(mlp: &Mlp) -> Result<bool, TensorReadError> {
     Ok(Tensor::cat(sums.0, 0).try_into_vec_as::<f32>()?.iter().all(|sum| sum.is_finite()))
 }
 
+/// What is right of the rows of a batch, as losses take it.
+pub fn targets(batch: BatchTargets) -> Targets {
+    match batch {
+        BatchTargets::Classes(classes) => Targets::Classes(classes),
+        BatchTargets::Values(values) => Targets::Values(values),
+    }
+}
+
 impl Job<'_> {
     /// How long the run is.
     ///
@@ -542,11 +550,7 @@ impl Job<'_> {
             Some(feed) => feed.batch(rows),
             None => data.batch(rows, self.device),
         };
-        let targets = match batch.targets {
-            BatchTargets::Classes(classes) => Targets::Classes(classes),
-            BatchTargets::Values(values) => Targets::Values(values),
-        };
-        (batch.inputs, targets)
+        (batch.inputs, targets(batch.targets))
     }
 
     /// What is trained in an epoch, from 1, if not everything, and whether it is the first so.

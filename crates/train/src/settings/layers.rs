@@ -15,7 +15,7 @@ pub const RECIPES: [(&str, &str); 3] = [
 ];
 
 /// One layer of settings, to be laid over those below it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Layer {
     /// The file, recipe or flags it comes from, for messages.
     pub origin: String,
@@ -25,11 +25,29 @@ pub struct Layer {
 
 /// Where the settings of flags come from.
 pub(crate) const FLAGS: &str = "command line";
+/// Where settings come from that nobody asked for.
+const DEFAULTS: &str = "defaults";
 
 impl Layer {
     /// Whether it has what was said by flags that have names of their own.
     pub fn is_of_flags(&self) -> bool {
         self.origin == FLAGS
+    }
+
+    /// Whether it says by name which of a section's choices is taken, and is no default.
+    fn chooses(&self, section: &str) -> bool {
+        let is_named = sets(&self.table, section, "name")
+            || self.table.get(section).is_some_and(toml::Value::is_str);
+        is_named && self.origin != DEFAULTS
+    }
+
+    /// Settings that hold where nothing else is said.
+    ///
+    /// # Errors
+    ///
+    /// The text is not TOML.
+    pub fn of_defaults(text: &str) -> Result<Self, SettingsError> {
+        Self::parse(DEFAULTS.to_owned(), text)
     }
 
     /// A recipe that comes with the program.
@@ -76,14 +94,14 @@ impl Settings {
     pub fn from_layers(layers: &[Layer]) -> Result<Self, SettingsError> {
         let mut settings = Self::default();
         let mut table: toml::Table = settings.to_toml().parse().unwrap_or_default();
-        for layer in layers {
+        for (i, layer) in layers.iter().enumerate() {
             overlay(&mut table, &layer.table);
             // Layer by layer, so that an error is told with where it comes from.
             let refused = |message| SettingsError::Parse { origin: layer.origin.clone(), message };
             settings = table
                 .clone()
                 .try_into()
-                .map_err(|error| refused(explain(&error, &table, &layer.table)))?;
+                .map_err(|error| refused(explain(&error, &table, &layers[..=i])))?;
             let read: toml::Table = settings.to_toml().parse().unwrap_or_default();
             if let Some(path) = ignored(&table, &read) {
                 return Err(refused(format!("there is no setting `{path}`")));
@@ -133,25 +151,39 @@ fn ignored(given: &toml::Table, read: &toml::Table) -> Option<String> {
 }
 
 /// Says why a layer can not be read: a setting that its section's choice does not have, or else
-/// the message of the TOML error.
-fn explain(error: &toml::de::Error, table: &toml::Table, layer: &toml::Table) -> String {
+/// the message of the TOML error. A choice that only the defaults made is not named.
+fn explain(error: &toml::de::Error, table: &toml::Table, layers: &[Layer]) -> String {
+    let given = layers.last().map(|layer| &layer.table);
     let mut quoted = error.message().split('`').skip(1).step_by(2);
     let field = quoted.next().filter(|_| error.message().starts_with("unknown field"));
     let section = field.and_then(|field| {
         let mut sections = CHOICES.into_iter();
-        sections
-            .find(|section| layer.get(*section).is_some_and(|values| values.get(field).is_some()))
+        sections.find(|section| given.is_some_and(|given| sets(given, section, field)))
     });
     let name = section.and_then(|section| table.get(section)?.get("name")?.as_str());
     match (field, section, name) {
         (Some(field), Some(section), Some(name)) => {
             let near = nearest(field, quoted.clone());
-            let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let known: Vec<&str> = quoted.collect();
-            format!("{section} {name} has no `{field}`, it has {}{near}", known.join(", "))
+            let known = known.join(", ");
+            let is_chosen = layers.iter().any(|layer| layer.chooses(section));
+            match (is_chosen, near) {
+                (true, _) => format!("{section} {name} has no `{field}`, it has {known}{hint}"),
+                (false, Some(_)) => format!("{section} has no `{field}`, it has {known}{hint}"),
+                (false, None) => format!(
+                    "`{field}` needs the name of the {section} that has it: --{section} NAME, or \
+                     `{section}.name` in a file. Without a name it has {known}"
+                ),
+            }
         }
         _ => with_suggestion(error),
     }
+}
+
+/// Whether a table sets a field of a section.
+fn sets(table: &toml::Table, section: &str, field: &str) -> bool {
+    table.get(section).is_some_and(|values| values.get(field).is_some())
 }
 
 /// The message of a TOML error, with the nearest of the words that it says it expected.
@@ -202,6 +234,13 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_is_answered_with_the_nearest() {
+        let said = |text: &str| settings(&[text]).unwrap_err().to_string();
+        let unnamed = said("[optimizer]\nmomentum = 0.9");
+        assert!(unnamed.contains("--optimizer NAME") && !unnamed.contains("adam"), "{unnamed}");
+        let near = said("[schedule]\nwarmup_epoch = 1");
+        assert!(near.contains("`warmup_epochs`?") && !near.contains("constant"), "{near}");
+        let named = said("[optimizer]\nname = \"adamw\"\nmomentum = 0.9");
+        assert!(named.contains("optimizer adamw has no `momentum`"), "{named}");
         for (text, near) in [
             ("sead = 1", "seed"),
             ("[model]\nhiden = [3]", "hidden"),
