@@ -479,11 +479,8 @@ fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
 #[test]
 fn a_default_that_was_not_asked_for_is_not_named() {
     let place = place();
-    tuned(&place, "lora", "--epochs 1 --lora rank=2");
-    let adapter = "runs/lora/adapter.safetensors";
     for (line, words) in [
         ("--from base.safetensors", "16 features; say with --data"),
-        (&format!("merge --base base.safetensors --adapter {adapter} --to x"), "say with --data"),
         ("--from base.safetensors --data idx:digits --momentum 0.9", "--optimizer NAME"),
         ("--from base.safetensors --data idx:digits --set schedule.patience=1", "--schedule NAME"),
         ("--from base.safetensors --data idx:digits --freeze all", "nothing is left to train"),
