@@ -524,7 +524,7 @@ fn what_is_said_of_a_file_is_said_of_the_teacher_if_the_start_says_all() {
 #[test]
 fn what_can_not_be_is_refused_in_words() {
     let place = place();
-    std::fs::write(place.path("noise.pt"), b"not a model").unwrap();
+    std::fs::write(place.path("noise.pt"), b"\x91\x00not a model").unwrap();
     std::fs::write(place.path("model.toml"), "[model]\nhidden = [3]\n").unwrap();
     let before = place.tree();
     for (line, words) in [
