@@ -2,7 +2,7 @@
 //! there.
 #![no_main]
 
-use fireclay_formats::{Layer, from_bytes};
+use fireclay_formats::{Archive, Layer, from_bytes};
 use libfuzzer_sys::fuzz_target;
 
 /// The versions of the format and of the operators.
@@ -17,15 +17,21 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn check(bytes: &[u8]) {
     let Ok(archive) = from_bytes(bytes) else { return };
+    let layers = archive.network.iter().flat_map(|network| &network.layers);
+    layers.for_each(|layer| check_layer(&archive, layer));
+}
+
+fn check_layer(archive: &Archive, layer: &Layer) {
+    let names = match layer {
+        Layer::Dense { weight, bias, .. } => [Some(weight), bias.as_ref(), None, None],
+        Layer::Norm { scale, shift, mean, variance, .. } => {
+            [scale.as_ref(), shift.as_ref(), mean.as_ref(), variance.as_ref()]
+        }
+        Layer::Affine { scale, offset } => [scale.as_ref(), offset.as_ref(), None, None],
+        Layer::Prelu { slope } => [Some(slope), None, None, None],
+        Layer::Residual(inner) => return inner.iter().for_each(|layer| check_layer(archive, layer)),
+        _ => return,
+    };
     let is_there = |name: &String| archive.tensors.iter().any(|tensor| tensor.name == *name);
-    for layer in archive.network.iter().flat_map(|network| &network.layers) {
-        let names = match layer {
-            Layer::Dense { weight, bias, .. } => [Some(weight), bias.as_ref(), None, None],
-            Layer::Norm { scale, shift, mean, variance, .. } => {
-                [scale.as_ref(), shift.as_ref(), mean.as_ref(), variance.as_ref()]
-            }
-            _ => continue,
-        };
-        assert!(names.into_iter().flatten().all(is_there), "{layer:?}");
-    }
+    assert!(names.into_iter().flatten().all(is_there), "{layer:?}");
 }

@@ -1,0 +1,120 @@
+//! Small files of odd but honest habits, from the reader to the prediction: what onnxruntime and Keras
+//! answered, and the names that they give their classes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use finetune::import::{ImportError, Imported, Options, TaskKind, import};
+use fireclay::{Backend, DeviceChoice, Prediction, Preprocessing, Task};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/goldens").join(name)
+}
+
+fn numbers(name: &str) -> Vec<f32> {
+    let bytes = fs::read(golden(name)).unwrap();
+    bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+}
+
+fn opened(name: &str, task: Option<TaskKind>) -> Result<Imported, ImportError> {
+    let options = Options { preprocessing: Some(Preprocessing::None), task, ..Options::default() };
+    import(&golden(name), &options, &Backend::Flex.device(DeviceChoice::Default).unwrap())
+}
+
+/// Imports a file of rows of four numbers and compares its answers with a golden, of which two
+/// classes have the probability of the second alone.
+#[track_caller]
+fn check(program: &str, name: &str, answers: &str, task: Option<TaskKind>) -> Task {
+    let imported = opened(&format!("{program}/small/{name}"), task).unwrap();
+    let rows: Vec<Vec<f32>> =
+        numbers(&format!("{program}/small/rows.f32")).chunks(4).map(<[f32]>::to_vec).collect();
+    let expected = numbers(&format!("{program}/small/{answers}.f32"));
+    let outputs = expected.len() / rows.len();
+    let found: Vec<f32> = imported
+        .model
+        .predict(&rows)
+        .unwrap()
+        .into_iter()
+        .flat_map(|prediction| match prediction {
+            Prediction::Class { distribution, .. } => {
+                distribution[distribution.len() - outputs..].to_vec()
+            }
+            Prediction::Labels { probabilities, .. } => probabilities,
+            Prediction::Values(values) => values,
+        })
+        .collect();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() <= 2e-5 * b.abs().max(1.0), "{name}: {a} {b}");
+    }
+    imported.model.task
+}
+
+#[test]
+fn classes_of_onnx_keep_their_names() {
+    for (name, expected) in [
+        ("gaps", &["-5", "5", "15"][..]),
+        ("texts", &["elm", "größe", "oak"]),
+        ("two", &["-1", "7"]),
+        ("doubles", &["0", "1", "2"]),
+        ("truth", &["0", "1"]),
+    ] {
+        let task = check("onnx", &format!("{name}.onnx"), name, None);
+        assert_eq!(task.names(), expected, "{name}");
+    }
+    for (name, expected) in [
+        ("gathered", &["a", "b", "c"][..]),
+        ("encoded", &["a", "b", "c"]),
+        ("from-one", &["1", "2", "3"]),
+        ("threshold", &["3", "8"]),
+        ("logit", &["out", "in"]),
+        ("named", &["a", "b", "c"]),
+    ] {
+        let imported = opened(&format!("onnx/small/{name}.onnx"), None).unwrap();
+        assert_eq!(imported.model.task.names(), expected, "{name}");
+        assert!(matches!(imported.model.task, Task::Classification { .. }), "{name}");
+    }
+}
+
+#[test]
+fn scikit_learn_says_what_outputs_mean() {
+    assert!(matches!(check("onnx", "many.onnx", "many", None), Task::MultiLabel { .. }));
+    for name in ["regressor", "regressors"] {
+        let task = check("onnx", &format!("{name}.onnx"), name, None);
+        assert!(matches!(task, Task::Regression { .. }), "{name}");
+    }
+}
+
+#[test]
+fn numbers_that_are_folded() {
+    let numbers = Some(TaskKind::Regression);
+    for kind in ["", "-script", "-runtime"] {
+        check("onnx", &format!("scaled{kind}.onnx"), "scaled", numbers);
+        check("onnx", &format!("unflat{kind}.onnx"), "unflat", numbers);
+    }
+    for name in ["shifted", "bias-scalar", "bias-one", "bias-one-by-one"] {
+        check("onnx", &format!("{name}.onnx"), name, numbers);
+    }
+    check("onnx", "beside.onnx", "scaled", numbers);
+    for name in ["turned", "column", "column-shifted"] {
+        check("onnx", &format!("{name}.onnx"), name, None);
+    }
+}
+
+#[test]
+fn losses_of_keras_say_what_outputs_mean() {
+    for name in ["logit.keras", "logit.h5"] {
+        let task = check("keras", name, "logit", None);
+        assert_eq!(task.names().len(), 2, "{name}");
+    }
+    assert!(matches!(check("keras", "brain.h5", "brain", None), Task::Regression { .. }));
+}
+
+#[test]
+fn what_differs_by_layer_is_refused_by_name() {
+    for name in ["keras/small/nested.keras", "keras/small/keras1.h5", "onnx/small/slopes.onnx"] {
+        let error = opened(name, Some(TaskKind::Classification)).unwrap_err();
+        assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");
+    }
+}
