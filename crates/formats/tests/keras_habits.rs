@@ -13,17 +13,17 @@ use support::{check_rows, golden, keras_file, tensor};
 /// Requires that a golden gives what Keras answered.
 #[track_caller]
 fn check(name: &str, answers: &str) -> (Archive, Network) {
-    let small = |name: &str| golden(&format!("keras/small/{name}"));
-    let archive = read(small(name)).unwrap();
+    let archive = read(golden(name)).unwrap();
     let network = archive.network.clone().unwrap();
-    check_rows(&archive, &network, &small("rows.f32"), &small(&format!("{answers}.f32")));
+    let rows = golden("keras/small/rows.f32");
+    check_rows(&archive, &network, &rows, &golden(&format!("{answers}.f32")));
     (archive, network)
 }
 
 #[test]
 fn models_within_models_and_layers_that_do_nothing() {
     for (name, kind) in [("nested.keras", Kind::Keras), ("nested.h5", Kind::KerasHdf5)] {
-        let (archive, network) = check(name, "nested");
+        let (archive, network) = check(&format!("keras/small/{name}"), "keras/small/nested");
         assert_eq!((archive.kind, archive.task), (kind, Some(Task::Classification)));
         assert_eq!(network.input_shape, Some(vec![4]));
         let weights = network.layers.iter().filter_map(|layer| match layer {
@@ -45,7 +45,7 @@ fn models_within_models_and_layers_that_do_nothing() {
 #[test]
 fn residual_connections_by_layers_and_by_operators() {
     for name in ["residual.keras", "residual.h5"] {
-        let (archive, network) = check(name, "residual");
+        let (archive, network) = check(&format!("keras/small/{name}"), "keras/small/residual");
         assert_eq!(archive.task, Some(Task::Classification));
         let residual = |layer: &&Layer| matches!(layer, Layer::Residual(_));
         assert_eq!(network.layers.iter().filter(residual).count(), 4);
@@ -53,8 +53,20 @@ fn residual_connections_by_layers_and_by_operators() {
 }
 
 #[test]
+fn models_that_are_called_twice_and_operators_of_keras_2() {
+    let (archive, network) = check("keras/small/twice.keras", "keras/small/twice");
+    let dense = network.layers.iter().filter(|layer| matches!(layer, Layer::Dense { .. }));
+    assert_eq!((dense.count(), archive.tensors.len()), (6, 8));
+    for name in ["operators.keras", "operators.h5"] {
+        let (_, network) = check(&format!("keras2/{name}"), "keras2/operators");
+        let residual = |layer: &&Layer| matches!(layer, Layer::Residual(_));
+        assert_eq!(network.layers.iter().filter(residual).count(), 3);
+    }
+}
+
+#[test]
 fn constants_of_functions_and_norms_anywhere() {
-    let (archive, network) = check("functions.keras", "functions");
+    let (archive, network) = check("keras/small/functions.keras", "keras/small/functions");
     assert_eq!(archive.task, Some(Task::Regression));
     assert!(matches!(network.layers[0], Layer::Norm { kind: Norm::Batch, .. }));
     let slopes: Vec<_> = network
@@ -72,13 +84,13 @@ fn constants_of_functions_and_norms_anywhere() {
 
 #[test]
 fn numbers_of_16_bits_that_the_older_kind_of_file_does_not_name() {
-    let (archive, _) = check("brain.h5", "brain");
+    let (archive, _) = check("keras/small/brain.h5", "keras/small/brain");
     assert!(archive.tensors.iter().all(|tensor| tensor.dtype == Dtype::Bf16));
 }
 
 #[test]
 fn files_of_keras_1() {
-    let (archive, network) = check("keras1.h5", "keras1");
+    let (archive, network) = check("keras/small/keras1.h5", "keras/small/keras1");
     assert_eq!(archive.notes, ["written by Keras 1.2.2"]);
     assert_eq!(archive.task, Some(Task::Classification));
     let Layer::Activation(found) = &network.layers[1] else { panic!("{:?}", network.layers) };
@@ -89,7 +101,7 @@ fn files_of_keras_1() {
 #[test]
 fn the_only_logit_is_that_of_the_second_class() {
     for name in ["logit.keras", "logit.h5"] {
-        let (archive, _) = check(name, "logit");
+        let (archive, _) = check(&format!("keras/small/{name}"), "keras/small/logit");
         assert_eq!(archive.task, Some(Task::Classification));
         assert!(archive.notes.last().unwrap().contains("for a logit"), "{:?}", archive.notes);
     }

@@ -36,6 +36,18 @@ impl Sample {
             // The operations of keras.ops.
             name @ ("Relu" | "Relu6" | "Sigmoid" | "Tanh" | "Silu" | "Selu" | "Softplus"
             | "Softsign") => Some(plain(&name.to_lowercase())),
+            // The same of Keras 2: `nn.relu` or `math.tanh`.
+            "TFOpLambda" => {
+                let name = layer.config["function"].as_str().unwrap_or_default();
+                let known = [
+                    "relu", "relu6", "sigmoid", "tanh", "silu", "selu", "elu", "gelu", "softplus",
+                    "softsign",
+                ];
+                match name.rsplit('.').next() {
+                    Some(name) if known.contains(&name) => Some(plain(name)),
+                    _ => return Ok(None),
+                }
+            }
             "Softmax" => {
                 self.must_be_flat(layer)?;
                 self.must_be_last(layer)?;

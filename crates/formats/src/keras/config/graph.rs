@@ -1,6 +1,6 @@
 //! Functional models: layers that are called with the outputs of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ impl Reader {
     ) -> Result<Vec<Flow>, Problem> {
         let [input, output] = ["input_layers", "output_layers"].map(|key| end(&config[key], key));
         let (input, output) = (input?, output?);
-        let (calls, places) = calls(layers)?;
+        let (calls, places) = calls(layers, output)?;
         let place = |(name, call)| {
             let place = places.get(&(name, call)).copied();
             place.ok_or_else(|| branches(&format!("there is no call {call} of {}", shown(name))))
@@ -126,11 +126,14 @@ impl Reader {
     }
 }
 
-/// The calls of all layers, and the place of each by the layer's name and its number.
+/// The place of each call by the layer's name and the call's number.
 type Places<'v> = BTreeMap<(&'v str, u64), usize>;
 
-fn calls<'v>(layers: &[Entry<'v>]) -> Result<(Vec<Call>, Places<'v>), Problem> {
-    let mut places = BTreeMap::new();
+/// The calls of all layers, of which one makes the output, and the place of each.
+fn calls<'v>(
+    layers: &[Entry<'v>],
+    output: (&'v str, u64),
+) -> Result<(Vec<Call>, Places<'v>), Problem> {
     let mut taken = Vec::new();
     for (at, layer) in layers.iter().enumerate() {
         let nodes = layer.nodes.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -139,12 +142,19 @@ fn calls<'v>(layers: &[Entry<'v>]) -> Result<(Vec<Call>, Places<'v>), Problem> {
         } else {
             nodes.iter().map(|node| inputs(layer, node)).collect::<Result<_, _>>()?
         };
-        for (number, inputs) in (0..).zip(inputs) {
-            if places.insert((layer.name, number), taken.len()).is_some() {
-                return Err(malformed(format!("two layers are called {}", shown(layer.name))));
-            }
-            taken.push((at, inputs));
+        taken.extend(inputs.into_iter().map(|inputs| (at, inputs)));
+    }
+    let used = taken.iter().flat_map(|(_, inputs)| inputs.calls.iter().copied());
+    let used: BTreeSet<_> = used.chain([output]).collect();
+    let mut places = BTreeMap::new();
+    let mut counts = BTreeMap::new();
+    for (place, (at, _)) in taken.iter().enumerate() {
+        let layer = &layers[*at];
+        let number = counts.entry(*at).or_insert_with(|| first_number(layer, &taken, *at, &used));
+        if places.insert((layer.name, *number), place).is_some() {
+            return Err(malformed(format!("two layers are called {}", shown(layer.name))));
         }
+        *number += 1;
     }
     let mut calls = Vec::new();
     for (layer, Inputs { calls: names, constant }) in taken {
@@ -159,6 +169,18 @@ fn calls<'v>(layers: &[Entry<'v>]) -> Result<(Vec<Call>, Places<'v>), Problem> {
         calls.push(Call { layer, inputs, constant });
     }
     Ok((calls, places))
+}
+
+/// The number of the first call of a layer: 1 for most models within a model, whose own making counts
+/// as a call. Which of them, differs by version, and shows in the calls that are used.
+fn first_number(
+    layer: &Entry<'_>,
+    taken: &[(usize, Inputs<'_>)],
+    at: usize,
+    used: &BTreeSet<(&str, u64)>,
+) -> u64 {
+    let count = taken.iter().filter(|(layer, _)| *layer == at).count() as u64;
+    u64::from(layer.is_model() && used.contains(&(layer.name, count)))
 }
 
 /// What a call takes.
@@ -180,19 +202,20 @@ fn inputs<'v>(layer: &Entry<'v>, node: &'v Value) -> Result<Inputs<'v>, Problem>
             }
             idle(layer, &node["kwargs"])?;
         }
-        // Before: [[name, 0, 0, {}]]
+        // Before: [[name, 0, 0, {}]], and of an operator without the list around it.
         _ => {
-            for input in node.as_array().map(Vec::as_slice).unwrap_or_default() {
-                found.add(layer, input)?;
-                let options = &input[3];
+            let list = match node.as_array().map(Vec::as_slice).unwrap_or_default() {
+                [Value::String(_), ..] => std::slice::from_ref(node),
+                list => list,
+            };
+            for input in list {
+                found.take(layer, input)?;
+                let mut options = input[3].clone();
                 if layer.class == "TFOpLambda" && !options["y"].is_null() {
-                    match &options["y"] {
-                        value @ Value::Number(_) => found.meet(layer, value)?,
-                        value => found.add(layer, value)?,
-                    }
-                } else {
-                    idle(layer, options)?;
+                    found.take(layer, &input[3]["y"])?;
+                    options["y"] = Value::Null;
                 }
+                idle(layer, &options)?;
             }
         }
     }
@@ -203,6 +226,15 @@ fn inputs<'v>(layer: &Entry<'v>, node: &'v Value) -> Result<Inputs<'v>, Problem>
 }
 
 impl<'v> Inputs<'v> {
+    /// Adds what an operator of Keras 2 takes: the output of a call, or a number.
+    fn take(&mut self, layer: &Entry<'_>, value: &'v Value) -> Result<(), Problem> {
+        match value {
+            Value::Number(_) => self.meet(layer, value),
+            value if value[0] == "_CONSTANT_VALUE" => self.meet(layer, &value[2]),
+            value => self.add(layer, value),
+        }
+    }
+
     /// Adds the output of a call: `[name, call, 0]`.
     fn add(&mut self, layer: &Entry<'_>, history: &'v Value) -> Result<(), Problem> {
         match (history[0].as_str(), history[1].as_u64(), history[2].as_u64()) {

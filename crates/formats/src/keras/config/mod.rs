@@ -160,7 +160,7 @@ impl Reader {
         sample: &mut Sample,
         known: &mut BTreeMap<usize, Content>,
     ) -> Result<Vec<Flow>, Problem> {
-        if !["Sequential", "Functional", "Model"].contains(&layer.class) {
+        if !layer.is_model() {
             let step = sample.step(layer)?;
             known.insert(at, Content::Layer(step.clone()));
             return Ok(vec![Flow::Layer(self.path(layer), step)]);
@@ -198,6 +198,11 @@ impl<'v> Entry<'v> {
             return Err(malformed(format!("a layer is called {}", shown(name))));
         }
         Ok(Self { value, name, class, config, nodes: &value["inbound_nodes"] })
+    }
+
+    /// Whether it is a model that stands in the place of a layer.
+    fn is_model(&self) -> bool {
+        ["Sequential", "Functional", "Model"].contains(&self.class)
     }
 
     /// How messages call it.

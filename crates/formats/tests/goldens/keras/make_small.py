@@ -136,3 +136,10 @@ x = (x - part("running_mean")) / np.sqrt(part("running_std") + 0.001) * part("ga
 x = np.where(x < 0, 0.3 * x, x) @ values["dense_2", "W"] + values["dense_2", "b"]
 x = np.exp(x) / np.exp(x).sum(1, keepdims=True)
 x.astype("<f4").tofile(folder / "keras1.f32")
+
+# A functional model that is called twice within another.
+start = keras.Input((6,))
+inner = keras.Model(start, dense(6, "relu")(dense(6)(start)), name="inner")
+start = keras.Input((4,))
+x = inner(dense(6, "relu")(start))
+save(keras.Model(start, dense(2)(inner(x))), "twice", "huber", "keras")
