@@ -130,6 +130,7 @@ fn labels_that_are_not_understood_are_refused() {
     let encoded = classes(&[keys(&[2, 1, 0])]);
     assert_eq!(from_bytes(&encoded.bytes()).unwrap().labels.unwrap(), ["c", "b", "a"]);
     refused(&classes(&[keys(&[0, 1, 3])]), "not understood");
+    refused(&classes(&[keys(&[0, 1, 1])]), "not understood");
     // A second list contradicts the first.
     let map = classical("ZipMap", &["y"], "m", &[ints("classlabels_int64s", &[7, 8, 9])]);
     let both = classes(&[gather, map]).initializer(whole(&[3], &[4, 5, 6]));
@@ -144,6 +145,35 @@ fn labels_that_are_not_understood_are_refused() {
     };
     assert_eq!(from_bytes(&map(&[7, 8, 9]).bytes()).unwrap().labels.unwrap(), ["7", "8", "9"]);
     refused(&map(&[7, 8]), "2 labels for 3 outputs");
+}
+
+#[test]
+fn many_labels_take_no_long_time() {
+    // Some thousand classes are read; more work than a second's is refused.
+    let classes = |count: u64, more: usize| {
+        let keys: Vec<i64> = (0..count as i64).collect();
+        let encoder = classical(
+            "LabelEncoder",
+            &["i"],
+            "l",
+            &[ints("keys_int64s", &keys), ints("values_int64s", &keys)],
+        );
+        let mut nodes = vec![
+            node("Gemm", &["x", "w"], &["y"], &[]),
+            node("ArgMax", &["y"], &["i0"], &[int("axis", 1)]),
+        ];
+        for at in 0..more {
+            nodes.push(node("Identity", &[&format!("i{at}")], &[&format!("i{}", at + 1)], &[]));
+        }
+        nodes.push(node("Identity", &[&format!("i{more}")], &["i"], &[]));
+        nodes.push(encoder);
+        let weights = vec![0.5; 4 * count as usize];
+        let model = model(&nodes).tensor("w", &[4, count], &weights);
+        from_bytes(&model.output_values(&[value_of("l", 7, None)]).bytes())
+    };
+    assert_eq!(classes(5_000, 0).unwrap().task, Some(Task::Classification));
+    let problem = classes(5_000, 50).unwrap_err().to_string();
+    assert!(problem.contains("so many labels"), "{problem}");
 }
 
 #[test]

@@ -32,8 +32,8 @@ enum Found {
 }
 
 /// A label.
-#[derive(Clone, Debug, PartialEq)]
-enum Label {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Label {
     Number(i64),
     Text(String),
 }
@@ -189,6 +189,8 @@ impl<'a> Chain<'a> {
             found.insert(value, case.clone());
         }
         let graph = self.graph;
+        // What one node and one output cost is about that of a hundred numbers.
+        self.pay_for_labels(100 * (self.labels.nodes.len() + graph.outputs.len()))?;
         for at in self.labels.nodes.clone() {
             let node = &graph.nodes[at];
             if let (Some(made), Some(&output)) =
@@ -243,7 +245,10 @@ impl<'a> Chain<'a> {
                     _ => None,
                 }
             }
-            (_, "LabelEncoder") => first.map(|first| encoded(node, first)).transpose()?.flatten(),
+            (_, "LabelEncoder") => match first {
+                Some(first) => self.encoded(node, first)?,
+                None => None,
+            },
             ("Where", _) => match input(0).and_then(index) {
                 Some(truth @ (0 | 1)) => {
                     let name = node.inputs.get(if truth == 1 { 1 } else { 2 });
@@ -264,6 +269,50 @@ impl<'a> Chain<'a> {
             }
             (operator, _) => self.arithmetic_of_labels(node, operator, found, is_probability)?,
         })
+    }
+
+    /// `LabelEncoder`: from one list to another.
+    fn encoded(&mut self, node: &'a Node<'a>, found: &Found) -> Result<Option<Found>, Problem> {
+        let Found::Label(label) = found else { return Ok(None) };
+        // The first version had a list of texts, and made texts of their places and places of texts.
+        if let Some(classes) = node.all_texts("classes_strings")? {
+            self.pay_for_labels(10 * classes.len())?;
+            return Ok(match label {
+                Label::Number(at) => {
+                    let text = usize::try_from(*at).ok().and_then(|at| classes.into_iter().nth(at));
+                    text.map(|text| Found::Label(Label::Text(text)))
+                }
+                Label::Text(text) => {
+                    let at = classes.iter().position(|class| class == text);
+                    let at = at.and_then(|at| i64::try_from(at).ok());
+                    at.map(|at| Found::Label(Label::Number(at)))
+                }
+            });
+        }
+        let Some(&output) = node.outputs.first() else { return Ok(None) };
+        if !self.encoders.contains_key(output) {
+            let (Some(keys), Some(values)) = (column(node, "keys")?, column(node, "values")?)
+            else {
+                return Ok(None);
+            };
+            let count = keys.len();
+            let encoder: BTreeMap<Label, Label> = std::iter::zip(keys, values).collect();
+            // A key that is there twice could mean either.
+            if encoder.len() != count {
+                return Ok(None);
+            }
+            self.encoders.insert(output, encoder);
+        }
+        let encoder = self.encoders.get(output);
+        Ok(encoder.and_then(|encoder| encoder.get(label)).cloned().map(Found::Label))
+    }
+
+    /// Takes what the labels of one class cost from what may be computed.
+    fn pay_for_labels(&mut self, count: usize) -> Result<(), Problem> {
+        if self.may_compute(count) {
+            return Ok(());
+        }
+        Err(Problem::refused("so many labels made by so many operators", WITHOUT_LABELS))
     }
 
     /// Operators that meet one number.
@@ -309,9 +358,17 @@ impl<'a> Chain<'a> {
     /// Entry `at` of a constant, as a label.
     fn entry(&mut self, name: Option<&&'a str>, at: usize) -> Result<Option<Found>, Problem> {
         let Some(&name) = name else { return Ok(None) };
+        if let Some(table) = self.tables.get(name) {
+            return Ok(table.get(at).cloned().map(Found::Label));
+        }
         let Some(constant) = self.constants.get(name)? else { return Ok(None) };
         match constant.source {
-            Some(source) => Ok(entries(source.tensor)?.into_iter().nth(at).map(Found::Label)),
+            Some(source) => {
+                let table = entries(source.tensor)?;
+                let entry = table.get(at).cloned().map(Found::Label);
+                self.tables.insert(name, table);
+                Ok(entry)
+            }
             None => {
                 let number = constant.few.as_ref().and_then(|few| few.get(at).copied());
                 let whole = number.filter(|number| number.trunc() == *number);
@@ -436,30 +493,6 @@ fn compared(
         }
         found => with_number(found, |x| f64::from(u8::from(function(x, threshold)))),
     }
-}
-
-/// `LabelEncoder`: from one list to another.
-fn encoded(node: &Node<'_>, found: &Found) -> Result<Option<Found>, Problem> {
-    let Found::Label(label) = found else { return Ok(None) };
-    // The first version had a list of texts, and made texts of their places and places of texts.
-    if let Some(classes) = node.all_texts("classes_strings")? {
-        return Ok(match label {
-            Label::Number(at) => {
-                let at = usize::try_from(*at).ok();
-                at.and_then(|at| classes.into_iter().nth(at))
-                    .map(|text| Found::Label(Label::Text(text)))
-            }
-            Label::Text(text) => {
-                let at = classes.iter().position(|class| class == text);
-                at.and_then(|at| i64::try_from(at).ok()).map(|at| Found::Label(Label::Number(at)))
-            }
-        });
-    }
-    let (Some(keys), Some(values)) = (column(node, "keys")?, column(node, "values")?) else {
-        return Ok(None);
-    };
-    let at = keys.iter().position(|key| key == label);
-    Ok(at.and_then(|at| values.into_iter().nth(at)).map(Found::Label))
 }
 
 /// The keys or values of `LabelEncoder`.

@@ -18,6 +18,7 @@ use super::tensor::dtype;
 use crate::error::shown;
 use crate::{Archive, Dtype, Kind, Layer, Network, Problem, Tensor};
 use labels::{Labels, Start};
+use meaning::Label;
 use residual::Open;
 
 /// Versions of the standard operators that are understood: before 7, `Add` and others wrote down how
@@ -98,6 +99,10 @@ struct Chain<'a> {
     /// How many numbers these have, and how many were computed to find activations.
     made_numbers: usize,
     computed: usize,
+    /// Tables of labels, by the constants that hold them.
+    tables: HashMap<&'a str, Vec<Label>>,
+    /// From label to label, by the values that such nodes make.
+    encoders: HashMap<&'a str, BTreeMap<Label, Label>>,
     /// Whether a constant with a number for each feature was met on the way to an activation.
     differs: bool,
 }
@@ -143,6 +148,8 @@ impl<'a> Chain<'a> {
             made: Vec::new(),
             made_numbers: 0,
             computed: 0,
+            tables: HashMap::new(),
+            encoders: HashMap::new(),
             differs: false,
         })
     }
