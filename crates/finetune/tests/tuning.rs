@@ -531,7 +531,7 @@ fn what_can_not_be_is_refused_in_words() {
         ("", &["--from", "--resume"][..]),
         ("--from nowhere.pt", &["nowhere.pt"]),
         ("--from noise.pt", &["noise.pt", "no kind of file"]),
-        ("--from .", &["regular file"]),
+        ("--from .", &["a folder"]),
         ("--from base.safetensors --freeze layers.9", &["layers.9", "names no parameter"]),
         ("--from base.safetensors --freeze all", &["nothing is left to train"]),
         ("--from base.safetensors --head 7", &["--head 7", "10 labels"]),
