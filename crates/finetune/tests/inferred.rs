@@ -109,6 +109,12 @@ fn numbers_against_the_order_of_the_file_are_asked_about() {
 }
 
 #[test]
+fn slopes_of_prelu_are_the_function_of_their_layer() {
+    check("prelu.pt", &Options { activation: None, ..said() }, "prelu.logits");
+    refused("prelu.pt", &said(), "leave out --activation");
+}
+
+#[test]
 fn networks_made_by_hand_in_numpy() {
     let map = ["W(.)=layer$1.weight", "b(.)=layer$1.bias"].map(|rule| {
         let (from, to) = rule.split_once('=').unwrap();

@@ -83,10 +83,11 @@ pub(super) fn chain(
         return Ok(by_name);
     }
     if dense.len() > MOST_TRIED {
-        return Err(match is_numbered {
-            true => contradiction(dense, &by_name, belief),
-            false => no_chain("with so many, their names must be numbered; rename them with --map"),
-        });
+        if is_numbered {
+            return Err(contradiction(dense, &by_name, belief));
+        }
+        let hint = "with so many, their names must be numbered; rename them with --map";
+        return Err(no_chain(hint));
     }
     match &mut trails.first_two(false)[..] {
         [] if trails.euler(&vec![true; dense.len()], None) => {

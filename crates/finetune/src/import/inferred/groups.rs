@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use fireclay_formats::{Layout, Tensor, printable};
 
 use super::super::ImportError;
-use super::names::{Part, Piece, Role, Word, is_called_norm, order, part, pieces};
+use super::names::{Part, Piece, Role, SLOPES, Word, is_called_norm, order, part, pieces};
 
 /// The most tensors of a file without names that tell anything; a network has two a layer.
 const MOST_UNNAMED: usize = 256;
@@ -45,6 +45,16 @@ impl<'a> Group<'a> {
             && is_likely
             && self.width().is_some()
             && self.tensors.keys().any(is_of_norm)
+    }
+
+    /// Whether it may be the slopes of PReLU: a weight of one number, or of several by its name.
+    pub(super) fn is_slopes(&self) -> bool {
+        let is_called = || self.pieces.iter().any(|piece| piece.is_one_of(SLOPES));
+        let length = self.width().filter(|_| self.tensors.contains_key(&Role::Weight));
+        self.tensors.len() == 1
+            && length.is_some_and(|length| length == 1 || is_called())
+            && !is_called_norm(&self.pieces)
+            && !self.is_dense()
     }
 
     /// Whether it has running statistics.
@@ -89,9 +99,11 @@ fn sizes(shape: &[usize], layout: Layout) -> Option<[usize; 2]> {
     })
 }
 
-/// The length of a vector, which may lie as a row or as a column: `[n]`, `[1, n]`, `[n, 1]`.
+/// The length of a vector, which may lie as a row or as a column: `[n]`, `[1, n]`, `[n, 1]`; a
+/// number is a vector of one.
 pub(in super::super) fn vector(shape: &[usize]) -> Option<usize> {
     match *shape {
+        [] => Some(1),
         [length] | [1, length] | [length, 1] => Some(length),
         _ => None,
     }
@@ -361,7 +373,8 @@ mod tests {
         for (shapes, expected) in [
             (vec![&[7, 4][..], &[4], &[4, 3], &[3]], (two.clone(), Layout::InOut)),
             (vec![&[4, 7], &[4], &[3, 4], &[3]], (two.clone(), Layout::OutIn)),
-            // Biases as rows and as columns; one output.
+            // Biases as rows and as columns; one output, whose bias may be a number.
+            (vec![&[7, 4], &[4], &[4, 1], &[]], (two.clone(), Layout::InOut)),
             (vec![&[7, 4], &[1, 4], &[4, 3], &[1, 3]], (two.clone(), Layout::InOut)),
             (vec![&[4, 7], &[4, 1], &[3, 4], &[3, 1]], (two.clone(), Layout::OutIn)),
             (vec![&[7, 4], &[1, 4], &[4, 1], &[1]], (two.clone(), Layout::InOut)),

@@ -9,7 +9,7 @@ use fireclay_formats::{Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::vector;
-use super::names::{is_called_norm, pieces};
+use super::names::{Piece, is_called_norm, pieces};
 
 /// What a tensor looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +71,8 @@ impl Look {
         let pieces = pieces(name);
         let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
         let ends = |words: &[&str]| pieces.last().is_some_and(|last| last.is_one_of(words));
-        let follow = |first: &str, second: &[&str]| {
-            pieces.windows(2).any(|p| p[0].is_one_of(&[first]) && p[1].is_one_of(second))
-        };
+        let follow = |first: &str, second: &[&str]| follows(&pieces, first, second);
         let numbers: usize = shape.iter().product();
-        let is_vector = shape.is_empty() || vector(shape).is_some();
         if has(OPTIMIZER) || follow("exp", &["avg"]) {
             return Self::Optimizer;
         }
@@ -91,6 +88,16 @@ impl Look {
         {
             return Self::Loss;
         }
+        Self::of_layer(&pieces, shape)
+    }
+
+    /// What a tensor looks like that is part of a network.
+    fn of_layer(pieces: &[Piece], shape: &[usize]) -> Self {
+        let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
+        let ends = |words: &[&str]| pieces.last().is_some_and(|last| last.is_one_of(words));
+        let follow = |first: &str, second: &[&str]| follows(pieces, first, second);
+        let numbers: usize = shape.iter().product();
+        let is_vector = vector(shape).is_some();
         if has(&["lora", "dora"]) {
             return Self::Adapter;
         }
@@ -123,7 +130,7 @@ impl Look {
         {
             return Self::Convolution;
         }
-        if is_vector && (is_called_norm(&pieces) || has(&["running", "moving", "gamma", "beta"])) {
+        if is_vector && (is_called_norm(pieces) || has(&["running", "moving", "gamma", "beta"])) {
             return Self::Norm;
         }
         if ends(&["mean", "std", "mu", "sigma", "deviation", "stddev"])
@@ -215,6 +222,11 @@ impl Look {
     }
 }
 
+/// Whether a name has one of some words behind another.
+fn follows(pieces: &[Piece], first: &str, second: &[&str]) -> bool {
+    pieces.windows(2).any(|pair| pair[0].is_one_of(&[first]) && pair[1].is_one_of(second))
+}
+
 /// Refuses tensors that no perceptron has.
 ///
 /// # Errors
@@ -294,9 +306,10 @@ pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) ->
         }
         (None, Some((name, look))) => {
             let (what, todo) = look.words();
-            let why = match describes {
-                true => "the network of the file does without them".to_owned(),
-                false => format!("{} looks like {what}, and {todo}", printable(name, 60)),
+            let why = if describes {
+                "the network of the file does without them".to_owned()
+            } else {
+                format!("{} looks like {what}, and {todo}", printable(name, 60))
             };
             format!("{why}: leave out such tensors with --allow-unused {}", quoted(name))
         }

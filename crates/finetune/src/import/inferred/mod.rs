@@ -71,16 +71,12 @@ pub(super) fn network(
     let sizes: Vec<[usize; 2]> = layers.iter().filter_map(|group| group.sizes(layout)).collect();
     let inputs = sizes.first().map(|[inputs, _]| *inputs);
     let widths: Vec<usize> = inputs.into_iter().chain(sizes.iter().map(|[_, o]| *o)).collect();
-    let norms = norms::place(
-        &Scene {
-            layers: &layers,
-            widths: &widths,
-            norms: others.iter().filter(|group| group.is_norm()).collect(),
-            belief,
-            options,
-        },
-        epsilon(archive.kind, options),
-    )?;
+    let scene = |norms: Vec<_>| Scene { layers: &layers, widths: &widths, norms, belief, options };
+    let (slopes, others): (Vec<_>, Vec<_>) =
+        others.iter().partition::<Vec<&Group<'_>>, _>(|group| group.is_slopes());
+    let norms = others.iter().copied().filter(|group| group.is_norm()).collect();
+    let norms = norms::place(&scene(norms), epsilon(archive.kind, options))?;
+    let slopes = if slopes.is_empty() { None } else { scene(slopes).slopes() };
     let (residual, note) = skips::skips(&layers, &widths, options)?;
     if residual && (norms.is_after || norms.is_against_names) {
         return Err(ImportError::unsupported(
@@ -88,8 +84,8 @@ pub(super) fn network(
             "with --residual here, each hidden layer is x + activation(norm(x W + b))",
         ));
     }
-    let function = activation(&layers, &others, options)?;
-    let layers = Steps { layers: &layers, widths: &widths, layout, norms, residual, function };
+    let functions = activations(&layers, &others, slopes, options)?;
+    let layers = Steps { layers: &layers, widths: &widths, layout, norms, residual, functions };
     let network = Network { input_shape: None, layers: layers.all() };
     Ok(Inferred { network, notes: note.into_iter().map(str::to_owned).collect() })
 }
@@ -174,20 +170,32 @@ fn layout(archive: &Archive, dense: &[Group<'_>]) -> Option<Layout> {
     layouts.all(|layout| layout == Some(first)).then_some(first)
 }
 
-/// The function behind hidden layers, which must have room where names count every step.
-fn activation(
+/// The function behind each hidden layer, which must have room where names count every step.
+fn activations(
     layers: &[&Group<'_>],
-    others: &[Group<'_>],
+    others: &[&Group<'_>],
+    slopes: Option<Vec<String>>,
     options: &Options,
-) -> Result<Option<Layer>, ImportError> {
-    if layers.len() < 2 {
-        return Ok(None);
-    }
-    let Some(activation) = options.activation else {
-        return Err(ImportError::Unsaid {
-            what: "which function follows its hidden layers".to_owned(),
-            flag: "--activation relu, or another".to_owned(),
-        });
+) -> Result<Vec<Layer>, ImportError> {
+    let hidden = layers.len().saturating_sub(1);
+    let activation = match (options.activation, slopes) {
+        _ if hidden == 0 => return Ok(Vec::new()),
+        (None, Some(slopes)) => {
+            return Ok(slopes.into_iter().map(|slope| Layer::Prelu { slope }).collect());
+        }
+        (Some(said), Some(_)) => {
+            return Err(ImportError::unsupported(
+                format!("the file has slopes of PReLU, and --activation says {said}"),
+                "leave out --activation",
+            ));
+        }
+        (Some(said), None) => said,
+        (None, None) => {
+            return Err(ImportError::Unsaid {
+                what: "which function follows its hidden layers".to_owned(),
+                flag: "--activation relu, or another".to_owned(),
+            });
+        }
     };
     if activation != fireclay::Activation::Identity
         && let Some([a, b]) = without_room(layers, others)
@@ -202,11 +210,12 @@ fn activation(
         ));
     }
     let name = activation.name().to_owned();
-    Ok(Some(Layer::Activation(formats::Activation { name, constants: BTreeMap::new() })))
+    let function = Layer::Activation(formats::Activation { name, constants: BTreeMap::new() });
+    Ok(vec![function; hidden])
 }
 
 /// Two layers with numbers that follow each other, in a container that has steps without tensors.
-fn without_room<'g>(layers: &[&'g Group<'g>], others: &[Group<'_>]) -> Option<[&'g Group<'g>; 2]> {
+fn without_room<'g>(layers: &[&'g Group<'g>], others: &[&Group<'_>]) -> Option<[&'g Group<'g>; 2]> {
     let container = |pieces: &[Piece]| {
         let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
         let words: Vec<Piece> = stem(pieces).into_iter().cloned().collect();
@@ -239,7 +248,7 @@ struct Steps<'a> {
     layout: Layout,
     norms: Placed,
     residual: bool,
-    function: Option<Layer>,
+    functions: Vec<Layer>,
 }
 
 impl Steps<'_> {
@@ -251,7 +260,7 @@ impl Steps<'_> {
             let (bias, layout) = (group.named(Role::Bias), self.layout);
             let mut step = vec![Layer::Dense { weight, bias, layout }];
             let is_hidden = index + 1 < self.layers.len();
-            let function = self.function.clone().filter(|_| is_hidden);
+            let function = self.functions.get(index).cloned();
             let norm = self.norm(Slot::Behind(index));
             let (before, after) = if self.norms.is_after { (None, norm) } else { (norm, None) };
             step.extend(before.into_iter().chain(function).chain(after));
@@ -266,5 +275,76 @@ impl Steps<'_> {
     fn norm(&self, slot: Slot) -> Option<Layer> {
         let norm = self.norms.norms.iter().find(|(other, _)| *other == slot);
         norm.map(|(_, layer)| layer.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[(&str, &[usize])], options: &Options) -> Result<Vec<Layer>, ImportError> {
+        let tensor = |(name, shape): &(&str, &[usize])| Tensor::zeros(*name, shape.to_vec());
+        let archive = Archive {
+            kind: Kind::PyTorch,
+            tensors: names.iter().map(tensor).collect(),
+            network: None,
+            layout: Some(Layout::OutIn),
+            labels: None,
+            task: None,
+            notes: Vec::new(),
+        };
+        network(&archive, true, options).map(|found| found.network.layers)
+    }
+
+    #[test]
+    fn slopes_of_prelu_stand_behind_their_layers() {
+        let options = Options::default();
+        let sequential: [(&str, &[usize]); 5] = [
+            ("0.weight", &[5, 6]),
+            ("1.weight", &[1]),
+            ("2.weight", &[4, 5]),
+            ("3.weight", &[1]),
+            ("4.weight", &[3, 4]),
+        ];
+        let named: [(&str, &[usize]); 5] = [
+            ("fc1.weight", &[5, 6]),
+            ("fc2.weight", &[4, 5]),
+            ("fc3.weight", &[3, 4]),
+            ("prelu2.weight", &[4]),
+            ("prelu1.weight", &[5]),
+        ];
+        for (names, slopes) in [(sequential, [1, 3]), (named, [4, 3])] {
+            let layers = of(&names, &options).unwrap();
+            for (step, slope) in [(1, slopes[0]), (3, slopes[1])] {
+                let expected = Layer::Prelu { slope: names[slope].0.to_owned() };
+                assert_eq!(layers[step], expected, "{layers:?}");
+            }
+            let said = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
+            let error = of(&names, &said).unwrap_err().to_string();
+            assert!(error.contains("leave out --activation"), "{error}");
+        }
+        // A vector of no name is a scale without a shift as well: it has no place.
+        let mut open = sequential;
+        (open[1].1, open[3].1) = (&[5], &[4]);
+        let relu = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
+        assert_eq!(of(&open, &relu).unwrap().len(), 5);
+        assert!(of(&open, &options).is_err());
+    }
+
+    #[test]
+    fn a_file_without_a_matrix_is_no_network() {
+        let relu = Options { activation: Some(fireclay::Activation::Relu), ..Options::default() };
+        let by_order = Options { by_order: true, ..relu.clone() };
+        for options in [relu, by_order] {
+            for names in [
+                &[("0.weight", &[4, 1, 3, 3][..]), ("0.bias", &[4])][..],
+                &[("a", &[4]), ("b", &[4])],
+                &[("a", &[]), ("b", &[0, 0])],
+                &[],
+            ] {
+                let error = of(names, &options).unwrap_err().to_string();
+                assert!(!error.is_empty(), "{names:?}");
+            }
+        }
     }
 }

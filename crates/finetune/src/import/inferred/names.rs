@@ -97,15 +97,18 @@ const NORM: &[&str] = &[
     "batch",
 ];
 
+/// Words for slopes of PReLU, of any layer.
+pub(super) const SLOPES: &[&str] = &["prelu", "prelus", "act", "acts", "activation", "activations"];
+
 /// Whether a name has a word for norms.
 pub(super) fn is_called_norm(pieces: &[Piece]) -> bool {
     pieces.iter().any(|piece| piece.is_one_of(NORM) || piece.is_one_of(&["rms", "rmsnorm"]))
 }
 
-/// What tells a layer, or the norm of a layer, from the others: its name without words for any
-/// layer and any norm.
+/// What tells a layer, or its norm or slopes, from the others: its name without words for any of
+/// them.
 pub(super) fn key(pieces: &[Piece]) -> Vec<Piece> {
-    let is_own = |piece: &&Piece| !piece.is_one_of(LAYER) && !piece.is_one_of(NORM);
+    let is_own = |piece: &&Piece| ![LAYER, NORM, SLOPES].iter().any(|words| piece.is_one_of(words));
     pieces.iter().filter(is_own).cloned().collect()
 }
 

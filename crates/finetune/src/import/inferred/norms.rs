@@ -220,12 +220,16 @@ impl Scene<'_> {
         if !self.fits(&by_names) {
             return Err(self.unpaired("their widths contradict their names or --norm-position"));
         }
-        match by_file.contains(&by_names) {
-            true if by_file.len() == 1 || !self.options.norm_position.is_empty() => Ok(by_names),
-            true => Err(self.position_unsaid()),
-            false if by_file.is_empty() => Ok(by_names),
-            false => Err(self.unpaired("the order of the file contradicts their names")),
+        if by_file.is_empty() {
+            return Ok(by_names);
         }
+        if !by_file.contains(&by_names) {
+            return Err(self.unpaired("the order of the file contradicts their names"));
+        }
+        if by_file.len() > 1 && self.options.norm_position.is_empty() {
+            return Err(self.position_unsaid());
+        }
+        Ok(by_names)
     }
 
     fn misfit(&self, group: &Group<'_>) -> ImportError {
@@ -283,6 +287,22 @@ impl Scene<'_> {
         };
         self.norms.iter().all(is_class)
             && own_keys(&self.norms, Some(&self.norms)).iter().all(|key| stem(key).is_empty())
+    }
+
+    /// Slopes of PReLU, one behind each hidden layer, in their order, if their names tell that.
+    pub(super) fn slopes(&self) -> Option<Vec<String>> {
+        let by_numbers: Option<Vec<Slot>> =
+            self.norms.iter().map(|group| self.by_numbers(group).map(|(slot, _)| slot)).collect();
+        let slots = by_numbers.or_else(|| self.by_keys())?;
+        let hidden = self.layers.len().saturating_sub(1);
+        let slope = |layer| {
+            let norm = slots.iter().position(|slot| *slot == Slot::Behind(layer))?;
+            let length = self.norms[norm].width()?;
+            let fits = length == 1 || self.widths.get(layer + 1) == Some(&length);
+            self.norms[norm].named(Role::Weight).filter(|_| fits)
+        };
+        let slopes: Option<Vec<String>> = (0..hidden).map(slope).collect();
+        slopes.filter(|slopes| slopes.len() == self.norms.len())
     }
 
     /// The place of a norm whose name differs from those of layers in numbers alone, and the side

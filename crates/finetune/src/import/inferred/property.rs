@@ -134,10 +134,8 @@ impl Truth {
             let mut step = vec![Layer::Dense { weight, bias, layout: self.layout }];
             let relu = formats::Activation { name: "relu".to_owned(), constants: [].into() };
             let relu = (at < self.hidden()).then_some(Layer::Activation(relu));
-            let (before, after) = match self.is_after() {
-                true => (None, norm(Module::Norm(at))),
-                false => (norm(Module::Norm(at)), None),
-            };
+            let of_layer = norm(Module::Norm(at));
+            let (before, after) = if self.is_after() { (None, of_layer) } else { (of_layer, None) };
             step.extend(before.into_iter().chain(relu).chain(after));
             let is_square = self.widths[at] == self.widths[at + 1];
             let adds = self.residual && at < self.hidden() && is_square;

@@ -115,6 +115,9 @@ save(
         nn.Linear(HIDDEN, OUTPUTS),
     ),
 )
+slopes = nn.PReLU(), nn.PReLU(init=-0.5)
+hidden = [nn.Linear(INPUTS, HIDDEN), slopes[0], nn.Linear(HIDDEN, HIDDEN), slopes[1]]
+save("prelu", nn.Sequential(*hidden, nn.Linear(HIDDEN, OUTPUTS)))
 
 # As in networks written with NumPy alone: W x + b with columns, and x W + b with rows.
 random = np.random.default_rng(1)
