@@ -222,9 +222,16 @@ pub(crate) fn shown_shape(sample: &[Option<usize>]) -> String {
     format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
-/// The first `most` characters of a text, each as it may be shown; no escape is cut.
+/// The beginning of a text as it may be shown, of at most `most` characters; no escape is cut.
 pub(crate) fn escaped(text: &str, most: usize) -> String {
-    text.chars().take(most).flat_map(char::escape_debug).collect()
+    let mut shown = String::new();
+    let mut left = most;
+    for escape in text.chars().map(char::escape_debug) {
+        let Some(rest) = left.checked_sub(escape.len()) else { break };
+        left = rest;
+        shown.extend(escape);
+    }
+    shown
 }
 
 /// A note on an item that a file says of itself.
@@ -250,7 +257,7 @@ mod tests {
         // As libraries write them, of several lines.
         assert_eq!(printable("line 1:\n\tno number\r\n", 80), "line 1:  no number");
         assert_eq!(printable("äöü", 2), "äö…");
-        assert_eq!(escaped("a\u{1}\u{1}", 2), "a\\u{1}");
+        assert_eq!(escaped("a\u{1}\u{1}", 7), "a\\u{1}");
         let note = metadata_note("k", &"\u{202e}".repeat(100));
         assert!(note.ends_with("\\u{202e}"), "{note}");
         assert_eq!(shown_bytes("aä".as_bytes(), 2), "\"a\"");
