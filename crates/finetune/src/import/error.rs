@@ -53,7 +53,7 @@ pub enum ImportError {
     TwicePrepared {
         /// The flag.
         flag: &'static str,
-        /// What the first feature would be of a byte of 0.
+        /// What a feature would be of a byte of 0.
         low: f64,
         /// What it would be of a byte of 255.
         high: f64,

@@ -17,7 +17,7 @@ use fireclay::{
     Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem,
     Norm, Preprocessing, Provenance, Task, nearest,
 };
-use fireclay_formats::{Archive, Layout};
+use fireclay_formats::{Archive, Layer, Layout};
 use regex::Regex;
 use sha2::{Digest, Sha256};
 
@@ -313,8 +313,39 @@ fn rename(archive: &mut Archive, map: &[(Regex, String)]) -> Result<(), ImportEr
             return Err(ImportError::SameName { name: name.clone(), originals });
         }
     }
+    let renamed: BTreeMap<String, String> =
+        originals.into_iter().map(|(name, original)| (original.clone(), name.clone())).collect();
+    if let Some(network) = &mut archive.network {
+        rename_layers(&mut network.layers, &renamed);
+    }
     archive.tensors.iter_mut().zip(names).for_each(|(tensor, name)| tensor.name = name);
     Ok(())
+}
+
+/// Calls tensors by their new names where the file's own network names them.
+fn rename_layers(layers: &mut [Layer], renamed: &BTreeMap<String, String>) {
+    for layer in layers {
+        let names: [Option<&mut String>; 4] = match layer {
+            Layer::Affine { scale, offset } => [scale.as_mut(), offset.as_mut(), None, None],
+            Layer::Dense { weight, bias, .. } => [Some(weight), bias.as_mut(), None, None],
+            Layer::Norm { scale, shift, mean, variance, .. } => {
+                [scale.as_mut(), shift.as_mut(), mean.as_mut(), variance.as_mut()]
+            }
+            Layer::Prelu { slope } => [Some(slope), None, None, None],
+            Layer::Residual(inner) => {
+                rename_layers(inner, renamed);
+                continue;
+            }
+            Layer::Flatten | Layer::Rescale { .. } | Layer::Activation(_) | Layer::Dropout(_) => {
+                continue;
+            }
+        };
+        for name in names.into_iter().flatten() {
+            if let Some(new) = renamed.get(name) {
+                name.clone_from(new);
+            }
+        }
+    }
 }
 
 /// Requires that each pattern stands for one of these names at least.

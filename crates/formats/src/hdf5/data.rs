@@ -136,7 +136,8 @@ impl<'s, 'a> Dataset<'s, 'a> {
         let size = size_in_bytes(&chunk, self.dtype).filter(|&size| size > 0);
         let (Some(size), true) = (size, element == Some(self.dtype.size())) else {
             let dtype = self.dtype.name();
-            let what = format!("has chunks of shape {chunk:?}, of {element:?} bytes for {dtype}");
+            let element = element.unwrap_or_default();
+            let what = format!("has chunks of shape {chunk:?}, of {element} bytes for {dtype}");
             return Err(self.malformed(&what));
         };
         if self.size == 0 {

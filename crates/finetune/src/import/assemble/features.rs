@@ -34,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) preprocessing: Preprocessing,
     /// Goes into the first layer: no preprocessing of ours can do it.
     pub(super) left: Option<Diagonal>,
+    /// What a person should look at.
+    pub(super) doubt: Option<String>,
 }
 
 /// Puts together what was said and what the file does.
@@ -46,7 +48,8 @@ pub(super) fn prepare(
     of_file: &Diagonal,
     file_tells: bool,
 ) -> Result<Prepared, ImportError> {
-    let whole = |preprocessing| Ok(Prepared { preprocessing, left: None });
+    let doubt = if file_tells { doubt(said, of_file)? } else { None };
+    let whole = |preprocessing| Ok(Prepared { preprocessing, left: None, doubt: doubt.clone() });
     if said.is_none() && !file_tells {
         return Err(ImportError::Unsaid {
             what: "how raw features were prepared for the network".to_owned(),
@@ -92,7 +95,36 @@ pub(super) fn prepare(
         return whole(Preprocessing::Standardize { mean: means, deviation: deviations });
     }
     let preprocessing = said.cloned().unwrap_or_default();
-    Ok(Prepared { preprocessing, left: Some(of_file.clone()) })
+    Ok(Prepared { preprocessing, left: Some(of_file.clone()), doubt })
+}
+
+/// What may be wrong with what was said, or was not, of features that the file prepares itself.
+fn doubt(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<Option<String>, ImportError> {
+    let (low, high) = ends(said, of_file)?;
+    let takes_a_mean = of_file.offset.iter().any(|&offset| offset != 0.0);
+    let what = match said {
+        Some(Preprocessing::Normalize { .. }) if takes_a_mean => {
+            "both --normalize and the file take a mean off; if the file was given pixels in [0, 1], \
+             say --preprocessing scale instead"
+        }
+        // As many features as a small picture has.
+        None if of_file.scale.len() >= 64 && low.abs().max(high.abs()) > 50.0 => {
+            "if the file was given pixels in [0, 1], say --preprocessing scale"
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(format!("bytes from 0 to 255 become {low:.3} to {high:.3}; {what}")))
+}
+
+/// What bytes of 0 and 255 become, of the feature in the middle of all by its factor.
+fn ends(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(f64, f64), ImportError> {
+    let (scale, mean, deviation) = said_of(said)?;
+    let mut order: Vec<usize> = (0..of_file.scale.len()).collect();
+    order.sort_by(|&a, &b| of_file.scale[a].abs().total_cmp(&of_file.scale[b].abs()));
+    let middle = order.get(order.len() / 2).copied().unwrap_or_default();
+    let (factor, shift) = (of_file.scale[middle], of_file.offset[middle]);
+    let at = |byte: f64| factor * (scale * byte - mean) / deviation + shift;
+    Ok((at(0.0), at(LARGEST_BYTE)))
 }
 
 /// Refuses a flag on top of what the file does itself if nothing sensible comes out: pixels divided
@@ -112,16 +144,17 @@ fn check_range(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(), I
     widths.sort_by(f64::total_cmp);
     // A constant feature may have any factor: the quarter that moves least tells.
     let Some(&narrow) = widths.get(widths.len() / 4) else { return Ok(()) };
-    let ends = of_file.scale.iter().zip(&of_file.offset);
-    let least = ends
+    let least = of_file
+        .scale
+        .iter()
+        .zip(&of_file.offset)
         .map(|(factor, shift)| (factor * low + shift).abs().min((factor * high + shift).abs()))
         .fold(f64::INFINITY, f64::min);
     if narrow >= LEAST_WIDTH && narrow <= LARGEST && least <= LARGEST {
         return Ok(());
     }
-    let (first, last) = (of_file.scale.first(), of_file.offset.first());
-    let (factor, shift) = (first.copied().unwrap_or(1.0), last.copied().unwrap_or(0.0));
-    Err(ImportError::TwicePrepared { flag, low: factor * low + shift, high: factor * high + shift })
+    let (low, high) = ends(said, of_file)?;
+    Err(ImportError::TwicePrepared { flag, low, high })
 }
 
 /// A preprocessing in words.
@@ -211,6 +244,13 @@ mod tests {
         assert!(of_all(Some(&scale), (1.0 / 0.31, -0.13 / 0.31)).is_ok());
         assert!(of_all(Some(&Preprocessing::None), (1.0 / 255.0, 0.0)).is_ok());
         assert!(of_all(None, statistics).is_ok());
+        // What cannot be told is said: two means, and a Normalization of pixels given bytes.
+        let standard = Diagonal::same(64, 1.0 / 0.31, -0.13 / 0.31);
+        for said in [Some(&normalize), None] {
+            let doubt = prepare(said, &standard, true).unwrap().doubt.unwrap();
+            assert!(doubt.contains("--preprocessing scale"), "{doubt}");
+        }
+        assert_eq!(prepare(Some(&scale), &standard, true).unwrap().doubt, None);
         // Of a set most of whose features are constant, the others tell.
         let mut scale_of_each = vec![1e7; 70];
         scale_of_each.extend(vec![1.0 / 90.0; 30]);

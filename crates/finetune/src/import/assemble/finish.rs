@@ -105,6 +105,11 @@ fn compose(network: &mut Blocks<'_>) -> Result<(), ImportError> {
     if hidden(network).iter().all(|block| block.function.is_none() && !block.skips) {
         return Ok(());
     }
+    compose_all(network)
+}
+
+/// Makes one of two linear layers without a function between them.
+pub(super) fn compose_all(network: &mut Blocks<'_>) -> Result<(), ImportError> {
     let mut composed: Vec<Block> = Vec::new();
     for mut block in std::mem::take(&mut network.blocks) {
         if let Some(before) = composed.pop_if(|before| before.function.is_none() && !before.skips) {

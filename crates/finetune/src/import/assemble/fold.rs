@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use fireclay::Norm;
 
 use super::super::ImportError;
+use super::carry::carry;
 use super::functions::Function;
 use super::linear::{Diagonal, Linear};
 use super::steps::{NormStep, Step};
@@ -83,6 +84,8 @@ pub(super) enum Done {
     FoldedSkip,
     /// Units with slopes of their own became two each.
     Doubled,
+    /// Units beside a hidden layer carry its input past it.
+    Carried,
 }
 
 /// The blocks of a network so far.
@@ -97,10 +100,12 @@ pub(super) struct Blocks<'a> {
     pub(super) blocks: Vec<Block>,
     pub(super) ends_in_softmax: bool,
     pub(super) done: BTreeSet<Done>,
+    /// Whether skips are carried past hidden layers, and not left to the architecture.
+    pub(super) carries: bool,
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(width: usize, tensors: &'a Tensors) -> Self {
+    pub(super) fn new(width: usize, carries: bool, tensors: &'a Tensors) -> Self {
         Self {
             tensors,
             input: Diagonal::identity(width),
@@ -109,6 +114,7 @@ impl<'a> Blocks<'a> {
             blocks: Vec::new(),
             ends_in_softmax: false,
             done: BTreeSet::new(),
+            carries,
         }
     }
 
@@ -160,7 +166,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// What stands behind the last function goes into the layer that follows.
-    fn linear(&mut self, mut linear: Linear) -> Result<(), ImportError> {
+    pub(super) fn linear(&mut self, mut linear: Linear) -> Result<(), ImportError> {
         if let Some(last) = self.blocks.last_mut()
             && !last.after.is_identity()
         {
@@ -224,20 +230,25 @@ impl<'a> Blocks<'a> {
 
     fn skip(&mut self, steps: Vec<Step>) -> Result<(), ImportError> {
         let width = self.blocks.last().map_or(self.input.scale.len(), |last| last.linear.outputs);
-        let mut inner = Blocks::new(width, self.tensors);
+        let mut inner = Blocks::new(width, self.carries, self.tensors);
         for step in steps {
             inner.push(step)?;
         }
-        self.done.append(&mut inner.done);
         let is_affine = inner.blocks.iter().all(|block| block.function.is_none() && !block.skips);
         if is_affine && !inner.ends_in_softmax {
+            self.done.append(&mut inner.done);
             return self.affine_skip(inner);
         }
+        if self.carries && !inner.ends_in_softmax {
+            self.done.insert(Done::Carried);
+            return carry(self, inner);
+        }
+        self.done.append(&mut inner.done);
         let around = |what: &str| {
             ImportError::unsupported(
                 format!("the file has a skip connection {what}"),
                 "here a skip goes around one hidden layer: linear map, norm, activation and \
-                 dropout, and nothing else",
+                 dropout, and nothing else; only of relu networks can another be imported",
             )
         };
         let is_plain = inner.input.is_identity() && !inner.ends_in_softmax;

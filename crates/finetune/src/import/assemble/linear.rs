@@ -245,6 +245,42 @@ impl Linear {
         Ok(Self::of_numbers([inputs, self.outputs], values, self.bias.clone(), parts))
     }
 
+    /// Of a larger matrix, this at its beginning and `beside` added everywhere; as many outputs more
+    /// as there are `more` biases.
+    pub(super) fn in_block(
+        &self,
+        sizes: [usize; 2],
+        more: &[f64],
+        tensors: &Tensors,
+        beside: impl Fn(usize, usize) -> f64,
+    ) -> Result<Self, ImportError> {
+        let [inputs, outputs] = sizes;
+        let mut values = made(inputs, outputs, self.inputs * self.outputs)?;
+        for (at, value) in self.numbers(tensors)?.into_iter().enumerate() {
+            values[at / self.inputs * inputs + at % self.inputs] = value;
+        }
+        for (at, value) in values.iter_mut().enumerate() {
+            *value += beside(at / inputs, at % inputs);
+        }
+        let bias = [&self.bias, more].concat();
+        Ok(Self::of_numbers(sizes, values, bias, self.parts.clone()))
+    }
+
+    /// A layer that is in no file, with the shifts of `map` as biases.
+    pub(super) fn made_of(
+        sizes: [usize; 2],
+        map: &Diagonal,
+        number: impl Fn(usize, usize) -> f64,
+    ) -> Result<Self, ImportError> {
+        let [inputs, outputs] = sizes;
+        let mut values = made(inputs, outputs, 0)?;
+        for (at, value) in values.iter_mut().enumerate() {
+            *value = number(at / inputs, at % inputs);
+        }
+        let parts = map.from.iter().map(|name| (name.clone(), Part::Beside)).collect();
+        Ok(Self::of_numbers(sizes, values, map.offset.clone(), parts))
+    }
+
     /// What it makes of an input.
     pub(super) fn apply(&self, input: &[f64], tensors: &Tensors) -> Result<Vec<f64>, ImportError> {
         let mut sums = self.product(input, tensors)?;

@@ -4,6 +4,7 @@
 //! makes all hidden layers alike, [`features`] and [`meaning`] say what goes in and what comes out,
 //! and [`reference`](mod@reference) measures what that changed.
 
+mod carry;
 mod features;
 mod finish;
 mod fold;
@@ -102,6 +103,7 @@ struct Folded {
     /// Whether that tells how features were prepared.
     file_prepares: bool,
     preprocessing: Preprocessing,
+    doubt: Option<String>,
     input_dropout: f64,
     meaning: meaning::Meaning,
     done: BTreeSet<Done>,
@@ -115,12 +117,15 @@ fn fold(
     options: &Options,
     tensors: &Tensors,
 ) -> Result<Folded, ImportError> {
-    let mut network = Blocks::new(inputs, tensors);
-    for step in steps {
-        network.push(step.clone())?;
-    }
     let wants_values = wanted(archive, options) == Some(TaskKind::Regression);
-    let shape = finish(&mut network, wants_values)?;
+    let has_skips = steps.iter().any(|step| matches!(step, Step::Skip(_)));
+    let (network, shape) = match blocks(steps, inputs, wants_values, false, tensors) {
+        // Skips that are not those of the architecture may still be carried past layers.
+        Err(error @ ImportError::Unsupported { .. }) if has_skips => {
+            blocks(steps, inputs, wants_values, true, tensors).map_err(|_| error)?
+        }
+        other => other?,
+    };
     let Blocks { mut blocks, input, prepares, input_dropout, mut done, .. } = network;
     let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
     let is_left = prepared.left.is_some();
@@ -140,7 +145,7 @@ fn fold(
     if let (true, Some(last)) = (meaning.is_binary, blocks.last_mut()) {
         last.linear = last.linear.after_zero(tensors)?;
     }
-    let preprocessing = prepared.preprocessing;
+    let (preprocessing, doubt) = (prepared.preprocessing, prepared.doubt);
     let file_prepares = prepares;
     Ok(Folded {
         blocks,
@@ -149,10 +154,27 @@ fn fold(
         is_left,
         file_prepares,
         preprocessing,
+        doubt,
         input_dropout,
         meaning,
         done,
     })
+}
+
+/// The blocks of a network of ours, all alike.
+fn blocks<'t>(
+    steps: &[Step],
+    inputs: usize,
+    wants_values: bool,
+    carries: bool,
+    tensors: &'t Tensors,
+) -> Result<(Blocks<'t>, Shape), ImportError> {
+    let mut network = Blocks::new(inputs, carries, tensors);
+    for step in steps {
+        network.push(step.clone())?;
+    }
+    let shape = finish(&mut network, wants_values)?;
+    Ok((network, shape))
 }
 
 impl Folded {
@@ -173,6 +195,7 @@ impl Folded {
             let whole = features::in_words(&self.preprocessing);
             notes.push(format!("the file prepares features itself; all in all: {whole}"));
         }
+        notes.extend(self.doubt.clone());
         notes.extend(self.meaning.note.clone());
         notes
     }
@@ -200,6 +223,10 @@ impl Folded {
             Done::FoldedSkip => {
                 "a skip connection around a linear layer is part of its weights".to_owned()
             }
+            Done::Carried => format!(
+                "skip connections became units that carry what they skip, which is exact: hidden \
+                 layers are {hidden} wide, and fine-tuning trains those units too"
+            ),
             Done::Doubled => format!(
                 "units with slopes of their own became two relu units each, which is exact: hidden \
                  layers are {hidden} wide"

@@ -444,18 +444,58 @@ fn skips_are_ours_or_are_folded() {
     missing.residual(|made| {
         made.dense(5).function("relu");
     });
+    missing.dense(2).check();
+    let mut missing = Made::new(4, 4);
+    missing.dense(5).function("tanh").dense(5).function("tanh");
+    missing.residual(|made| {
+        made.dense(5).function("tanh");
+    });
     missing.dense(2).refused("none around");
     let mut two = Made::new(5, 4);
     two.dense(5).function("relu");
     two.residual(|made| {
-        made.dense(5).function("relu").dense(5);
+        made.dense(5).function("tanh").dense(5);
     });
-    two.dense(2).refused("more than one linear layer");
+    two.function("relu").dense(2).refused("more than one linear layer");
     let mut wide = Made::new(6, 4);
     wide.residual(|made| {
         made.dense(5);
     });
     wide.dense(2).refused("adds 4 numbers to 5");
+}
+
+#[test]
+fn relus_carry_what_a_skip_takes_past_several_layers() {
+    // The usual block: of the output of a relu one unit each is enough.
+    let mut usual = Made::new(1, 4);
+    usual.dense(5).batch_norm().function("relu");
+    usual.residual(|made| {
+        made.dense(3).batch_norm().function("relu").dense(5).batch_norm();
+    });
+    usual.function("relu").dense(2);
+    let imported = usual.check();
+    assert_eq!(config(&imported).hidden, [5, 3 + 5, 5]);
+    assert!(imported.notes.iter().any(|note| note.contains("became units")));
+    // Norm and activation first, from the input on, three layers, a function at the end.
+    let mut first = Made::new(2, 4);
+    first.residual(|made| {
+        made.batch_norm().function("relu").dense(3).function("relu").dense(6).dense(4);
+    });
+    first.residual(|made| {
+        made.dense(3).function("relu").dense(4).function("relu").rescale(2.0, 0.5);
+    });
+    first.function("relu").dense(2).check();
+    // One inside of another, with a slope.
+    let mut nested = Made::new(3, 4);
+    nested.residual(|made| {
+        made.dense(3).function("leaky-relu");
+        made.residual(|made| {
+            made.dense(3).function("leaky-relu").dense(3);
+        });
+        made.function("leaky-relu").dense(4);
+    });
+    let imported = nested.dense(2).check();
+    assert_eq!(config(&imported).activation, Activation::LeakyRelu);
 }
 
 /// Random networks: whatever is read gives the outputs of the file.
@@ -496,6 +536,9 @@ fn random_networks_are_right_or_refused() {
                 _ => {
                     let (width, name) = (made.width, made.random.one_of(functions));
                     made.residual(|made| {
+                        if made.random.below(2) > 0 {
+                            made.dense(4).batch_norm().function(name);
+                        }
                         made.dense(width);
                         if made.random.below(3) > 0 {
                             made.function(name);
