@@ -189,6 +189,55 @@ fn graphs_of_onnx() {
     }
 }
 
+/// The numbers of a golden, `f32` with the lowest byte first.
+fn numbers(name: &str) -> Vec<f32> {
+    let bytes = fs::read(golden(name)).unwrap();
+    bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+}
+
+#[test]
+fn what_is_folded_answers_as_pytorch_does() {
+    let rows = numbers("folded/rows.f32");
+    for (name, hidden, note) in [
+        ("norms", vec![6, 5], "batch norms are folded"),
+        ("slopes", vec![12, 10], "hidden layers are 12, 10 wide"),
+        // Each block carries the 6 numbers before it past its first layer.
+        ("blocks", vec![6, 11, 6, 11, 6], "skip connections became units"),
+    ] {
+        let told = Options {
+            task: Some(TaskKind::Regression),
+            preprocessing: Some(Preprocessing::None),
+            ..Options::default()
+        };
+        let imported = opened(&format!("folded/{name}.onnx"), &told).unwrap();
+        assert_eq!(imported.model.mlp.config().hidden, hidden, "{name}");
+        let has_note = imported.notes.iter().any(|found| found.contains(note));
+        assert!(has_note, "{name}: {:?}", imported.notes);
+        let data = burn::tensor::TensorData::new(rows.clone(), [16, 4]);
+        let raw = burn::Tensor::<2>::from_data(data, &device());
+        let found = imported.model.forward(raw).try_into_vec_as::<f32>().unwrap();
+        let expected = numbers(&format!("folded/{name}.f32"));
+        let largest = expected.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
+        assert_eq!(found.len(), expected.len());
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() <= 1e-5 * largest, "{name}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_scales_pixels_itself_is_not_given_scaled_ones() {
+    // `norms.keras` begins with Rescaling(1/255).
+    let error = opened("norms.keras", &scaled()).unwrap_err();
+    assert!(matches!(error, ImportError::TwicePrepared { .. }), "{error}");
+    assert!(error.to_string().ends_with("leave out --preprocessing scale"), "{error}");
+    let normalize =
+        Some(Preprocessing::Normalize { scale: 1.0 / 255.0, mean: 0.1307, deviation: 0.3081 });
+    let told = Options { preprocessing: normalize, ..Options::default() };
+    let error = opened("norms.keras", &told).unwrap_err();
+    assert!(error.to_string().ends_with("leave out --normalize"), "{error}");
+}
+
 #[test]
 fn order_alone_is_only_taken_when_told() {
     let told = Options { activation: Some(Activation::Tanh), ..logits() };

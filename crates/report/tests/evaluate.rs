@@ -108,6 +108,9 @@ fn what_does_not_fit_is_refused() {
     let other = model(Task::Regression { targets: names(&["z"]) }, 1);
     let found = evaluate(&other, &numbers, &options);
     assert!(matches!(found, Err(EvaluateError::Names { .. })));
+    // Of several sigmoids for one class of many there is a way out.
+    let labels = EvaluateError::Task { found: "classification", expected: "multi-label" };
+    assert!(labels.to_string().contains("again with --task classification"), "{labels}");
 }
 
 #[test]

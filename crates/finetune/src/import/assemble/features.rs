@@ -150,7 +150,7 @@ fn check_range(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(), I
         .zip(&of_file.offset)
         .map(|(factor, shift)| (factor * low + shift).abs().min((factor * high + shift).abs()))
         .fold(f64::INFINITY, f64::min);
-    if narrow >= LEAST_WIDTH && narrow <= LARGEST && least <= LARGEST {
+    if (LEAST_WIDTH..=LARGEST).contains(&narrow) && least <= LARGEST {
         return Ok(());
     }
     let (low, high) = ends(said, of_file)?;

@@ -39,7 +39,7 @@ impl Reference {
             let row: Vec<f32> = match said {
                 // Bytes of pixels.
                 Some(Preprocessing::Scale { .. } | Preprocessing::Normalize { .. }) => {
-                    (0..of_file.scale.len()).map(|_| random.from_0_to(256).floor() as f32).collect()
+                    (0..of_file.scale.len()).map(|_| random.below(256).floor() as f32).collect()
                 }
                 _ => of_file
                     .scale
@@ -138,7 +138,7 @@ fn normalised(x: &[f64], norm: &NormStep) -> Vec<f64> {
 struct Random(u64);
 
 impl Random {
-    fn from_0_to(&mut self, end: u32) -> f64 {
+    fn below(&mut self, end: u32) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -149,7 +149,7 @@ impl Random {
 
     /// A feature of which `factor x + shift` is a small number.
     fn feature(&mut self, factor: f64, shift: f64) -> f64 {
-        let target = (self.from_0_to(2) - 1.0) * SPREAD;
+        let target = (self.below(2) - 1.0) * SPREAD;
         if factor == 0.0 { target } else { (target - shift) / factor }
     }
 }
