@@ -230,6 +230,28 @@ fn describes(options: &Options) -> Result<(), ImportError> {
     }
 }
 
+/// An error of layers that do not follow each other, or in no order that is known, for a file whose
+/// names begin with those of several networks.
+fn networks(error: ImportError, archive: &Archive) -> ImportError {
+    let mut matrices: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for tensor in archive.tensors.iter().filter(|tensor| tensor.shape.len() == 2) {
+        let (first, _) = tensor.name.split_once(['.', '/']).unwrap_or_default();
+        matrices.entry(first).or_default().push(format!("{} {:?}", tensor.name, tensor.shape));
+    }
+    let are_several = matrices.len() > 1
+        && matrices.iter().all(|(first, names)| names.len() > 1 && first.parse::<u64>().is_err());
+    match error {
+        ImportError::NoChain { .. } | ImportError::Ambiguous { .. } if are_several => {
+            let keys: Vec<String> = matrices.keys().map(|first| format!("--key {first}")).collect();
+            ImportError::NoChain {
+                found: matrices.into_values().flatten().collect(),
+                hint: format!("if these are several networks, take one: {}", keys.join(", ")),
+            }
+        }
+        error => error,
+    }
+}
+
 /// A model of ours, whose tensors are where they belong, and which says everything itself.
 fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
     let said = [
@@ -431,6 +453,26 @@ mod tests {
             task: fireclay::Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
             provenance: Provenance::default(),
+        }
+    }
+
+    #[test]
+    fn several_networks_in_one_file_are_told_apart_by_a_key() {
+        let ambiguous = || ImportError::Ambiguous { layers: Vec::new(), by_order: true };
+        let of = |names: &[&str]| {
+            let mut archive = archive(names);
+            archive.tensors = names.iter().map(|&name| Tensor::zeros(name, vec![2, 2])).collect();
+            networks(ambiguous(), &archive).to_string()
+        };
+        let two = of(&["actor.0.weight", "actor.2.weight", "critic.0.weight", "critic.2.weight"]);
+        assert!(two.ends_with("take one: --key actor, --key critic"), "{two}");
+        // One network, whose layers have names or numbers of their own.
+        for names in [
+            ["body.weight", "tail.weight", "head.weight", "end.weight"],
+            ["0.a.weight", "0.b.weight", "1.a.weight", "1.b.weight"],
+            ["net.0.weight", "net.1.weight", "net.2.weight", "net.3.weight"],
+        ] {
+            assert_eq!(of(&names), ambiguous().to_string());
         }
     }
 
