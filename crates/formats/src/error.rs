@@ -53,12 +53,14 @@ pub enum Problem {
     #[error(
         "it holds several networks, or one in several parts: {}; choose one with --key NAME, or take \
          all as one network with --key {}",
-        listed(found),
+        listed(found, *count),
         crate::WHOLE
     )]
     Several {
-        /// What can be chosen.
+        /// What can be chosen, or the first of it.
         found: Vec<Holding>,
+        /// How many networks there are.
+        count: usize,
     },
     /// A key that nothing has.
     #[error(
@@ -117,13 +119,6 @@ pub struct Holding {
     pub tensors: usize,
     /// The shape of the first that has two dimensions and numbers of floating point.
     pub matrix: Option<Vec<usize>>,
-}
-
-impl Holding {
-    /// Whether it may be a network: it has the weights of a dense layer.
-    pub(crate) fn is_network(&self) -> bool {
-        self.matrix.is_some()
-    }
 }
 
 impl From<fireclay_files::OpenError> for Problem {

@@ -59,8 +59,8 @@ fn beginnings(archive: &Archive) -> Vec<String> {
     found
 }
 
-/// Some holdings in words.
-pub(crate) fn listed(found: &[Holding]) -> String {
+/// The first of some holdings in words, and how many more of `count` there are.
+pub(crate) fn listed(found: &[Holding], count: usize) -> String {
     let words = |holding: &Holding| {
         let matrix = match &holding.matrix {
             Some(shape) => format!(", the first matrix {shape:?}"),
@@ -69,7 +69,7 @@ pub(crate) fn listed(found: &[Holding]) -> String {
         let (key, s) = (shown(&holding.key), if holding.tensors == 1 { "" } else { "s" });
         format!("{key} ({} tensor{s}{matrix})", holding.tensors)
     };
-    several(found.iter().map(words), found.len())
+    several(found.iter().map(words), count)
 }
 
 /// The first of some texts, and how many more there are.

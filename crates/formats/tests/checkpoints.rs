@@ -80,7 +80,7 @@ fn one_network_under_any_key() {
 #[test]
 fn of_several_networks_one_is_chosen() {
     let problem = from_bytes(&bytes("several.pt")).unwrap_err();
-    let Problem::Several { found } = &problem else { panic!("{problem}") };
+    let Problem::Several { found, .. } = &problem else { panic!("{problem}") };
     assert_eq!(found.iter().map(|each| each.key.as_str()).collect::<Vec<_>>(), ["model", "ema"]);
     assert_eq!(
         problem.to_string(),
@@ -200,7 +200,7 @@ fn tensors_at_the_top_and_below() {
     let vector = view(4, 0, &[4], &[1]);
     assert_eq!(names(&from_bytes(&file(&below(vector), &[0; 16])).unwrap()), ["w", "more.x"]);
     let problem = from_bytes(&file(&below(matrix()), &[0; 16])).unwrap_err();
-    let Problem::Several { found } = problem else { panic!("{problem}") };
+    let Problem::Several { found, .. } = problem else { panic!("{problem}") };
     assert_eq!(found.iter().map(|each| each.key.as_str()).collect::<Vec<_>>(), [".", "more"]);
     // Names that only differ by how they are put together are one.
     let twice = dict(&[("a.b", matrix()), ("a", dict(&[("b", view(4, 0, &[4], &[1]))]))]);
@@ -284,6 +284,22 @@ fn bombs_of_dictionaries() {
     // Collections in each other.
     let deep = (0..70).fold(matrix(), |inner, _| dict(&[("a", inner)]));
     limit(&deep, Some("a"), "collections in each other");
+    // A network in each of very many dictionaries, each in the one before under no key to speak of.
+    let level = [b"}h\x01h\0s".to_vec(), b"h\x02".to_vec()].concat();
+    let begun =
+        [matrix(), b"q\0".to_vec(), text("w"), b"q\x01".to_vec(), text(""), b"q\x02".to_vec()];
+    let levels = 200_000;
+    let chain = [level.repeat(levels), b"}".to_vec(), b"s".repeat(levels)].concat();
+    let nested = [b"(".to_vec(), begun.concat(), chain, b"t".to_vec()].concat();
+    let found = from_bytes(&file(&nested, &[0; 16]));
+    let Err(Problem::Several { count, .. }) = found else { panic!("{found:?}") };
+    assert_eq!(count, levels + 1);
+    // What looks like the state of an optimizer, with very many items, very often.
+    let entries: Vec<_> = (0..50_000).map(|_| b"NN".to_vec()).collect();
+    let keys = [text("state"), b"N".to_vec(), text("param_groups"), b"N".to_vec()].concat();
+    let large = [b"}(".to_vec(), entries.concat(), keys, b"uq\x01".to_vec()].concat();
+    let often = [b"](".to_vec(), large, b"h\x01".repeat(500_000), matrix(), b"e".to_vec()].concat();
+    limit(&often, Some("."), "values in collections");
     // A dictionary that is made of a large one again and again.
     let entries: Vec<_> = (0..1000).map(|at| [int(at), b"N".to_vec()].concat()).collect();
     let large = [b"}(", &entries.concat()[..], b"uq\0"].concat();

@@ -25,6 +25,9 @@ const LONGEST_NAME: u64 = 1_000;
 /// The most keys that are named.
 const MOST_NAMED: usize = 10;
 
+/// The most collections on the way to a network whose other items are named.
+const LONGEST_WAY: usize = 16;
+
 /// What a collection has an item under.
 #[derive(Clone, Copy)]
 enum Key {
@@ -37,6 +40,14 @@ struct Place {
     id: Id,
     /// The place that it was first found in, and under what.
     above: Option<(usize, Key)>,
+}
+
+/// A place that has tensors of its own.
+struct Holder {
+    at: usize,
+    tensors: usize,
+    /// The shape of the first matrix of floats.
+    matrix: Option<Vec<usize>>,
 }
 
 /// The tensors of a network, and where they were.
@@ -81,59 +92,73 @@ impl<'p, 'a> Tree<'p, 'a> {
     /// [`Problem::Refused`] if there is no tensor, [`Problem::Several`] if there are several
     /// networks, [`Problem::NoKey`] if nothing has that key.
     pub(super) fn choose(&self, key: Option<&str>) -> Result<Chosen, Problem> {
-        let holdings: Vec<_> = (0..self.places.len()).filter_map(|at| self.holding(at)).collect();
-        if holdings.is_empty() {
+        let holders: Vec<_> = (0..self.places.len()).filter_map(|at| self.holder(at)).collect();
+        if holders.is_empty() {
             return Err(self.no_tensor());
         }
         if let Some(key) = key {
-            return self.below(key, &holdings);
+            return self.below(key, &holders);
         }
-        let networks: Vec<_> =
-            holdings.iter().filter(|(_, holding)| holding.is_network()).collect();
+        let networks: Vec<_> = holders.iter().filter(|holder| holder.matrix.is_some()).collect();
         match networks[..] {
             // Nothing to import, but something to look at.
-            [] => match holdings.iter().max_by_key(|(at, holding)| (holding.tensors, !at)) {
-                Some(&(at, _)) => self.chosen(at),
+            [] => match holders.iter().max_by_key(|holder| (holder.tensors, !holder.at)) {
+                Some(holder) => self.chosen(holder.at),
                 None => Err(self.no_tensor()),
             },
-            [&(at, _)] => self.chosen(at),
+            [network] => self.chosen(network.at),
             _ => Err(Problem::Several {
-                found: networks.into_iter().map(|(_, holding)| holding.clone()).collect(),
+                count: networks.len(),
+                found: networks
+                    .into_iter()
+                    .take(MOST_NAMED)
+                    .map(|each| self.holding(each))
+                    .collect(),
             }),
         }
     }
 
     /// What a place has of its own, if it has tensors.
-    fn holding(&self, at: usize) -> Option<(usize, Holding)> {
+    fn holder(&self, at: usize) -> Option<Holder> {
         let tensors = || {
             let values = items(self.pickle, self.places[at].id);
             values.map(|(_, id)| self.pickle.get(id)).filter(|value| is_tensor(value))
         };
         let view = |value| View::of(self.pickle, String::new(), value).ok();
-        let matrix = tensors().filter_map(view).find(View::is_matrix);
         match tensors().count() {
             0 => None,
             count => {
-                let (key, shape) = (self.path(at), matrix.map(|view| view.shape().to_vec()));
-                Some((at, Holding { key, tensors: count, matrix: shape }))
+                let matrix = tensors().filter_map(view).find(View::is_matrix);
+                let matrix = matrix.map(|view| view.shape().to_vec());
+                Some(Holder { at, tensors: count, matrix })
             }
         }
+    }
+
+    /// What can be chosen of it.
+    fn holding(&self, holder: &Holder) -> Holding {
+        let Holder { at, tensors, ref matrix } = *holder;
+        Holding { key: self.path(at), tensors, matrix: matrix.clone() }
     }
 
     fn chosen(&self, at: usize) -> Result<Chosen, Problem> {
         let mut way = vec![(self.places[at].id, None)];
         let mut place = &self.places[at];
         while let Some((above, _)) = place.above {
-            way.insert(0, (self.places[above].id, Some(place.id)));
+            if way.len() == LONGEST_WAY {
+                break;
+            }
+            way.push((self.places[above].id, Some(place.id)));
             place = &self.places[above];
         }
+        way.reverse();
         let path = (at > 0).then(|| self.path(at));
         Ok(Chosen { path, way, tensors: self.tensors(self.places[at].id, None)? })
     }
 
     /// The tensors below a key: by all keys on the way to them; else those of the only place that has
     /// this as its last key; else those of the only network that has names which begin so.
-    fn below(&self, key: &str, holdings: &[(usize, Holding)]) -> Result<Chosen, Problem> {
+    fn below(&self, key: &str, holders: &[Holder]) -> Result<Chosen, Problem> {
         let only = (key != WHOLE).then_some(key);
         let tensors = self.tensors(self.pickle.root, only)?;
         if !tensors.is_empty() {
@@ -144,14 +169,14 @@ impl<'p, 'a> Tree<'p, 'a> {
             None => false,
         };
         let called = (0..self.places.len()).filter(|&at| is_called(&self.places[at]));
-        let networks = holdings.iter().filter(|(_, holding)| holding.is_network());
+        let networks = holders.iter().filter(|holder| holder.matrix.is_some());
         let found = match self.only_one(called, None)? {
             Some(found) => Some(found),
-            None => self.only_one(networks.map(|(at, _)| *at), only)?,
+            None => self.only_one(networks.map(|network| network.at), only)?,
         };
         found.ok_or_else(|| {
-            let found = holdings.iter().map(|(_, holding)| holding.key.clone());
-            Problem::NoKey { key: key.to_owned(), found: found.take(MOST_NAMED).collect() }
+            let found = holders.iter().take(MOST_NAMED).map(|holder| self.path(holder.at));
+            Problem::NoKey { key: key.to_owned(), found: found.collect() }
         })
     }
 
@@ -202,7 +227,7 @@ impl<'p, 'a> Tree<'p, 'a> {
         let mut place = &self.places[at];
         while let Some((above, key)) = place.above {
             let key = self.name(key).unwrap_or("?".into());
-            length += key.len() as u64;
+            length += key.len() as u64 + 1;
             if length > LONGEST_NAME {
                 keys.push("…".into());
                 break;
@@ -249,9 +274,10 @@ impl Walk<'_, '_, '_> {
         self.depth += 1;
         limit("the number of collections in each other", self.depth, DEEPEST)?;
         let pickle = self.tree.pickle;
+        // All are looked at, even if none is gone into.
+        self.visited += 1 + length(pickle.get(id)) as u64;
+        limit("the number of values in collections", self.visited, MOST_VISITED)?;
         for (key, id) in items(pickle, id) {
-            self.visited += 1;
-            limit("the number of values in collections", self.visited, MOST_VISITED)?;
             let value = pickle.get(id);
             if !is_tensor(value) && !is_collection(value) {
                 continue;
@@ -289,6 +315,15 @@ impl Walk<'_, '_, '_> {
 
 fn is_collection(value: &Value<'_>) -> bool {
     matches!(value, Value::Dict(_) | Value::List(_) | Value::Tuple(_))
+}
+
+/// How many items a collection has.
+fn length(value: &Value<'_>) -> usize {
+    match value {
+        Value::Dict(entries) => entries.len(),
+        Value::List(items) | Value::Tuple(items) => items.len(),
+        _ => 0,
+    }
 }
 
 /// The items of a collection, but of none that is the state of an optimizer.
