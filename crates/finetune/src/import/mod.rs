@@ -194,7 +194,8 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
             network
         }
         None => {
-            let inferred = inferred::network(&archive, has_own_order, options)?;
+            let inferred = inferred::network(&archive, has_own_order, options)
+                .map_err(|error| networks(error, &archive))?;
             archive.notes.extend(inferred.notes);
             inferred.network
         }
