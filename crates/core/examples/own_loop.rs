@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         mlp: mlp.valid(),
         task: Task::MultiLabel { labels: vec!["different".to_owned()] },
         preprocessing: Preprocessing::None,
+        pictures: None,
         provenance: Provenance::default(),
     };
     for ((case, [answer]), prediction) in CASES.iter().zip(ANSWERS).zip(model.predict(&CASES)?) {

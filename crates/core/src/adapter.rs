@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model_file::{pack, read_regular_file, unpack};
 use crate::{
-    Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, PreprocessingError, Provenance, Task,
+    Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError, Provenance,
+    Task,
 };
 
 /// The version that this program writes, and the newest that it reads.
@@ -32,6 +33,9 @@ struct Document {
     base: String,
     architecture: MlpConfig,
     task: Task,
+    /// Of the tuned model; the base has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pictures: Option<Pictures>,
     #[serde(default)]
     provenance: Provenance,
 }
@@ -116,6 +120,7 @@ impl Adapter {
             base: digest,
             architecture: tuned.mlp.config().clone(),
             task: tuned.task.clone(),
+            pictures: tuned.pictures,
             provenance: tuned.provenance.clone(),
         };
         Ok(Self { document, tensors })
@@ -153,6 +158,10 @@ impl Adapter {
         let (names, outputs) = (document.task.outputs(), document.architecture.outputs);
         if names != outputs {
             return Err(ModelFileProblem::Outputs { names, outputs }.into());
+        }
+        if let Some(pictures) = &document.pictures {
+            let shape = &document.architecture.input_shape;
+            pictures.validate(shape).map_err(ModelFileProblem::from)?;
         }
         Ok(Self { document, tensors })
     }
@@ -206,8 +215,9 @@ impl Adapter {
             let (name, shape) = (unused.name.clone(), unused.shape.clone());
             return Err(AdapterError::Unused { name, shape });
         }
-        let Document { task, provenance, .. } = self.document.clone();
-        Ok(Model { mlp, task, preprocessing: base.preprocessing.clone(), provenance })
+        let Document { task, pictures, provenance, .. } = self.document.clone();
+        let preprocessing = base.preprocessing.clone();
+        Ok(Model { mlp, task, preprocessing, pictures, provenance })
     }
 }
 
@@ -225,6 +235,7 @@ mod tests {
             mlp: MlpConfig::new([4], [6, 5], 3).init(3, &Device::flex()).unwrap(),
             task: Task::numbered_classes(3),
             preprocessing: Preprocessing::None,
+            pictures: None,
             provenance: Provenance::default(),
         }
     }

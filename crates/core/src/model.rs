@@ -6,7 +6,7 @@ use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use serde::{Deserialize, Serialize};
 
-use crate::{Mlp, Preprocessing, Task};
+use crate::{Mlp, Pictures, Preprocessing, Task};
 
 /// A trained network with its preprocessing and the meaning of its outputs: what a model file holds.
 ///
@@ -20,6 +20,8 @@ pub struct Model {
     pub task: Task,
     /// From raw features to the network's input.
     pub preprocessing: Preprocessing,
+    /// What the pictures looked like that it was trained on, if they were pictures and it is known.
+    pub pictures: Option<Pictures>,
     /// Where the model comes from.
     pub provenance: Provenance,
 }

@@ -6,16 +6,17 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use fireclay::{
-    Activation, Checkpoint, MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm,
-    Prediction, Preprocessing, Provenance, Task,
+    Activation, Centre, Checkpoint, Ink, MlpConfig, Model, ModelFileProblem as Problem, NamedTensor,
+    Norm, Pictures, Placement, Prediction, Preprocessing, Provenance, Task,
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 fn model(config: MlpConfig) -> Model {
     let task = Task::numbered_classes(config.outputs);
     let mlp = config.init(5, &Device::flex()).unwrap();
     let provenance = Provenance { program: "test".to_owned(), ..Provenance::default() };
-    Model { mlp, task, preprocessing: Preprocessing::PIXELS, provenance }
+    Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance }
 }
 
 fn small() -> Model {
@@ -72,6 +73,34 @@ fn a_slope_is_written_where_it_is_not_the_usual_one() {
     let mlp = fireclay::Mlp::from_tensors(&config, &Device::flex(), one).unwrap();
     let input = burn::Tensor::<2>::from_floats([[-2.0], [3.0]], &Device::flex());
     assert_eq!(mlp.forward(input).try_into_vec_as::<f32>().unwrap(), [-0.5, 3.0]);
+}
+
+#[test]
+fn pictures_are_kept_and_a_file_without_them_has_no_word_of_them() {
+    let none = small();
+    let (bytes, _) = none.to_bytes().unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("pictures"));
+    let config = MlpConfig { input_shape: vec![28, 28], ..none.mlp.config().clone() };
+    let placement = Placement::Centred { side: 24, by: Centre::Box };
+    let pictures = Pictures { ink: Ink::DarkOnBright, placement, brightest: 1 };
+    let some = Model { pictures: Some(pictures), ..model(config) };
+    let (bytes, _) = some.to_bytes().unwrap();
+    let back = read(&bytes).unwrap();
+    assert_eq!(back.pictures, some.pictures);
+    assert_eq!(back.to_bytes().unwrap().0, bytes);
+    for (field, lie) in [
+        ("/pictures/placement/side", json!(29)),
+        ("/pictures/brightest", json!(0)),
+        ("/architecture/input_shape", json!([392, 2])),
+    ] {
+        let forged =
+            forged(&bytes, |document| *document.pointer_mut(field).unwrap() = lie.clone(), None);
+        assert!(matches!(read(&forged), Err(Problem::Pictures(_))), "{field}");
+    }
+    for lie in [json!("white"), json!({ "ink": "bright-on-dark" })] {
+        let forged = forged(&bytes, |document| document["pictures"] = lie.clone(), None);
+        assert!(matches!(read(&forged), Err(Problem::Document(_))), "{lie}");
+    }
 }
 
 #[test]
@@ -193,7 +222,7 @@ fn a_consistent_lie_is_found_too() {
 /// Rewrites a file with a changed document or a renamed tensor, and the digest that fits.
 fn forged(
     bytes: &[u8],
-    change: fn(&mut serde_json::Value),
+    change: impl Fn(&mut serde_json::Value),
     rename: Option<(&str, &str)>,
 ) -> Vec<u8> {
     use sha2::{Digest, Sha256};

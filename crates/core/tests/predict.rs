@@ -11,7 +11,7 @@ fn linear(weight: &[f32], bias: &[f32], task: Task, preprocessing: Preprocessing
         Ok::<_, ()>(if name.ends_with("weight") { weight.to_vec() } else { bias.to_vec() })
     };
     let mlp = Mlp::from_tensors(&config, &Device::flex(), take).unwrap();
-    Model { mlp, task, preprocessing, provenance: Provenance::default() }
+    Model { mlp, task, preprocessing, pictures: None, provenance: Provenance::default() }
 }
 
 fn labels(names: &[&str]) -> Vec<String> {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::DataError;
 use crate::compression::{Compression, decompress};
-use crate::idx::{Idx, parse_idx};
+use crate::idx::{Idx, IdxError, IdxRows};
 
 /// What is published about the bytes of a file, in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub(crate) enum Checksum {
 ///
 /// # Errors
 ///
-/// [`DataError::Read`] if the file cannot be opened, [`DataError::Idx`] if it is malformed.
+/// [`DataError::Read`] if the file cannot be opened, [`DataError::NotAFile`] if it is a folder, a pipe
+/// or a device, [`DataError::Idx`] if it is malformed.
 pub fn read_idx(path: &Path) -> Result<Idx, DataError> {
     read_verified(path, Checksum::Unknown)
 }
@@ -38,15 +39,22 @@ pub fn read_idx(path: &Path) -> Result<Idx, DataError> {
 /// The sum of a published gzip file says nothing about a copy that was decompressed or packed
 /// differently by hand: such a copy is held to the format alone.
 pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, DataError> {
-    let file = File::open(path).map_err(DataError::read(path))?;
-    let length = file.metadata().map_err(DataError::read(path))?.len();
+    let (file, packed) = open_regular(path)?;
     let (mut of_file, mut of_contents) = checksum.hashers();
 
     let file = BufReader::new(Hashing { source: file, hasher: &mut of_file });
     let (compression, contents) = decompress(file).map_err(DataError::read(path))?;
     let contents = Hashing { source: contents, hasher: &mut of_contents };
-    let length = (compression == Compression::Plain).then_some(length);
-    let idx = parse_idx(contents, length).map_err(DataError::idx(path))?;
+    let length = (compression == Compression::Plain).then_some(packed);
+    let mut rows = IdxRows::begin(contents, length).map_err(DataError::idx(path))?;
+    let expected = rows.file_bytes().map_err(DataError::idx(path))?;
+    if length.is_none() && expected > MOST_UNPACKED.max(packed.saturating_mul(MOST_RATIO)) {
+        return Err(DataError::idx(path)(IdxError::Inflated { expected, packed }));
+    }
+    let values = rows.next_rows(usize::MAX).map_err(DataError::idx(path))?;
+    rows.end().map_err(DataError::idx(path))?;
+    let idx = Idx { shape: rows.shape(), values };
+    drop(rows);
     log::info!("read {}, {:?}", path.display(), idx.shape);
 
     let found = match checksum {
@@ -56,6 +64,22 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
     };
     checksum.compare(path, found)?;
     Ok(idx)
+}
+
+/// The most bytes that a compressed file of any size may unpack to.
+const MOST_UNPACKED: u64 = 64 << 20;
+/// How many times as large as a compressed file its contents may be above that; MNIST's are five
+/// times as large, and nothing but equal pictures comes near a hundred.
+const MOST_RATIO: u64 = 200;
+
+/// Opens a file of known size, and says how large it is. Looked at first: to open a pipe would wait
+/// for somebody to write into it, and a device goes on for ever.
+fn open_regular(path: &Path) -> Result<(File, u64), DataError> {
+    let metadata = std::fs::metadata(path).map_err(DataError::read(path))?;
+    if !metadata.is_file() {
+        return Err(DataError::NotAFile { path: path.to_owned() });
+    }
+    Ok((File::open(path).map_err(DataError::read(path))?, metadata.len()))
 }
 
 /// Compares the bytes of a file, whatever they are, with `checksum`.

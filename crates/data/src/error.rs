@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::idx::IdxError;
+use crate::text::TextError;
 
 /// Why data could not be loaded, checked or divided.
 #[derive(Debug, Error)]
@@ -17,6 +18,33 @@ pub enum DataError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// A folder, a pipe or a device stands where a file is needed.
+    #[error("{} is not a regular file; put the file itself there", .path.display())]
+    NotAFile {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// A text file is not the text that was expected.
+    #[error("cannot read {}", .path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TextError,
+    },
+    /// There are class ids that no list of labels names, and too large to be counted up to.
+    #[error(
+        "{} has the class {found}; without a labels.txt that names them, classes count from 0 to at \
+         most {most}", .path.display()
+    )]
+    TooManyClasses {
+        /// The file of labels.
+        path: PathBuf,
+        /// The largest class id.
+        found: u32,
+        /// The largest that is taken.
+        most: u32,
     },
     /// A file or folder could not be written.
     #[error("cannot write {}", .path.display())]
@@ -111,7 +139,8 @@ pub enum DataError {
     },
     /// The files of an `idx:` folder were not found.
     #[error(
-        "{} has none of {}; it contains {}", .folder.display(), .looked_for.join(", "), listing(.found)
+        "{} has none of {}; it contains {}{}",
+        .folder.display(), .looked_for.join(", "), listing(.found), other_names(.found)
     )]
     MissingFile {
         /// The folder.
@@ -320,6 +349,23 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn listing(names: &[String]) -> String {
     if names.is_empty() { "no files".to_owned() } else { names.join(", ") }
+}
+
+/// What to do with the files of a set that is known by another name.
+fn other_names(names: &[String]) -> String {
+    let begins = |start: &str| names.iter().any(|name| name.starts_with(start));
+    let of_set = |set: &str, data: &str| {
+        format!("\nthese look like the files of {set}; use --data {data}, or rename them")
+    };
+    if begins("qmnist-") {
+        of_set("QMNIST", "qmnist")
+    } else if begins("emnist-") {
+        "\nthese look like the files of EMNIST, whose images are stored transposed; use --data \
+         emnist-letters or another of its splits"
+            .to_owned()
+    } else {
+        String::new()
+    }
 }
 
 fn suggestion(nearest: &Option<String>) -> String {

@@ -1,27 +1,30 @@
 //! `idx:FOLDER`: the four files of an MNIST-like set, as a user keeps them.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::DataError;
 use crate::checksum::read_idx;
 use crate::dataset::check_labels;
 use crate::load::{Part, TrainTest, classified};
-use crate::{DataError, IdxError};
+use crate::text::{TextError, read_text};
 
-/// Far more than any list of class names; a larger file is not one.
-const MAX_LABELS_BYTES: u64 = 1 << 20;
+/// The largest class id that is counted up to. Labels of one byte stay below, those of QMNIST too.
+const LARGEST_ID: u32 = 9_999;
 
 pub(crate) fn load(folder: &Path) -> Result<TrainTest, DataError> {
     let part = |prefixes: &[&str], kind: &str| find(folder, prefixes, kind).and_then(read);
     let train_images = part(&["train"], "images-idx3")?;
-    let (train_path, train_ids) = byte_labels(part(&["train"], "labels-idx1")?)?;
+    let (train_path, train_ids) = part(&["train"], "labels-idx1")?.into_class_ids()?;
     let test_images = part(&["t10k", "test"], "images-idx3")?;
-    let (test_path, test_ids) = byte_labels(part(&["t10k", "test"], "labels-idx1")?)?;
+    let (test_path, test_ids) = part(&["t10k", "test"], "labels-idx1")?.into_class_ids()?;
 
     let labels = match read_label_names(folder)? {
         Some(labels) => labels,
-        None => numbered(train_ids.iter().chain(&test_ids)),
+        None => {
+            let largest = largest(&train_path, &train_ids)?.max(largest(&test_path, &test_ids)?);
+            (0..=largest).map(|id| id.to_string()).collect()
+        }
     };
     let train = classified(train_images, &train_path, train_ids, labels.clone())?;
     let test = classified(test_images, &test_path, test_ids, labels)?;
@@ -36,33 +39,38 @@ fn read(path: PathBuf) -> Result<Part, DataError> {
     read_idx(&path).map(|idx| Part { path, idx })
 }
 
-/// Only labels of one byte: they bound the number of classes when no `labels.txt` does.
-fn byte_labels(labels: Part) -> Result<(PathBuf, Vec<u32>), DataError> {
-    if labels.idx.shape.len() > 1 {
-        let source = IdxError::NotLabels { shape: labels.idx.shape };
-        return Err(DataError::Idx { path: labels.path, source });
+/// The largest class id, from which classes are counted where no `labels.txt` names them.
+fn largest(path: &Path, ids: &[u32]) -> Result<u32, DataError> {
+    match ids.iter().copied().max().unwrap_or(0) {
+        found if found > LARGEST_ID => {
+            Err(DataError::TooManyClasses { path: path.to_owned(), found, most: LARGEST_ID })
+        }
+        found => Ok(found),
     }
-    labels.into_class_ids()
 }
 
-/// The first file named `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, compressed or not.
+/// The first file named `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, compressed or not; or
+/// of that name in a folder of that name, as Kaggle packs them.
 fn find(folder: &Path, prefixes: &[&str], kind: &str) -> Result<PathBuf, DataError> {
     let dotted = kind.replace('-', ".");
     let looked_for: Vec<String> = prefixes
         .iter()
         .flat_map(|prefix| [kind, &dotted].map(|kind| format!("{prefix}-{kind}-ubyte")))
         .collect();
-    let candidates = looked_for
-        .iter()
-        .flat_map(|name| ["", ".gz", ".zst"].map(|suffix| folder.join(format!("{name}{suffix}"))));
-    match candidates.into_iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path),
-        None => Err(DataError::MissingFile {
-            found: list(folder)?,
-            folder: folder.to_owned(),
-            looked_for,
-        }),
+    let names = || {
+        let suffixed = |name| ["", ".gz", ".zst"].map(|suffix| format!("{name}{suffix}"));
+        looked_for.iter().flat_map(suffixed)
+    };
+    let inside = names().map(|name| folder.join(&name).join(&name));
+    let candidates = names().map(|name| folder.join(name)).chain(inside);
+    if let Some(path) = candidates.into_iter().find(|path| path.is_file()) {
+        return Ok(path);
     }
+    // It has the name, and is a folder of other files, a pipe or a device.
+    if let Some(path) = names().map(|name| folder.join(name)).find(|path| path.exists()) {
+        return Err(DataError::NotAFile { path });
+    }
+    Err(DataError::MissingFile { found: list(folder)?, folder: folder.to_owned(), looked_for })
 }
 
 fn list(folder: &Path) -> Result<Vec<String>, DataError> {
@@ -80,9 +88,10 @@ fn read_label_names(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let mut text = String::new();
-    let file = File::open(&path).map_err(DataError::read(&path))?;
-    file.take(MAX_LABELS_BYTES).read_to_string(&mut text).map_err(DataError::read(&path))?;
+    let text = read_text(&path).map_err(|source| match source {
+        TextError::Read(source) => DataError::Read { path: path.clone(), source },
+        source => DataError::Text { path: path.clone(), source },
+    })?;
     let labels: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
     match labels.iter().position(String::is_empty) {
         Some(line) => Err(DataError::EmptyLabelLine { path, line: line + 1 }),
@@ -91,9 +100,4 @@ fn read_label_names(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
             Err(error) => Err(DataError::in_file(&path)(error)),
         },
     }
-}
-
-/// Labels "0" to the highest id.
-fn numbered<'a>(ids: impl Iterator<Item = &'a u32>) -> Vec<String> {
-    (0..=ids.copied().max().unwrap_or(0)).map(|id| id.to_string()).collect()
 }

@@ -3,9 +3,11 @@
 //! Nothing a header claims is believed: sizes are multiplied with checks, compared with the length
 //! of a plain file before anything is allocated, and reached step by step in a compressed one.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use thiserror::Error;
+
+use crate::compression::{Compression, decompress};
 
 /// The contents of an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,10 @@ pub enum IdxValues {
 #[derive(Debug, Error)]
 pub enum IdxError {
     /// The first two bytes are not zero.
-    #[error("it starts with the bytes {found:02x?}; an IDX file starts with 00 00")]
+    #[error(
+        "it starts with the bytes {:02x} {:02x}; an IDX file starts with 00 00{}",
+        .found[0], .found[1], packed(*.found)
+    )]
     Magic {
         /// The first two bytes.
         found: [u8; 2],
@@ -76,19 +81,37 @@ pub enum IdxError {
     Stream(#[source] io::Error),
     /// The file holds something else than images of bytes.
     #[error(
-        "it has shape {shape:?}; images are unsigned bytes of shape [rows, ..] with two axes or more"
+        "it holds {element} of shape {shape:?}{}; images are unsigned bytes of shape [rows, ..] with two \
+         axes or more", if shape.len() == 1 { ", as labels are; give the file of images this name" } else { "" }
     )]
     NotImages {
+        /// What it holds: `unsigned bytes` or `32-bit integers`.
+        element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
     },
     /// The file holds something else than class labels.
     #[error(
-        "it has shape {shape:?}; labels are unsigned bytes of shape [rows] or integers of shape [rows, 8]"
+        "it holds {element} of shape {shape:?}{}; labels are bytes or 32-bit integers of shape [rows], \
+         or QMNIST's integers of shape [rows, 8]",
+        if shape.len() > 2 { ", as images are; give the file of labels this name" } else { "" }
     )]
     NotLabels {
+        /// What it holds: `unsigned bytes` or `32-bit integers`.
+        element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
+    },
+    /// A compressed file announces more than its bytes are likely to hold.
+    #[error(
+        "its header says {expected} bytes, more than its {packed} compressed bytes are likely to hold; \
+         if it is right, decompress the file first"
+    )]
+    Inflated {
+        /// Bytes after decompression, by its header.
+        expected: u64,
+        /// Bytes of the compressed file.
+        packed: u64,
     },
     /// A class label is negative.
     #[error("label {row} is {found}; labels count from 0")]
@@ -100,24 +123,99 @@ pub enum IdxError {
     },
 }
 
+/// What the first bytes say of a file that is packed in a way that is not read here.
+fn packed(found: [u8; 2]) -> &'static str {
+    match &found {
+        b"PK" => "; this is a ZIP archive: unpack it first",
+        b"BZ" => "; this looks like bzip2: decompress it first",
+        [0xFD, b'7'] => "; this looks like xz: decompress it first",
+        _ => "",
+    }
+}
+
 /// Reads IDX from decompressed bytes; `length` is their number if it is known beforehand.
 ///
 /// # Errors
 ///
 /// [`IdxError`], one variant per way to be malformed. The reader must end where the data ends.
-pub fn parse_idx(mut reader: impl Read, length: Option<u64>) -> Result<Idx, IdxError> {
-    let header = Header::read(&mut reader)?;
-    let expected = header.file_bytes()?;
-    if let Some(found) = length {
-        check_length(expected, found)?;
+pub fn parse_idx(reader: impl Read, length: Option<u64>) -> Result<Idx, IdxError> {
+    let mut rows = IdxRows::begin(reader, length)?;
+    let values = rows.next_rows(usize::MAX)?;
+    rows.end()?;
+    Ok(Idx { shape: rows.shape(), values })
+}
+
+/// The rows of an IDX file, read as they are asked for, so that memory holds no more of them.
+pub struct IdxRows<R> {
+    source: R,
+    header: Header,
+    /// Bytes of the file that were read, decompressed.
+    read: u64,
+}
+
+impl<'a> IdxRows<Box<dyn Read + 'a>> {
+    /// Begins to read plain, gzip or zstd bytes, which their first bytes tell, in one pass; `length`
+    /// is the number of bytes before they are decompressed, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse_idx`], of its header.
+    pub fn from_stream(stream: impl BufRead + 'a, length: Option<u64>) -> Result<Self, IdxError> {
+        let (compression, contents) = decompress(stream).map_err(IdxError::Stream)?;
+        Self::begin(contents, length.filter(|_| compression == Compression::Plain))
     }
-    let payload = read_payload(&mut reader, header.header_bytes(), header.payload_bytes()?)?;
-    expect_end(&mut reader, expected)?;
-    let values = match header.element {
-        Element::Byte => IdxValues::Bytes(payload),
-        Element::Int => IdxValues::Ints(ints(&payload)),
-    };
-    Ok(Idx { shape: header.shape.iter().map(|&size| size as usize).collect(), values })
+}
+
+impl<R: Read> IdxRows<R> {
+    /// Reads the header, and compares it with the number of decompressed bytes if that is known.
+    pub(crate) fn begin(mut source: R, length: Option<u64>) -> Result<Self, IdxError> {
+        let header = Header::read(&mut source)?;
+        let expected = header.file_bytes()?;
+        if let Some(found) = length {
+            check_length(expected, found)?;
+        }
+        let read = header.header_bytes();
+        Ok(Self { source, header, read })
+    }
+
+    /// Sizes, the number of rows first; never empty, never containing 0.
+    pub fn shape(&self) -> Vec<usize> {
+        self.header.shape.iter().map(|&size| size as usize).collect()
+    }
+
+    /// Bytes of the whole file, decompressed, as its header says.
+    pub(crate) fn file_bytes(&self) -> Result<u64, IdxError> {
+        self.header.file_bytes()
+    }
+
+    /// The next rows, `most` at the most; without values after the last.
+    ///
+    /// # Errors
+    ///
+    /// The stream ends too early, or cannot be read.
+    pub fn next_rows(&mut self, most: usize) -> Result<IdxValues, IdxError> {
+        let expected = self.header.file_bytes()?;
+        let row = self.header.row_bytes();
+        let left = expected - self.read;
+        let bytes = left.min(row.saturating_mul(most as u64));
+        // All bytes were found to be addressable when the header was read.
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let payload = read_payload(&mut self.source, self.read, bytes, expected)?;
+        self.read += payload.len() as u64;
+        Ok(match self.header.element {
+            Element::Byte => IdxValues::Bytes(payload),
+            Element::Int => IdxValues::Ints(ints(&payload)),
+        })
+    }
+
+    /// Reads on to the end of the stream, where the decompressors compare their checksums.
+    ///
+    /// # Errors
+    ///
+    /// Bytes follow the rows, or the stream is damaged.
+    pub fn end(&mut self) -> Result<(), IdxError> {
+        expect_end(&mut self.source, self.header.file_bytes()?)
+    }
 }
 
 impl Idx {
@@ -127,7 +225,7 @@ impl Idx {
             IdxValues::Bytes(pixels) if self.shape.len() > 1 => {
                 Ok((self.shape[1..].to_vec(), pixels))
             }
-            _ => Err(IdxError::NotImages { shape: self.shape }),
+            values => Err(IdxError::NotImages { element: values.element(), shape: self.shape }),
         }
     }
 
@@ -135,10 +233,21 @@ impl Idx {
     pub(crate) fn into_class_ids(self) -> Result<Vec<u32>, IdxError> {
         match (&self.values, self.shape.as_slice()) {
             (IdxValues::Bytes(ids), [_]) => Ok(ids.iter().map(|&id| u32::from(id)).collect()),
+            (IdxValues::Ints(ints), [_]) => ints.iter().enumerate().map(class_id).collect(),
             (IdxValues::Ints(ints), [_, 8]) => {
                 ints.iter().step_by(8).enumerate().map(class_id).collect()
             }
-            _ => Err(IdxError::NotLabels { shape: self.shape }),
+            _ => Err(IdxError::NotLabels { element: self.values.element(), shape: self.shape }),
+        }
+    }
+}
+
+impl IdxValues {
+    /// What they are, in words.
+    fn element(&self) -> &'static str {
+        match self {
+            Self::Bytes(_) => "unsigned bytes",
+            Self::Ints(_) => "32-bit integers",
         }
     }
 }
@@ -201,6 +310,12 @@ impl Header {
             .ok_or_else(|| IdxError::TooLarge { shape: self.shape.clone() })
     }
 
+    /// Bytes of one row.
+    fn row_bytes(&self) -> u64 {
+        let sizes = self.shape.iter().skip(1).map(|&size| u64::from(size));
+        sizes.fold(self.element.bytes() as u64, u64::saturating_mul)
+    }
+
     fn file_bytes(&self) -> Result<u64, IdxError> {
         Ok(self.header_bytes() + self.payload_bytes()? as u64)
     }
@@ -228,7 +343,13 @@ fn check_length(expected: u64, found: u64) -> Result<(), IdxError> {
 /// Large enough that MNIST is one exact allocation, small enough that a lying header costs little.
 const FIRST_STEP: usize = 64 << 20;
 
-fn read_payload(reader: &mut impl Read, offset: u64, bytes: usize) -> Result<Vec<u8>, IdxError> {
+/// Reads so many bytes after the first `offset`, of the `expected` that there must be in all.
+fn read_payload(
+    reader: &mut impl Read,
+    offset: u64,
+    bytes: usize,
+    expected: u64,
+) -> Result<Vec<u8>, IdxError> {
     let mut payload = Vec::new();
     while payload.len() < bytes {
         let start = payload.len();
@@ -236,7 +357,7 @@ fn read_payload(reader: &mut impl Read, offset: u64, bytes: usize) -> Result<Vec
         let no_memory = |_| IdxError::Stream(io::ErrorKind::OutOfMemory.into());
         payload.try_reserve_exact(step).map_err(no_memory)?;
         payload.resize(start + step, 0);
-        fill(reader, &mut payload[start..], offset + start as u64, offset + bytes as u64)?;
+        fill(reader, &mut payload[start..], offset + start as u64, expected)?;
     }
     Ok(payload)
 }

@@ -61,6 +61,7 @@ mod checksum;
 mod compression;
 mod error;
 mod idx;
+mod text;
 
 #[cfg(test)]
 #[path = "../tests/support/server.rs"]
@@ -71,9 +72,10 @@ pub use checksum::read_idx;
 pub use dataset::{Dataset, Features, Targets};
 pub use error::{Attempt, DataError};
 pub use feed::Feed;
-pub use idx::{Idx, IdxError, IdxValues, parse_idx};
+pub use idx::{Idx, IdxError, IdxRows, IdxValues, parse_idx};
 pub use load::{LoadOptions, Progress, TrainTest, load};
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, permutation};
 pub use source::{EmnistSplit, Source};
 pub use split::{Holdout, Split, split};
+pub use text::{TextError, decode_text, read_text};

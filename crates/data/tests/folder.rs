@@ -155,3 +155,71 @@ fn files_of_another_kind_are_refused() {
     let error = error_with(|files| files[1] = labels(&[]));
     assert!(matches!(error, DataError::Idx { source: IdxError::Empty { .. }, .. }), "{error:?}");
 }
+
+#[test]
+fn a_byte_order_mark_is_not_part_of_a_label() {
+    let folder = folder(NAMES, &files());
+    fs::write(folder.path().join("labels.txt"), "\u{feff}cat\r\ndog\r\ncow\r\nhen\r\n").unwrap();
+    check_loaded(&folder, &["cat", "dog", "cow", "hen"]);
+    let wide: Vec<u8> = "\u{feff}cat\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.path().join("labels.txt"), wide).unwrap();
+    let error = with_causes(&load_folder(folder.path()).unwrap_err());
+    assert!(error.contains("encoded as UTF-16; save it as UTF-8"), "{error}");
+}
+
+#[test]
+fn each_file_may_lie_in_a_folder_of_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in NAMES.iter().zip(files()) {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join(name), bytes).unwrap();
+    }
+    check_loaded(&folder, &["0", "1", "2", "3"]);
+    fs::remove_file(folder.path().join(NAMES[2]).join(NAMES[2])).unwrap();
+    let found = load_folder(folder.path());
+    assert!(
+        matches!(&found, Err(DataError::NotAFile { path }) if path.ends_with(NAMES[2])),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn labels_may_be_integers_and_qmnists() {
+    let ints = |columns: u8, ids: &[u32]| {
+        let mut bytes = vec![0, 0, 12, if columns > 1 { 2 } else { 1 }, 0, 0, 0, ids.len() as u8];
+        if columns > 1 {
+            bytes.extend([0, 0, 0, columns]);
+        }
+        for id in ids {
+            bytes.extend(id.to_be_bytes());
+            bytes.extend(vec![9; 4 * (usize::from(columns) - 1)]);
+        }
+        bytes
+    };
+    for columns in [1, 8] {
+        let [a, _, c, _] = files();
+        let files = [a, ints(columns, &[0, 2, 1]), c, ints(columns, &[3, 0])];
+        check_loaded(&folder(NAMES, &files), &["0", "1", "2", "3"]);
+    }
+    let error = error_with(|files| files[1] = ints(3, &[0, 2, 1]));
+    let text = with_causes(&error);
+    assert!(text.contains("it holds 32-bit integers of shape [3, 3]; labels are"), "{text}");
+    // Classes are counted up to the largest, which must not take the memory.
+    let error = error_with(|files| files[1] = ints(1, &[0, u32::MAX / 2, 1]));
+    assert!(matches!(error, DataError::TooManyClasses { found: 2_147_483_647, .. }), "{error:?}");
+}
+
+#[test]
+fn files_that_were_exchanged_are_named() {
+    let text = with_causes(&error_with(|files| files.swap(0, 1)));
+    assert!(text.contains("it holds unsigned bytes of shape [3], as labels are"), "{text}");
+    let text = with_causes(&error_with(|files| files[1] = files[0].clone()));
+    assert!(text.contains("it holds unsigned bytes of shape [3, 2, 2], as images are"), "{text}");
+    let text = with_causes(&error_with(|files| files[0] = b"PK\x03\x04".to_vec()));
+    assert!(text.contains("this is a ZIP archive: unpack it first"), "{text}");
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write;
 
-use fireclay_data::{DataError, Idx, IdxError, IdxValues, parse_idx, read_idx};
+use fireclay_data::{DataError, Idx, IdxError, IdxRows, IdxValues, parse_idx, read_idx};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -136,7 +136,50 @@ fn a_header_that_lies_costs_no_memory() {
     let lie = file(0x08, &[u32::MAX], &[1, 2, 3]);
     assert!(matches!(idx_error(&lie), IdxError::Truncated { found: 11, .. }));
     for packed in [gzip(&lie), zstd(&lie)] {
-        assert!(matches!(idx_error(&packed), IdxError::Truncated { found: 11, .. }));
+        assert!(matches!(idx_error(&packed), IdxError::Inflated { expected: 4_294_967_303, .. }));
+    }
+}
+
+#[test]
+fn few_bytes_are_not_unpacked_to_many() {
+    // 70 MB of one grey level: honest or not, nothing is unpacked for it.
+    let rows = (70 << 20) / 784;
+    let blank = file(0x08, &[rows, 28, 28], &vec![7; rows as usize * 784]);
+    for packed in [gzip(&blank), zstd(&blank)] {
+        let found = idx_error(&packed);
+        assert!(found.to_string().contains("decompress the file first"), "{found}");
+    }
+    assert_eq!(read_bytes(&blank).unwrap().shape, [rows as usize, 28, 28]);
+}
+
+#[test]
+fn rows_are_read_as_they_are_asked_for() {
+    let whole = file(0x0C, &[5, 2], &(0..40).collect::<Vec<u8>>());
+    for packed in [whole.clone(), gzip(&whole), zstd(&whole)] {
+        let mut rows = IdxRows::from_stream(&packed[..], Some(packed.len() as u64)).unwrap();
+        assert_eq!(rows.shape(), [5, 2]);
+        let mut all = Vec::new();
+        for expected in [2, 2, 1, 0] {
+            let IdxValues::Ints(ints) = rows.next_rows(2).unwrap() else { panic!("integers") };
+            assert_eq!(ints.len(), 2 * expected);
+            all.extend(ints);
+        }
+        rows.end().unwrap();
+        assert_eq!(IdxValues::Ints(all), parse_idx(&whole[..], None).unwrap().values);
+    }
+    let mut long = IdxRows::from_stream(&[&whole[..], b"x"].concat()[..], None).unwrap();
+    assert_eq!(long.next_rows(9).unwrap(), parse_idx(&whole[..], None).unwrap().values);
+    assert!(matches!(long.end(), Err(IdxError::Trailing { .. })));
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(read_idx(folder.path()), Err(DataError::NotAFile { .. })));
+    #[cfg(unix)]
+    for device in ["/dev/zero", "/dev/null"] {
+        let found = read_idx(std::path::Path::new(device));
+        assert!(matches!(found, Err(DataError::NotAFile { .. })), "{found:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use fireclay::{Activation, Lora, Norm, Preprocessing};
+use fireclay::{Activation, Ink, Lora, Norm, Placement, Preprocessing};
 use fireclay_formats::Layout;
 use regex::RegexBuilder;
 use train::settings::PreprocessingChoice;
@@ -75,6 +75,12 @@ pub struct Import {
     /// How raw features were prepared for the network: none, or scale (bytes to [0, 1]).
     #[arg(long, value_name = "HOW")]
     pub preprocessing: Option<PreprocessingChoice>,
+    /// Ink of the training pictures, if --data does not tell: bright-on-dark, dark-on-bright or mixed.
+    #[arg(long, value_name = "INK", requires = "placement")]
+    pub ink: Option<Ink>,
+    /// Place of the ink, if --data does not tell: as-is, mnist, emnist, or mass:PIXELS or box:PIXELS (its longer side, and what is in the centre).
+    #[arg(long, value_name = "PLACE", requires = "ink")]
+    pub placement: Option<Placement>,
     /// Print nothing but errors.
     #[arg(from_global)]
     pub quiet: bool,

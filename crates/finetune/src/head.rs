@@ -230,6 +230,7 @@ mod tests {
             mlp: config.init(7, &Device::flex()).unwrap(),
             task: labels(names),
             preprocessing: Preprocessing::None,
+            pictures: None,
             provenance: Provenance::default(),
         }
     }

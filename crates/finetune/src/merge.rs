@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{
-    Adapter, AdapterError, Ancestor, Backend, Device, DeviceChoice, Model, ModelFileError,
-    ModelFileProblem, Provenance,
+    Adapter, AdapterError, Ancestor, Backend, Channels, Device, DeviceChoice, Model, ModelFileError,
+    ModelFileProblem, PictureShape, Pictures, Provenance,
 };
 use fireclay_data::Dataset;
 use train::disk::read_regular;
@@ -41,6 +41,18 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     if !is_native {
         model.provenance = descendant(origin, &Provenance::default());
     }
+    let of_data = match &data {
+        Some((source, data)) => train::pictures(&source.parse()?, &data.train),
+        None => None,
+    };
+    let shape = &model.mlp.config().input_shape;
+    let of_data = of_data.filter(|pictures| pictures.validate(shape).is_ok());
+    model.pictures = pictures(args, model.pictures, of_data)?;
+    if let Some(pictures) = &model.pictures {
+        pictures.validate(shape).context("--ink and --placement")?;
+    } else if PictureShape::of(shape).is_some_and(|shape| shape.channels == Channels::Grey) {
+        say(is_quiet, &wrapped_at(UNSAID_PICTURES, 0))?;
+    }
     output.check()?;
     let digest = model.save(&args.to)?;
     say(is_quiet, &saved(&args.to, &digest))?;
@@ -53,6 +65,35 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is done where nothing says what the training pictures look like.
+const UNSAID_PICTURES: &str = "note: nothing says what the training pictures look like, so `predict` asks before it reads a \
+                               picture; say it with --data, or with --ink and --placement";
+
+/// What the training pictures look like: as the file, the flags or the data say, which must not
+/// contradict each other.
+fn pictures(
+    args: &Import,
+    of_file: Option<Pictures>,
+    of_data: Option<Pictures>,
+) -> Result<Option<Pictures>> {
+    let (Some(ink), Some(placement)) = (args.ink, args.placement) else {
+        return Ok(of_file.or(of_data));
+    };
+    let brightest = of_data.map_or(u8::MAX, |pictures| pictures.brightest);
+    let said = Pictures { ink, placement, brightest };
+    for (other, whose) in [(of_file, "of the file"), (of_data, "of --data")] {
+        if let Some(other) = other
+            && (other.ink, other.placement) != (ink, placement)
+        {
+            bail!(
+                "the pictures {whose} have {other}, and --ink and --placement say otherwise; leave \
+                 one out"
+            );
+        }
+    }
+    Ok(of_file.or(Some(said)))
 }
 
 /// Writes a base with an adapter as one plain model, if rounding leaves it what it was.

@@ -147,6 +147,7 @@ mod tests {
             mlp: MlpConfig::new([2], [], 2).init(1, &Device::flex()).unwrap(),
             task: Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
+            pictures: None,
             provenance: Provenance::default(),
         };
         let fate = Fate::Used { path: "layers.0.bias".to_owned(), change: "as is".to_owned() };

@@ -15,7 +15,7 @@ fn names(labels: &[&str]) -> Vec<String> {
 fn model(task: Task, seed: u64) -> Model {
     let mlp = MlpConfig::new([6, 6], [17], task.outputs()).init(seed, &Device::flex()).unwrap();
     let provenance = Provenance::default();
-    Model { mlp, task, preprocessing: Preprocessing::PIXELS, provenance }
+    Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance }
 }
 
 fn classifier(labels: &[&str], seed: u64) -> Model {

@@ -199,7 +199,8 @@ fn a_page_of_many_classes_is_not_a_book() {
     let targets = Targets::Classes { ids: (0..100).collect(), labels: task.names().to_vec() };
     let data = Dataset::new(vec![4, 4], Features::Bytes(vec![9; 1600]), targets).unwrap();
     let provenance = Provenance::default();
-    let model = Model { mlp, task, preprocessing: Preprocessing::PIXELS, provenance };
+    let model =
+        Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance };
     let page = Report::from_model("many", &model, Some(("rows", &data)), &quick()).unwrap();
     let page = page.html().unwrap();
     assert!(page.len() < 200_000, "{} bytes", page.len());
@@ -252,6 +253,7 @@ fn names_from_strangers_are_text() {
                 mlp: mlp.clone(),
                 task: task.clone(),
                 preprocessing: Preprocessing::PIXELS,
+                pictures: None,
                 provenance: provenance.clone(),
             };
             let features = Features::Bytes(features.clone());

@@ -188,14 +188,15 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read_regular`], of a text.
+/// As [`read_regular`], of a text, without the byte order mark that some editors begin it with.
 ///
 /// # Errors
 ///
 /// As for [`read_regular`], and `InvalidData` for what is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "this is not UTF-8 text");
-    String::from_utf8(read_regular(path, most)?).map_err(invalid)
+    let bytes = read_regular(path, most)?;
+    let text = fireclay_data::decode_text(&bytes);
+    text.map(str::to_owned).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Whether a regular file is at this place, or nothing at all; it is not opened, which waits for

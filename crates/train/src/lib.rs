@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod optimizer;
 pub mod output;
+mod pictures;
 pub mod place;
 pub mod profile;
 pub mod progress;
@@ -43,6 +44,7 @@ mod wrap;
 pub use args::{Args, Rate};
 pub use exit::exit;
 pub use interval::wilson;
+pub use pictures::{known, pictures};
 pub use progress::group;
 pub use run::{
     Ended, Finished, Prepared, differing_tasks, fitted_to, load_with_bar, only, run, run_on,

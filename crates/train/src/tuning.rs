@@ -413,6 +413,7 @@ mod tests {
             mlp: MlpConfig::new([2], [], labels).init(1, &device).unwrap(),
             task: Task::numbered_classes(labels),
             preprocessing: fireclay::Preprocessing::None,
+            pictures: None,
             provenance: fireclay::Provenance::default(),
         };
         assert!(is_teacher_of(&model(3), &Task::numbered_classes(3)));

@@ -182,7 +182,8 @@ fn a_model_moves_between_backends_bit_by_bit() {
         let mlp = stepped(&configs()[1], &OptimizerConfig::default(), 2, &device);
         let task = Task::numbered_classes(CLASSES);
         let provenance = Provenance::default();
-        let model = Model { mlp, task, preprocessing: Preprocessing::None, provenance };
+        let model =
+            Model { mlp, task, preprocessing: Preprocessing::None, pictures: None, provenance };
         model.save(&path).unwrap();
         for target in [&device, &flex()] {
             let loaded = Model::load(&path, target).unwrap();
@@ -274,6 +275,7 @@ fn a_run_goes_on_from_a_checkpoint() {
             mlp,
             task: setup.task.clone(),
             preprocessing: setup.preprocessing.clone(),
+            pictures: None,
             provenance: Provenance::default(),
         };
         let checkpoint = take.taken.unwrap().into_checkpoint(model, ()).unwrap();

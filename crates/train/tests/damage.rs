@@ -31,6 +31,7 @@ fn files() -> [Vec<u8>; 2] {
         mlp,
         task: setup.task.clone(),
         preprocessing: setup.preprocessing.clone(),
+        pictures: None,
         provenance: Provenance::default(),
     };
     let checkpoint = take.taken.unwrap().into_checkpoint(model, "mark").unwrap();

@@ -66,6 +66,7 @@ impl Observer for Recording<'_> {
             mlp,
             task: self.job.task.clone(),
             preprocessing: self.job.preprocessing.clone(),
+            pictures: None,
             provenance: Provenance::default(),
         };
         let checkpoint = snapshot.into_checkpoint(model, ()).unwrap();

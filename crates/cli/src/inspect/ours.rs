@@ -130,6 +130,7 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
         problem,
         ModelFileProblem::Config(_)
             | ModelFileProblem::Preprocessing(_)
+            | ModelFileProblem::Pictures(_)
             | ModelFileProblem::Outputs { .. }
             | ModelFileProblem::MissingTensor { .. }
             | ModelFileProblem::Shape { .. }

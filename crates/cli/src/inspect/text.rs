@@ -1,6 +1,6 @@
 //! What was found, in words.
 
-use fireclay::{MlpConfig, Norm, Preprocessing, Provenance, Task};
+use fireclay::{MlpConfig, Norm, Pictures, Preprocessing, Provenance, Task};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use train::group;
@@ -102,6 +102,9 @@ impl Lines {
         }
         if let Some(preprocessing) = part::<Preprocessing>(document.get("preprocessing")) {
             self.item("preprocessing", &prepared(&preprocessing));
+        }
+        if let Some(pictures) = part::<Pictures>(document.get("pictures")) {
+            self.item("pictures", &pictures.to_string());
         }
         if let Some(base) = document.get("base").and_then(Value::as_str) {
             self.item("base", &format!("{}, which it needs", short(base)));

@@ -6,7 +6,7 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::{FORMAT_VERSION, ModelFileProblem};
-use crate::{MlpConfig, Preprocessing, Provenance, Task};
+use crate::{MlpConfig, Pictures, Preprocessing, Provenance, Task};
 
 /// The JSON document of a model file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub(super) struct Document {
     pub(super) architecture: MlpConfig,
     pub(super) task: Task,
     pub(super) preprocessing: Preprocessing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pictures: Option<Pictures>,
     #[serde(default)]
     pub(super) provenance: Provenance,
     /// Of a checkpoint only: the state of the run.
@@ -34,6 +36,9 @@ impl Document {
     pub(super) fn validate(&self) -> Result<(), ModelFileProblem> {
         self.architecture.validate()?;
         self.preprocessing.validate(self.architecture.inputs())?;
+        if let Some(pictures) = &self.pictures {
+            pictures.validate(&self.architecture.input_shape)?;
+        }
         let (names, outputs) = (self.task.outputs(), self.architecture.outputs);
         if names == outputs { Ok(()) } else { Err(ModelFileProblem::Outputs { names, outputs }) }
     }

@@ -6,7 +6,7 @@ use burn::tensor::TensorReadError;
 use safetensors::tensor::SafeTensorError;
 
 use super::DOCUMENT_KEY;
-use crate::{ConfigError, PreprocessingError};
+use crate::{ConfigError, PicturesError, PreprocessingError};
 
 /// A model file that can not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum ModelFileProblem {
     /// The preprocessing is impossible.
     #[error("{0}")]
     Preprocessing(#[from] PreprocessingError),
+    /// The pictures cannot be those of the architecture.
+    #[error("{0}")]
+    Pictures(#[from] PicturesError),
     /// Outputs and their names differ in number.
     #[error("its task names {names} outputs, its network has {outputs}")]
     Outputs {

@@ -70,6 +70,7 @@ impl Checkpoint {
             architecture: model.mlp.config().clone(),
             task: model.task.clone(),
             preprocessing: model.preprocessing.clone(),
+            pictures: model.pictures,
             provenance: model.provenance.clone().with_finite_metrics(),
             run: None,
         };
@@ -125,8 +126,8 @@ impl Checkpoint {
         if let Some(unused) = left.keys().find(|name| !self.is_of_run(name)) {
             return Err(ModelFileProblem::UnusedTensor { name: (*unused).to_owned() });
         }
-        let Document { task, preprocessing, provenance, .. } = self.document.clone();
-        Ok(Model { mlp, task, preprocessing, provenance })
+        let Document { task, preprocessing, pictures, provenance, .. } = self.document.clone();
+        Ok(Model { mlp, task, preprocessing, pictures, provenance })
     }
 
     fn is_of_run(&self, name: &str) -> bool {

@@ -309,7 +309,8 @@ pub(crate) fn rebuilt(model: Model, config: MlpConfig) -> Result<Model, ImportEr
             .map(|tensor| tensor.values.clone())
             .ok_or_else(|| ImportError::Missing { path: name.to_owned(), nearest: None })
     })?;
-    Ok(Model { mlp, ..model })
+    let pictures = model.pictures.filter(|pictures| pictures.validate(&config.input_shape).is_ok());
+    Ok(Model { mlp, pictures, ..model })
 }
 
 /// Renames tensors; each rule must change a name, and names must stay different.
@@ -453,6 +454,7 @@ mod tests {
             mlp: MlpConfig::new([2], [3], 2).init(seed, &Device::flex()).unwrap(),
             task: fireclay::Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
+            pictures: None,
             provenance: Provenance::default(),
         }
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use fireclay::{Device, Loss, Mlp, Model, Preprocessing, Provenance, Task};
+use fireclay::{Device, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
 use fireclay_data::{Feed, Source, Split, TrainTest};
 use log::LevelFilter;
 
@@ -102,6 +102,7 @@ pub(crate) struct Run {
     device: Device,
     pub(crate) data: TrainTest,
     summary: DataSummary,
+    pictures: Option<Pictures>,
     task: Task,
     pub(crate) split: Split,
     start: Option<Start>,
@@ -435,6 +436,7 @@ impl Run {
             mlp,
             task: self.task.clone(),
             preprocessing,
+            pictures: self.pictures,
             provenance: Provenance {
                 program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
                 data: Some(portable(&self.settings.data.source)),

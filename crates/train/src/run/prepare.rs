@@ -15,6 +15,7 @@ use crate::args::Args;
 use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::{DataSummary, Manifest, Replayed};
+use crate::pictures;
 use crate::place::{self, Sought};
 use crate::resume::{self, DataNames, Found};
 use crate::settings::{DataSettings, OnDivergence, PreprocessingChoice, Settings};
@@ -159,6 +160,7 @@ impl Prepared {
             );
         }
         let mut split = hold_out(&settings, &data)?;
+        let mut pictures = pictures::pictures(&source, &data.train);
         let mut old = replay.as_ref().map(|_| Replayed::default());
         if let Some(replay) = &replay
             && replay.fraction > 0.0
@@ -166,6 +168,8 @@ impl Prepared {
             let other = replayed(replay, &task, split.train.len(), settings.seed);
             let (digest, other, rows) = other.context("the rows that are to be replayed")?;
             old = Some(Replayed { digest: Some(digest), place: None });
+            let theirs = pictures::pictures(&replay.source.parse()?, &other.train);
+            pictures = pictures::joined(pictures, theirs);
             let first = data.train.len();
             data.train = data.train.followed_by(&other.train, &rows)?;
             split.train.extend(first..data.train.len());
@@ -186,8 +190,21 @@ impl Prepared {
         };
         let replay = replay.map(|replay| replay.source.parse()).transpose()?;
         let sources = Sources { data: source, replay };
-        Run { args, disk, pace, settings, sources, device, data, summary, task, split, start }
-            .execute(found)
+        let run = Run {
+            args,
+            disk,
+            pace,
+            settings,
+            sources,
+            device,
+            data,
+            summary,
+            pictures,
+            task,
+            split,
+            start,
+        };
+        run.execute(found)
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn assemble(
     let mlp = network_of(folded.blocks, &config, &mut tensors, device)?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
-    let model = Model { mlp, task, preprocessing, provenance };
+    let model = Model { mlp, task, preprocessing, pictures: None, provenance };
     if let Some(reference) = reference {
         let share = reference.difference(&model)?;
         notes.push(format!(

@@ -1,0 +1,416 @@
+//! Which of the ink is the character: without frames, lines, edges of a scan and specks.
+
+use super::decode::PictureError;
+use super::grey::Grey;
+
+/// The least share of a mark's area, of the largest one's, that is not taken for a speck.
+const SPECK: f32 = 0.03;
+
+/// The ink of a character, and what was left out of it.
+pub(super) struct Marks {
+    pub(super) ink: Grey,
+    /// In the order in which it was done.
+    pub(super) done: Vec<String>,
+    /// Whether there are several characters side by side.
+    pub(super) is_crowd: bool,
+}
+
+/// A mark: pixels of ink that touch each other.
+struct Mark {
+    pixels: Vec<usize>,
+    /// The box around it: left, top, right and bottom, the last two not in it.
+    bounds: [usize; 4],
+}
+
+impl Mark {
+    fn width(&self) -> usize {
+        self.bounds[2] - self.bounds[0]
+    }
+
+    fn height(&self) -> usize {
+        self.bounds[3] - self.bounds[1]
+    }
+
+    fn longest(&self) -> usize {
+        self.width().max(self.height())
+    }
+
+    fn middle(&self) -> [usize; 2] {
+        [(self.bounds[0] + self.bounds[2]) / 2, (self.bounds[1] + self.bounds[3]) / 2]
+    }
+}
+
+/// Finds the marks that make the character.
+pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
+    let mut done = Vec::new();
+    let without_lines = without_lines(ink);
+    if without_lines.is_some() {
+        done.push("lines left out".to_owned());
+    }
+    let ink = without_lines.as_ref().unwrap_or(ink);
+    let found = connected(ink);
+    let around_it: Vec<bool> = found.iter().map(|mark| is_around(mark, &found, ink)).collect();
+    // What surrounds everything is the character itself.
+    let is_all = around_it.iter().all(|is_around| *is_around);
+    let mut found = found;
+    if !is_all && around_it.contains(&true) {
+        let mut left = around_it.iter().map(|is_around| !is_around);
+        found.retain(|_| left.next().unwrap_or(true));
+        done.push("what surrounds it left out".to_owned());
+    }
+    let largest = found.iter().map(|mark| mark.pixels.len()).max().ok_or(PictureError::Blank)?;
+    let is_speck = |mark: &Mark| (mark.pixels.len() as f32) < SPECK * largest as f32;
+    let (specks, kept): (Vec<_>, Vec<_>) = found.into_iter().partition(is_speck);
+    match specks.len() {
+        0 => {}
+        1 => done.push("1 speck left out".to_owned()),
+        specks => done.push(format!("{specks} specks left out")),
+    }
+    let mut large: Vec<&Mark> = kept.iter().filter(|m| m.pixels.len() * 4 >= largest).collect();
+    large.sort_unstable_by_key(|mark| mark.bounds[0]);
+    let is_crowd = large.windows(2).any(|pair| pair[0].bounds[2] <= pair[1].bounds[0]);
+    Ok(Marks { ink: only(ink, &kept), done, is_crowd })
+}
+
+/// The ink of these marks. Strokes are soft at their edges: what is within two pixels of a mark
+/// belongs to it.
+fn only(ink: &Grey, marks: &[Mark]) -> Grey {
+    let mut is_kept = vec![false; ink.values.len()];
+    for &at in marks.iter().flat_map(|mark| &mark.pixels) {
+        for near in around(ink, at, 2) {
+            is_kept[near] = true;
+        }
+    }
+    let values = ink.values.iter().zip(is_kept).map(|(&v, kept)| if kept { v } else { 0.0 });
+    Grey { values: values.collect(), ..*ink }
+}
+
+/// Whether a mark is no part of the character but lies around it: a frame, an edge of the paper or
+/// the scan, a line across the picture.
+fn is_around(mark: &Mark, all: &[Mark], ink: &Grey) -> bool {
+    let others = || all.iter().filter(|other| !std::ptr::eq(*other, mark));
+    if others().any(|other| other.longest() * 10 >= mark.longest() * 3 && encloses(mark, other, ink))
+    {
+        return true;
+    }
+    let (width, height) = (ink.width, ink.height);
+    let [left, top, right, bottom] = mark.bounds;
+    let touches = [left <= 1, top <= 1, right + 1 >= width, bottom + 1 >= height];
+    let sides = touches.iter().filter(|touches| **touches).count();
+    // Something else of some size lies where one draws.
+    let is_drawn = |share: usize| {
+        others().any(|other| {
+            let [x, y] = other.middle();
+            let is_inner = |at: usize, side: usize| at * 5 >= side && at * 5 <= side * 4;
+            other.longest() * 100 >= width.min(height) * share
+                && is_inner(x, width)
+                && is_inner(y, height)
+                && !is_line(other, ink)
+        })
+    };
+    let is_wide = mark.width() * 10 >= width * 6 || mark.height() * 10 >= height * 6;
+    if sides > 0 && is_wide && is_in_margin(mark, ink) {
+        return is_drawn(if sides > 2 { 30 } else { 15 });
+    }
+    is_line(mark, ink) && is_drawn(15)
+}
+
+/// Whether a mark is thin, straight and nearly as long as the picture.
+fn is_line(mark: &Mark, ink: &Grey) -> bool {
+    let (wide, high) = (mark.width(), mark.height());
+    (wide * 4 >= ink.width * 3 && wide >= high * 8)
+        || (high * 4 >= ink.height * 3 && high >= wide * 8)
+}
+
+/// Whether most of a mark lies along the edges of the picture.
+fn is_in_margin(mark: &Mark, ink: &Grey) -> bool {
+    let is_outer = |at: usize, side: usize| at * 5 < side || at * 5 >= side * 4;
+    let is_outside =
+        |at: &&usize| is_outer(*at % ink.width, ink.width) || is_outer(*at / ink.width, ink.height);
+    mark.pixels.iter().filter(is_outside).count() * 10 >= mark.pixels.len() * 8
+}
+
+/// Whether a mark lies on all sides of another: in seven of eight directions at least, for a frame
+/// may have a gap.
+fn encloses(mark: &Mark, other: &Mark, ink: &Grey) -> bool {
+    let [left, top, right, bottom] = mark.bounds;
+    let [x, y, z, w] = other.bounds;
+    if left > x || top > y || right < z || bottom < w || mark.longest() <= other.longest() {
+        return false;
+    }
+    let mut is_mark = vec![false; ink.values.len()];
+    mark.pixels.iter().for_each(|&at| is_mark[at] = true);
+    let [x, y] = other.middle();
+    let hits = |(dx, dy): &(isize, isize)| {
+        let (mut x, mut y) = (x as isize, y as isize);
+        while x >= 0 && y >= 0 && (x as usize) < ink.width && (y as usize) < ink.height {
+            // A step aside as well: a diagonal may slip between two pixels.
+            let at = y as usize * ink.width + x as usize;
+            let beside = at + usize::from((x as usize) + 1 < ink.width);
+            if is_mark[at] || is_mark[beside] {
+                return true;
+            }
+            (x, y) = (x + dx, y + dy);
+        }
+        false
+    };
+    let directions = [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)];
+    directions.iter().filter(|direction| hits(direction)).count() >= 7
+}
+
+/// The pixels of the square of this radius around one.
+fn around(grey: &Grey, at: usize, radius: usize) -> impl Iterator<Item = usize> + use<> {
+    let (width, x, y) = (grey.width, at % grey.width, at / grey.width);
+    let rows = y.saturating_sub(radius)..(y + radius + 1).min(grey.height);
+    let columns = x.saturating_sub(radius)..(x + radius + 1).min(width);
+    rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
+}
+
+fn connected(ink: &Grey) -> Vec<Mark> {
+    let mut is_new: Vec<bool> = ink.values.iter().map(|value| *value >= 0.5).collect();
+    let mut marks = Vec::new();
+    for start in 0..is_new.len() {
+        if !std::mem::take(&mut is_new[start]) {
+            continue;
+        }
+        let mut mark = Mark { pixels: vec![start], bounds: [ink.width, ink.height, 0, 0] };
+        let mut next = 0;
+        while let Some(&at) = mark.pixels.get(next) {
+            next += 1;
+            let (x, y) = (at % ink.width, at / ink.width);
+            let [left, top, right, bottom] = mark.bounds;
+            mark.bounds = [left.min(x), top.min(y), right.max(x + 1), bottom.max(y + 1)];
+            for near in around(ink, at, 1) {
+                if std::mem::take(&mut is_new[near]) {
+                    mark.pixels.push(near);
+                }
+            }
+        }
+        marks.push(mark);
+    }
+    marks
+}
+
+/// The ink without straight lines through or around the character, if there are any: they reach
+/// further than the character on both sides of it, which none of its own strokes does.
+fn without_lines(ink: &Grey) -> Option<Grey> {
+    let level = without_level_lines(ink);
+    let upright = without_level_lines(&transposed(level.as_ref().unwrap_or(ink)));
+    upright.map(|ink| transposed(&ink)).or(level)
+}
+
+fn transposed(grey: &Grey) -> Grey {
+    let (width, height) = (grey.width, grey.height);
+    let values = (0..width).flat_map(|x| (0..height).map(move |y| grey.values[y * width + x]));
+    Grey { width: height, height: width, values: values.collect() }
+}
+
+/// A nearly level line: where it crosses the left edge, its slope, and its ends.
+struct Line {
+    rows: std::ops::Range<isize>,
+    slope: f32,
+    left: usize,
+    right: usize,
+}
+
+impl Line {
+    /// How far down it is at a column.
+    fn fall(&self, x: usize) -> isize {
+        (self.slope * x as f32).round() as isize
+    }
+}
+
+fn without_level_lines(ink: &Grey) -> Option<Grey> {
+    let lines = lines(ink);
+    if lines.is_empty() {
+        return None;
+    }
+    let mut cleared = ink.clone();
+    lines.iter().for_each(|line| clear(line, ink, &mut cleared));
+    let left = only(&cleared, &large(&cleared));
+    let drawn: Vec<usize> =
+        (0..left.values.len()).filter(|&at| left.values[at] >= 0.5).map(|at| at % ink.width).collect();
+    let (first, last) = (*drawn.iter().min()?, *drawn.iter().max()?);
+    let reaches = |line: &Line| {
+        let margin = (line.right - line.left) / 12;
+        line.left + margin <= first && last + margin < line.right
+    };
+    lines.iter().all(reaches).then_some(cleared)
+}
+
+/// The marks that are no remains of a line.
+fn large(ink: &Grey) -> Vec<Mark> {
+    let mut found = connected(ink);
+    let least = ink.height.min(ink.width) / 10;
+    found.retain(|mark| mark.longest() >= least.max(2) && !is_line(mark, ink));
+    found
+}
+
+/// Lines of most of the width, thin, and not steeper than paper is laid askew.
+fn lines(ink: &Grey) -> Vec<Line> {
+    /// Steps of the slope, to both sides.
+    const STEPS: i32 = 16;
+    const STEEPEST: f32 = 0.08;
+    if ink.width < 24 || ink.height < 24 {
+        return Vec::new();
+    }
+    let least = ink.width * 3 / 5;
+    let mut best: (usize, Vec<Line>) = (0, Vec::new());
+    for step in -STEPS..=STEPS {
+        let slope = STEEPEST * step as f32 / STEPS as f32;
+        let found = lines_of_slope(ink, slope, least);
+        let length = found.iter().map(|line| line.right - line.left).sum();
+        // The flattest of equals.
+        if length > best.0 || (length == best.0 && step.abs() < 3) {
+            best = (length, found);
+        }
+    }
+    best.1
+}
+
+fn lines_of_slope(ink: &Grey, slope: f32, least: usize) -> Vec<Line> {
+    let reach = (slope.abs() * ink.width as f32).ceil() as isize;
+    let rows = ink.height as isize + 2 * reach;
+    let fall: Vec<isize> = (0..ink.width).map(|x| (slope * x as f32).round() as isize).collect();
+    let mut counts = vec![0_usize; rows as usize];
+    for (y, line) in ink.values.chunks_exact(ink.width).enumerate() {
+        for (value, fall) in line.iter().zip(&fall) {
+            counts[(y as isize - fall + reach) as usize] += usize::from(*value >= 0.5);
+        }
+    }
+    let thickest = (ink.height / 20).max(2);
+    let mut lines = Vec::new();
+    let mut start = None;
+    for at in 0..=counts.len() {
+        let is_line = counts.get(at).is_some_and(|count| *count >= least);
+        match (start, is_line) {
+            (None, true) => start = Some(at),
+            (Some(first), false) => {
+                start = None;
+                if at - first <= thickest {
+                    // A soft edge on either side.
+                    let rows = first as isize - reach - 1..at as isize - reach + 1;
+                    lines.extend(ends(ink, Line { rows, slope, left: 0, right: 0 }, least));
+                }
+            }
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// The line with its ends, the longest piece of it with gaps of a twentieth of the width at most.
+fn ends(ink: &Grey, line: Line, least: usize) -> Option<Line> {
+    let is_ink = |x: usize| {
+        line.rows.clone().any(|row| {
+            let y = row + line.fall(x);
+            y >= 0 && (y as usize) < ink.height && ink.at(x, y as usize) >= 0.5
+        })
+    };
+    let (mut longest, mut left, mut last) = (0..0, None, 0);
+    for x in (0..ink.width).filter(|&x| is_ink(x)) {
+        let start = match left {
+            Some(start) if x - last <= 1 + ink.width / 20 => start,
+            _ => x,
+        };
+        (left, last) = (Some(start), x);
+        if x + 1 - start > longest.len() {
+            longest = start..x + 1;
+        }
+    }
+    (longest.len() >= least).then(|| Line { left: longest.start, right: longest.end, ..line })
+}
+
+/// Takes a line off, but where a stroke crosses it.
+fn clear(line: &Line, ink: &Grey, cleared: &mut Grey) {
+    let is_ink = |x: usize, y: isize| {
+        y >= 0 && (y as usize) < ink.height && ink.at(x, y as usize) >= 0.5
+    };
+    for x in line.left..line.right {
+        let fall = line.fall(x);
+        let (first, last) = (line.rows.start + fall, line.rows.end + fall);
+        // A slanting stroke comes in a little beside where it goes out.
+        let near = x.saturating_sub(2)..(x + 3).min(ink.width);
+        let comes = near.clone().any(|x| is_ink(x, first - 1));
+        let goes = near.clone().any(|x| is_ink(x, last));
+        if comes && goes {
+            continue;
+        }
+        for y in first.max(0)..last.min(ink.height as isize) {
+            cleared.values[y as usize * ink.width + x] = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(is_ink: impl Fn(usize, usize) -> bool) -> Grey {
+        let (width, height) = (100, 120);
+        let values = (0..width * height)
+            .map(|at| f32::from(u8::from(is_ink(at % width, at / width))))
+            .collect();
+        Grey { width, height, values }
+    }
+
+    fn is_seven(x: usize, y: usize) -> bool {
+        let bar = (35..65).contains(&x) && (40..45).contains(&y);
+        let stem = (45..85).contains(&y) && (x + y / 2).abs_diff(84) < 4;
+        bar || stem
+    }
+
+    /// Whether a pixel lies on the outline of a box, so thick.
+    fn is_outline(x: usize, y: usize, [left, top, right, bottom]: [usize; 4], thick: usize) -> bool {
+        let is_in = |by: usize| {
+            (left + by..right - by).contains(&x) && (top + by..bottom - by).contains(&y)
+        };
+        is_in(0) && !is_in(thick)
+    }
+
+    #[test]
+    fn what_surrounds_a_character_is_left_out() {
+        let alone = marks(&drawn(is_seven)).unwrap();
+        assert!(alone.done.is_empty(), "{:?}", alone.done);
+        let surroundings: [(&str, &dyn Fn(usize, usize) -> bool); 7] = [
+            ("box", &|x, y| is_outline(x, y, [10, 10, 90, 110], 3)),
+            ("box with a gap", &|x, y| is_outline(x, y, [10, 10, 90, 110], 3) && x.abs_diff(50) > 6),
+            ("frame at the edge", &|x, y| is_outline(x, y, [0, 0, 100, 120], 6)),
+            ("edge of a scan", &|x, _| x < 12),
+            ("corner of a scan", &|x, y| x < 9 || y > 108),
+            ("line below", &|_, y| (100..103).contains(&y)),
+            ("ruled paper", &|_, y| y % 30 < 2),
+        ];
+        for (name, is_around) in surroundings {
+            let found = marks(&drawn(|x, y| is_seven(x, y) || is_around(x, y))).unwrap();
+            let wrong = found.ink.values.iter().zip(&alone.ink.values);
+            let wrong = wrong.filter(|(a, b)| (*a - *b).abs() > 0.5).count();
+            assert!(wrong < 30, "{name}: {wrong} pixels, {:?}", found.done);
+            assert!(!found.done.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_character_is_not_its_own_surroundings() {
+        let is_zero = |x: usize, y: usize| {
+            let [dx, dy] = [x as f32 / 50.0 - 1.0, y as f32 / 60.0 - 1.0];
+            (0.6..1.0).contains(&(dx * dx + dy * dy))
+        };
+        let shapes: [(&str, &dyn Fn(usize, usize) -> bool); 6] = [
+            ("zero", &is_zero),
+            ("zero with a dot", &|x, y| is_zero(x, y) || x.abs_diff(50).max(y.abs_diff(60)) < 5),
+            ("one from edge to edge", &|x, _| x.abs_diff(50) < 5),
+            ("one with a foot", &|x, y| x.abs_diff(50) < 5 || (y > 112 && x.abs_diff(50) < 30)),
+            ("seven from edge to edge", &|x, y| y < 8 || (x + y / 2).abs_diff(95) < 6),
+            ("five in two strokes", &|x, y| {
+                (x > 55 && x < 95 && y < 6) || (x.abs_diff(40) < 4 && y < 60) || (y.abs_diff(60) < 4 && (40..80).contains(&x))
+            }),
+        ];
+        for (name, is_ink) in shapes {
+            let found = marks(&drawn(is_ink)).unwrap();
+            let lost = (0..12_000).filter(|&at| is_ink(at % 100, at / 100) && found.ink.values[at] < 0.5);
+            let lost = lost.count();
+            assert!(lost < 110, "{name}: {lost} pixels, {:?}", found.done);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Decoded pixels: what is transparent becomes paper, large pictures become smaller, and what lies on
+//! its side is turned up.
+
+/// The pixels of a picture as they were stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pixels {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// 1 grey, 2 grey and alpha, 3 colours, 4 colours and alpha.
+    pub(crate) channels: usize,
+    /// Row by row, the channels of a pixel together.
+    pub(crate) values: Vec<u8>,
+}
+
+/// A picture as it is looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Picture {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Red, green and blue, row by row.
+    pub(crate) pixels: Vec<[u8; 3]>,
+    /// What was done to it, in order.
+    pub(crate) done: Vec<String>,
+}
+
+impl Pixels {
+    /// The colours alone, each the mean of a square of this side; what is transparent is paper, white
+    /// or black, whichever stands out from what was drawn.
+    pub(crate) fn flattened(&self, side: usize) -> Picture {
+        let paper = self.paper();
+        let (width, height) = (self.width.div_ceil(side), self.height.div_ceil(side));
+        let mut pixels = Vec::with_capacity(width * height);
+        let mut sums = vec![[0_u32; 4]; width];
+        for (y, line) in self.values.chunks_exact(self.width * self.channels).enumerate() {
+            for (x, pixel) in line.chunks_exact(self.channels).enumerate() {
+                let [r, g, b] = over(paper, coloured(pixel)).map(u32::from);
+                let sum = &mut sums[x / side];
+                *sum = [sum[0] + r, sum[1] + g, sum[2] + b, sum[3] + 1];
+            }
+            if (y + 1) % side == 0 || y + 1 == self.height {
+                let mean = |&[r, g, b, count]: &[u32; 4]| {
+                    [r, g, b].map(|sum| ((sum + count / 2) / count.max(1)) as u8)
+                };
+                pixels.extend(sums.iter().map(mean));
+                sums.fill([0; 4]);
+            }
+        }
+        let done = match side {
+            1 => Vec::new(),
+            _ => vec![format!("made smaller, from {}x{}", self.width, self.height)],
+        };
+        Picture { width, height, pixels, done }
+    }
+
+    fn paper(&self) -> u8 {
+        if self.channels % 2 == 1 {
+            return 255;
+        }
+        let (mut drawn, mut opaque) = (0_u64, 0_u64);
+        for (rgb, alpha) in self.values.chunks_exact(self.channels).map(coloured) {
+            drawn += u64::from(luma(rgb)) * u64::from(alpha);
+            opaque += u64::from(alpha);
+        }
+        if drawn * 2 > opaque * 255 { 0 } else { 255 }
+    }
+}
+
+/// Colours and alpha.
+fn coloured(pixel: &[u8]) -> ([u8; 3], u8) {
+    match *pixel {
+        [grey] => ([grey; 3], 255),
+        [grey, alpha] => ([grey; 3], alpha),
+        [r, g, b] => ([r, g, b], 255),
+        [r, g, b, alpha] => ([r, g, b], alpha),
+        _ => ([0; 3], 255),
+    }
+}
+
+/// A colour on paper, as much of it as its alpha says.
+fn over(paper: u8, (rgb, alpha): ([u8; 3], u8)) -> [u8; 3] {
+    if alpha == 255 {
+        return rgb;
+    }
+    let (paper, alpha) = (u32::from(paper), u32::from(alpha));
+    rgb.map(|c| ((u32::from(c) * alpha + paper * (255 - alpha) + 127) / 255) as u8)
+}
+
+/// Brightness of a colour, Rec. ITU-R BT.709; exact for greys.
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
+    ((2126 * u32::from(r) + 7152 * u32::from(g) + 722 * u32::from(b) + 5000) / 10_000) as u8
+}
+
+impl Picture {
+    /// As it is meant to be looked at, for a camera that was held in this way, by EXIF's numbers.
+    pub(crate) fn turned(self, orientation: u8) -> Self {
+        if !(2..=8).contains(&orientation) {
+            return self;
+        }
+        let Self { width, height, .. } = self;
+        let [wide, high] = if orientation >= 5 { [height, width] } else { [width, height] };
+        // Where the pixel at column x of row y of the result comes from.
+        let from = |x: usize, y: usize| match orientation {
+            2 => [width - 1 - x, y],
+            3 => [width - 1 - x, height - 1 - y],
+            4 => [x, height - 1 - y],
+            5 => [y, x],
+            6 => [y, height - 1 - x],
+            7 => [width - 1 - y, height - 1 - x],
+            _ => [width - 1 - y, x],
+        };
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for y in 0..high {
+            for x in 0..wide {
+                let [x, y] = from(x, y);
+                pixels.push(self.pixels[y * width + x]);
+            }
+        }
+        let mut done = self.done;
+        done.push("turned the way up that its EXIF tag says".to_owned());
+        Self { width: wide, height: high, pixels, done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greys_stay_what_they_are() {
+        for grey in 0..=255 {
+            assert_eq!(luma([grey; 3]), grey);
+        }
+    }
+
+    #[test]
+    fn a_picture_is_turned_the_way_up_it_was_meant() {
+        // 1 2 3
+        // 4 5 6
+        let stored = || Pixels { width: 3, height: 2, channels: 1, values: vec![1, 2, 3, 4, 5, 6] };
+        for (orientation, width, values) in [
+            (1, 3, [1, 2, 3, 4, 5, 6]),
+            (2, 3, [3, 2, 1, 6, 5, 4]),
+            (3, 3, [6, 5, 4, 3, 2, 1]),
+            (4, 3, [4, 5, 6, 1, 2, 3]),
+            (5, 2, [1, 4, 2, 5, 3, 6]),
+            (6, 2, [4, 1, 5, 2, 6, 3]),
+            (7, 2, [6, 3, 5, 2, 4, 1]),
+            (8, 2, [3, 6, 2, 5, 1, 4]),
+            (99, 3, [1, 2, 3, 4, 5, 6]),
+        ] {
+            let turned = stored().flattened(1).turned(orientation);
+            assert_eq!((turned.width, turned.pixels), (width, values.map(|v| [v; 3]).to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_is_transparent_is_paper() {
+        let pixels = |values| Pixels { width: 2, height: 1, channels: 2, values }.flattened(1).pixels;
+        assert_eq!(pixels(vec![0, 255, 0, 0]), [[0; 3], [255; 3]]);
+        assert_eq!(pixels(vec![255, 255, 0, 0]), [[255; 3], [0; 3]]);
+    }
+
+    #[test]
+    fn a_smaller_picture_is_made_of_means() {
+        let values = vec![0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110];
+        let small = Pixels { width: 4, height: 3, channels: 1, values }.flattened(2);
+        assert_eq!((small.width, small.height), (2, 2));
+        assert_eq!(small.pixels, [[25; 3], [45; 3], [85; 3], [105; 3]]);
+    }
+}

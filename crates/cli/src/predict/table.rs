@@ -1,0 +1,335 @@
+//! Tables: rows of numbers in text, read a line at a time.
+
+use std::io::{BufRead, Read};
+
+use anyhow::{Result, bail};
+use fireclay_data::decode_text;
+
+use crate::output::printable;
+
+/// The most bytes of a line that a number takes, and of one whatever its numbers.
+const MOST_OF_A_NUMBER: usize = 256;
+const MOST_OF_A_LINE: usize = 1 << 16;
+/// From so many columns on, numbers that count up from 0 or 1 are a heading and no row.
+const SURELY_COUNTED: usize = 4;
+
+/// Whether the first line is a heading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Heading {
+    /// If it has no numbers, or numbers that count the columns.
+    #[default]
+    Auto,
+    Yes,
+    No,
+}
+
+/// A table whose rows are read as they are asked for.
+pub(crate) struct Table<R> {
+    source: R,
+    /// Numbers of a row.
+    width: usize,
+    separator: Option<char>,
+    /// The line that was read last, counted from 1.
+    line: usize,
+    /// A row that was read to see what the first line is.
+    first: Option<Vec<f32>>,
+    has_rows: bool,
+}
+
+/// A line that holds something, without spaces around it.
+struct Line {
+    text: String,
+    number: usize,
+}
+
+impl<R: BufRead> Table<R> {
+    /// Reads the first lines; what was left out of them is said in `done`.
+    pub(crate) fn begin(
+        source: R,
+        width: usize,
+        heading: Heading,
+        done: &mut Vec<String>,
+    ) -> Result<Self> {
+        let mut table =
+            Self { source, width, separator: None, line: 0, first: None, has_rows: false };
+        let Some(first) = table.next_line()? else { bail!(NO_ROWS) };
+        table.separator = separator(&first.text);
+        let cells = table.cells(&first)?;
+        if is_heading(&cells, width, heading, &first)? {
+            done.push(format!("its first line is a heading, and left out: {}", shown(&first.text)));
+            if let Some(column) = surplus(&cells, width) {
+                bail!("its heading has {} columns; the model takes {width}; {column}", cells.len());
+            }
+        } else {
+            table.first = Some(table.row(&first)?);
+        }
+        Ok(table)
+    }
+
+    /// The next rows, `most` at the most; none after the last.
+    pub(crate) fn next_rows(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
+        let mut rows: Vec<Vec<f32>> = self.first.take().into_iter().collect();
+        while rows.len() < most {
+            let Some(line) = self.next_line()? else { break };
+            rows.push(self.row(&line)?);
+        }
+        self.has_rows |= !rows.is_empty();
+        if !self.has_rows {
+            bail!(NO_ROWS);
+        }
+        Ok(rows)
+    }
+
+    /// The next line that is neither empty nor a comment.
+    fn next_line(&mut self) -> Result<Option<Line>> {
+        let most = MOST_OF_A_LINE.max(self.width.saturating_mul(MOST_OF_A_NUMBER));
+        loop {
+            let mut bytes = Vec::new();
+            self.source.by_ref().take(most as u64 + 1).read_until(b'\n', &mut bytes)?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            self.line += 1;
+            let number = self.line;
+            if bytes.len() > most {
+                bail!("line {number} has more than {most} bytes; this is no table for this model");
+            }
+            // Only the first may begin with a mark of the byte order.
+            let text = decode_text(&bytes).map_err(|error| match error {
+                fireclay_data::TextError::NotUtf8 { .. } => {
+                    anyhow::anyhow!("line {number} is not UTF-8; save the file as UTF-8")
+                }
+                error => error.into(),
+            })?;
+            let text = text.trim();
+            if text.contains('\0') {
+                bail!(NO_TABLE);
+            }
+            if !text.is_empty() && !text.starts_with('#') {
+                return Ok(Some(Line { text: text.to_owned(), number }));
+            }
+        }
+    }
+
+    fn row(&self, line: &Line) -> Result<Vec<f32>> {
+        let (cells, width) = (self.cells(line)?, self.width);
+        if cells.len() != width {
+            let hint = surplus(&cells, width).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let numbers = cells.len();
+            bail!("line {} has {numbers} numbers; the model takes {width}{hint}", line.number);
+        }
+        cells.iter().enumerate().map(|(i, cell)| number(cell, line.number, i + 1)).collect()
+    }
+
+    /// The cells of a line, without the empty one behind a separator that ends it.
+    fn cells(&self, line: &Line) -> Result<Vec<String>> {
+        let mut cells = cells(&line.text, self.separator);
+        let Some(cells) = cells.as_mut() else {
+            bail!("line {}: a quote is opened and not closed", line.number);
+        };
+        if cells.len() == self.width + 1 && cells.last().is_some_and(String::is_empty) {
+            cells.pop();
+        }
+        Ok(std::mem::take(cells))
+    }
+}
+
+const NO_ROWS: &str = "as a table it has no rows of numbers";
+const NO_TABLE: &str = "it is neither a picture nor an IDX, NPY or CSV file";
+
+/// Semicolons and tabs come before commas, which may belong to the numbers.
+fn separator(line: &str) -> Option<char> {
+    [';', '\t', ','].into_iter().find(|&separator| line.contains(separator))
+}
+
+/// The cells of a line, without quotes around them; nothing if a quote is not closed.
+fn cells(line: &str, separator: Option<char>) -> Option<Vec<String>> {
+    let Some(separator) = separator else {
+        let bare = |cell: &str| cell.trim_matches('"').to_owned();
+        return Some(line.split_whitespace().map(bare).collect());
+    };
+    let (mut cells, mut cell, mut is_quoted) = (Vec::new(), String::new(), false);
+    for letter in line.chars() {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            letter if letter == separator && !is_quoted => {
+                cells.push(std::mem::take(&mut cell).trim().to_owned());
+            }
+            letter => cell.push(letter),
+        }
+    }
+    cells.push(cell.trim().to_owned());
+    (!is_quoted).then_some(cells)
+}
+
+/// Whether the first line is a heading; where both are likely it is asked for.
+fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> Result<bool> {
+    if heading != Heading::Auto {
+        return Ok(heading == Heading::Yes);
+    }
+    let is_number = |cell: &String| cell.parse::<f32>().is_ok();
+    if !cells.iter().any(is_number) {
+        // Numbers with commas are no words.
+        return Ok(!cells.iter().all(|cell| is_with_comma(cell)));
+    }
+    let counts = |cells: &[String]| {
+        let counts_from = |first: usize| {
+            cells.iter().enumerate().all(|(i, cell)| cell.parse() == Ok(first + i))
+        };
+        counts_from(0) || counts_from(1)
+    };
+    // The first may name the column of the answers, or of the row's own numbers.
+    let rest = if cells.len() == width + 1 && !is_number(&cells[0]) { &cells[1..] } else { cells };
+    if !counts(rest) {
+        return Ok(false);
+    }
+    if rest.len() < SURELY_COUNTED {
+        bail!(
+            "line {}: `{}` may be a heading or a row; say which with --header or --no-header",
+            line.number,
+            shown(&line.text)
+        );
+    }
+    Ok(true)
+}
+
+/// Why there is a column too many, as far as that can be told.
+fn surplus(cells: &[String], width: usize) -> Option<String> {
+    if cells.len() != width + 1 {
+        return None;
+    }
+    let number = |cell: Option<&String>| cell.is_some_and(|cell| cell.parse::<f32>().is_ok());
+    Some(match (cells.first(), cells.last()) {
+        (Some(first), _) if first.is_empty() => "leave the column of row numbers out".to_owned(),
+        (Some(first), _) if !number(Some(first)) => {
+            format!("leave the column `{}` out", printable(first, 30))
+        }
+        (_, Some(last)) if !number(Some(last)) => {
+            format!("leave the column `{}` out", printable(last, 30))
+        }
+        _ => "leave the column of the answers out".to_owned(),
+    })
+}
+
+fn number(cell: &str, line: usize, column: usize) -> Result<f32> {
+    let shown = || printable(cell, 30);
+    if cell.is_empty() {
+        bail!("line {line}, column {column} is empty; the model takes a number there");
+    }
+    match cell.parse::<f32>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => bail!("line {line}: `{}` is not a finite number", shown()),
+        Err(_) if is_with_comma(cell) => bail!(
+            "line {line}: `{}` has a comma; write numbers with a point, such as 1.5",
+            shown()
+        ),
+        Err(_) => bail!(
+            "line {line}: `{}` is not a number; if the line is a heading, say so with --header",
+            shown()
+        ),
+    }
+}
+
+/// Whether it would be a number with a point in place of a comma.
+fn is_with_comma(cell: &str) -> bool {
+    cell.contains(',') && cell.replace(',', ".").parse::<f32>().is_ok()
+}
+
+fn shown(line: &str) -> String {
+    printable(line, 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8], width: usize, heading: Heading) -> Result<(Vec<Vec<f32>>, Vec<String>)> {
+        let mut done = Vec::new();
+        let mut table = Table::begin(text, width, heading, &mut done)?;
+        let mut rows = Vec::new();
+        loop {
+            match table.next_rows(2)? {
+                some if some.is_empty() => return Ok((rows, done)),
+                some => rows.extend(some),
+            }
+        }
+    }
+
+    fn error(text: &[u8], width: usize) -> String {
+        format!("{:#}", read(text, width, Heading::Auto).unwrap_err())
+    }
+
+    #[test]
+    fn tables_of_numbers() {
+        for text in [
+            "1,2\n3,4\n",
+            "a;b\n1;2\n3;4",
+            "# x\n1 2\n\n3 4\r\n",
+            "\u{feff}1\t2\n3\t4",
+            "\u{feff}a,b\r\n1,2\r\n\r\n3,4\r\n",
+            "\"1\",\"2\"\n\"3\", \"4\"\n",
+            "\"a, b\",c\n1,2\n3,4\n",
+            "1,2,\n3,4,\n",
+            "a;b;\n1;2;\n3;4;\n",
+            "1.0,2e0\n+3,4\n",
+        ] {
+            let (rows, _) = read(text.as_bytes(), 2, Heading::Auto).unwrap();
+            assert_eq!(rows, [[1.0, 2.0], [3.0, 4.0]], "{text:?}");
+        }
+        for (text, words) in [
+            ("5,2\n3\n", "line 2 has 1 numbers; the model takes 2"),
+            ("4,2,3", "leave the column of the answers out"),
+            ("4,x", "line 1: `x` is not a number"),
+            ("4,nan", "`nan` is not a finite number"),
+            ("a,b\n", "as a table it has no rows of numbers"),
+            ("", "as a table it has no rows of numbers"),
+            ("3,\n4,5\n", "line 1 has 1 numbers"),
+            ("3,5\n,4\n", "line 2, column 1 is empty"),
+            ("1,5;2,5\n", "`1,5` has a comma; write numbers with a point"),
+            ("\"1,5\",\"2,5\"\n", "`1,5` has a comma"),
+            ("a;b\n1,5;2\n", "line 2: `1,5` has a comma"),
+            ("\"1,2\n", "a quote is opened and not closed"),
+            ("label,a,b\n7,1,2\n", "leave the column `label` out"),
+            (",a,b\n0,1,2\n", "leave the column of row numbers out"),
+            ("a,b,label\n1,2,7\n", "leave the column `label` out"),
+            ("a\0b\n", "neither a picture nor"),
+        ] {
+            let error = error(text.as_bytes(), 2);
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_count_the_columns_are_a_heading() {
+        for text in ["0,1,2,3\n5,6,7,8\n", "1,2,3,4\n5,6,7,8\n", "\"0\",\"1\",\"2\",\"3\"\n5,6,7,8\n"] {
+            let (rows, done) = read(text.as_bytes(), 4, Heading::Auto).unwrap();
+            assert_eq!(rows, [[5.0, 6.0, 7.0, 8.0]], "{text:?}");
+            assert!(done[0].contains("a heading, and left out"), "{done:?}");
+            let (rows, done) = read(text.as_bytes(), 4, Heading::No).unwrap();
+            assert_eq!((rows.len(), done.len()), (2, 0));
+        }
+        for row in ["2,3,4,5\n", "0,1,2,4\n", "0.0,1.0,2.0,3.0\n", "3,2,1,0\n"] {
+            assert_eq!(read(row.as_bytes(), 4, Heading::Auto).unwrap().0.len(), 1, "{row}");
+        }
+        for (text, width) in [("0,1,2\n5,6,7\n", 3), ("1,2\n3,4\n", 2), ("0\n5\n", 1)] {
+            let asked = error(text.as_bytes(), width);
+            assert!(asked.contains("say which with --header or --no-header"), "{asked}");
+            assert_eq!(read(text.as_bytes(), width, Heading::No).unwrap().0.len(), 2);
+            assert_eq!(read(text.as_bytes(), width, Heading::Yes).unwrap().0.len(), 1);
+        }
+        let columns = error(b"label,0,1,2,3\n7,5,6,7,8\n", 4);
+        assert!(columns.contains("leave the column `label` out"), "{columns}");
+        let columns = error(b",0,1,2,3\n0,5,6,7,8\n", 4);
+        assert!(columns.contains("leave the column of row numbers out"), "{columns}");
+    }
+
+    #[test]
+    fn other_encodings_and_endless_lines_are_refused() {
+        let wide: Vec<u8> = "\u{feff}1,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(error(&wide, 2).contains("UTF-16"));
+        assert!(error(b"5,2\n\xe9,4\n", 2).contains("line 2 is not UTF-8"));
+        let endless = std::io::BufReader::new(std::io::repeat(b'7'));
+        let found = Table::begin(endless, 2, Heading::Auto, &mut Vec::new()).err().unwrap();
+        assert!(found.to_string().contains("has more than 65536 bytes"), "{found}");
+    }
+}
