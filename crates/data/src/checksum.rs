@@ -46,7 +46,7 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
     let (compression, contents) = decompress(file).map_err(DataError::read(path))?;
     let contents = Hashing { source: contents, hasher: &mut of_contents };
     let length = (compression == Compression::Plain).then_some(packed);
-    let mut rows = IdxRows::begin(contents, length).map_err(DataError::idx(path))?;
+    let mut rows = IdxRows::new(contents, length).map_err(DataError::idx(path))?;
     let expected = rows.file_bytes().map_err(DataError::idx(path))?;
     if length.is_none() && expected > MOST_UNPACKED.max(packed.saturating_mul(MOST_RATIO)) {
         return Err(DataError::idx(path)(IdxError::Inflated { expected, packed }));

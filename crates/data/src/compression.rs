@@ -36,6 +36,17 @@ pub(crate) fn decompress<'a>(
     ))
 }
 
+/// Reads through the compression of a stream in one pass, which its first bytes tell: plain, gzip or
+/// zstd. Says whether it is plain.
+///
+/// # Errors
+///
+/// The stream's.
+pub fn decompressed<'a>(reader: impl BufRead + 'a) -> io::Result<(bool, Box<dyn Read + 'a>)> {
+    let (compression, contents) = decompress(reader)?;
+    Ok((compression == Compression::Plain, contents))
+}
+
 /// A zstd stream of one or more frames, whose checksums are compared where they are present.
 pub(crate) struct Zstd<R> {
     source: R,

@@ -3,11 +3,9 @@
 //! Nothing a header claims is believed: sizes are multiplied with checks, compared with the length
 //! of a plain file before anything is allocated, and reached step by step in a compressed one.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
 use thiserror::Error;
-
-use crate::compression::{Compression, decompress};
 
 /// The contents of an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +79,9 @@ pub enum IdxError {
     Stream(#[source] io::Error),
     /// The file holds something else than images of bytes.
     #[error(
-        "it holds {element} of shape {shape:?}{}; images are unsigned bytes of shape [rows, ..] with two \
-         axes or more", if shape.len() == 1 { ", as labels are; give the file of images this name" } else { "" }
+        "it holds {element} of shape {shape:?}, and images are unsigned bytes of shape [rows, ..] with \
+         two axes or more{}",
+        if shape.len() == 1 { "; this looks like a file of labels" } else { "" }
     )]
     NotImages {
         /// What it holds: `unsigned bytes` or `32-bit integers`.
@@ -92,9 +91,9 @@ pub enum IdxError {
     },
     /// The file holds something else than class labels.
     #[error(
-        "it holds {element} of shape {shape:?}{}; labels are bytes or 32-bit integers of shape [rows], \
-         or QMNIST's integers of shape [rows, 8]",
-        if shape.len() > 2 { ", as images are; give the file of labels this name" } else { "" }
+        "it holds {element} of shape {shape:?}, and labels are bytes or 32-bit integers of shape [rows], \
+         or QMNIST's integers of shape [rows, 8]{}",
+        if shape.len() > 2 { "; this looks like a file of images" } else { "" }
     )]
     NotLabels {
         /// What it holds: `unsigned bytes` or `32-bit integers`.
@@ -139,7 +138,7 @@ fn packed(found: [u8; 2]) -> &'static str {
 ///
 /// [`IdxError`], one variant per way to be malformed. The reader must end where the data ends.
 pub fn parse_idx(reader: impl Read, length: Option<u64>) -> Result<Idx, IdxError> {
-    let mut rows = IdxRows::begin(reader, length)?;
+    let mut rows = IdxRows::new(reader, length)?;
     let values = rows.next_rows(usize::MAX)?;
     rows.end()?;
     Ok(Idx { shape: rows.shape(), values })
@@ -153,22 +152,13 @@ pub struct IdxRows<R> {
     read: u64,
 }
 
-impl<'a> IdxRows<Box<dyn Read + 'a>> {
-    /// Begins to read plain, gzip or zstd bytes, which their first bytes tell, in one pass; `length`
-    /// is the number of bytes before they are decompressed, if it is known.
+impl<R: Read> IdxRows<R> {
+    /// Reads the header, and compares it with the number of decompressed bytes if that is known.
     ///
     /// # Errors
     ///
-    /// As for [`parse_idx`], of its header.
-    pub fn from_stream(stream: impl BufRead + 'a, length: Option<u64>) -> Result<Self, IdxError> {
-        let (compression, contents) = decompress(stream).map_err(IdxError::Stream)?;
-        Self::begin(contents, length.filter(|_| compression == Compression::Plain))
-    }
-}
-
-impl<R: Read> IdxRows<R> {
-    /// Reads the header, and compares it with the number of decompressed bytes if that is known.
-    pub(crate) fn begin(mut source: R, length: Option<u64>) -> Result<Self, IdxError> {
+    /// As for [`parse_idx`], of the header.
+    pub fn new(mut source: R, length: Option<u64>) -> Result<Self, IdxError> {
         let header = Header::read(&mut source)?;
         let expected = header.file_bytes()?;
         if let Some(found) = length {

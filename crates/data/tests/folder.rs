@@ -203,7 +203,7 @@ fn labels_may_be_integers_and_qmnists() {
     }
     let error = error_with(|files| files[1] = ints(3, &[0, 2, 1]));
     let text = with_causes(&error);
-    assert!(text.contains("it holds 32-bit integers of shape [3, 3]; labels are"), "{text}");
+    assert!(text.contains("it holds 32-bit integers of shape [3, 3], and labels are"), "{text}");
     // Classes are counted up to the largest, which must not take the memory.
     let error = error_with(|files| files[1] = ints(1, &[0, u32::MAX / 2, 1]));
     assert!(matches!(error, DataError::TooManyClasses { found: 2_147_483_647, .. }), "{error:?}");
@@ -211,10 +211,11 @@ fn labels_may_be_integers_and_qmnists() {
 
 #[test]
 fn files_that_were_exchanged_are_named() {
-    let text = with_causes(&error_with(|files| files.swap(0, 1)));
-    assert!(text.contains("it holds unsigned bytes of shape [3], as labels are"), "{text}");
+    let text = with_causes(&error_with(|files| files[0] = files[1].clone()));
+    assert!(text.contains("it holds unsigned bytes of shape [3], and images are"), "{text}");
+    assert!(text.ends_with("this looks like a file of labels"), "{text}");
     let text = with_causes(&error_with(|files| files[1] = files[0].clone()));
-    assert!(text.contains("it holds unsigned bytes of shape [3, 2, 2], as images are"), "{text}");
+    assert!(text.contains("it holds unsigned bytes of shape [3, 2, 2], and labels are"), "{text}");
     let text = with_causes(&error_with(|files| files[0] = b"PK\x03\x04".to_vec()));
     assert!(text.contains("this is a ZIP archive: unpack it first"), "{text}");
 }

@@ -4,7 +4,9 @@
 use std::fs;
 use std::io::Write;
 
-use fireclay_data::{DataError, Idx, IdxError, IdxRows, IdxValues, parse_idx, read_idx};
+use fireclay_data::{
+    DataError, Idx, IdxError, IdxRows, IdxValues, decompressed, parse_idx, read_idx,
+};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -156,7 +158,8 @@ fn few_bytes_are_not_unpacked_to_many() {
 fn rows_are_read_as_they_are_asked_for() {
     let whole = file(0x0C, &[5, 2], &(0..40).collect::<Vec<u8>>());
     for packed in [whole.clone(), gzip(&whole), zstd(&whole)] {
-        let mut rows = IdxRows::from_stream(&packed[..], Some(packed.len() as u64)).unwrap();
+        let (_, contents) = decompressed(&packed[..]).unwrap();
+        let mut rows = IdxRows::new(contents, Some(whole.len() as u64)).unwrap();
         assert_eq!(rows.shape(), [5, 2]);
         let mut all = Vec::new();
         for expected in [2, 2, 1, 0] {
@@ -167,7 +170,8 @@ fn rows_are_read_as_they_are_asked_for() {
         rows.end().unwrap();
         assert_eq!(IdxValues::Ints(all), parse_idx(&whole[..], None).unwrap().values);
     }
-    let mut long = IdxRows::from_stream(&[&whole[..], b"x"].concat()[..], None).unwrap();
+    let more = [&whole[..], b"x"].concat();
+    let mut long = IdxRows::new(&more[..], None).unwrap();
     assert_eq!(long.next_rows(9).unwrap(), parse_idx(&whole[..], None).unwrap().values);
     assert!(matches!(long.end(), Err(IdxError::Trailing { .. })));
 }

@@ -44,7 +44,7 @@ mod wrap;
 pub use args::{Args, Rate};
 pub use exit::exit;
 pub use interval::wilson;
-pub use pictures::{known, pictures};
+pub use pictures::{Drawn, known, pictures};
 pub use progress::group;
 pub use run::{
     Ended, Finished, Prepared, differing_tasks, fitted_to, load_with_bar, only, run, run_on,

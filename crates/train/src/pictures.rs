@@ -11,9 +11,6 @@ const MOST: f64 = 0.95;
 const LEAST_SIDE: usize = 12;
 /// The share of full brightness, as its divisor, up to which a difference is noise.
 const FAINTEST: u8 = 16;
-/// How far a centre may lie from the middle, in pixels: whoever moves by whole pixels is up to one
-/// off, and some round up and others to the nearest.
-const OFF_CENTRE: f64 = 1.25;
 
 /// What the pictures of a set look like; nothing if its rows are not grey pictures of bytes, or all
 /// black.
@@ -110,7 +107,12 @@ fn placement<'a>(
         return Placement::AsIs;
     }
     let edge = edge(shape);
-    let drawn = |row| Drawn::of(row, width, &edge, brightest / FAINTEST);
+    let faintest = brightest / FAINTEST;
+    let drawn = |row: &[u8]| {
+        let paper = median(edge.iter().map(|at| row[*at]).collect());
+        let ink = |&value: &u8| Some(value.abs_diff(paper)).filter(|ink| *ink > faintest);
+        Drawn::of(row.iter().map(|value| f64::from(ink(value).unwrap_or(0))), width)
+    };
     let drawn: Vec<Drawn> = rows.filter_map(drawn).collect();
     let mut sizes = vec![0_usize; width + 1];
     drawn.iter().for_each(|drawn| sizes[drawn.side] += 1);
@@ -118,15 +120,14 @@ fn placement<'a>(
     let agree = |has: &dyn Fn(&Drawn) -> bool| {
         drawn.iter().filter(|drawn| has(drawn)).count() as f64 >= MOST * drawn.len() as f64
     };
-    let middle = width as f64 / 2.0;
-    let is_near = |[x, y]: [f64; 2]| (x - middle).abs().max((y - middle).abs()) <= OFF_CENTRE;
+    let sides = [width, width];
     // Without a margin, whatever fills the picture lies in its middle.
     if side + 2 > width || !agree(&|drawn| drawn.side.abs_diff(side) <= 1) {
         return Placement::AsIs;
     }
-    let by = if agree(&|drawn| is_near(drawn.mass)) {
+    let by = if agree(&|drawn| drawn.is_centred(Centre::Mass, sides)) {
         Centre::Mass
-    } else if agree(&|drawn| is_near(drawn.middle)) {
+    } else if agree(&|drawn| drawn.is_centred(Centre::Box, sides)) {
         Centre::Box
     } else {
         return Placement::AsIs;
@@ -134,27 +135,29 @@ fn placement<'a>(
     Placement::Centred { side: side as u32, by }
 }
 
+/// The middle one of some numbers, of which there is one at least.
+fn median(mut values: Vec<u8>) -> u8 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable(middle).1
+}
+
 /// Where the ink of a picture lies, in pixels from its left and its top.
-struct Drawn {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
     /// The longer side of the box around it.
-    side: usize,
-    mass: [f64; 2],
-    middle: [f64; 2],
+    pub side: usize,
+    /// Its centre of mass, to the right and down.
+    pub mass: [f64; 2],
+    /// The middle of the box around it.
+    pub middle: [f64; 2],
 }
 
 impl Drawn {
-    /// Whatever differs by so much from the outermost pixels is ink; nothing if there is none.
-    fn of(row: &[u8], width: usize, edge: &[usize], faintest: u8) -> Option<Self> {
-        let mut paper: Vec<u8> = edge.iter().map(|at| row[*at]).collect();
-        let middle = paper.len() / 2;
-        let paper = *paper.select_nth_unstable(middle).1;
+    /// Measures ink, row by row, 0 where there is none; nothing if there is none at all.
+    pub fn of(ink: impl Iterator<Item = f64>, width: usize) -> Option<Self> {
         let (mut least, mut most) = ([usize::MAX; 2], [0; 2]);
         let (mut sum, mut moments) = (0.0, [0.0; 2]);
-        for (at, value) in row.iter().map(|value| value.abs_diff(paper)).enumerate() {
-            if value <= faintest {
-                continue;
-            }
-            let value = f64::from(value);
+        for (at, value) in ink.enumerate().filter(|(_, value)| *value > 0.0) {
             sum += value;
             for (axis, place) in [at % width, at / width].into_iter().enumerate() {
                 least[axis] = least[axis].min(place);
@@ -168,6 +171,27 @@ impl Drawn {
         let middle = [0, 1].map(|axis| (least[axis] + most[axis]) as f64 / 2.0);
         let side = (most[0] - least[0]).max(most[1] - least[1]);
         Some(Self { side, mass: moments.map(|moment| moment / sum), middle })
+    }
+
+    /// How far it is from where it belongs, to the right and down, in a picture of these sides; within
+    /// [`ON_CENTRE`](Self::ON_CENTRE) it is there.
+    ///
+    /// Whoever moves by whole pixels brings a centre of mass to within half a pixel of the middle, or,
+    /// as for MNIST, to within a pixel behind it: between both lies a quarter of a pixel.
+    pub fn off_centre(&self, by: Centre, sides: [usize; 2]) -> [f64; 2] {
+        let (found, behind) = match by {
+            Centre::Mass => (self.mass, 0.25),
+            Centre::Box => (self.middle, 0.0),
+        };
+        [0, 1].map(|axis| found[axis] - sides[axis] as f64 / 2.0 - behind)
+    }
+
+    /// How far a centre may be off, in pixels.
+    pub const ON_CENTRE: f64 = 0.85;
+
+    /// Whether it is where it belongs.
+    pub fn is_centred(&self, by: Centre, sides: [usize; 2]) -> bool {
+        self.off_centre(by, sides).iter().all(|off| off.abs() <= Self::ON_CENTRE)
     }
 }
 

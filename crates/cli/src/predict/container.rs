@@ -131,6 +131,11 @@ pub(crate) fn needed_of_png(bytes: &[u8]) -> Vec<u8> {
     needed
 }
 
+/// Width and height, as its header says.
+pub(crate) fn size_of_png(bytes: &[u8]) -> Option<[usize; 2]> {
+    Some([be_word(bytes, 16)? as usize, be_word(bytes, 20)? as usize])
+}
+
 /// The pictures of a GIF file, two at the most.
 fn gif_pictures(bytes: &[u8]) -> usize {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
@@ -235,7 +240,8 @@ mod tests {
 
     #[test]
     fn tables_and_arrays_are_no_pictures() {
-        for bytes in [&b"BMI,age\n1,2\n"[..], b"MM,II\n", b"\0\0\x08\x03", b"GIF,1\n", b"RIFF", b""] {
+        for bytes in [&b"BMI,age\n1,2\n"[..], b"MM,II\n", b"\0\0\x08\x03", b"GIF,1\n", b"RIFF", b""]
+        {
             assert!(!is_picture(bytes), "{bytes:?}");
         }
     }
@@ -250,7 +256,8 @@ mod tests {
         };
         for start in [PNG, b"GIF89a", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"RIFF0000WEBPVP8X"] {
             for length in 0..200 {
-                let bytes: Vec<u8> = start.iter().copied().chain((0..length).map(|_| next())).collect();
+                let bytes: Vec<u8> =
+                    start.iter().copied().chain((0..length).map(|_| next())).collect();
                 let _ = of(&bytes);
                 assert!(needed_of_png(&bytes).len() <= bytes.len() + PNG.len());
             }

@@ -3,31 +3,27 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use zune_core::options::DecoderOptions;
-use zune_core::result::DecodingResult;
-use zune_jpeg::JpegDecoder;
-use zune_png::PngDecoder;
+use image::codecs::bmp::BmpDecoder;
+use image::codecs::gif::GifDecoder;
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::container::{self, Container};
+use super::pixels::{Picture, Pixels};
 
 /// The longest side that is read, in pixels.
 const MOST_SIDE: usize = 16_384;
-/// The most pixels that are read; decoded, they take at most 4 bytes each, and as much on the way.
+/// The most pixels that are read.
 const MOST_PIXELS: usize = 64 << 20;
+/// The most decoded bytes of a file of any size.
+const MOST_BYTES: usize = 64 << 20;
+/// How many times as many bytes there may be above that: more are of pictures of one colour, or made
+/// to fill the memory.
+const MOST_RATIO: usize = 200;
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-const JPEG: &[u8] = b"\xff\xd8\xff";
-
-/// The pixels of a picture, the way up that it is meant to be looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Pixels {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    /// 1 grey, 2 grey and alpha, 3 colours, 4 colours and alpha.
-    pub(crate) channels: usize,
-    /// Row by row, the channels of a pixel together.
-    pub(crate) values: Vec<u8>,
-}
-
-/// Why a picture can not be read.
+/// Why a picture cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PictureError {
     /// The decoder says no.
@@ -36,9 +32,18 @@ pub(crate) enum PictureError {
     /// It would take too much memory.
     #[error(
         "the picture is {width}x{height}; at most {MOST_SIDE} pixels a side and {MOST_PIXELS} in all \
-         are read"
+         are read, so make it smaller"
     )]
     TooLarge { width: usize, height: usize },
+    /// So few bytes hold no picture worth so much memory.
+    #[error(
+        "the picture is {width}x{height} in a file of {bytes} bytes; so much is not unpacked from so \
+         little, so make it smaller"
+    )]
+    Inflated { width: usize, height: usize, bytes: usize },
+    /// It is what a camera saw before it made a picture of it.
+    #[error("this is a camera's raw file; save it as JPEG or PNG")]
+    Raw,
     /// There is nothing to see.
     #[error("the picture shows nothing that stands out from its background")]
     Blank,
@@ -48,21 +53,35 @@ pub(crate) enum PictureError {
          CSV"
     )]
     NoPicture { shape: String },
+    /// What has to be known to make a row of a picture is not.
+    #[error(
+        "the model does not say what the pictures looked like that it was trained on; say it with \
+         {missing}, or with --fit resize to give it the picture as it is"
+    )]
+    Unsaid { missing: &'static str },
+    /// A flag that says what this model's pictures do not have.
+    #[error("{flag} is for models of grey pictures, and this one reads colours; leave it out")]
+    Coloured { flag: &'static str },
+    /// The ink does not fit the model's pictures.
+    #[error("{0}; choose another --placement")]
+    Placement(#[from] fireclay::PicturesError),
 }
 
-/// Whether bytes begin as a picture does that is read here.
-pub(crate) fn is_picture(bytes: &[u8]) -> bool {
-    bytes.starts_with(PNG) || bytes.starts_with(JPEG)
-}
-
-/// Decodes a PNG or JPEG file, which may come from a stranger.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Pixels, PictureError> {
-    let kind = if bytes.starts_with(PNG) { "PNG" } else { "JPEG" };
-    let decoded = quietly(|| match kind {
-        "PNG" => png(bytes),
-        _ => jpeg(bytes),
-    });
-    decoded.unwrap_or_else(|| Err(malformed(kind, "the decoder gave up on it")))
+/// Decodes a picture file, which may come from a stranger, the way up it is meant to be looked at.
+/// Pictures of more than twice `most_side` are made smaller by a whole number.
+pub(crate) fn decode(bytes: &[u8], most_side: usize) -> Result<Picture, PictureError> {
+    let Some(container) = container::of(bytes) else {
+        return Err(malformed("", "it does not begin as one"));
+    };
+    if container.is_raw {
+        return Err(PictureError::Raw);
+    }
+    let name = container.kind.name();
+    let decoded = quietly(|| decoded(bytes, &container, most_side));
+    let picture = decoded.unwrap_or_else(|| Err(malformed(name, "the decoder gave up on it")))?;
+    let mut picture = picture;
+    picture.done.extend(container.is_first_of.map(|all| format!("the first of its {all}")));
+    Ok(picture)
 }
 
 /// Runs a decoder. Those used here are written in safe Rust but for their vector instructions, and a
@@ -80,212 +99,217 @@ fn malformed(kind: &'static str, what: impl std::fmt::Display) -> PictureError {
     PictureError::Malformed { kind, what }
 }
 
-fn check_size(width: usize, height: usize) -> Result<(), PictureError> {
+fn decoded(bytes: &[u8], container: &Container, most_side: usize) -> Result<Picture, PictureError> {
+    use container::Kind;
+    let kind = container.kind;
+    let fail = |error| malformed(kind.name(), error);
+    let from = Cursor::new(bytes);
+    let pixels = match kind {
+        Kind::Png => {
+            // The header comes first, so that a size is judged before anything is read.
+            if let Some([width, height]) = container::size_of_png(bytes) {
+                check_size(width, height, 0, bytes.len())?;
+            }
+            // What is not needed to draw it is left out, before any of it is unpacked.
+            let needed = container::needed_of_png(bytes);
+            let decoder = PngDecoder::with_limits(Cursor::new(&needed[..]), limits(MOST_BYTES));
+            pixels(decoder.map_err(fail)?, bytes, container)
+        }
+        Kind::Jpeg => pixels(JpegDecoder::new(from).map_err(fail)?, bytes, container),
+        Kind::Bmp => pixels(BmpDecoder::new(from).map_err(fail)?, bytes, container),
+        Kind::Gif => pixels(GifDecoder::new(from).map_err(fail)?, bytes, container),
+        Kind::WebP => pixels(WebPDecoder::new(from).map_err(fail)?, bytes, container),
+        Kind::Tiff => {
+            let reader = ImageReader::with_format(from, ImageFormat::Tiff);
+            pixels(reader.into_decoder().map_err(fail)?, bytes, container)
+        }
+    };
+    let (pixels, orientation) = pixels?;
+    let factor = pixels.width.max(pixels.height) / most_side.max(1);
+    Ok(pixels.flattened(if factor > 2 { factor } else { 1 }).turned(orientation))
+}
+
+/// The pixels, and the tag of EXIF that says which way up a camera was held.
+fn pixels(
+    mut decoder: impl ImageDecoder,
+    bytes: &[u8],
+    container: &Container,
+) -> Result<(Pixels, u8), PictureError> {
+    let kind = container.kind.name();
+    let fail = |error| malformed(kind, error);
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
+    let decoded = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX);
+    check_size(width, height, decoded, bytes.len())?;
+    decoder.set_limits(limits(decoded.saturating_add(MOST_BYTES))).map_err(fail)?;
+    let orientation = match container.orientation {
+        Some(orientation) => orientation,
+        // A tag that cannot be read says nothing of the pixels.
+        None => decoder.orientation().map_or(1, image::metadata::Orientation::to_exif),
+    };
+    let (channels, values) = match DynamicImage::from_decoder(decoder).map_err(fail)? {
+        DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => (2, image.into_raw()),
+        DynamicImage::ImageRgb8(image) => (3, image.into_raw()),
+        DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
+        image @ DynamicImage::ImageLuma16(_) => (1, image.into_luma8().into_raw()),
+        image @ DynamicImage::ImageLumaA16(_) => (2, image.into_luma_alpha8().into_raw()),
+        image @ DynamicImage::ImageRgb16(_) => (3, image.into_rgb8().into_raw()),
+        image @ DynamicImage::ImageRgba16(_) => (4, image.into_rgba8().into_raw()),
+        _ => return Err(malformed(kind, "its numbers are not of 8 or 16 bits; save it with 8")),
+    };
+    Ok((Pixels { width, height, channels, values }, orientation))
+}
+
+fn check_size(
+    width: usize,
+    height: usize,
+    decoded: usize,
+    bytes: usize,
+) -> Result<(), PictureError> {
     let pixels = width.saturating_mul(height);
     if width > MOST_SIDE || height > MOST_SIDE || pixels > MOST_PIXELS {
         return Err(PictureError::TooLarge { width, height });
     }
+    if decoded > MOST_BYTES.max(bytes.saturating_mul(MOST_RATIO)) {
+        return Err(PictureError::Inflated { width, height, bytes });
+    }
     Ok(())
 }
 
-fn options() -> DecoderOptions {
-    // The sides are checked here, for a message of our own.
-    DecoderOptions::default()
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .set_strict_mode(false)
-        .png_set_strip_to_8bit(true)
-        .png_set_confirm_crc(true)
-        .png_set_decode_animated(false)
-}
-
-fn png(bytes: &[u8]) -> Result<Pixels, PictureError> {
-    // The header comes first in every PNG file, so that a size is judged before anything is read.
-    if let Some([width, height]) = png_size(bytes) {
-        check_size(width, height)?;
-    }
-    let mut decoder = PngDecoder::new_with_options(Cursor::new(bytes), options());
-    let fail = |error| malformed("PNG", format!("{error:?}"));
-    decoder.decode_headers().map_err(fail)?;
-    let (width, height) = decoder.dimensions().ok_or_else(|| malformed("PNG", "no header"))?;
-    check_size(width, height)?;
-    let values = match decoder.decode().map_err(fail)? {
-        DecodingResult::U8(values) => values,
-        _ => return Err(malformed("PNG", "its numbers are not bytes")),
-    };
-    pixels("PNG", width, height, values)
-}
-
-fn png_size(bytes: &[u8]) -> Option<[usize; 2]> {
-    let word = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?) as usize);
-    Some([word(16)?, word(20)?])
-}
-
-fn jpeg(bytes: &[u8]) -> Result<Pixels, PictureError> {
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options());
-    let fail = |error| malformed("JPEG", format!("{error:?}"));
-    decoder.decode_headers().map_err(fail)?;
-    let info = decoder.info().ok_or_else(|| malformed("JPEG", "no header"))?;
-    let (width, height) = (usize::from(info.width), usize::from(info.height));
-    check_size(width, height)?;
-    let values = decoder.decode().map_err(fail)?;
-    let orientation = decoder.exif().and_then(|exif| orientation(exif)).unwrap_or(1);
-    Ok(pixels("JPEG", width, height, values)?.turned(orientation))
-}
-
-fn pixels(
-    kind: &'static str,
-    width: usize,
-    height: usize,
-    values: Vec<u8>,
-) -> Result<Pixels, PictureError> {
-    let area = width * height;
-    match values.len().checked_div(area) {
-        Some(channels @ 1..=4) if values.len() == area * channels => {
-            Ok(Pixels { width, height, channels, values })
-        }
-        _ => Err(malformed(kind, format!("{} bytes for {width}x{height} pixels", values.len()))),
-    }
-}
-
-/// The tag of EXIF that says which way up a camera was held, 1 to 8.
-fn orientation(exif: &[u8]) -> Option<u16> {
-    const ORIENTATION: u16 = 0x0112;
-    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
-    let is_little = match exif.get(..4)? {
-        b"II*\0" => true,
-        b"MM\0*" => false,
-        _ => return None,
-    };
-    let half = |at: usize| {
-        let bytes = *exif.get(at..)?.first_chunk::<2>()?;
-        Some(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    };
-    let bytes = *exif.get(4..)?.first_chunk::<4>()?;
-    let word = if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) };
-    let start = usize::try_from(word).ok()?.checked_add(2)?;
-    let entries = half(start - 2)?;
-    (0..usize::from(entries))
-        .filter_map(|i| start.checked_add(12 * i))
-        .find(|&at| half(at) == Some(ORIENTATION))
-        .and_then(|at| half(at + 8))
-}
-
-impl Pixels {
-    /// As it is meant to be looked at, for a camera that was held in this way.
-    fn turned(self, orientation: u16) -> Self {
-        let Self { width, height, channels, .. } = self;
-        let [wide, high] = if orientation >= 5 { [height, width] } else { [width, height] };
-        // Where the pixel at column x of row y of the result comes from.
-        let from = |x: usize, y: usize| match orientation {
-            2 => [width - 1 - x, y],
-            3 => [width - 1 - x, height - 1 - y],
-            4 => [x, height - 1 - y],
-            5 => [y, x],
-            6 => [y, height - 1 - x],
-            7 => [width - 1 - y, height - 1 - x],
-            8 => [width - 1 - y, x],
-            _ => [x, y],
-        };
-        if !(2..=8).contains(&orientation) {
-            return self;
-        }
-        let mut values = Vec::with_capacity(self.values.len());
-        for y in 0..high {
-            for x in 0..wide {
-                let [x, y] = from(x, y);
-                let at = (y * width + x) * channels;
-                values.extend_from_slice(&self.values[at..at + channels]);
-            }
-        }
-        Self { width: wide, height: high, channels, values }
-    }
-
-    /// The colours of each pixel, as 3 bytes; what is transparent is paper, white or black,
-    /// whichever stands out from what was drawn.
-    pub(crate) fn rgb(&self) -> Vec<[u8; 3]> {
-        let pixel = |p: &[u8]| match *p {
-            [grey] => ([grey; 3], 255),
-            [grey, alpha] => ([grey; 3], alpha),
-            [r, g, b] => ([r, g, b], 255),
-            [r, g, b, alpha] => ([r, g, b], alpha),
-            _ => ([0; 3], 255),
-        };
-        let pixels = || self.values.chunks_exact(self.channels).map(pixel);
-        let (mut drawn, mut opaque) = (0_u64, 0_u64);
-        for (rgb, alpha) in pixels() {
-            drawn += u64::from(luma(rgb)) * u64::from(alpha);
-            opaque += u64::from(alpha);
-        }
-        let paper: u32 = if drawn * 2 > opaque * 255 { 0 } else { 255 };
-        let over = |(rgb, alpha): ([u8; 3], u8)| {
-            let alpha = u32::from(alpha);
-            rgb.map(|c| ((u32::from(c) * alpha + paper * (255 - alpha) + 127) / 255) as u8)
-        };
-        pixels().map(over).collect()
-    }
-}
-
-/// Brightness of a colour, Rec. ITU-R BT.709; exact for greys.
-pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
-    ((2126 * u32::from(r) + 7152 * u32::from(g) + 722 * u32::from(b) + 5000) / 10_000) as u8
+fn limits(bytes: usize) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(bytes as u64);
+    limits
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use image::ImageEncoder;
+
+    const ARROW: [u8; 12] = [10, 200, 30, 40, 250, 60, 70, 80, 90, 100, 110, 120];
+
+    /// A picture of 3x4 in a file of this kind, with this chunk of EXIF if the kind has a place for it.
+    fn file(kind: ImageFormat, exif: Option<Vec<u8>>) -> Vec<u8> {
+        let rgb: Vec<u8> = ARROW.iter().flat_map(|&grey| [grey; 3]).collect();
+        let mut bytes = Cursor::new(Vec::new());
+        let colour = image::ExtendedColorType::Rgb8;
+        match (kind, exif) {
+            (ImageFormat::Png, Some(exif)) => {
+                let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+                encoder.set_exif_metadata(exif).unwrap();
+                encoder.write_image(&rgb, 3, 4, colour).unwrap();
+            }
+            (ImageFormat::WebP, Some(exif)) => {
+                let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut bytes);
+                encoder.set_exif_metadata(exif).unwrap();
+                encoder.write_image(&rgb, 3, 4, colour).unwrap();
+            }
+            (kind, _) => {
+                image::write_buffer_with_format(&mut bytes, &rgb, 3, 4, colour, kind).unwrap();
+            }
+        }
+        bytes.into_inner()
+    }
+
+    fn exif(orientation: u8) -> Vec<u8> {
+        let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        exif
+    }
+
+    fn greys(picture: &Picture) -> Vec<u8> {
+        picture.pixels.iter().map(|pixel| pixel[0]).collect()
+    }
+
     #[test]
-    fn greys_stay_what_they_are() {
-        for grey in 0..=255 {
-            assert_eq!(luma([grey; 3]), grey);
+    fn every_kind_of_file_has_the_same_pixels() {
+        use ImageFormat::{Bmp, Gif, Png, WebP};
+        for kind in [Png, Bmp, Gif, WebP] {
+            let found = decode(&file(kind, None), 1200).unwrap();
+            assert_eq!((found.width, found.height), (3, 4), "{kind:?}");
+            assert_eq!(greys(&found), ARROW, "{kind:?}");
+            assert!(found.done.is_empty(), "{kind:?} {:?}", found.done);
+        }
+        let found = decode(&file(ImageFormat::Jpeg, None), 1200).unwrap();
+        assert_eq!((found.width, found.height), (3, 4));
+    }
+
+    #[test]
+    fn the_tag_of_a_camera_turns_png_and_webp_too() {
+        let turned = [100, 70, 40, 10, 110, 80, 250, 200, 120, 90, 60, 30];
+        for kind in [ImageFormat::Png, ImageFormat::WebP] {
+            let found = decode(&file(kind, Some(exif(6))), 1200).unwrap();
+            assert_eq!((found.width, greys(&found)), (4, turned.to_vec()), "{kind:?}");
+            let found = decode(&file(kind, Some(exif(1))), 1200).unwrap();
+            assert_eq!((found.width, greys(&found)), (3, ARROW.to_vec()), "{kind:?}");
+        }
+        // Behind the pixels, where PNG allows it, too.
+        let png = file(ImageFormat::Png, Some(exif(6)));
+        let at = png.windows(4).position(|name| name == b"eXIf").unwrap() - 4;
+        let length = 12 + exif(6).len();
+        let end = png.len() - 12;
+        let late =
+            [&png[..at], &png[at + length..end], &png[at..at + length], &png[end..]].concat();
+        assert_eq!(greys(&decode(&late, 1200).unwrap()), turned);
+        if !ImageFormat::Tiff.reading_enabled() {
+            return;
+        }
+        // TIFF has the tag in its own directory, which the encoder does not write.
+        let mut tiff = file(ImageFormat::Tiff, None);
+        let start = u32::from_le_bytes(*tiff[4..].first_chunk().unwrap()) as usize + 2;
+        let entries = u16::from_le_bytes([tiff[start - 2], tiff[start - 1]]) as usize;
+        // Of the tags that say nothing of the pixels, the resolution becomes the orientation.
+        let place = (0..entries).map(|i| start + 12 * i).find(|&at| tiff[at..at + 2] == [0x1A, 1]);
+        if let Some(at) = place {
+            tiff[at..at + 12].copy_from_slice(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0");
+            assert_eq!(greys(&decode(&tiff, 1200).unwrap()), turned);
         }
     }
 
     #[test]
-    fn a_picture_is_turned_the_way_up_it_was_meant() {
-        // 1 2 3
-        // 4 5 6
-        let stored = || Pixels { width: 3, height: 2, channels: 1, values: vec![1, 2, 3, 4, 5, 6] };
-        for (orientation, width, values) in [
-            (1, 3, [1, 2, 3, 4, 5, 6]),
-            (2, 3, [3, 2, 1, 6, 5, 4]),
-            (3, 3, [6, 5, 4, 3, 2, 1]),
-            (4, 3, [4, 5, 6, 1, 2, 3]),
-            (5, 2, [1, 4, 2, 5, 3, 6]),
-            (6, 2, [4, 1, 5, 2, 6, 3]),
-            (7, 2, [6, 3, 5, 2, 4, 1]),
-            (8, 2, [3, 6, 2, 5, 1, 4]),
-            (99, 3, [1, 2, 3, 4, 5, 6]),
-        ] {
-            let turned = stored().turned(orientation);
-            assert_eq!((turned.width, &turned.values[..]), (width, &values[..]), "{orientation}");
+    fn comments_that_unpack_to_anything_are_left_packed() {
+        let png = file(ImageFormat::Png, None);
+        let end = png.len() - 12;
+        // A comment of 64 MiB of zeros would take as much memory; here it is not even well-formed.
+        let comment = b"\0\0\0\x08zTXtA\0\0nonse\0\0\0\0";
+        for at in [33, end] {
+            let file = [&png[..at], comment, &png[at..]].concat();
+            assert_eq!(greys(&decode(&file, 1200).unwrap()), ARROW, "{at}");
         }
     }
 
     #[test]
-    fn the_orientation_is_found_in_either_order_of_bytes() {
-        let little = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
-        let big = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0";
-        assert_eq!(orientation(little), Some(6));
-        assert_eq!(orientation(big), Some(8));
-        assert_eq!(orientation(&little[..12]), None);
-        assert_eq!(orientation(b"II*\0\xff\xff\xff\xff"), None);
-        assert_eq!(orientation(b""), None);
+    fn the_first_of_several_pictures_is_read_and_said_to_be() {
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+        for shade in [50, 200] {
+            let frame = image::RgbaImage::from_pixel(6, 5, image::Rgba([shade, shade, shade, 255]));
+            encoder.encode_frame(image::Frame::new(frame)).unwrap();
+        }
+        drop(encoder);
+        let found = decode(&bytes, 1200).unwrap();
+        assert_eq!(
+            (greys(&found), found.done),
+            (vec![50; 30], vec!["the first of its pictures".to_owned()])
+        );
     }
 
     #[test]
-    fn what_is_transparent_is_paper() {
-        let pixels = |values| Pixels { width: 2, height: 1, channels: 2, values };
-        assert_eq!(pixels(vec![0, 255, 0, 0]).rgb(), [[0; 3], [255; 3]]);
-        assert_eq!(pixels(vec![255, 255, 0, 0]).rgb(), [[255; 3], [0; 3]]);
+    fn few_bytes_hold_no_large_picture() {
+        assert!(check_size(16_000, 4_000, 3 * 64_000_000, 60_000).is_err());
+        assert!(check_size(16_000, 4_000, 64_000_000, 60_000).is_ok());
+        assert!(check_size(8_000, 6_000, 3 * 48_000_000, 1_000_000).is_ok());
+        assert!(check_size(20_000, 10, 200_000, 60_000).is_err());
     }
 
     #[test]
     fn a_bomb_is_refused_before_it_is_unpacked() {
-        let mut bytes = PNG.to_vec();
+        let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
         bytes.extend(b"\0\0\0\x0dIHDR\0\x01\0\0\0\x01\0\0\x08\0\0\0\0");
-        let found = decode(&bytes);
+        let found = decode(&bytes, 1200);
         assert!(matches!(found, Err(PictureError::TooLarge { width: 65_536, .. })), "{found:?}");
     }
 
@@ -296,7 +320,7 @@ mod tests {
         for name in ["0-black-on-white.png", "9-palette.png", "9-sixteen-bits.png", "6-turned.jpg"]
         {
             let whole = std::fs::read(folder.join(name)).unwrap();
-            assert!(decode(&whole).is_ok(), "{name}");
+            assert!(decode(&whole, 1200).is_ok(), "{name}");
             // Random numbers of Knuth's generator (MMIX): which bytes, and what they become.
             let mut state = 1_u64;
             for _ in 0..300 {
@@ -308,13 +332,12 @@ mod tests {
                     let at = (state >> 33) as usize % bytes.len();
                     bytes[at] = (state >> 24) as u8;
                 }
-                if let Ok(pixels) = decode(&bytes) {
-                    let area = pixels.width * pixels.height;
-                    assert_eq!(pixels.values.len(), area * pixels.channels, "{name}");
+                if let Ok(picture) = decode(&bytes, 1200) {
+                    assert_eq!(picture.pixels.len(), picture.width * picture.height, "{name}");
                 }
             }
             for end in (8..whole.len()).step_by(97) {
-                let _ = decode(&whole[..end]);
+                let _ = decode(&whole[..end], 1200);
             }
         }
     }

@@ -4,33 +4,45 @@
 //! 20x20 with its proportions kept, and its centre of mass is moved to the centre of 28x28. Ink is
 //! bright on black.
 
+use fireclay::{Centre, Ink as Polarity};
+use train::Drawn;
+
 use super::decode::PictureError;
 use super::grey::Grey;
 use super::light::Background;
+use super::marks::{Marks, marks};
+use super::picture::inverted;
 
-/// Side of the box that the ink fills.
-const BOX: usize = 20;
-/// Side of the result.
-pub(crate) const SIDE: usize = 28;
 /// Longest side that ink is looked for in; larger pictures are made smaller first.
 const WORKING_SIDE: usize = 600;
-/// The least share of a mark's area, of the largest one's, that is not taken for a speck.
-const SPECK: f32 = 0.03;
 /// The least contrast of ink, of the most there can be.
 const FAINTEST: f32 = 0.08;
+/// Side of the box that the ink of MNIST fills.
+const BOX: usize = 20;
 /// Strokes thinner than this, in pixels of the box of 20 as [`stroke`] measures them, are thickened:
 /// of 1,000 test images of MNIST, 97 % have wider ones.
 const THINNEST: f32 = 1.5;
 /// How wide they become: a quarter of those images have thinner ones.
 const USUAL: f32 = 2.2;
-/// Where the centre of mass comes to lie at least, in pixels from the edge, and less than a pixel
-/// further on: whoever made MNIST moved by whole pixels, and rounded up. Of its first 20,000 training
-/// images all but a few have it in [14, 15), each place as often as any other.
-const MIDDLE: f32 = 14.0;
+/// The most brightness of a background that is none, of 255, and the least of ink.
+const FAINT: f32 = 16.0;
 
-/// A character as MNIST has it, and what was done to make it.
+/// Where the ink of a picture belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Of the picture.
+    pub(crate) width: usize,
+    /// Of the picture.
+    pub(crate) height: usize,
+    /// The longer side of the ink.
+    pub(crate) side: usize,
+    /// What lies in the centre.
+    pub(crate) by: Centre,
+}
+
+/// A character where it belongs, and what was done to bring it there.
 pub(crate) struct Digit {
-    /// 28x28, whole numbers from 0 to 255.
+    /// Bright ink on black, whole numbers from 0 to 255.
     pub(crate) picture: Grey,
     /// In the order in which it was done.
     pub(crate) done: Vec<String>,
@@ -43,31 +55,67 @@ struct Ink {
     was_uneven: bool,
 }
 
-/// Finds the ink in a grey picture, 0 to 255, and puts it where MNIST has it.
-pub(crate) fn digit(grey: &Grey) -> Result<Digit, PictureError> {
+/// A picture of the target's size whose bright ink is as large as it belongs: as it is if it lies where
+/// it belongs, and moved by whole pixels if not. Nothing if it has another size, or no black around it.
+pub(crate) fn moved(grey: &Grey, target: Target) -> Option<Grey> {
+    let (width, height) = (grey.width, grey.height);
+    let is_edge = |at: &usize| {
+        let (x, y) = (at % width, at / width);
+        x == 0 || y == 0 || x + 1 == width || y + 1 == height
+    };
+    let mut edge: Vec<f32> =
+        (0..grey.values.len()).filter(is_edge).map(|at| grey.values[at]).collect();
+    let middle = edge.len() / 2;
+    if *edge.select_nth_unstable_by(middle, f32::total_cmp).1 > FAINT {
+        return None;
+    }
+    let ink = |&value: &f32| if value > FAINT { f64::from(value) } else { 0.0 };
+    let drawn = Drawn::of(grey.values.iter().map(ink), width)?;
+    if drawn.side.abs_diff(target.side) > 1 {
+        return None;
+    }
+    let off = drawn.off_centre(target.by, [width, height]);
+    let [right, down] =
+        off.map(|off| if off.abs() <= Drawn::ON_CENTRE { 0 } else { -off.round() as isize });
+    let mut moved = Grey::black(width, height);
+    for (at, value) in grey.values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+        let (x, y) = ((at % width) as isize + right, (at / width) as isize + down);
+        if x < 0 || y < 0 || x as usize >= width || y as usize >= height {
+            // Ink would be pushed out of the picture.
+            if *value > FAINT {
+                return None;
+            }
+            continue;
+        }
+        moved.values[y as usize * width + x as usize] = *value;
+    }
+    Some(moved)
+}
+
+/// Finds the ink in a grey picture, 0 to 255, and puts it where it belongs; `polarity` is that of the
+/// model, for the words that say what was done.
+pub(crate) fn digit(
+    grey: &Grey,
+    target: Target,
+    polarity: Polarity,
+) -> Result<Digit, PictureError> {
     let mut done = Vec::new();
     let longest = grey.width.max(grey.height);
-    let working = match longest > WORKING_SIDE {
-        true => {
-            let side = |side: usize| (side * WORKING_SIDE / longest).max(1);
-            grey.resized(side(grey.width), side(grey.height))
-        }
-        false => grey.clone(),
+    let working = if longest > WORKING_SIDE {
+        let side = |side: usize| (side * WORKING_SIDE / longest).max(1);
+        grey.resized(side(grey.width), side(grey.height))
+    } else {
+        grey.clone()
     };
     let Ink { values, is_inverted, was_uneven } = ink(&working)?;
     if was_uneven {
         done.push("uneven light evened out".to_owned());
     }
-    if is_inverted {
-        done.push("inverted, for it was dark on bright".to_owned());
+    if is_inverted != (polarity == Polarity::DarkOnBright) {
+        done.push(inverted(polarity).to_owned());
     }
-    let Marks { ink, specks, is_crowd } = marks(&values)?;
-    if specks > 0 {
-        done.push(match specks {
-            1 => "1 speck left out".to_owned(),
-            specks => format!("{specks} specks left out"),
-        });
-    }
+    let Marks { ink, done: left_out, is_crowd } = marks(&values)?;
+    done.extend(left_out);
     if is_crowd {
         done.push("there are several marks side by side, read as one".to_owned());
     }
@@ -77,12 +125,17 @@ pub(crate) fn digit(grey: &Grey) -> Result<Digit, PictureError> {
     if bold.width > thin.width {
         done.push("thin strokes thickened".to_owned());
     }
+    let by = match target.by {
+        Centre::Mass => "by mass",
+        Centre::Box => "by its box",
+    };
     done.push(format!(
-        "cropped to {}x{}, scaled to {BOX} and centred by mass",
+        "cropped to {}x{}, scaled to {} and centred {by}",
         bounds[2] - bounds[0],
-        bounds[3] - bounds[1]
+        bounds[3] - bounds[1],
+        target.side
     ));
-    Ok(Digit { picture: centred(&bold), done })
+    Ok(Digit { picture: centred(&bold, target), done })
 }
 
 /// Separates ink from its background: by how much light it takes away from bright paper, or adds to
@@ -138,72 +191,6 @@ fn strength(contrast: &[f32]) -> f32 {
         }
     }
     (best.1 / (BINS - 1) as f64) as f32
-}
-
-struct Marks {
-    ink: Grey,
-    specks: usize,
-    is_crowd: bool,
-}
-
-/// A mark: pixels of ink that touch each other.
-struct Mark {
-    pixels: Vec<usize>,
-    left: usize,
-    right: usize,
-}
-
-/// Ink without its specks.
-fn marks(ink: &Grey) -> Result<Marks, PictureError> {
-    let found = connected(ink);
-    let largest = found.iter().map(|mark| mark.pixels.len()).max().ok_or(PictureError::Blank)?;
-    let is_speck = |mark: &Mark| (mark.pixels.len() as f32) < SPECK * largest as f32;
-    let (specks, kept): (Vec<_>, Vec<_>) = found.into_iter().partition(is_speck);
-    // Strokes are soft at their edges: what is within two pixels of a mark belongs to it.
-    let mut is_kept = vec![false; ink.values.len()];
-    for &at in kept.iter().flat_map(|mark| &mark.pixels) {
-        for near in around(ink, at, 2) {
-            is_kept[near] = true;
-        }
-    }
-    let values = ink.values.iter().zip(is_kept).map(|(&v, kept)| if kept { v } else { 0.0 });
-    let ink = Grey { values: values.collect(), ..*ink };
-    let mut large: Vec<&Mark> = kept.iter().filter(|m| m.pixels.len() * 4 >= largest).collect();
-    large.sort_unstable_by_key(|mark| mark.left);
-    let is_crowd = large.windows(2).any(|pair| pair[0].right < pair[1].left);
-    Ok(Marks { ink, specks: specks.len(), is_crowd })
-}
-
-/// The pixels of the square of this radius around one.
-fn around(grey: &Grey, at: usize, radius: usize) -> impl Iterator<Item = usize> + use<> {
-    let (width, x, y) = (grey.width, at % grey.width, at / grey.width);
-    let rows = y.saturating_sub(radius)..(y + radius + 1).min(grey.height);
-    let columns = x.saturating_sub(radius)..(x + radius + 1).min(width);
-    rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
-}
-
-fn connected(ink: &Grey) -> Vec<Mark> {
-    let mut is_new: Vec<bool> = ink.values.iter().map(|value| *value >= 0.5).collect();
-    let mut marks = Vec::new();
-    for start in 0..is_new.len() {
-        if !std::mem::take(&mut is_new[start]) {
-            continue;
-        }
-        let mut mark = Mark { pixels: vec![start], left: ink.width, right: 0 };
-        let mut next = 0;
-        while let Some(&at) = mark.pixels.get(next) {
-            next += 1;
-            mark.left = mark.left.min(at % ink.width);
-            mark.right = mark.right.max(at % ink.width);
-            for near in around(ink, at, 1) {
-                if std::mem::take(&mut is_new[near]) {
-                    mark.pixels.push(near);
-                }
-            }
-        }
-        marks.push(mark);
-    }
-    marks
 }
 
 /// The box around all ink: left, top, right and bottom, the last two not in it.
@@ -262,31 +249,76 @@ fn thickened(ink: &Grey) -> Grey {
     bold
 }
 
-/// Scaled to the box of 20 and centred by mass in 28x28; the brightest pixel is 255.
-fn centred(ink: &Grey) -> Grey {
+/// Scaled to its size and put where it belongs; the brightest pixel is 255.
+fn centred(ink: &Grey, target: Target) -> Grey {
+    let Target { width, height, side, by } = target;
     let longest = ink.width.max(ink.height);
-    let side = |side: usize| ((side * BOX * 2 + longest) / (2 * longest)).max(1);
-    let small = ink.resized(side(ink.width), side(ink.height));
-    let mass: f32 = small.values.iter().sum();
-    let weighted = |place: &dyn Fn(usize) -> usize| {
-        let moment: f32 =
-            small.values.iter().enumerate().map(|(i, v)| v * (place(i) as f32 + 0.5)).sum();
-        if mass > 0.0 { moment / mass } else { BOX as f32 / 2.0 }
+    let scaled = |of: usize| ((of * side * 2 + longest) / (2 * longest)).max(1);
+    let small = ink.resized(scaled(ink.width), scaled(ink.height));
+    let drawn = Drawn::of(small.values.iter().map(|&value| f64::from(value)), small.width);
+    let centre = match (by, drawn) {
+        (Centre::Mass, Some(drawn)) => drawn.mass,
+        _ => [small.width as f64 / 2.0, small.height as f64 / 2.0],
     };
+    // Whoever made MNIST moved by whole pixels, and rounded up: of its first 20,000 training images
+    // all but a few have the centre of mass within a pixel behind the middle, each place as often as
+    // any other. A thousandth less, so that what is symmetric is not moved by rounding.
     // Ink stays in the picture, however lopsided it is.
-    // A thousandth less, so that what is symmetric is not moved by rounding.
-    let offset = |centre: f32, side: usize| {
-        ((MIDDLE - centre - 1e-3).ceil().max(0.0) as usize).min(SIDE - side)
+    let offset = |centre: f64, of: usize, all: usize| {
+        ((all as f64 / 2.0 - centre - 1e-3).ceil().max(0.0) as usize).min(all.saturating_sub(of))
     };
-    let left = offset(weighted(&|i| i % small.width), small.width);
-    let top = offset(weighted(&|i| i / small.width), small.height);
+    let left = offset(centre[0], small.width, width);
+    let top = offset(centre[1], small.height, height);
     let factor = 255.0 / small.largest().max(f32::MIN_POSITIVE);
-    let mut picture = Grey::black(SIDE, SIDE);
+    let mut picture = Grey::black(width, height);
     for (y, line) in small.values.chunks_exact(small.width).enumerate() {
-        let start = (top + y) * SIDE + left;
+        let start = (top + y) * width + left;
         for (to, from) in picture.values[start..].iter_mut().zip(line) {
             *to = (from * factor).round().min(255.0);
         }
     }
     picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MNIST: Target = Target { width: 28, height: 28, side: 20, by: Centre::Mass };
+
+    /// A bar of 20 pixels with its left upper corner there.
+    fn bar(left: usize, top: usize) -> Grey {
+        let mut grey = Grey::black(28, 28);
+        for y in top..top + 20 {
+            grey.values[y * 28 + left..y * 28 + left + 5].fill(200.0);
+        }
+        grey
+    }
+
+    #[test]
+    fn ink_of_the_right_size_is_moved_and_not_drawn_again() {
+        let right = bar(12, 4);
+        assert_eq!(moved(&right, MNIST).as_ref(), Some(&right));
+        for (left, top) in [(8, 4), (12, 0), (22, 8), (0, 2), (14, 6)] {
+            assert_eq!(moved(&bar(left, top), MNIST).as_ref(), Some(&right), "{left} {top}");
+        }
+        let small = Target { side: 12, ..MNIST };
+        assert_eq!(moved(&right, small), None);
+        assert_eq!(moved(&right.map(|value| value + 50.0), MNIST), None);
+        assert_eq!(moved(&Grey::black(28, 28), MNIST), None);
+    }
+
+    #[test]
+    fn the_smallest_pictures_are_read_or_refused() {
+        for (width, height) in [(1, 1), (1, 9), (2, 2), (3, 5), (7, 2), (12, 12)] {
+            for step in 1..9 {
+                let values =
+                    (0..width * height).map(|at| ((at * step * 37) % 256) as f32).collect();
+                let grey = Grey { width, height, values };
+                if let Ok(found) = digit(&grey, MNIST, Polarity::BrightOnDark) {
+                    assert_eq!(found.picture.values.len(), 784);
+                }
+            }
+        }
+    }
 }

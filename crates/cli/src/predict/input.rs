@@ -1,154 +1,174 @@
 //! What is to be predicted: files of several kinds, or standard input, to rows of numbers.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fireclay::Model;
-use fireclay_data::{Idx, IdxValues, parse_idx, read_idx};
+use fireclay_data::{IdxRows, IdxValues, decompressed};
 
-use super::decode::is_picture;
-use super::picture::{self, Fit};
+use super::container::is_picture;
+use super::foreign;
+use super::picture;
+use super::table::{Heading, Table};
 
-/// The most bytes that are read of an input.
-const MOST_BYTES: u64 = 2 << 30;
+/// The most bytes of a picture's file.
+const MOST_OF_A_PICTURE: u64 = 256 << 20;
+/// The most bytes of an array, which is read as a whole.
+const MOST_OF_AN_ARRAY: u64 = 2 << 30;
+/// Bytes that tell what a file is.
+const BEGINNING: usize = 512;
 
 const NPY: &[u8] = b"\x93NUMPY";
-const COMPRESSED: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
 
-/// The rows of an input.
-pub(crate) struct Rows {
-    /// Each as wide as the model takes it.
-    pub(crate) features: Vec<Vec<f32>>,
+/// How inputs are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) pictures: picture::Options,
+    pub(crate) heading: Heading,
+}
+
+/// The rows of an input, read as they are asked for.
+pub(crate) struct Rows<'a> {
     /// What was done to make them.
     pub(crate) done: Vec<String>,
     /// Whether the input is one thing and no list, such as a picture.
     pub(crate) is_single: bool,
+    width: usize,
+    source: Source<'a>,
 }
 
-/// Reads an input, `-` for standard input; its content says what it is.
-pub(crate) fn read(name: &Path, model: &Model, fit: Fit) -> Result<Rows> {
+/// Where the rows come from.
+enum Source<'a> {
+    /// Numbers of rows, one after the other, and how many of them were given.
+    Array(Vec<f32>, usize),
+    Idx(IdxRows<Box<dyn Read + 'a>>),
+    Table(Table<Box<dyn BufRead + 'a>>),
+}
+
+/// Reads an input, `-` for standard input, in one pass; its content says what it is.
+pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<Rows<'a>> {
     if name.as_os_str() == "-" {
-        let bytes = limited(std::io::stdin().lock()).context("standard input can not be read")?;
-        log::info!("read standard input, {} bytes", bytes.len());
-        return rows(&bytes, None, model, fit).context("standard input");
+        let stdin = std::io::stdin().lock();
+        return begin(stdin, None, model, reading).context("standard input");
     }
     let named = || name.display().to_string();
     let metadata = std::fs::metadata(name).with_context(named)?;
     if metadata.is_dir() {
         bail!("{}: this is a folder; name the files in it", name.display());
     }
-    let file = std::fs::File::open(name).with_context(named)?;
-    let bytes = limited(file).with_context(named)?;
-    log::info!("read {}, {} bytes", name.display(), bytes.len());
-    rows(&bytes, Some(name), model, fit).with_context(named)
+    let file = File::open(name).with_context(named)?;
+    // Of a pipe or a device it is not known.
+    let length = metadata.is_file().then_some(metadata.len());
+    log::info!("reading {}", name.display());
+    begin(BufReader::new(file), length, model, reading).with_context(named)
 }
 
-fn limited(from: impl Read) -> Result<Vec<u8>> {
+/// Tells by the first bytes what a stream is; they may be compressed.
+fn begin<'a>(
+    stream: impl BufRead + 'a,
+    length: Option<u64>,
+    model: &Model,
+    reading: Reading,
+) -> Result<Rows<'a>> {
+    let (is_plain, contents) = decompressed(stream)?;
+    let length = length.filter(|_| is_plain);
+    let mut contents = BufReader::new(contents);
+    let mut beginning = Vec::new();
+    contents.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
+    let width = model.features();
+    if is_picture(&beginning) {
+        let rest = limited(contents, MOST_OF_A_PICTURE)?;
+        let bytes = [beginning, rest].concat();
+        let picture::Row { features, done } = picture::row(&bytes, model, reading.pictures)?;
+        return Ok(Rows { done, is_single: true, width, source: Source::Array(features, 0) });
+    }
+    if beginning.starts_with(NPY) {
+        let bytes = [beginning, limited(contents, MOST_OF_AN_ARRAY)?].concat();
+        return of_npy(bytes, width);
+    }
+    if let Some(named) = foreign::named(&beginning) {
+        bail!(named);
+    }
+    let is_idx = beginning.starts_with(&[0, 0]) && !beginning.starts_with(&[0, 0, 0]);
+    let whole = Cursor::new(beginning).chain(contents);
+    if is_idx {
+        let rows = IdxRows::new(Box::new(whole) as Box<dyn Read + 'a>, length)?;
+        let is_single = check(&rows.shape(), width)?;
+        return Ok(Rows { done: Vec::new(), is_single, width, source: Source::Idx(rows) });
+    }
+    let mut done = Vec::new();
+    let table =
+        Table::begin(Box::new(whole) as Box<dyn BufRead + 'a>, width, reading.heading, &mut done)?;
+    Ok(Rows { done, is_single: false, width, source: Source::Table(table) })
+}
+
+fn limited(from: impl Read, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        bail!("it has more than {MOST_BYTES} bytes; give it in parts");
+    from.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        bail!("it has more than {most} bytes; give it in parts");
     }
     Ok(bytes)
 }
 
-fn rows(bytes: &[u8], path: Option<&Path>, model: &Model, fit: Fit) -> Result<Rows> {
-    let width = model.features();
-    if is_picture(bytes) {
-        let picture::Row { features, done } = picture::row(bytes, model, fit)?;
-        return Ok(Rows { features: vec![features], done, is_single: true });
-    }
-    if bytes.starts_with(NPY) {
-        return of_npy(bytes, width);
-    }
-    if let (Some(path), true) = (path, COMPRESSED.iter().any(|magic| bytes.starts_with(magic))) {
-        return of_idx(read_idx(path)?, width);
-    }
-    if bytes.starts_with(&[0, 0]) {
-        return of_idx(parse_idx(bytes, Some(bytes.len() as u64))?, width);
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => of_csv(text, width),
-        _ => bail!("this is no PNG, JPEG, IDX, NPY or CSV file"),
-    }
-}
-
-fn of_idx(idx: Idx, width: usize) -> Result<Rows> {
-    let values: Vec<f32> = match idx.values {
-        IdxValues::Bytes(bytes) => bytes.into_iter().map(f32::from).collect(),
-        IdxValues::Ints(ints) => ints.into_iter().map(|int| int as f32).collect(),
-    };
-    cut(&idx.shape, &values, width)
-}
-
-fn of_npy(bytes: &[u8], width: usize) -> Result<Rows> {
-    let archive = fireclay_formats::from_bytes(bytes)?;
+fn of_npy<'a>(bytes: Vec<u8>, width: usize) -> Result<Rows<'a>> {
+    let archive = fireclay_formats::from_bytes(&bytes)?;
+    drop(bytes);
     match &archive.tensors[..] {
-        [array] => cut(&array.shape, &array.to_f32()?, width),
+        [array] => {
+            let is_single = check(&array.shape, width)?;
+            let source = Source::Array(array.to_f32()?, 0);
+            Ok(Rows { done: Vec::new(), is_single, width, source })
+        }
         _ => bail!("this holds {} arrays, not one", archive.tensors.len()),
     }
 }
 
-/// Cuts an array into rows: its first axis counts them, unless all of it is one row.
-fn cut(shape: &[usize], values: &[f32], width: usize) -> Result<Rows> {
-    let row = shape.get(1..).unwrap_or_default().iter().product::<usize>();
-    let is_single = values.len() == width && row != width;
-    if !is_single && row != width {
-        bail!("it has rows of {row} numbers, of shape {shape:?}; the model takes {width}");
+/// Checks that an array of this shape is rows for the model: its first axis counts them, unless all of
+/// it is one row, and then it is so.
+fn check(shape: &[usize], width: usize) -> Result<bool> {
+    let product =
+        |sizes: &[usize]| sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
+    let row = product(shape.get(1..).unwrap_or_default());
+    if row == Some(width) && !shape.is_empty() {
+        return Ok(false);
     }
-    let features = values.chunks_exact(width.max(1)).map(<[f32]>::to_vec).collect();
-    Ok(Rows { features, done: Vec::new(), is_single })
+    if product(shape) == Some(width) {
+        return Ok(true);
+    }
+    let row = row.map_or("too many".to_owned(), |row| row.to_string());
+    bail!("it has rows of {row} numbers, of shape {shape:?}; the model takes {width}")
 }
 
-/// Rows of numbers with commas, semicolons, tabs or spaces in between; a first line that is no
-/// numbers is a heading.
-fn of_csv(text: &str, width: usize) -> Result<Rows> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().zip(1..).map(|(line, number)| (line.trim(), number));
-    let mut lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#')).peekable();
-    let mut done = Vec::new();
-    if let Some((line, _)) = lines.peek()
-        && cells(line).all(|cell| cell.parse::<f32>().is_err())
-    {
-        done.push("its first line is a heading, and left out".to_owned());
-        lines.next();
-    }
-    let mut features = Vec::new();
-    for (line, number) in lines {
-        let row = cells(line).map(|cell| number_of(cell, number)).collect::<Result<Vec<f32>>>()?;
-        if row.len() != width {
-            let hint = match row.len() == width + 1 {
-                true => "; leave the column of the answers out",
-                false => "",
-            };
-            bail!("line {number} has {} numbers; the model takes {width}{hint}", row.len());
+impl Rows<'_> {
+    /// The next rows, `most` at the most, each as wide as the model takes it; none after the last.
+    pub(crate) fn next(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
+        let width = self.width.max(1);
+        let rows = |values: &[f32]| values.chunks_exact(width).map(<[f32]>::to_vec).collect();
+        match &mut self.source {
+            Source::Array(values, given) => {
+                let end = values.len().min(given.saturating_add(width.saturating_mul(most)));
+                let found = rows(&values[*given..end]);
+                *given = end;
+                Ok(found)
+            }
+            Source::Idx(idx) => {
+                // One row may be all of the file.
+                let most = if self.is_single { usize::MAX } else { most };
+                let values: Vec<f32> = match idx.next_rows(most)? {
+                    IdxValues::Bytes(bytes) => bytes.into_iter().map(f32::from).collect(),
+                    IdxValues::Ints(ints) => ints.into_iter().map(|int| int as f32).collect(),
+                };
+                if values.is_empty() {
+                    idx.end()?;
+                }
+                Ok(rows(&values))
+            }
+            Source::Table(table) => table.next_rows(most),
         }
-        features.push(row);
     }
-    if features.is_empty() {
-        bail!("it is no PNG, JPEG, IDX or NPY file, and as a table it has no rows of numbers");
-    }
-    Ok(Rows { features, done, is_single: false })
-}
-
-fn number_of(cell: &str, line: usize) -> Result<f32> {
-    let shown = || crate::output::printable(cell, 30);
-    let number: f32 =
-        cell.parse().with_context(|| format!("line {line}: `{}` is not a number", shown()))?;
-    if !number.is_finite() {
-        bail!("line {line}: `{}` is not a finite number", shown());
-    }
-    Ok(number)
-}
-
-fn cells(line: &str) -> impl Iterator<Item = &str> {
-    let separator = [',', ';', '\t'].into_iter().find(|&c| line.contains(c));
-    let cells: Vec<&str> = match separator {
-        Some(separator) => line.split(separator).collect(),
-        None => line.split_whitespace().collect(),
-    };
-    cells.into_iter().map(|cell| cell.trim().trim_matches('"'))
 }
 
 #[cfg(test)]
@@ -156,31 +176,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_of_numbers() {
-        for text in ["1,2\n3,4\n", "a;b\n1;2\n3;4", "# x\n1 2\n\n3 4\r\n", "\u{feff}1\t2\n3\t4"] {
-            assert_eq!(of_csv(text, 2).unwrap().features, [[1.0, 2.0], [3.0, 4.0]], "{text:?}");
-        }
-        for (text, words) in [
-            ("1,2\n3\n", "line 2 has 1 numbers; the model takes 2"),
-            ("1,2,3", "leave the column of the answers out"),
-            ("1,x", "line 1: `x` is not a number"),
-            ("1,nan", "`nan` is not a finite number"),
-            ("a,b\n", "as a table it has no rows of numbers"),
-            ("", "as a table it has no rows of numbers"),
-        ] {
-            let error = format!("{:#}", of_csv(text, 2).err().unwrap());
-            assert!(error.contains(words), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
     fn arrays_are_rows_or_one_row() {
-        let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        assert_eq!(cut(&[2, 3, 2], &values, 6).unwrap().features.len(), 2);
-        assert!(!cut(&[2, 6], &values, 6).unwrap().is_single);
-        assert!(cut(&[3, 4], &values, 12).unwrap().is_single);
-        assert!(cut(&[12], &values, 12).unwrap().is_single);
-        assert!(cut(&[3, 4], &values, 5).is_err());
-        assert!(cut(&[0, 4], &[], 4).unwrap().features.is_empty());
+        assert!(!check(&[2, 3, 2], 6).unwrap());
+        assert!(!check(&[2, 6], 6).unwrap());
+        assert!(check(&[3, 4], 12).unwrap());
+        assert!(check(&[12], 12).unwrap());
+        assert!(check(&[3, 4], 5).is_err());
+        assert!(!check(&[0, 4], 4).unwrap());
+        assert!(check(&[usize::MAX, 2, usize::MAX], 4).is_err());
+        let mut rows = Rows {
+            done: Vec::new(),
+            is_single: false,
+            width: 2,
+            source: Source::Array((0..6).map(|i| i as f32).collect(), 0),
+        };
+        assert_eq!(rows.next(2).unwrap(), [[0.0, 1.0], [2.0, 3.0]]);
+        assert_eq!(rows.next(2).unwrap(), [[4.0, 5.0]]);
+        assert!(rows.next(2).unwrap().is_empty());
     }
 }

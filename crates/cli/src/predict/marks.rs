@@ -89,7 +89,8 @@ fn only(ink: &Grey, marks: &[Mark]) -> Grey {
 /// the scan, a line across the picture.
 fn is_around(mark: &Mark, all: &[Mark], ink: &Grey) -> bool {
     let others = || all.iter().filter(|other| !std::ptr::eq(*other, mark));
-    if others().any(|other| other.longest() * 10 >= mark.longest() * 3 && encloses(mark, other, ink))
+    if others()
+        .any(|other| other.longest() * 10 >= mark.longest() * 3 && encloses(mark, other, ink))
     {
         return true;
     }
@@ -228,8 +229,10 @@ fn without_level_lines(ink: &Grey) -> Option<Grey> {
     let mut cleared = ink.clone();
     lines.iter().for_each(|line| clear(line, ink, &mut cleared));
     let left = only(&cleared, &large(&cleared));
-    let drawn: Vec<usize> =
-        (0..left.values.len()).filter(|&at| left.values[at] >= 0.5).map(|at| at % ink.width).collect();
+    let drawn: Vec<usize> = (0..left.values.len())
+        .filter(|&at| left.values[at] >= 0.5)
+        .map(|at| at % ink.width)
+        .collect();
     let (first, last) = (*drawn.iter().min()?, *drawn.iter().max()?);
     let reaches = |line: &Line| {
         let margin = (line.right - line.left) / 12;
@@ -323,9 +326,8 @@ fn ends(ink: &Grey, line: Line, least: usize) -> Option<Line> {
 
 /// Takes a line off, but where a stroke crosses it.
 fn clear(line: &Line, ink: &Grey, cleared: &mut Grey) {
-    let is_ink = |x: usize, y: isize| {
-        y >= 0 && (y as usize) < ink.height && ink.at(x, y as usize) >= 0.5
-    };
+    let is_ink =
+        |x: usize, y: isize| y >= 0 && (y as usize) < ink.height && ink.at(x, y as usize) >= 0.5;
     for x in line.left..line.right {
         let fall = line.fall(x);
         let (first, last) = (line.rows.start + fall, line.rows.end + fall);
@@ -361,7 +363,12 @@ mod tests {
     }
 
     /// Whether a pixel lies on the outline of a box, so thick.
-    fn is_outline(x: usize, y: usize, [left, top, right, bottom]: [usize; 4], thick: usize) -> bool {
+    fn is_outline(
+        x: usize,
+        y: usize,
+        [left, top, right, bottom]: [usize; 4],
+        thick: usize,
+    ) -> bool {
         let is_in = |by: usize| {
             (left + by..right - by).contains(&x) && (top + by..bottom - by).contains(&y)
         };
@@ -374,7 +381,9 @@ mod tests {
         assert!(alone.done.is_empty(), "{:?}", alone.done);
         let surroundings: [(&str, &dyn Fn(usize, usize) -> bool); 7] = [
             ("box", &|x, y| is_outline(x, y, [10, 10, 90, 110], 3)),
-            ("box with a gap", &|x, y| is_outline(x, y, [10, 10, 90, 110], 3) && x.abs_diff(50) > 6),
+            ("box with a gap", &|x, y| {
+                is_outline(x, y, [10, 10, 90, 110], 3) && x.abs_diff(50) > 6
+            }),
             ("frame at the edge", &|x, y| is_outline(x, y, [0, 0, 100, 120], 6)),
             ("edge of a scan", &|x, _| x < 12),
             ("corner of a scan", &|x, y| x < 9 || y > 108),
@@ -403,12 +412,15 @@ mod tests {
             ("one with a foot", &|x, y| x.abs_diff(50) < 5 || (y > 112 && x.abs_diff(50) < 30)),
             ("seven from edge to edge", &|x, y| y < 8 || (x + y / 2).abs_diff(95) < 6),
             ("five in two strokes", &|x, y| {
-                (x > 55 && x < 95 && y < 6) || (x.abs_diff(40) < 4 && y < 60) || (y.abs_diff(60) < 4 && (40..80).contains(&x))
+                (x > 55 && x < 95 && y < 6)
+                    || (x.abs_diff(40) < 4 && y < 60)
+                    || (y.abs_diff(60) < 4 && (40..80).contains(&x))
             }),
         ];
         for (name, is_ink) in shapes {
             let found = marks(&drawn(is_ink)).unwrap();
-            let lost = (0..12_000).filter(|&at| is_ink(at % 100, at / 100) && found.ink.values[at] < 0.5);
+            let lost =
+                (0..12_000).filter(|&at| is_ink(at % 100, at / 100) && found.ink.values[at] < 0.5);
             let lost = lost.count();
             assert!(lost < 110, "{name}: {lost} pixels, {:?}", found.done);
         }

@@ -1,12 +1,17 @@
 //! `fireclay predict`: what a model says of pictures, arrays and tables.
 
 mod blocks;
+mod container;
 mod decode;
 mod digit;
+mod foreign;
 mod grey;
 mod input;
 mod light;
+mod marks;
 mod picture;
+mod pixels;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +20,8 @@ use anyhow::{Context, Result, bail};
 use fireclay::{Model, Prediction, Task};
 use serde_json::{Value, json};
 
-use self::input::Rows;
-use self::picture::Fit;
+use self::input::{Reading, Rows};
+use self::table::Heading;
 use crate::model::{self, Where};
 use crate::output::{printable, say, wrapped};
 
@@ -29,12 +34,13 @@ Examples:
   fireclay predict model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | fireclay predict model.safetensors - --abstain 0.9
 
-A picture of another size than the model's is made like those of MNIST if the model reads 28x28:
-uneven light is taken off, bright paper becomes black and ink white, and the ink is cut out, scaled
-to 20x20 and centred by its mass. What was done is said. Photos should show one character on paper
-and nothing else. IDX, NPY and CSV hold raw numbers, as in training.";
+A picture is made to look like those that the model was trained on, which its file says. For MNIST,
+uneven light is taken off, bright paper becomes black and ink white, frames and lines are left out,
+and the ink is scaled to 20x20 and centred by its mass; what looks so already stays as it is. What
+was done is said. Photos should show one character on paper. IDX, NPY and CSV hold raw numbers, as
+in training, and may be compressed with gzip or zstd.";
 
-/// Say what a model makes of pictures (PNG, JPEG), arrays (IDX, NPY) and tables (CSV).
+/// Say what a model makes of pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).
 #[derive(Debug, clap::Args)]
 #[command(
     about = "Say what a model makes of pictures, arrays and tables",
@@ -55,9 +61,12 @@ pub(crate) struct Args {
     /// Name no label if the most probable is less probable than this.
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     abstain: Option<f32>,
-    /// How pictures are made to fit.
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    fit: Fit,
+    /// Take the first line of a table for a heading.
+    #[arg(long, conflicts_with = "no_header")]
+    header: bool,
+    /// Take the first line of a table for a row.
+    #[arg(long)]
+    no_header: bool,
     /// Draw what the model sees as blocks in the terminal.
     #[arg(long, conflicts_with = "json")]
     show: bool,
@@ -66,6 +75,9 @@ pub(crate) struct Args {
     json: bool,
     #[arg(from_global)]
     quiet: bool,
+    /// How pictures are read.
+    #[command(flatten)]
+    pictures: picture::Options,
     /// Where to compute.
     #[command(flatten)]
     at: Where,
@@ -78,8 +90,14 @@ fn probability(text: &str) -> Result<f32, String> {
     }
 }
 
-/// Rows that are predicted together.
+/// The most rows that are predicted together, and the most numbers of all of them.
 const BATCH: usize = 4096;
+const MOST_NUMBERS: usize = 4 << 20;
+
+/// How many rows are predicted together.
+fn batch(model: &Model) -> usize {
+    (MOST_NUMBERS / model.features().max(1)).clamp(1, BATCH)
+}
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let device = args.at.device()?;
@@ -87,15 +105,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.abstain.is_some() && !matches!(model.task, Task::Classification { .. }) {
         bail!("--abstain is for classifiers; this model is for {}", model.task.kind());
     }
+    let heading = match (args.header, args.no_header) {
+        (true, _) => Heading::Yes,
+        (_, true) => Heading::No,
+        _ => Heading::Auto,
+    };
+    let reading = Reading { pictures: args.pictures, heading };
     for input in &args.inputs {
         let name = printable(&input.display().to_string(), 200);
-        let rows = input::read(input, &model, args.fit)?;
-        if let Some(warning) = train::warnings::of_rows(&model.preprocessing, &rows.features) {
-            log::warn!("{name}: {warning}");
-        }
+        let mut rows = input::read(input, &model, reading)?;
         let mut first = 0;
-        for batch in rows.features.chunks(BATCH) {
-            let predicted = model.predict(batch).with_context(|| name.clone())?;
+        loop {
+            let batch = rows.next(batch(&model)).with_context(|| name.clone())?;
+            if batch.is_empty() {
+                break;
+            }
+            let warning = train::warnings::of_rows(&model.preprocessing, &batch);
+            if let Some(warning) = warning.filter(|_| first == 0) {
+                log::warn!("{name}: {warning}");
+            }
+            let predicted = model.predict(&batch).with_context(|| name.clone())?;
             let mut lines = Vec::with_capacity(batch.len());
             for (i, prediction) in predicted.iter().enumerate() {
                 check_finite(prediction).with_context(|| name.clone())?;
@@ -107,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 });
             }
             first += batch.len();
-            log::info!("predicted {first} of {} rows of {name}", rows.features.len());
+            log::info!("predicted {first} rows of {name}");
             say(&lines.join("\n"))?;
         }
     }

@@ -1,25 +1,44 @@
 //! From the bytes of a picture to the row of numbers that a model reads.
 
-use fireclay::{Model, Preprocessing};
+use fireclay::{Channels, Ink, Model, PictureShape, Pictures, Placement, Preprocessing};
+use fireclay_data::Source;
 
-use super::decode::{PictureError, Pixels, decode, luma};
-use super::digit::{self, digit};
+use super::decode::{PictureError, decode};
+use super::digit::{self, Target};
 use super::grey::Grey;
+use super::pixels::{Picture, luma};
 use crate::output::sizes;
+
+/// The side above which pictures are made smaller before anything else, in pixels.
+const USUAL_SIDE: usize = 1200;
 
 /// How a picture is made to fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fit {
-    /// `mnist` for models of 28x28 that were not trained on clothing, `resize` for all others; a
-    /// picture that has the model's size already is only inverted if it is dark on bright.
+    /// As the pictures were that the model was trained on; it says so itself, or --ink and --placement do.
     #[default]
     Auto,
-    /// Cut the ink out, scale it to 20x20 and centre it by mass in 28x28, as MNIST was made.
+    /// Cut the ink out, scale it to 20x20 and centre it by mass, as MNIST was made.
     Mnist,
     /// Make it larger or smaller, and nothing else.
     Resize,
     /// As resize, and invert it if its background is bright.
     Invert,
+}
+
+/// How pictures are read.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Pictures")]
+pub(crate) struct Options {
+    /// How pictures are made to fit.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    fit: Fit,
+    /// Ink of the training pictures, if the model does not say: bright-on-dark, dark-on-bright or mixed.
+    #[arg(long, value_name = "INK", conflicts_with = "fit")]
+    ink: Option<Ink>,
+    /// Place of the ink, if the model does not say: as-is, mnist, emnist, or mass:PIXELS or box:PIXELS (its longer side, and what is in the centre).
+    #[arg(long, value_name = "PLACE", conflicts_with = "fit")]
+    placement: Option<Placement>,
 }
 
 /// A row of a model's input that was made of a picture.
@@ -29,99 +48,188 @@ pub(crate) struct Row {
     pub(crate) done: Vec<String>,
 }
 
-/// What a model sees of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Form {
-    width: usize,
-    height: usize,
-    channels: Channels,
-}
-
-/// Where the colours of a pixel lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channels {
-    /// There are none.
-    Grey,
-    /// Together: `[height, width, 3]`.
-    Together,
-    /// One picture for each: `[3, height, width]`.
-    Apart,
-}
-
 /// Makes a row of a picture file.
-pub(crate) fn row(bytes: &[u8], model: &Model, fit: Fit) -> Result<Row, PictureError> {
+pub(crate) fn row(bytes: &[u8], model: &Model, options: Options) -> Result<Row, PictureError> {
     let shape = &model.mlp.config().input_shape;
-    let form = form(shape).ok_or_else(|| PictureError::NoPicture { shape: sizes(shape) })?;
-    let pixels = decode(bytes)?;
-    let mut row = fitted(&pixels, form, fit, is_of_clothing(model))?;
-    if model.preprocessing == Preprocessing::None {
+    let form =
+        PictureShape::of(shape).ok_or_else(|| PictureError::NoPicture { shape: sizes(shape) })?;
+    let look = look(model, form, options)?;
+    let picture = decode(bytes, USUAL_SIDE.max(form.width).max(form.height))?;
+    let mut row = fitted(picture, form, look)?;
+    if model.preprocessing == Preprocessing::None && look.brightest == u8::MAX {
         row.done.push("given as 0 to 255, for the model has no preprocessing".to_owned());
     }
     Ok(row)
 }
 
-fn is_of_clothing(model: &Model) -> bool {
-    model.provenance.data.as_deref() == Some("fashion-mnist")
-}
-
-/// The picture that a shape stands for; a flat row of a square number is a square.
-fn form(shape: &[usize]) -> Option<Form> {
-    let (height, width, channels) = match *shape {
-        [height, width] | [height, width, 1] | [1, height, width] => {
-            (height, width, Channels::Grey)
+/// What a picture has to look like: as the flags say, else as the model does, else as is known of the
+/// data that it was trained on.
+fn look(model: &Model, form: PictureShape, options: Options) -> Result<Pictures, PictureError> {
+    let Options { fit, ink, placement } = options;
+    let as_it_is = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, brightest: u8::MAX };
+    if form.channels != Channels::Grey {
+        let flags = [
+            ("--ink", ink.is_some()),
+            ("--placement", placement.is_some()),
+            ("--fit mnist", fit == Fit::Mnist),
+            ("--fit invert", fit == Fit::Invert),
+        ];
+        return match flags.into_iter().find(|(_, is_said)| *is_said) {
+            Some((flag, _)) => Err(PictureError::Coloured { flag }),
+            None => Ok(as_it_is),
+        };
+    }
+    let shape = &model.mlp.config().input_shape;
+    let known = || {
+        let source: Source = model.provenance.data.as_ref()?.parse().ok()?;
+        train::known(&source).filter(|pictures| pictures.validate(shape).is_ok())
+    };
+    let record = model.pictures.or_else(known);
+    let brightest = record.map_or(u8::MAX, |record| record.brightest);
+    let said = match fit {
+        Fit::Mnist => {
+            let ink = record.map(|record| record.ink).filter(|ink| *ink != Ink::Mixed);
+            let ink = ink.unwrap_or(Ink::BrightOnDark);
+            (Some(ink), Some(Placement::MNIST))
         }
-        [height, width, 3] => (height, width, Channels::Together),
-        [3, height, width] => (height, width, Channels::Apart),
-        [all] if all.isqrt().pow(2) == all => (all.isqrt(), all.isqrt(), Channels::Grey),
-        _ => return None,
+        Fit::Resize => (Some(Ink::Mixed), Some(Placement::AsIs)),
+        Fit::Invert => (Some(Ink::BrightOnDark), Some(Placement::AsIs)),
+        Fit::Auto => (
+            ink.or(record.map(|record| record.ink)),
+            placement.or(record.map(|record| record.placement)),
+        ),
     };
-    (width > 1 && height > 1).then_some(Form { width, height, channels })
+    let (ink, placement) = match said {
+        (Some(ink), Some(placement)) => (ink, placement),
+        (None, None) => {
+            let missing = "--ink bright-on-dark or dark-on-bright and --placement mnist or as-is";
+            return Err(PictureError::Unsaid { missing });
+        }
+        (None, Some(_)) => {
+            let missing = "--ink bright-on-dark or dark-on-bright";
+            return Err(PictureError::Unsaid { missing });
+        }
+        (Some(_), None) => {
+            return Err(PictureError::Unsaid { missing: "--placement mnist or as-is" });
+        }
+    };
+    let look = Pictures { ink, placement, brightest };
+    look.validate(shape)?;
+    Ok(look)
 }
 
-fn fitted(pixels: &Pixels, form: Form, fit: Fit, is_clothing: bool) -> Result<Row, PictureError> {
-    let rgb = pixels.rgb();
-    let (width, height) = (pixels.width, pixels.height);
-    let plane = |of: &dyn Fn([u8; 3]) -> u8| Grey {
-        width,
-        height,
-        values: rgb.iter().map(|&pixel| f32::from(of(pixel))).collect(),
+/// The row of a picture that looks as the training pictures did.
+fn fitted(picture: Picture, form: PictureShape, look: Pictures) -> Result<Row, PictureError> {
+    if form.channels != Channels::Grey {
+        return Ok(coloured(picture, form));
+    }
+    let Picture { width, height, pixels, mut done } = picture;
+    let values = pixels.iter().map(|&pixel| f32::from(luma(pixel))).collect();
+    let mut grey = Grey { width, height, values };
+    drop(pixels);
+    let most = f32::from(look.brightest);
+    if look.brightest < u8::MAX {
+        // A picture with the numbers of the data as they are is nearly black.
+        let is_of_data = grey.largest() <= most;
+        if is_of_data {
+            grey = grey.map(|value| value * 255.0 / most);
+        }
+        done.push(format!("given as 0 to {most}, as the data has it"));
+    }
+    let grey = match look.placement {
+        Placement::AsIs => as_is(&grey, form, look.ink, &mut done),
+        Placement::Centred { side, by } => {
+            let (width, height) = (form.width, form.height);
+            let target = Target { width, height, side: side as usize, by };
+            placed(&grey, target, look.ink, &mut done)?
+        }
     };
-    let is_same_size = (width, height) == (form.width, form.height);
-    let is_mnist =
-        form == Form { width: digit::SIDE, height: digit::SIDE, channels: Channels::Grey };
-    if fit == Fit::Mnist && !is_mnist {
-        let shape = format!("{}x{}", form.height, form.width);
-        return Err(PictureError::NoPicture {
-            shape: format!("{shape}, and not of 28x28, for --fit mnist"),
-        });
+    // Whole numbers stay what they are.
+    let scaled = |value: f32| if look.brightest == u8::MAX { value } else { value * most / 255.0 };
+    let whole =
+        |value: f32| if (value - value.round()).abs() < 1e-3 { value.round() } else { value };
+    let features = grey.values.iter().map(|&value| whole(scaled(value))).collect();
+    Ok(Row { features, done })
+}
+
+/// In the size of the model, and inverted if its background is not that of the training pictures.
+fn as_is(grey: &Grey, form: PictureShape, ink: Ink, done: &mut Vec<String>) -> Grey {
+    let is_inverted = is_inverted(grey, ink);
+    if is_inverted {
+        done.push(inverted(ink).to_owned());
     }
-    if fit == Fit::Mnist || (fit == Fit::Auto && is_mnist && !is_clothing && !is_same_size) {
-        let found = digit(&plane(&luma))?;
-        return Ok(Row { features: found.picture.values, done: found.done });
+    if (grey.width, grey.height) != (form.width, form.height) {
+        done.push(format!("resized from {}x{}", grey.width, grey.height));
     }
-    let mut done = Vec::new();
-    let inverts = fit != Fit::Resize && is_bright(&plane(&luma)) && form.channels == Channels::Grey;
-    if inverts && (fit == Fit::Invert || is_mnist) {
-        done.push("inverted, for its background is bright".to_owned());
+    let grey = grey.resized(form.width, form.height);
+    if is_inverted { grey.map(|value| 255.0 - value) } else { grey }
+}
+
+/// With its ink where that of the training pictures is. A picture of the model's size whose ink is
+/// there already is only inverted, if anything.
+fn placed(
+    grey: &Grey,
+    target: Target,
+    ink: Ink,
+    done: &mut Vec<String>,
+) -> Result<Grey, PictureError> {
+    let is_of_size = (grey.width, grey.height) == (target.width, target.height);
+    let is_dark = ink == Ink::DarkOnBright;
+    if is_of_size {
+        let is_inverted = is_inverted(grey, ink);
+        let upright = if is_inverted { grey.map(|value| 255.0 - value) } else { grey.clone() };
+        let bright = if is_dark { upright.map(|value| 255.0 - value) } else { upright.clone() };
+        if let Some(moved) = digit::moved(&bright, target) {
+            if is_inverted {
+                done.push(inverted(ink).to_owned());
+            }
+            if moved == bright {
+                return Ok(upright);
+            }
+            done.push("moved to the centre".to_owned());
+            return Ok(if is_dark { moved.map(|value| 255.0 - value) } else { moved });
+        }
     }
-    if !is_same_size {
+    let found = digit::digit(grey, target, ink)?;
+    done.extend(found.done);
+    Ok(if is_dark { found.picture.map(|value| 255.0 - value) } else { found.picture })
+}
+
+/// Whether the background of a picture is the other one.
+fn is_inverted(grey: &Grey, ink: Ink) -> bool {
+    match ink {
+        Ink::BrightOnDark => is_bright(grey),
+        Ink::DarkOnBright => !is_bright(grey),
+        Ink::Mixed => false,
+    }
+}
+
+/// Why a picture was inverted, for models of this ink.
+pub(super) fn inverted(ink: Ink) -> &'static str {
+    match ink {
+        Ink::DarkOnBright => "inverted, for it was bright on dark",
+        _ => "inverted, for it was dark on bright",
+    }
+}
+
+/// Each colour in the size of the model.
+fn coloured(picture: Picture, form: PictureShape) -> Row {
+    let Picture { width, height, pixels, mut done } = picture;
+    if (width, height) != (form.width, form.height) {
         done.push(format!("resized from {width}x{height}"));
     }
-    let is_inverted = inverts && (fit == Fit::Invert || is_mnist);
-    let sized = |plane: Grey| {
-        let plane = plane.resized(form.width, form.height);
-        if is_inverted { plane.map(|value| 255.0 - value) } else { plane }.values
-    };
-    let colours = || [0, 1, 2].map(|c| sized(plane(&move |pixel: [u8; 3]| pixel[c])));
+    let colours = [0, 1, 2].map(|colour| {
+        let values = pixels.iter().map(|pixel| f32::from(pixel[colour])).collect();
+        Grey { width, height, values }.resized(form.width, form.height).values
+    });
     let features = match form.channels {
-        Channels::Grey => sized(plane(&luma)),
-        Channels::Apart => colours().concat(),
         Channels::Together => {
-            let [r, g, b] = colours();
+            let [r, g, b] = colours;
             r.into_iter().zip(g).zip(b).flat_map(|((r, g), b)| [r, g, b]).collect()
         }
+        _ => colours.concat(),
     };
-    Ok(Row { features, done })
+    Row { features, done }
 }
 
 /// Whether the outermost pixels are bright, by their median.
@@ -139,37 +247,59 @@ fn is_bright(grey: &Grey) -> bool {
 mod tests {
     use super::*;
 
-    fn grey(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Pixels {
+    fn grey(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Picture {
         let values = (0..width * height).map(|i| value(i % width, i / width)).collect();
-        Pixels { width, height, channels: 1, values }
+        let pixels: Vec<u8> = values;
+        let pixels = pixels.into_iter().map(|grey| [grey; 3]).collect();
+        Picture { width, height, pixels, done: Vec::new() }
     }
 
-    const MNIST: Form = Form { width: 28, height: 28, channels: Channels::Grey };
+    const MNIST: PictureShape = PictureShape { width: 28, height: 28, channels: Channels::Grey };
 
     #[test]
-    fn shapes_that_are_pictures() {
-        let grey = |width, height| Some(Form { width, height, channels: Channels::Grey });
-        assert_eq!(form(&[28, 28]), Some(MNIST));
-        assert_eq!(form(&[784]), Some(MNIST));
-        assert_eq!(form(&[1, 5, 4]), grey(4, 5));
-        assert_eq!(form(&[5, 4, 1]), grey(4, 5));
-        assert_eq!(form(&[3, 5, 4]).map(|f| f.channels), Some(Channels::Apart));
-        assert_eq!(form(&[5, 4, 3]).map(|f| f.channels), Some(Channels::Together));
-        assert_eq!(form(&[13]), None);
-        assert_eq!(form(&[1]), None);
-    }
-
-    #[test]
-    fn a_picture_of_the_models_size_is_left_alone_or_inverted() {
-        let value = |x: usize, y: usize| if (9..19).contains(&x) { (x * y % 256) as u8 } else { 0 };
-        let dark = fitted(&grey(28, 28, value), MNIST, Fit::Auto, false).unwrap();
-        let bright =
-            fitted(&grey(28, 28, |x, y| 255 - value(x, y)), MNIST, Fit::Auto, false).unwrap();
-        assert_eq!(dark.features, bright.features);
-        assert!(dark.done.is_empty());
-        assert_eq!(bright.done, ["inverted, for its background is bright"]);
+    fn a_picture_that_looks_like_the_training_pictures_stays_what_it_is() {
+        let value = |x: usize, y: usize| match (x, y) {
+            (12..17, 4..24) => 20 + ((x * y) % 236) as u8,
+            _ => 0,
+        };
         let plain: Vec<f32> = (0..784).map(|i| f32::from(value(i % 28, i / 28))).collect();
-        assert_eq!(dark.features, plain);
+        let inverse: Vec<f32> = plain.iter().map(|value| 255.0 - value).collect();
+        let paper = Pictures { ink: Ink::DarkOnBright, ..Pictures::MNIST };
+        for (look, expected) in [(Pictures::MNIST, &plain), (paper, &inverse)] {
+            for placement in [look.placement, Placement::AsIs] {
+                let look = Pictures { placement, ..look };
+                let dark = fitted(grey(28, 28, value), MNIST, look).unwrap();
+                let bright = fitted(grey(28, 28, |x, y| 255 - value(x, y)), MNIST, look).unwrap();
+                assert_eq!((&dark.features, &bright.features), (expected, expected));
+                let is_dark = look.ink == Ink::BrightOnDark;
+                let [same, other] = if is_dark { [&dark, &bright] } else { [&bright, &dark] };
+                assert!(same.done.is_empty(), "{look}: {:?}", same.done);
+                assert_eq!(other.done, [inverted(look.ink)], "{look}");
+            }
+        }
+        let mixed = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, brightest: 255 };
+        assert_eq!(fitted(grey(28, 28, value), MNIST, mixed).unwrap().features, plain);
+    }
+
+    #[test]
+    fn numbers_have_the_scale_of_the_data() {
+        let look = Pictures { placement: Placement::AsIs, brightest: 16, ..Pictures::MNIST };
+        let form = PictureShape { width: 8, height: 8, channels: Channels::Grey };
+        let value = |x: usize, y: usize| if x == 0 { 0 } else { (x * y % 17) as u8 };
+        let raw: Vec<f32> = (0..64).map(|i| f32::from(value(i % 8, i / 8))).collect();
+        assert_eq!(fitted(grey(8, 8, value), form, look).unwrap().features, raw);
+        let bright = |x: usize, y: usize| (u32::from(value(x, y)) * 255 / 16) as u8;
+        let found = fitted(grey(8, 8, bright), form, look).unwrap().features;
+        assert!(found.iter().zip(&raw).all(|(a, b)| (a - b).abs() < 0.07), "{found:?}");
+        let ones = Pictures { brightest: 1, ..look };
+        let found = fitted(grey(8, 8, |x, _| 255 * u8::from(x % 3 == 1)), form, ones).unwrap();
+        assert!(
+            found
+                .features
+                .iter()
+                .enumerate()
+                .all(|(i, v)| *v == f32::from(u8::from(i % 8 % 3 == 1)))
+        );
     }
 
     #[test]
@@ -182,7 +312,7 @@ mod tests {
         {
             for [ink, paper] in [[0, 255], [255, 0], [40, 180]] {
                 let value = |x, y| if bar(x, y, place, size) { ink } else { paper };
-                let row = fitted(&grey(width, height, value), MNIST, Fit::Auto, false).unwrap();
+                let row = fitted(grey(width, height, value), MNIST, Pictures::MNIST).unwrap();
                 // 5 wide and 20 high, in the middle.
                 let lit: Vec<usize> = (0..784).filter(|&i| row.features[i] > 127.0).collect();
                 let (left, right) =
@@ -203,18 +333,20 @@ mod tests {
     #[test]
     fn a_blank_picture_is_refused() {
         for level in [0, 128, 255] {
-            let found = fitted(&grey(90, 60, |_, _| level), MNIST, Fit::Auto, false);
+            let found = fitted(grey(90, 60, |_, _| level), MNIST, Pictures::MNIST);
             assert!(matches!(found, Err(PictureError::Blank)), "{level}");
         }
-        let gradient = fitted(&grey(90, 60, |x, _| 100 + x as u8), MNIST, Fit::Auto, false);
+        let gradient = fitted(grey(90, 60, |x, _| 100 + x as u8), MNIST, Pictures::MNIST);
         assert!(matches!(gradient, Err(PictureError::Blank)));
     }
 
     #[test]
     fn colours_lie_as_the_model_has_them() {
-        let pixels = Pixels { width: 2, height: 1, channels: 3, values: vec![1, 2, 3, 4, 5, 6] };
-        let form = |channels| Form { width: 2, height: 1, channels };
-        let row = |channels| fitted(&pixels, form(channels), Fit::Auto, false).unwrap().features;
+        let pixels = vec![[1, 2, 3], [4, 5, 6]];
+        let picture = Picture { width: 2, height: 1, pixels, done: Vec::new() };
+        let form = |channels| PictureShape { width: 2, height: 1, channels };
+        let row =
+            |channels| fitted(picture.clone(), form(channels), Pictures::MNIST).unwrap().features;
         assert_eq!(row(Channels::Together), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(row(Channels::Apart), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
     }

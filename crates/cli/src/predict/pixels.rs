@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn what_is_transparent_is_paper() {
-        let pixels = |values| Pixels { width: 2, height: 1, channels: 2, values }.flattened(1).pixels;
+        let pixels =
+            |values| Pixels { width: 2, height: 1, channels: 2, values }.flattened(1).pixels;
         assert_eq!(pixels(vec![0, 255, 0, 0]), [[0; 3], [255; 3]]);
         assert_eq!(pixels(vec![255, 255, 0, 0]), [[255; 3], [0; 3]]);
     }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read};
 
 use anyhow::{Result, bail};
-use fireclay_data::decode_text;
+use fireclay_data::{TextError, decode_text};
 
 use crate::output::printable;
 
@@ -96,7 +96,10 @@ impl<R: BufRead> Table<R> {
             }
             // Only the first may begin with a mark of the byte order.
             let text = decode_text(&bytes).map_err(|error| match error {
-                fireclay_data::TextError::NotUtf8 { .. } => {
+                TextError::NotUtf8 { .. } if bytes.iter().any(|byte| *byte < b'\t') => {
+                    anyhow::anyhow!(NO_TABLE)
+                }
+                TextError::NotUtf8 { .. } => {
                     anyhow::anyhow!("line {number} is not UTF-8; save the file as UTF-8")
                 }
                 error => error.into(),
@@ -173,9 +176,8 @@ fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> 
         return Ok(!cells.iter().all(|cell| is_with_comma(cell)));
     }
     let counts = |cells: &[String]| {
-        let counts_from = |first: usize| {
-            cells.iter().enumerate().all(|(i, cell)| cell.parse() == Ok(first + i))
-        };
+        let counts_from =
+            |first: usize| cells.iter().enumerate().all(|(i, cell)| cell.parse() == Ok(first + i));
         counts_from(0) || counts_from(1)
     };
     // The first may name the column of the answers, or of the row's own numbers.
@@ -219,10 +221,9 @@ fn number(cell: &str, line: usize, column: usize) -> Result<f32> {
     match cell.parse::<f32>() {
         Ok(number) if number.is_finite() => Ok(number),
         Ok(_) => bail!("line {line}: `{}` is not a finite number", shown()),
-        Err(_) if is_with_comma(cell) => bail!(
-            "line {line}: `{}` has a comma; write numbers with a point, such as 1.5",
-            shown()
-        ),
+        Err(_) if is_with_comma(cell) => {
+            bail!("line {line}: `{}` has a comma; write numbers with a point, such as 1.5", shown())
+        }
         Err(_) => bail!(
             "line {line}: `{}` is not a number; if the line is a heading, say so with --header",
             shown()
@@ -301,7 +302,9 @@ mod tests {
 
     #[test]
     fn numbers_that_count_the_columns_are_a_heading() {
-        for text in ["0,1,2,3\n5,6,7,8\n", "1,2,3,4\n5,6,7,8\n", "\"0\",\"1\",\"2\",\"3\"\n5,6,7,8\n"] {
+        for text in
+            ["0,1,2,3\n5,6,7,8\n", "1,2,3,4\n5,6,7,8\n", "\"0\",\"1\",\"2\",\"3\"\n5,6,7,8\n"]
+        {
             let (rows, done) = read(text.as_bytes(), 4, Heading::Auto).unwrap();
             assert_eq!(rows, [[5.0, 6.0, 7.0, 8.0]], "{text:?}");
             assert!(done[0].contains("a heading, and left out"), "{done:?}");

@@ -1,0 +1,335 @@
+//! `fireclay predict` on pictures, and on what else people give it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use fireclay_data::{Dataset, Features, LoadOptions, Source, Targets, load};
+use serde_json::Value;
+
+#[allow(dead_code, reason = "shared with the tests of `train`")]
+#[path = "../../train/tests/support/program.rs"]
+mod program;
+use program::{DIGITS, Place};
+
+/// A place with a run on MNIST, `runs/mnist`, trained once for all tests.
+fn mnist() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let place = Place::new();
+        place.train("train --name mnist --no-report -q").succeeded();
+        place
+    })
+}
+
+fn does(place: &Place, line: &str) -> String {
+    place.train(line).succeeded().stdout
+}
+
+/// The labels that are given to these inputs.
+fn labels(place: &Place, line: &str) -> Vec<String> {
+    let said = does(place, &format!("predict {line} --json"));
+    let of_line = |line: &str| {
+        let answer: Value = serde_json::from_str(line).unwrap();
+        answer["label"].as_str().unwrap_or_default().to_owned()
+    };
+    said.lines().map(of_line).collect()
+}
+
+/// A grey picture, 0 to 255.
+#[derive(Clone)]
+struct Grey {
+    width: usize,
+    height: usize,
+    values: Vec<u8>,
+}
+
+impl Grey {
+    fn new(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Self {
+        let values = (0..width * height).map(|at| value(at % width, at / width)).collect();
+        Self { width, height, values }
+    }
+
+    fn save(&self, path: &Path) {
+        let (width, height) = (self.width as u32, self.height as u32);
+        let colour = image::ExtendedColorType::L8;
+        image::save_buffer(path, &self.values, width, height, colour).unwrap();
+    }
+
+    fn map(&self, value: impl Fn(usize, usize, u8) -> u8) -> Self {
+        Self::new(self.width, self.height, |x, y| value(x, y, self.values[y * self.width + x]))
+    }
+
+    fn inverse(&self) -> Self {
+        self.map(|_, _, value| 255 - value)
+    }
+
+    /// Moved by so many pixels, with black behind it.
+    fn moved(&self, right: isize, down: isize) -> Self {
+        Self::new(self.width, self.height, |x, y| {
+            let (x, y) = (x as isize - right, y as isize - down);
+            let is_in = x >= 0 && y >= 0 && (x as usize) < self.width && (y as usize) < self.height;
+            if is_in { self.values[y as usize * self.width + x as usize] } else { 0 }
+        })
+    }
+
+    /// Six times as large, smooth, on a page of this size with its corner there.
+    fn on_page(&self, [width, height]: [usize; 2], [left, top]: [usize; 2]) -> Self {
+        const TIMES: f32 = 6.0;
+        let at = |x: isize, y: isize| {
+            let is_in = x >= 0 && y >= 0 && (x as usize) < self.width && (y as usize) < self.height;
+            if is_in { f32::from(self.values[y as usize * self.width + x as usize]) } else { 0.0 }
+        };
+        Self::new(width, height, |x, y| {
+            let place = |at: usize, from: usize| (at as f32 - from as f32 + 0.5) / TIMES - 0.5;
+            let (x, y) = (place(x, left), place(y, top));
+            let (fx, fy) = (x - x.floor(), y - y.floor());
+            let (x, y) = (x.floor() as isize, y.floor() as isize);
+            let upper = at(x, y) * (1.0 - fx) + at(x + 1, y) * fx;
+            let lower = at(x, y + 1) * (1.0 - fx) + at(x + 1, y + 1) * fx;
+            (upper * (1.0 - fy) + lower * fy) as u8
+        })
+    }
+}
+
+/// The pictures of MNIST's test rows, and what they show.
+fn digits(rows: usize) -> Vec<(Grey, String)> {
+    let data = load(&Source::Mnist, &LoadOptions::default(), &mut |_| {}).unwrap();
+    let (Features::Bytes(pixels), Targets::Classes { ids, .. }) =
+        (data.test.features(), data.test.targets())
+    else {
+        panic!("MNIST is bytes and classes")
+    };
+    let grey = |values: &[u8]| Grey { width: 28, height: 28, values: values.to_vec() };
+    let shown = ids.iter().map(ToString::to_string);
+    pixels.chunks_exact(784).map(grey).zip(shown).take(rows).collect()
+}
+
+/// How many of these are told right.
+fn right(place: &Place, folder: &str, pictures: &[(Grey, String)]) -> usize {
+    fs::create_dir_all(place.path(folder)).unwrap();
+    let mut names = String::new();
+    for (i, (grey, _)) in pictures.iter().enumerate() {
+        let name = format!("{folder}/{i}.png");
+        grey.save(&place.path(&name));
+        names += &format!(" {name}");
+    }
+    let found = labels(place, &format!("runs/mnist{names}"));
+    assert_eq!(found.len(), pictures.len());
+    found.iter().zip(pictures).filter(|(found, (_, shown))| *found == shown).count()
+}
+
+#[test]
+fn what_lies_around_a_digit_changes_little() {
+    let place = mnist();
+    let digits = digits(40);
+    let plain = right(place, "plain", &digits);
+    assert!(plain >= 38, "{plain}");
+    type Change = fn(&Grey) -> Grey;
+    let changes: [(&str, usize, Change); 9] = [
+        // As MNIST has it, but not in its place: put back to the pixel.
+        ("moved", 0, |grey| grey.moved(3, -2)),
+        ("moved, on paper", 0, |grey| grey.moved(-4, 1).inverse()),
+        ("page", 2, |grey| grey.on_page([240, 280], [36, 56]).inverse()),
+        ("box", 3, |grey| {
+            let page = grey.on_page([240, 280], [36, 56]).inverse();
+            page.map(|x, y, value| {
+                let is_in =
+                    |by| (12 + by..228 - by).contains(&x) && (14 + by..266 - by).contains(&y);
+                if is_in(0) && !is_in(4) { 0 } else { value }
+            })
+        }),
+        ("frame at the edge", 3, |grey| {
+            let page = grey.on_page([240, 280], [36, 56]).inverse();
+            page.map(|x, y, value| if x < 5 || y < 5 || x > 234 || y > 274 { 10 } else { value })
+        }),
+        ("edge of a scan", 3, |grey| {
+            let page = grey.on_page([240, 280], [36, 56]).inverse();
+            page.map(|x, _, value| if x < 20 { 15 } else { value })
+        }),
+        ("lines", 4, |grey| {
+            let page = grey.on_page([240, 280], [36, 56]).inverse();
+            page.map(|_, y, value| if y % 90 < 3 { value.min(60) } else { value })
+        }),
+        ("askew line", 4, |grey| {
+            let page = grey.on_page([240, 280], [36, 56]).inverse();
+            page.map(
+                |x, y, value| if (y + x / 20).abs_diff(180) < 2 { value.min(40) } else { value },
+            )
+        }),
+        ("circle", 3, |grey| {
+            let page = grey.on_page([240, 280], [36, 56]).inverse();
+            page.map(|x, y, value| {
+                let [dx, dy] = [x as f32 - 120.0, y as f32 - 140.0];
+                if ((dx * dx + dy * dy).sqrt() - 110.0).abs() < 3.0 { 20 } else { value }
+            })
+        }),
+    ];
+    for (name, most_lost, change) in changes {
+        let changed: Vec<_> =
+            digits.iter().map(|(grey, shown)| (change(grey), shown.clone())).collect();
+        let found = right(place, &name.replace([' ', ','], "-"), &changed);
+        assert!(found + most_lost >= plain, "{name}: {found} of 40, and {plain} of them plain");
+    }
+}
+
+/// Writes the four files of a set of pictures of 28x28.
+fn write_idx(folder: &Path, parts: [(&str, &[(Grey, u8)]); 2]) {
+    fs::create_dir_all(folder).unwrap();
+    for (part, rows) in parts {
+        let count = (rows.len() as u32).to_be_bytes();
+        let mut images = [&[0, 0, 8, 3], &count[..], &[0, 0, 0, 28, 0, 0, 0, 28]].concat();
+        let mut labels = [&[0, 0, 8, 1], &count[..]].concat();
+        for (grey, label) in rows {
+            images.extend(&grey.values);
+            labels.push(*label);
+        }
+        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+        fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+/// Dark strokes on bright paper, anywhere: a bar, a dash or a corner.
+fn strokes(rows: usize) -> Vec<(Grey, u8)> {
+    let stroke = |row: usize| {
+        let [left, top, kind] = [5 + row * 7 % 11, 5 + row * 5 % 11, row % 3];
+        let grey = Grey::new(28, 28, |x, y| {
+            let is_bar = x.abs_diff(left + 2) < 2 && (top..top + 9).contains(&y);
+            let is_dash = y.abs_diff(top + 2) < 2 && (left..left + 9).contains(&x);
+            let is_ink = [is_bar, is_dash, is_bar || is_dash][kind];
+            let noise = ((x * 31 + y * 17 + row * 13) % 9) as u8;
+            if is_ink { 20 + noise } else { 240 + noise }
+        });
+        (grey, kind as u8)
+    };
+    (0..rows).map(stroke).collect()
+}
+
+#[test]
+fn the_rows_of_a_set_of_ones_own_are_the_same_as_pictures() {
+    let place = Place::new();
+    let rows = strokes(360);
+    let (train, test) = rows.split_at(300);
+    write_idx(&place.path("own"), [("train", train), ("t10k", test)]);
+    place
+        .train("train --data idx:own --validation 30 --epochs 12 --name own -q --no-report")
+        .succeeded();
+    let raw = labels(&place, "runs/own own/t10k-images-idx3-ubyte");
+    let right = raw.iter().zip(test).filter(|(found, (_, id))| **found == id.to_string()).count();
+    assert!(right >= 54, "{right} of 60");
+    let names = |kind: &str| (0..60).map(|i| format!(" {kind}-{i}.png")).collect::<String>();
+    for (i, (grey, _)) in test.iter().enumerate() {
+        grey.save(&place.path(format!("paper-{i}.png")));
+        grey.inverse().save(&place.path(format!("chalk-{i}.png")));
+    }
+    assert_eq!(labels(&place, &format!("runs/own{}", names("paper"))), raw);
+    assert_eq!(labels(&place, &format!("runs/own{}", names("chalk"))), raw);
+    let said = does(&place, "predict runs/own paper-0.png chalk-0.png --json");
+    assert_eq!(said.matches("inverted, for it was bright on dark").count(), 1, "{said}");
+    let said = does(&place, "inspect runs/own");
+    assert!(said.contains("ink dark-on-bright, placement as-is"), "{said}");
+    // What is tuned on other pictures has theirs; what is merged of it, too.
+    let tune = "finetune --from runs/own/model.safetensors --data mnist --epochs 1 --lora rank=1";
+    does(&place, &format!("{tune} --name tuned -q --no-report --validation 59000"));
+    let look = "ink bright-on-dark, placement mnist";
+    assert!(does(&place, "inspect runs/tuned").contains(look));
+    let adapter = "--adapter runs/tuned/adapter.safetensors";
+    let base = "--base runs/tuned/base.safetensors";
+    does(&place, &format!("finetune merge {base} {adapter} --to merged.safetensors -q"));
+    assert!(does(&place, "inspect merged.safetensors").contains(look));
+}
+
+#[test]
+fn what_a_model_does_not_say_of_its_pictures_is_asked_for() {
+    let place = Place::new();
+    place.train(&format!("train {DIGITS} --epochs 1 --name small -q --no-report")).succeeded();
+    let file = fs::read(place.path("runs/small/model.safetensors")).unwrap();
+    assert!(String::from_utf8_lossy(&file).contains("pictures"));
+    Grey::new(9, 9, |x, _| if x == 4 { 0 } else { 255 }).save(&place.path("bar.png"));
+    let weights = "import weights.safetensors --activation relu --preprocessing scale";
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let bare = safetensors::serialize(tensors.tensors(), None).unwrap();
+    fs::write(place.path("weights.safetensors"), bare).unwrap();
+    let said = does(&place, &format!("finetune {weights} --to unsaid.safetensors"));
+    assert!(said.contains("say it with --data, or with --ink and --placement"), "{said}");
+    place
+        .train("predict unsaid.safetensors bar.png")
+        .refused(&["--ink bright-on-dark or dark-on-bright and --placement", "--fit resize"]);
+    let ink = "predict unsaid.safetensors bar.png --ink bright-on-dark";
+    place.train(ink).refused(&["say it with --placement mnist or as-is"]);
+    for flags in ["--ink mixed --placement as-is", "--fit resize", "--fit invert"] {
+        does(&place, &format!("predict unsaid.safetensors bar.png {flags}"));
+    }
+    // Numbers need no word of it.
+    does(&place, "predict unsaid.safetensors digits/t10k-images-idx3-ubyte");
+    let paper = "--ink dark-on-bright --placement as-is";
+    does(&place, &format!("finetune {weights} {paper} --to said.safetensors -q"));
+    assert!(
+        does(&place, "inspect said.safetensors").contains("ink dark-on-bright, placement as-is")
+    );
+    does(&place, "predict said.safetensors bar.png");
+    does(&place, &format!("finetune {weights} --data idx:digits --to data.safetensors -q"));
+    let measured = does(&place, "inspect data.safetensors");
+    assert!(measured.contains("pictures"), "{measured}");
+    let contradicts =
+        format!("finetune {weights} --to no.safetensors -q --ink mixed --placement box:2");
+    place
+        .train(&format!("{contradicts} --data idx:digits"))
+        .refused(&["of --data", "leave one out"]);
+    place.train(&contradicts.replace("box:2", "box:9")).refused(&["does not fit pictures of 4x4"]);
+    place.train("predict said.safetensors bar.png --fit mnist --ink mixed").refused(&["--fit"]);
+}
+
+#[test]
+fn a_stream_is_read_once_whatever_is_in_it() {
+    let place = mnist();
+    let data: Dataset = load(&Source::Mnist, &LoadOptions::default(), &mut |_| {}).unwrap().test;
+    let Features::Bytes(pixels) = data.features() else { panic!("bytes") };
+    let rows = 5_000_u32;
+    let header = [&[0, 0, 8, 3][..], &rows.to_be_bytes(), &[0, 0, 0, 28, 0, 0, 0, 28]].concat();
+    let idx = [&header[..], &pixels[..rows as usize * 784]].concat();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&idx).unwrap();
+    let packed = gzip.finish().unwrap();
+    fs::write(place.path("rows.idx"), &idx).unwrap();
+    fs::write(place.path("rows.idx.gz"), &packed).unwrap();
+    let plain = labels(place, "runs/mnist rows.idx");
+    assert_eq!(plain.len(), rows as usize);
+    assert_eq!(labels(place, "runs/mnist rows.idx.gz"), plain);
+    let csv = "0,".repeat(783) + "9\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(csv.repeat(3).as_bytes()).unwrap();
+    let table = gzip.finish().unwrap();
+    for (input, count) in [(packed, rows as usize), (idx, rows as usize), (table, 3)] {
+        let mut child = place
+            .command("predict runs/mnist - --json")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), count);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_has_no_end_is_refused() {
+    let place = mnist();
+    place.train("predict runs/mnist /dev/zero").refused(&["/dev/zero"]);
+    place.train("predict runs/mnist /dev/null").refused(&["no rows of numbers"]);
+    place.train("predict runs/mnist runs").refused(&["this is a folder"]);
+    let _socket = std::os::unix::net::UnixListener::bind(place.path("socket")).unwrap();
+    place.train("predict runs/mnist socket").refused(&["socket"]);
+    fs::write(place.path("page.pdf"), "%PDF-1.7\n").unwrap();
+    place.train("predict runs/mnist page.pdf").refused(&["a PDF document", "save its page as PNG"]);
+    fs::write(place.path("counted.csv"), "0,1,2\n").unwrap();
+    let line = "predict runs/mnist counted.csv";
+    place.train(line).refused(&["line 1", "the model takes 784"]);
+}
