@@ -125,9 +125,9 @@ fn right(place: &Place, folder: &str, pictures: &[(Grey, String)]) -> usize {
 #[test]
 fn what_lies_around_a_digit_changes_little() {
     let place = mnist();
-    let digits = digits(40);
+    let digits = digits(24);
     let plain = right(place, "plain", &digits);
-    assert!(plain >= 38, "{plain}");
+    assert!(plain >= 23, "{plain}");
     type Change = fn(&Grey) -> Grey;
     let changes: [(&str, usize, Change); 9] = [
         // As MNIST has it, but not in its place: put back to the pixel.
@@ -137,8 +137,9 @@ fn what_lies_around_a_digit_changes_little() {
         ("box", 3, |grey| {
             let page = grey.on_page([240, 280], [36, 56]).inverse();
             page.map(|x, y, value| {
-                let is_in =
-                    |by| (12 + by..228 - by).contains(&x) && (14 + by..266 - by).contains(&y);
+                let is_in = |by: usize| {
+                    (12 + by..228 - by).contains(&x) && (14 + by..266 - by).contains(&y)
+                };
                 if is_in(0) && !is_in(4) { 0 } else { value }
             })
         }),
@@ -172,7 +173,7 @@ fn what_lies_around_a_digit_changes_little() {
         let changed: Vec<_> =
             digits.iter().map(|(grey, shown)| (change(grey), shown.clone())).collect();
         let found = right(place, &name.replace([' ', ','], "-"), &changed);
-        assert!(found + most_lost >= plain, "{name}: {found} of 40, and {plain} of them plain");
+        assert!(found + most_lost >= plain, "{name}: {found} of 24, and {plain} of them plain");
     }
 }
 
@@ -222,8 +223,8 @@ fn the_rows_of_a_set_of_ones_own_are_the_same_as_pictures() {
     assert!(right >= 54, "{right} of 60");
     let names = |kind: &str| (0..60).map(|i| format!(" {kind}-{i}.png")).collect::<String>();
     for (i, (grey, _)) in test.iter().enumerate() {
-        grey.save(&place.path(format!("paper-{i}.png")));
-        grey.inverse().save(&place.path(format!("chalk-{i}.png")));
+        grey.save(&place.path(&format!("paper-{i}.png")));
+        grey.inverse().save(&place.path(&format!("chalk-{i}.png")));
     }
     assert_eq!(labels(&place, &format!("runs/own{}", names("paper"))), raw);
     assert_eq!(labels(&place, &format!("runs/own{}", names("chalk"))), raw);
