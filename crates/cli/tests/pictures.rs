@@ -250,7 +250,8 @@ fn what_a_model_does_not_say_of_its_pictures_is_asked_for() {
     let file = fs::read(place.path("runs/small/model.safetensors")).unwrap();
     assert!(String::from_utf8_lossy(&file).contains("pictures"));
     Grey::new(9, 9, |x, _| if x == 4 { 0 } else { 255 }).save(&place.path("bar.png"));
-    let weights = "import weights.safetensors --activation relu --preprocessing scale";
+    let weights = "import weights.safetensors --activation relu --preprocessing scale \
+                   --task classification";
     let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
     let bare = safetensors::serialize(tensors.tensors(), None).unwrap();
     fs::write(place.path("weights.safetensors"), bare).unwrap();

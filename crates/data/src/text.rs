@@ -85,7 +85,7 @@ pub fn decode_text(bytes: &[u8]) -> Result<&str, TextError> {
         TextError::NotUtf8 { line: before.iter().filter(|&&byte| byte == b'\n').count() + 1 }
     })?;
     // Without a mark, every second byte of Latin letters is 0.
-    if text.get(1..2) == Some("\0") || text.starts_with('\0') {
+    if matches!(bytes, [0, letter, ..] | [letter, 0, ..] if *letter != 0) {
         return Err(TextError::Encoding { found: "UTF-16" });
     }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))

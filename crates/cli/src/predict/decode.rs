@@ -44,6 +44,9 @@ pub(crate) enum PictureError {
     /// It is what a camera saw before it made a picture of it.
     #[error("this is a camera's raw file; save it as JPEG or PNG")]
     Raw,
+    /// The program was built without its decoder.
+    #[error("this is a {kind} picture, which this program was built without; save it as PNG")]
+    NotBuilt { kind: &'static str },
     /// There is nothing to see.
     #[error("the picture shows nothing that stands out from its background")]
     Blank,
@@ -78,8 +81,8 @@ pub(crate) fn decode(bytes: &[u8], most_side: usize) -> Result<Picture, PictureE
     }
     let name = container.kind.name();
     let decoded = quietly(|| decoded(bytes, &container, most_side));
-    let picture = decoded.unwrap_or_else(|| Err(malformed(name, "the decoder gave up on it")))?;
-    let mut picture = picture;
+    let gave_up = || Err(malformed(name, "the decoder gave up on it"));
+    let mut picture = decoded.unwrap_or_else(gave_up)?;
     picture.done.extend(container.is_first_of.map(|all| format!("the first of its {all}")));
     Ok(picture)
 }
@@ -119,6 +122,9 @@ fn decoded(bytes: &[u8], container: &Container, most_side: usize) -> Result<Pict
         Kind::Bmp => pixels(BmpDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::Gif => pixels(GifDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::WebP => pixels(WebPDecoder::new(from).map_err(fail)?, bytes, container),
+        Kind::Tiff if !ImageFormat::Tiff.reading_enabled() => {
+            Err(PictureError::NotBuilt { kind: kind.name() })
+        }
         Kind::Tiff => {
             let reader = ImageReader::with_format(from, ImageFormat::Tiff);
             pixels(reader.into_decoder().map_err(fail)?, bytes, container)

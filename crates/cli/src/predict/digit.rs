@@ -10,7 +10,7 @@ use train::Drawn;
 use super::decode::PictureError;
 use super::grey::Grey;
 use super::light::Background;
-use super::marks::{Marks, marks};
+use super::marks::{Marks, marks, sheet};
 use super::picture::inverted;
 
 /// Longest side that ink is looked for in; larger pictures are made smaller first.
@@ -99,7 +99,6 @@ pub(crate) fn digit(
     target: Target,
     polarity: Polarity,
 ) -> Result<Digit, PictureError> {
-    let mut done = Vec::new();
     let longest = grey.width.max(grey.height);
     let working = if longest > WORKING_SIDE {
         let side = |side: usize| (side * WORKING_SIDE / longest).max(1);
@@ -107,7 +106,27 @@ pub(crate) fn digit(
     } else {
         grey.clone()
     };
-    let Ink { values, is_inverted, was_uneven } = ink(&working)?;
+    let found = ink(&working)?;
+    // A bright sheet on a dark ground has what is drawn on it in it.
+    let sheet = if found.is_inverted { None } else { sheet(&found.values) };
+    if let Some(sheet) = sheet {
+        let drawn = ink(&working.cropped(sheet));
+        let drawn = drawn.and_then(|drawn| character(drawn, target, polarity));
+        if let Ok(Digit { picture, mut done }) = drawn {
+            done.insert(0, "cut to the paper".to_owned());
+            return Ok(Digit { picture, done });
+        }
+    }
+    character(found, target, polarity)
+}
+
+/// Brings ink to where it belongs.
+fn character(
+    Ink { values, is_inverted, was_uneven }: Ink,
+    target: Target,
+    polarity: Polarity,
+) -> Result<Digit, PictureError> {
+    let mut done = Vec::new();
     if was_uneven {
         done.push("uneven light evened out".to_owned());
     }

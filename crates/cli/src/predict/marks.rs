@@ -72,6 +72,22 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
     Ok(Marks { ink: only(ink, &kept), done, is_crowd })
 }
 
+/// The inside of a mark that fills most of its box, and that most of the picture: a sheet of paper.
+pub(super) fn sheet(ink: &Grey) -> Option<[usize; 4]> {
+    let mark = connected(ink).into_iter().max_by_key(|mark| mark.pixels.len())?;
+    let area = mark.width() * mark.height();
+    let is_sheet = mark.pixels.len() * 5 >= area * 3 && area * 2 >= ink.width * ink.height;
+    let [left, top, right, bottom] = mark.bounds;
+    // Without its own edge, which may be askew.
+    let (wide, high) = (mark.width() / 25, mark.height() / 25);
+    (is_sheet && mark.width() > 16 && mark.height() > 16).then_some([
+        left + wide,
+        top + high,
+        right - wide,
+        bottom - high,
+    ])
+}
+
 /// The ink of these marks. Strokes are soft at their edges: what is within two pixels of a mark
 /// belongs to it.
 fn only(ink: &Grey, marks: &[Mark]) -> Grey {
