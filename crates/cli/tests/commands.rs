@@ -226,7 +226,7 @@ fn what_is_done_is_said_on_standard_error_when_asked_for() {
             ": computing with flex on CPU\n",
             ": read runs/small/model.safetensors, ",
             ": read digits/t10k-images-idx3-ubyte, 336 bytes\n",
-            ": predicted 20 of 20 rows of digits/t10k-images-idx3-ubyte\n",
+            ": predicted 20 rows of digits/t10k-images-idx3-ubyte\n",
         ] {
             assert!(said.contains(words), "{line}: no `{words}` in: {said}");
         }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use fireclay::{
-    Activation, Centre, Checkpoint, Ink, MlpConfig, Model, ModelFileProblem as Problem, NamedTensor,
-    Norm, Pictures, Placement, Prediction, Preprocessing, Provenance, Task,
+    Activation, Centre, Checkpoint, Ink, MlpConfig, Model, ModelFileProblem as Problem,
+    NamedTensor, Norm, Pictures, Placement, Prediction, Preprocessing, Provenance, Task,
 };
 use proptest::prelude::*;
 use serde_json::json;

@@ -61,8 +61,12 @@ pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<R
     let file = File::open(name).with_context(named)?;
     // Of a pipe or a device it is not known.
     let length = metadata.is_file().then_some(metadata.len());
-    log::info!("reading {}", name.display());
-    begin(BufReader::new(file), length, model, reading).with_context(named)
+    let rows = begin(BufReader::new(file), length, model, reading).with_context(named)?;
+    match length {
+        Some(length) => log::info!("read {}, {length} bytes", name.display()),
+        None => log::info!("reading {}", name.display()),
+    }
+    Ok(rows)
 }
 
 /// Tells by the first bytes what a stream is; they may be compressed.

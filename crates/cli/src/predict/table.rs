@@ -116,12 +116,15 @@ impl<R: BufRead> Table<R> {
 
     fn row(&self, line: &Line) -> Result<Vec<f32>> {
         let (cells, width) = (self.cells(line)?, self.width);
-        if cells.len() != width {
-            let hint = surplus(&cells, width).map(|hint| format!("; {hint}")).unwrap_or_default();
-            let numbers = cells.len();
-            bail!("line {} has {numbers} numbers; the model takes {width}{hint}", line.number);
+        if let Some(hint) = surplus(&cells, width) {
+            bail!("line {} has {} cells; the model takes {width}; {hint}", line.number, width + 1);
         }
-        cells.iter().enumerate().map(|(i, cell)| number(cell, line.number, i + 1)).collect()
+        let number = |(i, cell): (usize, &String)| number(cell, line.number, i + 1);
+        let row = cells.iter().enumerate().map(number).collect::<Result<Vec<f32>>>()?;
+        if row.len() != width {
+            bail!("line {} has {} numbers; the model takes {width}", line.number, row.len());
+        }
+        Ok(row)
     }
 
     /// The cells of a line, without the empty one behind a separator that ends it.
@@ -263,19 +266,19 @@ mod tests {
     #[test]
     fn tables_of_numbers() {
         for text in [
-            "1,2\n3,4\n",
-            "a;b\n1;2\n3;4",
-            "# x\n1 2\n\n3 4\r\n",
-            "\u{feff}1\t2\n3\t4",
-            "\u{feff}a,b\r\n1,2\r\n\r\n3,4\r\n",
-            "\"1\",\"2\"\n\"3\", \"4\"\n",
-            "\"a, b\",c\n1,2\n3,4\n",
-            "1,2,\n3,4,\n",
-            "a;b;\n1;2;\n3;4;\n",
-            "1.0,2e0\n+3,4\n",
+            "5,2\n3,4\n",
+            "a;b\n5;2\n3;4",
+            "# x\n5 2\n\n3 4\r\n",
+            "\u{feff}5\t2\n3\t4",
+            "\u{feff}a,b\r\n5,2\r\n\r\n3,4\r\n",
+            "\"5\",\"2\"\n\"3\", \"4\"\n",
+            "\"a, b\",c\n5,2\n3,4\n",
+            "5,2,\n3,4,\n",
+            "a;b;\n5;2;\n3;4;\n",
+            "5.0,2e0\n+3,4\n",
         ] {
             let (rows, _) = read(text.as_bytes(), 2, Heading::Auto).unwrap();
-            assert_eq!(rows, [[1.0, 2.0], [3.0, 4.0]], "{text:?}");
+            assert_eq!(rows, [[5.0, 2.0], [3.0, 4.0]], "{text:?}");
         }
         for (text, words) in [
             ("5,2\n3\n", "line 2 has 1 numbers; the model takes 2"),
@@ -284,7 +287,7 @@ mod tests {
             ("4,nan", "`nan` is not a finite number"),
             ("a,b\n", "as a table it has no rows of numbers"),
             ("", "as a table it has no rows of numbers"),
-            ("3,\n4,5\n", "line 1 has 1 numbers"),
+            ("3,\n4,5\n", "line 1, column 2 is empty"),
             ("3,5\n,4\n", "line 2, column 1 is empty"),
             ("1,5;2,5\n", "`1,5` has a comma; write numbers with a point"),
             ("\"1,5\",\"2,5\"\n", "`1,5` has a comma"),
