@@ -196,7 +196,7 @@ fn write_idx(folder: &Path, parts: [(&str, &[(Grey, u8)]); 2]) {
 /// Dark strokes on bright paper, anywhere: a bar, a dash or a corner.
 fn strokes(rows: usize) -> Vec<(Grey, u8)> {
     let stroke = |row: usize| {
-        let [left, top, kind] = [5 + row * 7 % 11, 5 + row * 5 % 11, row % 3];
+        let [left, top, kind] = [6 + row * 7 % 6, 6 + row * 5 % 7, row % 3];
         let grey = Grey::new(28, 28, |x, y| {
             let is_bar = x.abs_diff(left + 2) < 2 && (top..top + 9).contains(&y);
             let is_dash = y.abs_diff(top + 2) < 2 && (left..left + 9).contains(&x);

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{
-    Adapter, AdapterError, Ancestor, Backend, Channels, Device, DeviceChoice, Model, ModelFileError,
-    ModelFileProblem, PictureShape, Pictures, Provenance,
+    Adapter, AdapterError, Ancestor, Backend, Channels, Device, DeviceChoice, Model,
+    ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance,
 };
 use fireclay_data::Dataset;
 use train::disk::read_regular;

@@ -277,17 +277,18 @@ fn lines(ink: &Grey) -> Vec<Line> {
     let mut best: (usize, Vec<Line>) = (0, Vec::new());
     for step in -STEPS..=STEPS {
         let slope = STEEPEST * step as f32 / STEPS as f32;
-        let found = lines_of_slope(ink, slope, least);
-        let length = found.iter().map(|line| line.right - line.left).sum();
+        let (sharpness, found) = lines_of_slope(ink, slope, least);
         // The flattest of equals.
-        if length > best.0 || (length == best.0 && step.abs() < 3) {
-            best = (length, found);
+        if sharpness > best.0 || (sharpness == best.0 && step == 0) {
+            best = (sharpness, found);
         }
     }
     best.1
 }
 
-fn lines_of_slope(ink: &Grey, slope: f32, least: usize) -> Vec<Line> {
+/// The lines of this slope, and how sharp they are: along the right slope their pixels come together
+/// in the fewest rows.
+fn lines_of_slope(ink: &Grey, slope: f32, least: usize) -> (usize, Vec<Line>) {
     let reach = (slope.abs() * ink.width as f32).ceil() as isize;
     let rows = ink.height as isize + 2 * reach;
     let fall: Vec<isize> = (0..ink.width).map(|x| (slope * x as f32).round() as isize).collect();
@@ -297,6 +298,7 @@ fn lines_of_slope(ink: &Grey, slope: f32, least: usize) -> Vec<Line> {
             counts[(y as isize - fall + reach) as usize] += usize::from(*value >= 0.5);
         }
     }
+    let sharpness = counts.iter().filter(|count| **count >= least).map(|count| count * count).sum();
     let thickest = (ink.height / 20).max(2);
     let mut lines = Vec::new();
     let mut start = None;
@@ -315,7 +317,7 @@ fn lines_of_slope(ink: &Grey, slope: f32, least: usize) -> Vec<Line> {
             _ => {}
         }
     }
-    lines
+    (sharpness, lines)
 }
 
 /// The line with its ends, the longest piece of it with gaps of a twentieth of the width at most.

@@ -185,7 +185,7 @@ fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> 
     };
     // The first may name the column of the answers, or of the row's own numbers.
     let rest = if cells.len() == width + 1 && !is_number(&cells[0]) { &cells[1..] } else { cells };
-    if !counts(rest) {
+    if rest.len() != width || !counts(rest) {
         return Ok(false);
     }
     if rest.len() < SURELY_COUNTED {
@@ -203,16 +203,19 @@ fn surplus(cells: &[String], width: usize) -> Option<String> {
     if cells.len() != width + 1 {
         return None;
     }
-    let number = |cell: Option<&String>| cell.is_some_and(|cell| cell.parse::<f32>().is_ok());
-    Some(match (cells.first(), cells.last()) {
-        (Some(first), _) if first.is_empty() => "leave the column of row numbers out".to_owned(),
-        (Some(first), _) if !number(Some(first)) => {
-            format!("leave the column `{}` out", printable(first, 30))
+    const ANSWERS: [&str; 5] = ["label", "class", "target", "digit", "y"];
+    let is_word = |cell: &&String| !cell.is_empty() && cell.parse::<f32>().is_err();
+    let ends = || cells.first().into_iter().chain(cells.last());
+    let named = ends().find(|cell| ANSWERS.contains(&cell.to_lowercase().as_str()));
+    // One word among numbers is a label.
+    let words = cells.iter().filter(is_word).count();
+    let column = named.or_else(|| ends().find(is_word).filter(|_| words == 1));
+    Some(match column {
+        Some(column) => format!("leave the column `{}` out", printable(column, 30)),
+        None if cells.first().is_some_and(String::is_empty) => {
+            "leave the column of row numbers out".to_owned()
         }
-        (_, Some(last)) if !number(Some(last)) => {
-            format!("leave the column `{}` out", printable(last, 30))
-        }
-        _ => "leave the column of the answers out".to_owned(),
+        None => "leave the column of the answers out".to_owned(),
     })
 }
 
