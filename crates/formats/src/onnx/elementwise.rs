@@ -349,6 +349,25 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
             Some((min, max)) => one(move |x| smaller(larger(x, min), max)),
             None => return Ok(None),
         },
+        _ => match node.runtime_operator() {
+            "Gelu" => one(gelu),
+            "QuickGelu" => {
+                let alpha = float("alpha", 1.702)?;
+                one(move |x| x * sigmoid(alpha * x))
+            }
+            _ => match arithmetic(node.operator(), inputs.len()) {
+                Some(operation) => operation,
+                None => return Ok(None),
+            },
+        },
+    };
+    node.has_only(known)?;
+    Ok(Some(operation))
+}
+
+/// What an operator makes of several numbers.
+fn arithmetic(operator: &str, inputs: usize) -> Option<Operation> {
+    Some(match operator {
         "Add" => Operation::Two(|x, y| x + y),
         "Sub" => Operation::Two(|x, y| x - y),
         "Mul" => Operation::Two(|x, y| x * y),
@@ -360,19 +379,10 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
         "GreaterOrEqual" => Operation::Two(|x, y| truth(x >= y)),
         "Less" => Operation::Two(|x, y| truth(x < y)),
         "LessOrEqual" => Operation::Two(|x, y| truth(x <= y)),
-        "Sum" if inputs.len() == 2 => Operation::Two(|x, y| x + y),
+        "Sum" if inputs == 2 => Operation::Two(|x, y| x + y),
         "Where" => Operation::Where,
-        _ => match node.runtime_operator() {
-            "Gelu" => one(gelu),
-            "QuickGelu" => {
-                let alpha = float("alpha", 1.702)?;
-                one(move |x| x * sigmoid(alpha * x))
-            }
-            _ => return Ok(None),
-        },
-    };
-    node.has_only(known)?;
-    Ok(Some(operation))
+        _ => return None,
+    })
 }
 
 /// Whether the node Cast changes numbers by rounding only.

@@ -72,7 +72,15 @@ impl Reader {
                 users[current].iter().copied().filter(|call| !is_open(call)).collect();
             match next[..] {
                 [] => {
-                    let Some(ended) = open.pop_if(|open| open.other == current) else { break };
+                    let Some(ended) = open.pop_if(|open| open.other == current) else {
+                        return ended(
+                            &open,
+                            &calls,
+                            layers,
+                            current == output && passed == calls.len(),
+                        )
+                        .map(|()| flow);
+                    };
                     current = ended.sum;
                     check_shapes(&layers[calls[current].layer], &ended, sample)?;
                     let branch = std::mem::replace(&mut flow, ended.flow);
@@ -100,10 +108,7 @@ impl Reader {
                         let name = shown(layers[calls[current].layer].name);
                         return Err(branches(&format!("two layers follow {name}")));
                     };
-                    let layer = &layers[calls[sum].layer];
-                    let is_subtracted = is_subtracted(layer, calls[sum].inputs[0] == current)?;
-                    let inputs = &calls[sum].inputs;
-                    let other = if inputs[0] == current { inputs[1] } else { inputs[0] };
+                    let (other, is_subtracted) = other_side(&calls[sum], current, layers)?;
                     if open.len() == MOST_NESTED {
                         let what = "the depth of residual connections";
                         let most = MOST_NESTED as u64;
@@ -115,15 +120,25 @@ impl Reader {
                 }
             }
         }
-        if let Some(open) = open.last() {
-            let layer = &layers[calls[open.sum].layer];
-            return Err(branches(&format!("{} adds two branches", layer.called())));
-        }
-        if current != output || passed != calls.len() {
-            return Err(branches("not all layers lie on one way from the input to the output"));
-        }
-        Ok(flow)
     }
+}
+
+/// Requires that the way from the input ends at the output, has passed all calls, and leaves no
+/// residual connection open.
+fn ended(
+    open: &[Open],
+    calls: &[Call],
+    layers: &[Entry<'_>],
+    is_whole: bool,
+) -> Result<(), Problem> {
+    if let Some(open) = open.last() {
+        let layer = &layers[calls[open.sum].layer];
+        return Err(branches(&format!("{} adds two branches", layer.called())));
+    }
+    if is_whole {
+        return Ok(());
+    }
+    Err(branches("not all layers lie on one way from the input to the output"))
 }
 
 /// The place of each call by the layer's name and the call's number.
@@ -318,6 +333,16 @@ fn outermost(next: &[usize], calls: &[Call], order: &[usize]) -> Option<usize> {
         _ => false,
     });
     sums.max_by_key(|&call| order[call])
+}
+
+/// What a call of two inputs adds to this one, and whether it subtracts it instead.
+fn other_side(sum: &Call, sample: usize, layers: &[Entry<'_>]) -> Result<(usize, bool), Problem> {
+    let (first, second) = match sum.inputs[..] {
+        [first, second] => (first, second),
+        _ => return Err(branches("a sum has two sides")),
+    };
+    let is_subtracted = is_subtracted(&layers[sum.layer], first == sample)?;
+    Ok((if first == sample { second } else { first }, is_subtracted))
 }
 
 /// Whether a layer of two inputs subtracts rather than adds the one that is not the sample.
