@@ -34,6 +34,8 @@ pub(crate) struct Table<R> {
     /// A row that was read to see what the first line is.
     first: Option<Vec<f32>>,
     has_rows: bool,
+    /// Whether the first line was left out.
+    is_headed: bool,
 }
 
 /// A line that holds something, without spaces around it.
@@ -50,12 +52,20 @@ impl<R: BufRead> Table<R> {
         heading: Heading,
         done: &mut Vec<String>,
     ) -> Result<Self> {
-        let mut table =
-            Self { source, width, separator: None, line: 0, first: None, has_rows: false };
+        let mut table = Self {
+            source,
+            width,
+            separator: None,
+            line: 0,
+            first: None,
+            has_rows: false,
+            is_headed: false,
+        };
         let Some(first) = table.next_line()? else { bail!(NO_ROWS) };
         table.separator = separator(&first.text);
         let cells = table.cells(&first)?;
-        if is_heading(&cells, width, heading, &first)? {
+        table.is_headed = is_heading(&cells, width, heading, &first)?;
+        if table.is_headed {
             done.push(format!("its first line is a heading, and left out: {}", shown(&first.text)));
             if let Some(column) = surplus(&cells, width) {
                 bail!("its heading has {} columns; the model takes {width}; {column}", cells.len());
@@ -74,6 +84,9 @@ impl<R: BufRead> Table<R> {
             rows.push(self.row(&line)?);
         }
         self.has_rows |= !rows.is_empty();
+        if !self.has_rows && self.is_headed {
+            bail!("{NO_ROWS} behind its heading; if the heading is a row, say --no-header");
+        }
         if !self.has_rows {
             bail!(NO_ROWS);
         }
@@ -290,6 +303,7 @@ mod tests {
             ("4,nan", "`nan` is not a finite number"),
             ("a,b\n", "as a table it has no rows of numbers"),
             ("", "as a table it has no rows of numbers"),
+            ("a,b\n", "if the heading is a row, say --no-header"),
             ("3,\n4,5\n", "line 1, column 2 is empty"),
             ("3,5\n,4\n", "line 2, column 1 is empty"),
             ("1,5;2,5\n", "`1,5` has a comma; write numbers with a point"),
@@ -299,7 +313,7 @@ mod tests {
             ("label,a,b\n7,1,2\n", "leave the column `label` out"),
             (",a,b\n0,1,2\n", "leave the column of row numbers out"),
             ("a,b,label\n1,2,7\n", "leave the column `label` out"),
-            ("a\0b\n", "neither a picture nor"),
+            ("ab\0c\n", "neither a picture nor"),
         ] {
             let error = error(text.as_bytes(), 2);
             assert!(error.contains(words), "{text:?}: {error}");
