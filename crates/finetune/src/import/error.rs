@@ -48,7 +48,9 @@ pub enum ImportError {
     /// A flag prepares features that the network of the file prepares itself.
     #[error(
         "the network in the file prepares features itself, and with {flag} bytes from 0 to 255 would \
-         become {low:.3e} to {high:.3e}; leave out {flag}"
+         become {} to {}; leave out {flag}",
+        short(*low),
+        short(*high)
     )]
     TwicePrepared {
         /// The flag.
@@ -223,6 +225,11 @@ impl ImportError {
     }
 }
 
+/// A number to four digits.
+fn short(number: f64) -> f64 {
+    format!("{number:.3e}").parse().unwrap_or(number)
+}
+
 /// A name.
 fn shown(name: &str) -> String {
     printable(name, 100)
@@ -278,6 +285,7 @@ mod tests {
                 expected: vec![2],
             },
             ImportError::NotFinite { name: name() },
+            ImportError::TwicePrepared { flag: "--normalize", low: 0.0, high: 1.0 / 255.0 },
             ImportError::unsupported(name(), name()),
         ] {
             let message = error.to_string();
