@@ -592,10 +592,10 @@ fn what_a_file_would_do_is_not_done_and_is_told() {
     assert!(!place.path("pwn").exists());
     fs::write(place.path("empty"), "").unwrap();
     fs::write(place.path("escape\u{1b}[31m"), "hello\u{1b}[2J").unwrap();
-    for file in ["empty", "escape\u{1b}[31m"] {
+    for (file, kind) in [("empty", "refused file"), ("escape\u{1b}[31m", "unknown file")] {
         let Outcome { code, stdout, stderr, .. } = place.train(&format!("inspect {file}"));
         assert_eq!(code, Some(2), "{file}");
-        assert!(stdout.contains("unknown file"), "{stdout}");
+        assert!(stdout.contains(kind), "{stdout}");
         assert!(!stdout.contains('\u{1b}') && !stderr.contains('\u{1b}'), "{stdout}{stderr}");
     }
     place.train("inspect gone.pt").refused(&["gone.pt"]);
@@ -718,6 +718,14 @@ fn a_model_that_was_replaced_is_not_that_of_the_run() {
     let found = place.train("evaluate runs/small/model.safetensors");
     assert_eq!(found.code, Some(0), "{}", found.stderr);
     assert!(words.iter().all(|word| found.stderr.contains(word)), "{}", found.stderr);
+
+    let tune = "--epochs 1 --lora rank=2 --name tuned -q --no-report";
+    does(&place, &format!("finetune --from runs/other/model.safetensors {DIGITS} {tune}"));
+    does(&place, "report runs/tuned");
+    fs::copy(place.path("runs/tuned/start.safetensors"), place.path("runs/tuned/base.safetensors"))
+        .unwrap();
+    let words = "runs/tuned/base.safetensors: this is not the file that the run wrote";
+    place.train("report runs/tuned").warned(&[words]);
 }
 
 #[test]

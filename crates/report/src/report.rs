@@ -255,6 +255,7 @@ impl Report {
         self.model = Some(described(&model)?);
         let Some(manifest) = &self.manifest else { return Ok(()) };
         manifest.check_model(folder).map_err(ReportError::Replaced)?;
+        let others = replaced(manifest, folder);
         let test = match test_rows(manifest, folder, &model.task, told) {
             Ok(test) => test,
             Err(reason) if told.is_some() => return Err(ReportError::Data { reason }),
@@ -263,6 +264,7 @@ impl Report {
                 return Ok(());
             }
         };
+        self.notes.extend(others);
         if let Some(warning) = train::warnings::of_scale(&model.preprocessing, &test) {
             self.notes.push(format!("The test rows: {warning}."));
         }
@@ -297,6 +299,17 @@ impl Report {
         self.evaluation = Some(evaluation);
         Ok(())
     }
+}
+
+/// What is said of the models that a run started from, and of its adapter, if others are in their
+/// place; nothing of those that are gone.
+fn replaced(manifest: &Manifest, folder: &Path) -> Vec<String> {
+    let disk = Disk::default();
+    // An adapter is written before the manifest has its digest.
+    let names = manifest.files.keys().filter(|_| manifest.result.is_some());
+    let errors = names.filter_map(|name| manifest.check_file(folder, name, &disk).err());
+    let other = errors.filter(|error| error.kind() != std::io::ErrorKind::NotFound);
+    other.map(|error| format!("{error}.")).collect()
 }
 
 /// The test rows of a run's data, or why they cannot be had.

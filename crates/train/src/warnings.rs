@@ -12,14 +12,24 @@ use crate::settings::TrainingSettings;
 use crate::shell::quoted;
 
 /// Something that is likely not what was wanted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Warning {
     /// Every batch of a batch norm has one row, from which it subtracts itself.
+    #[error(
+        "each batch has 1 of {} training rows, and batch normalization subtracts the batch mean: the \
+         layers below the output learn nothing; use --batch-size 2 or more, or --norm layer",
+        group(*.rows as u64)
+    )]
     BatchNormOfOneRow {
         /// Training rows.
         rows: usize,
     },
     /// The last batch of each epoch has one row.
+    #[error(
+        "the last batch of each epoch has 1 row ({} rows in batches of {batch_size}), which batch \
+         normalization turns into zeros; add --drop-last, or change --batch-size",
+        group(*.rows as u64)
+    )]
     BatchNormOfLastRow {
         /// Training rows.
         rows: usize,
@@ -27,16 +37,26 @@ pub enum Warning {
         batch_size: usize,
     },
     /// A layer norm over one unit subtracts it from itself.
+    #[error(
+        "hidden layer {layer} has 1 unit, which layer normalization turns into zero; make the layer \
+         wider, or leave out --norm"
+    )]
     LayerNormOfOneUnit {
         /// The hidden layer, from 0.
         layer: usize,
     },
     /// All training rows have the same class.
+    #[error("all training rows have class {}, so there is nothing to tell apart", quoted(.label))]
     OneClass {
         /// Its label.
         label: String,
     },
     /// Classes of which no row is trained on.
+    #[error(
+        "no training row has class {}: the network {}",
+        listed(.labels),
+        if *.is_tuned { "forgets what it knew of it" } else { "cannot learn it" }
+    )]
     ClassesWithoutRows {
         /// Their labels.
         labels: Vec<String>,
@@ -44,11 +64,20 @@ pub enum Warning {
         is_tuned: bool,
     },
     /// All validation rows have the same class, and there are others.
+    #[error(
+        "all validation rows have class {}, so validation says nothing about the others; add \
+         --stratified",
+        quoted(.label)
+    )]
     ValidationOfOneClass {
         /// Its label.
         label: String,
     },
     /// There are fewer validation rows than classes.
+    #[error(
+        "the validation split has fewer rows ({rows}) than there are classes ({classes}), too few to \
+         choose by; use a larger --validation, or --validation 0"
+    )]
     FewValidationRows {
         /// Validation rows.
         rows: usize,
@@ -56,15 +85,25 @@ pub enum Warning {
         classes: usize,
     },
     /// A target that is the same in every training row.
+    #[error("all training rows have the same value of {}, so there is nothing to learn", listed(.names))]
     ConstantTargets {
         /// Their names.
         names: Vec<String>,
     },
     /// All training rows have the same features.
+    #[error("all training rows have the same features, so there is nothing to learn from them")]
     EqualRows,
     /// Features of at most 1, which are divided by 255.
+    #[error(
+        "no feature is above 1, and the preprocessing divides them by 255 like bytes; if they are \
+         scaled already, the preprocessing must be `none`"
+    )]
     DividedTwice,
     /// Features far beyond the bytes that are divided by 255.
+    #[error(
+        "the features range from {least} to {most}, and the preprocessing divides them by 255 like \
+         bytes; another preprocessing, such as `standardize`, fits them better"
+    )]
     BeyondBytes {
         /// The smallest feature.
         least: f32,
@@ -72,13 +111,20 @@ pub enum Warning {
         most: f32,
     },
     /// Settings of hidden layers, and there are none.
+    #[error("the network has no hidden layers, so {} changes nothing", .flags.join(" and "))]
     NoHiddenLayers {
         /// The flags that set them.
         flags: Vec<&'static str>,
     },
     /// No hidden layer is as wide as its input.
+    #[error("no hidden layer is as wide as its input, so --residual changes nothing")]
     NoResidual,
     /// A batch that was asked for is larger than an epoch.
+    #[error(
+        "batches of {} rows are larger than the training split of {}, so each epoch is one step",
+        group(*.batch_size as u64),
+        group(*.rows as u64)
+    )]
     LargeBatch {
         /// Training rows.
         rows: usize,
@@ -86,8 +132,10 @@ pub enum Warning {
         batch_size: usize,
     },
     /// Smoothing gives a share to other classes, and there are none.
+    #[error("there is one class, so label smoothing changes nothing")]
     SmoothingOfOneClass,
     /// Weights of classes of which no row is trained on.
+    #[error("loss.class_weights has a weight for class {}, which no training row has", listed(.labels))]
     WeightsWithoutRows {
         /// Their labels.
         labels: Vec<String>,
@@ -322,93 +370,6 @@ fn listed(labels: &[String]) -> String {
     match labels.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::BatchNormOfOneRow { rows } => write!(
-                f,
-                "each batch has 1 of {} training rows, and batch normalization subtracts the batch \
-                 mean: the layers below the output learn nothing; use --batch-size 2 or more, or \
-                 --norm layer",
-                group(*rows as u64)
-            ),
-            Self::BatchNormOfLastRow { rows, batch_size } => write!(
-                f,
-                "the last batch of each epoch has 1 row ({} rows in batches of {batch_size}), which \
-                 batch normalization turns into zeros; add --drop-last, or change --batch-size",
-                group(*rows as u64)
-            ),
-            Self::LayerNormOfOneUnit { layer } => write!(
-                f,
-                "hidden layer {layer} has 1 unit, which layer normalization turns into zero; make \
-                 the layer wider, or leave out --norm"
-            ),
-            Self::OneClass { label } => write!(
-                f,
-                "all training rows have class {}, so there is nothing to tell apart",
-                quoted(label)
-            ),
-            Self::ClassesWithoutRows { labels, is_tuned } => write!(
-                f,
-                "no training row has class {}: the network {}",
-                listed(labels),
-                if *is_tuned { "forgets what it knew of it" } else { "cannot learn it" }
-            ),
-            Self::ValidationOfOneClass { label } => write!(
-                f,
-                "all validation rows have class {}, so validation says nothing about the others; add \
-                 --stratified",
-                quoted(label)
-            ),
-            Self::FewValidationRows { rows, classes } => write!(
-                f,
-                "the validation split has fewer rows ({rows}) than there are classes ({classes}), \
-                 too few to choose by; use a larger --validation, or --validation 0"
-            ),
-            Self::ConstantTargets { names } => write!(
-                f,
-                "all training rows have the same value of {}, so there is nothing to learn",
-                listed(names)
-            ),
-            Self::EqualRows => f.write_str(
-                "all training rows have the same features, so there is nothing to learn from them",
-            ),
-            Self::DividedTwice => f.write_str(
-                "no feature is above 1, and the preprocessing divides them by 255 like bytes; if \
-                 they are scaled already, the preprocessing must be `none`",
-            ),
-            Self::BeyondBytes { least, most } => write!(
-                f,
-                "the features range from {least} to {most}, and the preprocessing divides them by \
-                 255 like bytes; another preprocessing, such as `standardize`, fits them better"
-            ),
-            Self::NoHiddenLayers { flags } => write!(
-                f,
-                "the network has no hidden layers, so {} changes nothing",
-                flags.join(" and ")
-            ),
-            Self::NoResidual => f.write_str(
-                "no hidden layer is as wide as its input, so --residual changes nothing",
-            ),
-            Self::LargeBatch { rows, batch_size } => write!(
-                f,
-                "batches of {} rows are larger than the training split of {}, so each epoch is one \
-                 step",
-                group(*batch_size as u64),
-                group(*rows as u64)
-            ),
-            Self::SmoothingOfOneClass => {
-                f.write_str("there is one class, so label smoothing changes nothing")
-            }
-            Self::WeightsWithoutRows { labels } => write!(
-                f,
-                "loss.class_weights has a weight for class {}, which no training row has",
-                listed(labels)
-            ),
-        }
     }
 }
 
