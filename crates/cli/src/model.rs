@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use finetune::import::{not_a_model, not_an_adapter};
-use fireclay::{Adapter, AdapterError, Backend, Device, DeviceChoice, Model, ModelFileProblem};
+use fireclay::{Adapter, AdapterError, Backend, Device, DeviceChoice, Model};
 
 use train::disk::{Disk, check_file_place};
 use train::manifest::Manifest;
@@ -140,9 +140,9 @@ fn whole(named: &Path, device: &Device) -> Result<Model> {
         Err(error) => error,
     };
     let (path, pasted) = (file.display(), quoted_path(&file));
-    let is_foreign =
-        matches!(error.problem, ModelFileProblem::Safetensors(_) | ModelFileProblem::NoDocument);
-    if is_foreign && Adapter::load(&file).is_ok() {
+    let is_foreign = error.problem.may_be_foreign();
+    if is_foreign && fireclay_formats::open(&file).is_ok_and(|file| Adapter::check(&*file).is_ok())
+    {
         bail!(
             "{path} is an adapter, which needs its base; name the base, and this with \
              `--adapter {pasted}`, or make one model of both with `fireclay finetune merge`"

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model_file::{pack, read_regular_file, unpack};
+use fireclay_files::ReadAt;
+
+use crate::model_file::{Keep, open, pack, unpack_file};
 use crate::{
     Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError, Provenance,
     Task,
@@ -104,7 +106,7 @@ impl Adapter {
     ///
     /// The device's, when it can not be read.
     pub fn between(base: &Model, tuned: &Model) -> Result<Self, AdapterError> {
-        let (_, digest) = base.to_bytes()?;
+        let digest = base.digest()?;
         let had: BTreeMap<String, NamedTensor> =
             tensors(&base.mlp)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let is_same = |tensor: &NamedTensor| {
@@ -142,7 +144,20 @@ impl Adapter {
     ///
     /// An [`AdapterError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AdapterError> {
-        let read = unpack(KEY, bytes, |text| {
+        Self::read(&bytes, Keep::All)
+    }
+
+    /// Checks an adapter file without keeping any of its values.
+    ///
+    /// # Errors
+    ///
+    /// An [`AdapterError`], as for [`from_bytes`](Self::from_bytes).
+    pub fn check(file: &dyn ReadAt) -> Result<(), AdapterError> {
+        Self::read(file, Keep::Nothing).map(drop)
+    }
+
+    fn read(file: &dyn ReadAt, keep: Keep) -> Result<Self, AdapterError> {
+        let read = unpack_file(KEY, file, keep, |text| {
             let document: Document = serde_json::from_str(text)?;
             if !(1..=VERSION).contains(&document.version) {
                 let (found, newest) = (document.version, VERSION);
@@ -172,7 +187,7 @@ impl Adapter {
     ///
     /// An [`AdapterFileError`] that names the file.
     pub fn load(path: &Path) -> Result<Self, AdapterFileError> {
-        let read = || Self::from_bytes(&read_regular_file(path)?);
+        let read = || Self::read(&open(path)?, Keep::All);
         read().map_err(|problem| AdapterFileError { path: path.to_owned(), problem })
     }
 
@@ -194,7 +209,7 @@ impl Adapter {
     /// [`AdapterError::Base`] if it is another base; [`AdapterError::Missing`],
     /// [`AdapterError::Unused`] and [`AdapterError::Preprocessing`] if the adapter does not fit.
     pub fn apply(&self, base: &Model) -> Result<Model, AdapterError> {
-        let (_, digest) = base.to_bytes()?;
+        let digest = base.digest()?;
         if digest != self.document.base {
             return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });
         }

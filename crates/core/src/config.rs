@@ -1,5 +1,7 @@
 //! What network to build.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +141,32 @@ impl MlpConfig {
         widths.extend(&self.hidden);
         widths.push(self.outputs);
         widths.windows(2).map(|pair| [pair[0], pair[1]]).collect()
+    }
+
+    /// Name and PyTorch's shape of each tensor of the network, in the order of its file.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let sizes = self.layer_sizes();
+        let adapted: BTreeSet<usize> =
+            self.lora.iter().flat_map(|lora| lora.layers.iter().copied()).collect();
+        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
+        let norms: &[&str] = match self.norm {
+            Norm::None => &[],
+            Norm::Layer => &["weight", "bias"],
+            Norm::Batch => &["weight", "bias", "running_mean", "running_var"],
+        };
+        let layers = sizes.clone().into_iter().enumerate().flat_map(|(i, [inputs, outputs])| {
+            let weight = (format!("layers.{i}.weight"), vec![outputs, inputs]);
+            [weight, (format!("layers.{i}.bias"), vec![outputs])]
+        });
+        let norms = self.hidden.iter().enumerate().flat_map(move |(i, &width)| {
+            norms.iter().map(move |name| (format!("norms.{i}.{name}"), vec![width]))
+        });
+        let adapters = sizes.into_iter().enumerate().filter(move |(i, _)| adapted.contains(i));
+        let adapters = adapters.flat_map(move |(i, [inputs, outputs])| {
+            let a = (format!("adapters.{i}.a"), vec![rank, inputs]);
+            [a, (format!("adapters.{i}.b"), vec![outputs, rank])]
+        });
+        layers.chain(norms).chain(adapters)
     }
 
     /// Number of parameters: weights, biases, the scales and shifts of norms, and adapters.

@@ -1,5 +1,6 @@
 //! The network.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleMapper, Param};
@@ -9,6 +10,7 @@ use fireclay_kernels::{Epilogue, dense};
 
 use crate::activation::leaky_relu;
 use crate::dropout::{Dropout, DropoutKey};
+use crate::model_file::Unwritten;
 use crate::norm::NormLayer;
 use crate::rng::{Purpose, generator};
 use crate::{Activation, ConfigError, Lora, LowRank, MlpConfig, Norm};
@@ -304,25 +306,42 @@ impl Mlp {
     ///
     /// The device's, when it can not be read.
     pub fn tensors(&self) -> Result<Vec<NamedTensor>, TensorReadError> {
+        let read = self.stored().into_iter().map(|(name, stored)| {
+            Ok(NamedTensor { name, shape: stored.shape(), values: stored.read()? })
+        });
+        read.collect()
+    }
+
+    /// As [`tensors`](Self::tensors), each read when its values are asked for.
+    pub(crate) fn unwritten(&self) -> Vec<Unwritten<'static>> {
+        let unwritten = |(name, stored): (String, Stored)| Unwritten {
+            name: Cow::Owned(name),
+            shape: stored.shape(),
+            values: Box::new(move || Ok(Cow::Owned(stored.read()?))),
+        };
+        self.stored().into_iter().map(unwritten).collect()
+    }
+
+    fn stored(&self) -> Vec<(String, Stored)> {
         let mut tensors = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
-            tensors.push(read(format!("layers.{i}.weight"), layer.weight.val().transpose())?);
+            tensors.push((format!("layers.{i}.weight"), Stored::Matrix(layer.weight.val())));
             if let Some(bias) = &layer.bias {
-                tensors.push(read(format!("layers.{i}.bias"), bias.val())?);
+                tensors.push((format!("layers.{i}.bias"), Stored::Row(bias.val())));
             }
         }
         for (i, norm) in self.norms.iter().enumerate() {
             for (name, parameter) in norm.parameters() {
-                tensors.push(read(format!("norms.{i}.{name}"), parameter.val())?);
+                tensors.push((format!("norms.{i}.{name}"), Stored::Row(parameter.val())));
             }
         }
         for (i, adapter) in self.adapters.iter().enumerate() {
             if let Some(LowRank { a, b }) = adapter {
-                tensors.push(read(format!("adapters.{i}.a"), a.val().transpose())?);
-                tensors.push(read(format!("adapters.{i}.b"), b.val().transpose())?);
+                tensors.push((format!("adapters.{i}.a"), Stored::Matrix(a.val())));
+                tensors.push((format!("adapters.{i}.b"), Stored::Matrix(b.val())));
             }
         }
-        Ok(tensors)
+        tensors
     }
 
     /// Builds the network of a validated `config` from the values that `take` gives for each name
@@ -336,9 +355,29 @@ impl Mlp {
         device: &Device,
         mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
+        Self::build(config, device, &mut |name, shape| {
+            let values = take(name, shape)?;
+            Ok(match *shape {
+                [_, inputs] => transpose(&values, inputs),
+                _ => values,
+            })
+        })
+    }
+
+    /// As [`from_tensors`](Self::from_tensors), but `take` gives matrices as they are used,
+    /// `[inputs, outputs]`; it is asked by PyTorch's shape all the same.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `take`.
+    pub fn build<E>(
+        config: &MlpConfig,
+        device: &Device,
+        take: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
         let mut layers = Vec::new();
         for (i, sizes @ [_, outputs]) in config.layer_sizes().into_iter().enumerate() {
-            let weight = matrix(&format!("layers.{i}.weight"), sizes, device, &mut take)?;
+            let weight = matrix(&format!("layers.{i}.weight"), sizes, device, take)?;
             let bias = take(&format!("layers.{i}.bias"), &[outputs])?;
             layers.push(Linear {
                 weight,
@@ -360,12 +399,12 @@ impl Mlp {
         }
         let mut adapters = Vec::new();
         if let Some(lora) = &config.lora {
+            let adapted: BTreeSet<usize> = lora.layers.iter().copied().collect();
             for (i, [inputs, outputs]) in config.layer_sizes().into_iter().enumerate() {
-                let has_one = lora.layers.contains(&i);
-                adapters.push(if has_one {
+                adapters.push(if adapted.contains(&i) {
                     let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
-                    let a = matrix(&format!("adapters.{i}.a"), a, device, &mut take)?;
-                    let b = matrix(&format!("adapters.{i}.b"), b, device, &mut take)?;
+                    let a = matrix(&format!("adapters.{i}.a"), a, device, take)?;
+                    let b = matrix(&format!("adapters.{i}.b"), b, device, take)?;
                     Some(LowRank { a, b })
                 } else {
                     None
@@ -378,9 +417,30 @@ impl Mlp {
     }
 }
 
-fn read<const D: usize>(name: String, tensor: Tensor<D>) -> Result<NamedTensor, TensorReadError> {
-    let shape = tensor.dims().to_vec();
-    Ok(NamedTensor { name, shape, values: tensor.try_into_vec_as::<f32>()? })
+/// A tensor on its device, as it is stored.
+enum Stored {
+    Row(Tensor<1>),
+    /// Turned when it is read.
+    Matrix(Tensor<2>),
+}
+
+impl Stored {
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Row(row) => row.dims().to_vec(),
+            Self::Matrix(matrix) => {
+                let [inputs, outputs] = matrix.dims();
+                vec![outputs, inputs]
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Vec<f32>, TensorReadError> {
+        match self {
+            Self::Row(row) => row.clone().try_into_vec_as::<f32>(),
+            Self::Matrix(matrix) => matrix.clone().transpose().try_into_vec_as::<f32>(),
+        }
+    }
 }
 
 /// The parameter `[inputs, outputs]` that is called so and `[outputs, inputs]` in a file.
@@ -388,9 +448,9 @@ fn matrix<E>(
     name: &str,
     [inputs, outputs]: [usize; 2],
     device: &Device,
-    take: &mut impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    take: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
 ) -> Result<Param<Tensor<2>>, E> {
-    let values = transpose(&take(name, &[outputs, inputs])?, inputs);
+    let values = take(name, &[outputs, inputs])?;
     Ok(parameter(TensorData::new(values, [inputs, outputs]), device))
 }
 

@@ -67,6 +67,9 @@ pub enum HeaderError {
         /// Bytes of the file.
         size: u64,
     },
+    /// It begins otherwise than such a file does.
+    #[error("no header follows its first eight bytes")]
+    NoHeader,
     /// The header would reach beyond the end of the file.
     #[error("its header would have {length} bytes, and {left} are left")]
     Length {
@@ -120,6 +123,14 @@ impl Header {
         let mut length = [0; LENGTH as usize];
         file.read_exact_at(&mut length, 0)?;
         let length = u64::from_le_bytes(length);
+        let mut first = [0; 1];
+        if left > 0 {
+            file.read_exact_at(&mut first, LENGTH)?;
+        }
+        // Not as JSON would have it, but as every writer does: nothing else looks like it.
+        if first != *b"{" {
+            return Err(HeaderError::NoHeader);
+        }
         if length > limits.bytes {
             let what = "the size in bytes of the header";
             return Err(HeaderError::Limit { what, found: length, most: limits.bytes });
@@ -129,10 +140,6 @@ impl Header {
         }
         let mut json = vec![0; length as usize];
         file.read_exact_at(&mut json, LENGTH)?;
-        // Not JSON's: others begin so, and would take any of these away.
-        if json.first() != Some(&b'{') {
-            return Err(serde_json::Error::custom("it does not begin with {").into());
-        }
         let mut stated = Stated { limits, ..Stated::default() };
         let mut deserializer = serde_json::Deserializer::from_slice(&json);
         let parsed = deserializer.deserialize_map(&mut stated).and_then(|()| deserializer.end());
@@ -411,8 +418,14 @@ mod tests {
             Err(HeaderError::TooShort { size: 7 })
         ));
         let of_file = |header: &str| Header::read(&file(header, b""), LIMITS).unwrap_err();
-        assert!(matches!(of_file(&" ".repeat(1001)), HeaderError::Limit { found: 1001, .. }));
-        for header in ["", "{", "[]", " {}", "{}x", r#"{"__metadata__":{"a":"","a":""}}"#] {
+        assert!(matches!(
+            of_file(&format!("{{{}", " ".repeat(1000))),
+            HeaderError::Limit { found: 1001, .. }
+        ));
+        for header in ["", "[]", " {}"] {
+            assert!(matches!(of_file(header), HeaderError::NoHeader), "{header}");
+        }
+        for header in ["{", "{}x", r#"{"__metadata__":{"a":"","a":""}}"#] {
             assert!(matches!(of_file(header), HeaderError::Json(_)), "{header}");
         }
         let mut cut = file("{}", b"");

@@ -9,5 +9,5 @@ mod header;
 mod regular;
 
 pub use header::{Entry, Header, HeaderError, Limits, count_values};
-pub use regular::{OpenError, ReadAt, RegularFile, Stretch};
+pub use regular::{OpenError, ReadAt, RegularFile, Stretch, sha256};
 pub use safetensors::Dtype;

@@ -5,6 +5,11 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
+/// Bytes that are read at once.
+const PIECE: usize = 64 << 10;
+
 /// Bytes of a known number that are read by offset.
 pub trait ReadAt: Send + Sync {
     /// How many bytes there are.
@@ -139,6 +144,23 @@ impl Read for Stretch<'_> {
     }
 }
 
+/// The SHA-256 of all bytes, in hexadecimal.
+///
+/// # Errors
+///
+/// The file system's.
+pub fn sha256(source: &dyn ReadAt) -> io::Result<String> {
+    let mut stretch = Stretch::new(source, 0..source.size());
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match stretch.read(&mut piece)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hash.update(&piece[..count]),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +185,16 @@ mod tests {
             let mut all = Vec::new();
             Stretch::new(source, 3..9).read_to_end(&mut all).unwrap();
             assert_eq!(all, [3, 4, 5, 6, 7, 8]);
+            let expected = sha256(&bytes.as_slice()).unwrap();
+            assert_eq!(sha256(source).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_standard() {
+        // FIPS 180-2, appendix B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(&&b"abc"[..]).unwrap(), expected);
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
     let mut merged = Model { mlp: tuned.mlp.clone().merged(), ..tuned.clone() };
     merged.provenance = descendant(
         Ancestor {
-            digest: tuned.to_bytes()?.1,
+            digest: tuned.digest()?,
             program: tuned.provenance.program.clone(),
             data: tuned.provenance.data.clone(),
         },

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Adapter, Device, Lora, MlpConfig, Model, ModelFileProblem, Provenance, Task};
+use fireclay::model_file::is_model_file;
+use fireclay::{Adapter, Lora, MlpConfig, Model, Provenance, Task};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
 use train::settings::{Layer, Settings};
@@ -84,9 +85,9 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let mut prepared = Prepared::new(args.train, Disk::default())?;
     options.data = Some(task(prepared.data().train.targets()));
     let device = prepared.device();
-    let teacher_is_ours = tune.teacher.as_ref().is_none_or(|teacher| is_ours(teacher, device));
+    let teacher_is_ours = tune.teacher.as_ref().is_none_or(|teacher| is_ours(teacher));
     // What is said of files of others is said of the teacher, if the start is one of ours.
-    let of_start = match is_ours(&from, device) && !teacher_is_ours {
+    let of_start = match is_ours(&from) && !teacher_is_ours {
         true => Options::default(),
         false => options.clone(),
     };
@@ -280,10 +281,8 @@ fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
 }
 
 /// Whether a file is one of ours, whole or not.
-fn is_ours(path: &Path, device: &Device) -> bool {
-    use ModelFileProblem::{NoDocument, Safetensors};
-    let problem = Model::load(path, device).map_err(|error| error.problem);
-    !matches!(problem, Err(NoDocument | Safetensors(_)))
+fn is_ours(path: &Path) -> bool {
+    fireclay_formats::open(path).is_ok_and(|file| is_model_file(&*file))
 }
 
 /// A model whose samples have the shape of the data's, if they are as many numbers.

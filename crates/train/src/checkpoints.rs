@@ -253,10 +253,13 @@ pub fn newest(folder: &Path, disk: &Disk, is_wanted: impl Fn(u64) -> bool) -> io
     }
     for step in steps.into_iter().filter(|&step| is_wanted(step)) {
         let path = path_of(folder, step);
-        let read = disk.read(&path, u64::MAX).map_err(ModelFileProblem::Io);
-        match read.and_then(|bytes| Checkpoint::from_bytes(&bytes)) {
+        let read = match disk.may_read() {
+            Ok(()) => Checkpoint::load(&path),
+            Err(error) => Err(ModelFileError { path, problem: ModelFileProblem::Io(error) }),
+        };
+        match read {
             Ok(checkpoint) => return Ok(Newest { found: Some((step, checkpoint)), damaged }),
-            Err(problem) => damaged.push(ModelFileError { path, problem }),
+            Err(error) => damaged.push(error),
         }
     }
     Ok(Newest { found: None, damaged })

@@ -65,6 +65,15 @@ impl Disk {
         written.map_err(named(path))
     }
 
+    /// Asks whether a file can be read that is not read by this.
+    ///
+    /// # Errors
+    ///
+    /// That of a disk that fails.
+    pub fn may_read(&self) -> io::Result<()> {
+        self.before(Operation::Read)
+    }
+
     /// Reads a regular file of at most `most` bytes.
     ///
     /// # Errors

@@ -149,13 +149,13 @@ impl State {
     /// # Errors
     ///
     /// A [`StateError`] if it is not that of such a job.
-    pub fn restore(job: &Job<'_>, checkpoint: &Checkpoint) -> Result<Self, StateError> {
+    pub fn restore(job: &Job<'_>, checkpoint: Checkpoint) -> Result<Self, StateError> {
         let document: Document = serde_json::from_value(checkpoint.run()["state"].clone())?;
-        let mlp = checkpoint.model(job.device)?.mlp;
-        let tensors = Tensors::of(checkpoint, job.device);
+        let (Model { mlp, .. }, run) = checkpoint.into_model(job.device)?;
+        let mut tensors = Tensors::of(run, job.device);
         let config = mlp.config().clone();
-        let sizes: BTreeMap<String, usize> =
-            mlp.tensors()?.into_iter().map(|tensor| (tensor.name, tensor.values.len())).collect();
+        let size = |(name, shape): (String, Vec<usize>)| (name, shape.iter().product());
+        let sizes: BTreeMap<String, usize> = config.tensors().map(size).collect();
         let mlp = mlp.train();
         let memory = tensors.memory(&sizes)?;
         let steps = document.optimizer_steps;
@@ -296,44 +296,47 @@ pub enum StateError {
 
 /// The run's tensors in a checkpoint.
 struct Tensors<'a> {
-    by_name: BTreeMap<&'a str, &'a NamedTensor>,
+    /// Those that were not taken: each is needed once, and moved to the device.
+    by_name: BTreeMap<String, NamedTensor>,
     device: &'a Device,
 }
 
 impl<'a> Tensors<'a> {
-    fn of(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
-        Self { by_name: checkpoint.tensors().collect(), device }
+    fn of(checkpoint: Checkpoint, device: &'a Device) -> Self {
+        Self { by_name: checkpoint.into_tensors().collect(), device }
     }
 
-    fn named(&self, name: &str) -> Result<&'a NamedTensor, StateError> {
-        let found = self.by_name.get(name).copied();
+    fn named(&self, name: &str) -> Result<&NamedTensor, StateError> {
+        let found = self.by_name.get(name);
         found.ok_or_else(|| StateError::Missing { name: name.to_owned() })
     }
 
     /// The numbers of a tensor that must have so many.
-    fn numbers(&self, name: &str, expected: usize) -> Result<Vec<f32>, StateError> {
-        let values = &self.named(name)?.values;
+    fn numbers(&mut self, name: &str, expected: usize) -> Result<Vec<f32>, StateError> {
+        let missing = || StateError::Missing { name: name.to_owned() };
+        let NamedTensor { values, .. } = self.by_name.remove(name).ok_or_else(missing)?;
         if values.len() == expected {
-            return Ok(values.clone());
+            return Ok(values);
         }
         let numbers = |count: usize| format!("{count} numbers");
         let (found, expected) = (numbers(values.len()), numbers(expected));
         Err(StateError::Tensor { name: name.to_owned(), found, expected })
     }
 
-    fn flat(&self, name: &str, count: usize) -> Result<Tensor<1>, StateError> {
+    fn flat(&mut self, name: &str, count: usize) -> Result<Tensor<1>, StateError> {
         let values = self.numbers(name, count)?;
         Ok(Tensor::from_data(TensorData::new(values, [count]), self.device))
     }
 
     /// Names with this prefix, without it.
-    fn under(&self, prefix: &'static str) -> impl Iterator<Item = &'a str> {
-        self.by_name.keys().filter_map(move |name| name.strip_prefix(prefix))
+    fn under(&self, prefix: &str) -> Vec<String> {
+        let names = self.by_name.keys().filter_map(|name| name.strip_prefix(prefix));
+        names.map(str::to_owned).collect()
     }
 
     /// What the optimizer remembers: `optimizer.PATH.INDEX`.
     fn memory(
-        &self,
+        &mut self,
         sizes: &BTreeMap<String, usize>,
     ) -> Result<BTreeMap<String, Vec<Tensor<1>>>, StateError> {
         let mut memory: BTreeMap<String, Vec<Tensor<1>>> = BTreeMap::new();
@@ -354,20 +357,22 @@ impl<'a> Tensors<'a> {
 
     /// The averaged weights: `average.PATH`.
     fn average(
-        &self,
+        &mut self,
         sizes: &BTreeMap<String, usize>,
     ) -> Result<BTreeMap<String, Tensor<1>>, StateError> {
         // Of what is frozen from the first step on there is none.
-        let averaged = self.under("average.").filter_map(|path| Some((path, *sizes.get(path)?)));
-        averaged
-            .map(|(path, count)| {
-                Ok((path.to_owned(), self.flat(&format!("average.{path}"), count)?))
-            })
-            .collect()
+        let mut averaged = BTreeMap::new();
+        for path in self.under("average.") {
+            if let Some(&count) = sizes.get(&path) {
+                let average = self.flat(&format!("average.{path}"), count)?;
+                averaged.insert(path, average);
+            }
+        }
+        Ok(averaged)
     }
 
     /// The network of the best epoch: `best.PATH`.
-    fn best(&self, config: &MlpConfig) -> Result<Mlp, StateError> {
+    fn best(&mut self, config: &MlpConfig) -> Result<Mlp, StateError> {
         Mlp::from_tensors(config, self.device, |path, shape| {
             self.numbers(&format!("best.{path}"), shape.iter().product())
         })

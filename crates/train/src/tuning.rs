@@ -190,7 +190,7 @@ impl Start {
         let read = |name, digest: &str| {
             let path = folder.join(name);
             let model = Model::load(&path, device)?;
-            let found = model.to_bytes()?.1;
+            let found = model.digest()?;
             if found != digest {
                 let path = path.display();
                 bail!("{path} is not what this run started with: it is {found}, it was {digest}");
@@ -208,9 +208,9 @@ impl Start {
 
     /// The tuning with the digests of these models in it.
     pub(crate) fn signed(&self, mut tuning: Tuning) -> Result<Tuning> {
-        tuning.start = self.model.to_bytes()?.1;
+        tuning.start = self.model.digest()?;
         if let (Some(distillation), Some(teacher)) = (&mut tuning.distillation, &self.teacher) {
-            distillation.teacher = teacher.to_bytes()?.1;
+            distillation.teacher = teacher.digest()?;
         }
         Ok(tuning)
     }

@@ -280,7 +280,7 @@ fn a_run_goes_on_from_a_checkpoint() {
         };
         let checkpoint = take.taken.unwrap().into_checkpoint(model, ()).unwrap();
         let (bytes, _) = checkpoint.to_bytes().unwrap();
-        let state = State::restore(&job, &Checkpoint::from_bytes(&bytes).unwrap()).unwrap();
+        let state = State::restore(&job, Checkpoint::from_bytes(&bytes).unwrap()).unwrap();
         let found = trained(state, &mut Take::at(u64::MAX));
         let (found, expected) = (parameters(&found), parameters(&expected));
         if device == flex() {

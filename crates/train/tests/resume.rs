@@ -118,7 +118,7 @@ fn check(setup: &Setup, what: &str, stops: impl Fn(u64) -> Vec<u64>) {
         text.extend(b"{\"split\":\"training\",\"half");
         fs::write(&parts, text).unwrap();
         let checkpoint = Checkpoint::from_bytes(&kept.checkpoint).unwrap();
-        (state, log) = (State::restore(&job, &checkpoint).unwrap(), kept.log);
+        (state, log) = (State::restore(&job, checkpoint).unwrap(), kept.log);
     }
     let (found, _) = train(&job, state, &parts, log, None);
     let read = |path| String::from_utf8(fs::read(path).unwrap()).unwrap();

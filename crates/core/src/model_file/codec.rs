@@ -1,12 +1,18 @@
 //! The bytes of our files: safetensors with a document and a digest in its metadata.
+//!
+//! Neither reading nor writing holds more than the values that are asked for and one piece of the
+//! file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use fireclay_files::{Dtype, Entry, Header, Limits, ReadAt, Stretch, count_values};
 use serde::Serialize;
+use serde::de::Error as _;
 
 use super::ModelFileProblem;
-use super::digest::{check_digest, digest};
+use super::digest::Digest;
 use crate::NamedTensor;
 
 /// Key of the digest in the file's metadata.
@@ -14,6 +20,29 @@ const DIGEST_KEY: &str = "fireclay_digest";
 /// Key by which other libraries recognise the layout, and its value.
 const FORMAT_KEY: &str = "format";
 const FORMAT: &str = "pt";
+
+/// How much a header may be: what is made of it is up to ten times as large.
+const LIMITS: Limits = Limits { bytes: 8 << 20, tensors: 100_000 };
+
+/// The most values of a document, names of fields included: each takes up to a hundred bytes.
+const MOST_VALUES: u64 = 500_000;
+
+/// Bytes that are read or written at once.
+const PIECE: usize = 64 << 10;
+
+/// Rows of a matrix that are read at once to be turned: as many numbers as a line of cache holds.
+const ROWS: usize = 16;
+
+/// Which values of a file are kept, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// None: the file is only checked.
+    Nothing,
+    /// All, as the file has them.
+    All,
+    /// Those of the network, matrices turned to `[inputs, outputs]`, which is how they are used.
+    Network,
+}
 
 /// The bytes of a safetensors file with a document under `key` in its metadata, the same for the
 /// same content, and the digest in it.
@@ -26,14 +55,11 @@ pub fn pack(
     document: &str,
     tensors: &[NamedTensor],
 ) -> Result<(Vec<u8>, String), ModelFileProblem> {
-    let bytes = |tensor: &NamedTensor| -> Vec<u8> {
-        tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()
-    };
-    let data: Vec<(&NamedTensor, Vec<u8>)> =
-        tensors.iter().map(|tensor| (tensor, bytes(tensor))).collect();
-    let fields = data.iter().map(|(t, bytes)| (t.name.as_str(), &t.shape[..], &bytes[..]));
-    let digest = digest(document, fields);
-    Ok((serialize(key, document, &digest, &data)?, digest))
+    let unwritten: Vec<Unwritten<'_>> = tensors.iter().map(Unwritten::of).collect();
+    let (mut file, digest) = head(key, document, &unwritten)?;
+    file.reserve_exact(unwritten.iter().map(|tensor| tensor.size() as usize).sum());
+    body(&unwritten, &mut file)?;
+    Ok((file, digest))
 }
 
 /// Reads what [`pack`] wrote: the document by `read`, whose error comes before any about the
@@ -47,19 +73,200 @@ pub fn unpack<T>(
     bytes: &[u8],
     read: impl FnOnce(&str) -> Result<T, ModelFileProblem>,
 ) -> Result<(T, Vec<NamedTensor>), ModelFileProblem> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().as_ref();
-    let text = metadata.and_then(|map| map.get(key)).ok_or(ModelFileProblem::NoDocument)?;
-    let document = read(text)?;
-    check_metadata(key, metadata.into_iter().flatten())?;
-    let tensors = SafeTensors::deserialize(bytes)?;
-    check_digest(metadata.and_then(|map| map.get(DIGEST_KEY)), text, &tensors)?;
-    // The library gives them in no order. Those without data lie in one place: by name, too.
-    let infos = header.tensors();
-    let mut names: Vec<&String> = infos.keys().collect();
-    names.sort_unstable_by_key(|name| (infos[*name].data_offsets, *name));
-    let tensors = names.into_iter().map(|name| self::read(name, &tensors.tensor(name)?));
-    Ok((document, tensors.collect::<Result<_, _>>()?))
+    unpack_from(key, &bytes, Keep::All, read)
+}
+
+/// As [`unpack`], of a file; the values that are not kept are left out.
+pub(crate) fn unpack_from<T>(
+    key: &str,
+    file: &dyn ReadAt,
+    keep: Keep,
+    read: impl FnOnce(&str) -> Result<T, ModelFileProblem>,
+) -> Result<(T, Vec<NamedTensor>), ModelFileProblem> {
+    let Header { metadata, tensors } = Header::read(file, LIMITS)?;
+    let mut metadata = metadata.unwrap_or_default();
+    let text = metadata.remove(key).ok_or(ModelFileProblem::NoDocument)?;
+    check_count(&text)?;
+    let document = read(&text)?;
+    let found = metadata.remove(DIGEST_KEY).unwrap_or_default();
+    check_metadata(&metadata)?;
+    let (tensors, computed) = read_tensors(file, &text, &tensors, keep)?;
+    if found == computed {
+        Ok((document, tensors?))
+    } else {
+        Err(ModelFileProblem::Digest { found, computed })
+    }
+}
+
+/// Whether a file has a document under `key` in its metadata.
+pub(crate) fn has_document(key: &str, file: &dyn ReadAt) -> bool {
+    let header = Header::read(file, LIMITS).ok();
+    header.and_then(|header| header.metadata).is_some_and(|metadata| metadata.contains_key(key))
+}
+
+/// The values of a document are counted before any is made.
+fn check_count(text: &str) -> Result<(), ModelFileProblem> {
+    let found = count_values(text, MOST_VALUES)?;
+    if found > MOST_VALUES {
+        let what = format!("it has more than {MOST_VALUES} values");
+        return Err(serde_json::Error::custom(what).into());
+    }
+    Ok(())
+}
+
+/// The tensors of a file in its order, or the first that is of another type; and the digest, for
+/// which they are read by their names.
+type Read = (Result<Vec<NamedTensor>, ModelFileProblem>, String);
+
+fn read_tensors(
+    file: &dyn ReadAt,
+    text: &str,
+    entries: &[Entry],
+    keep: Keep,
+) -> Result<Read, ModelFileProblem> {
+    let mut digest = Digest::of(text);
+    let mut values: Vec<Vec<f32>> = vec![Vec::new(); entries.len()];
+    let mut by_name: Vec<usize> = (0..entries.len()).collect();
+    by_name.sort_unstable_by_key(|&at| &entries[at].name);
+    let other = entries.iter().find(|entry| entry.dtype != Dtype::F32);
+    for at in by_name {
+        let entry = &entries[at];
+        let is_wanted = match keep {
+            Keep::Nothing => false,
+            Keep::All => true,
+            Keep::Network => !entry.name.starts_with(super::RUN_PREFIX),
+        };
+        let is_turned = keep == Keep::Network;
+        let to = (is_wanted && other.is_none()).then_some(&mut values[at]);
+        read_tensor(file, entry, &mut digest, to, is_turned)?;
+    }
+    let tensors = match other {
+        Some(Entry { name, dtype, .. }) => {
+            Err(ModelFileProblem::Dtype { name: name.clone(), found: dtype.to_string() })
+        }
+        None => {
+            let named = entries.iter().zip(values).map(|(entry, values)| NamedTensor {
+                name: entry.name.clone(),
+                shape: entry.shape.clone(),
+                values,
+            });
+            Ok(named.collect())
+        }
+    };
+    Ok((tensors, digest.finish()))
+}
+
+/// Reads a tensor piece by piece, for the digest and for its values if they are wanted.
+fn read_tensor(
+    file: &dyn ReadAt,
+    entry: &Entry,
+    digest: &mut Digest,
+    to: Option<&mut Vec<f32>>,
+    is_turned: bool,
+) -> Result<(), ModelFileProblem> {
+    use std::io::Read;
+    let size = entry.place.end - entry.place.start;
+    digest.tensor(&entry.name, &entry.shape, size);
+    let (rows, columns) = match entry.shape[..] {
+        [rows, columns] if is_turned && rows > 1 && columns > 1 => (rows, columns),
+        _ => (1, 1),
+    };
+    let few_rows = ROWS.saturating_mul(columns).saturating_mul(4);
+    let piece = if rows > 1 && few_rows <= 16 * PIECE { few_rows } else { PIECE };
+    let mut values = Values { to, rows, columns, count: 0 };
+    values.reserve((size / 4) as usize);
+    let mut stretch = Stretch::new(file, entry.place.clone());
+    let mut buffer = vec![0; piece.min(size as usize)];
+    let mut left = size;
+    while left > 0 {
+        let bytes = &mut buffer[..left.min(piece as u64) as usize];
+        stretch.read_exact(bytes)?;
+        digest.update(bytes);
+        values.add(bytes);
+        left -= bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// The values of a tensor as they are read; those of a matrix go to their place in the turned one.
+struct Values<'a> {
+    to: Option<&'a mut Vec<f32>>,
+    rows: usize,
+    columns: usize,
+    /// How many there are so far.
+    count: usize,
+}
+
+impl Values<'_> {
+    fn reserve(&mut self, count: usize) {
+        let Some(to) = &mut self.to else { return };
+        if self.rows > 1 {
+            **to = vec![0.0; count];
+        } else {
+            to.reserve_exact(count);
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let Some(to) = &mut self.to else { return };
+        let words = bytes.as_chunks::<4>().0;
+        if self.rows < 2 {
+            to.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
+            return;
+        }
+        let first = self.count / self.columns;
+        if words.len().is_multiple_of(self.columns) && self.count.is_multiple_of(self.columns) {
+            // Column by column, so that what is written lies together.
+            for (column, turned) in to.chunks_exact_mut(self.rows).enumerate() {
+                let column = words.iter().skip(column).step_by(self.columns);
+                for (value, &word) in turned[first..].iter_mut().zip(column) {
+                    *value = f32::from_le_bytes(word);
+                }
+            }
+        } else {
+            for (at, &word) in (self.count..).zip(words) {
+                to[at % self.columns * self.rows + at / self.columns] = f32::from_le_bytes(word);
+            }
+        }
+        self.count += words.len();
+    }
+}
+
+/// A tensor that is to be written, whose values are asked for one tensor at a time.
+pub(crate) struct Unwritten<'a> {
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Box<dyn Fn() -> Result<Cow<'a, [f32]>, ModelFileProblem> + 'a>,
+}
+
+impl<'a> Unwritten<'a> {
+    fn of(tensor: &'a NamedTensor) -> Self {
+        Self {
+            name: Cow::Borrowed(&tensor.name),
+            shape: tensor.shape.clone(),
+            values: Box::new(|| Ok(Cow::Borrowed(&tensor.values))),
+        }
+    }
+
+    /// How many bytes its values have.
+    fn size(&self) -> u64 {
+        4 * self.shape.iter().product::<usize>() as u64
+    }
+
+    /// Gives `each` the bytes of its values, in pieces.
+    fn pieces<E: From<ModelFileProblem>>(
+        &self,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let values = (self.values)()?;
+        let mut bytes = Vec::with_capacity(PIECE);
+        for piece in values.chunks(PIECE / 4) {
+            bytes.clear();
+            bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+            each(&bytes)?;
+        }
+        Ok(())
+    }
 }
 
 /// One entry of a safetensors header.
@@ -67,61 +274,91 @@ pub fn unpack<T>(
 #[serde(untagged)]
 enum HeaderEntry<'a> {
     Metadata(BTreeMap<&'a str, &'a str>),
-    Tensor { dtype: &'static str, shape: &'a [usize], data_offsets: [usize; 2] },
+    Tensor { dtype: &'static str, shape: &'a [usize], data_offsets: [u64; 2] },
 }
 
-/// The safetensors file of these tensors. Written here because the library's writer orders the
-/// metadata at random, and one model must always give one file.
-fn serialize(
+/// The digest of a document and of these tensors.
+pub(crate) fn digest(
+    document: &str,
+    tensors: &[Unwritten<'_>],
+) -> Result<String, ModelFileProblem> {
+    let mut digest = Digest::of(document);
+    let mut by_name: Vec<&Unwritten<'_>> = tensors.iter().collect();
+    by_name.sort_unstable_by_key(|tensor| &tensor.name);
+    for tensor in by_name {
+        digest.tensor(&tensor.name, &tensor.shape, tensor.size());
+        tensor.pieces(|bytes| {
+            digest.update(bytes);
+            Ok::<_, ModelFileProblem>(())
+        })?;
+    }
+    Ok(digest.finish())
+}
+
+/// What a safetensors file of these tensors begins with, and its digest. Written here because the
+/// library's writer orders the metadata at random, and one model must always give one file.
+pub(crate) fn head(
     key: &str,
-    text: &str,
-    digest: &str,
-    tensors: &[(&NamedTensor, Vec<u8>)],
-) -> Result<Vec<u8>, serde_json::Error> {
-    let metadata = BTreeMap::from([(key, text), (DIGEST_KEY, digest), (FORMAT_KEY, FORMAT)]);
+    document: &str,
+    tensors: &[Unwritten<'_>],
+) -> Result<(Vec<u8>, String), ModelFileProblem> {
+    let digest = digest(document, tensors)?;
+    let metadata =
+        BTreeMap::from([(key, document), (DIGEST_KEY, digest.as_str()), (FORMAT_KEY, FORMAT)]);
     let mut header = BTreeMap::from([("__metadata__", HeaderEntry::Metadata(metadata))]);
     let mut end = 0;
-    for (tensor, bytes) in tensors {
-        let data_offsets = [end, end + bytes.len()];
+    for tensor in tensors {
+        let data_offsets = [end, end + tensor.size()];
         let entry = HeaderEntry::Tensor { dtype: "F32", shape: &tensor.shape, data_offsets };
         header.insert(&tensor.name, entry);
-        end += bytes.len();
+        end += tensor.size();
     }
     let mut json = serde_json::to_vec(&header)?;
     // Readers may map the file: data starts at a multiple of 8.
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut file = (json.len() as u64).to_le_bytes().to_vec();
     file.extend(json);
-    tensors.iter().for_each(|(_, bytes)| file.extend_from_slice(bytes));
-    Ok(file)
+    Ok((file, digest))
+}
+
+/// Writes what follows the head.
+pub(crate) fn body(tensors: &[Unwritten<'_>], to: &mut dyn Write) -> Result<(), ModelFileProblem> {
+    for tensor in tensors {
+        tensor.pieces(|bytes| to.write_all(bytes).map_err(ModelFileProblem::Io))?;
+    }
+    Ok(())
 }
 
 /// The digest does not cover these, so each must be one that a writer writes.
-fn check_metadata<'a>(
-    document: &str,
-    metadata: impl Iterator<Item = (&'a String, &'a String)>,
-) -> Result<(), ModelFileProblem> {
+fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), ModelFileProblem> {
     for (key, value) in metadata {
-        match key.as_str() {
-            DIGEST_KEY => {}
-            key if key == document => {}
-            FORMAT_KEY if value == FORMAT => {}
-            _ => {
-                let (key, value) = (key.clone(), value.chars().take(40).collect());
-                return Err(ModelFileProblem::Metadata { key, value });
-            }
+        if key != FORMAT_KEY || value != FORMAT {
+            let (key, value) = (key.clone(), value.chars().take(40).collect());
+            return Err(ModelFileProblem::Metadata { key, value });
         }
     }
     Ok(())
 }
 
-/// A tensor of the file, copied.
-fn read(name: &str, view: &TensorView<'_>) -> Result<NamedTensor, ModelFileProblem> {
-    if view.dtype() != Dtype::F32 {
-        let found = view.dtype().to_string();
-        return Err(ModelFileProblem::Dtype { name: name.to_owned(), found });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_are_turned_while_they_are_read() {
+        // Of some rows at once, of more columns than a piece holds, of one row and of one column.
+        for (rows, columns) in [(3, 5), (40, 7), (33, 200), (2, 300_000), (1, 9), (9, 1)] {
+            let values: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+            let tensor = NamedTensor { name: "m".to_owned(), shape: vec![rows, columns], values };
+            let (bytes, _) = pack("k", "1", std::slice::from_ref(&tensor)).unwrap();
+            let read = |keep| unpack_from("k", &bytes, keep, |_| Ok(())).unwrap().1;
+            assert_eq!(read(Keep::All), [tensor]);
+            assert!(read(Keep::Nothing)[0].values.is_empty());
+            let turned = &read(Keep::Network)[0].values;
+            assert_eq!(turned.len(), rows * columns);
+            for (at, value) in turned.iter().enumerate() {
+                assert_eq!(*value, (at % rows * columns + at / rows) as f32, "{rows} {columns}");
+            }
+        }
     }
-    let (words, _) = view.data().as_chunks::<4>();
-    let values = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
-    Ok(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), values })
 }

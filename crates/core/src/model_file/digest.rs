@@ -1,43 +1,39 @@
 //! The digest over all that a model file means.
 
-use safetensors::tensor::SafeTensors;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
-use super::ModelFileProblem;
+/// The digest of a document and, in order of their names, of all tensors, as far as they were given.
+pub(super) struct Digest(Sha256);
 
-/// `sha256:` and the digest of the document and, in order of their names, of all tensors.
-pub(super) fn digest<'a>(
-    text: &str,
-    tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [u8])>,
-) -> String {
-    let mut hash = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    field(text.as_bytes());
-    let mut tensors: Vec<_> = tensors.collect();
-    tensors.sort_unstable_by_key(|(name, ..)| *name);
-    for (name, shape, bytes) in tensors {
-        field(name.as_bytes());
-        let shape: Vec<u8> = shape.iter().flat_map(|&size| (size as u64).to_le_bytes()).collect();
-        field(&shape);
-        field(bytes);
+impl Digest {
+    /// Of the document alone.
+    pub(super) fn of(document: &str) -> Self {
+        let mut digest = Self(Sha256::new());
+        digest.field(document.as_bytes());
+        digest
     }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
 
-pub(super) fn check_digest(
-    found: Option<&String>,
-    text: &str,
-    tensors: &SafeTensors<'_>,
-) -> Result<(), ModelFileProblem> {
-    let all = tensors.tensors();
-    let computed =
-        digest(text, all.iter().map(|(name, view)| (name.as_str(), view.shape(), view.data())));
-    match found {
-        Some(found) if *found == computed => Ok(()),
-        _ => Err(ModelFileProblem::Digest { found: found.cloned().unwrap_or_default(), computed }),
+    /// Adds a tensor, whose bytes follow by [`update`](Self::update): as many as are announced here.
+    pub(super) fn tensor(&mut self, name: &str, shape: &[usize], bytes: u64) {
+        self.field(name.as_bytes());
+        let shape: Vec<u8> = shape.iter().flat_map(|&size| (size as u64).to_le_bytes()).collect();
+        self.field(&shape);
+        self.0.update(bytes.to_le_bytes());
+    }
+
+    /// Adds bytes of the last tensor.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// `sha256:` and the digest.
+    pub(super) fn finish(self) -> String {
+        let hex: String = self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
     }
 }

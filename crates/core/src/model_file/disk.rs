@@ -4,7 +4,20 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use fireclay_files::{ReadAt, RegularFile, Stretch};
+
 use super::ModelFileProblem;
+
+/// Opens a file that is one; a device or a pipe could go on for ever.
+///
+/// # Errors
+///
+/// The file system's, and [`ModelFileProblem::NotAFile`].
+pub(crate) fn open(path: &Path) -> Result<RegularFile, ModelFileProblem> {
+    let file = RegularFile::open(path)?;
+    log::info!("opened {}, {} bytes", path.display(), file.size());
+    Ok(file)
+}
 
 /// Reads a file of known size; a device or a pipe could go on for ever.
 ///
@@ -12,13 +25,9 @@ use super::ModelFileProblem;
 ///
 /// The file system's, and [`ModelFileProblem::NotAFile`].
 pub fn read_regular_file(path: &Path) -> Result<Vec<u8>, ModelFileProblem> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(ModelFileProblem::NotAFile);
-    }
+    let file = open(path)?;
     let mut bytes = Vec::new();
-    File::open(path)?.take(metadata.len()).read_to_end(&mut bytes)?;
-    log::info!("read {}, {} bytes", path.display(), bytes.len());
+    Stretch::new(&file, 0..file.size()).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -57,6 +66,26 @@ pub fn write_whole_in_steps(
     bytes: &[u8],
     before: &mut dyn FnMut(WriteStep<'_>) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
+    write_in_steps(path, |file| file.write_all(bytes), before)
+}
+
+/// As [`write_whole`], of bytes that `write` gives, so that they are never in memory all at once.
+///
+/// # Errors
+///
+/// That of the file system or of `write`; the sibling is then removed.
+pub(crate) fn write_by<E: From<std::io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
+    write_in_steps(path, write, &mut |_| Ok(()))
+}
+
+fn write_in_steps<E: From<std::io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+    before: &mut dyn FnMut(WriteStep<'_>) -> std::io::Result<()>,
+) -> Result<(), E> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -73,7 +102,7 @@ pub fn write_whole_in_steps(
     let mut sibling = builder.tempfile_in(folder).map_err(without_path)?;
     before(WriteStep::Write(sibling.as_file_mut()))?;
     // The file's own errors, which do not name the sibling either.
-    sibling.as_file_mut().write_all(bytes)?;
+    write(sibling.as_file_mut())?;
     before(WriteStep::Flush)?;
     sibling.as_file().sync_all()?;
     before(WriteStep::Rename)?;
@@ -81,7 +110,7 @@ pub fn write_whole_in_steps(
     before(WriteStep::FlushFolder)?;
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
-    log::info!("wrote {}, {} bytes", path.display(), bytes.len());
+    log::info!("wrote {}", path.display());
     Ok(())
 }
 

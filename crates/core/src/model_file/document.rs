@@ -6,7 +6,7 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::{FORMAT_VERSION, ModelFileProblem};
-use crate::{MlpConfig, Pictures, Preprocessing, Provenance, Task};
+use crate::{MlpConfig, Model, Pictures, Preprocessing, Provenance, Task};
 
 /// The JSON document of a model file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +25,19 @@ pub(super) struct Document {
 }
 
 impl Document {
+    /// That of a model without a run.
+    pub(super) fn of(model: &Model) -> Self {
+        Self {
+            version: FORMAT_VERSION,
+            architecture: model.mlp.config().clone(),
+            task: model.task.clone(),
+            preprocessing: model.preprocessing.clone(),
+            pictures: model.pictures,
+            provenance: model.provenance.clone().with_finite_metrics(),
+            run: None,
+        }
+    }
+
     /// Reads the text of the file's metadata.
     pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
         check_version(text)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::TensorReadError;
-use safetensors::tensor::SafeTensorError;
+use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
 use crate::{ConfigError, PicturesError, PreprocessingError};
@@ -30,7 +30,17 @@ pub enum ModelFileProblem {
     NotAFile,
     /// Not a safetensors file, or a damaged one.
     #[error("this is not a whole safetensors file: {0}")]
-    Safetensors(#[from] SafeTensorError),
+    Safetensors(#[source] HeaderError),
+    /// More than is read of something, of a file of our own or of a stranger.
+    #[error("{what} is {found}; at most {most} is read")]
+    Limit {
+        /// What is counted or measured.
+        what: &'static str,
+        /// How much there is, or one more than may be.
+        found: u64,
+        /// How much may be.
+        most: u64,
+    },
     /// A safetensors file of another program.
     #[error(
         "this safetensors file has no `{DOCUMENT_KEY}` metadata, so it is not a Fireclay model"
@@ -118,4 +128,31 @@ pub enum ModelFileProblem {
     /// The device failed while its parameters were read.
     #[error("the device failed: {0}")]
     Device(#[from] TensorReadError),
+}
+
+impl From<HeaderError> for ModelFileProblem {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Io(error) => Self::Io(error),
+            HeaderError::Limit { what, found, most } => Self::Limit { what, found, most },
+            error => Self::Safetensors(error),
+        }
+    }
+}
+
+impl From<OpenError> for ModelFileProblem {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => Self::Io(error),
+            OpenError::NotAFile => Self::NotAFile,
+        }
+    }
+}
+
+impl ModelFileProblem {
+    /// Whether the file may be one of another program: it is no safetensors file, has no document of
+    /// ours, or a header that is larger than ours are.
+    pub fn may_be_foreign(&self) -> bool {
+        matches!(self, Self::Safetensors(_) | Self::NoDocument | Self::Limit { .. })
+    }
 }

@@ -8,15 +8,20 @@ mod document;
 mod error;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::{Device, TensorReadError};
+use fireclay_files::ReadAt;
 
+use self::codec::{body, head, unpack_from};
 use self::document::Document;
 use crate::named::nearest;
 use crate::{Mlp, Model, NamedTensor};
 
+pub(crate) use codec::{Keep, Unwritten, digest as digest_of, unpack_from as unpack_file};
 pub use codec::{pack, unpack};
+pub(crate) use disk::open;
 pub use disk::{WriteStep, read_regular_file, write_whole, write_whole_in_steps};
 pub use error::{ModelFileError, ModelFileProblem};
 
@@ -31,6 +36,9 @@ const RUN_PREFIX: &str = "run.";
 
 /// Bytes of the longest name that is suggested for a missing tensor.
 const LONGEST_SUGGESTION: usize = 256;
+
+/// The most names among which a similar one is looked for.
+const MOST_SUGGESTIONS: usize = 1_000;
 
 /// A checkpoint: a model file that also holds what its training needs to go on, on the host.
 ///
@@ -65,16 +73,7 @@ impl Checkpoint {
     }
 
     fn of_model(model: &Model) -> Result<Self, TensorReadError> {
-        let document = Document {
-            version: FORMAT_VERSION,
-            architecture: model.mlp.config().clone(),
-            task: model.task.clone(),
-            preprocessing: model.preprocessing.clone(),
-            pictures: model.pictures,
-            provenance: model.provenance.clone().with_finite_metrics(),
-            run: None,
-        };
-        Ok(Self { document, tensors: model.mlp.tensors()? })
+        Ok(Self { document: Document::of(model), tensors: model.mlp.tensors()? })
     }
 
     /// Reads a checkpoint from the bytes of its file, and checks everything that a model file is
@@ -84,7 +83,16 @@ impl Checkpoint {
     ///
     /// A [`ModelFileProblem`]; [`NoRun`](ModelFileProblem::NoRun) if it is a model and no more.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
-        let checkpoint = Self::parse(bytes)?;
+        Self::from_source(&bytes)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of bytes that are read where they are needed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_bytes`](Self::from_bytes).
+    pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
+        let checkpoint = Self::parse(file, Keep::All)?;
         if checkpoint.document.run.is_none() {
             return Err(ModelFileProblem::NoRun);
         }
@@ -98,7 +106,7 @@ impl Checkpoint {
     /// A [`ModelFileError`] that names the file and what is wrong with it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
         let path = path.as_ref();
-        let result = read_regular_file(path).and_then(|bytes| Self::from_bytes(&bytes));
+        let result = open(path).and_then(|file| Self::from_source(&file));
         result.map_err(|problem| ModelFileError { path: path.to_owned(), problem })
     }
 
@@ -112,6 +120,13 @@ impl Checkpoint {
         self.tensors.iter().filter_map(|t| Some((t.name.strip_prefix(RUN_PREFIX)?, t)))
     }
 
+    /// As [`tensors`](Self::tensors), and nothing else of the checkpoint.
+    pub fn into_tensors(self) -> impl Iterator<Item = (String, NamedTensor)> {
+        let own =
+            |tensor: NamedTensor| Some((tensor.name.strip_prefix(RUN_PREFIX)?.to_owned(), tensor));
+        self.tensors.into_iter().filter_map(own)
+    }
+
     /// The model at that step, on a device.
     ///
     /// # Errors
@@ -121,13 +136,54 @@ impl Checkpoint {
         let named = self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
         let mut left: BTreeMap<&str, &NamedTensor> = named.collect();
         let mlp = Mlp::from_tensors(&self.document.architecture, device, |name, shape| {
-            take(&mut left, name, shape)
+            take(&mut left, name, shape).map(|tensor| tensor.values.clone())
         })?;
-        if let Some(unused) = left.keys().find(|name| !self.is_of_run(name)) {
-            return Err(ModelFileProblem::UnusedTensor { name: (*unused).to_owned() });
-        }
+        self.check_unused(left.keys())?;
         let Document { task, preprocessing, pictures, provenance, .. } = self.document.clone();
         Ok(Model { mlp, task, preprocessing, pictures, provenance })
+    }
+
+    /// The model at that step, on a device, and the run's own tensors; the model's are not kept
+    /// beside it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`model`](Self::model).
+    pub fn into_model(mut self, device: &Device) -> Result<(Model, Self), ModelFileProblem> {
+        let (mut left, own): (Vec<_>, Vec<_>) =
+            self.tensors.drain(..).partition(|tensor| !tensor.name.starts_with(RUN_PREFIX));
+        self.tensors = own;
+        let mut values: BTreeMap<String, NamedTensor> =
+            left.drain(..).map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let mlp = Mlp::from_tensors(&self.document.architecture, device, |name, shape| {
+            take_out(&mut values, name, shape)
+        })?;
+        self.check_unused(values.keys())?;
+        let Document { task, preprocessing, pictures, provenance, .. } = self.document.clone();
+        Ok((Model { mlp, task, preprocessing, pictures, provenance }, self))
+    }
+
+    /// Refuses tensors, of those that the network left over, that are not the run's.
+    fn check_unused(
+        &self,
+        mut left: impl Iterator<Item = impl AsRef<str>>,
+    ) -> Result<(), ModelFileProblem> {
+        match left.find(|name| !self.is_of_run(name.as_ref())) {
+            Some(unused) => {
+                Err(ModelFileProblem::UnusedTensor { name: unused.as_ref().to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the network's tensors, whose values are not needed, are all there.
+    fn check_tensors(self) -> Result<(), ModelFileProblem> {
+        let named = self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
+        let mut left: BTreeMap<&str, &NamedTensor> = named.collect();
+        for (name, shape) in self.document.architecture.tensors() {
+            take(&mut left, &name, &shape)?;
+        }
+        self.check_unused(left.keys())
     }
 
     fn is_of_run(&self, name: &str) -> bool {
@@ -135,8 +191,8 @@ impl Checkpoint {
     }
 
     /// The one door: everything about a file that can be checked without a device.
-    fn parse(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
-        let (document, tensors) = unpack(DOCUMENT_KEY, bytes, Document::read)?;
+    fn parse(file: &dyn ReadAt, keep: Keep) -> Result<Self, ModelFileProblem> {
+        let (document, tensors) = unpack_from(DOCUMENT_KEY, file, keep, Document::read)?;
         document.validate()?;
         Ok(Self { document, tensors })
     }
@@ -151,6 +207,11 @@ impl Checkpoint {
     }
 }
 
+/// Whether a file is one of ours, whole or not: a model or a checkpoint, as far as its header tells.
+pub fn is_model_file(file: &dyn ReadAt) -> bool {
+    codec::has_document(DOCUMENT_KEY, file)
+}
+
 impl Model {
     /// Reads a model file onto a device.
     ///
@@ -162,7 +223,7 @@ impl Model {
     /// A [`ModelFileError`] that names the file and what is wrong with it.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, ModelFileError> {
         let path = path.as_ref();
-        let result = read_regular_file(path).and_then(|bytes| Self::from_bytes(&bytes, device));
+        let result = open(path).and_then(|file| Self::from_source(&file, device));
         result.map_err(|problem| ModelFileError { path: path.to_owned(), problem })
     }
 
@@ -172,7 +233,35 @@ impl Model {
     ///
     /// A [`ModelFileProblem`], as for [`load`](Self::load).
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, ModelFileProblem> {
-        Checkpoint::parse(bytes)?.model(device)
+        Self::from_source(&bytes, device)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of bytes that are read where they are needed: beside the
+    /// parameters on the device only one of them is ever in memory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    pub fn from_source(file: &dyn ReadAt, device: &Device) -> Result<Self, ModelFileProblem> {
+        let mut read = Checkpoint::parse(file, Keep::Network)?;
+        let named = read.tensors.drain(..).map(|tensor| (tensor.name.clone(), tensor));
+        let mut left: BTreeMap<String, NamedTensor> = named.collect();
+        let mlp = Mlp::build(&read.document.architecture, device, &mut |name, shape| {
+            take_out(&mut left, name, shape)
+        })?;
+        read.check_unused(left.keys())?;
+        let Document { task, preprocessing, pictures, provenance, .. } = read.document;
+        Ok(Model { mlp, task, preprocessing, pictures, provenance })
+    }
+
+    /// Checks a model file, or a checkpoint, as [`from_source`](Self::from_source) does, without
+    /// keeping any of its values.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
+        Checkpoint::parse(file, Keep::Nothing)?.check_tensors()
     }
 
     /// Writes a model file: to a sibling first, flushed to disk and then renamed, so that `path`
@@ -184,8 +273,12 @@ impl Model {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<String, ModelFileError> {
         let path = path.as_ref();
         let write = || {
-            let (bytes, digest) = self.to_bytes()?;
-            write_whole(path, &bytes).map_err(ModelFileProblem::Io)?;
+            let tensors = self.mlp.unwritten();
+            let (head, digest) = head(DOCUMENT_KEY, &self.document()?, &tensors)?;
+            disk::write_by(path, |file| {
+                file.write_all(&head).map_err(ModelFileProblem::Io)?;
+                body(&tensors, file)
+            })?;
             Ok(digest)
         };
         write().map_err(|problem| ModelFileError { path: path.to_owned(), problem })
@@ -197,28 +290,65 @@ impl Model {
     ///
     /// [`ModelFileProblem::Device`] if the parameters can not be read from the device.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
-        Checkpoint::of_model(self)?.to_bytes()
+        let tensors = self.mlp.unwritten();
+        let (mut file, digest) = head(DOCUMENT_KEY, &self.document()?, &tensors)?;
+        body(&tensors, &mut file)?;
+        Ok((file, digest))
+    }
+
+    /// The digest in its model file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`to_bytes`](Self::to_bytes).
+    pub fn digest(&self) -> Result<String, ModelFileProblem> {
+        digest_of(&self.document()?, &self.mlp.unwritten())
+    }
+
+    /// The JSON document of its model file.
+    fn document(&self) -> Result<String, ModelFileProblem> {
+        Ok(serde_json::to_string(&Document::of(self))?)
     }
 }
 
-/// Takes a tensor out of those that are left.
-fn take(
-    left: &mut BTreeMap<&str, &NamedTensor>,
+/// Takes a tensor of this shape out of those that are left.
+fn take<'t>(
+    left: &mut BTreeMap<&str, &'t NamedTensor>,
+    name: &str,
+    expected: &[usize],
+) -> Result<&'t NamedTensor, ModelFileProblem> {
+    match left.remove(name) {
+        Some(tensor) => check_shape(tensor, expected).map(|()| tensor),
+        None => Err(missing(name, left.keys().copied())),
+    }
+}
+
+/// As [`take`], the values of one that nobody else has.
+fn take_out(
+    left: &mut BTreeMap<String, NamedTensor>,
     name: &str,
     expected: &[usize],
 ) -> Result<Vec<f32>, ModelFileProblem> {
-    let Some(tensor) = left.remove(name) else {
-        // Comparing words takes memory for each pair of their letters.
-        let candidates = left.keys().copied().filter(|name| name.len() <= LONGEST_SUGGESTION);
-        let nearest = nearest(name, candidates).map(str::to_owned);
-        return Err(ModelFileProblem::MissingTensor { name: name.to_owned(), nearest });
-    };
-    if tensor.shape != expected {
-        return Err(ModelFileProblem::Shape {
-            name: name.to_owned(),
-            found: tensor.shape.clone(),
-            expected: expected.to_vec(),
-        });
+    match left.remove(name) {
+        Some(tensor) => check_shape(&tensor, expected).map(|()| tensor.values),
+        None => Err(missing(name, left.keys().map(String::as_str))),
     }
-    Ok(tensor.values.clone())
+}
+
+fn check_shape(tensor: &NamedTensor, expected: &[usize]) -> Result<(), ModelFileProblem> {
+    if tensor.shape == expected {
+        return Ok(());
+    }
+    Err(ModelFileProblem::Shape {
+        name: tensor.name.clone(),
+        found: tensor.shape.clone(),
+        expected: expected.to_vec(),
+    })
+}
+
+fn missing<'n>(name: &str, left: impl Iterator<Item = &'n str>) -> ModelFileProblem {
+    // Comparing words takes memory for each pair of their letters.
+    let candidates = left.filter(|name| name.len() <= LONGEST_SUGGESTION).take(MOST_SUGGESTIONS);
+    let nearest = nearest(name, candidates).map(str::to_owned);
+    ModelFileProblem::MissingTensor { name: name.to_owned(), nearest }
 }

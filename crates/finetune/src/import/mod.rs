@@ -17,9 +17,9 @@ use fireclay::{
     Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem,
     Norm, Preprocessing, Provenance, Task, nearest,
 };
+use fireclay_files::sha256;
 use fireclay_formats::{Archive, Layer, Layout};
 use regex::Regex;
-use sha2::{Digest, Sha256};
 
 pub use error::ImportError;
 pub use stranger::{not_a_model, not_an_adapter};
@@ -158,27 +158,24 @@ pub enum Fate {
 /// An [`ImportError`]: the file is not whole or not understood, does not say something that has to
 /// be known, or does not fit into a network of ours.
 pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Imported, ImportError> {
-    let bytes = fireclay_formats::check_name(path)
-        .and_then(|()| fireclay_formats::whole_file(path))
-        .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
-    match Model::from_bytes(&bytes, device) {
+    let failed = |problem| fireclay_formats::FormatError { path: path.to_owned(), problem };
+    let file = fireclay_formats::check_name(path)
+        .and_then(|()| fireclay_formats::open(path))
+        .map_err(failed)?;
+    match Model::from_source(&*file, device) {
         Ok(model) => return native(model, options),
-        // Not a safetensors file, or that of another program.
-        Err(ModelFileProblem::Safetensors(_) | ModelFileProblem::NoDocument) => {}
+        Err(problem) if problem.may_be_foreign() => {}
         Err(problem) => {
             return Err(fireclay::ModelFileError { path: path.to_owned(), problem }.into());
         }
     }
-    match Adapter::from_bytes(&bytes) {
-        Err(AdapterError::NotAnAdapter | AdapterError::File(ModelFileProblem::Safetensors(_))) => {}
-        Ok(_) | Err(_) => return Err(ImportError::Adapter { path: path.to_owned() }),
+    match Adapter::check(&*file) {
+        Err(AdapterError::NotAnAdapter) => {}
+        Err(AdapterError::File(problem)) if problem.may_be_foreign() => {}
+        Ok(()) | Err(_) => return Err(ImportError::Adapter { path: path.to_owned() }),
     }
-    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    // Tensors are read from the file when they are needed.
-    drop(bytes);
-    let mut archive = fireclay_formats::open(path)
-        .and_then(|file| fireclay_formats::from_file(path, &file, options.key.as_deref()))
-        .map_err(|problem| fireclay_formats::FormatError { path: path.to_owned(), problem })?;
+    let mut archive =
+        fireclay_formats::from_file(path, &file, options.key.as_deref()).map_err(failed)?;
     let has_own_order = inferred::has_own_order(&archive.tensors);
     rename(&mut archive, &options.map)?;
     if archive.network.is_none() {
@@ -204,6 +201,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     let built = assemble::assemble(archive, &network, is_described, options, device)?;
     let name =
         path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let hex = sha256(&*file).map_err(|error| failed(error.into()))?;
     let origin = Ancestor {
         digest: format!("sha256:{hex}"),
         program: format!("{kind} file {name}"),
@@ -278,7 +276,7 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
             format!("leave out {flag}"),
         ));
     }
-    let (_, digest) = model.to_bytes()?;
+    let digest = model.digest()?;
     let placed = model.mlp.tensors().map_err(ModelFileProblem::Device)?.into_iter();
     let placed = placed.map(|tensor| Placed {
         fate: Fate::Used { path: tensor.name.clone(), change: "as is".to_owned() },

@@ -181,7 +181,7 @@ impl Run {
                     folder.config().display()
                 );
             }
-            Ok((State::restore(job, &checkpoint)?, mark.log))
+            Ok((State::restore(job, checkpoint)?, mark.log))
         };
         read().with_context(|| path.display().to_string())
     }
