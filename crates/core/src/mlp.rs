@@ -10,10 +10,10 @@ use fireclay_kernels::{Epilogue, dense};
 
 use crate::activation::leaky_relu;
 use crate::dropout::{Dropout, DropoutKey};
-use crate::model_file::Unwritten;
+use crate::model_file::{Piece, Unwritten};
 use crate::norm::NormLayer;
 use crate::rng::{Purpose, generator};
-use crate::{Activation, ConfigError, Lora, LowRank, MlpConfig, Norm};
+use crate::{Activation, ConfigError, Lora, LowRank, MlpConfig, ModelFileProblem, Norm};
 
 /// A multilayer perceptron on a device; made by [`MlpConfig::init`] or read from a model file.
 ///
@@ -317,7 +317,7 @@ impl Mlp {
         let unwritten = |(name, stored): (String, Stored)| Unwritten {
             name: Cow::Owned(name),
             shape: stored.shape(),
-            values: Box::new(move || Ok(Cow::Owned(stored.read()?))),
+            values: Box::new(move |each| stored.pieces(each)),
         };
         self.stored().into_iter().map(unwritten).collect()
     }
@@ -417,6 +417,9 @@ impl Mlp {
     }
 }
 
+/// Numbers that are read from a device at once to be written.
+const MOST_AT_ONCE: usize = 4 << 20;
+
 /// A tensor on its device, as it is stored.
 enum Stored {
     Row(Tensor<1>),
@@ -433,6 +436,18 @@ impl Stored {
                 vec![outputs, inputs]
             }
         }
+    }
+
+    /// Gives `each` its values, of a matrix some rows of the file at a time.
+    fn pieces(&self, each: &mut Piece<'_>) -> Result<(), ModelFileProblem> {
+        let Self::Matrix(matrix) = self else { return each(&self.read()?) };
+        let [inputs, outputs] = matrix.dims();
+        let rows = (MOST_AT_ONCE / inputs.max(1)).max(1);
+        for start in (0..outputs).step_by(rows) {
+            let part = matrix.clone().slice([0..inputs, start..(start + rows).min(outputs)]);
+            each(&Self::Matrix(part).read()?)?;
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<Vec<f32>, TensorReadError> {

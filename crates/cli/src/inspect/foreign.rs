@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use finetune::import::{Options, import};
-use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Norm, Problem};
+use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Norm};
 
 use super::Found;
 use super::numbers::Stored;
@@ -12,7 +12,7 @@ use crate::model::Where;
 use crate::output::{printable, sizes};
 
 /// The tensors of the file.
-pub(super) fn tensors(archive: &Archive) -> Result<Vec<Stored>, Problem> {
+pub(super) fn tensors(archive: &Archive) -> Vec<Stored<'_>> {
     let usual = match archive.kind {
         Kind::PyTorch | Kind::Safetensors | Kind::Onnx => Layout::OutIn,
         Kind::Keras | Kind::KerasHdf5 | Kind::NumPy | Kind::Burn => Layout::InOut,
@@ -23,18 +23,16 @@ pub(super) fn tensors(archive: &Archive) -> Result<Vec<Stored>, Problem> {
             _ => None,
         })
     };
-    let stored = |tensor: &fireclay_formats::Tensor| {
-        Ok(Stored {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            dtype: tensor.dtype.name(),
-            is_float: tensor.dtype.is_float(),
-            layout: said(&tensor.name).unwrap_or(usual),
-            is_parameter: true,
-            values: tensor.to_f64()?,
-        })
-    };
-    archive.tensors.iter().map(stored).collect()
+    let stored = archive.tensors.iter().map(|tensor| Stored {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        dtype: tensor.dtype.name(),
+        is_float: tensor.dtype.is_float(),
+        layout: said(&tensor.name).unwrap_or(usual),
+        is_parameter: true,
+        pieces: Box::new(|each| tensor.pieces(each)),
+    });
+    stored.collect()
 }
 
 /// What the file says of itself, and whether fine-tuning could start from it.

@@ -11,12 +11,13 @@ mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use fireclay_files::{ReadAt, RegularFile, sha256};
 use fireclay_formats::{Problem, WHOLE};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use self::numbers::Numbers;
 use crate::model;
@@ -93,20 +94,20 @@ struct Signature {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let path = model::file(&args.file)?;
     let named = || path.display().to_string();
-    let bytes = match fireclay_formats::whole_file(&path) {
-        Ok(bytes) => bytes,
+    let file = match fireclay_formats::open(&path) {
+        Ok(file) => file,
         Err(problem) => return Err(anyhow::Error::new(problem)).with_context(named),
     };
     let mut found = Found {
         file: printable(&named(), 200),
-        bytes: bytes.len() as u64,
-        sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        bytes: file.size(),
+        sha256: sha256(&*file).with_context(named)?,
         ..Found::default()
     };
-    if args.key.is_some() && ours::read(&bytes).is_some() {
+    if args.key.is_some() && ours::read(&*file).is_some() {
         bail!("{}: this is a file of Fireclay, which is read whole; leave out --key", found.file);
     }
-    let problem = look(&path, &bytes, args.key.as_deref(), &mut found);
+    let problem = look(&path, &file, args.key.as_deref(), &mut found);
     if let Some(problem) = &problem {
         found.odd.push(printable(&problem.to_string(), 1000));
     }
@@ -123,34 +124,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Reads the file; the problem, if it is one that nothing can be made of.
-fn look(path: &Path, bytes: &[u8], key: Option<&str>, found: &mut Found) -> Option<Problem> {
-    if let Some(ours) = ours::read(bytes) {
+fn look(
+    path: &Path,
+    file: &Arc<RegularFile>,
+    key: Option<&str>,
+    found: &mut Found,
+) -> Option<Problem> {
+    if let Some(ours) = ours::read(&**file) {
         found.kind = ours.kind.name().to_owned();
-        odd::check(&ours.tensors, found);
-        ours.tell(bytes, found);
-        return None;
+        let problem = odd::check(&ours.tensors, found).err();
+        ours.tell(found);
+        return problem;
     }
-    let file = match fireclay_formats::open(path) {
-        Ok(file) => file,
-        Err(problem) => return Some(problem),
-    };
-    let read = match fireclay_formats::from_file(path, &file, key) {
+    let read = match fireclay_formats::from_file(path, file, key) {
         // All of it can be looked at; a note says what there is to choose from.
-        Err(Problem::Several { .. }) => fireclay_formats::from_file(path, &file, Some(WHOLE)),
+        Err(Problem::Several { .. }) => fireclay_formats::from_file(path, file, Some(WHOLE)),
         read => read,
     };
     match read {
         Ok(archive) => {
             found.kind = format!("{} file", archive.kind.name());
-            match foreign::tensors(&archive) {
-                Ok(tensors) => odd::check(&tensors, found),
-                Err(problem) => return Some(problem),
-            }
+            let problem = odd::check(&foreign::tensors(&archive), found).err();
             if let Err(part) = fireclay_formats::check_name(path) {
                 found.odd.push(part.to_string());
             }
             foreign::tell(path, key, &archive, found);
-            None
+            problem
         }
         Err(problem) => {
             found.kind = match &problem {

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use fireclay_formats::Problem;
+
 use super::Found;
-use super::numbers::{Numbers, Stored};
+use super::numbers::{Seen, Stored};
 use crate::output::printable;
 
 /// Magnitudes above this are called odd: weights of a trained network are a thousand times smaller.
@@ -12,28 +14,30 @@ const EXPLODING: f64 = 1e4;
 const MOST_UNITS: usize = 8;
 
 /// Counts the numbers of all tensors, and says what is odd about them.
-pub(super) fn check(tensors: &[Stored], found: &mut Found) {
-    let mut seen: HashMap<[u8; 32], &Stored> = HashMap::new();
+pub(super) fn check(tensors: &[Stored<'_>], found: &mut Found) -> Result<(), Problem> {
+    let mut seen: HashMap<[u8; 32], &Stored<'_>> = HashMap::new();
     for tensor in tensors {
-        let numbers = Numbers::of(tensor);
+        let look = tensor.look()?;
         let name = printable(&tensor.name, 80);
-        found.odd.extend(alone(tensor, &numbers).into_iter().map(|odd| format!("{name}: {odd}")));
-        found.tensors.push(numbers);
-        if tensor.is_parameter && tensor.values.len() > 1 && !tensor.is_constant() {
-            match seen.get(&tensor.digest()) {
+        found.odd.extend(alone(tensor, &look).into_iter().map(|odd| format!("{name}: {odd}")));
+        if tensor.is_parameter && look.numbers.count > 1 && !look.is_constant {
+            match seen.get(&look.digest) {
                 Some(twin) => found
                     .odd
                     .push(format!("{name}: the same numbers as {}", printable(&twin.name, 80))),
                 None => {
-                    seen.insert(tensor.digest(), tensor);
+                    seen.insert(look.digest, tensor);
                 }
             }
         }
+        found.tensors.push(look.numbers);
     }
+    Ok(())
 }
 
 /// What is odd about one tensor.
-fn alone(tensor: &Stored, numbers: &Numbers) -> Vec<String> {
+fn alone(tensor: &Stored<'_>, look: &Seen) -> Vec<String> {
+    let Seen { numbers, dead_units, .. } = look;
     let mut odd = Vec::new();
     let of = numbers.count;
     if numbers.nan > 0 {
@@ -53,7 +57,7 @@ fn alone(tensor: &Stored, numbers: &Numbers) -> Vec<String> {
     let is_zero = numbers.zeros == of && of > 0;
     if is_zero && tensor.shape.len() > 1 {
         odd.push("all zeros".to_owned());
-    } else if let dead @ [_, ..] = &tensor.dead_units()[..] {
+    } else if let dead @ [_, ..] = &dead_units[..] {
         let named: Vec<String> = dead.iter().take(MOST_UNITS).map(ToString::to_string).collect();
         let more = if dead.len() > MOST_UNITS { ", …" } else { "" };
         let count = dead.len();
@@ -67,13 +71,14 @@ mod tests {
     use super::*;
     use fireclay_formats::Layout;
 
-    fn odd(tensors: &[Stored]) -> Vec<String> {
+    fn odd(tensors: &[Stored<'_>]) -> Vec<String> {
         let mut found = Found::default();
-        check(tensors, &mut found);
+        check(tensors, &mut found).unwrap();
         found.odd
     }
 
-    fn tensor(name: &str, shape: &[usize], values: &[f64]) -> Stored {
+    fn tensor(name: &str, shape: &[usize], values: &[f64]) -> Stored<'static> {
+        let values = values.to_vec();
         Stored {
             name: name.to_owned(),
             shape: shape.to_vec(),
@@ -81,7 +86,10 @@ mod tests {
             is_float: true,
             layout: Layout::OutIn,
             is_parameter: true,
-            values: values.to_vec(),
+            pieces: Box::new(move |each| {
+                each(&values);
+                Ok(())
+            }),
         }
     }
 
@@ -115,6 +123,6 @@ mod tests {
             layout: Layout::InOut,
             ..tensor("k", &[2, 3], &[1.0, 0.0, 1.0, 2.0, 0.0, 0.0])
         };
-        assert_eq!(keras.dead_units(), [1]);
+        assert_eq!(keras.look().unwrap().dead_units, [1]);
     }
 }

@@ -1,15 +1,16 @@
 //! Models, checkpoints and adapters of our own.
 
+use std::io::Read;
+use std::ops::Range;
+
 use fireclay::{Adapter, AdapterError, MlpConfig, Model, ModelFileProblem};
-use fireclay_formats::Layout;
-use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
+use fireclay_files::{Dtype, Entry, Header, Limits, ReadAt, Stretch, count_values};
+use fireclay_formats::{Layout, Problem};
 use serde_json::Value;
 
 use super::numbers::Stored;
 use super::{Found, Signature};
 use crate::inspect::text::network;
-use crate::model::Where;
 use crate::output::printable;
 
 const DIGEST: &str = "fireclay_digest";
@@ -18,8 +19,14 @@ const ADAPTER: &str = "fireclay_adapter";
 /// What the names of a checkpoint's own tensors begin with.
 const OF_THE_RUN: &str = "run.";
 
-/// The most bytes of a header: parsed, it is many times as large.
-const MOST_HEADER: u64 = 16 << 20;
+/// How much a header may be: as much as that of a model file.
+const LIMITS: Limits = Limits { bytes: 8 << 20, tensors: 100_000 };
+
+/// The most values of a document that is shown: parsed, it is many times as large.
+const MOST_VALUES: u64 = 500_000;
+
+/// Numbers that are looked at at once.
+const PIECE: usize = 8192;
 
 /// A kind of file of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,62 +47,82 @@ impl Kind {
 }
 
 /// A file of our own, as far as it can be read.
-pub(super) struct Ours {
+pub(super) struct Ours<'a> {
     pub(super) kind: Kind,
-    pub(super) tensors: Vec<Stored>,
+    pub(super) tensors: Vec<Stored<'a>>,
+    file: &'a dyn ReadAt,
     document: Value,
     digest: String,
 }
 
-/// Reads a safetensors file that has our document in its metadata.
-pub(super) fn read(bytes: &[u8]) -> Option<Ours> {
-    let header = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
-    if header > MOST_HEADER {
-        return None;
-    }
-    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-    let metadata = header.metadata().as_ref()?;
-    let (is_adapter, text) = match (metadata.get(MODEL), metadata.get(ADAPTER)) {
+/// Reads the header of a safetensors file that has our document in its metadata.
+pub(super) fn read(file: &dyn ReadAt) -> Option<Ours<'_>> {
+    let header = Header::read(file, LIMITS).ok()?;
+    let mut metadata = header.metadata?;
+    let (is_adapter, text) = match (metadata.remove(MODEL), metadata.remove(ADAPTER)) {
         (Some(text), _) => (false, text),
         (None, Some(text)) => (true, text),
         (None, None) => return None,
     };
-    let document: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let is_short = count_values(&text, MOST_VALUES).is_ok_and(|count| count <= MOST_VALUES);
+    let document: Option<Value> = serde_json::from_str(&text).ok().filter(|_| is_short);
+    let document = document.unwrap_or_default();
     let kind = match (is_adapter, document.get("run")) {
         (true, _) => Kind::Adapter,
         (false, Some(_)) => Kind::Checkpoint,
         (false, None) => Kind::Model,
     };
-    let digest = metadata.get(DIGEST).cloned().unwrap_or_default();
-    Some(Ours { kind, tensors: tensors(bytes), document, digest })
+    let digest = metadata.remove(DIGEST).unwrap_or_default();
+    let mut entries = header.tensors;
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let tensors = entries.into_iter().map(|entry| stored(file, entry)).collect();
+    Some(Ours { kind, tensors, file, document, digest })
 }
 
-/// The tensors of the file; none if it is cut off.
-fn tensors(bytes: &[u8]) -> Vec<Stored> {
-    let Ok(file) = SafeTensors::deserialize(bytes) else { return Vec::new() };
-    let mut views = file.tensors();
-    views.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let stored = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
-        let is_known = view.dtype() == Dtype::F32;
-        let (words, _) = view.data().as_chunks::<4>();
-        let value = |&word: &[u8; 4]| f64::from(f32::from_le_bytes(word));
-        Stored {
-            is_parameter: !name.starts_with(OF_THE_RUN),
-            name,
-            shape: view.shape().to_vec(),
-            dtype: if is_known { "f32" } else { "other" },
-            is_float: is_known,
-            layout: Layout::OutIn,
-            values: if is_known { words.iter().map(value).collect() } else { Vec::new() },
-        }
-    };
-    views.into_iter().map(stored).collect()
+/// A tensor of the file; of another type than ours its numbers are not looked at.
+fn stored(file: &dyn ReadAt, entry: Entry) -> Stored<'_> {
+    let Entry { name, dtype, shape, place } = entry;
+    let is_known = dtype == Dtype::F32;
+    Stored {
+        is_parameter: !name.starts_with(OF_THE_RUN),
+        name,
+        shape,
+        dtype: if is_known { "f32" } else { "other" },
+        is_float: is_known,
+        layout: Layout::OutIn,
+        pieces: Box::new(
+            move |each| {
+                if is_known { pieces(file, place.clone(), each) } else { Ok(()) }
+            },
+        ),
+    }
 }
 
-impl Ours {
+/// Gives `each` the numbers in a place of a file.
+fn pieces(
+    file: &dyn ReadAt,
+    place: Range<u64>,
+    each: &mut dyn FnMut(&[f64]),
+) -> Result<(), Problem> {
+    let mut left = ((place.end - place.start) / 4) as usize;
+    let mut stretch = Stretch::new(file, place);
+    let (mut bytes, mut numbers) = (vec![0; 4 * PIECE], Vec::with_capacity(PIECE));
+    while left > 0 {
+        let count = left.min(PIECE);
+        stretch.read_exact(&mut bytes[..4 * count])?;
+        let words = bytes[..4 * count].as_chunks::<4>().0;
+        numbers.clear();
+        numbers.extend(words.iter().map(|&word| f64::from(f32::from_le_bytes(word))));
+        each(&numbers);
+        left -= count;
+    }
+    Ok(())
+}
+
+impl Ours<'_> {
     /// What the file says of itself, and whether it is right.
-    pub(super) fn tell(self, bytes: &[u8], found: &mut Found) {
-        let problem = self.problem(bytes);
+    pub(super) fn tell(self, found: &mut Found) {
+        let problem = self.problem();
         let is_valid = match &problem {
             None => Some(true),
             Some(ModelFileProblem::Digest { .. }) => Some(false),
@@ -112,15 +139,14 @@ impl Ours {
         found.document = Some(self.document);
     }
 
-    fn problem(&self, bytes: &[u8]) -> Option<ModelFileProblem> {
+    fn problem(&self) -> Option<ModelFileProblem> {
         if self.kind == Kind::Adapter {
-            return match Adapter::from_bytes(bytes) {
+            return match Adapter::check(self.file) {
                 Err(AdapterError::File(problem)) => Some(problem),
                 _ => None,
             };
         }
-        let device = Where::default().device().ok()?;
-        Model::from_bytes(bytes, &device).err()
+        Model::check(self.file).err()
     }
 }
 

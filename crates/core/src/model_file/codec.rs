@@ -236,15 +236,19 @@ impl Values<'_> {
 pub(crate) struct Unwritten<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) shape: Vec<usize>,
-    pub(crate) values: Box<dyn Fn() -> Result<Cow<'a, [f32]>, ModelFileProblem> + 'a>,
+    /// Gives its values, row by row, in pieces that are not all in memory at once.
+    pub(crate) values: Box<dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a>,
 }
+
+/// What is done with a piece of values.
+pub(crate) type Piece<'p> = dyn FnMut(&[f32]) -> Result<(), ModelFileProblem> + 'p;
 
 impl<'a> Unwritten<'a> {
     fn of(tensor: &'a NamedTensor) -> Self {
         Self {
             name: Cow::Borrowed(&tensor.name),
             shape: tensor.shape.clone(),
-            values: Box::new(|| Ok(Cow::Borrowed(&tensor.values))),
+            values: Box::new(|each| each(&tensor.values)),
         }
     }
 
@@ -254,18 +258,19 @@ impl<'a> Unwritten<'a> {
     }
 
     /// Gives `each` the bytes of its values, in pieces.
-    fn pieces<E: From<ModelFileProblem>>(
+    fn pieces(
         &self,
-        mut each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let values = (self.values)()?;
+        each: &mut dyn FnMut(&[u8]) -> Result<(), ModelFileProblem>,
+    ) -> Result<(), ModelFileProblem> {
         let mut bytes = Vec::with_capacity(PIECE);
-        for piece in values.chunks(PIECE / 4) {
-            bytes.clear();
-            bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
-            each(&bytes)?;
-        }
-        Ok(())
+        (self.values)(&mut |values| {
+            for piece in values.chunks(PIECE / 4) {
+                bytes.clear();
+                bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+                each(&bytes)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -287,9 +292,9 @@ pub(crate) fn digest(
     by_name.sort_unstable_by_key(|tensor| &tensor.name);
     for tensor in by_name {
         digest.tensor(&tensor.name, &tensor.shape, tensor.size());
-        tensor.pieces(|bytes| {
+        tensor.pieces(&mut |bytes| {
             digest.update(bytes);
-            Ok::<_, ModelFileProblem>(())
+            Ok(())
         })?;
     }
     Ok(digest.finish())
@@ -324,7 +329,7 @@ pub(crate) fn head(
 /// Writes what follows the head.
 pub(crate) fn body(tensors: &[Unwritten<'_>], to: &mut dyn Write) -> Result<(), ModelFileProblem> {
     for tensor in tensors {
-        tensor.pieces(|bytes| to.write_all(bytes).map_err(ModelFileProblem::Io))?;
+        tensor.pieces(&mut |bytes| to.write_all(bytes).map_err(ModelFileProblem::Io))?;
     }
     Ok(())
 }

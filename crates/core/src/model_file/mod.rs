@@ -19,7 +19,7 @@ use self::document::Document;
 use crate::named::nearest;
 use crate::{Mlp, Model, NamedTensor};
 
-pub(crate) use codec::{Keep, Unwritten, digest as digest_of, unpack_from as unpack_file};
+pub(crate) use codec::{Keep, Piece, Unwritten, digest as digest_of, unpack_from as unpack_file};
 pub use codec::{pack, unpack};
 pub(crate) use disk::open;
 pub use disk::{WriteStep, read_regular_file, write_whole, write_whole_in_steps};

@@ -277,11 +277,10 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
         ));
     }
     let digest = model.digest()?;
-    let placed = model.mlp.tensors().map_err(ModelFileProblem::Device)?.into_iter();
-    let placed = placed.map(|tensor| Placed {
-        fate: Fate::Used { path: tensor.name.clone(), change: "as is".to_owned() },
-        name: tensor.name,
-        shape: tensor.shape,
+    let placed = model.mlp.config().tensors().map(|(name, shape)| Placed {
+        fate: Fate::Used { path: name.clone(), change: "as is".to_owned() },
+        name,
+        shape,
         dtype: "f32",
     });
     let Provenance { program, data, .. } = model.provenance.clone();

@@ -349,7 +349,7 @@ impl Linear {
         }
     }
 
-    /// Its weights, `[outputs, inputs]`, and its biases, rounded to `f32`; remembers where its
+    /// Its weights, `[inputs, outputs]`, and its biases, rounded to `f32`; remembers where its
     /// tensors went, and lets go of them.
     pub(super) fn finished(
         self,
@@ -392,11 +392,19 @@ impl Linear {
     }
 
     fn rounded(&self, tensors: &Tensors) -> Result<Vec<f32>, ImportError> {
-        let Weight::Stored { name, layout } = &self.weight else {
-            return Ok(self.numbers(tensors)?.into_iter().map(|value| value as f32).collect());
-        };
         let mut all = vec![0.0; self.inputs * self.outputs];
-        self.each(tensors, name, *layout, |at, value| all[at] = value as f32)?;
+        let mut put = |at: usize, value: f64| {
+            all[at % self.inputs * self.outputs + at / self.inputs] = value as f32;
+        };
+        match &self.weight {
+            Weight::Stored { name, layout } => self.each(tensors, name, *layout, put)?,
+            Weight::Numbers(_) => {
+                self.numbers(tensors)?
+                    .into_iter()
+                    .enumerate()
+                    .for_each(|(at, value)| put(at, value));
+            }
+        }
         Ok(all)
     }
 }

@@ -287,7 +287,7 @@ fn network_of(
         }
     }
     let mut bias = Vec::new();
-    Mlp::from_tensors(config, device, |path, _| {
+    Mlp::build(config, device, &mut |path, _| {
         let mut parts = path.split('.');
         let (kind, index, part) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
         let index: usize = index.and_then(|index| index.parse().ok()).unwrap_or_default();
