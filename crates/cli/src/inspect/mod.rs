@@ -59,12 +59,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// The most bytes of a refused file that are read for its digest.
+const MOST_REFUSED: u64 = 64 << 20;
+
 /// What is in a file.
 #[derive(Debug, Default, Serialize)]
 struct Found {
     file: String,
     bytes: u64,
-    sha256: String,
+    /// Not taken of a large file that is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
     /// What it is, such as `Fireclay model` or `PyTorch file`.
     kind: String,
     /// Of our own files: the digest in the file, and whether its content has it.
@@ -98,16 +103,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Ok(file) => file,
         Err(problem) => return Err(anyhow::Error::new(problem)).with_context(named),
     };
-    let mut found = Found {
-        file: printable(&named(), 200),
-        bytes: file.size(),
-        sha256: sha256(&*file).with_context(named)?,
-        ..Found::default()
-    };
+    let mut found =
+        Found { file: printable(&named(), 200), bytes: file.size(), ..Found::default() };
     if args.key.is_some() && ours::read(&*file).is_some() {
         bail!("{}: this is a file of Fireclay, which is read whole; leave out --key", found.file);
     }
     let problem = look(&path, &file, args.key.as_deref(), &mut found);
+    if problem.is_none() || file.size() <= MOST_REFUSED {
+        found.sha256 = Some(sha256(&*file).with_context(named)?);
+    }
     if let Some(problem) = &problem {
         found.odd.push(printable(&problem.to_string(), 1000));
     }

@@ -20,7 +20,7 @@ const ADAPTER: &str = "fireclay_adapter";
 const OF_THE_RUN: &str = "run.";
 
 /// How much a header may be: as much as that of a model file.
-const LIMITS: Limits = Limits { bytes: 8 << 20, tensors: 100_000 };
+const LIMITS: Limits = Limits { bytes: 4 << 20, tensors: 50_000 };
 
 /// The most values of a document that is shown: parsed, it is many times as large.
 const MOST_VALUES: u64 = 500_000;

@@ -46,7 +46,8 @@ pub(super) fn network(config: &MlpConfig) -> String {
 pub(super) fn text(found: &Found, is_all: bool) -> String {
     let mut lines = Lines { text: format!("{}: {}\n", found.file, found.kind) };
     lines.item("size", &format!("{} bytes", group(found.bytes)));
-    lines.item("sha256", &found.sha256);
+    let digest = found.sha256.as_deref();
+    lines.item("sha256", digest.unwrap_or("not computed: the file is large, and refused"));
     if let Some(digest) = &found.digest {
         let verdict = match digest.is_valid {
             Some(true) => "valid",

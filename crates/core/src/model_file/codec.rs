@@ -22,9 +22,9 @@ const FORMAT_KEY: &str = "format";
 const FORMAT: &str = "pt";
 
 /// How much a header may be: what is made of it is up to ten times as large.
-const LIMITS: Limits = Limits { bytes: 8 << 20, tensors: 100_000 };
+const LIMITS: Limits = Limits { bytes: 4 << 20, tensors: 50_000 };
 
-/// The most values of a document, names of fields included: each takes up to a hundred bytes.
+/// The most values of a document, as [`count_values`] counts them.
 const MOST_VALUES: u64 = 500_000;
 
 /// Bytes that are read or written at once.

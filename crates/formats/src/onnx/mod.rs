@@ -25,6 +25,9 @@ use wire::Message;
 /// The kind of file, in messages.
 const KIND: &str = "ONNX";
 
+/// The most fields that are looked at to see whether a file is a model; graphs have fewer.
+const MOST_FIELDS: usize = 200_000;
+
 /// Whether this looks like a model: it begins like one, or is nothing but fields, among them a graph
 /// with a node. The format has no magic number, so ask this last.
 pub(crate) fn is_model(file: &Part) -> Result<bool, Problem> {
@@ -55,12 +58,20 @@ pub(crate) fn fields(file: &Part, of: Option<u64>) -> Option<BTreeSet<u64>> {
 }
 
 fn has_node(file: &Part) -> Result<bool, Problem> {
-    let mut found = false;
+    let (mut found, mut looked_at) = (false, 0);
     let mut fields = Message::whole("ModelProto", file).fields()?;
     while let Some(field) = fields.read()? {
+        looked_at += 1;
+        if looked_at > MOST_FIELDS {
+            return Ok(false);
+        }
         if field.number == 7 {
             let mut graph = field.message("GraphProto")?.fields()?;
             while let Some(field) = graph.read()? {
+                looked_at += 1;
+                if looked_at > MOST_FIELDS {
+                    return Ok(false);
+                }
                 found |= field.number == 1 && field.message("NodeProto").is_ok();
             }
         }

@@ -8,7 +8,7 @@ use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
 use crate::Problem;
 use crate::error::{escaped, shown};
-use crate::store::Part;
+use crate::store::{MOST_KEPT, Part};
 
 /// The most nodes of a graph, and the most initializers, inputs and outputs.
 const MOST_NODES: usize = 10_000;
@@ -362,7 +362,12 @@ impl<'a> Node<'a> {
                 let mut fields = message.fields()?;
                 while let Some(field) = fields.read()? {
                     if field.number == 7 {
-                        let bytes = field.fixed(4)?.read()?;
+                        let part = field.fixed(4)?;
+                        if part.size() > MOST_KEPT {
+                            let (what, found) = ("the size in bytes of an attribute", part.size());
+                            return Err(Problem::Limit { what, found, most: MOST_KEPT });
+                        }
+                        let bytes = part.read()?;
                         let floats = bytes.as_chunks().0;
                         all.extend(
                             floats.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))),
@@ -476,8 +481,12 @@ impl<'a> Attribute<'a> {
                     tensor = Some(Box::new(read));
                 }
                 7 => {
-                    for &bytes in field.fixed(4)?.read()?.as_chunks().0 {
-                        long |= !push_few(&mut floats, f32::from_le_bytes(bytes));
+                    let part = field.fixed(4)?;
+                    long |= part.size() > 4 * FEW as u64;
+                    if !long {
+                        for &bytes in part.read()?.as_chunks().0 {
+                            long |= !push_few(&mut floats, f32::from_le_bytes(bytes));
+                        }
                     }
                 }
                 8 => field.ints(|value| {

@@ -261,14 +261,7 @@ impl Stored {
             RAW => field.part()?.size() as usize,
             FLOATS => field.fixed(4)?.size() as usize / 4,
             DOUBLES => field.fixed(8)?.size() as usize / 8,
-            SHORT_INTS | INTS | UNSIGNED => {
-                let mut count = 0;
-                field.ints(|_| {
-                    count += 1;
-                    Ok(())
-                })?;
-                count
-            }
+            SHORT_INTS | INTS | UNSIGNED => field.count_ints()?,
             _ => return Ok(()),
         };
         // An empty list beside the numbers is no second place for them.

@@ -180,13 +180,42 @@ impl<'a> Field<'a> {
         match self.value {
             Value::Varint(value) => each(value.cast_signed()),
             Value::Bytes(_) => {
-                // Numbers are many, and not kept.
-                let bytes = self.part()?.read()?;
-                let mut cursor = Cursor::new(KIND, &bytes);
+                // Numbers may be many: they are read in pieces, which may end within one.
+                let (mut rest, mut result) = (Vec::new(), Ok(()));
+                self.part()?.pieces(&mut |piece| {
+                    rest.extend_from_slice(piece);
+                    let end = rest.iter().rposition(|&byte| byte < 0x80).map_or(0, |at| at + 1);
+                    let mut cursor = Cursor::new(KIND, &rest[..end]);
+                    while result.is_ok() && cursor.left() > 0 {
+                        result = varint(&mut cursor).and_then(|value| each(value.cast_signed()));
+                    }
+                    // What is longer than any number is none.
+                    if rest.len() - end > LONGEST_VARINT && result.is_ok() {
+                        result = varint(&mut Cursor::new(KIND, &rest[end..])).map(drop);
+                    }
+                    rest.drain(..end);
+                })?;
+                result?;
+                let mut cursor = Cursor::new(KIND, &rest);
                 while cursor.left() > 0 {
                     each(varint(&mut cursor)?.cast_signed())?;
                 }
                 Ok(())
+            }
+            _ => Err(self.unexpected("whole numbers")),
+        }
+    }
+
+    /// How many whole numbers the field has, without looking at them.
+    pub(super) fn count_ints(self) -> Result<usize, Problem> {
+        match self.value {
+            Value::Varint(_) => Ok(1),
+            Value::Bytes(_) => {
+                let mut count = 0;
+                self.part()?.pieces(&mut |piece| {
+                    count += piece.iter().filter(|&&byte| byte < 0x80).count();
+                })?;
+                Ok(count)
             }
             _ => Err(self.unexpected("whole numbers")),
         }
@@ -207,6 +236,9 @@ impl<'a> Field<'a> {
         Problem::malformed(KIND, what)
     }
 }
+
+/// Bytes of the longest number.
+const LONGEST_VARINT: usize = 10;
 
 fn varint(cursor: &mut Cursor<'_>) -> Result<u64, Problem> {
     let mut value = 0;
