@@ -114,7 +114,8 @@ fn adapter_of(file: &Path) -> Result<Adapter> {
         Ok(adapter) => return Ok(adapter),
         Err(error) => error,
     };
-    let is_foreign = matches!(error.problem, AdapterError::File(ModelFileProblem::Safetensors(_)));
+    let is_foreign =
+        matches!(&error.problem, AdapterError::File(problem) if problem.may_be_foreign());
     match not_an_adapter(file) {
         Some(what) if is_foreign => bail!(what),
         _ => Err(error.into()),

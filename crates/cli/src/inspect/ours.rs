@@ -65,8 +65,8 @@ pub(super) fn read(file: &dyn ReadAt) -> Option<Ours<'_>> {
         (None, None) => return None,
     };
     let is_short = count_values(&text, MOST_VALUES).is_ok_and(|count| count <= MOST_VALUES);
-    let document: Option<Value> = serde_json::from_str(&text).ok().filter(|_| is_short);
-    let document = document.unwrap_or_default();
+    let document =
+        if is_short { serde_json::from_str(&text).unwrap_or_default() } else { Value::Null };
     let kind = match (is_adapter, document.get("run")) {
         (true, _) => Kind::Adapter,
         (false, Some(_)) => Kind::Checkpoint,

@@ -42,19 +42,24 @@ pub(crate) fn is_model(file: &Part) -> Result<bool, Problem> {
 pub(crate) fn fields(file: &Part, of: Option<u64>) -> Option<BTreeSet<u64>> {
     let mut message = Message::whole("message", file);
     if let Some(number) = of {
-        let mut fields = message.fields().ok()?;
+        let (mut fields, mut looked_at) = (message.fields().ok()?, 0);
         message = loop {
+            looked_at += 1;
             match fields.read().ok()?? {
                 field if field.number == number => break field.message("message").ok()?,
+                _ if looked_at == MOST_FIELDS => return None,
                 _ => {}
             }
         };
     }
     let (mut fields, mut found) = (message.fields().ok()?, BTreeSet::new());
-    while let Some(field) = fields.read().ok()? {
-        found.insert(field.number);
+    for _ in 0..MOST_FIELDS {
+        match fields.read().ok()? {
+            Some(field) => found.insert(field.number),
+            None => return Some(found),
+        };
     }
-    Some(found)
+    None
 }
 
 fn has_node(file: &Part) -> Result<bool, Problem> {
