@@ -155,6 +155,7 @@ fn model(path: &Path) -> Model {
         mlp: MlpConfig::new([4096], [4000, 128], 3).init(1, &device).unwrap(),
         task: Task::numbered_classes(3),
         preprocessing: Preprocessing::None,
+        pictures: None,
         provenance: Provenance::default(),
     };
     model.save(path).unwrap();
