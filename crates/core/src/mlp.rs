@@ -418,7 +418,7 @@ impl Mlp {
 }
 
 /// Numbers that are read from a device at once to be written.
-const MOST_AT_ONCE: usize = 4 << 20;
+const MOST_AT_ONCE: usize = 256 << 10;
 
 /// A tensor on its device, as it is stored.
 enum Stored {
