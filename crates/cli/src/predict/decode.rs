@@ -7,8 +7,9 @@ use image::codecs::bmp::BmpDecoder;
 use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
+use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, Limits};
 
 use super::container::{self, Container};
 use super::pixels::{Picture, Pixels};
@@ -44,9 +45,6 @@ pub(crate) enum PictureError {
     /// It is what a camera saw before it made a picture of it.
     #[error("this is a camera's raw file; save it as JPEG or PNG")]
     Raw,
-    /// The program was built without its decoder.
-    #[error("this is a {kind} picture, which this program was built without; save it as PNG")]
-    NotBuilt { kind: &'static str },
     /// There is nothing to see.
     #[error("the picture shows nothing that stands out from its background")]
     Blank,
@@ -122,13 +120,7 @@ fn decoded(bytes: &[u8], container: &Container, most_side: usize) -> Result<Pict
         Kind::Bmp => pixels(BmpDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::Gif => pixels(GifDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::WebP => pixels(WebPDecoder::new(from).map_err(fail)?, bytes, container),
-        Kind::Tiff if !ImageFormat::Tiff.reading_enabled() => {
-            Err(PictureError::NotBuilt { kind: kind.name() })
-        }
-        Kind::Tiff => {
-            let reader = ImageReader::with_format(from, ImageFormat::Tiff);
-            pixels(reader.into_decoder().map_err(fail)?, bytes, container)
-        }
+        Kind::Tiff => pixels(TiffDecoder::new(from).map_err(fail)?, bytes, container),
     };
     let (pixels, orientation) = pixels?;
     let factor = pixels.width.max(pixels.height) / most_side.max(1);
@@ -193,7 +185,7 @@ fn limits(bytes: usize) -> Limits {
 mod tests {
     use super::*;
 
-    use image::ImageEncoder;
+    use image::{ImageEncoder, ImageFormat};
 
     const ARROW: [u8; 12] = [10, 200, 30, 40, 250, 60, 70, 80, 90, 100, 110, 120];
 
@@ -232,8 +224,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_file_has_the_same_pixels() {
-        use ImageFormat::{Bmp, Gif, Png, WebP};
-        for kind in [Png, Bmp, Gif, WebP] {
+        use ImageFormat::{Bmp, Gif, Png, Tiff, WebP};
+        for kind in [Png, Bmp, Gif, Tiff, WebP] {
             let found = decode(&file(kind, None), 1200).unwrap();
             assert_eq!((found.width, found.height), (3, 4), "{kind:?}");
             assert_eq!(greys(&found), ARROW, "{kind:?}");
@@ -260,19 +252,15 @@ mod tests {
         let late =
             [&png[..at], &png[at + length..end], &png[at..at + length], &png[end..]].concat();
         assert_eq!(greys(&decode(&late, 1200).unwrap()), turned);
-        if !ImageFormat::Tiff.reading_enabled() {
-            return;
-        }
         // TIFF has the tag in its own directory, which the encoder does not write.
         let mut tiff = file(ImageFormat::Tiff, None);
         let start = u32::from_le_bytes(*tiff[4..].first_chunk().unwrap()) as usize + 2;
         let entries = u16::from_le_bytes([tiff[start - 2], tiff[start - 1]]) as usize;
         // Of the tags that say nothing of the pixels, the resolution becomes the orientation.
         let place = (0..entries).map(|i| start + 12 * i).find(|&at| tiff[at..at + 2] == [0x1A, 1]);
-        if let Some(at) = place {
-            tiff[at..at + 12].copy_from_slice(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0");
-            assert_eq!(greys(&decode(&tiff, 1200).unwrap()), turned);
-        }
+        let at = place.unwrap();
+        tiff[at..at + 12].copy_from_slice(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0");
+        assert_eq!(greys(&decode(&tiff, 1200).unwrap()), turned);
     }
 
     #[test]
