@@ -224,7 +224,7 @@ fn what_is_done_is_said_on_standard_error_when_asked_for() {
         let said = told(&line, None);
         for words in [
             ": computing with flex on CPU\n",
-            ": read runs/small/model.safetensors, ",
+            ": opened runs/small/model.safetensors, ",
             ": read digits/t10k-images-idx3-ubyte, 336 bytes\n",
             ": predicted 20 rows of digits/t10k-images-idx3-ubyte\n",
         ] {

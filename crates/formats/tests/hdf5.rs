@@ -443,7 +443,7 @@ fn chunks_that_lie() {
     // The size of an element.
     let at = layout.1.len() - 4;
     layout.1[at] = 8;
-    malformed(&array(writer, &[2], layout), "of Some(8) bytes for f32");
+    malformed(&array(writer, &[2], layout), "of 8 bytes for f32");
     // A tree of a group in the place of one of chunks.
     let mut writer = Writer::new();
     let other = writer.put(&tree_of_group());

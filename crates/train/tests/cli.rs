@@ -418,8 +418,8 @@ fn settings_that_contradict_the_data_or_each_other_are_named() {
         ("--set model.outputs=11", &["model.outputs is 11", "10"]),
         ("--set model.input_shape=[5]", &["model.input_shape is [5]", "[4, 4]"]),
         // A setting of another optimizer or schedule than the one that is chosen.
-        ("--momentum 0.9", &["`momentum`", "adam", "learning_rate, beta1"]),
-        ("--nesterov", &["`nesterov`", "adam", "learning_rate, beta1"]),
+        ("--momentum 0.9", &["`momentum`", "--optimizer NAME", "learning_rate, beta1"]),
+        ("--nesterov", &["`nesterov`", "--optimizer NAME", "learning_rate, beta1"]),
         ("--schedule step --warmup-epochs 1", &["`warmup_epochs`", "step"]),
         ("--drop-last --batch-size 51", &["50 training samples", "51", "--drop-last"]),
         ("--tui", &["--tui", "terminal"]),
