@@ -7,7 +7,7 @@
 mod assemble;
 mod error;
 mod inferred;
-mod reparametrized;
+mod reparameterized;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -179,7 +179,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     let has_own_order = inferred::has_own_order(&archive.tensors);
     rename(&mut archive, &options.map)?;
     if archive.network.is_none() {
-        reparametrized::restore(&mut archive)?;
+        reparameterized::restore(&mut archive)?;
     }
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
     each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;

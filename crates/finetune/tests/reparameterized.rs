@@ -12,7 +12,7 @@ fn device() -> Device {
 }
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/reparametrized").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/reparameterized").join(name)
 }
 
 fn numbers(name: &str) -> Vec<f32> {
