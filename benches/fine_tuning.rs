@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             mlp: mlp.clone(),
             task: Task::numbered_classes(10),
             preprocessing: Preprocessing::PIXELS,
+            pictures: None,
             provenance: Provenance::default(),
         };
         let start = Start { model, teacher: None, base: None };

@@ -1,7 +1,7 @@
 //! What files cost: an honest one at most 1.2 times its bytes of memory, a hostile one at most 100 MB
 //! more than the program itself, and a second.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};

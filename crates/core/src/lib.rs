@@ -53,7 +53,7 @@ pub use dropout::DropoutKey;
 pub use initializer::Initializer;
 pub use lora::{Lora, LowRank};
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
-pub use mlp::{Mlp, NamedTensor};
+pub use mlp::{Mlp, NamedTensor, ParameterSource};
 pub use model::{Ancestor, Model, PredictError, Prediction, Provenance};
 pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};
 pub use named::{UnknownName, nearest};

@@ -373,7 +373,7 @@ impl Mlp {
     pub fn build<E>(
         config: &MlpConfig,
         device: &Device,
-        take: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+        take: &mut ParameterSource<'_, E>,
     ) -> Result<Self, E> {
         let mut layers = Vec::new();
         for (i, sizes @ [_, outputs]) in config.layer_sizes().into_iter().enumerate() {
@@ -458,12 +458,15 @@ impl Stored {
     }
 }
 
+/// Gives the numbers of the parameter at a path, of this shape.
+pub type ParameterSource<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E> + 'a;
+
 /// The parameter `[inputs, outputs]` that is called so and `[outputs, inputs]` in a file.
 fn matrix<E>(
     name: &str,
     [inputs, outputs]: [usize; 2],
     device: &Device,
-    take: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    take: &mut ParameterSource<'_, E>,
 ) -> Result<Param<Tensor<2>>, E> {
     let values = take(name, &[outputs, inputs])?;
     Ok(parameter(TensorData::new(values, [inputs, outputs]), device))

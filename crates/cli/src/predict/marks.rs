@@ -339,7 +339,7 @@ fn ends(ink: &Grey, line: Line, least: usize) -> Option<Line> {
             longest = start..x + 1;
         }
     }
-    (longest.len() >= least).then(|| Line { left: longest.start, right: longest.end, ..line })
+    (longest.len() >= least).then_some(Line { left: longest.start, right: longest.end, ..line })
 }
 
 /// Takes a line off, but where a stroke crosses it.

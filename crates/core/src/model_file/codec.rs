@@ -237,8 +237,11 @@ pub(crate) struct Unwritten<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) shape: Vec<usize>,
     /// Gives its values, row by row, in pieces that are not all in memory at once.
-    pub(crate) values: Box<dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a>,
+    pub(crate) values: Box<Pieces<'a>>,
 }
+
+/// Hands values on, piece by piece.
+pub(crate) type Pieces<'a> = dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a;
 
 /// What is done with a piece of values.
 pub(crate) type Piece<'p> = dyn FnMut(&[f32]) -> Result<(), ModelFileProblem> + 'p;
