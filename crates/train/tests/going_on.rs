@@ -452,7 +452,8 @@ fn at_once(place: &Place, line: &str) -> program::Outcome {
 fn what_is_no_regular_file_is_refused_at_once() {
     let place = Place::new();
     let run = finished(&place, "run");
-    let kinds: [(&str, fn(&Path)); 4] = [
+    type Damage = fn(&Path);
+    let kinds: [(&str, Damage); 4] = [
         ("a named pipe", |path| {
             assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
         }),

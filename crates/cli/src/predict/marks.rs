@@ -366,6 +366,9 @@ fn clear(line: &Line, ink: &Grey, cleared: &mut Grey) {
 mod tests {
     use super::*;
 
+    /// Whether there is ink at a column and a row.
+    type Shape<'a> = dyn Fn(usize, usize) -> bool + 'a;
+
     fn drawn(is_ink: impl Fn(usize, usize) -> bool) -> Grey {
         let (width, height) = (100, 120);
         let values = (0..width * height)
@@ -397,7 +400,7 @@ mod tests {
     fn what_surrounds_a_character_is_left_out() {
         let alone = marks(&drawn(is_seven)).unwrap();
         assert!(alone.done.is_empty(), "{:?}", alone.done);
-        let surroundings: [(&str, &dyn Fn(usize, usize) -> bool); 7] = [
+        let surroundings: [(&str, &Shape<'_>); 7] = [
             ("box", &|x, y| is_outline(x, y, [10, 10, 90, 110], 3)),
             ("box with a gap", &|x, y| {
                 is_outline(x, y, [10, 10, 90, 110], 3) && (y > 60 || x.abs_diff(50) > 6)
@@ -423,7 +426,7 @@ mod tests {
             let [dx, dy] = [x as f32 / 50.0 - 1.0, y as f32 / 60.0 - 1.0];
             (0.6..1.0).contains(&(dx * dx + dy * dy))
         };
-        let shapes: [(&str, &dyn Fn(usize, usize) -> bool); 6] = [
+        let shapes: [(&str, &Shape<'_>); 6] = [
             ("zero", &is_zero),
             ("zero with a dot", &|x, y| is_zero(x, y) || x.abs_diff(50).max(y.abs_diff(60)) < 5),
             ("one from edge to edge", &|x, _| x.abs_diff(50) < 5),
