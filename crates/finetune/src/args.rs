@@ -144,6 +144,9 @@ pub struct Reading {
     /// Number that norms add to the variance, if the file does not say (default 1e-5, of Keras 1e-3).
     #[arg(long, value_name = "NUMBER", value_parser = epsilon)]
     pub norm_epsilon: Option<f64>,
+    /// Slope of leaky-relu below 0, if the file does not say (default 0.01, PyTorch's).
+    #[arg(long, value_name = "NUMBER", value_parser = slope, allow_negative_numbers = true)]
+    pub leaky_slope: Option<f64>,
     /// No layer adds its input, whatever names suggest.
     #[arg(long, conflicts_with = "residual")]
     pub no_residual: bool,
@@ -356,6 +359,7 @@ impl Reading {
             layout: self.layout,
             norm_position: self.norm_position.clone(),
             norm_epsilon: self.norm_epsilon,
+            leaky_slope: self.leaky_slope,
             no_residual: self.no_residual,
             preprocessing,
             task: self.task,
@@ -401,6 +405,13 @@ fn normalize(text: &str) -> Result<Preprocessing, String> {
             Ok(Preprocessing::Normalize { scale: 1.0 / 255.0, mean, deviation })
         }
         _ => Err("give MEAN,DEVIATION of pixels in [0, 1], such as 0.1307,0.3081".to_owned()),
+    }
+}
+
+fn slope(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(slope) if slope.is_finite() => Ok(slope),
+        _ => Err("give a finite number, such as 0.2".to_owned()),
     }
 }
 

@@ -429,6 +429,17 @@ fn the_models_in_the_folder_of_a_run_are_those_that_it_started_from() {
     let manifest: serde_json::Value = serde_json::from_slice(&lora.bytes("manifest.json")).unwrap();
     let names: Vec<&String> = manifest["files"].as_object().unwrap().keys().collect();
     assert_eq!(names, ["adapter.safetensors", "base.safetensors", "start.safetensors"]);
+    for (name, words) in [
+        ("adapter.safetensors", "not the file that the run wrote"),
+        ("model.safetensors", "not the model that the run ended with"),
+    ] {
+        let (path, whole) = (lora.path.join(name), lora.bytes(name));
+        let other = place.run("other").bytes("model.safetensors");
+        std::fs::write(&path, &other).unwrap();
+        place.train("--resume lora --epochs 4").failed(&[name, words, "put that one back"]);
+        assert_eq!(lora.bytes(name), other);
+        std::fs::write(&path, whole).unwrap();
+    }
 
     // What is replayed may move too, by itself.
     write_digits(&place.path("old"));

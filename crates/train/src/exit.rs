@@ -9,9 +9,22 @@ use anyhow::Result;
 pub fn exit(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         // There is nobody left to tell of a standard error that can not be written to.
-        let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
+        let _ = writeln!(std::io::stderr(), "error: {}", harmless(&message(&error)));
         ExitCode::from(2)
     })
+}
+
+/// The text without what a terminal would obey: names of files can hold any character.
+fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            harmless.extend(c.escape_default());
+        } else {
+            harmless.push(c);
+        }
+    }
+    harmless
 }
 
 /// The error and its causes, but for those whose words have been said.
@@ -21,4 +34,12 @@ fn message(error: &anyhow::Error) -> String {
         said if said.contains(&cause) => text,
         said => format!("{said}: {cause}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_of_files_do_not_reach_the_terminal_as_commands() {
+        assert_eq!(super::harmless("a\u{1b}]0;x\u{7}.png:\n\tno"), "a\\u{1b}]0;x\\u{7}.png:\n\tno");
+    }
 }

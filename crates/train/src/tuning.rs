@@ -187,6 +187,12 @@ impl Start {
         for name in [START, TEACHER, BASE] {
             manifest.map_or(Ok(()), |manifest| manifest.check_file(folder, name, disk))?;
         }
+        // Of a run that was killed at its end the adapter may be newer than the manifest; one that
+        // is missing is written again.
+        let ended = manifest.filter(|manifest| manifest.result.is_some());
+        if let Some(ended) = ended.filter(|_| folder.join(ADAPTER).exists()) {
+            ended.check_file(folder, ADAPTER, disk)?;
+        }
         let read = |name, digest: &str| {
             let path = folder.join(name);
             let model = Model::load(&path, device)?;

@@ -49,6 +49,8 @@ pub struct Options {
     pub norm_position: Vec<NormPosition>,
     /// What norms add to a variance.
     pub norm_epsilon: Option<f64>,
+    /// What leaky-relu multiplies numbers below 0 by.
+    pub leaky_slope: Option<f64>,
     /// Each hidden layer adds its input to its output, where both are equally wide.
     pub residual: bool,
     /// No layer adds its input, whatever names suggest.
@@ -217,6 +219,7 @@ fn describes(options: &Options) -> Result<(), ImportError> {
         ("--layout", options.layout.is_some()),
         ("--norm-position", !options.norm_position.is_empty()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),
+        ("--leaky-slope", options.leaky_slope.is_some()),
         ("--residual", options.residual),
         ("--no-residual", options.no_residual),
     ];
@@ -244,7 +247,11 @@ fn networks(error: ImportError, archive: &Archive) -> ImportError {
             let keys: Vec<String> = matrices.keys().map(|first| format!("--key {first}")).collect();
             ImportError::NoChain {
                 found: matrices.into_values().flatten().collect(),
-                hint: format!("if these are several networks, take one: {}", keys.join(", ")),
+                hint: format!(
+                    "if these are several networks, take one: {}; if they are one, take the order \
+                     of the file with --by-order",
+                    keys.join(", ")
+                ),
             }
         }
         error => error,
@@ -258,6 +265,7 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
         ("--norm", options.norm.is_some()),
         ("--norm-position", !options.norm_position.is_empty()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),
+        ("--leaky-slope", options.leaky_slope.is_some()),
         ("--residual", options.residual),
         ("--no-residual", options.no_residual),
         ("--preprocessing", options.preprocessing.is_some()),
@@ -465,7 +473,8 @@ mod tests {
             networks(ambiguous(), &archive).to_string()
         };
         let two = of(&["actor.0.weight", "actor.2.weight", "critic.0.weight", "critic.2.weight"]);
-        assert!(two.ends_with("take one: --key actor, --key critic"), "{two}");
+        assert!(two.contains("take one: --key actor, --key critic;"), "{two}");
+        assert!(two.ends_with("with --by-order"), "{two}");
         // One network, whose layers have names or numbers of their own.
         for names in [
             ["body.weight", "tail.weight", "head.weight", "end.weight"],

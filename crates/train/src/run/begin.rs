@@ -13,7 +13,7 @@ use crate::fit::{FitError, Job};
 use crate::manifest::{DataSummary, Manifest, Rollback};
 use crate::place::Place;
 use crate::record::Mark;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{MODEL, RunFolder};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::words;
@@ -64,6 +64,10 @@ impl Run {
         // Read under the lock: until now another process may have changed it.
         let mut manifest = Manifest::load(path, &self.disk)?;
         self.check_data(&manifest)?;
+        // The run will write its own model in this place: another one must not be lost.
+        if path.join(MODEL).exists() {
+            manifest.check_model(path)?;
+        }
         let epochs = self.settings.training.epochs;
         let is_finished = manifest.result.as_ref().is_some_and(|result| !result.stopped);
         if is_finished && epochs <= manifest.settings.training.epochs {

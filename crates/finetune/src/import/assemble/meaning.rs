@@ -50,9 +50,12 @@ pub(super) fn meaning(
             "give the network as it was before softmax, or train it with a sigmoid",
         ));
     }
-    let sigmoids_of_classes = told == Some(TaskKind::MultiLabel)
-        && options.task == Some(TaskKind::Classification)
-        && output != Output::Softmax;
+    // Keras is often trained with a squared error on classes, which a sigmoid at the end shows.
+    let sigmoids_of_classes = match (told, options.task) {
+        (Some(TaskKind::MultiLabel), Some(TaskKind::Classification)) => output != Output::Softmax,
+        (Some(TaskKind::Regression), Some(_)) => output == Output::Sigmoid,
+        _ => false,
+    };
     if let (Some(told), Some(said)) = (told, options.task)
         && told != said
         && !sigmoids_of_classes

@@ -669,6 +669,9 @@ fn linear_outputs_may_mean_anything_unless_something_tells() {
     let of_labels = |archive: &mut Archive| archive.task = Some(formats::Task::MultiLabel);
     let classes = said(TaskKind::Classification);
     assert!(one_layer(2, Some("sigmoid"), of_labels, &classes).is_ok());
+    // A squared error is also used on classes, which sigmoids at the end show.
+    let one_of_two = one_layer(2, Some("sigmoid"), of_numbers, &classes).unwrap();
+    assert_eq!(one_of_two.model.task, Task::numbered_classes(2));
 }
 
 #[test]

@@ -299,7 +299,14 @@ pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) ->
     let looks: Vec<(&str, Look)> =
         tensors.iter().map(|(name, shape)| (*name, Look::of(name, shape))).collect();
     let needed = looks.iter().find(|(_, look)| !look.is_idle() && !describes);
+    let is_matrix = |name: &str| tensors.iter().any(|(n, shape)| *n == name && shape.len() == 2);
     let advice = match (needed, looks.first()) {
+        // A matrix may be the weights of a layer: advice to leave it out could do harm.
+        (Some((name, Look::Unknown)), _) if is_matrix(name) => format!(
+            "{} may be the weights of a layer: rename it with --map to a name that ends in weight, \
+             and its bias likewise",
+            printable(name, 60)
+        ),
         (Some((name, look)), _) => {
             let (what, todo) = look.words();
             format!("{} looks like {what}: {todo}", printable(name, 60))

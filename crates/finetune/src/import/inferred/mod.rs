@@ -85,9 +85,62 @@ pub(super) fn network(
         ));
     }
     let functions = activations(&layers, &others, slopes, options)?;
+    check_slope(archive.kind, &functions, options)?;
+    let has_norms = !norms.norms.is_empty();
     let layers = Steps { layers: &layers, widths: &widths, layout, norms, residual, functions };
     let network = Network { input_shape: None, layers: layers.all() };
-    Ok(Inferred { network, notes: note.into_iter().map(str::to_owned).collect() })
+    let mut notes: Vec<String> = note.into_iter().map(str::to_owned).collect();
+    notes.extend(assumed(&network, has_norms, epsilon(archive.kind, options), options));
+    Ok(Inferred { network, notes })
+}
+
+/// Whether leaky-relu is among these functions.
+fn is_leaky(functions: &[Layer]) -> bool {
+    functions
+        .iter()
+        .any(|layer| matches!(layer, Layer::Activation(function) if function.name == "leaky-relu"))
+}
+
+/// Requires a slope where programs differ in their default, and refuses one without use.
+fn check_slope(kind: Kind, functions: &[Layer], options: &Options) -> Result<(), ImportError> {
+    let is_leaky = is_leaky(functions);
+    match options.leaky_slope {
+        Some(_) if !is_leaky => Err(ImportError::unsupported(
+            "--leaky-slope has no effect: the network has no leaky-relu",
+            "add --activation leaky-relu, or remove it",
+        )),
+        // Keras' layer has 0.3, its function 0.2, and PyTorch 0.01.
+        None if is_leaky && matches!(kind, Kind::Keras | Kind::KerasHdf5) => {
+            Err(ImportError::Unsaid {
+                what: "the slope of leaky-relu".to_owned(),
+                flag: "--leaky-slope 0.3, or another".to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The constants that tensors do not tell and that were taken for granted.
+fn assumed(network: &Network, has_norms: bool, epsilon: f64, options: &Options) -> Vec<String> {
+    let mut notes = Vec::new();
+    if options.leaky_slope.is_none() && is_leaky(&network.layers) {
+        notes.push(
+            "leaky-relu is taken with the slope 0.01, PyTorch's default; say another with \
+             --leaky-slope"
+                .to_owned(),
+        );
+    }
+    let has_elu = options.activation == Some(fireclay::Activation::Elu) && network.layers.len() > 1;
+    if has_elu {
+        notes.push("elu is taken with alpha 1, the usual one; no other can be imported".to_owned());
+    }
+    if has_norms && options.norm_epsilon.is_none() {
+        notes.push(format!(
+            "norms are taken with {epsilon:e} added to the variance; say another number with \
+             --norm-epsilon"
+        ));
+    }
+    notes
 }
 
 fn epsilon(kind: Kind, options: &Options) -> f64 {
@@ -209,8 +262,10 @@ fn activations(
             "here a function follows every hidden layer; if one does, number them with --map",
         ));
     }
-    let name = activation.name().to_owned();
-    let function = Layer::Activation(formats::Activation { name, constants: BTreeMap::new() });
+    let slope = options.leaky_slope.map(|slope| ("slope".to_owned(), slope));
+    let constants = slope.into_iter().collect();
+    let function =
+        Layer::Activation(formats::Activation { name: activation.name().to_owned(), constants });
     Ok(vec![function; hidden])
 }
 
@@ -294,6 +349,31 @@ mod tests {
             notes: Vec::new(),
         };
         network(&archive, true, options).map(|found| found.network.layers)
+    }
+
+    #[test]
+    fn the_slope_of_leaky_relu_is_said_or_told_or_asked_for() {
+        let of = |kind, leaky_slope, activation| {
+            let shapes: [(&str, &[usize]); 2] = [("0.weight", &[5, 6]), ("2.weight", &[4, 5])];
+            let tensors = shapes.map(|(name, shape)| Tensor::zeros(name, shape.to_vec())).to_vec();
+            let (network, labels) = (None, None);
+            let (layout, task, notes) = (Some(Layout::OutIn), None, Vec::new());
+            let archive = Archive { kind, tensors, network, layout, labels, task, notes };
+            let activation = Some(activation);
+            let options = Options { activation, leaky_slope, ..Options::default() };
+            super::network(&archive, true, &options)
+        };
+        use fireclay::Activation::{LeakyRelu, Relu};
+        let said = of(Kind::KerasHdf5, Some(0.3), LeakyRelu).unwrap();
+        let Layer::Activation(function) = &said.network.layers[1] else { panic!("{said:?}") };
+        assert_eq!(function.constants, [("slope".to_owned(), 0.3)].into());
+        assert!(said.notes.is_empty(), "{:?}", said.notes);
+        let usual = of(Kind::PyTorch, None, LeakyRelu).unwrap();
+        assert!(usual.notes[0].contains("0.01") && usual.notes[0].ends_with("--leaky-slope"));
+        let asked = of(Kind::KerasHdf5, None, LeakyRelu).unwrap_err().to_string();
+        assert!(asked.contains("--leaky-slope"), "{asked}");
+        let useless = of(Kind::PyTorch, Some(0.3), Relu).unwrap_err().to_string();
+        assert!(useless.contains("--leaky-slope has no effect"), "{useless}");
     }
 
     #[test]

@@ -158,7 +158,13 @@ impl Scene<'_> {
             Some(said) if said != kind => {
                 let have = if kind == Norm::Batch { "have" } else { "have no" };
                 let what = format!("the norms {} {have} running statistics", self.names());
-                Err(ImportError::unsupported(what, format!("say --norm {kind}, not --norm {said}")))
+                let advice = if kind == Norm::Batch {
+                    "that is so of batch norms: say --norm batch"
+                } else {
+                    "batch norms are read with theirs, and group norms and instance norms are not \
+                     read; say --norm layer only of layer norms"
+                };
+                Err(ImportError::unsupported(what, advice))
             }
             _ => Ok(kind),
         }

@@ -219,8 +219,8 @@ pub(super) fn unknown(layer: &Entry<'_>) -> Problem {
         _ => {
             "only Dense, Flatten, Reshape, Rescaling, Normalization, BatchNormalization, \
              LayerNormalization, Dropout and noise, Add, Activation, ReLU, LeakyReLU, PReLU, ELU and \
-             Softmax are read; save weights only (model.save_weights) to read the arrays without \
-             the network"
+             Softmax are read; its weights alone would not tell what it computes, so build the network \
+             without this layer"
         }
     };
     layer.refused("is in the model", why)
