@@ -44,7 +44,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Turn a file of another program into a model of ours, and say where each tensor went.
-    Import(Import),
+    Import(Box<Import>),
     /// Add an adapter into the weights of its base, and say what rounding changed.
     Merge(Merge),
 }
