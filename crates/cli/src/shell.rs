@@ -87,7 +87,7 @@ fn pages() -> Result<Vec<(OsString, Vec<u8>)>> {
     Ok(pages)
 }
 
-/// Whether a file is a manual page of ours, of this version or another.
+/// Whether a file is a manual page that this program wrote, of this version or another.
 fn is_page(path: &Path) -> bool {
     let mut start = Vec::new();
     let is_file = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());

@@ -75,7 +75,7 @@ fn entries(count: usize) -> String {
     (0..count).map(entry).collect::<Vec<_>>().join(",")
 }
 
-/// The header of a file of ours with this document.
+/// The header of a Fireclay file with this document.
 fn own(key: &str, document: &str) -> String {
     let metadata = serde_json::json!({ key: document, "fireclay_digest": "sha256:0" });
     serde_json::json!({ "__metadata__": metadata }).to_string()
@@ -148,7 +148,7 @@ fn a_hostile_file_is_refused_before_it_costs_anything() {
     }
 }
 
-/// A model of ours of 64 MiB, most of it one matrix.
+/// A Fireclay model of 64 MiB, most of it one matrix.
 fn model(path: &Path) -> Model {
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     let model = Model {

@@ -108,7 +108,7 @@ fn digits(rows: usize) -> Vec<(Grey, String)> {
     pixels.chunks_exact(784).map(grey).zip(shown).take(rows).collect()
 }
 
-/// How many of these are told right.
+/// Number of these rows that are classified correctly.
 fn right(place: &Place, folder: &str, pictures: &[(Grey, String)]) -> usize {
     fs::create_dir_all(place.path(folder)).unwrap();
     let mut names = String::new();

@@ -55,7 +55,7 @@ pub struct Entry {
     pub place: Range<u64>,
 }
 
-/// Why a header can not be read.
+/// Why a header cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     /// The file system says no.

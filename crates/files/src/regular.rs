@@ -61,7 +61,7 @@ pub struct RegularFile {
     size: u64,
 }
 
-/// Why a file can not be opened.
+/// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file system says no.

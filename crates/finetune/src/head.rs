@@ -190,7 +190,7 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
 ///
 /// # Errors
 ///
-/// A device that can not be read.
+/// A device that cannot be read.
 pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
     let found = task(data.targets());
     let names = model.task.names();
@@ -204,7 +204,7 @@ pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
         Task::Classification { .. } => {
             (Task::Classification { labels: kept.clone() }, data.only_classes(&kept)?)
         }
-        // Rows can not be chosen by their labels.
+        // Rows cannot be chosen by their labels.
         _ if kept.len() < found.outputs() => return Ok(None),
         whole => (whole, data.clone()),
     };

@@ -72,7 +72,7 @@ const ENOUGH: usize = 10_000;
 ///
 /// # Errors
 ///
-/// A device that can not be read.
+/// A device that cannot be read.
 pub fn losses(model: &Model, data: &Dataset) -> Result<Losses> {
     let loss = Loss::default_for(&model.task);
     let device = model.device();

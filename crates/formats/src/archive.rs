@@ -287,7 +287,7 @@ impl Tensor {
     }
 }
 
-/// Two whose numbers can not be read are not the same.
+/// Two whose numbers cannot be read are not the same.
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
         let is_alike =

@@ -49,7 +49,7 @@ pub(crate) enum Keep {
 ///
 /// # Errors
 ///
-/// [`ModelFileProblem::Document`] if the header can not be written as JSON.
+/// [`ModelFileProblem::Document`] if the header cannot be written as JSON.
 pub fn pack(
     key: &str,
     document: &str,
@@ -67,7 +67,7 @@ pub fn pack(
 ///
 /// # Errors
 ///
-/// A [`ModelFileProblem`]; [`NoDocument`](ModelFileProblem::NoDocument) if there is none under `key`.
+/// A [`ModelFileProblem`]; [`NoDocument`](ModelFileProblem::NoDocument) if `key` is absent.
 pub fn unpack<T>(
     key: &str,
     bytes: &[u8],

@@ -8,7 +8,7 @@ use fireclay_files::{HeaderError, OpenError};
 use super::DOCUMENT_KEY;
 use crate::{ConfigError, PicturesError, PreprocessingError};
 
-/// A model file that can not be read or written.
+/// A model file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct ModelFileError {
@@ -47,7 +47,7 @@ pub enum ModelFileProblem {
     )]
     NoDocument,
     /// A model file that is no checkpoint.
-    #[error("this is a model without the state of a run, so training can not go on from it")]
+    #[error("this is a model without the state of a run, so training cannot continue from it")]
     NoRun,
     /// Written by a newer program.
     #[error("format version {found} is not known; this program reads versions 1 to {newest}")]
@@ -58,7 +58,7 @@ pub enum ModelFileProblem {
         newest: u32,
     },
     /// The JSON document is not what the format says.
-    #[error("its `{DOCUMENT_KEY}` document can not be read: {0}")]
+    #[error("its `{DOCUMENT_KEY}` document cannot be read: {0}")]
     Document(#[from] serde_json::Error),
     /// Metadata that the format does not have.
     #[error("its metadata has {key:?} = {value:?}, which the format does not have")]

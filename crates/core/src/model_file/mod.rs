@@ -57,7 +57,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn new(
         model: &Model,
         run: serde_json::Value,
@@ -201,13 +201,13 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`ModelFileProblem::Document`] if the document can not be written as JSON.
+    /// [`ModelFileProblem::Document`] if the document cannot be written as JSON.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
         pack(DOCUMENT_KEY, &serde_json::to_string(&self.document)?, &self.tensors)
     }
 }
 
-/// Whether a file is one of ours, whole or not: a model or a checkpoint, as far as its header tells.
+/// Whether the header of a file is that of a Fireclay model or checkpoint, whole or damaged.
 pub fn is_model_file(file: &dyn ReadAt) -> bool {
     codec::has_document(DOCUMENT_KEY, file)
 }
@@ -269,7 +269,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A [`ModelFileError`]: the device can not be read, or the file not be written.
+    /// A [`ModelFileError`]: the device cannot be read, or the file not be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<String, ModelFileError> {
         let path = path.as_ref();
         let write = || {
@@ -288,7 +288,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`ModelFileProblem::Device`] if the parameters can not be read from the device.
+    /// [`ModelFileProblem::Device`] if the parameters cannot be read from the device.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
         let tensors = self.mlp.unwritten();
         let (mut file, digest) = head(DOCUMENT_KEY, &self.document()?, &tensors)?;

@@ -486,7 +486,7 @@ impl<'a> Machine<'a, '_> {
         };
         match entries {
             Some(entries) => {
-                // A copy is paid for, so that a large one can not be made again and again.
+                // A copy is paid for, so that a large one cannot be made again and again.
                 self.copied += entries.len() as u64;
                 limit("the number of values of a pickle", self.copied, MOST_VALUES)?;
                 self.push(Value::Dict(entries))

@@ -326,7 +326,7 @@ impl Run {
 
     fn warn(&self, warnings: &[String]) {
         for warning in warnings.iter().filter(|_| !self.args.quiet) {
-            // There is nobody left to tell of a standard error that can not be written to.
+            // There is nobody left to tell of a standard error that cannot be written to.
             let _ = writeln!(io::stderr(), "warning: {warning}");
         }
     }
