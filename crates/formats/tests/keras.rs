@@ -612,9 +612,14 @@ fn functional_models_are_one_way() {
     malformed(&functional(&[("a", after("in")), ("a", after("a"))]), "two layers are called \"a\"");
     let cycle = functional(&[("a", after("b")), ("b", after("a"))]);
     malformed(&cycle, "follows itself");
-    for key in ["input_layers", "output_layers"] {
+    for (key, said) in [
+        ("input_layers", "with 2 inputs, \"a\", \"b\""),
+        ("output_layers", "keras.Model(model.inputs, model.outputs[0])"),
+    ] {
         let mut model = functional(&[("a", after("in")), ("b", after("a"))]);
         model["config"][key] = json!([["a", 0, 0], ["b", 0, 0]]);
+        refused(&model, said);
+        model["config"][key] = json!([]);
         refused(&model, "are not one layer");
     }
 }

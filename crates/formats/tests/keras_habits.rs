@@ -65,6 +65,39 @@ fn models_that_are_called_twice_and_operators_of_keras_2() {
 }
 
 #[test]
+fn differences_averages_and_functions_of_keras_ops() {
+    let (_, network) = check("keras/small/sums.keras", "keras/small/sums");
+    let scales: Vec<f64> = network
+        .layers
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [Layer::Residual(_), Layer::Rescale { scale, .. }] => Some(*scale),
+            _ => None,
+        })
+        .collect();
+    // f(x) - x, the average, and f(x) - x as an operator.
+    assert_eq!(scales, [-1.0, 0.5, -1.0]);
+    let names: Vec<_> = network
+        .layers
+        .iter()
+        .filter_map(|layer| match layer {
+            Layer::Activation(found) => Some(found.name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let expected = ["gelu", "leaky-relu", "elu", "hard-tanh", "hard-tanh", "relu", "hard-swish"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn lora_that_is_not_merged_is_refused() {
+    let problem = read(golden("keras/small/lora.h5")).unwrap_err().problem;
+    assert!(matches!(problem, Problem::Refused { .. }), "{problem}");
+    let said = problem.to_string();
+    assert!(said.contains("layer \"d\" with LoRA weights of its own"), "{said}");
+}
+
+#[test]
 fn constants_of_functions_and_norms_anywhere() {
     let (archive, network) = check("keras/small/functions.keras", "keras/small/functions");
     assert_eq!(archive.task, Some(Task::Regression));
@@ -195,12 +228,7 @@ fn functional_models_that_are_no_chain_with_residual_connections() {
         assert!(matches!(problem, Problem::Refused { .. }), "{problem}");
         assert!(problem.to_string().contains(said), "{problem}");
     };
-    for (class, names) in [
-        ("Subtract", &["r", "a"]),
-        ("Multiply", &["a", "r"]),
-        ("Concatenate", &["a", "r"]),
-        ("Average", &["a", "r"]),
-    ] {
+    for (class, names) in [("Multiply", &["a", "r"]), ("Concatenate", &["a", "r"])] {
         let said = format!("layer \"out\" of class \"{class}\" has two inputs");
         refused(sum(add(class, names)), &said);
     }
@@ -235,15 +263,17 @@ fn numbers_that_a_sample_meets() {
         let layers = meets(class, args).unwrap().network.unwrap().layers;
         assert_eq!(layers[0], Layer::Rescale { scale, offset }, "{class}");
     }
-    for (class, args) in [
-        ("TrueDivide", json!([2.0, sample])),
-        ("TrueDivide", json!([sample, 0.0])),
-        ("Multiply", json!([sample, 0.0])),
-        ("Power", json!([sample, 2.0])),
+    let meets_one = "meets a number";
+    for (class, args, said) in [
+        ("TrueDivide", json!([2.0, sample]), "divides a number by features"),
+        ("TrueDivide", json!([sample, 0.0]), meets_one),
+        ("Multiply", json!([sample, 0.0]), meets_one),
+        ("Power", json!([sample, 2.0]), meets_one),
+        ("Maximum", json!([sample, 1.0]), meets_one),
     ] {
         let problem = meets(class, args).unwrap_err().to_string();
         assert!(problem.contains("layer \"m\""), "{problem}");
-        assert!(problem.contains("meets a number"), "{problem}");
+        assert!(problem.contains(said), "{problem}");
     }
 }
 

@@ -63,6 +63,11 @@ impl Built<'_> {
             Step::Flatten => layers.push(Layer::Flatten),
             &Step::Rescale { scale, offset } => layers.push(Layer::Rescale { scale, offset }),
             Step::Dense { bias, activation } => {
+                if known.tensor("lora_kernel_a").is_ok() {
+                    let what = format!("layer {} with LoRA weights of its own", shown(path));
+                    let why = "save the model as a .keras file, which has them merged";
+                    return Err(Problem::refused(what, why));
+                }
                 let weight = known.tensor("kernel")?;
                 let &[inputs, outputs] = weight.shape.as_slice() else {
                     return Err(known.shape(weight, "[inputs, outputs]"));

@@ -32,10 +32,17 @@ impl Sample {
                 let slope = layer.number("negative_slope", alpha)?;
                 Some(leaky(slope))
             }
-            "ELU" => Some(unless_usual("elu", "alpha", layer.number("alpha", 1.0)?, 1.0)),
+            "ELU" | "Elu" => Some(unless_usual("elu", "alpha", layer.number("alpha", 1.0)?, 1.0)),
             // The operations of keras.ops.
             name @ ("Relu" | "Relu6" | "Sigmoid" | "Tanh" | "Silu" | "Selu" | "Softplus"
-            | "Softsign") => Some(plain(&name.to_lowercase())),
+            | "Softsign" | "Mish") => Some(plain(&name.to_lowercase())),
+            "LeakyRelu" => Some(leaky(layer.number("negative_slope", 0.2)?)),
+            "Gelu" if layer.flag("approximate", true)? => Some(plain("gelu-tanh")),
+            "Gelu" => Some(plain("gelu")),
+            "HardSigmoid" => Some(plain("hard-sigmoid")),
+            "HardSilu" => Some(plain("hard-swish")),
+            "HardTanh" => Some(plain("hard-tanh")),
+            "Clip" => clipped(layer.number("x_min", f64::NAN)?, layer.number("x_max", f64::NAN)?),
             // The same of Keras 2: `nn.relu` or `math.tanh`.
             "TFOpLambda" => {
                 let name = layer.config["function"].as_str().unwrap_or_default();
@@ -118,6 +125,16 @@ impl Sample {
                 return Err(layer.refused(&format!("with the function {}", shown(name)), why));
             }
         }))
+    }
+}
+
+/// What keeps each number between two.
+fn clipped(min: f64, max: f64) -> Option<Activation> {
+    match (min, max) {
+        (0.0, 6.0) => Some(plain("relu6")),
+        (-1.0, 1.0) => Some(plain("hard-tanh")),
+        _ if min < max => Some(with("hard-tanh", &[("max", decimal(max)), ("min", decimal(min))])),
+        _ => None,
     }
 }
 

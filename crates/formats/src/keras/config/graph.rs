@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::functions::plain;
 use super::steps::{Sample, Shape};
 use super::{Content, Entry, Flow, Reader, Step, malformed};
 use crate::Problem;
@@ -31,13 +32,22 @@ struct Inputs<'v> {
     constant: Option<(f64, bool)>,
 }
 
+/// What is made of a sample and of what layers make of it.
+#[derive(Clone, Copy)]
+struct Sum {
+    /// Whether the second is subtracted.
+    is_subtracted: bool,
+    /// What the whole is multiplied by.
+    scale: f64,
+}
+
 /// A residual connection that has begun and not ended.
 struct Open {
     /// The call that adds.
     sum: usize,
     /// The call whose output is added to the sample.
     other: usize,
-    is_subtracted: bool,
+    sum_of: Sum,
     shape: Option<Shape>,
     /// What was passed before.
     flow: Vec<Flow>,
@@ -84,8 +94,12 @@ impl Reader {
                     current = ended.sum;
                     check_shapes(&layers[calls[current].layer], &ended, sample)?;
                     let branch = std::mem::replace(&mut flow, ended.flow);
-                    let is_subtracted = ended.is_subtracted;
+                    let Sum { is_subtracted, scale } = ended.sum_of;
                     flow.push(Flow::Residual { flow: branch, is_subtracted });
+                    if scale != 1.0 {
+                        let path = self.path(&layers[calls[current].layer]);
+                        flow.push(Flow::Layer(path, Step::Rescale { scale, offset: 0.0 }));
+                    }
                     known.insert(calls[current].layer, Content::Layer(Step::Nothing));
                     passed += 1;
                 }
@@ -108,7 +122,7 @@ impl Reader {
                         let name = shown(layers[calls[current].layer].name);
                         return Err(branches(&format!("two layers follow {name}")));
                     };
-                    let (other, is_subtracted) = other_side(&calls[sum], current, layers)?;
+                    let (other, sum_of) = other_side(&calls[sum], current, layers)?;
                     if open.len() == MOST_NESTED {
                         let what = "the depth of residual connections";
                         let most = MOST_NESTED as u64;
@@ -116,7 +130,7 @@ impl Reader {
                     }
                     let shape = sample.shape.clone();
                     let flow = std::mem::take(&mut flow);
-                    open.push(Open { sum, other, is_subtracted, shape, flow });
+                    open.push(Open { sum, other, sum_of, shape, flow });
                 }
             }
         }
@@ -335,29 +349,38 @@ fn outermost(next: &[usize], calls: &[Call], order: &[usize]) -> Option<usize> {
     sums.max_by_key(|&call| order[call])
 }
 
-/// What a call of two inputs adds to this one, and whether it subtracts it instead.
-fn other_side(sum: &Call, sample: usize, layers: &[Entry<'_>]) -> Result<(usize, bool), Problem> {
+/// What a call of two inputs adds to this one, and how.
+fn other_side(sum: &Call, sample: usize, layers: &[Entry<'_>]) -> Result<(usize, Sum), Problem> {
     let (first, second) = match sum.inputs[..] {
         [first, second] => (first, second),
         _ => return Err(branches("a sum has two sides")),
     };
-    let is_subtracted = is_subtracted(&layers[sum.layer], first == sample)?;
-    Ok((if first == sample { second } else { first }, is_subtracted))
+    let sum_of = sum_of(&layers[sum.layer], first == sample)?;
+    Ok((if first == sample { second } else { first }, sum_of))
 }
 
-/// Whether a layer of two inputs subtracts rather than adds the one that is not the sample.
-fn is_subtracted(layer: &Entry<'_>, sample_is_first: bool) -> Result<bool, Problem> {
+/// What a layer of two inputs makes of a sample and the other one.
+fn sum_of(layer: &Entry<'_>, sample_is_first: bool) -> Result<Sum, Problem> {
     let name = layer.config["function"].as_str().unwrap_or_default();
-    match (layer.class, name.rsplit('.').next()) {
-        ("Add", _) | ("TFOpLambda", Some("add" | "__add__")) => Ok(false),
+    let (is_subtracted, scale) = match (layer.class, name.rsplit('.').next()) {
+        ("Add", _) | ("TFOpLambda", Some("add" | "__add__")) => (false, 1.0),
         // Of Keras 1.
-        ("Merge", _) if layer.config["mode"] == "sum" => Ok(false),
-        ("Subtract", _) | ("TFOpLambda", Some("subtract" | "sub")) if sample_is_first => Ok(true),
-        _ => Err(layer.refused(
-            "has two inputs",
-            "only the sum or the difference of a value and what layers make of it is read",
-        )),
-    }
+        ("Merge", _) if layer.config["mode"] == "sum" => (false, 1.0),
+        ("Merge", _) if layer.config["mode"] == "ave" => (false, 0.5),
+        ("Average", _) => (false, 0.5),
+        // f(x) - x is -(x - f(x)).
+        ("Subtract", _) | ("TFOpLambda", Some("subtract" | "sub")) => {
+            (true, if sample_is_first { 1.0 } else { -1.0 })
+        }
+        _ => {
+            return Err(layer.refused(
+                "has two inputs",
+                "only the sum, the difference or the average of a value and what layers make of \
+                 it is read",
+            ));
+        }
+    };
+    Ok(Sum { is_subtracted, scale })
 }
 
 /// What an operation on a sample and one number does.
@@ -367,13 +390,26 @@ fn with_constant(layer: &Entry<'_>, (number, is_first): (f64, bool)) -> Result<S
         "TFOpLambda" => name.rsplit('.').next().unwrap_or_default(),
         class => class,
     };
+    if (operation.to_ascii_lowercase().as_str(), number) == ("maximum", 0.0) {
+        return Ok(Step::Activation(plain("relu")));
+    }
+    let divides = ["Divide", "TrueDivide", "truediv", "divide"].contains(&operation);
+    if divides && is_first {
+        let why = "no layer divides a number by features; they may be divided by numbers";
+        return Err(layer.refused("divides a number by features", why));
+    }
     let (scale, offset) = match (operation, is_first) {
         ("Add" | "add", _) => (1.0, number),
         ("Subtract" | "subtract" | "sub", false) => (1.0, -number),
         ("Subtract" | "subtract" | "sub", true) => (-1.0, number),
         ("Multiply" | "multiply" | "mul", _) => (number, 0.0),
-        ("Divide" | "TrueDivide" | "truediv" | "divide", false) => (1.0 / number, 0.0),
-        _ => return Err(layer.refused("meets a number", "only + - * / of features are read")),
+        _ if divides => (1.0 / number, 0.0),
+        _ => {
+            return Err(layer.refused(
+                "meets a number",
+                "only + - * / of features and the maximum with 0 are read",
+            ));
+        }
     };
     if !scale.is_finite() || scale == 0.0 || !offset.is_finite() {
         return Err(layer.refused("meets a number", "the result must depend on the features"));
@@ -409,8 +445,19 @@ fn end<'v>(value: &'v Value, key: &str) -> Result<(&'v str, u64), Problem> {
         Some([only]) => only,
         _ => value,
     };
-    match (only[0].as_str(), only[1].as_u64()) {
-        (Some(name), Some(call)) => Ok((name, call)),
-        _ => Err(branches(&format!("its {key} are not one layer"))),
+    if let (Some(name), Some(call)) = (only[0].as_str(), only[1].as_u64()) {
+        return Ok((name, call));
     }
+    let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<_> =
+        all.iter().filter_map(|each| each[0].as_str()).take(10).map(shown).collect();
+    let what = match (key, all.len()) {
+        (_, 0) => return Err(branches(&format!("its {key} are not one layer"))),
+        ("output_layers", count) => (count, "outputs", "model.inputs, model.outputs[0]"),
+        (_, count) => (count, "inputs", "one input, the output"),
+    };
+    let (count, kind, of) = what;
+    let what = format!("a functional Keras model with {count} {kind}, {}", names.join(", "));
+    let why = format!("a network has one; make a model with one, keras.Model({of}), and save it");
+    Err(Problem::refused(what, why))
 }

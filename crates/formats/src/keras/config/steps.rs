@@ -65,6 +65,7 @@ impl Sample {
                 Some(activation) => Step::Activation(activation),
                 None => Step::Nothing,
             },
+            "Negative" => Step::Rescale { scale: -1.0, offset: 0.0 },
             class if class.starts_with("SpatialDropout") => Step::Nothing,
             _ => match self.function_layer(layer)? {
                 Some(activation) => Step::Activation(activation),
@@ -82,7 +83,13 @@ impl Sample {
 
     /// `Reshape`, which keeps the numbers of a sample in their order.
     fn reshape(&mut self, layer: &Entry<'_>) -> Result<Step, Problem> {
-        let target = layer.config["target_shape"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // That of keras.ops has the samples first.
+        let of_operation = match layer.config["newshape"].as_array().map(Vec::as_slice) {
+            Some([samples, shape @ ..]) if samples == -1 => Some(shape),
+            _ => None,
+        };
+        let target = layer.config["target_shape"].as_array().map(Vec::as_slice);
+        let target = target.or(of_operation).unwrap_or_default();
         if target.len() == 1 {
             self.flatten();
             return Ok(Step::Flatten);
@@ -213,6 +220,13 @@ const ONLY_FLAT: &str = "only layers on one row of numbers are read; put a Flatt
 /// A layer that is not read.
 pub(super) fn unknown(layer: &Entry<'_>) -> Problem {
     let why = match layer.class {
+        "RMSNormalization"
+        | "GroupNormalization"
+        | "UnitNormalization"
+        | "SpectralNormalization" => {
+            "of normalisations only Normalization, BatchNormalization and LayerNormalization are \
+             read; train the network with one of those"
+        }
         "Lambda" | "function" | "__lambda__" => {
             "it is Python code, which is never run; use Keras' layers and functions"
         }
