@@ -52,6 +52,26 @@ fn check(program: &str, name: &str, answers: &str, task: Option<TaskKind>) -> Ta
 }
 
 #[test]
+fn the_digest_changes_with_the_file_of_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("beside.onnx");
+    let numbers = folder.path().join("beside.onnx.data");
+    fs::copy(golden("onnx/small/beside.onnx"), &path).unwrap();
+    fs::copy(golden("onnx/small/beside.onnx.data"), &numbers).unwrap();
+    let task = Some(TaskKind::Regression);
+    let options = Options { preprocessing: Some(Preprocessing::None), task, ..Options::default() };
+    let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
+    let origin = || import(&path, &options, &device).unwrap().origin;
+    let before = origin();
+    assert_eq!(origin(), before);
+    assert_eq!(before.program, "ONNX file beside.onnx and the files of its numbers");
+    let mut bytes = fs::read(&numbers).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&numbers, bytes).unwrap();
+    assert_ne!(origin().digest, before.digest);
+}
+
+#[test]
 fn classes_of_onnx_keep_their_names() {
     for (name, expected) in [
         ("gaps", &["-5", "5", "15"][..]),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::Problem;
 use crate::error::shown;
@@ -21,6 +22,11 @@ pub struct Archive {
     /// What the network tells apart, if the file names it: two classes for a single output, else as
     /// many as there are outputs.
     pub labels: Option<Vec<String>>,
+    /// Names of classes that stand beside the weights, each list by what the file calls it: they may
+    /// not belong to this network.
+    pub class_names: Vec<(String, Vec<String>)>,
+    /// Other files that hold numbers of the tensors.
+    pub files: Vec<PathBuf>,
     /// What the outputs mean, if the file tells it by more than its last activation: by the loss it
     /// was trained with, or by the kind of estimator that it is of.
     pub task: Option<Task>,
@@ -32,7 +38,17 @@ impl Archive {
     /// Of tensors of which nothing is known but what their kind of file tells.
     pub(crate) fn new(kind: Kind, tensors: Vec<Tensor>) -> Self {
         let layout = kind.layout();
-        Self { kind, tensors, network: None, layout, labels: None, task: None, notes: Vec::new() }
+        Self {
+            kind,
+            tensors,
+            network: None,
+            layout,
+            labels: None,
+            class_names: Vec::new(),
+            files: Vec::new(),
+            task: None,
+            notes: Vec::new(),
+        }
     }
 }
 

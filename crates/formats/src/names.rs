@@ -1,6 +1,6 @@
 //! Names of tensors, which are paths.
 
-use crate::error::{Holding, shown};
+use crate::error::{Holding, printable, shown};
 use crate::{Archive, Problem, WHOLE};
 
 /// The most beginnings of names that an error lists.
@@ -79,4 +79,20 @@ pub(crate) fn several(texts: impl Iterator<Item = String>, count: usize) -> Stri
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }
+}
+
+/// The first of some names of classes, in messages, and how many more there are.
+pub(crate) fn first(classes: &[String]) -> String {
+    const MOST: usize = 12;
+    let first: Vec<_> = classes.iter().take(MOST).map(|name| printable(name, 40)).collect();
+    let more = match classes.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
+}
+
+/// A name without what would not be shown of it.
+pub(crate) fn label(name: &str) -> String {
+    name.chars().filter(|char| !char.is_control()).collect()
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::archive::size_in_bytes;
 use crate::bytes::Cursor;
-use crate::error::{printable, shown};
+use crate::error::shown;
+use crate::names::{first, label};
 use crate::numbers::{Stored, columns};
 use crate::store::{MOST_KEPT, Part};
 use crate::zipped::Zipped;
@@ -30,9 +31,6 @@ const MOST_DIMENSIONS: usize = 64;
 
 /// Texts of an array, such as the names of classes.
 const MOST_TEXTS: usize = 10_000;
-
-/// Names of classes in a note.
-const MOST_NOTED: usize = 12;
 
 /// Bytes of each text.
 const LONGEST_TEXT: u64 = 1024;
@@ -367,7 +365,7 @@ fn network(
         return Ok(None);
     }
     *labels = classes(tensors, texts)?;
-    notes.extend(labels.as_deref().map(note_of_classes));
+    notes.extend(labels.as_deref().map(|names| format!("classes: {}", first(names))));
     let out = one(texts, "out_activation_");
     if let (Some(out), Some(&(_, outputs))) = (&out, widths.last()) {
         *task = meaning(out, outputs, labels.is_some());
@@ -461,22 +459,22 @@ fn classes(
 ) -> Result<Option<Vec<String>>, Problem> {
     let name = "classes_";
     if let Some(classes) = texts.remove(name) {
-        let line = |class: String| class.chars().filter(|char| !char.is_control()).collect();
-        return Ok(Some(classes.into_iter().map(line).collect()));
+        return Ok(Some(classes.iter().map(|class| label(class)).collect()));
     }
     let few = |tensor: &Tensor| tensor.name == name && tensor.count() <= MOST_TEXTS;
     let Some(at) = tensors.iter().position(few) else { return Ok(None) };
-    Ok(Some(tensors.remove(at).to_f64()?.iter().map(f64::to_string).collect()))
+    let classes = tensors.remove(at);
+    Ok(Some(classes.to_f64()?.into_iter().map(|class| in_python(class, classes.dtype)).collect()))
 }
 
-/// A note on the classes: the first of them, and how many more there are.
-fn note_of_classes(classes: &[String]) -> String {
-    let first: Vec<_> = classes.iter().take(MOST_NOTED).map(|name| printable(name, 40)).collect();
-    let more = match classes.len().saturating_sub(MOST_NOTED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("classes: {}{more}", first.join(", "))
+/// A number as Python writes it.
+pub(crate) fn in_python(number: f64, dtype: Dtype) -> String {
+    match dtype {
+        Dtype::Bool => (if number == 0.0 { "False" } else { "True" }).to_owned(),
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => format!("{:?}", number as f32),
+        Dtype::F64 => format!("{number:?}"),
+        _ => number.to_string(),
+    }
 }
 
 /// A function of scikit-learn, none if it changes nothing.

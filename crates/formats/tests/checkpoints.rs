@@ -6,7 +6,9 @@ mod support;
 
 use fireclay_formats::{Archive, Problem, from_bytes, from_bytes_at, read};
 use support::golden;
-use support::pickle::{call, dict, file, global, int, ints, text, tuple, view};
+use support::pickle::{
+    NO_GRADIENT, NONE, REBUILD, call, dict, file, floats, global, int, ints, text, tuple, view,
+};
 
 fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(golden("pytorch").join(name)).unwrap()
@@ -157,6 +159,64 @@ fn data_beside_weights() {
     assert_eq!(names(&archive), ["weight", "bias"]);
     // A list of tensors has numbers for names.
     assert_eq!(names(&read(golden("pytorch/list.pt")).unwrap()), ["0"]);
+}
+
+#[test]
+fn names_of_classes_beside_weights() {
+    let list = |items: &[Vec<u8>]| [b"](", &items.concat()[..], b"e"].concat();
+    let pairs = |pairs: &[(Vec<u8>, Vec<u8>)]| {
+        let all: Vec<_> = pairs.iter().map(|(key, value)| [&key[..], value].concat()).collect();
+        [b"}(", &all.concat()[..], b"u"].concat()
+    };
+    let names = |entry: &str, value: Vec<u8>| {
+        let state = dict(&[("w", matrix())]);
+        let bytes = file(&dict(&[("model", state), (entry, value)]), &[0; 16]);
+        from_bytes(&bytes).unwrap()
+    };
+    let (cat, dog) = (|| text("cat"), || text("dog"));
+    for (key, value) in [
+        ("classes", list(&[cat(), dog()])),
+        ("Class_Names", tuple(&[cat(), dog()])),
+        ("class_to_idx", pairs(&[(dog(), int(1)), (cat(), int(0))])),
+        ("idx_to_class", pairs(&[(int(1), dog()), (int(0), cat())])),
+        ("names", pairs(&[(text("0"), cat()), (text("1"), dog())])),
+    ] {
+        let archive = names(key, value);
+        let expected = ["cat".to_owned(), "dog".to_owned()];
+        assert_eq!(archive.class_names, [(key.to_owned(), expected.to_vec())]);
+        let said = format!("{key:?} names classes: cat, dog");
+        assert_eq!(archive.notes, ["the tensors are those under \"model\"", &said]);
+    }
+    let inner = dict(&[("id2label", pairs(&[(int(0), cat()), (int(1), dog())]))]);
+    assert_eq!(names("config", inner).class_names[0].0, "config.id2label");
+    let number = |number: f64| [b"G", &number.to_be_bytes()[..]].concat();
+    let flags = vec![b"\x89".to_vec(), b"\x88".to_vec(), number(1.0), int(-3)];
+    assert_eq!(names("labels", list(&flags)).class_names[0].1, ["False", "True", "1.0", "-3"]);
+    // What is no list of different names is left out, and said to be.
+    for value in [
+        list(&[cat(), cat()]),
+        list(&[]),
+        list(&[cat(), NONE.to_vec()]),
+        list(&[number(f64::NAN)]),
+        pairs(&[(cat(), int(0)), (dog(), int(2))]),
+        pairs(&[(cat(), int(0)), (dog(), int(0))]),
+        text("cat"),
+    ] {
+        let archive = names("classes", value);
+        assert_eq!(archive.class_names, []);
+        assert!(archive.notes[1].starts_with("left out: \"classes\""), "{:?}", archive.notes);
+    }
+}
+
+#[test]
+fn views_that_negate_or_conjugate_are_named() {
+    let marks = dict(&[("neg", b"\x88".to_vec())]);
+    let place = [floats(4), int(0), ints(&[2, 2]), ints(&[2, 1])];
+    let rest = [NO_GRADIENT.to_vec(), NONE.to_vec(), marks];
+    let view = call(REBUILD, &[&place[..], &rest[..]].concat());
+    let said = from_bytes(&file(&dict(&[("w", view)]), &[0; 16])).unwrap_err().to_string();
+    assert!(said.contains("\"w\" is a view that negates or conjugates its numbers"), "{said}");
+    assert!(said.contains("resolve_neg()"), "{said}");
 }
 
 #[test]

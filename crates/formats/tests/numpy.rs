@@ -221,7 +221,7 @@ fn networks_of_which_something_is_missing() {
         |name: &str, array: Vec<u8>| -> Archive { from_bytes(&network(name, array)).unwrap() };
     let archive = read("classes_", typed("<f8", "(2,)", &[0; 16]));
     assert_eq!(archive.network.unwrap().layers.len(), 3);
-    assert_eq!(archive.notes[0], "classes: 0, 0");
+    assert_eq!(archive.notes[0], "classes: 0.0, 0.0");
     assert!(archive.notes[1].contains("out_activation_ is not in the file"));
     let archive = read("out_activation_", texts("logistic"));
     let layers = archive.network.unwrap().layers;
@@ -244,6 +244,16 @@ fn names_of_classes() {
         "a, bc\0\0\0\0".chars().flat_map(|char| u32::from(char).to_le_bytes()).collect();
     let expected = Some(vec!["a, b".to_owned(), "c".to_owned()]);
     assert_eq!(labels(typed("<U4", "(2,)", &texts[..32])), expected);
+    // Truth values and numbers as Python writes them.
+    let floats = [0.5_f64, 1.0].map(f64::to_le_bytes).concat();
+    for (array, expected) in [
+        (typed("|b1", "(2,)", &[0, 1]), ["False", "True"]),
+        (typed("<f8", "(2,)", &floats), ["0.5", "1.0"]),
+        (typed("<f4", "(2,)", &[0.1_f32, -1.0].map(f32::to_le_bytes).concat()), ["0.1", "-1.0"]),
+        (typed("<i8", "(2,)", &[1_i64, 2].map(i64::to_le_bytes).concat()), ["1", "2"]),
+    ] {
+        assert_eq!(labels(array).unwrap(), expected);
+    }
     // As many as there may be texts, whatever their size in bytes; and so many are no note.
     let many: Vec<u8> = (0..10_000_i64).flat_map(i64::to_le_bytes).collect();
     let archive = from_bytes(&network("classes_", typed("<i8", "(10000,)", &many))).unwrap();

@@ -543,9 +543,10 @@ fn numbers_for_every_feature() {
         let layers = layers(&rescaled(operator, &inputs));
         assert_eq!(layers[0], Layer::Rescale { scale, offset }, "{operator} {inputs:?}");
     }
-    for (operator, inputs) in [("Div", ["c", "x"]), ("Mul", ["x", "x"]), ("Sub", ["x", "x"])] {
+    for (operator, inputs) in [("Mul", ["x", "x"]), ("Sub", ["x", "x"])] {
         refused(&rescaled(operator, &inputs), operator, "a value may ");
     }
+    refused(&rescaled("Div", &["c", "x"]), "operator Div", "no layer divides a number by features");
     // A constant of more dimensions would add its own.
     let deep = rescaled("Mul", &["x", "v"]).tensor("v", &[1, 1, 1], &[2.0]);
     refused(&deep, "operator Mul", "one number for all features");
@@ -699,7 +700,7 @@ fn functions_of_several_operators() {
     .tensor("v", &[3, 3], &[0.0; 9]);
     refused(&inner, "which goes to operator Sigmoid", "one after the other");
     let output = two(&[part("Sigmoid", &["z"], "a"), part("Mul", &["z", "a"], "y")]);
-    refused(&output.outputs(&["y", "a"]), "which goes to operator Sigmoid", "one after the other");
+    refused(&output.outputs(&["y", "a"]), "which goes to operator Sigmoid", "one output");
 }
 
 #[test]
@@ -761,7 +762,7 @@ fn norms() {
 
 #[test]
 fn what_is_no_chain() {
-    refused(&linear().outputs(&["y", "x"]), "the output \"x\" beside \"y\"", "one after");
+    refused(&linear().outputs(&["y", "x"]), "the output \"x\" beside \"y\"", "one output");
     malformed(&linear().outputs(&["z"]), "no operator makes the output \"z\"");
     refused(&linear().outputs(&[]), "a graph without outputs", "one after");
     refused(&model(&[node("Identity", &["x"], &["y"], &[])]), "without layers", "one after");
@@ -777,7 +778,7 @@ fn what_is_no_chain() {
     refused(
         &linear().nodes(&two).outputs(&["y", "z"]),
         "goes to operator Gemm (that makes \"y\") and to",
-        "one after",
+        "one output",
     );
     let domain = |domain: &str| {
         [node("Gemm", &["x", "w"], &["y"], &[]), bytes(7, domain.as_bytes())].concat()

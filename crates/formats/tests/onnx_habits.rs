@@ -392,6 +392,80 @@ fn residual_connections_that_are_none() {
 }
 
 #[test]
+fn differences_and_averages_of_a_value_and_what_layers_make_of_it() {
+    let sum = |operator: &str, inputs: &[&str]| {
+        let nodes = [
+            node("Gemm", &["x", "w"], &["a"], &[]),
+            node("Gemm", &["a", "v"], &["b"], &[]),
+            node(operator, inputs, &["y"], &[]),
+        ];
+        layers(&linear(&[]).tensor("v", &[3, 3], &[0.5; 9]).nodes(&nodes))
+    };
+    let rescale = |scale| Layer::Rescale { scale, offset: 0.0 };
+    for (operator, inputs, expected) in [
+        ("Sub", ["a", "b"], None),
+        // b - a is -(a - b).
+        ("Sub", ["b", "a"], Some(-1.0)),
+        ("Mean", ["b", "a"], Some(0.5)),
+    ] {
+        let layers = sum(operator, &inputs);
+        let Layer::Residual(branch) = &layers[1] else { panic!("{layers:?}") };
+        assert_eq!(branch.last() == Some(&rescale(-1.0)), operator == "Sub", "{layers:?}");
+        assert_eq!(layers.get(2), expected.map(rescale).as_ref(), "{layers:?}");
+    }
+}
+
+#[test]
+fn outputs_that_are_made_of_another() {
+    let with = |nodes: &[Vec<u8>], outputs: &[Vec<u8>]| linear(nodes).output_values(outputs);
+    let float = |name: &str| value(name, None);
+    let softmax = node("Softmax", &["y"], &["p"], &[]);
+    for outputs in [["y", "p"], ["p", "y"]] {
+        let model = with(std::slice::from_ref(&softmax), &outputs.map(float));
+        let archive = from_bytes(&model.bytes()).unwrap();
+        assert_eq!(archive.network.unwrap().layers.len(), 2);
+        let note = "left out: the output \"y\", of which \"p\" is made".to_owned();
+        assert!(archive.notes.contains(&note), "{:?}", archive.notes);
+    }
+    let greatest = node("ReduceMax", &["y"], &["g"], &[]);
+    assert_eq!(layers(&with(std::slice::from_ref(&greatest), &["y", "g"].map(float))).len(), 1);
+    let places = node("TopK", &["y", "k"], &["v", "i"], &[]);
+    let outputs = [float("y"), float("v"), value_of("i", 7, None)];
+    let k = numbers("k", &[1], 7, &bytes(9, &2_i64.to_le_bytes()));
+    assert_eq!(layers(&with(&[places], &outputs).initializer(k)).len(), 1);
+    // The greatest within the network, an output within it, and two ends.
+    let further = node("Gemm", &["y", "v"], &["z"], &[]);
+    let square = |model: Model| model.tensor("v", &[3, 3], &[0.5; 9]);
+    let inner = square(with(&[greatest, further.clone()], &["z", "g"].map(float)));
+    refused(&inner, "within the network");
+    let way_out = "onnx.utils.extract_model(PATH, NEW_PATH, [\"x\"], [\"z\"])";
+    refused(&square(with(std::slice::from_ref(&further), &["z", "y"].map(float))), way_out);
+    let other = node("Gemm", &["y", "v"], &["u"], &[]);
+    refused(&square(with(&[further, other], &["z", "u"].map(float))), way_out);
+}
+
+#[test]
+fn numbers_divided_by_features_are_named() {
+    for (operator, inputs) in [("Div", &["c", "y"][..]), ("Reciprocal", &["y"])] {
+        let nodes = [node(operator, inputs, &["r"], &[])];
+        let model = linear(&nodes).tensor("c", &[], &[2.0]).outputs(&["r"]);
+        refused(&model, "no layer divides a number by features");
+    }
+}
+
+#[test]
+fn truth_values_are_labels_as_python_writes_them() {
+    let nodes = [
+        node("Gemm", &["x", "w"], &["z"], &[]),
+        node("Sigmoid", &["z"], &["y"], &[]),
+        node("Greater", &["y", "t"], &["b"], &[]),
+    ];
+    let model = model(&nodes).tensor("w", &[4, 1], &[0.5; 4]).tensor("t", &[], &[0.5]);
+    let model = model.output_values(&[value("y", None), value_of("b", 9, None)]);
+    assert_eq!(from_bytes(&model.bytes()).unwrap().labels.unwrap(), ["False", "True"]);
+}
+
+#[test]
 fn numbers_for_each_feature() {
     let arithmetic = |operator: &str, inputs: &[&str]| {
         let nodes = [node(operator, inputs, &["z"], &[]), node("Gemm", &["z", "w"], &["y"], &[])];
@@ -493,6 +567,9 @@ fn numbers_lie_in_a_file_beside_the_model() {
     let whole = read(small("scaled.onnx")).unwrap();
     let find = |archive: &Archive| tensor(archive, "linear.weight").clone();
     assert_eq!(find(&archive), find(&whole));
+    let files: Vec<_> = archive.files.iter().filter_map(|path| path.file_name()).collect();
+    assert_eq!(files, ["beside.onnx.data"]);
+    assert!(whole.files.is_empty());
     // Without a folder there is no file beside.
     let alone = from_bytes(&fs::read(small("beside.onnx")).unwrap()).unwrap_err().to_string();
     assert!(alone.contains("only a model read by its path has a folder"), "{alone}");

@@ -341,10 +341,6 @@ fn views_that_are_none() {
         call(REBUILD, &[]),
         call(REBUILD, &place(floats(5))[..3]),
         call(REBUILD, &[place(floats(5)), vec![NONE.to_vec()]].concat()),
-        call(
-            REBUILD,
-            &[place(floats(5)), two.to_vec(), vec![dict(&[("neg", NONE.to_vec())])]].concat(),
-        ),
         call("torch._utils._rebuild_parameter", &[]),
         call("torch._utils._rebuild_parameter", &[int(1)]),
         call("torch._utils._rebuild_tensor_v3", &[place(floats(5)), two.to_vec()].concat()),

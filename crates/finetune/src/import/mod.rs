@@ -11,13 +11,13 @@ mod reparameterized;
 mod stranger;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fireclay::{
     Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem,
     Norm, Preprocessing, Provenance, Task, nearest,
 };
-use fireclay_files::sha256;
+use fireclay_files::{RegularFile, sha256};
 use fireclay_formats::{Archive, Layer, Layout};
 use regex::Regex;
 
@@ -200,16 +200,30 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         }
     };
     let kind = archive.kind.name();
+    let files = std::mem::take(&mut archive.files);
     let built = assemble::assemble(archive, &network, is_described, options, device)?;
     let name =
         path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let hex = sha256(&*file).map_err(|error| failed(error.into()))?;
+    let hex = digest(&file, &files).map_err(failed)?;
+    let with = if files.is_empty() { "" } else { " and the files of its numbers" };
     let origin = Ancestor {
         digest: format!("sha256:{hex}"),
-        program: format!("{kind} file {name}"),
+        program: format!("{kind} file {name}{with}"),
         data: None,
     };
     Ok(Imported { origin, is_native: false, ..built })
+}
+
+/// The digest of a file, or of the digests of all if others hold numbers of its tensors.
+fn digest(file: &RegularFile, others: &[PathBuf]) -> Result<String, fireclay_formats::Problem> {
+    let mut digests = sha256(file)?;
+    if others.is_empty() {
+        return Ok(digests);
+    }
+    for other in others {
+        digests += &sha256(&*fireclay_formats::open(other)?)?;
+    }
+    Ok(sha256(&digests.into_bytes())?)
 }
 
 /// Refuses flags that say what a file which describes its network says itself.
@@ -424,6 +438,8 @@ mod tests {
             network: None,
             layout: None,
             labels: None,
+            class_names: Vec::new(),
+            files: Vec::new(),
             task: None,
             notes: Vec::new(),
         }

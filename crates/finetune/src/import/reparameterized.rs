@@ -319,6 +319,8 @@ mod tests {
             network: None,
             layout: None,
             labels: None,
+            class_names: Vec::new(),
+            files: Vec::new(),
             task: None,
             notes: Vec::new(),
         }

@@ -29,6 +29,7 @@ pub(super) struct Beside {
 
 #[derive(Debug)]
 struct Opened {
+    path: PathBuf,
     file: Part,
     /// Bytes that may still be read: tensors that share them could take more memory than the file.
     left: u64,
@@ -51,6 +52,11 @@ impl Beside {
             _ => PathBuf::from("."),
         });
         Self { folder, files: RefCell::default() }
+    }
+
+    /// The files that were opened.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.files.borrow().values().map(|opened| opened.path.clone()).collect()
     }
 
     /// Opens a file, which must be a regular one within the folder.
@@ -101,7 +107,7 @@ impl Beside {
             let what = "the size in bytes of a file beside the model";
             return Err(Problem::Limit { what, found: size, most: LARGEST_FILE });
         }
-        Ok(Opened { file: file.into(), left: size.saturating_mul(READINGS) })
+        Ok(Opened { path, file: file.into(), left: size.saturating_mul(READINGS) })
     }
 }
 

@@ -93,5 +93,6 @@ fn has_node(file: &Part) -> Result<bool, Problem> {
 /// not understood, and for numbers in files that are not within the folder of `path`.
 pub(crate) fn read(file: &Part, path: Option<&Path>) -> Result<Archive, Problem> {
     let beside = Beside::of(path);
-    chain::read(&Model::read(file, &beside)?)
+    let archive = chain::read(&Model::read(file, &beside)?)?;
+    Ok(Archive { files: beside.paths(), ..archive })
 }

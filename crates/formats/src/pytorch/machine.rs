@@ -125,7 +125,8 @@ impl<'a> Machine<'a, '_> {
             op::PROTO => self.protocol(),
             op::FRAME => self.frame(),
             op::NONE => self.push(Value::None),
-            op::NEWTRUE | op::NEWFALSE => self.push(Value::Other("a flag")),
+            op::NEWTRUE => self.push(Value::Flag(true)),
+            op::NEWFALSE => self.push(Value::Flag(false)),
             op::BININT => {
                 let number = self.cursor.u32()?.cast_signed();
                 self.push(Value::Int(i64::from(number)))
@@ -139,8 +140,8 @@ impl<'a> Machine<'a, '_> {
                 self.push(Value::Int(i64::from(number)))
             }
             op::BINFLOAT => {
-                self.cursor.take(8)?;
-                self.push(Value::Other("a number"))
+                let number = f64::from_be_bytes(self.cursor.array()?);
+                self.push(Value::Float(number))
             }
             op::LONG1 => self.long(1),
             op::LONG4 => self.long(4),

@@ -5,6 +5,7 @@
 //! number, a version, the machine, the object, the names of its storages) and then the storages
 //! ([`torch/serialization.py`](https://github.com/pytorch/pytorch/blob/v2.9.0/torch/serialization.py)).
 
+mod labels;
 mod machine;
 mod names;
 mod pickle;
@@ -203,5 +204,6 @@ fn archive(
         };
         tensors.push(view.tensor(storage, reversed)?);
     }
-    Ok(Archive { notes: state.notes, ..Archive::new(Kind::PyTorch, tensors) })
+    let State { notes, class_names, .. } = state;
+    Ok(Archive { class_names, notes, ..Archive::new(Kind::PyTorch, tensors) })
 }

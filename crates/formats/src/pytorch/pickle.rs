@@ -22,8 +22,12 @@ pub(super) struct Id(pub(super) u32);
 pub(super) enum Value<'a> {
     /// `None`.
     None,
+    /// Yes or no.
+    Flag(bool),
     /// An integer of 64 bits.
     Int(i64),
+    /// A number of floating point.
+    Float(f64),
     /// Text.
     Text(&'a str),
     /// A tuple.
@@ -47,7 +51,8 @@ impl Value<'_> {
     pub(super) fn what(&self) -> &'static str {
         match self {
             Value::None => "nothing",
-            Value::Int(_) => "a number",
+            Value::Flag(_) => "a flag",
+            Value::Int(_) | Value::Float(_) => "a number",
             Value::Text(_) => "text",
             Value::Tuple(_) => "a tuple",
             Value::List(_) => "a list",

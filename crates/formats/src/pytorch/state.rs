@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use super::KIND;
+use super::labels;
 use super::pickle::{Id, Pickle, Value};
 use super::search::{Chosen, Tree};
 use super::view::{View, is_tensor};
 use crate::error::shown;
+use crate::names::first;
 use crate::{Problem, WHOLE};
 
 /// What programs put into names for what they wrap a module in, wherever in it that is.
@@ -32,6 +34,8 @@ const MOST_NAMED: usize = 10;
 pub(super) struct State<'a> {
     /// The tensors, in the order of the dictionary.
     pub(super) views: Vec<View<'a>>,
+    /// Names of classes, each list by the keys on the way to it.
+    pub(super) class_names: Vec<(String, Vec<String>)>,
     /// What a person might want to know.
     pub(super) notes: Vec<String>,
 }
@@ -48,10 +52,21 @@ impl<'a> State<'a> {
         if let Some(path) = path.filter(|path| path != WHOLE) {
             notes.push(format!("the tensors are those under {}", shown(&path)));
         }
-        notes.extend(way.iter().filter_map(|&(id, into)| left_out(pickle, id, into)));
+        let mut dictionaries: Vec<Id> = way.iter().map(|&(id, _)| id).collect();
+        if !dictionaries.contains(&pickle.root) {
+            dictionaries.push(pickle.root);
+        }
+        let found = labels::of(pickle, &dictionaries);
+        let is_named = |id| found.iter().any(|names| names.id == id);
+        notes.extend(way.iter().filter_map(|&(id, into)| left_out(pickle, id, into, is_named)));
+        let named = |names: &labels::Names| {
+            format!("{} names classes: {}", shown(&names.key), first(&names.names))
+        };
+        notes.extend(found.iter().map(named));
         let mut views = read_views(pickle, tensors)?;
         notes.extend(unwrap(&mut views)?);
-        Ok(Self { views, notes })
+        let class_names = found.into_iter().map(|found| (found.key, found.names)).collect();
+        Ok(Self { views, class_names, notes })
     }
 
     /// The names of the storages of all tensors; one that is shared more than once.
@@ -80,8 +95,13 @@ fn first_twice<'v>(views: &'v [View<'_>]) -> Option<&'v str> {
     views.iter().map(View::name).find(|name| !names.insert(*name))
 }
 
-/// A note on what a collection has besides tensors and what was gone `into`.
-fn left_out(pickle: &Pickle<'_>, id: Id, into: Option<Id>) -> Option<String> {
+/// A note on what a collection has besides tensors, what was gone `into` and names of classes.
+fn left_out(
+    pickle: &Pickle<'_>,
+    id: Id,
+    into: Option<Id>,
+    is_named: impl Fn(Id) -> bool,
+) -> Option<String> {
     let Value::Dict(entries) = pickle.get(id) else { return None };
     let is_left = |&&(_, value): &&(Id, Id)| match into {
         Some(into) => value != into,
@@ -91,7 +111,7 @@ fn left_out(pickle: &Pickle<'_>, id: Id, into: Option<Id>) -> Option<String> {
         let key = pickle.text(key).map_or_else(|| pickle.get(key).what().to_owned(), shown);
         format!("{key} ({})", pickle.get(value).what())
     };
-    let mut left = entries.iter().filter(is_left);
+    let mut left = entries.iter().filter(is_left).filter(|&&(_, value)| !is_named(value));
     let named: Vec<_> = left.by_ref().take(MOST_NAMED).map(name).collect();
     let more = match left.count() {
         0 => String::new(),

@@ -286,6 +286,16 @@ fn unread(pickle: &Pickle<'_>, value: &Value<'_>) -> Option<(&'static str, &'sta
         Value::Outside(storage) => pickle.tuple(*storage)?.get(1).copied(),
         _ => None,
     };
+    // Behind whether it wants gradients, hooks and, if it has one, its type.
+    let marks = call.rest.get(if call.is_typed { 3 } else { 2 });
+    if marks
+        .is_some_and(|&marks| matches!(pickle.get(marks), Value::Dict(marks) if !marks.is_empty()))
+    {
+        return Some((
+            "is a view that negates or conjugates its numbers",
+            "save its numbers as they are, with tensor.resolve_conj().resolve_neg()",
+        ));
+    }
     let is_other = |id: Id| {
         matches!(pickle.get(id), Value::Global(Global::OtherDtype | Global::OtherStorage(_)))
     };

@@ -142,20 +142,81 @@ fn of_logits(
     })
 }
 
-/// The name of each output: as was said, as the file has it, or its number.
+/// The name of each output: as was said, as the file has it, or its number; and a note on names that
+/// stand beside the weights.
+///
+/// # Errors
+///
+/// There are not as many as outputs, or the file has two lists that contradict each other.
 pub(super) fn labels(
     archive: &Archive,
     options: &Options,
     outputs: usize,
-) -> Result<Vec<String>, ImportError> {
+) -> Result<(Vec<String>, Vec<String>), ImportError> {
     let (who, labels) = match (&options.labels, &archive.labels) {
         (Some(said), _) => ("--labels", said),
         (None, Some(found)) => ("the file", found),
-        (None, None) => return Ok((0..outputs).map(|output| output.to_string()).collect()),
+        (None, None) => {
+            let (beside, notes) = beside(archive, outputs)?;
+            let numbers = || (0..outputs).map(|output| output.to_string()).collect();
+            return Ok((beside.map_or_else(numbers, <[_]>::to_vec), notes));
+        }
     };
     if labels.len() != outputs {
         let what = format!("{who} has {} names, and the network {outputs} outputs", labels.len());
         return Err(ImportError::unsupported(what, "give one name for each with --labels"));
     }
-    Ok(labels.clone())
+    Ok((labels.clone(), Vec::new()))
+}
+
+/// Of the names that stand beside the weights those that are as many as the outputs, and what a
+/// person should know of all.
+fn beside(
+    archive: &Archive,
+    outputs: usize,
+) -> Result<(Option<&[String]>, Vec<String>), ImportError> {
+    let mut taken: Option<&(String, Vec<String>)> = None;
+    let mut notes = Vec::new();
+    for found in &archive.class_names {
+        let (key, names) = found;
+        match taken {
+            _ if names.len() != outputs => notes.push(format!(
+                "left out: {} names under {}; the network has {outputs} outputs",
+                names.len(),
+                printable_key(key)
+            )),
+            Some((first, other)) if other != names => {
+                return Err(ImportError::unsupported(
+                    format!(
+                        "the file names the outputs {} under {} and {} under {}",
+                        some(other),
+                        printable_key(first),
+                        some(names),
+                        printable_key(key)
+                    ),
+                    "give one name for each output with --labels",
+                ));
+            }
+            Some(_) => {}
+            None => {
+                let key = printable_key(key);
+                notes.push(format!("the outputs are named as under {key}"));
+                taken = Some(found);
+            }
+        }
+    }
+    Ok((taken.map(|(_, names)| names.as_slice()), notes))
+}
+
+/// The key of names in a file, as text in quotes.
+fn printable_key(key: &str) -> String {
+    format!("\"{}\"", formats::printable(key, 80))
+}
+
+/// The first of some names.
+fn some(names: &[String]) -> String {
+    const MOST: usize = 3;
+    let first: Vec<_> = names.iter().take(MOST).map(|name| formats::printable(name, 40)).collect();
+    let more = if names.len() > MOST { ", ..." } else { "" };
+    format!("{}{more}", first.join(", "))
 }

@@ -61,7 +61,7 @@ pub(super) fn assemble(
     drop(steps);
     let config = config(&folded, network.input_shape.as_deref())?;
     let outputs = config.outputs;
-    let names = labels(&archive, options, outputs)?;
+    let (names, of_names) = labels(&archive, options, outputs)?;
     let task = match folded.meaning.kind {
         TaskKind::MultiLabel => Task::MultiLabel { labels: names },
         TaskKind::Regression => Task::Regression { targets: names },
@@ -71,6 +71,7 @@ pub(super) fn assemble(
     preprocessing.validate(config.inputs())?;
     let mut notes = archive.notes;
     notes.extend(folded.notes());
+    notes.extend(of_names);
     if !folded.is_left {
         for name in &folded.input.from {
             tensors.went(name, "preprocessing".to_owned(), "of each feature".to_owned());

@@ -130,6 +130,8 @@ impl Made {
             network: None,
             layout: None,
             labels: None,
+            class_names: Vec::new(),
+            files: Vec::new(),
             task: None,
             notes: Vec::new(),
         };
@@ -578,6 +580,8 @@ fn one_layer(
         network: None,
         layout: None,
         labels: None,
+        class_names: Vec::new(),
+        files: Vec::new(),
         task: None,
         notes: Vec::new(),
     };
@@ -702,6 +706,35 @@ fn labels_of_the_file_are_taken_as_they_are() {
     assert!(error.contains("the file has 2 names, and the network 3 outputs"), "{error}");
     let said = Options { labels: Some(vec!["x".to_owned(); 3]), ..options };
     assert_eq!(of(3, "softmax", &said).unwrap().names(), ["x", "x", "x"]);
+}
+
+#[test]
+fn names_beside_the_weights_are_taken_if_they_fit() {
+    type Lists<'a> = &'a [(&'a str, &'a [&'a str])];
+    let of = |lists: Lists<'_>, labels: Option<Vec<String>>| {
+        let named = |archive: &mut Archive| {
+            let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let list = |(key, of): &(&str, &[&str])| ((*key).to_owned(), names(of));
+            archive.class_names = lists.iter().map(list).collect();
+        };
+        let options = Options { labels, ..Options::default() };
+        one_layer(2, Some("softmax"), named, &options)
+    };
+    let both = [("classes", &["a", "b"][..]), ("class_to_idx", &["a", "b"])];
+    let imported = of(&both, None).unwrap();
+    assert_eq!(imported.model.task.names(), ["a", "b"]);
+    let note = "the outputs are named as under \"classes\"".to_owned();
+    assert!(imported.notes.contains(&note), "{:?}", imported.notes);
+    let imported = of(&[("labels", &["a", "b", "c"]), both[1]], None).unwrap();
+    assert_eq!(imported.model.task.names(), ["a", "b"]);
+    let note = "left out: 3 names under \"labels\"; the network has 2 outputs".to_owned();
+    assert!(imported.notes.contains(&note), "{:?}", imported.notes);
+    assert_eq!(of(&[("labels", &["a"])], None).unwrap().model.task.names(), ["0", "1"]);
+    let contradicting = [both[0], ("names", &["b", "a"])];
+    let error = of(&contradicting, None).unwrap_err().to_string();
+    assert!(error.contains("a, b under \"classes\" and b, a under \"names\""), "{error}");
+    let said = of(&contradicting, Some(vec!["x".to_owned(), "y".to_owned()])).unwrap();
+    assert_eq!(said.model.task.names(), ["x", "y"]);
 }
 
 #[test]

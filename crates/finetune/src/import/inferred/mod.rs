@@ -345,6 +345,8 @@ mod tests {
             network: None,
             layout: Some(Layout::OutIn),
             labels: None,
+            class_names: Vec::new(),
+            files: Vec::new(),
             task: None,
             notes: Vec::new(),
         };
@@ -358,7 +360,9 @@ mod tests {
             let tensors = shapes.map(|(name, shape)| Tensor::zeros(name, shape.to_vec())).to_vec();
             let (network, labels) = (None, None);
             let (layout, task, notes) = (Some(Layout::OutIn), None, Vec::new());
-            let archive = Archive { kind, tensors, network, layout, labels, task, notes };
+            let (class_names, files) = (Vec::new(), Vec::new());
+            let archive =
+                Archive { kind, tensors, network, layout, labels, class_names, files, task, notes };
             let activation = Some(activation);
             let options = Options { activation, leaky_slope, ..Options::default() };
             super::network(&archive, true, &options)

@@ -466,8 +466,19 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
         Kind::KerasHdf5 => Some(Layout::InOut),
         _ => None,
     };
-    let archive =
-        Archive { kind, tensors, network: None, layout, labels: None, task: None, notes: vec![] };
+    let (network_of_file, labels, task) = (None, None, None);
+    let (class_names, files, notes) = (Vec::new(), Vec::new(), Vec::new());
+    let archive = Archive {
+        kind,
+        tensors,
+        network: network_of_file,
+        layout,
+        labels,
+        class_names,
+        files,
+        task,
+        notes,
+    };
     let epsilon = if kind == Kind::KerasHdf5 { EPSILON_OF_KERAS } else { EPSILON };
     let expected = truth.layers(&names, epsilon);
     match network(&archive, has_own_order(&archive.tensors), &options) {

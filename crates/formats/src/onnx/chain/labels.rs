@@ -22,6 +22,8 @@ pub(super) struct Labels<'a> {
     pub(super) nodes: BTreeSet<usize>,
     /// What they make.
     pub(super) values: HashSet<&'a str>,
+    /// Those of them that are nothing but the largest of the outputs, and their places.
+    pub(super) scores: HashSet<&'a str>,
     /// The values of the network that they are made of, and what is known of each when it is reached.
     pub(super) starts: BTreeMap<&'a str, Option<Start>>,
 }
@@ -36,7 +38,7 @@ pub(super) struct Start {
 
 impl<'a> Labels<'a> {
     /// What may make labels, and what may follow on them.
-    const OPERATORS: [&'static str; 20] = [
+    const OPERATORS: [&'static str; 22] = [
         "Add",
         "ArgMax",
         "Cast",
@@ -50,11 +52,13 @@ impl<'a> Labels<'a> {
         "LessOrEqual",
         "Mul",
         "Not",
+        "ReduceMax",
         "Reshape",
         "Round",
         "Slice",
         "Squeeze",
         "Sub",
+        "TopK",
         "Unsqueeze",
         "Where",
     ];
@@ -75,6 +79,7 @@ impl<'a> Labels<'a> {
             |node: &Node<'_>| node.operator() == "ArgMax" || node.classical_operator() == "ZipMap";
         let begins = match (node.operator(), node.classical_operator()) {
             _ if is_certain(node) => true,
+            ("ReduceMax" | "TopK", _) => self.are_scores(index, graph, users),
             ("Sub", _) if is_other_probability(node, value, graph, users, constants)? => true,
             ("Slice", _) => {
                 let beside = users.get(value).into_iter().flatten();
@@ -94,6 +99,25 @@ impl<'a> Labels<'a> {
             self.add(index, graph, users)?;
         }
         Ok(begins)
+    }
+
+    /// Whether a node picks the largest outputs, and what follows only changes how they lie; then they
+    /// are remembered.
+    fn are_scores(
+        &mut self,
+        index: usize,
+        graph: &'a Graph<'a>,
+        users: &HashMap<&'a str, Vec<usize>>,
+    ) -> bool {
+        const LYING: [&str; 7] =
+            ["Cast", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"];
+        let Some(nodes) = behind(index, graph, users) else { return false };
+        let is_lying = |&at: &usize| at == index || LYING.contains(&graph.nodes[at].operator());
+        if !nodes.iter().all(is_lying) {
+            return false;
+        }
+        self.scores.extend(nodes.iter().flat_map(|&at| &graph.nodes[at].outputs));
+        true
     }
 
     /// Adds a node and all that follows on it.

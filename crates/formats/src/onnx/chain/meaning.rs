@@ -140,16 +140,7 @@ impl<'a> Chain<'a> {
     fn check_starts(&self) -> Result<bool, Problem> {
         let mut is_probability = false;
         for (value, start) in &self.labels.starts {
-            let keeps_order = |layer: &Layer| match layer {
-                Layer::Activation(found) => {
-                    ["softmax", "log-softmax", "sigmoid"].contains(&found.name.as_str())
-                }
-                layer => matches!(layer, Layer::Dropout(_) | Layer::Flatten),
-            };
-            let start = start.as_ref().filter(|start| {
-                let after = self.layers.get(start.layers..).unwrap_or_default();
-                start.is_plain && after.iter().all(keeps_order)
-            });
+            let start = start.as_ref().filter(|start| self.is_end(start));
             let Some(start) = start else {
                 let what = format!("labels of the value {} within the network", shown(value));
                 return Err(Problem::refused(what, "labels are only understood at its end"));
@@ -201,17 +192,24 @@ impl<'a> Chain<'a> {
         }
         let mut labels = Vec::new();
         for output in &graph.outputs {
-            if !self.labels.values.contains(output.name) {
+            let is_score = self.labels.scores.contains(output.name);
+            if is_score || !self.labels.values.contains(output.name) {
                 continue;
             }
             match found.get(output.name) {
                 Some(Found::Numbers(numbers)) if holds_labels(output) => match numbers[..] {
                     [number] if number.trunc() == number => {
-                        let label = Found::Label(Label::Number(number as i64));
-                        labels.push((output.name.to_owned(), label));
+                        let label = match output.element {
+                            BOOL => truth(number as i64),
+                            _ => Label::Number(number as i64),
+                        };
+                        labels.push((output.name.to_owned(), Found::Label(label)));
                     }
                     _ => return Err(not_understood(output.name)),
                 },
+                Some(Found::Label(Label::Number(number))) if output.element == BOOL => {
+                    labels.push((output.name.to_owned(), Found::Label(truth(*number))));
+                }
                 Some(found @ (Found::Label(_) | Found::Compared)) if output.element != 0 => {
                     labels.push((output.name.to_owned(), found.clone()));
                 }
@@ -376,6 +374,14 @@ impl<'a> Chain<'a> {
             }
         }
     }
+}
+
+/// `TensorProto.BOOL`.
+const BOOL: i64 = 9;
+
+/// A truth value as Python writes it.
+fn truth(number: i64) -> Label {
+    Label::Text((if number == 0 { "False" } else { "True" }).to_owned())
 }
 
 const WITHOUT_LABELS: &str = "wrong labels would be worse than none; export the network without labels, and name them with \

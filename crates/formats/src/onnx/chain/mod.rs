@@ -29,6 +29,8 @@ const ONE_AFTER_THE_OTHER: &str = "only dense layers, batch and layer normalisat
                                    and activations are read, one after the other or with residual \
                                    connections";
 
+const DIVIDED: &str = "no layer divides a number by features; they may be divided by constants";
+
 /// Reads the network of a model: its tensors, its layers, what its outputs mean, and what was left
 /// out.
 pub(super) fn read(model: &Model<'_>) -> Result<Archive, Problem> {
@@ -42,8 +44,12 @@ pub(super) fn read(model: &Model<'_>) -> Result<Archive, Problem> {
     }
     let mut chain = Chain::new(model)?;
     chain.walk()?;
-    chain.check_outputs()?;
-    let meaning = chain.meaning(model)?;
+    let before = chain.check_outputs()?;
+    let mut meaning = chain.meaning(model)?;
+    for output in before.into_iter().filter(|&output| output != chain.value) {
+        let (output, end) = (shown(output), shown(chain.value));
+        meaning.notes.push(format!("left out: the output {output}, of which {end} is made"));
+    }
     let network = Network { input_shape: chain.input_shape, layers: chain.layers };
     let tensors = chain.used.into_values().map(|(source, shape)| {
         let mut tensor = source.tensor.to_tensor(source.name)?;
@@ -77,6 +83,10 @@ struct Chain<'a> {
     /// For each value the nodes that use it.
     users: HashMap<&'a str, Vec<usize>>,
     labels: Labels<'a>,
+    /// What goes into the graph.
+    input: &'a str,
+    /// The outputs of the graph that have been reached.
+    passed: Vec<(&'a str, Start)>,
     /// The value that has been reached.
     value: &'a str,
     /// Its shape without the batch, if the number of its dimensions is known.
@@ -136,6 +146,8 @@ impl<'a> Chain<'a> {
             outputs: graph.outputs.iter().map(|output| output.name).collect(),
             users,
             labels: Labels::default(),
+            input: input.name,
+            passed: Vec::new(),
             value: input.name,
             sample,
             batch,
@@ -158,10 +170,12 @@ impl<'a> Chain<'a> {
     fn walk(&mut self) -> Result<(), Problem> {
         loop {
             let users = self.users_of(self.value)?;
+            if self.outputs.contains(self.value) {
+                self.passed.push((self.value, self.start()));
+            }
+            let here = self.start();
             if let Some(start) = self.labels.starts.get_mut(self.value) {
-                let is_row = self.sample.as_ref().is_some_and(|sample| sample.len() < 2);
-                let is_plain = is_row && !self.columns && self.open.is_empty();
-                *start = Some(Start { layers: self.layers.len(), is_plain });
+                *start = Some(here);
             }
             let graph = self.graph;
             let understood = match users[..] {
@@ -182,10 +196,19 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Checks that nothing is computed beside the network but labels.
-    fn check_outputs(&self) -> Result<(), Problem> {
+    /// Checks that nothing is computed beside the network but labels, and gives the outputs that are
+    /// its own before functions at its end.
+    fn check_outputs(&self) -> Result<Vec<&'a str>, Problem> {
+        let before: Vec<&str> = self
+            .passed
+            .iter()
+            .filter(|(_, start)| self.is_end(start))
+            .map(|(value, _)| *value)
+            .collect();
         let reached = |output: &&ValueInfo<'_>| {
-            output.name == self.value || self.labels.values.contains(output.name)
+            output.name == self.value
+                || self.labels.values.contains(output.name)
+                || before.contains(&output.name)
         };
         let unreached = self.graph.outputs.iter().find(|output| !reached(output));
         let what = match unreached {
@@ -193,12 +216,47 @@ impl<'a> Chain<'a> {
                 let what = format!("no operator makes the output {}", shown(other.name));
                 return Err(Problem::malformed(super::KIND, what));
             }
-            Some(other) => format!("the output {} beside {}", shown(other.name), shown(self.value)),
+            Some(other) => {
+                let what = format!("the output {} beside {}", shown(other.name), shown(self.value));
+                return Err(Problem::refused(what, self.one_output()));
+            }
             None if self.graph.outputs.is_empty() => "a graph without outputs".to_owned(),
             None if self.layers.is_empty() => "a graph without layers".to_owned(),
-            None => return Ok(()),
+            None => return Ok(before),
         };
         Err(Problem::refused(what, ONE_AFTER_THE_OTHER))
+    }
+
+    /// How to make a graph with one output of one with several.
+    fn one_output(&self) -> String {
+        let all: Vec<_> =
+            self.graph.outputs.iter().take(10).map(|output| shown(output.name)).collect();
+        format!(
+            "a network has one output, and the graph has {}; keep one, for example with \
+             onnx.utils.extract_model(PATH, NEW_PATH, [{}], [{}])",
+            all.join(", "),
+            shown(self.input),
+            all.first().map_or("", String::as_str)
+        )
+    }
+
+    /// The value that has been reached as the place where labels may begin.
+    fn start(&self) -> Start {
+        let is_row = self.sample.as_ref().is_some_and(|sample| sample.len() < 2);
+        let is_plain = is_row && !self.columns && self.open.is_empty();
+        Start { layers: self.layers.len(), is_plain }
+    }
+
+    /// Whether nothing follows on a place but functions that keep the order of the outputs.
+    fn is_end(&self, start: &Start) -> bool {
+        let keeps_order = |layer: &Layer| match layer {
+            Layer::Activation(found) => {
+                ["softmax", "log-softmax", "sigmoid"].contains(&found.name.as_str())
+            }
+            layer => matches!(layer, Layer::Dropout(_) | Layer::Flatten),
+        };
+        let after = self.layers.get(start.layers..).unwrap_or_default();
+        start.layers > 0 && start.is_plain && after.iter().all(keeps_order)
     }
 
     /// Whether a value goes into the graph, or is made there.
@@ -255,8 +313,13 @@ impl<'a> Chain<'a> {
                 node.shown(),
                 second.shown()
             );
-            return Problem::refused(what, ONE_AFTER_THE_OTHER);
+            return if self.graph.outputs.len() > 1 && self.open.is_empty() {
+                Problem::refused(what, self.one_output())
+            } else {
+                Problem::refused(what, ONE_AFTER_THE_OTHER)
+            };
         }
+        let is_first = node.inputs.first() == Some(&self.value);
         let why = match (node.operator(), node.classical_operator()) {
             _ if self.is_whole => {
                 "whole numbers must first become numbers of floating point, by Cast"
@@ -273,6 +336,8 @@ impl<'a> Chain<'a> {
                 "of operators for classical machine learning only Scaler before the network and \
                  labels at its end are read; export the network without what comes before and after"
             }
+            ("Reciprocal", _) => DIVIDED,
+            ("Div", _) if !is_first => DIVIDED,
             ("Add" | "Sub", _) => {
                 "a value may meet a constant (one number for all features, or one for each), or be \
                  added to what a residual connection made of it"

@@ -20,6 +20,8 @@ pub(super) struct Open<'a> {
     other: &'a str,
     /// Whether it is subtracted instead.
     is_subtracted: bool,
+    /// What the whole is multiplied by.
+    scale: f64,
     /// The layers before.
     layers: Vec<Layer>,
 }
@@ -36,9 +38,12 @@ impl<'a> Chain<'a> {
         for &index in users.iter().rev() {
             let node = &graph.nodes[index];
             let &[first, second] = &node.inputs[..] else { continue };
-            let is_subtracted = match node.operator() {
-                "Add" | "Sum" => false,
-                "Sub" if first == self.value => true,
+            let (is_subtracted, scale) = match node.operator() {
+                "Add" | "Sum" => (false, 1.0),
+                "Mean" => (false, 0.5),
+                "Sub" if first == self.value => (true, 1.0),
+                // f(x) - x is -(x - f(x)).
+                "Sub" => (true, -1.0),
                 _ => continue,
             };
             let other = if first == self.value { second } else { first };
@@ -57,6 +62,7 @@ impl<'a> Chain<'a> {
                 node: index,
                 other,
                 is_subtracted,
+                scale,
                 layers: std::mem::take(&mut self.layers),
             });
             return Ok(true);
@@ -85,6 +91,9 @@ impl<'a> Chain<'a> {
             branch.push(Layer::Rescale { scale: -1.0, offset: 0.0 });
         }
         self.layers.push(Layer::Residual(branch));
+        if open.scale != 1.0 {
+            self.layers.push(Layer::Rescale { scale: open.scale, offset: 0.0 });
+        }
         self.advance(node)?;
         Ok(true)
     }
