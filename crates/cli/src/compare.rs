@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use fireclay_report::{Comparison, Log, McNemar, McNemarMethod, Options, compare};
 use serde::Serialize;
-use train::disk::{MOST_SETTINGS, read_text};
+use train::disk::Disk;
 use train::group;
-use train::run_folder::CONFIG;
+use train::manifest::Manifest;
 
 use crate::model::{self, Where};
 use crate::output::{printable, say, say_json, table, wrapped};
@@ -53,6 +53,8 @@ pub(crate) struct Args {
 /// What differs between two runs.
 #[derive(Debug, Serialize)]
 struct Runs {
+    /// What their manifests contradict, of the first and of the second.
+    faults: [Vec<String>; 2],
     /// Settings by path, in the first and in the second; only those that differ.
     settings: BTreeMap<String, [Option<String>; 2]>,
     /// Losses on the validation rows after each epoch, of the first and of the second.
@@ -178,6 +180,13 @@ fn changed(comparison: &Comparison) -> String {
 }
 
 fn runs(first: &Path, second: &Path) -> Result<Runs> {
+    // Those that the runs were made with: a settings file may have been changed since.
+    let settings = |run: &Path| {
+        let manifest = Manifest::load(run, &Disk::default());
+        let manifest =
+            manifest.context("cannot tell the settings of a run without its manifest")?;
+        anyhow::Ok(manifest.settings.flat())
+    };
     let [a, b] = [settings(first)?, settings(second)?];
     let mut differing = BTreeMap::new();
     for path in a.keys().chain(b.keys()) {
@@ -187,29 +196,11 @@ fn runs(first: &Path, second: &Path) -> Result<Runs> {
         }
     }
     let curve = |folder: &Path| anyhow::Ok(Log::load(folder)?.curves("loss").validation);
-    Ok(Runs { settings: differing, validation_loss: [curve(first)?, curve(second)?] })
-}
-
-/// The settings of a run by path, each as it is written.
-fn settings(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let path = folder.join(CONFIG);
-    let named = || path.display().to_string();
-    let text = read_text(&path, MOST_SETTINGS).with_context(named)?;
-    let table = toml::from_str(&text).with_context(named)?;
-    let mut found = BTreeMap::new();
-    flatten("", &toml::Value::Table(table), &mut found);
-    Ok(found)
-}
-
-fn flatten(path: &str, value: &toml::Value, found: &mut BTreeMap<String, String>) {
-    let toml::Value::Table(table) = value else {
-        found.insert(path.to_owned(), value.to_string());
-        return;
-    };
-    for (name, value) in table {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        flatten(&path, value, found);
-    }
+    Ok(Runs {
+        faults: [first, second].map(model::faults),
+        settings: differing,
+        validation_loss: [curve(first)?, curve(second)?],
+    })
 }
 
 fn of_runs(runs: &Runs) -> String {
@@ -218,7 +209,13 @@ fn of_runs(runs: &Runs) -> String {
     let mut rows = vec![row(["setting", "first", "second"])];
     let values = runs.settings.iter();
     rows.extend(values.map(|(path, [a, b])| vec![printable(path, 40), shown(a), shown(b)]));
-    let mut text = match rows.len() {
+    let mut text = String::new();
+    for (run, faults) in ["first", "second"].into_iter().zip(&runs.faults) {
+        for fault in faults {
+            text += &format!("\n{}\n", wrapped(&printable(&format!("{run}: {fault}"), 1000)));
+        }
+    }
+    text += &match rows.len() {
         1 => "\n  The settings are the same.\n".to_owned(),
         _ => format!("\n{}", table(&rows)),
     };

@@ -11,6 +11,7 @@ use train::manifest::Manifest;
 use train::quoted_path;
 use train::run_folder::{MODEL, hint_inside};
 use train::tuning::{ADAPTER, START};
+use train::verify;
 
 use crate::output::printable;
 
@@ -49,10 +50,50 @@ fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
         if let Some(problem) = fireclay_formats::folder(named) {
             return Err(problem).with_context(|| named.display().to_string());
         }
+        if let (true, Ok(manifest)) = (name == MODEL, Manifest::load(named, &Disk::default())) {
+            bail!(without_model(named, &manifest));
+        }
         let inside = hint_inside(named);
         bail!("{} is a folder without {name}; {hint}{inside}", named.display());
     }
     Ok(file)
+}
+
+/// What is said of a run without a model.
+fn without_model(run: &Path, manifest: &Manifest) -> String {
+    let program = if manifest.settings.tuning.is_some() { "finetune" } else { "train" };
+    let (named, pasted) = (run.display(), quoted_path(run));
+    if manifest.result.is_none() {
+        return format!(
+            "the run {named} has no {MODEL} yet: it has not come to its end; finish it with \
+             `fireclay {program} --resume {pasted}`"
+        );
+    }
+    format!(
+        "the run {named} is finished, and its {MODEL} is gone; `fireclay {program} --resume \
+         {pasted}` writes it again from the last checkpoint, and `fireclay {program} --repeat \
+         {pasted}` does the whole run again"
+    )
+}
+
+/// Everything in the folder of a run that its manifest contradicts; nothing of a file.
+pub(crate) fn faults(named: &Path) -> Vec<String> {
+    if !named.is_dir() {
+        return Vec::new();
+    }
+    match verify::folder(named, &Disk::default()) {
+        Ok((_, faults)) => faults.iter().map(ToString::to_string).collect(),
+        Err(error) => {
+            vec![format!("{error}; nothing tells whether the files are those of the run")]
+        }
+    }
+}
+
+/// Warns of everything in the folder of a run that its manifest contradicts.
+pub(crate) fn warn_of_faults(named: &Path) {
+    for fault in faults(named) {
+        log::warn!("{fault}");
+    }
 }
 
 /// The folder and the manifest of the run that wrote what was named: the folder itself, or that of a

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use fireclay::{Device, Model, ModelFileError, Provenance, Task};
 use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
-use train::disk::{Disk, MOST_SETTINGS, check_file_place, read_text};
+use train::disk::Disk;
 use train::manifest::Manifest;
 use train::place::whole_data_of_run;
-use train::run_folder::{CONFIG, MODEL};
+use train::run_folder::MODEL;
+use train::verify::{self, Fault};
 
 use crate::diagram::{self, Layer};
 use crate::evaluate::{Evaluation, Options, Scores, WorstRow, evaluate};
@@ -31,7 +32,7 @@ pub struct Report {
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) log: Option<Log>,
     pub(crate) manifest: Option<Manifest>,
-    /// The settings as their file has them.
+    /// The settings that the run was made with, as a file has them.
     pub(crate) settings: Option<String>,
     /// What could not be shown, and why.
     pub(crate) notes: Vec<String>,
@@ -91,7 +92,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// [`ReportError::Read`] for a folder without a manifest or settings, [`ReportError::Log`] for
+    /// [`ReportError::Read`] for a folder without a manifest, [`ReportError::Log`] for
     /// measurements that are none, [`ReportError::Model`] for a damaged model.
     pub fn from_run(
         folder: &Path,
@@ -123,10 +124,19 @@ impl Report {
         device: &Device,
         options: &Options,
     ) -> Result<Self, ReportError> {
-        let manifest =
-            Manifest::load(folder, &Disk::default()).map_err(ReportError::read(folder))?;
-        let path = folder.join(CONFIG);
-        let settings = read_text(&path, MOST_SETTINGS).map_err(ReportError::read(&path))?;
+        let checked = verify::folder(folder, &Disk::default());
+        let (manifest, faults) = checked.map_err(ReportError::read(folder))?;
+        let mut notes = Vec::new();
+        for fault in faults {
+            match fault {
+                Fault::File { name, source } if name == MODEL => {
+                    return Err(ReportError::Replaced(source));
+                }
+                fault => notes.push(format!("{fault}.")),
+            }
+        }
+        // Those that the run was made with: its settings file may have been changed since.
+        let settings = manifest.settings.to_file();
         let mut report = Self {
             title: name_of(folder),
             model: None,
@@ -136,7 +146,7 @@ impl Report {
             log: Some(Log::load(folder)?),
             manifest: Some(manifest),
             settings: Some(settings),
-            notes: Vec::new(),
+            notes,
         };
         report.measure_run(folder, data, device, options)?;
         Ok(report)
@@ -245,17 +255,17 @@ impl Report {
         device: &Device,
         options: &Options,
     ) -> Result<(), ReportError> {
+        let Some(manifest) = &self.manifest else { return Ok(()) };
         let path = folder.join(MODEL);
-        check_file_place(&path).map_err(ReportError::read(&path))?;
         if !path.exists() {
-            self.notes.push("The run has no model yet: it is not finished.".to_owned());
+            // Of a finished run it is missing, which has been noted.
+            if manifest.result.is_none() {
+                self.notes.push("The run has no model yet: it is not finished.".to_owned());
+            }
             return Ok(());
         }
         let model = Model::load(&path, device)?;
         self.model = Some(described(&model)?);
-        let Some(manifest) = &self.manifest else { return Ok(()) };
-        manifest.check_model(folder).map_err(ReportError::Replaced)?;
-        let others = replaced(manifest, folder);
         let test = match test_rows(manifest, folder, &model.task, told) {
             Ok(test) => test,
             Err(reason) if told.is_some() => return Err(ReportError::Data { reason }),
@@ -264,7 +274,6 @@ impl Report {
                 return Ok(());
             }
         };
-        self.notes.extend(others);
         if let Some(warning) = train::warnings::of_scale(&model.preprocessing, &test) {
             self.notes.push(format!("The test rows: {warning}."));
         }
@@ -299,17 +308,6 @@ impl Report {
         self.evaluation = Some(evaluation);
         Ok(())
     }
-}
-
-/// What is said of the models that a run started from, and of its adapter, if others are in their
-/// place; nothing of those that are gone.
-fn replaced(manifest: &Manifest, folder: &Path) -> Vec<String> {
-    let disk = Disk::default();
-    // An adapter is written before the manifest has its digest.
-    let names = manifest.files.keys().filter(|_| manifest.result.is_some());
-    let errors = names.filter_map(|name| manifest.check_file(folder, name, &disk).err());
-    let other = errors.filter(|error| error.kind() != std::io::ErrorKind::NotFound);
-    other.map(|error| format!("{error}.")).collect()
 }
 
 /// The test rows of a run's data, or why they cannot be had.

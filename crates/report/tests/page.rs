@@ -180,6 +180,16 @@ fn what_is_missing_is_said() {
 
     fs::remove_file(folder.join("model.safetensors")).unwrap();
     fs::remove_file(folder.join("metrics.jsonl")).unwrap();
+    fs::remove_dir_all(folder.join("checkpoints")).unwrap();
+    let notes = report(&folder).notes().join("\n");
+    for words in ["model.safetensors is missing", "--repeat", "metrics.jsonl is missing"] {
+        assert!(notes.contains(words), "{notes}");
+    }
+    let manifest = folder.join("manifest.json");
+    let text = fs::read(&manifest).unwrap();
+    let mut text: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    text["result"] = serde_json::Value::Null;
+    fs::write(&manifest, text.to_string()).unwrap();
     let unfinished = report(&folder);
     assert!(unfinished.notes()[0].contains("not finished"), "{:?}", unfinished.notes());
     assert_eq!(sections(&unfinished.html().unwrap()), ["timings", "settings", "origin"]);

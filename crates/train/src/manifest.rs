@@ -1,8 +1,7 @@
 //! `manifest.json`: enough about a run to repeat it, and what became of it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoints::Every;
-use crate::disk::{Disk, MOST_MANIFEST, check_file_place, named};
+use crate::disk::{Disk, MOST_MANIFEST, named};
 use crate::place::Place;
 use crate::run_folder::MODEL;
 use crate::settings::Settings;
+use crate::verify::metadata;
 
 /// The version of Burn that this program is built on.
 pub const BURN: &str = "0.22.1";
@@ -140,6 +140,9 @@ pub struct Outcome {
     pub epoch: u64,
     /// Digest of the model.
     pub model: String,
+    /// SHA-256 of `metrics.jsonl`; older runs have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// Whether somebody ended the run before its time, from the dashboard.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
@@ -232,7 +235,8 @@ impl Manifest {
     pub fn check_model(&self, folder: &Path) -> io::Result<()> {
         let Some(result) = &self.result else { return Ok(()) };
         let path = folder.join(MODEL);
-        let found = signature(&path).map_err(named(&path))?;
+        let found = metadata(&path).map_err(named(&path))?.digest;
+        let found = found.unwrap_or_else(|| "not signed".to_owned());
         if found == result.model {
             return Ok(());
         }
@@ -312,27 +316,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
-}
-
-/// The digest that a model file gives itself, which whoever loads it checks.
-fn signature(path: &Path) -> io::Result<String> {
-    /// Bytes of the longest header, as of the library that reads it.
-    const MOST: u64 = 100_000_000;
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(default, rename = "__metadata__")]
-        metadata: BTreeMap<String, String>,
-    }
-    check_file_place(path)?;
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut file = File::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length).min(MOST);
-    let mut text = Vec::new();
-    file.take(length).read_to_end(&mut text)?;
-    let mut header: Header = serde_json::from_slice(&text).map_err(invalid)?;
-    Ok(header.metadata.remove("fireclay_digest").unwrap_or_else(|| "not signed".to_owned()))
 }
 
 /// The processor's name as Linux has it.

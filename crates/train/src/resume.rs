@@ -7,8 +7,8 @@ use fireclay::nearest;
 
 use crate::args::Args;
 use crate::disk::Disk;
-use crate::manifest::Manifest;
-use crate::run_folder::{config, hint_inside};
+use crate::manifest::{MANIFEST, Manifest};
+use crate::run_folder::{LOCK, config, hint_inside, never_began};
 use crate::settings::{Layer, Settings};
 use crate::shell::quoted_path;
 use crate::words;
@@ -33,6 +33,7 @@ pub(crate) enum Found {
 pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
     if let Some(name) = &args.resume {
         let folder = folder(&args.out, name, disk)?;
+        check_began(&folder)?;
         return Ok(Some(Found::Resume { folder }));
     }
     let Some(name) = &args.repeat else { return Ok(None) };
@@ -53,6 +54,31 @@ pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
         );
     }
     Ok(Some(Found::Repeat { folder, manifest }))
+}
+
+/// Refuses the folder of a run that has no manifest, which is written before the first step.
+fn check_began(folder: &Path) -> Result<()> {
+    let manifest = Manifest::path(folder);
+    if std::fs::symlink_metadata(&manifest).is_ok() {
+        return Ok(());
+    }
+    let named = folder.display();
+    if never_began(folder) && folder.join(LOCK).exists() {
+        bail!(
+            "{named} has no {MANIFEST}: the run was killed before its first step, so there is \
+             nothing to resume; start it again with the same --name, which takes this folder"
+        );
+    }
+    let config = config(folder);
+    if config.exists() {
+        bail!(
+            "{named} has no {MANIFEST}, without which a run cannot go on; put it back, or start a \
+             new run with --config {}",
+            quoted_path(&config)
+        );
+    }
+    let hint = hint_inside(folder);
+    bail!("{named} is not the folder of a run{hint}")
 }
 
 impl Found {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::manifest::MANIFEST;
 use crate::metrics::{Measured, Meter};
 use crate::progress::{EpochReport, Observer, Progress};
 use crate::schedule::Length;
-use crate::shell::quoted_path;
+use crate::shell::{is_visible, quoted_path};
 use crate::tuning::{ADAPTER, BASE, START, TEACHER};
 
 /// A folder `runs/<name>` that this process works on, and no other.
@@ -30,20 +30,22 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// The file system's; `AlreadyExists` for a name that is taken, `InvalidInput` for one that is
-    /// not a plain name.
+    /// The file system's; `AlreadyExists` for a name that is taken, unless by a run that was killed
+    /// before it began; `InvalidInput` for a [`NameProblem`].
     pub fn create(out: &Path, name: Option<&str>, stem: &str, disk: &Disk) -> io::Result<Self> {
-        if name.is_some_and(|name| !is_plain(name)) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "this is not a plain folder name",
-            ));
+        if let Some(name) = name {
+            check_name(name)
+                .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         }
         fs::create_dir_all(out)?;
         if let Some(name) = name {
             let path = out.join(name);
-            disk.new_folder(&path)?;
-            return Self::open(path);
+            return match disk.new_folder(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    Self::reclaim(path, error, disk)
+                }
+                result => result.and_then(|()| Self::open(path)),
+            };
         }
         let mut number = 1;
         loop {
@@ -78,6 +80,23 @@ impl RunFolder {
         }
     }
 
+    /// Takes a folder whose run was killed before it began, and clears it; otherwise `taken`.
+    fn reclaim(path: PathBuf, taken: io::Error, disk: &Disk) -> io::Result<Self> {
+        if !never_began(&path) {
+            return Err(taken);
+        }
+        let folder = Self::open(path)?;
+        // Read again under the lock: until now another process may have begun the run.
+        if !never_began(&folder.path) {
+            return Err(taken);
+        }
+        folder.sweep(disk)?;
+        for name in BEFORE_MANIFEST {
+            disk.remove(&folder.path.join(name))?;
+        }
+        Ok(folder)
+    }
+
     /// Removes what a process that was killed left of files under way.
     ///
     /// # Errors
@@ -87,11 +106,8 @@ impl RunFolder {
         for folder in [self.path.clone(), self.checkpoints()] {
             for entry in fs::read_dir(folder).into_iter().flatten() {
                 let path = entry?.path();
-                let is_left = path
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .is_some_and(|name| name.starts_with(".fireclay-") && name.ends_with(".tmp"));
-                if is_left {
+                let name = path.file_name().and_then(|name| name.to_str());
+                if name.is_some_and(is_under_way) {
                     disk.remove(&path)?;
                 }
             }
@@ -139,10 +155,10 @@ pub const METRICS: &str = "metrics.jsonl";
 /// The folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 /// Held by the process that works on the run.
-const LOCK: &str = ".lock";
+pub(crate) const LOCK: &str = ".lock";
 
 /// The files that a run writes and reads again, beside its checkpoints.
-const FILES: [&str; 10] = [
+pub(crate) const FILES: [&str; 10] = [
     LOCK,
     CONFIG,
     MANIFEST,
@@ -200,10 +216,118 @@ pub struct MetricsLog {
     whole: u64,
 }
 
-/// Whether a name stays in the folder that it is joined to.
-fn is_plain(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+/// What a run writes before its manifest, beside the lock.
+const BEFORE_MANIFEST: [&str; 4] = [START, BASE, TEACHER, CONFIG];
+
+/// Whether a file is one that a process was writing when it was killed.
+fn is_under_way(name: &str) -> bool {
+    name.starts_with(".fireclay-") && name.ends_with(".tmp")
+}
+
+/// Whether a folder is empty, or has the lock of a run and beside it nothing but what a run writes
+/// before its manifest: the run was killed before its first step, and there is nothing to lose.
+pub(crate) fn never_began(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let (mut has_lock, mut is_empty) = (false, true);
+    for entry in entries {
+        is_empty = false;
+        let Ok(entry) = entry else { return false };
+        let (name, is_file) = (entry.file_name(), entry.file_type().is_ok_and(|t| t.is_file()));
+        let Some(name) = name.to_str().filter(|_| is_file) else { return false };
+        has_lock |= name == LOCK;
+        if name != LOCK && !BEFORE_MANIFEST.contains(&name) && !is_under_way(name) {
+            return false;
+        }
+    }
+    has_lock || is_empty
+}
+
+/// Why a name cannot be that of a run's folder.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameProblem {
+    /// Nothing was typed.
+    #[error("the name is empty")]
+    Empty,
+    /// It leads to another folder.
+    #[error("{0} is not a name but a place; choose the folder of all runs with --out")]
+    Place(&'static str),
+    /// It has a character that separates folders, here or on another system.
+    #[error("a name has no `{0}`; choose the folder of all runs with --out")]
+    Separator(char),
+    /// It has a character that does not show, such as a line break.
+    #[error("the name has the character {0}, which does not show")]
+    Invisible(String),
+    /// It ends in what some systems cut off.
+    #[error("the name ends in {0}, which some systems leave out")]
+    End(&'static str),
+    /// It has another meaning for `--resume`.
+    #[error("`latest` is what --resume calls the last run")]
+    Latest,
+    /// It has too many bytes.
+    #[error("the name has {bytes} bytes; at most {MOST_NAME} fit into a file system")]
+    Long {
+        /// How many it has.
+        bytes: usize,
+    },
+}
+
+/// Bytes of the longest name of a folder.
+const MOST_NAME: usize = 255;
+
+/// Whether a name can be that of a run's folder, on any system.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), NameProblem> {
+    match name {
+        "" => return Err(NameProblem::Empty),
+        "." => return Err(NameProblem::Place("`.`")),
+        ".." => return Err(NameProblem::Place("`..`")),
+        "latest" => return Err(NameProblem::Latest),
+        _ => {}
+    }
+    if let Some(separator) = name.chars().find(|c| ['/', '\\'].contains(c)) {
+        return Err(NameProblem::Separator(separator));
+    }
+    if let Some(hidden) = name.chars().find(|&c| !is_visible(c)) {
+        return Err(NameProblem::Invisible(hidden.escape_unicode().to_string()));
+    }
+    if name.ends_with('.') {
+        return Err(NameProblem::End("a dot"));
+    }
+    if name.ends_with(char::is_whitespace) {
+        return Err(NameProblem::End("a space"));
+    }
+    if name.len() > MOST_NAME {
+        return Err(NameProblem::Long { bytes: name.len() });
+    }
+    Ok(())
+}
+
+/// Makes sure that a run of this name can be made in `out`, without making anything.
+///
+/// # Errors
+///
+/// As [`RunFolder::create`].
+pub(crate) fn check_free(out: &Path, name: Option<&str>) -> io::Result<()> {
+    if let Some(name) = name {
+        check_name(name).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+        let path = out.join(name);
+        if fs::symlink_metadata(&path).is_ok() && !never_began(&path) {
+            let message = "a file or folder of this name is there already";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+    }
+    // What is made first is the nearest folder that is not there.
+    let there = out.ancestors().find(|path| fs::symlink_metadata(path).is_ok());
+    match there.filter(|path| !path.is_dir()) {
+        Some(path) => {
+            let message = format!("{} is not a folder", path.display());
+            Err(io::Error::new(io::ErrorKind::NotADirectory, message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// How much of a run a measurement covers.

@@ -36,7 +36,7 @@ fn is_plain(c: char) -> bool {
 }
 
 /// Whether it shows as itself: no control character and none that turns the direction of writing.
-fn is_visible(c: char) -> bool {
+pub(crate) fn is_visible(c: char) -> bool {
     let turns = matches!(
         c,
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

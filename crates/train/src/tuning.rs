@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Disk;
 use crate::manifest::{Manifest, sha256};
 use crate::settings::SettingsError;
+use crate::verify::missing;
 
 /// How a network that was there before is trained on.
 ///
@@ -172,30 +173,15 @@ pub const BASE: &str = "base.safetensors";
 pub const ADAPTER: &str = "adapter.safetensors";
 
 impl Start {
-    /// Reads the models of a run that is there already, whose manifest may not be.
+    /// Reads the models of a run, whose files have been held to its manifest.
     ///
     /// # Errors
     ///
-    /// A file that is missing, damaged, or not the one that the run started from.
-    pub(crate) fn load(
-        tuning: &Tuning,
-        folder: &Path,
-        manifest: Option<&Manifest>,
-        device: &Device,
-        disk: &Disk,
-    ) -> Result<Self> {
-        for name in [START, TEACHER, BASE] {
-            manifest.map_or(Ok(()), |manifest| manifest.check_file(folder, name, disk))?;
-        }
-        // Of a run that was killed at its end the adapter may be newer than the manifest; one that
-        // is missing is written again.
-        let ended = manifest.filter(|manifest| manifest.result.is_some());
-        if let Some(ended) = ended.filter(|_| folder.join(ADAPTER).exists()) {
-            ended.check_file(folder, ADAPTER, disk)?;
-        }
+    /// A file that is missing, damaged, or not the one that the settings name.
+    pub(crate) fn load(tuning: &Tuning, folder: &Path, device: &Device) -> Result<Self> {
         let read = |name, digest: &str| {
+            let model = of_run(folder, name, device)?;
             let path = folder.join(name);
-            let model = Model::load(&path, device)?;
             let found = model.digest()?;
             if found != digest {
                 let path = path.display();
@@ -208,7 +194,7 @@ impl Start {
         let model = read(START, &tuning.start)?;
         // Nothing that is trained depends on it; its digest is in the manifest alone.
         let has_base = model.mlp.config().lora.is_some() || tuning.replay.is_some();
-        let base = has_base.then(|| Model::load(folder.join(BASE), device)).transpose()?;
+        let base = has_base.then(|| of_run(folder, BASE, device)).transpose()?;
         Ok(Self { model, teacher: teacher.transpose()?, base })
     }
 
@@ -258,6 +244,14 @@ impl Start {
         }
         Ok(())
     }
+}
+
+/// A model in the folder of a run.
+fn of_run(folder: &Path, name: &str, device: &Device) -> Result<Model> {
+    if let Some(fault) = missing(folder, name) {
+        return Err(fault.into());
+    }
+    Ok(Model::load(folder.join(name), device)?)
 }
 
 /// What the loop reads of a start.

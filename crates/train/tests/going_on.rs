@@ -181,7 +181,11 @@ fn what_would_change_the_mathematics_is_refused_with_the_difference() {
     let config = run.path.join("config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("learning_rate = 0.001", "learning_rate = 0.5")).unwrap();
-    place.train("--resume run --epochs 9").failed(&["other settings", "step-00000006"]);
+    place.train("--resume run --epochs 9").refused(&[
+        "runs/run/config.toml was changed",
+        "optimizer.learning_rate is 0.5 and was 0.001",
+        "--config",
+    ]);
 }
 
 #[test]
@@ -312,7 +316,11 @@ fn a_repeated_run_is_compared_with_the_file_that_is_there_too() {
     fs::write(&model, place.run("other").bytes("model.safetensors")).unwrap();
     check(&["DIFFERS from the file", "that file was replaced"]);
     fs::remove_file(&model).unwrap();
-    check(&["cannot be compared with its file", "runs/run/model.safetensors"]);
+    let said = place.train("--repeat run").succeeded().stdout;
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = "is identical to that of the run that was repeated. Its own file, \
+                 runs/run/model.safetensors, is gone";
+    assert!(said.contains(words), "{said}");
     fs::write(&model, whole).unwrap();
     let mut text = manifest(&run);
     text["result"]["model"] = "sha256:other".into();
@@ -589,7 +597,7 @@ fn what_can_not_come_to_the_same_is_not_repeated() {
     let config = run.path.join("config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("seed = 1", "seed = 2")).unwrap();
-    refused("--repeat constant", &["config.toml are not those", "--config"]);
+    refused("--repeat constant", &["config.toml was changed", "seed is 2 and was 1", "--config"]);
     fs::write(&config, text).unwrap();
 
     let file = place.path("digits/train-images-idx3-ubyte");

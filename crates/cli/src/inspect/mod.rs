@@ -34,7 +34,7 @@ It reads models, checkpoints and adapters of Fireclay, .pt and .pth, .safetensor
 .npz and .npy, .onnx and .bpk.
 Called odd are: a digest that is not right; numbers that are NaN or infinite; magnitudes above 10,000;
 matrices of zeros; units whose incoming weights are all zero; tensors with the same numbers; whatever
-is refused.";
+is refused. Of the folder of a run, whatever its manifest contradicts.";
 
 /// Say what is in a file, and what is odd about it, without running anything.
 #[derive(Debug, clap::Args)]
@@ -115,13 +115,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(problem) = &problem {
         found.odd.push(printable(&problem.to_string(), 1000));
     }
+    found.odd.extend(model::faults(&args.file).iter().map(|fault| printable(fault, 1000)));
     found.numbers = found.tensors.iter().map(|tensor| tensor.count).sum();
     match args.json {
         true => say_json(&found)?,
         false => say(&text::text(&found, args.all))?,
     }
     if problem.is_some() {
-        bail!("{}: it can not be read; what is odd about it says why", found.file);
+        bail!("{}: it cannot be read; what is odd about it says why", found.file);
     }
     let is_odd = args.strict && !found.odd.is_empty();
     Ok(if is_odd { ExitCode::from(1) } else { ExitCode::SUCCESS })

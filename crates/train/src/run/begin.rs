@@ -14,7 +14,6 @@ use crate::manifest::{DataSummary, Manifest, Rollback};
 use crate::place::Place;
 use crate::record::Mark;
 use crate::run_folder::{MODEL, RunFolder};
-use crate::settings::Settings;
 use crate::state::State;
 use crate::words;
 
@@ -52,7 +51,7 @@ impl Run {
         if let Err(error) = written {
             // Neither can be, so nothing of the run is worth keeping.
             let _ = std::fs::remove_dir_all(folder.path());
-            return Err(error).context("the run folder can not be written");
+            return Err(error).context("the run folder cannot be written");
         }
         Ok(Begun { folder, manifest, state: State::new(job, mlp), log: 0 })
     }
@@ -64,12 +63,15 @@ impl Run {
         // Read under the lock: until now another process may have changed it.
         let mut manifest = Manifest::load(path, &self.disk)?;
         self.check_data(&manifest)?;
+        let has_model = path.join(MODEL).exists();
         // The run will write its own model in this place: another one must not be lost.
-        if path.join(MODEL).exists() {
+        if has_model {
             manifest.check_model(path)?;
         }
         let epochs = self.settings.training.epochs;
-        let is_finished = manifest.result.as_ref().is_some_and(|result| !result.stopped);
+        // One whose model is gone has its last steps to do again.
+        let is_finished =
+            has_model && manifest.result.as_ref().is_some_and(|result| !result.stopped);
         if is_finished && epochs <= manifest.settings.training.epochs {
             bail!(
                 "the run {} is finished, after {} epochs; to train it further, add --epochs {}",
@@ -111,7 +113,7 @@ impl Run {
     }
 
     /// Makes sure that the data is what the run learned from.
-    fn check_data(&self, manifest: &Manifest) -> Result<()> {
+    pub(super) fn check_data(&self, manifest: &Manifest) -> Result<()> {
         let (was, is) = (&manifest.data, &self.summary);
         if was.is_same(is) {
             return Ok(());
@@ -128,28 +130,6 @@ impl Run {
             was.test,
             was.digest,
         );
-    }
-
-    /// Makes sure that doing a run once more can come to the same.
-    pub(super) fn check_repeats(&self, original: &Manifest) -> Result<()> {
-        self.check_data(original)?;
-        let Settings { schedule, training, .. } = &self.settings;
-        if original.settings.digest() != self.settings.digest() {
-            bail!(
-                "the settings in config.toml are not those that the run was made with, which \
-                 manifest.json has; put them back, or start a new run with --config"
-            );
-        }
-        let was_shorter =
-            original.sessions.iter().any(|s| (1..training.epochs).contains(&s.epochs));
-        if was_shorter && schedule.knows_the_end() {
-            bail!(
-                "the run was given more epochs on its way, and its schedule, {}, had other rates \
-                 before: it can not be repeated in one go",
-                schedule.name()
-            );
-        }
-        Ok(())
     }
 
     /// The state of the newest whole checkpoint among those whose step `is_wanted`, and the length of

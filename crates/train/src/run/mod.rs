@@ -1,10 +1,13 @@
 //! One run from the command line: settings, data, training, test, files.
 
 mod begin;
+mod check;
 mod prepare;
+mod repeat;
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,9 +21,9 @@ pub use prepare::{Prepared, differing_tasks, fitted_to, load_with_bar, only, tas
 
 use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};
-use crate::disk::{Disk, read_regular};
+use crate::disk::{Disk, named};
 use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
-use crate::manifest::{DataSummary, Manifest, Outcome, Session};
+use crate::manifest::{DataSummary, Outcome, Session, sha256};
 use crate::metrics::Meter;
 use crate::place::portable;
 use crate::progress::{Bar, Dashboard, Due, EpochReport, Observer, Plain, Progress};
@@ -29,13 +32,12 @@ use crate::resume::Found;
 use crate::run_folder::{MODEL, MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
 use crate::settings::Settings;
-use crate::shell::quoted;
+use crate::shell::{quoted, quoted_path};
 use crate::signals::{self, Signals};
 use crate::state::Snapshot;
 use crate::tuning::{Start, Tuned};
 use crate::warnings;
 use crate::words;
-use crate::wrap::wrapped_at;
 
 /// Does what the command line asks for.
 ///
@@ -124,21 +126,13 @@ impl Run {
         };
         preprocessing.validate(self.data.train.width())?;
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
+        self.check(&self.job(None, &preprocessing, &loss), found.as_ref())?;
+        if self.args.dry_run {
+            return self.dry_run(&self.job(None, &preprocessing, &loss));
+        }
         let feed = self.feed();
         let job = self.job(feed.as_ref(), &preprocessing, &loss);
-        job.length()?;
-        if self.args.tui && !io::stdout().is_terminal() {
-            bail!("--tui needs a terminal, and the output goes to a pipe or a file");
-        }
-        let signals = Signals::catch().context("signals can not be caught")?;
-
-        let original = match &found {
-            Some(Found::Repeat { folder, manifest }) => Some((folder, manifest)),
-            _ => None,
-        };
-        if let Some((_, manifest)) = original {
-            self.check_repeats(manifest)?;
-        }
+        let signals = Signals::catch().context("signals cannot be caught")?;
         let mut begun = match &found {
             Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
             _ => self.fresh(&job)?,
@@ -149,52 +143,79 @@ impl Run {
         if first > 0 {
             self.say(&words::resumption(begun.state.progress(), job.length()?))?;
         }
-        let folder = begun.folder.path().to_owned();
         let clock = Instant::now();
         let trained = self.train(&job, &mut begun, &signals, &preprocessing);
         let seconds = clock.elapsed().as_secs_f64();
         log::info!("the steps took {seconds:.3} s");
-        let Begun { mut manifest, .. } = begun;
         let (fitted, mut log) = match trained {
             Ok(trained) => trained,
             Err(error) => {
-                manifest.end_session(&error.root_cause().to_string());
+                begun.manifest.end_session(&error.root_cause().to_string());
                 // What went wrong first is what is told.
-                let _ = manifest.save(&folder, &self.disk);
+                let _ = begun.manifest.save(begun.folder.path(), &self.disk);
                 return Err(error);
             }
         };
         if let (Ending::Interrupted, Some(signal)) = (fitted.ending, signals.stop()) {
-            manifest.end_session(signals::name(signal));
-            manifest.save(&folder, &self.disk)?;
-            self.say(&self.interruption(&folder, signal, fitted.step))?;
-            let code = ExitCode::from(signals::exit_code(signal));
-            return Ok(Ended { code, result: None });
+            return self.interrupted(begun, signal, fitted.step);
         }
         let test = self.test(&job, &fitted, &mut log)?;
         let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
+        let folder = begun.folder.path().to_owned();
+        let code = self.finish(begun, found.as_ref(), &fitted, &test, &model)?;
+        Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
+    }
+
+    /// Takes note of the signal that stopped the run, and says how to go on.
+    fn interrupted(&self, begun: Begun, signal: i32, step: u64) -> Result<Ended> {
+        let Begun { folder, mut manifest, .. } = begun;
+        manifest.end_session(signals::name(signal));
+        manifest.save(folder.path(), &self.disk)?;
+        self.say(&self.interruption(folder.path(), signal, step))?;
+        let code = ExitCode::from(signals::exit_code(signal));
+        Ok(Ended { code, result: None })
+    }
+
+    /// Writes the model and what came of the run, and says so; the exit code of the program.
+    fn finish(
+        &self,
+        begun: Begun,
+        found: Option<&Found>,
+        fitted: &Fitted,
+        test: &Evaluation,
+        model: &Model,
+    ) -> Result<ExitCode> {
+        let Begun { folder: run, mut manifest, .. } = begun;
+        let folder = run.path();
         let (bytes, digest) = model.to_bytes()?;
         if let Some(start) = &self.start {
-            start.save_adapter(&model, &folder, &mut manifest, &self.disk)?;
+            start.save_adapter(model, folder, &mut manifest, &self.disk)?;
         }
         self.disk.write_whole(&folder.join(MODEL), &bytes)?;
         let stopped = fitted.ending == Ending::Stopped;
         let mut metrics = test.by_name();
         // JSON has no others.
         metrics.retain(|_, value| value.is_finite());
-        let (epoch, model_digest) = (fitted.epoch, digest.clone());
-        manifest.result = Some(Outcome { metrics, epoch, model: model_digest, stopped });
+        let log = self.disk.read(&run.metrics(), u64::MAX).map_err(named(&run.metrics()))?;
+        manifest.result = Some(Outcome {
+            metrics,
+            epoch: fitted.epoch,
+            model: digest.clone(),
+            log: Some(sha256(&log)),
+            stopped,
+        });
         manifest.end_session(if stopped { "stopped from the dashboard" } else { "complete" });
-        manifest.save(&folder, &self.disk)?;
-        self.say(&self.ending(&folder, &digest, &fitted, &test))?;
+        manifest.save(folder, &self.disk)?;
+        self.say(&self.ending(folder, &digest, fitted, test))?;
         if self.args.profile {
             self.say(&format!("\n{}", fitted.profile))?;
         }
-        let code = match original {
-            Some((original, manifest)) => self.compare(original, manifest, &bytes, &digest)?,
-            None => ExitCode::SUCCESS,
-        };
-        Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
+        match found {
+            Some(Found::Repeat { folder: original, manifest }) => {
+                self.compare(original, manifest, model, &bytes, &digest)
+            }
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 
     /// Trains to the end, to a signal, or to an error; goes back after a divergence if asked to.
@@ -279,45 +300,6 @@ impl Run {
         Mark { settings: self.settings.digest(), data: self.summary.digest.clone(), log: 0 }
     }
 
-    /// Says whether a repeated run came to the same model: the one that the run recorded, and the
-    /// one that is in its folder now.
-    fn compare(
-        &self,
-        original: &Path,
-        manifest: &Manifest,
-        bytes: &[u8],
-        digest: &str,
-    ) -> Result<ExitCode> {
-        let Some(result) = &manifest.result else { return Ok(ExitCode::SUCCESS) };
-        let path = original.join(MODEL);
-        let file = read_regular(&path, u64::MAX);
-        let is_in_file = file.as_ref().is_ok_and(|file| file == bytes);
-        let (path, recorded) = (path.display(), &result.model);
-        let said = match (recorded == digest, file) {
-            (true, Ok(_)) if is_in_file => {
-                self.say("The model is identical to that of the run that was repeated.")?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            (true, Ok(_)) => format!(
-                "The model is the one that manifest.json of the run has, but DIFFERS from the file \
-                 {path}: that file was replaced since the run."
-            ),
-            (true, Err(error)) => format!(
-                "The model is the one that manifest.json of the run has, but cannot be compared \
-                 with its file: {path}: {error}."
-            ),
-            (false, Ok(_)) if is_in_file => format!(
-                "The model is the one in {path}, but DIFFERS from the one that manifest.json of \
-                 the run has, which is {recorded}: one of the two was changed since the run."
-            ),
-            (false, _) => format!(
-                "The model DIFFERS from that of the run that was repeated, which is {recorded}."
-            ),
-        };
-        self.say(&wrapped_at(&said, 0))?;
-        Ok(ExitCode::from(1))
-    }
-
     /// What is likely to go wrong.
     fn warnings(&self, job: &Job<'_>) -> Vec<String> {
         let found = warnings::of(job, &self.settings.model);
@@ -325,10 +307,7 @@ impl Run {
     }
 
     fn warn(&self, warnings: &[String]) {
-        for warning in warnings.iter().filter(|_| !self.args.quiet) {
-            // There is nobody left to tell of a standard error that cannot be written to.
-            let _ = writeln!(io::stderr(), "warning: {warning}");
-        }
+        warnings.iter().filter(|_| !self.args.quiet).for_each(warn);
     }
 
     /// How the samples get to a device with memory of its own.
@@ -383,13 +362,7 @@ impl Run {
             named => named.to_string(),
         };
         let name = self.args.name.as_deref();
-        RunFolder::create(out, name, &stem, &self.disk).with_context(|| match name {
-            Some(name) => format!(
-                "cannot make the run folder {}; choose another --name or --out",
-                out.join(name).display()
-            ),
-            None => format!("cannot make a run folder in {}; choose another --out", out.display()),
-        })
+        RunFolder::create(out, name, &stem, &self.disk).with_context(|| no_folder(&self.args))
     }
 
     /// Keeps what can be kept of a run that failed, and says so.
@@ -469,6 +442,25 @@ impl Run {
             result => result,
         }
     }
+}
+
+/// What is said of a folder of a run that cannot be made.
+fn no_folder(args: &Args) -> String {
+    match &args.name {
+        Some(name) => format!(
+            "cannot make the run folder {}; choose another --name or --out",
+            quoted_path(&args.out.join(name))
+        ),
+        None => {
+            format!("cannot make a run folder in {}; choose another --out", quoted_path(&args.out))
+        }
+    }
+}
+
+/// Says what is likely to go wrong.
+fn warn(warning: impl Display) {
+    // There is nobody left to tell of a standard error that cannot be written to.
+    let _ = writeln!(io::stderr(), "warning: {warning}");
 }
 
 /// Tells two observers, the first first.

@@ -1,8 +1,6 @@
 //! From a command line to a run that is ready to start: settings, device, data.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Device, Task};
@@ -10,7 +8,7 @@ use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permut
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
 
-use super::{Ended, Run, Sources};
+use super::{Ended, Run, Sources, no_folder, warn};
 use crate::args::Args;
 use crate::checkpoints::Every;
 use crate::disk::Disk;
@@ -18,8 +16,10 @@ use crate::manifest::{DataSummary, Manifest, Replayed};
 use crate::pictures;
 use crate::place::{self, Sought};
 use crate::resume::{self, DataNames, Found};
+use crate::run_folder::check_free;
 use crate::settings::{DataSettings, OnDivergence, PreprocessingChoice, Settings};
 use crate::tuning::{Replay, Start, Tuning, is_teacher_of};
+use crate::verify;
 
 /// A run whose settings and data are known, before anything is trained or written.
 pub struct Prepared {
@@ -44,8 +44,18 @@ impl Prepared {
     ///
     /// Anything that keeps the run from beginning.
     pub fn new(args: Args, disk: Disk) -> Result<Self> {
+        if args.resume.is_none() {
+            check_free(&args.out, args.name.as_deref()).with_context(|| no_folder(&args))?;
+        }
         let found = resume::find(&args, &disk)?;
         let manifest = found.as_ref().and_then(|found| found.manifest(&disk));
+        if let (Some(found), Some(manifest)) = (&found, &manifest) {
+            let others =
+                verify::before_work(found.folder(), manifest, args.repeat.is_some(), &disk)?;
+            // What a repeated run came to is compared with at its end.
+            let is_told = args.repeat.is_none() && !args.quiet;
+            others.iter().filter(|_| is_told).for_each(warn);
+        }
         let (settings, names) = match &found {
             Some(found) => {
                 let (settings, names) = found.settings(&args, manifest.as_ref())?;
@@ -62,9 +72,7 @@ impl Prepared {
         settings.data.source()?;
         let device = settings.backend.device(settings.device)?;
         let start = match (&settings.tuning, &found) {
-            (Some(tuning), Some(found)) => {
-                Some(Start::load(tuning, found.folder(), manifest.as_ref(), &device, &disk)?)
-            }
+            (Some(tuning), Some(found)) => Some(Start::load(tuning, found.folder(), &device)?),
             (Some(_), None) => bail!(
                 "these settings are of a run that starts from another model; go on with it by \
                  --resume, do it again by --repeat, or start another one with `finetune`"
@@ -175,10 +183,6 @@ impl Prepared {
             split.train.extend(first..data.train.len());
         }
         log::debug!("the settings:\n{}", settings.to_toml());
-        if args.dry_run {
-            write!(io::stdout(), "{}", settings.to_toml())?;
-            return Ok(Ended { code: ExitCode::SUCCESS, result: None });
-        }
         let summary = DataSummary {
             source: settings.data.source.clone(),
             digest: digest(&data),

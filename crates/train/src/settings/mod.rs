@@ -372,17 +372,12 @@ impl Settings {
     ///
     /// The number of epochs, the backend and its device may change.
     pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
-        let (here, there) = (self.mathematics(), other.mathematics());
-        let absent = || "absent".to_owned();
-        let paths: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-        paths
-            .into_iter()
-            .filter(|path| here.get(*path) != there.get(*path))
-            .map(|path| {
-                let value = |of: &BTreeMap<_, String>| of.get(path).cloned().unwrap_or_else(absent);
-                (path.clone(), value(&here), value(&there))
-            })
-            .collect()
+        differing(&self.mathematics(), &other.mathematics())
+    }
+
+    /// Everything that differs from `other`: path, value here and value there.
+    pub fn all_differences(&self, other: &Self) -> Vec<(String, String, String)> {
+        differing(&self.flat(), &other.flat())
     }
 
     /// `sha256:` and the digest of what must not change while a run goes on.
@@ -395,13 +390,32 @@ impl Settings {
 
     /// Everything that the arithmetic of a run depends on, by path.
     fn mathematics(&self) -> BTreeMap<String, String> {
-        let mut flat = BTreeMap::new();
-        flatten("", &self.to_toml().parse().unwrap_or_default(), &mut flat);
+        let mut flat = self.flat();
         for path in ["backend", "device", "training.epochs"] {
             flat.remove(path);
         }
         flat
     }
+
+    /// Everything, by path, as a file has it.
+    pub fn flat(&self) -> BTreeMap<String, String> {
+        let mut flat = BTreeMap::new();
+        flatten("", &self.to_toml().parse().unwrap_or_default(), &mut flat);
+        flat
+    }
+}
+
+/// What differs: path, value here and value there.
+fn differing(
+    here: &BTreeMap<String, String>,
+    there: &BTreeMap<String, String>,
+) -> Vec<(String, String, String)> {
+    let value = |of: &BTreeMap<_, String>, path: &String| {
+        of.get(path).cloned().unwrap_or_else(|| "absent".to_owned())
+    };
+    let paths: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    let differing = paths.into_iter().filter(|path| here.get(*path) != there.get(*path));
+    differing.map(|path| (path.clone(), value(here, path), value(there, path))).collect()
 }
 
 /// The values of nested tables by their dotted paths.
