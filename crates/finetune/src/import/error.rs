@@ -62,36 +62,45 @@ pub enum ImportError {
     },
     /// The order of the layers is not told by names and shapes.
     #[error(
-        "names and shapes do not tell the order of the layers {}; number them with --map{}",
+        "names and shapes do not tell the order of the layers {}; number them with --map{}{}",
         several(layers),
+        if hint.is_empty() { String::new() } else { format!(", such as {}", printable(hint, 900)) },
         if *by_order { ", or take the order of the file with --by-order" } else { "" }
     )]
     Ambiguous {
-        /// The layers, in the order of the file.
+        /// The layers, as far as names tell in their order.
         layers: Vec<String>,
         /// Whether the file may have them in their order.
         by_order: bool,
+        /// An example of names that tell it.
+        hint: String,
     },
-    /// The numbers in names and the file tell different orders of the layers.
+    /// Names tell one order of the layers, and the file or shapes another.
     #[error(
-        "the layers are {} by the numbers in their names, and {} in the file; number them with \
-         --map{}",
+        "the layers are {} by their names, and {} {}{}",
         sentence(&several(by_name)),
-        sentence(&several(in_file)),
-        if *by_order { ", or take the order of the file with --by-order" } else { "" }
+        sentence(&several(found)),
+        if *is_of_file { "in the file" } else { "by their shapes" },
+        if hint.is_empty() {
+            "; number them in their order with --map".to_owned()
+        } else {
+            format!("; {}", printable(hint, 900))
+        }
     )]
     Contradiction {
-        /// The layers by the numbers in their names.
+        /// The layers by their names.
         by_name: Vec<String>,
-        /// The layers in the order of the file.
-        in_file: Vec<String>,
-        /// Whether the file may have them in their order.
-        by_order: bool,
+        /// The layers in the other order.
+        found: Vec<String>,
+        /// Whether that is the order of the file.
+        is_of_file: bool,
+        /// What to do.
+        hint: String,
     },
     /// It is not told which norm belongs to which layer.
     #[error(
-        "it is open which layer each of the norms {} belongs to: {}; name them after their layers \
-         with --map{}",
+        "it is open which layer each of the norms {} belongs to: {}; number layers and norms in one \
+         row with --map, such as net.0 (a layer) and net.1 (its norm){}",
         sentence(&several(norms)),
         sentence(why),
         if *by_order { ", or take the order of the file with --by-order" } else { "" }
@@ -261,11 +270,12 @@ mod tests {
         let name = || hostile.clone();
         for error in [
             ImportError::Unsaid { what: name(), flag: "--norm batch".to_owned() },
-            ImportError::Ambiguous { layers: names.clone(), by_order: true },
+            ImportError::Ambiguous { layers: names.clone(), by_order: true, hint: name() },
             ImportError::Contradiction {
                 by_name: names.clone(),
-                in_file: names.clone(),
-                by_order: true,
+                found: names.clone(),
+                is_of_file: true,
+                hint: name(),
             },
             ImportError::Unpaired { norms: names.clone(), why: name(), by_order: true },
             ImportError::NoChain { found: names.clone(), hint: String::new() },
@@ -289,7 +299,7 @@ mod tests {
             ImportError::unsupported(name(), name()),
         ] {
             let message = error.to_string();
-            assert!(message.chars().count() < 1500, "{}", message.len());
+            assert!(message.chars().count() < 2500, "{}", message.len());
             assert!(!message.contains(['\u{1b}', '\u{7}', '\n', '\u{202e}']), "{message}");
         }
         let few = ["a".to_owned(), "b".to_owned()];

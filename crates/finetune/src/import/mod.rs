@@ -256,14 +256,19 @@ fn networks(error: ImportError, archive: &Archive) -> ImportError {
     }
     let are_several = matrices.len() > 1
         && matrices.iter().all(|(first, names)| names.len() > 1 && first.parse::<u64>().is_err());
+    let in_order = match error {
+        ImportError::Ambiguous { by_order: true, .. } => {
+            ", take the order of the file with --by-order"
+        }
+        _ => ", number their layers in one row with --map",
+    };
     match error {
         ImportError::NoChain { .. } | ImportError::Ambiguous { .. } if are_several => {
             let keys: Vec<String> = matrices.keys().map(|first| format!("--key {first}")).collect();
             ImportError::NoChain {
                 found: matrices.into_values().flatten().collect(),
                 hint: format!(
-                    "if these are several networks, take one: {}; if they are one, take the order \
-                     of the file with --by-order",
+                    "if these are several networks, take one: {}; if they are one{in_order}",
                     keys.join(", ")
                 ),
             }
@@ -482,7 +487,11 @@ mod tests {
 
     #[test]
     fn several_networks_in_one_file_are_told_apart_by_a_key() {
-        let ambiguous = || ImportError::Ambiguous { layers: Vec::new(), by_order: true };
+        let ambiguous = || ImportError::Ambiguous {
+            layers: Vec::new(),
+            by_order: true,
+            hint: String::new(),
+        };
         let of = |names: &[&str]| {
             let mut archive = archive(names);
             archive.tensors = names.iter().map(|&name| Tensor::zeros(name, vec![2, 2])).collect();

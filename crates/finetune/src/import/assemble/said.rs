@@ -81,10 +81,24 @@ pub(super) fn check_missing(
     list(&network.layers, &mut parameters);
     let names = parameters.iter().map(|(path, _)| path.as_str());
     each_names("--allow-missing", &options.allow_missing, "parameter of the network", names)?;
+    let has_batch_norms = parameters.iter().any(|(path, _)| path.ends_with(".running_var"));
     for (path, is_there) in &parameters {
-        if !is_there && !is_named(path, &options.allow_missing) {
-            return Err(tensors.missing(path));
+        let is_open = path.starts_with("norms.") && path.ends_with(".bias") && !has_batch_norms;
+        // What says that linear layers have no biases says nothing of norms.
+        let says = |pattern: &&String| !is_open || pattern.starts_with("norms");
+        let said: Vec<String> = options.allow_missing.iter().filter(says).cloned().collect();
+        if *is_there || is_named(path, &said) {
+            continue;
         }
+        if is_open {
+            return Err(ImportError::Unsaid {
+                what: "whether its norms without a bias are layer norms".to_owned(),
+                flag: "--allow-missing 'norms.*.bias' if they subtract the mean; RMS norms do not, \
+                       and are not imported"
+                    .to_owned(),
+            });
+        }
+        return Err(tensors.missing(path));
     }
     Ok(())
 }

@@ -11,10 +11,13 @@ use fireclay_formats::Layout;
 
 use super::super::ImportError;
 use super::groups::Group;
-use super::names::order;
+use super::names::{Role, order, told_order};
 
 /// The most layers whose order is looked for by their shapes.
 const MOST_TRIED: usize = 64;
+
+/// The most layers of which each is compared with every other.
+const MOST_COMPARED: usize = 512;
 
 /// The most steps of a search.
 const MOST_STEPS: usize = 2_000;
@@ -74,7 +77,13 @@ pub(super) fn chain(
         let is_only = belief.can_order()
             || trails.is_in_order(&in_file)
             || dense.len() <= MOST_TRIED && trails.first_two(false).len() == 1;
-        return if is_only { Ok(in_file) } else { Err(no_order()) };
+        if !is_only {
+            return Err(no_order());
+        }
+        if trails.is_against_names(&in_file) && !trails.is_only(&in_file) {
+            return Err(contradiction(dense, &trails.by_names(), &in_file));
+        }
+        return Ok(in_file);
     }
     let mut by_name = in_file.clone();
     by_name.sort_by(|&a, &b| dense[a].pieces.cmp(&dense[b].pieces));
@@ -84,28 +93,34 @@ pub(super) fn chain(
     }
     if dense.len() > MOST_TRIED {
         if is_numbered {
-            return Err(contradiction(dense, &by_name, belief));
+            return Err(contradiction(dense, &by_name, &in_file));
         }
         let hint = "with so many, their names must be numbered; rename them with --map";
         return Err(no_chain(hint));
     }
     match &mut trails.first_two(false)[..] {
         [] if trails.euler(&vec![true; dense.len()], None) => {
-            Err(ambiguous(dense, belief.can_order()))
+            Err(trails.ambiguous(belief.can_order() && !trails.is_against_names(&in_file)))
         }
         [] => Err(no_chain("each must take as many inputs as the one before has outputs")),
+        // Numbers or words that tell another order, and no file that agrees: the weights may lie the
+        // other way, or hold their biases.
+        [only]
+            if trails.is_against_names(only)
+                && !(belief.file() && *only == in_file && trails.have_biases()) =>
+        {
+            Err(contradiction(dense, &trails.by_names(), only))
+        }
         [only] => Ok(std::mem::take(only)),
         _ => match &mut trails.first_two(true)[..] {
             [only] if !belief.file() || trails.is_as_in_file(only) => Ok(std::mem::take(only)),
-            [only] => Err(contradiction(dense, only, belief)),
-            _ => Err(ambiguous(dense, belief.can_order() && trails.follow(&in_file))),
+            [only] => Err(contradiction(dense, only, &in_file)),
+            _ => {
+                let is_told = belief.can_order() && trails.follow(&in_file);
+                Err(trails.ambiguous(is_told && !trails.is_against_names(&in_file)))
+            }
         },
     }
-}
-
-fn ambiguous(dense: &[Group<'_>], by_order: bool) -> ImportError {
-    let layers = dense.iter().map(|group| group.name.clone()).collect();
-    ImportError::Ambiguous { layers, by_order }
 }
 
 /// `--by-order` where the order of the file is that of an alphabet, or of a shuffle.
@@ -117,14 +132,16 @@ pub(super) fn no_order() -> ImportError {
     )
 }
 
-fn contradiction(dense: &[Group<'_>], by_name: &[usize], belief: Belief) -> ImportError {
-    let names = |order: &mut dyn Iterator<Item = usize>| -> Vec<String> {
-        order.map(|index| dense[index].name.clone()).collect()
+/// Names tell one order, and another was found.
+fn contradiction(dense: &[Group<'_>], by_name: &[usize], found: &[usize]) -> ImportError {
+    let names = |order: &[usize]| -> Vec<String> {
+        order.iter().map(|&index| dense[index].name.clone()).collect()
     };
     ImportError::Contradiction {
-        by_name: names(&mut by_name.iter().copied()),
-        in_file: names(&mut (0..dense.len())),
-        by_order: belief.can_order(),
+        is_of_file: found.is_sorted(),
+        by_name: names(by_name),
+        found: names(found),
+        hint: String::new(),
     }
 }
 
@@ -147,6 +164,52 @@ impl Trails<'_> {
 
     fn is_before(&self, a: usize, b: usize) -> bool {
         order(&self.dense[a].pieces, &self.dense[b].pieces) == Some(Ordering::Less)
+    }
+
+    /// Whether this is the one order that shapes leave, and biases tell how weights lie.
+    fn is_only(&self, order: &[usize]) -> bool {
+        self.have_biases() && order.len() <= MOST_TRIED && self.first_two(false) == [order]
+    }
+
+    /// Whether each has a bias. Without, weights that lie the other way follow each other backwards.
+    fn have_biases(&self) -> bool {
+        self.dense.iter().all(|group| group.tensors.contains_key(&Role::Bias))
+    }
+
+    /// Whether numbers or words in names tell of some that it comes before one that is earlier here.
+    fn is_against_names(&self, order: &[usize]) -> bool {
+        let is_after = |a: usize, b: usize| {
+            told_order(&self.dense[a].pieces, &self.dense[b].pieces) == Some(Ordering::Greater)
+        };
+        if order.len() > MOST_COMPARED {
+            return order.windows(2).any(|pair| is_after(pair[0], pair[1]));
+        }
+        let later = |at: usize| order.get(at + 1..).unwrap_or_default();
+        order.iter().enumerate().any(|(at, &a)| later(at).iter().any(|&b| is_after(a, b)))
+    }
+
+    fn ambiguous(&self, by_order: bool) -> ImportError {
+        let layers = self.by_names().into_iter().map(|index| self.dense[index].name.clone());
+        ImportError::Ambiguous { layers: layers.collect(), by_order, hint: String::new() }
+    }
+
+    /// The order that names tell, and else that of the file.
+    fn by_names(&self) -> Vec<usize> {
+        let mut left: Vec<usize> = (0..self.dense.len()).collect();
+        if left.len() > MOST_COMPARED {
+            left.sort_by(|&a, &b| self.dense[a].pieces.cmp(&self.dense[b].pieces));
+            return left;
+        }
+        let is_before = |a: usize, b: usize| {
+            told_order(&self.dense[a].pieces, &self.dense[b].pieces) == Some(Ordering::Less)
+        };
+        let mut found = Vec::new();
+        while !left.is_empty() {
+            let is_first = |&a: &usize| !left.iter().any(|&b| is_before(b, a));
+            let next = left.iter().position(is_first).unwrap_or_default();
+            found.push(left.remove(next));
+        }
+        found
     }
 
     /// Whether some order of the layers that are left begins at a width.
@@ -341,8 +404,29 @@ mod tests {
     fn shapes_tell_the_order_where_they_leave_one() {
         let layers = [("head", [3, 2]), ("body", [5, 3])];
         assert_eq!(read(&layers, belief(false, true)).unwrap(), [1, 0]);
-        // Numbers that contradict the shapes are no order.
-        assert_eq!(read(&[("fc1", [3, 2]), ("fc2", [5, 3])], belief(false, true)).unwrap(), [1, 0]);
+        // Names that contradict the shapes: the weights may lie the other way.
+        for layers in [
+            [("fc1", [3, 2]), ("fc2", [5, 3])],
+            [("fc2", [5, 3]), ("fc1", [3, 2])],
+            [("inp", [3, 2]), ("out", [5, 3])],
+        ] {
+            for by_order in [false, true] {
+                let error = read(&layers, belief(by_order, true)).unwrap_err();
+                let is_chain = layers[0].1[1] == layers[1].1[0];
+                let is_against = matches!(error, ImportError::Contradiction { .. });
+                assert!(is_against || by_order && !is_chain, "{layers:?}: {error}");
+            }
+        }
+        // Where biases tell how they lie, and the file agrees, shapes are believed.
+        let tensors = [("fc2", [5, 3]), ("fc1", [3, 2])].map(|(name, shape)| {
+            let weight = Tensor::zeros(format!("{name}.weight"), shape.to_vec());
+            [weight, Tensor::zeros(format!("{name}.bias"), vec![shape[1]])]
+        });
+        let tensors = tensors.concat();
+        let groups = by_name(&tensors.iter().collect::<Vec<_>>());
+        for (belief, is_read) in [(belief(false, true), true), (belief(false, false), false)] {
+            assert_eq!(chain(&groups, Layout::InOut, belief).is_ok(), is_read);
+        }
         let never = read(&[("a", [4, 3]), ("b", [5, 6])], belief(false, true));
         assert!(matches!(never, Err(ImportError::NoChain { .. })));
     }
@@ -350,11 +434,12 @@ mod tests {
     #[test]
     fn what_neither_names_nor_shapes_tell_is_asked_for() {
         for (layers, in_file) in [
-            (vec![("tail", SQUARE), ("nose", SQUARE)], true),
+            (vec![("tall", SQUARE), ("nose", SQUARE)], true),
+            (vec![("tail", SQUARE), ("nose", SQUARE)], false),
             // Two ways around: 4 to 6 to 4 to 8 to 4.
             (vec![("a", [4, 6]), ("b", [6, 4]), ("c", [4, 8]), ("d", [8, 4])], true),
             (
-                vec![("enc.1", SQUARE), ("enc.2", SQUARE), ("dec.1", SQUARE), ("dec.2", SQUARE)],
+                vec![("pre.1", SQUARE), ("pre.2", SQUARE), ("mid.1", SQUARE), ("mid.2", SQUARE)],
                 true,
             ),
             // Numbers that the shapes contradict tell nothing of the others.
@@ -376,6 +461,30 @@ mod tests {
         }
         let broken = read(&[("a", [4, 3]), ("b", [2, 4])], belief(true, true));
         assert!(matches!(broken, Err(ImportError::NoChain { .. })));
+    }
+
+    #[test]
+    fn the_order_of_a_file_is_not_taken_against_names() {
+        for layers in [
+            ["out", "hid", "inp"],
+            ["head", "body", "stem"],
+            ["last", "mid", "first"],
+            ["decoder.0", "encoder.0", "encoder.1"],
+            ["fc3", "fc2", "fc1"],
+            ["theta3", "theta2", "theta1"],
+            ["fc1", "out", "fc2"],
+        ] {
+            let squares = layers.map(|name| (name, SQUARE));
+            let error = read(&squares, belief(true, true)).unwrap_err();
+            let ImportError::Contradiction { by_name, found, is_of_file, .. } = error else {
+                unreachable!("{error}")
+            };
+            assert_eq!(found, layers);
+            assert!(is_of_file && by_name != layers);
+            // In the order of the names it is taken.
+            let sorted: Vec<_> = by_name.iter().map(|name| (name.as_str(), SQUARE)).collect();
+            assert_eq!(read(&sorted, belief(true, true)).unwrap(), [0, 1, 2]);
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use fireclay_formats::{Layout, Tensor, printable};
 
 use super::super::ImportError;
-use super::names::{Part, Piece, Role, SLOPES, Word, is_called_norm, order, part, pieces};
+use super::names::{
+    Part, Piece, Role, SLOPES, Word, is_called_norm, numbers, order, part, pieces, stem, told_order,
+};
+use super::ways::{MOST_SHOWN, renamed};
 
 /// The most tensors of a file without names that tell anything; a network has two a layer.
 const MOST_UNNAMED: usize = 256;
@@ -200,6 +203,110 @@ pub(super) fn are_numbered(tensors: &[&Tensor]) -> bool {
     tensors
         .windows(2)
         .all(|pair| order(&pieces(&pair[0].name), &pieces(&pair[1].name)) == Some(Ordering::Less))
+}
+
+/// Whether the numbers or words in names tell of some tensor that it comes before an earlier one.
+pub(super) fn are_against_names(tensors: &[&Tensor]) -> bool {
+    let names: Vec<Vec<Piece>> = tensors.iter().map(|tensor| pieces(&tensor.name)).collect();
+    let later = |at: usize| names.get(at + 1..).unwrap_or_default();
+    let is_after = |a: &[Piece], b: &[Piece]| told_order(a, b) == Some(Ordering::Greater);
+    names.iter().enumerate().any(|(at, a)| later(at).iter().any(|b| is_after(a, b)))
+}
+
+/// Whether layers are sorted as text, where that is not the order of their numbers: 1, 10, 2.
+pub(super) fn are_sorted_as_text(layers: &[Group<'_>]) -> bool {
+    let is_back =
+        |a: &Group<'_>, b: &Group<'_>| order(&a.pieces, &b.pieces) == Some(Ordering::Greater);
+    layers.is_sorted_by(|a, b| a.name <= b.name)
+        && layers.windows(2).any(|pair| is_back(&pair[0], &pair[1]))
+}
+
+/// Refuses weights that hold their biases: each takes one input more than the layer before gives.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with how to take them apart.
+pub(super) fn refuse_augmented(layers: &[Group<'_>], layout: Layout) -> Result<(), ImportError> {
+    let mut sorted: Vec<&Group<'_>> = layers.iter().collect();
+    sorted.sort_by_key(|group| &group.pieces);
+    let are_numbered = |row: &[&Group<'_>]| {
+        row.windows(2).all(|pair| {
+            told_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less)
+        })
+    };
+    if !are_numbered(&sorted) {
+        sorted.sort_by_key(|group| group.place);
+    }
+    let has_bias = layers.iter().any(|group| group.tensors.contains_key(&Role::Bias));
+    let sizes: Option<Vec<[usize; 2]>> = sorted.iter().map(|group| group.sizes(layout)).collect();
+    let (Some(sizes), Some(first)) = (sizes, sorted.first()) else { return Ok(()) };
+    let is_one_more = |pair: &[[usize; 2]]| pair[1][0] == pair[0][1] + 1;
+    if has_bias || sizes.len() < 2 || !sizes.windows(2).all(is_one_more) {
+        return Ok(());
+    }
+    let name = first.tensors.get(&Role::Weight).map_or("", |tensor| tensor.name.as_str());
+    let (name, found) = (printable(name, 60), first.described());
+    let (line, weights, bias) = match layout {
+        Layout::OutIn => ("column", "[:, 1:]", "[:, 0]"),
+        Layout::InOut => ("row", "[1:]", "[0]"),
+    };
+    Err(ImportError::unsupported(
+        format!(
+            "each weight takes one input more than the layer before gives, from {found} on: they \
+             seem to hold their biases, in the first or the last {line}"
+        ),
+        format!(
+            "save them apart: for the first {line}, numpy.savez with W1={name}{weights}, \
+             b1={name}{bias} and so on for each"
+        ),
+    ))
+}
+
+/// Refuses biases whose numbers are not those of the weights: weights from 1 on, biases from 0.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with names that pair them.
+pub(super) fn refuse_apart(
+    layers: &[Group<'_>],
+    others: &[Group<'_>],
+) -> Result<(), ImportError> {
+    let is_bias = |group: &&Group<'_>| group.tensors.keys().eq([&Role::Bias]);
+    let alone: Vec<&Group<'_>> = others.iter().filter(is_bias).collect();
+    let with_bias = |group: &&Group<'_>| group.tensors.contains_key(&Role::Bias);
+    let mut biases: Vec<&Group<'_>> =
+        layers.iter().filter(with_bias).chain(alone.iter().copied()).collect();
+    let mut weights: Vec<&Group<'_>> = layers.iter().collect();
+    let is_alike = |group: &&Group<'_>| {
+        alone.first().is_some_and(|bias| {
+            stem(&group.pieces) == stem(&bias.pieces) && numbers(&group.pieces).len() == 1
+        })
+    };
+    if alone.is_empty() || weights.len() != biases.len() || !biases.iter().all(|b| is_alike(&b)) {
+        return Ok(());
+    }
+    if !weights.iter().all(|w| is_alike(&w)) {
+        return Ok(());
+    }
+    weights.sort_by_key(|group| numbers(&group.pieces));
+    biases.sort_by_key(|group| numbers(&group.pieces));
+    let pairs = weights.iter().zip(&biases).enumerate().take(MOST_SHOWN).map(|(at, (w, b))| {
+        let name = format!("layers.{at}");
+        format!("{} {}", renamed(w, &[Role::Weight], &name), renamed(b, &[Role::Bias], &name))
+    });
+    let pairs = printable(&pairs.collect::<Vec<_>>().join(" "), 900);
+    let all = if weights.len() > MOST_SHOWN { " and so on" } else { "" };
+    let first = |groups: &[&Group<'_>], role| {
+        groups.first().and_then(|group| group.named(role)).unwrap_or_default()
+    };
+    Err(ImportError::unsupported(
+        format!(
+            "weights and biases are numbered apart: the first weight is {}, and the first bias {}",
+            printable(&first(&weights, Role::Weight), 60),
+            printable(&first(&biases, Role::Bias), 60)
+        ),
+        format!("if they belong together in their order, rename them: {pairs}{all}"),
+    ))
 }
 
 /// A layer of a file without names: its weight and its bias, as places in the file.

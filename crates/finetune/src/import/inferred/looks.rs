@@ -9,6 +9,7 @@ use fireclay_formats::{Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::vector;
+use super::ways::quoted;
 use super::names::{Piece, is_called_norm, pieces};
 
 /// What a tensor looks like.
@@ -324,16 +325,6 @@ pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) ->
     };
     let names = tensors.iter().map(|&(name, _)| name.to_owned()).collect();
     ImportError::Unused { names, advice }
-}
-
-/// A name as a shell takes it for one word.
-fn quoted(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-    let shown = printable(name, 100);
-    if !shown.is_empty() && shown.chars().all(is_plain) {
-        return shown;
-    }
-    format!("'{}'", shown.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

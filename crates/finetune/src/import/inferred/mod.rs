@@ -12,6 +12,7 @@ mod norms;
 #[cfg(test)]
 mod property;
 mod skips;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,16 +58,17 @@ pub(super) fn network(
     let tensors: Vec<&Tensor> = archive.tensors.iter().filter(is_wanted).collect();
     looks::refuse_strangers(&tensors)?;
     looks::refuse_copies(&tensors)?;
+    let (dense, others): (Vec<_>, Vec<_>) =
+        by_name(&tensors).into_iter().partition(Group::is_dense);
     let belief = Belief {
         by_order: options.by_order,
-        has_own_order,
+        has_own_order: has_own_order && !groups::are_sorted_as_text(&dense),
         is_whole: groups::are_whole(&tensors),
         // Names that were given are believed, whatever the order of the file.
         is_renamed: !options.map.is_empty(),
     };
-    let (dense, others): (Vec<_>, Vec<_>) =
-        by_name(&tensors).into_iter().partition(Group::is_dense);
-    let (dense, order, layout) = ordered(archive, &tensors, dense, belief, options)?;
+    groups::refuse_apart(&dense, &others)?;
+    let (dense, order, layout) = ordered(archive, &tensors, dense, &others, belief, options)?;
     let layers: Vec<&Group<'_>> = order.into_iter().filter_map(|i| dense.get(i)).collect();
     let sizes: Vec<[usize; 2]> = layers.iter().filter_map(|group| group.sizes(layout)).collect();
     let inputs = sizes.first().map(|[inputs, _]| *inputs);
@@ -166,6 +168,7 @@ fn ordered<'a>(
     archive: &Archive,
     tensors: &[&'a Tensor],
     dense: Vec<Group<'a>>,
+    others: &[Group<'a>],
     belief: Belief,
     options: &Options,
 ) -> Result<(Vec<Group<'a>>, Vec<usize>, Layout), ImportError> {
@@ -178,20 +181,17 @@ fn ordered<'a>(
         if !options.by_order || !has_matrix {
             return Err(ImportError::NoLayers { tensors: archive.tensors.len(), has_matrix });
         }
-        let (dense, layout) = by_rank(tensors, &layouts)?;
-        let order = (0..dense.len()).collect();
-        // Neither an alphabet nor numbers that are mixed up are an order.
-        if dense.len() > 1 && !belief.has_own_order && !groups::are_numbered(tensors) {
-            return Err(chain::no_order());
-        }
-        return Ok((dense, order, layout));
+        return unnamed(tensors, &layouts, belief);
+    }
+    for &layout in &layouts {
+        groups::refuse_augmented(&dense, layout)?;
     }
     let mut chains = Vec::new();
     let mut failures = Vec::new();
     for layout in layouts {
         match chain(&dense, layout, belief) {
             Ok(order) => chains.push((layout, order)),
-            Err(error) => failures.push(error),
+            Err(error) => failures.push(ways::with_way(error, &dense, others)),
         }
     }
     // Layers of which the order is open follow each other all the same.
@@ -206,6 +206,27 @@ fn ordered<'a>(
             Err(ImportError::NoLayers { tensors: archive.tensors.len(), has_matrix: true })
         }
     }
+}
+
+/// Layers of tensors whose names tell nothing but an order, which is that of the file.
+fn unnamed<'a>(
+    tensors: &[&'a Tensor],
+    layouts: &[Layout],
+    belief: Belief,
+) -> Result<(Vec<Group<'a>>, Vec<usize>, Layout), ImportError> {
+    let mut tensors = tensors.to_vec();
+    if !belief.has_own_order {
+        // Sorted as text, `x10` comes before `x2`.
+        tensors.sort_by_cached_key(|tensor| names::pieces(&tensor.name));
+    }
+    let (dense, layout) = by_rank(&tensors, layouts)?;
+    // Neither an alphabet nor numbers that are mixed up are an order.
+    let is_told = belief.has_own_order && !groups::are_against_names(&tensors);
+    if dense.len() > 1 && !is_told && !groups::are_numbered(&tensors) {
+        return Err(chain::no_order());
+    }
+    let order = (0..dense.len()).collect();
+    Ok((dense, order, layout))
 }
 
 /// How weights lie, if the file tells it or the program is known by its names.
@@ -356,7 +377,10 @@ mod tests {
     #[test]
     fn the_slope_of_leaky_relu_is_said_or_told_or_asked_for() {
         let of = |kind, leaky_slope, activation| {
-            let shapes: [(&str, &[usize]); 2] = [("0.weight", &[5, 6]), ("2.weight", &[4, 5])];
+            let shapes: [(&str, &[usize]); 2] = match kind {
+                Kind::PyTorch => [("0.weight", &[5, 6]), ("2.weight", &[4, 5])],
+                _ => [("0.weight", &[6, 5]), ("2.weight", &[5, 4])],
+            };
             let tensors = shapes.map(|(name, shape)| Tensor::zeros(name, shape.to_vec())).to_vec();
             let (network, labels) = (None, None);
             let (layout, task, notes) = (Some(Layout::OutIn), None, Vec::new());

@@ -59,6 +59,83 @@ pub(super) fn order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
     }
 }
 
+/// Words for what stands first, and for what stands last.
+const FRONT: &[&str] = &[
+    "in", "inp", "input", "inputs", "stem", "begin", "start", "front", "enc", "encode", "encoder",
+    "embed", "embedder", "embedding", "bottom", "feature", "features", "backbone",
+];
+const BACK: &[&str] = &[
+    "out",
+    "outp",
+    "output",
+    "outputs",
+    "head",
+    "heads",
+    "last",
+    "final",
+    "end",
+    "tail",
+    "dec",
+    "decode",
+    "decoder",
+    "classifier",
+    "classification",
+    "cls",
+    "clf",
+    "logit",
+    "logits",
+    "predict",
+    "prediction",
+    "predictor",
+    "readout",
+    "regressor",
+    "score",
+    "scores",
+    "top",
+];
+
+/// Words that count, of which the first stands at the front.
+const COUNTED: [[&str; 2]; 9] = [
+    ["first", "one"],
+    ["second", "two"],
+    ["third", "three"],
+    ["fourth", "four"],
+    ["fifth", "five"],
+    ["sixth", "six"],
+    ["seventh", "seven"],
+    ["eighth", "eight"],
+    ["ninth", "nine"],
+];
+
+/// Where a word says that something stands: at the front, at the back, or in between.
+fn rank(piece: Option<&Piece>) -> usize {
+    let Some(piece) = piece else { return COUNTED.len() + 1 };
+    let counted = COUNTED.iter().position(|words| piece.is_one_of(words));
+    match counted {
+        Some(number) => number + 1,
+        None if piece.is_one_of(FRONT) => 0,
+        None if piece.is_one_of(BACK) => COUNTED.len() + 2,
+        None => COUNTED.len() + 1,
+    }
+}
+
+/// Which of two names comes first by its numbers, or by words such as `stem` and `head`, `encoder`
+/// and `decoder`, `a` and `b`.
+pub(super) fn told_order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
+    if let Some(by_numbers) = order(a, b) {
+        return Some(by_numbers);
+    }
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (a.get(same), b.get(same));
+    let letter = |piece: Option<&Piece>| match piece {
+        Some(Piece::Word(word)) => word.chars().next().filter(|c| word.len() == 1 && *c <= 'f'),
+        _ => None,
+    };
+    let by_words = rank(a).cmp(&rank(b));
+    let by_letters = letter(a).zip(letter(b)).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
+    Some(by_words.then(by_letters)).filter(|order| order.is_ne())
+}
+
 /// A name without its numbers.
 pub(super) fn stem(pieces: &[Piece]) -> Vec<&Piece> {
     pieces.iter().filter(|piece| matches!(piece, Piece::Word(_))).collect()
@@ -337,6 +414,31 @@ mod tests {
             assert_eq!(of(b, a), Some(Ordering::Greater), "{a} {b}");
         }
         for (a, b) in [("stem", "body"), ("enc.1", "dec.0"), ("fc", "fc_out"), ("fc1", "head")] {
+            assert_eq!(of(a, b), None, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn words_tell_an_order_that_nothing_may_contradict() {
+        let of = |a: &str, b: &str| told_order(&pieces(a), &pieces(b));
+        for (a, b) in [
+            ("inp", "hid"),
+            ("hid", "out"),
+            ("stem", "body"),
+            ("body", "head"),
+            ("first", "last"),
+            ("first", "second"),
+            ("encoder.2", "decoder.0"),
+            ("fc1", "fc_out"),
+            ("fc", "fc_out"),
+            ("fc_in", "fc"),
+            ("layer_a", "layer_b"),
+            ("fc2", "fc10"),
+        ] {
+            assert_eq!(of(a, b), Some(Ordering::Less), "{a} {b}");
+            assert_eq!(of(b, a), Some(Ordering::Greater), "{a} {b}");
+        }
+        for (a, b) in [("apple", "pear"), ("w_h", "w_x"), ("body.out", "trunk.inp")] {
             assert_eq!(of(a, b), None, "{a} {b}");
         }
     }

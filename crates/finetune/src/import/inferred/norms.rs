@@ -18,8 +18,12 @@ use super::names::{Piece, Role, key, numbers, order, stem};
 /// The most layers, and the most norms, that are compared with each other.
 const MOST: usize = 512;
 
+/// What has the same tensors as a layer norm and is none.
+const ONLY_LAYER: &str = "say --norm layer only of layer norms: a group norm is one if it has one \
+                          group, an RMS or an instance norm never";
+
 /// The place of a norm, as far as layers go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
     /// Before the first layer.
     Input,
@@ -46,6 +50,25 @@ enum Side {
     Open,
     /// There are no such numbers.
     Untold,
+}
+
+/// What the numbers in the name of a norm tell.
+#[derive(Clone, Copy, Debug)]
+struct Numbered {
+    slot: Slot,
+    side: Side,
+    /// Whether it has the number of a layer, as `W1` and `gamma1`, and so is not numbered in a row
+    /// with layers.
+    is_shared: bool,
+}
+
+/// What names tell of all norms.
+#[derive(Clone, Debug)]
+struct Told {
+    /// Where each stands, behind the layer that it is called like.
+    slots: Vec<Slot>,
+    /// Whether numbers in a row with layers tell it. Else each may stand before that layer as well.
+    is_exact: bool,
 }
 
 /// Layers in their order, with the norms of the file.
@@ -105,7 +128,7 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
     Ok(Placed {
         norms: scene.norms.iter().zip(&slots).map(layer).collect(),
         is_after: position == NormPosition::AfterActivation,
-        is_against_names: by_names.is_some_and(|by_names| by_names != slots),
+        is_against_names: by_names.is_some_and(|told| told.slots != slots),
     })
 }
 
@@ -149,8 +172,8 @@ impl Scene<'_> {
                         "{name} has a scale and no shift, as RMS norms, PReLU and scaled residuals \
                          have"
                     ),
-                    "only batch norms and layer norms are imported: for layer norms without a bias \
-                     say --norm layer, and --allow-missing with the paths that it then names",
+                    "only batch norms and layer norms are imported: of layer norms without a bias, \
+                     which subtract the mean, say --norm layer and --allow-missing 'norms.*.bias'",
                 ));
             }
         }
@@ -159,10 +182,9 @@ impl Scene<'_> {
                 let have = if kind == Norm::Batch { "have" } else { "have no" };
                 let what = format!("the norms {} {have} running statistics", self.names());
                 let advice = if kind == Norm::Batch {
-                    "that is so of batch norms: say --norm batch"
+                    "that is so of batch norms: say --norm batch".to_owned()
                 } else {
-                    "batch norms are read with theirs, and group norms and instance norms are not \
-                     read; say --norm layer only of layer norms"
+                    format!("batch norms are read with theirs; {ONLY_LAYER}")
                 };
                 Err(ImportError::unsupported(what, advice))
             }
@@ -207,35 +229,67 @@ impl Scene<'_> {
                 only.push(*first);
             }
         }
-        let by_file = self.by_file();
-        if self.belief.by_order && self.belief.can_order() {
-            return match &by_file[..] {
-                [one] => Ok(one.clone()),
-                [] if self.fits(&only) => Ok(only),
-                [] => Err(self.unpaired("the file does not have each behind its layer")),
-                _ => Err(self.position_unsaid()),
-            };
-        }
-        if self.fits(&only) {
+        let is_ordered = self.belief.by_order && self.belief.can_order();
+        if self.fits(&only) && !is_ordered {
             return Ok(only);
         }
-        let by_file = if self.belief.file() { by_file } else { Vec::new() };
-        let Some(by_names) = self.by_names() else {
+        let by_file = self.by_file();
+        let told = self.by_names();
+        if is_ordered {
+            return self.in_order(by_file, told.as_ref(), &only);
+        }
+        let Some(told) = told else {
             return Err(self.unpaired("their names do not tell"));
         };
-        if !self.fits(&by_names) {
-            return Err(self.unpaired("their widths contradict their names or --norm-position"));
+        let by_file = if self.belief.file() { by_file } else { Vec::new() };
+        let mut readings = self.readings(&told);
+        readings.retain(|slots| self.fits(slots));
+        match &mut readings[..] {
+            [] => Err(self.unpaired("their widths contradict their names or --norm-position")),
+            [one] if by_file.is_empty() || by_file.contains(one) => Ok(std::mem::take(one)),
+            [_] => Err(self.unpaired("the order of the file contradicts their names")),
+            [_, before, ..] if before.contains(&Slot::Input) => Err(self.position_unsaid()),
+            [behind, ..] if by_file.contains(behind) => Ok(std::mem::take(behind)),
+            _ => Err(self.unpaired("each may stand behind the layer of its name or before it")),
+        }
+    }
+
+    /// The place of each norm by the order of the file, which names must not contradict.
+    fn in_order(
+        &self,
+        mut by_file: Vec<Vec<Slot>>,
+        told: Option<&Told>,
+        only: &[Slot],
+    ) -> Result<Vec<Slot>, ImportError> {
+        if by_file.is_empty() && self.fits(only) {
+            return Ok(only.to_vec());
         }
         if by_file.is_empty() {
-            return Ok(by_names);
+            return Err(self.unpaired("the file does not have each behind its layer"));
         }
-        if !by_file.contains(&by_names) {
-            return Err(self.unpaired("the order of the file contradicts their names"));
+        if let Some(told) = told {
+            let readings = self.readings(told);
+            by_file.retain(|slots| readings.contains(slots));
         }
-        if by_file.len() > 1 && self.options.norm_position.is_empty() {
-            return Err(self.position_unsaid());
+        match &mut by_file[..] {
+            [one] => Ok(std::mem::take(one)),
+            [] => Err(self.unpaired("the order of the file contradicts their names")),
+            _ => Err(self.position_unsaid()),
         }
-        Ok(by_names)
+    }
+
+    /// Where norms stand by their names: where these say, and each one layer before, on the input of
+    /// the layer that it is called like, if that may be meant.
+    fn readings(&self, told: &Told) -> Vec<Vec<Slot>> {
+        let mut readings = vec![told.slots.clone()];
+        if !told.is_exact && !told.slots.contains(&Slot::Input) {
+            let before = |slot: &Slot| match slot {
+                Slot::Input | Slot::Behind(0) => Slot::Input,
+                Slot::Behind(layer) => Slot::Behind(layer - 1),
+            };
+            readings.push(told.slots.iter().map(before).collect());
+        }
+        readings
     }
 
     fn misfit(&self, group: &Group<'_>) -> ImportError {
@@ -263,23 +317,38 @@ impl Scene<'_> {
     }
 
     fn position_unsaid(&self) -> ImportError {
+        let norm = match self.options.norm {
+            None if self.norms.iter().any(|group| group.has_statistics()) => "--norm batch and ",
+            None => "--norm layer and ",
+            Some(_) => "",
+        };
+        let flag = if self.norms.len() == 1 {
+            "--norm-position input (before the first layer), --norm-position before-activation or \
+             --norm-position after-activation"
+        } else {
+            "--norm-position input,after-activation (each before a layer), --norm-position \
+             input,before-activation, or the same without input (each behind a layer)"
+        };
         ImportError::Unsaid {
             what: format!("whether the first of its norms stands on the input ({})", self.names()),
-            flag: "--norm-position input,before-activation, --norm-position \
-                   input,after-activation, or the same without input"
-                .to_owned(),
+            flag: format!("{norm}{flag}"),
         }
     }
 
     /// Places by names, if they tell one for each.
-    fn by_names(&self) -> Option<Vec<Slot>> {
-        let by_numbers: Option<Vec<Slot>> =
-            self.norms.iter().map(|group| self.by_numbers(group).map(|(slot, _)| slot)).collect();
-        match (by_numbers, self.are_counted()) {
-            (Some(slots), _) => Some(slots),
+    fn by_names(&self) -> Option<Told> {
+        let by_numbers: Option<Vec<_>> =
+            self.norms.iter().map(|group| self.by_numbers(group)).collect();
+        let slots = match (by_numbers, self.are_counted()) {
+            (Some(places), _) => {
+                let is_exact = places.iter().all(|place| !place.is_shared);
+                let slots = places.into_iter().map(|place| place.slot).collect();
+                return Some(Told { slots, is_exact });
+            }
             (None, true) => self.by_ranks(),
             (None, false) => self.by_keys().or_else(|| self.by_ranks()),
-        }
+        };
+        Some(Told { slots: slots?, is_exact: false })
     }
 
     /// Whether a program numbered norms by itself, apart from layers: Keras' `dense_3` and
@@ -298,7 +367,7 @@ impl Scene<'_> {
     /// Slopes of PReLU, one behind each hidden layer, in their order, if their names tell that.
     pub(super) fn slopes(&self) -> Option<Vec<String>> {
         let by_numbers: Option<Vec<Slot>> =
-            self.norms.iter().map(|group| self.by_numbers(group).map(|(slot, _)| slot)).collect();
+            self.norms.iter().map(|group| self.by_numbers(group).map(|place| place.slot)).collect();
         let slots = by_numbers.or_else(|| self.by_keys())?;
         let hidden = self.layers.len().saturating_sub(1);
         let slope = |layer| {
@@ -313,7 +382,7 @@ impl Scene<'_> {
 
     /// The place of a norm whose name differs from those of layers in numbers alone, and the side
     /// of the activation that the numbers tell.
-    fn by_numbers(&self, norm: &Group<'_>) -> Option<(Slot, Side)> {
+    fn by_numbers(&self, norm: &Group<'_>) -> Option<Numbered> {
         let (words, place) = (stem(&norm.pieces), numbers(&norm.pieces));
         let (leaf, level) = place.split_last()?;
         let mut before: Option<(usize, Vec<u64>)> = None;
@@ -349,13 +418,14 @@ impl Scene<'_> {
             (_, Some(false)) => Side::After,
             _ => Side::Open,
         };
-        match (before, behind) {
-            (Some((a, _)), Some((b, _))) if b != a + 1 => None,
-            (Some((layer, _)), _) => Some((Slot::Behind(layer), side)),
-            (None, Some((0, _))) => Some((Slot::Input, side)),
-            (None, Some((layer, _))) => Some((Slot::Behind(layer - 1), side)),
-            (None, None) => None,
-        }
+        let slot = match (before, behind) {
+            (Some((a, _)), Some((b, _))) if b != a + 1 => return None,
+            (Some((layer, _)), _) => Slot::Behind(layer),
+            (None, Some((0, _))) => Slot::Input,
+            (None, Some((layer, _))) => Slot::Behind(layer - 1),
+            (None, None) => return None,
+        };
+        Some(Numbered { slot, side, is_shared })
     }
 
     /// Places by what tells layers apart: `stem_norm` is that of `stem`, `bn1` of `fc1`.
@@ -385,8 +455,11 @@ impl Scene<'_> {
 
     fn is_of_input(&self, norm: usize) -> bool {
         let words = ["input", "inputs", "in", "inp", "x", "features"];
-        let is_called = self.norms[norm].pieces.iter().any(|piece| piece.is_one_of(&words));
-        self.is_allowed(norm, Slot::Input) && (is_called || self.norms.len() == self.layers.len())
+        let pieces = &self.norms[norm].pieces;
+        let is_called = pieces.iter().any(|piece| piece.is_one_of(&words));
+        let is_number = key(pieces).iter().all(|piece| matches!(piece, Piece::Number(_)));
+        let is_one_more = self.norms.len() == self.layers.len() && is_number;
+        self.is_allowed(norm, Slot::Input) && (is_called || is_one_more)
     }
 
     /// Places by counting: norms that differ in numbers alone, as many as hidden layers that do,
@@ -406,25 +479,20 @@ impl Scene<'_> {
         if !self.are_counted() && hidden.len() > 1 && norms.iter().any(is_shared) {
             return None;
         }
+        // One more is that of the input, or that of the last layer.
         let first = *ranked.first()?;
+        let last = *ranked.last()?;
         let (input, output) = (Slot::Input, Slot::Behind(hidden.len()));
-        let behind = (0..hidden.len()).map(Slot::Behind);
-        let places: Vec<Slot> = if norms.len() == hidden.len() {
-            behind.collect()
-        } else if norms.len() == hidden.len() + 1
-            && self.is_allowed(first, input)
-            && !self.is_allowed(*ranked.last()?, output)
-        {
-            [input].into_iter().chain(behind).collect()
+        let is_of_input = self.is_allowed(first, input) && !self.is_allowed(last, output);
+        let places: Vec<Slot> = if norms.len() == hidden.len() + 1 && is_of_input {
+            [input].into_iter().chain((0..hidden.len()).map(Slot::Behind)).collect()
+        } else if norms.len() == hidden.len() || norms.len() == hidden.len() + 1 {
+            (0..norms.len()).map(Slot::Behind).collect()
         } else {
             return None;
         };
-        // With as many inputs, the first might be that of the input, and the rest one layer before.
-        let is_open = places.len() == hidden.len()
-            && self.is_allowed(first, input)
-            && self.options.norm_position.is_empty();
         let place = |norm| Some(places[ranked.iter().position(|&other| other == norm)?]);
-        if is_open { None } else { (0..ranked.len()).map(place).collect() }
+        (0..ranked.len()).map(place).collect()
     }
 
     /// Places by the order of the file, as far as they fit: each norm behind its layer, each before
@@ -443,15 +511,15 @@ impl Scene<'_> {
         }
         let (norms, hidden) = (self.norms.len(), self.layers.len().saturating_sub(1));
         if counts.iter().all(|count| *count == counts[0]) {
-            if norms == hidden {
-                found.push((0..hidden).map(Slot::Behind).collect());
-            }
-            if norms == hidden + 1 {
-                let rest = (0..hidden).map(Slot::Behind);
+            // Behind each layer, or before each.
+            if norms == hidden || norms == hidden + 1 {
+                found.push((0..norms).map(Slot::Behind).collect());
+                let rest = (1..norms).map(|norm| Slot::Behind(norm - 1));
                 found.push([Slot::Input].into_iter().chain(rest).collect());
             }
         }
         found.retain(|slots| self.fits(slots));
+        found.sort();
         found.dedup();
         found
     }
@@ -460,7 +528,9 @@ impl Scene<'_> {
     fn side(&self, slots: &[Slot]) -> Result<Side, ImportError> {
         let mut all = Side::Untold;
         for (group, slot) in self.norms.iter().zip(slots) {
-            let Some((by_numbers, side)) = self.by_numbers(group) else { continue };
+            let Some(Numbered { slot: by_numbers, side, .. }) = self.by_numbers(group) else {
+                continue;
+            };
             if by_numbers != *slot || Slot::Behind(self.layers.len() - 1) == *slot {
                 continue;
             }
@@ -543,7 +613,10 @@ impl Scene<'_> {
                 "where its norms stand ({}; epsilon {epsilon:e}, or as --norm-epsilon says)",
                 self.names()
             ),
-            flag: format!("--norm {kind} and {position}"),
+            flag: match kind {
+                Norm::Batch => format!("--norm batch and {position}"),
+                _ => format!("--norm layer and {position}; {ONLY_LAYER}"),
+            },
         })
     }
 }

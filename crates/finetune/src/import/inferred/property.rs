@@ -11,7 +11,7 @@ use super::super::{NormPosition, Options};
 use super::{EPSILON, EPSILON_OF_KERAS, has_own_order, network};
 
 /// Networks that are tried.
-const CASES: u64 = 6_500;
+const CASES: u64 = 8_000;
 
 /// Random numbers (SplitMix64), so that a case is known by its seed.
 struct Random(u64);
@@ -60,6 +60,9 @@ struct Truth {
     biases: Vec<bool>,
     norm: Option<Norm>,
     positions: Vec<NormPosition>,
+    /// Whether each norm stands before the layer that it is called like, and not behind it, and
+    /// whether the last layer has one as well.
+    before_layers: Option<bool>,
     residual: bool,
     layout: Layout,
 }
@@ -80,8 +83,11 @@ impl Truth {
         let norm = norm.filter(|_| hidden > 0);
         let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
         let input = NormPosition::Input;
+        let before_layers = (norm.is_some() && random.chance(15)).then(|| random.chance(30));
         let positions = match random.below(10) {
             _ if norm.is_none() => vec![],
+            _ if before_layers == Some(false) && hidden == 1 => vec![input],
+            _ if before_layers.is_some() => vec![input, after],
             0..5 => vec![before],
             5..7 => vec![after],
             7 => vec![input],
@@ -92,7 +98,7 @@ impl Truth {
         let is_before = positions.is_empty() || positions == [before];
         let residual = squares && is_before && random.chance(20);
         let layout = random.one(&[Layout::OutIn, Layout::InOut]);
-        Self { widths, biases, norm, positions, residual, layout }
+        Self { widths, biases, norm, positions, before_layers, residual, layout }
     }
 
     fn hidden(&self) -> usize {
@@ -100,15 +106,21 @@ impl Truth {
     }
 
     fn has_input_norm(&self) -> bool {
-        self.positions.contains(&NormPosition::Input)
+        self.before_layers.is_none() && self.positions.contains(&NormPosition::Input)
     }
 
     fn has_norms(&self) -> bool {
-        self.positions.iter().any(|position| *position != NormPosition::Input)
+        self.before_layers.is_some() || self.positions.iter().any(|position| *position != NormPosition::Input)
+    }
+
+    /// Whether a layer has a norm that is called like it.
+    fn has_norm(&self, at: usize) -> bool {
+        let layers = self.hidden() + usize::from(self.before_layers == Some(true));
+        self.has_norms() && at < layers
     }
 
     fn is_after(&self) -> bool {
-        self.positions.contains(&NormPosition::AfterActivation)
+        self.before_layers.is_none() && self.positions.contains(&NormPosition::AfterActivation)
     }
 
     /// What it computes, of tensors of these names.
@@ -135,7 +147,14 @@ impl Truth {
             let relu = formats::Activation { name: "relu".to_owned(), constants: [].into() };
             let relu = (at < self.hidden()).then_some(Layer::Activation(relu));
             let of_layer = norm(Module::Norm(at));
-            let (before, after) = if self.is_after() { (None, of_layer) } else { (of_layer, None) };
+            let (before, after) = match (self.before_layers, self.is_after()) {
+                (Some(_), _) => {
+                    layers.extend(of_layer);
+                    (None, None)
+                }
+                (None, true) => (None, of_layer),
+                (None, false) => (of_layer, None),
+            };
             step.extend(before.into_iter().chain(relu).chain(after));
             let is_square = self.widths[at] == self.widths[at + 1];
             let adds = self.residual && at < self.hidden() && is_square;
@@ -179,6 +198,10 @@ enum Scheme {
     Pairs,
     /// `encoder.0`, `decoder.0`.
     Halves,
+    /// `inp`, `body`, `head`.
+    Told,
+    /// `theta1`, with its bias within it.
+    Theta,
     /// `x83`, `x7`.
     Chaos,
 }
@@ -192,6 +215,8 @@ struct Namer<'a> {
     kinds: [&'static str; 2],
     start: usize,
     offset: usize,
+    /// Whether biases are numbered from another number on than weights.
+    apart: bool,
     head: Option<&'static str>,
     /// The layer that the name of each norm tells, if names are mixed up.
     mixed: Option<Vec<usize>>,
@@ -214,8 +239,14 @@ impl<'a> Namer<'a> {
             Scheme::Handmade,
             Scheme::Pairs,
             Scheme::Halves,
+            Scheme::Told,
+            Scheme::Theta,
             Scheme::Chaos,
         ]);
+        let scheme = match scheme {
+            Scheme::Theta if truth.hidden() == 0 || truth.norm.is_some() => Scheme::Handmade,
+            scheme => scheme,
+        };
         let mut words = vec!["stem", "body", "mid", "neck", "tail", "trunk", "north", "omega"];
         words.extend(["apple", "zebra", "first", "middle", "kilo", "lima"]);
         random.shuffle(&mut words);
@@ -223,6 +254,7 @@ impl<'a> Namer<'a> {
         let head = (!is_counted && random.chance(50)).then(|| random.one(&["head", "out"]));
         let can_be_mixed =
             matches!(scheme, Scheme::Numbered | Scheme::Lists | Scheme::Words | Scheme::Blocks);
+        let can_be_mixed = can_be_mixed && truth.before_layers.is_none();
         let mixed = (can_be_mixed && truth.has_norms() && random.chance(15)).then(|| {
             let mut layers: Vec<usize> = (0..truth.hidden()).collect();
             random.shuffle(&mut layers);
@@ -233,7 +265,7 @@ impl<'a> Namer<'a> {
             scheme,
             mixed,
             prefix: match scheme {
-                Scheme::Keras | Scheme::Handmade => "",
+                Scheme::Keras | Scheme::Handmade | Scheme::Theta => "",
                 _ => random.one(&["", "", "net.", "model.mlp."]),
             },
             words,
@@ -243,8 +275,9 @@ impl<'a> Namer<'a> {
                 }
                 _ => random.one(&[["fc", "ln"], ["linear", "norm"], ["dense", "layer_norm"]]),
             },
-            start: random.below(2),
+            start: random.one(&[0, 0, 1, 1, 8]),
             offset: random.below(3),
+            apart: truth.biases.iter().all(|has_bias| *has_bias) && random.chance(20),
             head,
         }
     }
@@ -255,6 +288,10 @@ impl<'a> Namer<'a> {
         let start = first + usize::from(self.truth.has_input_norm());
         match module {
             Module::InputNorm => first,
+            Module::Linear(at) if self.truth.before_layers.is_some() => {
+                start + at * step + usize::from(self.truth.has_norm(at))
+            }
+            Module::Norm(at) if self.truth.before_layers.is_some() => start + at * step,
             Module::Linear(at) => start + at * step,
             Module::Norm(at) => start + at * step + 1 + usize::from(self.truth.is_after()),
         }
@@ -281,7 +318,7 @@ impl<'a> Namer<'a> {
             }
             (Scheme::Lists, _) if is_input => "norm_in".to_owned(),
             (Scheme::Lists, _) => format!("{}.{at}", if is_norm { "norms" } else { "layers" }),
-            (Scheme::Words, _) if is_input => "input_norm".to_owned(),
+            (Scheme::Words | Scheme::Told, _) if is_input => "input_norm".to_owned(),
             (Scheme::Words, _) if is_norm => format!("{}_norm", self.words[at]),
             (Scheme::Words | Scheme::Unrelated, _) if !is_norm => self.words[at].to_owned(),
             (Scheme::Words | Scheme::Unrelated, _) => {
@@ -289,6 +326,9 @@ impl<'a> Namer<'a> {
             }
             (Scheme::Blocks | Scheme::Nested, _) if is_input => "start.norm".to_owned(),
             (Scheme::Blocks, _) => format!("units.{at}.{}", if is_norm { "norm" } else { "fc" }),
+            (Scheme::Nested, _) if self.truth.before_layers.is_some() => {
+                format!("units.{at}.{}", usize::from(!is_norm && self.truth.has_norm(at)))
+            }
             (Scheme::Nested, _) if is_norm => {
                 format!("units.{at}.{}", 1 + usize::from(self.truth.is_after()))
             }
@@ -306,6 +346,15 @@ impl<'a> Namer<'a> {
                     number => format!("{class}_{number}"),
                 }
             }
+            (Scheme::Told, _) => {
+                let word = match at {
+                    0 => ["inp", "stem", "first"][self.offset],
+                    _ if at == self.truth.hidden() => ["out", "head", "last"][self.offset],
+                    _ => ["body", "mid", "hid", "trunk", "omega", "lima"][at % 6],
+                };
+                format!("{word}{}", if is_norm { "_norm" } else { "" })
+            }
+            (Scheme::Theta, _) => format!("theta{}", at + self.start),
             (Scheme::Handmade, _) => (at + self.start).to_string(),
             (Scheme::Pairs, _) if is_input => "in_norm".to_owned(),
             (Scheme::Pairs, _) => {
@@ -341,8 +390,12 @@ impl<'a> Namer<'a> {
                 ["gamma", "beta", "running_mean", "running_var"].map(|e| format!("{e}{name}"))
             }
             (Scheme::Handmade, false) => {
-                [format!("W{name}"), format!("b{name}"), String::new(), String::new()]
+                let Module::Linear(at) = module else { return self.names(Module::Linear(0)) };
+                let is_apart = self.apart && self.head.is_none();
+                let bias = if is_apart { (at + self.start + 1).to_string() } else { name.clone() };
+                [format!("W{name}"), format!("b{bias}"), String::new(), String::new()]
             }
+            (Scheme::Theta, _) => [name.clone(), String::new(), String::new(), String::new()],
             _ => [".weight", ".bias", ".running_mean", ".running_var"].map(|e| name.clone() + e),
         };
         let statistic = |name| has_statistics.then_some(name);
@@ -352,15 +405,18 @@ impl<'a> Namer<'a> {
 
 /// The modules in the order in which a program makes them.
 fn made(random: &mut Random, truth: &Truth, scheme: Scheme) -> Vec<Module> {
+    let is_free = !matches!(scheme, Scheme::Sequential { .. } | Scheme::Nested);
+    // A norm may be made before the layer that it stands before, or behind it.
+    let is_inline = !is_free || random.chance(50);
     let mut modules: Vec<Module> =
         if truth.has_input_norm() { vec![Module::InputNorm] } else { vec![] };
     for at in 0..=truth.hidden() {
         modules.push(Module::Linear(at));
-        if truth.has_norms() && at < truth.hidden() {
-            modules.push(Module::Norm(at));
+        if truth.has_norm(at) {
+            let place = modules.len() - usize::from(truth.before_layers.is_some() && is_inline);
+            modules.insert(place, Module::Norm(at));
         }
     }
-    let is_free = !matches!(scheme, Scheme::Sequential { .. } | Scheme::Nested);
     if scheme == Scheme::Lists || is_free && random.chance(30) {
         // All layers, and then all norms, or before them.
         let first = random.chance(30);
@@ -378,9 +434,10 @@ fn tensors(
 ) -> Vec<Tensor> {
     let (at, is_norm) = match module {
         Module::InputNorm => (0, true),
-        Module::Norm(at) => (at + 1, true),
+        Module::Norm(at) => (at + usize::from(truth.before_layers.is_none()), true),
         Module::Linear(at) => (at, false),
     };
+    let inputs = truth.widths[at] + usize::from(scheme == Scheme::Theta);
     let outputs = if is_norm { truth.widths[at] } else { truth.widths[at + 1] };
     let vector = match (scheme, random.below(3)) {
         (Scheme::Handmade, 0) => vec![1, outputs],
@@ -394,11 +451,11 @@ fn tensors(
         return named.map(|name| Tensor::zeros(name, vector.clone())).collect();
     }
     let shape = match truth.layout {
-        Layout::OutIn => vec![outputs, truth.widths[at]],
-        Layout::InOut => vec![truth.widths[at], outputs],
+        Layout::OutIn => vec![outputs, inputs],
+        Layout::InOut => vec![inputs, outputs],
     };
     all.push(Tensor::zeros(&names.weight, shape));
-    if truth.biases[at] {
+    if truth.biases[at] && scheme != Scheme::Theta {
         all.push(Tensor::zeros(&names.bias, vector));
     }
     all
@@ -411,6 +468,10 @@ enum Order {
     Modules,
     Tensors,
     Sorted,
+    /// Modules as text, `fc10` before `fc2`.
+    Text,
+    /// From the last module to the first.
+    Backwards,
 }
 
 /// One case; whether it was imported, and how it was called.
@@ -421,7 +482,7 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
     let (scheme, prefix) = (namer.scheme, namer.prefix);
     let kind = match scheme {
         Scheme::Keras => Kind::KerasHdf5,
-        Scheme::Handmade => random.one(&[Kind::NumPy, Kind::PyTorch]),
+        Scheme::Handmade | Scheme::Theta => random.one(&[Kind::NumPy, Kind::PyTorch]),
         _ if namer.mixed.is_some() => Kind::PyTorch,
         _ => random.one(&[Kind::PyTorch, Kind::PyTorch, Kind::Safetensors, Kind::NumPy]),
     };
@@ -430,7 +491,16 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
         Scheme::Chaos => Order::Made,
         _ if namer.mixed.is_some() => Order::Made,
         _ if kind == Kind::Safetensors => Order::Sorted,
-        _ => random.one(&[Order::Made, Order::Made, Order::Modules, Order::Tensors, Order::Sorted]),
+        _ => random.one(&[
+            Order::Made,
+            Order::Made,
+            Order::Made,
+            Order::Modules,
+            Order::Tensors,
+            Order::Sorted,
+            Order::Text,
+            Order::Backwards,
+        ]),
     };
     let mut modules = made(&mut random, &truth, scheme);
     if namer.mixed.is_some() {
@@ -443,7 +513,7 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
     let names: BTreeMap<Module, Names> =
         modules.iter().map(|&module| (module, namer.names(module))).collect();
     match kind {
-        Kind::PyTorch if scheme != Scheme::Handmade => truth.layout = Layout::OutIn,
+        Kind::PyTorch if !matches!(scheme, Scheme::Handmade | Scheme::Theta) => truth.layout = Layout::OutIn,
         Kind::KerasHdf5 => truth.layout = Layout::InOut,
         _ => {}
     }
@@ -451,14 +521,17 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
         .iter()
         .map(|&module| tensors(&mut random, &truth, &names[&module], module, scheme))
         .collect();
-    if order == Order::Modules {
-        random.shuffle(&mut groups);
+    match order {
+        Order::Modules => random.shuffle(&mut groups),
+        Order::Text => groups.sort_by(|a, b| a[0].name.cmp(&b[0].name)),
+        Order::Backwards => groups.reverse(),
+        Order::Made | Order::Tensors | Order::Sorted => {}
     }
     let mut tensors = groups.concat();
     match order {
         Order::Tensors => random.shuffle(&mut tensors),
         Order::Sorted => tensors.sort_by(|a, b| a.name.cmp(&b.name)),
-        Order::Made | Order::Modules => {}
+        Order::Made | Order::Modules | Order::Text | Order::Backwards => {}
     }
     let options = said(&mut random, &truth, scheme, order);
     let layout = match kind {
@@ -481,6 +554,8 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
     };
     let epsilon = if kind == Kind::KerasHdf5 { EPSILON_OF_KERAS } else { EPSILON };
     let expected = truth.layers(&names, epsilon);
+    // The biases are in the weights: there is no network of such tensors.
+    let expected = if scheme == Scheme::Theta { Vec::new() } else { expected };
     match network(&archive, has_own_order(&archive.tensors), &options) {
         // What has no place is an error of its own.
         Ok(found) if uses(&found.network.layers) < archive.tensors.len() => (scheme, order, false),
@@ -534,6 +609,9 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
             norm_position.push(NormPosition::Input);
         }
     }
+    // Who takes a file in its order that is not that of its layers is told so, if names tell it.
+    let tells_order = !matches!(scheme, Scheme::Unrelated | Scheme::Words | Scheme::Chaos);
+    let is_backwards = order == Order::Backwards && tells_order;
     // Who takes a shuffled file in its order is told so: four modules hardly look whole by chance.
     let is_seen = order == Order::Tensors
         && truth.hidden() > 2
@@ -544,7 +622,7 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
         norm_position,
         residual,
         no_residual: !residual && random.chance(60),
-        by_order: (order == Order::Made || is_seen) && random.chance(30),
+        by_order: (order == Order::Made || is_backwards || is_seen) && random.chance(30),
         layout: random.chance(50).then_some(layout),
         ..Options::default()
     }
@@ -574,6 +652,7 @@ fn a_network_is_the_one_that_was_made_or_none() {
         ("Keras Made", 70),
         ("Handmade Made", 60),
         ("Pairs Made", 55),
+        ("Told Made", 40),
     ] {
         let [imported, all] = counts[scheme];
         assert!(imported * 100 >= all * least, "{scheme}: {imported} of {all} in {counts:?}");
