@@ -1,0 +1,147 @@
+//! Ways out that a person can paste into a shell: `--map` for names that do not tell an order.
+
+use fireclay_formats::{Tensor, printable};
+
+use super::super::ImportError;
+use super::groups::Group;
+use super::names::{Role, Word, key};
+
+/// The most layers that are numbered in a message.
+pub(super) const MOST_SHOWN: usize = 6;
+
+/// The most letters of such an example.
+const LONGEST: usize = 900;
+
+/// A word as a shell takes it for one.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// `--map` for a tensor, or for all whose names begin so.
+fn map(expression: &str, name: &str) -> String {
+    let rule = format!("{expression}={name}");
+    format!("--map '{}'", rule.replace('\'', r"'\''"))
+}
+
+/// `--map` for the tensors of a group, or those of some roles, so that they are called
+/// `name.weight` and the like.
+pub(super) fn renamed(group: &Group<'_>, roles: &[Role], name: &str) -> String {
+    let of_roles = |(role, _): &(&Role, &&Tensor)| roles.is_empty() || roles.contains(role);
+    for end in ['.', '/'] {
+        let start = format!("{}{end}", group.name);
+        let has_start = |tensor: &&Tensor| tensor.name.starts_with(&start);
+        if !group.name.is_empty() && roles.is_empty() && group.tensors.values().all(has_start) {
+            return map(&format!("^{}", regex::escape(&start)), &format!("{name}."));
+        }
+    }
+    let part = |(role, tensor): (&Role, &&Tensor)| {
+        let part = match (role, group.word) {
+            // Other words would tell how weights lie.
+            (Role::Weight, Word::Own) => "w",
+            (Role::Weight, Word::Kernel | Word::Coefs) => "kernel",
+            (Role::Weight, _) => "weight",
+            (Role::Bias, _) => "bias",
+            (Role::Gamma, _) => "gamma",
+            (Role::Beta, _) => "beta",
+            (Role::Mean, _) => "running_mean",
+            (Role::Variance, _) => "running_var",
+        };
+        map(&format!("^{}$", regex::escape(&tensor.name)), &format!("{name}.{part}"))
+    };
+    group.tensors.iter().filter(of_roles).map(part).collect::<Vec<_>>().join(" ")
+}
+
+/// `--map` that numbers layers in this order, each with the norm that is called like it; none if
+/// they are too many, or some norm is called like no layer.
+fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
+    if layers.len() > MOST_SHOWN {
+        return None;
+    }
+    let row = if others.is_empty() { "layers" } else { "net" };
+    let mut maps: Vec<String> = Vec::new();
+    let mut count = 0;
+    for layer in layers {
+        let own = others.iter().filter(|other| key(&other.pieces) == key(&layer.pieces));
+        for group in [layer].into_iter().chain(own) {
+            maps.push(renamed(group, &[], &format!("{row}.{count}")));
+            count += 1;
+        }
+    }
+    let example = maps.join(" ");
+    let is_shown = example.len() <= LONGEST && printable(&example, LONGEST) == example;
+    (is_shown && count == layers.len() + others.len()).then_some(example)
+}
+
+/// The same error with an example of the names that would tell the order.
+pub(super) fn with_way(
+    error: ImportError,
+    dense: &[Group<'_>],
+    others: &[Group<'_>],
+) -> ImportError {
+    let of = |names: &[String]| {
+        let layers: Option<Vec<&Group<'_>>> = names
+            .iter()
+            .map(|name| dense.iter().find(|group| group.name == *name))
+            .collect();
+        let norms: Vec<&Group<'_>> = others.iter().filter(|group| group.is_norm()).collect();
+        numbered(&layers?, &norms)
+    };
+    match error {
+        ImportError::Contradiction { by_name, found, is_of_file, .. } => {
+            let example = of(&by_name).map(|example| {
+                format!("if the names are right, number them in their order: {example}")
+            });
+            let hint = example.unwrap_or_default();
+            ImportError::Contradiction { by_name, found, is_of_file, hint }
+        }
+        ImportError::Ambiguous { layers, by_order, .. } => {
+            let hint = of(&layers).filter(|_| !by_order).unwrap_or_default();
+            ImportError::Ambiguous { layers, by_order, hint }
+        }
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::inferred::groups::by_name;
+    use fireclay_formats::Tensor;
+
+    #[test]
+    fn examples_paste() {
+        let of = |names: &[&str]| {
+            let tensors: Vec<Tensor> = names
+                .iter()
+                .map(|&name| {
+                    let is_matrix = name.contains('W') || name.ends_with("c.weight");
+                    Tensor::zeros(name, vec![4; 1 + usize::from(is_matrix)])
+                })
+                .collect();
+            let (dense, others): (Vec<_>, Vec<_>) =
+                by_name(&tensors.iter().collect::<Vec<_>>()).into_iter().partition(Group::is_dense);
+            let layers: Vec<&Group<'_>> = dense.iter().collect();
+            numbered(&layers, &others.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            of(&["a.fc.weight", "a.fc.bias", "b.fc.weight"]).unwrap(),
+            r"--map '^a\.fc\.=layers.0.' --map '^b\.fc\.=layers.1.'"
+        );
+        assert_eq!(
+            of(&["W1", "b1"]).unwrap(),
+            "--map '^W1$=layers.0.w' --map '^b1$=layers.0.bias'"
+        );
+        assert_eq!(
+            of(&["a.fc.weight", "a.bn.weight", "a.bn.running_var"]).unwrap(),
+            r"--map '^a\.fc\.=net.0.' --map '^a\.bn\.=net.1.'"
+        );
+        assert_eq!(of(&["a.fc.weight", "x.bn.weight", "x.bn.running_var"]), None);
+        assert_eq!(of(&["it's.fc.weight"]).unwrap(), r"--map '^it'\''s\.fc\.=layers.0.'");
+        assert_eq!(of(&["a\u{7}.fc.weight"]), None);
+        assert_eq!((quoted("a.*").as_str(), quoted("a.b").as_str()), ("'a.*'", "a.b"));
+    }
+}
