@@ -50,15 +50,17 @@ pub(super) fn meaning(
             "give the network as it was before softmax, or train it with a sigmoid",
         ));
     }
-    // Keras is often trained with a squared error on classes, which a sigmoid at the end shows.
-    let sigmoids_of_classes = match (told, options.task) {
+    // Classes are often learned with a squared error, or with a sigmoid for each.
+    let is_of_classes = match (told, options.task) {
         (Some(TaskKind::MultiLabel), Some(TaskKind::Classification)) => output != Output::Softmax,
-        (Some(TaskKind::Regression), Some(_)) => output == Output::Sigmoid,
+        (Some(TaskKind::Regression), Some(_)) if output == Output::Sigmoid => true,
+        // One number that was compared with 0 and 1 is no logit: its border is not 0.
+        (Some(TaskKind::Regression), Some(TaskKind::Classification)) => outputs > 1,
         _ => false,
     };
     if let (Some(told), Some(said)) = (told, options.task)
         && told != said
-        && !sigmoids_of_classes
+        && !is_of_classes
     {
         return Err(ImportError::unsupported(
             format!("the file is of {}, and --task says {}", told.name(), said.name()),
@@ -91,10 +93,11 @@ pub(super) fn meaning(
         ));
     }
     let is_binary = kind == TaskKind::Classification && outputs == 1;
-    Ok(Meaning { kind, is_binary, note: note(kind, output, outputs) })
+    let is_squared = told == Some(TaskKind::Regression);
+    Ok(Meaning { kind, is_binary, note: note(kind, output, outputs, is_squared) })
 }
 
-fn note(kind: TaskKind, output: Output, outputs: usize) -> Option<String> {
+fn note(kind: TaskKind, output: Output, outputs: usize, is_squared: bool) -> Option<String> {
     let text = match (kind, output, outputs) {
         (TaskKind::Classification, Output::Sigmoid, 1) => {
             "one sigmoid output is read as two classes, the second its own"
@@ -106,6 +109,10 @@ fn note(kind: TaskKind, output: Output, outputs: usize) -> Option<String> {
         (TaskKind::Classification, Output::Sigmoid, _) => {
             "each output of the file has a sigmoid of its own; here the greatest is the class, as \
              --task says, and probabilities are those of a softmax, which differ"
+        }
+        (TaskKind::Classification, Output::Identity, _) if is_squared => {
+            "the outputs of the file were compared with numbers; here the greatest is the class, as \
+             --task says, and probabilities are those of a softmax, which it was not trained for"
         }
         _ => return None,
     };

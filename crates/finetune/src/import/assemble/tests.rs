@@ -665,11 +665,17 @@ fn linear_outputs_may_mean_anything_unless_something_tells() {
     ] {
         assert_eq!(of(1, &|archive| archive.task = Some(task), &options).kind(), kind);
     }
-    // What the file tells is not overruled, but for sigmoids of which one is meant.
+    // What the file tells is not overruled, but where one of several outputs is meant.
     let said = |task| Options { task: Some(task), ..Options::default() };
     let of_numbers = |archive: &mut Archive| archive.task = Some(formats::Task::Regression);
-    let error = one_layer(2, None, of_numbers, &said(TaskKind::Classification)).unwrap_err();
-    assert!(error.to_string().contains("is of regression, and --task says"), "{error}");
+    for (outputs, task) in [(1, TaskKind::Classification), (2, TaskKind::MultiLabel)] {
+        let error = one_layer(outputs, None, of_numbers, &said(task)).unwrap_err();
+        assert!(error.to_string().contains("is of regression, and --task says"), "{error}");
+    }
+    let one_of_two = one_layer(2, None, of_numbers, &said(TaskKind::Classification)).unwrap();
+    assert_eq!(one_of_two.model.task, Task::numbered_classes(2));
+    let told = |note: &String| note.ends_with("a softmax, which it was not trained for");
+    assert!(one_of_two.notes.iter().any(told), "{:?}", one_of_two.notes);
     let of_labels = |archive: &mut Archive| archive.task = Some(formats::Task::MultiLabel);
     let classes = said(TaskKind::Classification);
     assert!(one_layer(2, Some("sigmoid"), of_labels, &classes).is_ok());

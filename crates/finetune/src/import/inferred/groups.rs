@@ -7,7 +7,8 @@ use fireclay_formats::{Layout, Tensor, printable};
 
 use super::super::ImportError;
 use super::names::{
-    Part, Piece, Role, SLOPES, Word, is_called_norm, numbers, order, part, pieces, stem, told_order,
+    Part, Piece, Role, SLOPES, Word, is_called_norm, numbers, order, part, part_beside, pieces,
+    stem, told_order,
 };
 use super::ways::{MOST_SHOWN, renamed};
 
@@ -52,12 +53,16 @@ impl<'a> Group<'a> {
 
     /// Whether it may be the slopes of PReLU: a weight of one number, or of several by its name.
     pub(super) fn is_slopes(&self) -> bool {
-        let is_called = || self.pieces.iter().any(|piece| piece.is_one_of(SLOPES));
         let length = self.width().filter(|_| self.tensors.contains_key(&Role::Weight));
         self.tensors.len() == 1
-            && length.is_some_and(|length| length == 1 || is_called())
+            && length.is_some_and(|length| length == 1 || self.is_called_slopes())
             && !is_called_norm(&self.pieces)
             && !self.is_dense()
+    }
+
+    /// Whether its name has a word for slopes.
+    pub(super) fn is_called_slopes(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.is_one_of(SLOPES))
     }
 
     /// Whether it has running statistics.
@@ -118,7 +123,7 @@ pub(super) fn by_name<'a>(tensors: &[&'a Tensor]) -> Vec<Group<'a>> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut layers: Vec<(Group<'a>, Group<'a>)> = Vec::new();
     for (place, &tensor) in tensors.iter().enumerate() {
-        let found = part(&tensor.name).or_else(|| pair(&tensor.name, &names));
+        let found = known(&tensor.name, &names);
         let Some(Part { layer, role, word }) = found else { continue };
         let index = *places.entry(layer.clone()).or_insert_with(|| {
             let group = Group::new(&layer, place, BTreeMap::new());
@@ -144,7 +149,7 @@ pub(super) fn by_name<'a>(tensors: &[&'a Tensor]) -> Vec<Group<'a>> {
 pub(super) fn are_whole(tensors: &[&Tensor]) -> bool {
     let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     let read = |tensor: &&Tensor| {
-        let part = part(&tensor.name).or_else(|| pair(&tensor.name, &names))?;
+        let part = known(&tensor.name, &names)?;
         let role = match part.role {
             Role::Weight | Role::Gamma => 0,
             Role::Bias | Role::Beta => 1,
@@ -163,6 +168,13 @@ pub(super) fn are_whole(tensors: &[&Tensor]) -> bool {
         .map(|row| row.iter().map(|(layer, _)| layer).collect())
         .collect();
     are_together || rows.len() == 2 && rows[0] == rows[1]
+}
+
+/// What the name of a tensor tells, beside the names of the others.
+fn known(name: &str, names: &HashSet<&str>) -> Option<Part> {
+    part(name)
+        .or_else(|| pair(name, names))
+        .or_else(|| part_beside(name, |other| names.contains(other)))
 }
 
 /// `Wout` and `bout`: a weight and its bias, if the file has both.

@@ -28,8 +28,14 @@ pub(super) enum Look {
     Norm,
     /// Mean and deviation of the inputs.
     Statistics,
+    /// A deviation without a mean.
+    Deviation,
+    /// The deviation of outputs that are means.
+    Spread,
+    Temperature,
     Slopes,
     Factor,
+    Metric,
     Counter,
     Optimizer,
     Copy,
@@ -37,9 +43,24 @@ pub(super) enum Look {
     Unknown,
 }
 
+/// The most tensors that an example leaves out.
+const MOST_LEFT_OUT: usize = 4;
+
 /// Words of copies that training keeps beside a network.
 pub(super) const COPIES: &[&str] =
     &["ema", "teacher", "target", "swa", "averaged", "average", "avg", "shadow", "polyak"];
+
+/// Words that tell one of two networks whose names are else the same from the other.
+const BESIDES: &[&str] = &[
+    "module", "copy", "copies", "old", "prev", "previous", "best", "backup", "init", "initial",
+    "slow", "orig",
+];
+
+/// Words for the state of metrics.
+const METRICS: &[&str] = &[
+    "acc", "accuracy", "metric", "metrics", "f1", "auroc", "auc", "confmat", "precision", "recall",
+    "mse", "mae",
+];
 
 const OPTIMIZER: &[&str] = &[
     "optimizer",
@@ -83,11 +104,14 @@ impl Look {
         if has(COPIES) {
             return Self::Copy;
         }
+        let is_row = shape.iter().filter(|&&size| size != 1).count() < 2;
         if has(&["loss", "criterion"])
-            || follow("class", &["weight", "weights"])
-            || follow("pos", &["weight"])
+            || is_row && (follow("class", &["weight", "weights"]) || follow("pos", &["weight"]))
         {
             return Self::Loss;
+        }
+        if has(METRICS) && is_row && !ends(&["weight", "bias", "kernel"]) {
+            return Self::Metric;
         }
         Self::of_layer(&pieces, shape)
     }
@@ -134,12 +158,22 @@ impl Look {
         if is_vector && (is_called_norm(pieces) || has(&["running", "moving", "gamma", "beta"])) {
             return Self::Norm;
         }
-        if ends(&["mean", "std", "mu", "sigma", "deviation", "stddev"])
-            || has(&["scaler", "normalizer"])
+        if ends(&["logstd", "logsigma", "logvar"])
+            || ends(&["std", "sigma", "var", "variance", "scale"]) && has(&["log"])
         {
+            return Self::Spread;
+        }
+        if has(&["scaler", "normalizer"]) || ends(&["mean", "mu"]) {
             return Self::Statistics;
         }
-        if numbers == 1 && (has(&["temperature", "scale", "alpha"]) || follow("logit", &["scale"]))
+        if ends(&["std", "sigma", "deviation", "stddev"]) {
+            return Self::Deviation;
+        }
+        if numbers == 1 && ends(&["temperature", "temp", "tau"]) {
+            return Self::Temperature;
+        }
+        if ends(&["scale", "scales", "gain", "factor", "multiplier"])
+            || numbers == 1 && has(&["scale", "alpha"])
         {
             return Self::Factor;
         }
@@ -166,7 +200,12 @@ impl Look {
 
     /// Whether it does nothing at inference.
     fn is_idle(self) -> bool {
-        matches!(self, Self::Counter | Self::Optimizer | Self::Copy | Self::Loss)
+        self.is_beside() || matches!(self, Self::Copy | Self::Spread)
+    }
+
+    /// Whether it is no part of a network.
+    fn is_beside(self) -> bool {
+        matches!(self, Self::Counter | Self::Optimizer | Self::Loss | Self::Metric)
     }
 
     /// What it looks like, and what to do.
@@ -198,15 +237,30 @@ impl Look {
                 "the network needs it: say one mean and one deviation with --normalize and leave \
                  it out with --allow-unused, or export the network to ONNX",
             ),
+            Self::Deviation => (
+                "a deviation of the inputs or of the outputs",
+                "if inputs are divided by it, the network needs it: export the network to ONNX; if \
+                 only samples are drawn with it, leave it out with --allow-unused",
+            ),
+            Self::Spread => (
+                "the deviation of outputs that are means, as policies have it",
+                "the means do not depend on it",
+            ),
+            Self::Temperature => (
+                "a temperature that outputs are divided by",
+                "the largest output stays the largest without it: divide the last weights and biases \
+                 by it before saving, or leave it out with --allow-unused",
+            ),
             Self::Slopes => (
                 "slopes of PReLU or the scale of a norm without a shift",
-                "the network needs it: export the network to ONNX; a layer norm without a bias has to \
-                 be called a norm, with --map",
+                "the network needs it: slopes have to be called prelu with the number of their layer, \
+                 layer norms without a bias norm, with --map; or export the network to ONNX",
             ),
             Self::Factor => (
-                "a factor of some outputs",
-                "the network may need it: multiply it into the weights before saving",
+                "a factor of inputs, of outputs or of a layer",
+                "the network needs it: multiply it into the weights before saving",
             ),
+            Self::Metric => ("the state of a metric", "it does nothing at inference"),
             Self::Counter => ("a counter", "it does nothing at inference"),
             Self::Optimizer => ("the state of an optimizer", "it does nothing at inference"),
             Self::Copy => (
@@ -251,12 +305,59 @@ pub(super) fn refuse_strangers(tensors: &[&Tensor]) -> Result<(), ImportError> {
     ))
 }
 
+/// Whether a tensor is no part of a network: a counter, the state of an optimizer, a loss or a metric.
+pub(super) fn is_beside(name: &str, shape: &[usize]) -> bool {
+    Look::of(name, shape).is_beside()
+}
+
+/// What a name has within it that the other has not, if the rest of both is the same.
+fn more<'a>(short: &Tensor, long: &'a Tensor) -> Option<&'a str> {
+    let (short_name, long_name) = (short.name.as_str(), long.name.as_str());
+    let more = long_name.len().checked_sub(short_name.len()).filter(|more| *more > 0)?;
+    let same = short_name.bytes().zip(long_name.bytes()).take_while(|(a, b)| a == b).count();
+    let is_rest_same = long_name.get(same + more..) == short_name.get(same..);
+    long_name.get(same..same + more).filter(|_| is_rest_same && short.shape == long.shape)
+}
+
+/// What stands in some names and not in others that are else the same: `_ema`, `module.`.
+fn infix(matrices: &[&Tensor]) -> Option<String> {
+    let names: HashSet<&str> = matrices.iter().map(|tensor| tensor.name.as_str()).collect();
+    let first = matrices.iter().min_by_key(|tensor| tensor.name.len())?;
+    let is_word = |infix: &&str| {
+        pieces(infix).iter().any(|piece| piece.is_one_of(COPIES) || piece.is_one_of(BESIDES))
+    };
+    let mut found = matrices.iter().filter_map(|tensor| more(first, tensor)).filter(is_word);
+    let parts_all = |infix: &&str| {
+        let (with, without): (Vec<&str>, Vec<&str>) =
+            names.iter().copied().partition(|name| name.contains(*infix));
+        let is_copy = |name: &&str| names.contains(name.replacen(*infix, "", 1).as_str());
+        with.len() == without.len() && with.iter().all(is_copy)
+    };
+    found.find(parts_all).map(str::to_owned)
+}
+
 /// Refuses two copies of one network, of which only one can be meant.
 ///
 /// # Errors
 ///
 /// [`ImportError::Unsupported`] with how to leave out either.
 pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
+    let what = "the file has the network twice, once as a copy such as an average of its weights";
+    let matrices: Vec<&Tensor> =
+        tensors.iter().copied().filter(|tensor| tensor.shape.len() == 2).collect();
+    if let Some(infix) = infix(&matrices) {
+        let is_start = |tensor: &&&Tensor| tensor.name.starts_with(&infix);
+        let key = infix.strip_suffix(['.', '/']).filter(|_| {
+            matrices.iter().filter(is_start).count() * 2 == matrices.len()
+        });
+        let copy = quoted(&format!("*{infix}*"));
+        let other = match key {
+            Some(key) => format!("; --key {} takes the copy", quoted(key)),
+            None => String::new(),
+        };
+        let advice = format!("keep one: --allow-unused {copy} leaves out the copy{other}");
+        return Err(ImportError::unsupported(what, advice));
+    }
     let is_copy = |tensor: &&&Tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy;
     let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) =
         tensors.iter().copied().partition(|tensor| is_copy(&tensor));
@@ -269,17 +370,6 @@ pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
     if copies.is_empty() || shapes(&copies).is_empty() || shapes(&copies) != shapes(&rest) {
         return Ok(());
     }
-    let pattern = |of: &[&Tensor], others: &[&Tensor]| {
-        let first = of.first().map(|tensor| tensor.name.as_str()).unwrap_or_default();
-        let is_shared = |length: &usize| {
-            first.get(..*length).is_some_and(|start| {
-                of.iter().all(|tensor| tensor.name.starts_with(start))
-                    && !others.iter().any(|tensor| tensor.name.starts_with(start))
-            })
-        };
-        (1..first.len()).rev().find(is_shared).map(|length| format!("{}*", &first[..length]))
-    };
-    let what = "the file has the network twice, once as a copy such as an average of its weights";
     let advice = match (pattern(&copies, &rest), pattern(&rest, &copies)) {
         (Some(copy), Some(other)) => format!(
             "keep one: --allow-unused {} leaves out the copy, --allow-unused {} the other",
@@ -292,6 +382,18 @@ pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
         (None, None) => "leave out one of them with --allow-unused".to_owned(),
     };
     Err(ImportError::unsupported(what, advice))
+}
+
+/// A pattern for what the names of some tensors begin with, and those of no others.
+fn pattern(of: &[&Tensor], others: &[&Tensor]) -> Option<String> {
+    let first = of.first().map(|tensor| tensor.name.as_str()).unwrap_or_default();
+    let is_shared = |length: &usize| {
+        first.get(..*length).is_some_and(|start| {
+            of.iter().all(|tensor| tensor.name.starts_with(start))
+                && !others.iter().any(|tensor| tensor.name.starts_with(start))
+        })
+    };
+    (1..first.len()).rev().find(is_shared).map(|length| format!("{}*", &first[..length]))
 }
 
 /// The error of tensors that have no place in the network. A file that `describes` its network
@@ -319,7 +421,10 @@ pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) ->
             } else {
                 format!("{} looks like {what}, and {todo}", printable(name, 60))
             };
-            format!("{why}: leave out such tensors with --allow-unused {}", quoted(name))
+            let flag = |(name, _): &(&str, Look)| format!("--allow-unused {}", quoted(name));
+            let flags: Vec<String> = looks.iter().take(MOST_LEFT_OUT).map(flag).collect();
+            let rest = if looks.len() > MOST_LEFT_OUT { " and so on" } else { "" };
+            format!("{why}: leave out such tensors with {}{rest}", flags.join(" "))
         }
         (None, None) => String::new(),
     };
@@ -349,7 +454,15 @@ mod tests {
             ("input_norm.weight", vec![784], Look::Norm),
             ("bn1.running_mean", vec![8], Look::Norm),
             ("mean", vec![784], Look::Statistics),
-            ("std", vec![1, 784], Look::Statistics),
+            ("std", vec![1, 784], Look::Deviation),
+            ("log_std", vec![3], Look::Spread),
+            ("policy.log_sigma", vec![3], Look::Spread),
+            ("log_std.weight", vec![3, 8], Look::Unknown),
+            ("temperature", vec![], Look::Temperature),
+            ("out_scale", vec![3], Look::Factor),
+            ("train_acc.tp", vec![3], Look::Metric),
+            ("class.weight", vec![10, 8], Look::Unknown),
+            ("class_weight", vec![10], Look::Loss),
             ("normalizer.mean", vec![], Look::Statistics),
             ("act.weight", vec![1], Look::Slopes),
             ("logit_scale", vec![], Look::Factor),
@@ -400,6 +513,25 @@ mod tests {
             named(&["model.fc1.weight", "ema.fc1.weight", "model.fc2.weight", "ema.fc2.weight"]);
         let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
         assert!(error.contains("--allow-unused 'ema.fc*' leaves out the copy"), "{error}");
+        for (affix, advice) in [
+            ("ema.", "--allow-unused '*ema.*' leaves out the copy; --key ema takes the copy"),
+            ("module.", "--allow-unused '*module.*' leaves out the copy; --key module takes"),
+            ("target_", "--allow-unused '*target_*' leaves out the copy"),
+        ] {
+            let names = ["fc1.weight", "fc2.weight"].map(|name| [name.into(), affix.to_owned() + name]);
+            let names = names.concat();
+            let tensors = named(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
+            assert!(error.contains(advice), "{error}");
+        }
+        let tensors = named(&["a.weight", "a.weight_ema", "b.weight", "b.weight_ema"]);
+        let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
+        assert!(error.ends_with("--allow-unused '*_ema*' leaves out the copy"), "{error}");
+        // Layers that are called alike are no copies.
+        for names in [["fc.weight", "fc1.weight"], ["fc.weight", "fc_out.weight"]] {
+            let tensors = named(&names);
+            assert!(refuse_copies(&tensors.iter().collect::<Vec<_>>()).is_ok(), "{names:?}");
+        }
         let tensors = named(&["model.fc1.weight", "model.fc2.weight", "ema_decay"]);
         assert!(refuse_copies(&tensors.iter().collect::<Vec<_>>()).is_ok());
     }

@@ -53,7 +53,9 @@ pub(super) fn network(
     options: &Options,
 ) -> Result<Inferred, ImportError> {
     let is_wanted = |tensor: &&Tensor| {
-        tensor.dtype.is_float() && !is_named(&tensor.name, &options.allow_unused)
+        tensor.dtype.is_float()
+            && !is_named(&tensor.name, &options.allow_unused)
+            && !looks::is_beside(&tensor.name, &tensor.shape)
     };
     let tensors: Vec<&Tensor> = archive.tensors.iter().filter(is_wanted).collect();
     looks::refuse_strangers(&tensors)?;
@@ -78,7 +80,11 @@ pub(super) fn network(
         others.iter().partition::<Vec<&Group<'_>>, _>(|group| group.is_slopes());
     let norms = others.iter().copied().filter(|group| group.is_norm()).collect();
     let norms = norms::place(&scene(norms), epsilon(archive.kind, options))?;
-    let slopes = if slopes.is_empty() { None } else { scene(slopes).slopes() };
+    let slopes = match &slopes[..] {
+        [] => None,
+        [one] => shared_slope(one, &layers, options)?.or_else(|| scene(slopes).slopes()),
+        _ => scene(slopes).slopes(),
+    };
     let (residual, note) = skips::skips(&layers, &widths, options)?;
     if residual && (norms.is_after || norms.is_against_names) {
         return Err(ImportError::unsupported(
@@ -94,6 +100,47 @@ pub(super) fn network(
     let mut notes: Vec<String> = note.into_iter().map(str::to_owned).collect();
     notes.extend(assumed(&network, has_norms, epsilon(archive.kind, options), options));
     Ok(Inferred { network, notes })
+}
+
+/// The slope behind each of several hidden layers, if the file has one that may be that of all.
+///
+/// # Errors
+///
+/// [`ImportError::Unsaid`] if it was not said that all have it.
+fn shared_slope(
+    slope: &Group<'_>,
+    layers: &[&Group<'_>],
+    options: &Options,
+) -> Result<Option<Vec<String>>, ImportError> {
+    let hidden = layers.len().saturating_sub(1);
+    // With a number in a row with those of layers, or the name of one, it is that of one layer.
+    let is_own = |layer: &&Group<'_>| {
+        stem(&layer.pieces) == stem(&slope.pieces) || names::key(&layer.pieces) == slope.pieces
+    };
+    let is_counted = !numbers(&slope.pieces).is_empty();
+    if hidden == 1 && slope.is_called_slopes() && options.activation.is_none() {
+        let fits = slope.width() == Some(1)
+            || layers.first().and_then(|layer| layer.tensors.get(&Role::Bias)).is_some_and(
+                |bias| vector(&bias.shape) == slope.width(),
+            );
+        return Ok(slope.named(Role::Weight).filter(|_| fits).map(|name| vec![name]));
+    }
+    if hidden < 2 || slope.width() != Some(1) || is_counted || layers.iter().any(is_own) {
+        return Ok(None);
+    }
+    let Some(name) = slope.named(Role::Weight) else { return Ok(None) };
+    match options.activation {
+        Some(fireclay::Activation::LeakyRelu) if options.leaky_slope.is_none() => {
+            Ok(Some(vec![name; hidden]))
+        }
+        None => Err(ImportError::Unsaid {
+            what: format!("whether the one slope {} is that of all layers", printable(&name, 60)),
+            flag: "--activation leaky-relu if a PReLU of this slope follows every hidden layer; \
+                   otherwise export the network to ONNX"
+                .to_owned(),
+        }),
+        Some(_) => Ok(None),
+    }
 }
 
 /// Whether leaky-relu is among these functions.
@@ -255,6 +302,9 @@ fn activations(
     let activation = match (options.activation, slopes) {
         _ if hidden == 0 => return Ok(Vec::new()),
         (None, Some(slopes)) => {
+            return Ok(slopes.into_iter().map(|slope| Layer::Prelu { slope }).collect());
+        }
+        (Some(fireclay::Activation::LeakyRelu), Some(slopes)) if options.leaky_slope.is_none() => {
             return Ok(slopes.into_iter().map(|slope| Layer::Prelu { slope }).collect());
         }
         (Some(said), Some(_)) => {
@@ -437,6 +487,38 @@ mod tests {
         let relu = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
         assert_eq!(of(&open, &relu).unwrap().len(), 5);
         assert!(of(&open, &options).is_err());
+    }
+
+    #[test]
+    fn one_slope_is_that_of_all_layers_if_that_was_said() {
+        let names: [(&str, &[usize]); 4] = [
+            ("fc1.weight", &[5, 6]),
+            ("act.weight", &[1]),
+            ("fc2.weight", &[4, 5]),
+            ("fc3.weight", &[3, 4]),
+        ];
+        let asked = of(&names, &Options::default()).unwrap_err().to_string();
+        assert!(asked.contains("say it with --activation leaky-relu if a PReLU"), "{asked}");
+        let leaky = Options {
+            activation: Some(fireclay::Activation::LeakyRelu),
+            ..Options::default()
+        };
+        let slope = Layer::Prelu { slope: "act.weight".to_owned() };
+        let layers = of(&names, &leaky).unwrap();
+        assert_eq!((&layers[1], &layers[3]), (&slope, &slope));
+        for options in [
+            Options { leaky_slope: Some(0.1), ..leaky.clone() },
+            Options { activation: Some(fireclay::Activation::Relu), ..Options::default() },
+        ] {
+            let layers = of(&names, &options);
+            assert!(!layers.is_ok_and(|layers| layers.contains(&slope)));
+        }
+        // One that a number or a name tells to be that of one layer is not that of all.
+        for name in ["act1.weight", "fc1.act.weight"] {
+            let mut own = names;
+            own[1].0 = name;
+            assert!(!of(&own, &leaky).is_ok_and(|layers| layers.contains(&slope)), "{name}");
+        }
     }
 
     #[test]

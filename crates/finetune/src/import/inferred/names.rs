@@ -286,6 +286,49 @@ pub(super) fn part(name: &str) -> Option<Part> {
     Some(Part { layer: joined(parent, rest), role, word })
 }
 
+/// What a word within the last part of a name tells beside other tensors, of which `is_there` tells
+/// whether the file has one of a name: `mean_0` beside `var_0`, `bn_scale` beside `bn_offset`, and
+/// `bn_gamma_0` and `layer_weight_0` by themselves.
+pub(super) fn part_beside(name: &str, is_there: impl Fn(&str) -> bool) -> Option<Part> {
+    let start = name.rfind(['.', '/']).map_or(0, |at| at + 1);
+    let (parent, end) = name.split_at_checked(start)?;
+    let tokens = tokens(end);
+    for (at, token) in tokens.iter().enumerate() {
+        let (role, others): (Role, &[&str]) = match *token {
+            "mean" => (Role::Mean, &["var", "variance"]),
+            "var" | "variance" => (Role::Variance, &["mean"]),
+            "scale" => (Role::Gamma, &["offset", "shift"]),
+            "offset" | "shift" => (Role::Beta, &["scale"]),
+            "gamma" => (Role::Gamma, &[]),
+            "beta" => (Role::Beta, &[]),
+            "weight" => (Role::Weight, &[]),
+            "bias" => (Role::Bias, &[]),
+            _ => continue,
+        };
+        let place = token.as_ptr() as usize - end.as_ptr() as usize;
+        let (before, after) = (&end[..place], &end[place + token.len()..]);
+        let other = |word: &&str| is_there(&format!("{parent}{before}{word}{after}"));
+        let behind = tokens.get(at + 1..).unwrap_or_default();
+        let is_counted = !behind.is_empty()
+            && behind.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_digit()));
+        let rest = format!("{before}_{after}");
+        let is_of_norm = is_called_norm(&pieces(&rest));
+        let is_told = if others.is_empty() {
+            is_counted
+        } else {
+            (is_counted || is_of_norm) && others.iter().any(other)
+        };
+        if is_told {
+            let parts = [before, after].map(|part| part.trim_matches(['_', '-', ' ']));
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            let parent = parent.trim_end_matches(['.', '/']);
+            let word = if role == Role::Weight { Word::Weight } else { Word::Own };
+            return Some(Part { layer: joined(parent, &parts.join("_")), role, word });
+        }
+    }
+    None
+}
+
 /// Runs of letters and of digits; none where the name begins or ends with something else.
 fn tokens(end: &str) -> Vec<&str> {
     let end = end.trim_end_matches('_');
@@ -395,6 +438,30 @@ mod tests {
             "é",
         ] {
             assert_eq!(part(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn roles_beside_other_tensors() {
+        for (name, other, layer, role) in [
+            ("mean_0", "var_0", "0", Role::Mean),
+            ("var0", "mean0", "0", Role::Variance),
+            ("net/variance_1", "net/mean_1", "net.1", Role::Variance),
+            ("bn_mean", "bn_var", "bn", Role::Mean),
+            ("bn0_var", "bn0_mean", "bn0", Role::Variance),
+            ("scale_2", "offset_2", "2", Role::Gamma),
+            ("norm_shift", "norm_scale", "norm", Role::Beta),
+            ("bn_gamma_0", "", "bn_0", Role::Gamma),
+            ("layer_weight_3", "", "layer_3", Role::Weight),
+        ] {
+            let found = part_beside(name, |wanted| wanted == other);
+            let found = found.map(|part| (part.layer, part.role));
+            assert_eq!(found, Some((layer.to_owned(), role)), "{name}");
+        }
+        // Statistics of the inputs, and what has no other.
+        for name in ["x_mean", "mean", "mean_0", "scale", "out_scale", "log_std", "gamma"] {
+            let beside = |wanted: &str| wanted == "x_var" || wanted == "out_offset";
+            assert_eq!(part_beside(name, beside), None, "{name}");
         }
     }
 
