@@ -382,15 +382,14 @@ impl FromStr for Rename {
     fn from_str(text: &str) -> Result<Self, String> {
         let (from, to) =
             text.rsplit_once('=').ok_or("give it as REGEX=NAME, such as encoder=layers.0")?;
-        let from =
-            RegexBuilder::new(from).size_limit(1 << 20).build().map_err(|error| {
-                let error = error.to_string();
-                let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                format!(
-                    "{from} is not a regular expression ({why}); put \\ before a character such as \
+        let from = RegexBuilder::new(from).size_limit(1 << 20).build().map_err(|error| {
+            let error = error.to_string();
+            let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!(
+                "{from} is not a regular expression ({why}); put \\ before a character such as \
                      ( that stands for itself"
-                )
-            })?;
+            )
+        })?;
         Ok(Self { from, to: to.to_owned() })
     }
 }

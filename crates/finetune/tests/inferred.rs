@@ -102,7 +102,11 @@ fn skip_connections_are_said_and_not_guessed() {
 fn numbers_against_the_order_of_the_file_are_asked_about() {
     let by_order = Options { by_order: true, ..said() };
     for options in [said(), by_order] {
-        refused("swapped.pt", &options, "fc1, fc2, fc3 by their names, and fc2, fc1, fc3 in the file");
+        refused(
+            "swapped.pt",
+            &options,
+            "fc1, fc2, fc3 by their names, and fc2, fc1, fc3 in the file",
+        );
         let maps = r"--map '^fc1\.=layers.0.' --map '^fc2\.=layers.1.' --map '^fc3\.=layers.2.'";
         refused("swapped.pt", &options, maps);
     }
@@ -114,6 +118,61 @@ fn numbers_against_the_order_of_the_file_are_asked_about() {
 fn slopes_of_prelu_are_the_function_of_their_layer() {
     check("prelu.pt", &Options { activation: None, ..said() }, "prelu.logits");
     refused("prelu.pt", &said(), "leave out --activation");
+}
+
+#[test]
+fn norms_before_their_layers_are_asked_for_where_widths_allow_them() {
+    let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
+    let input = NormPosition::Input;
+    let by_order = Options { by_order: true, ..with_norm(&[]) };
+    for options in [said(), with_norm(&[]), by_order] {
+        refused(
+            "before.pt",
+            &options,
+            "--norm-position input,after-activation (each before a layer)",
+        );
+    }
+    check("before.pt", &with_norm(&[input, after]), "before.logits");
+    check("before.pt", &Options { by_order: true, ..with_norm(&[input, after]) }, "before.logits");
+    refused("before.pt", &with_norm(&[input]), "number layers and norms in one row");
+    // Every other place can be said too.
+    for position in [&[before][..], &[after], &[input, before]] {
+        assert!(opened("before.pt", &with_norm(position)).is_ok(), "{position:?}");
+    }
+}
+
+#[test]
+fn slopes_of_all_layers_and_of_each_unit() {
+    refused("shared.pt", &Options { activation: None, ..said() }, "--activation leaky-relu");
+    let leaky = Options { activation: Some(Activation::LeakyRelu), ..said() };
+    check("shared.pt", &leaky, "shared.logits");
+    let asked = r"--map '^net\.1\.=net.0.prelu.' --map '^net\.3\.=net.2.prelu.'";
+    let open = Options { activation: None, ..said() };
+    refused("slopes.pt", &open, asked);
+    let map = [(r"^net\.1\.", "net.0.prelu."), (r"^net\.3\.", "net.2.prelu.")];
+    let map = map.map(|(from, to)| (Regex::new(from).unwrap(), to.to_owned())).to_vec();
+    check("slopes.pt", &Options { map, ..open }, "slopes.logits");
+}
+
+#[test]
+fn weights_of_a_class_of_keras_are_called_by_their_attributes() {
+    let name = "attributes.weights.h5";
+    refused(name, &said(), "--map '^bn/vars/0$=bn/beta' (scale=False)");
+    let map = vec![(Regex::new("^bn/vars/0$").unwrap(), "bn/beta".to_owned())];
+    let position = vec![NormPosition::BeforeActivation];
+    let options = Options { map, norm: Some(Norm::Batch), norm_position: position, ..said() };
+    refused(name, &options, "--allow-missing norms.0.weight");
+    let allow_missing = vec!["norms.0.weight".to_owned()];
+    let options = Options { allow_missing, ..options };
+    check(name, &options, "attributes.logits");
+    let placed = opened(name, &options).unwrap().placed;
+    let names: Vec<&str> = placed.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert!(names.contains(&"crown/kernel") && names.contains(&"extra/gamma"), "{names:?}");
+    // Attributes are stored by the alphabet.
+    refused(name, &Options { by_order: true, ..options }, "in the order of the file, each must");
+    for norm in [None, Some(Norm::Layer)] {
+        refused("group.weights.h5", &Options { norm, ..said() }, "looks like a group norm");
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn many_chunks_and_many_links_make_trees_of_several_levels() {
     for (at, tensor) in tensors.iter().enumerate() {
         assert_eq!(
             (tensor.name.clone(), tensor.to_f64().unwrap()),
-            (format!("dense/{at}"), vec![at as f64])
+            (format!("layers/dense/vars/{at}"), vec![at as f64])
         );
     }
 }

@@ -487,11 +487,8 @@ mod tests {
 
     #[test]
     fn several_networks_in_one_file_are_told_apart_by_a_key() {
-        let ambiguous = || ImportError::Ambiguous {
-            layers: Vec::new(),
-            by_order: true,
-            hint: String::new(),
-        };
+        let ambiguous =
+            || ImportError::Ambiguous { layers: Vec::new(), by_order: true, hint: String::new() };
         let of = |names: &[&str]| {
             let mut archive = archive(names);
             archive.tensors = names.iter().map(|&name| Tensor::zeros(name, vec![2, 2])).collect();

@@ -28,13 +28,14 @@ pub(super) fn read(source: &Source<'_>, object: &Object<'_>, path: &str) -> Resu
     Ok(Array { shape: dataset.shape, dtype: dataset.dtype, bytes })
 }
 
-/// The type of a dataset's numbers.
-pub(super) fn dtype(
+/// The type of a dataset's numbers, and its shape.
+pub(super) fn described(
     source: &Source<'_>,
     object: &Object<'_>,
     path: &str,
-) -> Result<Dtype, Problem> {
-    Ok(Dataset::of(source, object, path)?.dtype)
+) -> Result<(Dtype, Vec<usize>), Problem> {
+    let dataset = Dataset::of(source, object, path)?;
+    Ok((dataset.dtype, dataset.shape))
 }
 
 /// What is known of a dataset before its numbers are read.

@@ -118,13 +118,13 @@ impl<'a> File<'a> {
         data::read(&self.source, self.dataset(path)?, path)
     }
 
-    /// The type of a dataset's numbers.
+    /// The type of a dataset's numbers, and its shape.
     ///
     /// # Errors
     ///
     /// As [`Self::array`].
-    pub(crate) fn dtype(&self, path: &str) -> Result<Dtype, Problem> {
-        data::dtype(&self.source, self.dataset(path)?, path)
+    pub(crate) fn described(&self, path: &str) -> Result<(Dtype, Vec<usize>), Problem> {
+        data::described(&self.source, self.dataset(path)?, path)
     }
 
     fn dataset(&self, path: &str) -> Result<&Object<'a>, Problem> {

@@ -12,6 +12,9 @@ use super::config::{Child, Content, Model, Step};
 /// Bytes of a tensor's name.
 const LONGEST_NAME: usize = 1024;
 
+/// The groups of a model's layers; the second is that of Keras 2.13 and before.
+const LISTS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
+
 /// An array: what it is to be called, and its path in the file.
 pub(super) struct Stored {
     name: String,
@@ -62,9 +65,7 @@ fn of_children(
     group: &str,
     stored: &mut Vec<Stored>,
 ) -> Result<(), Problem> {
-    // The second is that of Keras 2.13 and before.
-    let roots = ["layers", "_layer_checkpoint_dependencies"];
-    let mut roots = roots.map(|root| format!("{group}{root}")).into_iter();
+    let mut roots = LISTS.map(|root| format!("{group}{root}")).into_iter();
     let root = roots.find(|root| file.object(root).is_some());
     let root = root.unwrap_or_else(|| format!("{group}layers"));
     let mut numbers = BTreeMap::new();
@@ -141,33 +142,51 @@ fn variables(step: &Step) -> Option<(&'static str, Vec<&'static str>)> {
 }
 
 /// The arrays of Keras 3's weights without a model: every group `vars` but those of an optimizer.
+///
+/// Layers of a model that lists them are called as it calls them. Attributes of a model's class are
+/// stored by the alphabet, which is no order of layers: their arrays are sorted by name, and so are
+/// all where the class has some. Those, and what has a variable that cannot be told, are called by
+/// their paths.
 pub(super) fn of_paths(file: &File<'_>) -> Result<Vec<Stored>, Problem> {
     let mut groups: Vec<&str> = file
         .paths()
         .filter(|path| path.ends_with("/vars") && !file.is_dataset(path))
         .filter(|path| !["optimizer/", "metrics/"].iter().any(|root| path.starts_with(root)))
         .filter(|path| !path.ends_with("/seed_generator/vars"))
+        .filter(|path| !arrays(file, path).is_empty())
         .collect();
     groups.sort_by_key(|path| natural(path));
+    let mut layers = Vec::new();
+    for group in groups {
+        layers.push((group, arrays(file, group), guess(file, group)?));
+    }
+    let is_listed = |group: &str| LISTS.iter().any(|list| group.starts_with(&format!("{list}/")));
+    let have_attributes = layers.iter().any(|(group, ..)| !is_listed(group));
+    let are_told =
+        layers.iter().all(|(_, arrays, names)| arrays.len() == names.len() && !names.contains(&""));
     let mut taken = BTreeSet::new();
     let mut stored = Vec::new();
-    for group in groups {
-        let arrays = arrays(file, group);
-        if arrays.is_empty() {
-            continue;
-        }
-        let layer = layer_name(file, group)?;
-        // Names are unique in one model, but not in a model within a model.
-        let layer = if taken.contains(&layer) { group.to_owned() } else { layer };
-        let variables = guess(file, group, arrays.len())?;
-        for (at, path) in arrays.into_iter().enumerate() {
+    for (group, arrays, variables) in layers {
+        let path = group.trim_end_matches("/vars");
+        let name = if have_attributes || !are_told {
+            path.to_owned()
+        } else {
+            // Names are unique in one model, but not in a model within a model.
+            Some(layer_name(file, group)?)
+                .filter(|n| !taken.contains(n))
+                .unwrap_or(group.to_owned())
+        };
+        for (at, array) in arrays.into_iter().enumerate() {
             let name = match variables.get(at) {
-                Some(variable) => format!("{layer}/{variable}"),
-                None => format!("{layer}/{at}"),
+                Some(&variable) if !variable.is_empty() => format!("{name}/{variable}"),
+                _ => format!("{path}/vars/{at}"),
             };
-            stored.push(Stored { name, path });
+            stored.push(Stored { name, path: array });
         }
-        taken.insert(layer);
+        taken.insert(name);
+    }
+    if have_attributes {
+        stored.sort_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(stored)
 }
@@ -182,9 +201,7 @@ fn arrays(file: &File<'_>, group: &str) -> Vec<String> {
 /// its path.
 fn layer_name(file: &File<'_>, group: &str) -> Result<String, Problem> {
     let path = group.trim_end_matches("/vars");
-    let parts = path.split('/').filter(|&part| part != "layers");
-    let mut parts: Vec<&str> =
-        parts.filter(|&part| part != "_layer_checkpoint_dependencies").collect();
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !LISTS.contains(part)).collect();
     let name = file.text(group, "name")?.filter(|name| {
         !name.is_empty()
             && name.len() <= 256
@@ -196,18 +213,44 @@ fn layer_name(file: &File<'_>, group: &str) -> Result<String, Problem> {
     Ok(parts.join("/"))
 }
 
-/// The variables of a layer by its class and how many there are, as far as these tell.
-fn guess(file: &File<'_>, group: &str, count: usize) -> Result<&'static [&'static str], Problem> {
+/// The variables of a layer by its class or its attribute's name, their number and their shapes, as
+/// far as these tell: none or an empty name for what is not told.
+///
+/// Any group of a matrix and a row as long as its columns is a dense layer, and any of four rows of
+/// one length a batch norm.
+fn guess(file: &File<'_>, group: &str) -> Result<&'static [&'static str], Problem> {
+    const NORM: &[&str] = &["gamma", "beta"];
+    const STATISTICS: &[&str] = &["moving_mean", "moving_variance"];
     let class = group.trim_end_matches("/vars").rsplit('/').next().unwrap_or_default();
     let class = class.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
-    Ok(match (class, count) {
+    let paths = arrays(file, group);
+    let mut shapes = Vec::new();
+    for path in &paths {
+        let (dtype, shape) = file.described(path)?;
         // The second array of a quantized layer can be its scales.
-        ("dense", 1 | 2) if file.dtype(&format!("{group}/0"))?.is_float() => &["kernel", "bias"],
-        ("batch_normalization", 4) => &["gamma", "beta", "moving_mean", "moving_variance"],
-        ("batch_normalization", 2) => &["moving_mean", "moving_variance"],
-        ("layer_normalization", 2) => &["gamma", "beta"],
-        ("p_re_lu", 1) => &["alpha"],
-        ("normalization", 3) => &["mean", "variance", "count"],
+        if !dtype.is_float() && class != "normalization" {
+            return Ok(&[]);
+        }
+        shapes.push(shape);
+    }
+    let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+    let is = |words: &[&str]| {
+        class.split('_').any(|part| words.contains(&part)) || words.contains(&class)
+    };
+    Ok(match shapes[..] {
+        [_] | [_, _] if class == "dense" => &["kernel", "bias"][..shapes.len()],
+        [[_, columns], [row]] if columns == row && class != "einsum_dense" => &["kernel", "bias"],
+        [[a], [b], [c], [d]] if a == b && b == c && c == d => {
+            &["gamma", "beta", "moving_mean", "moving_variance"]
+        }
+        // Either the scale or the shift was left out.
+        [[a], [b], [c]] if a == b && b == c => &["", "moving_mean", "moving_variance"],
+        [[a], [b]] if a == b && is(&["batch_normalization", "bn", "batchnorm"]) => STATISTICS,
+        [[a], [b]] if a == b && is(&["layer_normalization", "ln", "layernorm"]) => NORM,
+        [[a], [b]] if a == b && is(&["group_normalization", "gn", "groupnorm"]) => NORM,
+        [[_]] if is(&["rms_normalization", "rms", "rmsnorm"]) => &["gamma"],
+        [[_]] if class == "p_re_lu" => &["alpha"],
+        [_, _, _] if class == "normalization" => &["mean", "variance", "count"],
         _ => &[],
     })
 }

@@ -93,9 +93,10 @@ pub(super) fn check_missing(
         if is_open {
             return Err(ImportError::Unsaid {
                 what: "whether its norms without a bias are layer norms".to_owned(),
-                flag: "--allow-missing 'norms.*.bias' if they subtract the mean; RMS norms do not, \
+                flag:
+                    "--allow-missing 'norms.*.bias' if they subtract the mean; RMS norms do not, \
                        and are not imported"
-                    .to_owned(),
+                        .to_owned(),
             });
         }
         return Err(tensors.missing(path));

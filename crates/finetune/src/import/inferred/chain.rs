@@ -23,7 +23,7 @@ const MOST_COMPARED: usize = 512;
 const MOST_STEPS: usize = 2_000;
 
 /// How orders are believed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Belief {
     /// Takes the order of the file.
     pub(super) by_order: bool,

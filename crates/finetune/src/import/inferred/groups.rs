@@ -53,11 +53,15 @@ impl<'a> Group<'a> {
 
     /// Whether it may be the slopes of PReLU: a weight of one number, or of several by its name.
     pub(super) fn is_slopes(&self) -> bool {
-        let length = self.width().filter(|_| self.tensors.contains_key(&Role::Weight));
-        self.tensors.len() == 1
-            && length.is_some_and(|length| length == 1 || self.is_called_slopes())
-            && !is_called_norm(&self.pieces)
+        self.is_weight_alone() && (self.width() == Some(1) || self.is_called_slopes())
+    }
+
+    /// Whether it is a vector called a weight, and nothing else.
+    pub(super) fn is_weight_alone(&self) -> bool {
+        self.tensors.keys().eq([&Role::Weight])
+            && self.width().is_some()
             && !self.is_dense()
+            && !is_called_norm(&self.pieces)
     }
 
     /// Whether its name has a word for slopes.
@@ -238,34 +242,46 @@ pub(super) fn are_sorted_as_text(layers: &[Group<'_>]) -> bool {
 /// # Errors
 ///
 /// [`ImportError::Unsupported`] with how to take them apart.
-pub(super) fn refuse_augmented(layers: &[Group<'_>], layout: Layout) -> Result<(), ImportError> {
+pub(super) fn refuse_augmented(
+    layers: &[Group<'_>],
+    layouts: &[Layout],
+) -> Result<(), ImportError> {
     let mut sorted: Vec<&Group<'_>> = layers.iter().collect();
     sorted.sort_by_key(|group| &group.pieces);
     let are_numbered = |row: &[&Group<'_>]| {
-        row.windows(2).all(|pair| {
-            told_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less)
-        })
+        row.windows(2)
+            .all(|pair| told_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less))
     };
     if !are_numbered(&sorted) {
         sorted.sort_by_key(|group| group.place);
     }
     let has_bias = layers.iter().any(|group| group.tensors.contains_key(&Role::Bias));
-    let sizes: Option<Vec<[usize; 2]>> = sorted.iter().map(|group| group.sizes(layout)).collect();
-    let (Some(sizes), Some(first)) = (sizes, sorted.first()) else { return Ok(()) };
-    let is_one_more = |pair: &[[usize; 2]]| pair[1][0] == pair[0][1] + 1;
-    if has_bias || sizes.len() < 2 || !sizes.windows(2).all(is_one_more) {
+    // Whether each takes so many inputs more than the layer before gives.
+    let is_chain = |layout: Layout, more: usize| {
+        let sizes: Option<Vec<[usize; 2]>> =
+            sorted.iter().map(|group| group.sizes(layout)).collect();
+        sizes.is_some_and(|sizes| sizes.windows(2).all(|pair| pair[1][0] == pair[0][1] + more))
+    };
+    let augmented = layouts.iter().copied().find(|&layout| is_chain(layout, 1));
+    let is_plain = has_bias || layouts.iter().any(|&layout| is_chain(layout, 0));
+    let (Some(layout), [first, second, ..], false) = (augmented, &sorted[..], is_plain) else {
         return Ok(());
-    }
-    let name = first.tensors.get(&Role::Weight).map_or("", |tensor| tensor.name.as_str());
-    let (name, found) = (printable(name, 60), first.described());
+    };
+    let name = first.named(Role::Weight).unwrap_or_default();
+    let name = printable(&name, 60);
+    let shape = |group: &Group<'_>| {
+        let weight = group.tensors.get(&Role::Weight);
+        weight.map(|weight| format!("{} {:?}", printable(&weight.name, 60), weight.shape))
+    };
+    let [a, b] = [first, second].map(|group| shape(group).unwrap_or_default());
     let (line, weights, bias) = match layout {
         Layout::OutIn => ("column", "[:, 1:]", "[:, 0]"),
         Layout::InOut => ("row", "[1:]", "[0]"),
     };
     Err(ImportError::unsupported(
         format!(
-            "each weight takes one input more than the layer before gives, from {found} on: they \
-             seem to hold their biases, in the first or the last {line}"
+            "each weight takes one input more than the layer before gives, such as {a} and {b}: \
+             they seem to hold their biases, in the first or the last {line}"
         ),
         format!(
             "save them apart: for the first {line}, numpy.savez with W1={name}{weights}, \
@@ -279,10 +295,7 @@ pub(super) fn refuse_augmented(layers: &[Group<'_>], layout: Layout) -> Result<(
 /// # Errors
 ///
 /// [`ImportError::Unsupported`] with names that pair them.
-pub(super) fn refuse_apart(
-    layers: &[Group<'_>],
-    others: &[Group<'_>],
-) -> Result<(), ImportError> {
+pub(super) fn refuse_apart(layers: &[Group<'_>], others: &[Group<'_>]) -> Result<(), ImportError> {
     let is_bias = |group: &&Group<'_>| group.tensors.keys().eq([&Role::Bias]);
     let alone: Vec<&Group<'_>> = others.iter().filter(is_bias).collect();
     let with_bias = |group: &&Group<'_>| group.tensors.contains_key(&Role::Bias);

@@ -9,8 +9,8 @@ use fireclay_formats::{Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::vector;
-use super::ways::quoted;
 use super::names::{Piece, is_called_norm, pieces};
+use super::ways::{map, quoted};
 
 /// What a tensor looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,18 @@ const BESIDES: &[&str] = &[
 
 /// Words for the state of metrics.
 const METRICS: &[&str] = &[
-    "acc", "accuracy", "metric", "metrics", "f1", "auroc", "auc", "confmat", "precision", "recall",
-    "mse", "mae",
+    "acc",
+    "accuracy",
+    "metric",
+    "metrics",
+    "f1",
+    "auroc",
+    "auc",
+    "confmat",
+    "precision",
+    "recall",
+    "mse",
+    "mae",
 ];
 
 const OPTIMIZER: &[&str] = &[
@@ -319,6 +329,29 @@ fn more<'a>(short: &Tensor, long: &'a Tensor) -> Option<&'a str> {
     long_name.get(same..same + more).filter(|_| is_rest_same && short.shape == long.shape)
 }
 
+/// Refuses a batch norm of Keras of which it is not told whether it has a scale or a shift.
+///
+/// # Errors
+///
+/// [`ImportError::Unsaid`] with the names that say it.
+pub(super) fn refuse_half_norms(tensors: &[&Tensor]) -> Result<(), ImportError> {
+    let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let half = tensors.iter().find_map(|tensor| {
+        let layer = tensor.name.strip_suffix("/vars/0")?;
+        names.contains(format!("{layer}/moving_mean").as_str()).then_some(layer)
+    });
+    let Some(layer) = half else { return Ok(()) };
+    let map =
+        |part: &str| map(&format!("^{}/vars/0$", regex::escape(layer)), &format!("{layer}/{part}"));
+    Err(ImportError::Unsaid {
+        what: format!(
+            "whether {}, which has three arrays, has a scale or a shift",
+            printable(layer, 60)
+        ),
+        flag: format!("{} (center=False) or {} (scale=False)", map("gamma"), map("beta")),
+    })
+}
+
 /// What stands in some names and not in others that are else the same: `_ema`, `module.`.
 fn infix(matrices: &[&Tensor]) -> Option<String> {
     let names: HashSet<&str> = matrices.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -347,9 +380,9 @@ pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
         tensors.iter().copied().filter(|tensor| tensor.shape.len() == 2).collect();
     if let Some(infix) = infix(&matrices) {
         let is_start = |tensor: &&&Tensor| tensor.name.starts_with(&infix);
-        let key = infix.strip_suffix(['.', '/']).filter(|_| {
-            matrices.iter().filter(is_start).count() * 2 == matrices.len()
-        });
+        let key = infix
+            .strip_suffix(['.', '/'])
+            .filter(|_| matrices.iter().filter(is_start).count() * 2 == matrices.len());
         let copy = quoted(&format!("*{infix}*"));
         let other = match key {
             Some(key) => format!("; --key {} takes the copy", quoted(key)),
@@ -408,6 +441,12 @@ pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) ->
         (Some((name, Look::Unknown)), _) if is_matrix(name) => format!(
             "{} may be the weights of a layer: rename it with --map to a name that ends in weight, \
              and its bias likewise",
+            printable(name, 60)
+        ),
+        // Numbered arrays of Keras.
+        (Some((name, Look::Norm | Look::Unknown)), _) if name.contains("/vars/") => format!(
+            "the class of {} is not told: rename its arrays with --map, of a layer norm to end in \
+             /gamma and /beta, of a batch norm in /gamma, /beta, /moving_mean and /moving_variance",
             printable(name, 60)
         ),
         (Some((name, look)), _) => {
@@ -518,7 +557,8 @@ mod tests {
             ("module.", "--allow-unused '*module.*' leaves out the copy; --key module takes"),
             ("target_", "--allow-unused '*target_*' leaves out the copy"),
         ] {
-            let names = ["fc1.weight", "fc2.weight"].map(|name| [name.into(), affix.to_owned() + name]);
+            let names =
+                ["fc1.weight", "fc2.weight"].map(|name| [name.into(), affix.to_owned() + name]);
             let names = names.concat();
             let tensors = named(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();

@@ -60,6 +60,7 @@ pub(super) fn network(
     let tensors: Vec<&Tensor> = archive.tensors.iter().filter(is_wanted).collect();
     looks::refuse_strangers(&tensors)?;
     looks::refuse_copies(&tensors)?;
+    looks::refuse_half_norms(&tensors)?;
     let (dense, others): (Vec<_>, Vec<_>) =
         by_name(&tensors).into_iter().partition(Group::is_dense);
     let belief = Belief {
@@ -92,7 +93,8 @@ pub(super) fn network(
             "with --residual here, each hidden layer is x + activation(norm(x W + b))",
         ));
     }
-    let functions = activations(&layers, &others, slopes, options)?;
+    let functions = activations(&layers, &others, slopes, options)
+        .map_err(|error| slopes_unnamed(error, &layers, &widths, &others))?;
     check_slope(archive.kind, &functions, options)?;
     let has_norms = !norms.norms.is_empty();
     let layers = Steps { layers: &layers, widths: &widths, layout, norms, residual, functions };
@@ -120,9 +122,10 @@ fn shared_slope(
     let is_counted = !numbers(&slope.pieces).is_empty();
     if hidden == 1 && slope.is_called_slopes() && options.activation.is_none() {
         let fits = slope.width() == Some(1)
-            || layers.first().and_then(|layer| layer.tensors.get(&Role::Bias)).is_some_and(
-                |bias| vector(&bias.shape) == slope.width(),
-            );
+            || layers
+                .first()
+                .and_then(|layer| layer.tensors.get(&Role::Bias))
+                .is_some_and(|bias| vector(&bias.shape) == slope.width());
         return Ok(slope.named(Role::Weight).filter(|_| fits).map(|name| vec![name]));
     }
     if hidden < 2 || slope.width() != Some(1) || is_counted || layers.iter().any(is_own) {
@@ -141,6 +144,28 @@ fn shared_slope(
         }),
         Some(_) => Ok(None),
     }
+}
+
+/// The error that no function is known, with names for vectors that may be slopes of PReLU.
+fn slopes_unnamed(
+    error: ImportError,
+    layers: &[&Group<'_>],
+    widths: &[usize],
+    others: &[&Group<'_>],
+) -> ImportError {
+    let ImportError::Unsaid { what, flag } = error else { return error };
+    let vectors = others.iter().copied().filter(|group| group.is_weight_alone()).collect();
+    let (belief, options) = (Belief::default(), &Options::default());
+    let scene = Scene { layers, widths, norms: vectors, belief, options };
+    let hint = scene.slopes().and_then(|slopes| ways::slopes(layers, others, &slopes));
+    let flag = match hint {
+        Some(maps) => format!(
+            "{flag}; if the vectors behind them are slopes of PReLU, and not scales of RMS norms, \
+             with {maps}"
+        ),
+        None => flag,
+    };
+    ImportError::Unsaid { what, flag }
 }
 
 /// Whether leaky-relu is among these functions.
@@ -230,9 +255,7 @@ fn ordered<'a>(
         }
         return unnamed(tensors, &layouts, belief);
     }
-    for &layout in &layouts {
-        groups::refuse_augmented(&dense, layout)?;
-    }
+    groups::refuse_augmented(&dense, &layouts)?;
     let mut chains = Vec::new();
     let mut failures = Vec::new();
     for layout in layouts {
@@ -499,10 +522,8 @@ mod tests {
         ];
         let asked = of(&names, &Options::default()).unwrap_err().to_string();
         assert!(asked.contains("say it with --activation leaky-relu if a PReLU"), "{asked}");
-        let leaky = Options {
-            activation: Some(fireclay::Activation::LeakyRelu),
-            ..Options::default()
-        };
+        let leaky =
+            Options { activation: Some(fireclay::Activation::LeakyRelu), ..Options::default() };
         let slope = Layer::Prelu { slope: "act.weight".to_owned() };
         let layers = of(&names, &leaky).unwrap();
         assert_eq!((&layers[1], &layers[3]), (&slope, &slope));

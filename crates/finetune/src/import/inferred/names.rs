@@ -61,8 +61,24 @@ pub(super) fn order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
 
 /// Words for what stands first, and for what stands last.
 const FRONT: &[&str] = &[
-    "in", "inp", "input", "inputs", "stem", "begin", "start", "front", "enc", "encode", "encoder",
-    "embed", "embedder", "embedding", "bottom", "feature", "features", "backbone",
+    "in",
+    "inp",
+    "input",
+    "inputs",
+    "stem",
+    "begin",
+    "start",
+    "front",
+    "enc",
+    "encode",
+    "encoder",
+    "embed",
+    "embedder",
+    "embedding",
+    "bottom",
+    "feature",
+    "features",
+    "backbone",
 ];
 const BACK: &[&str] = &[
     "out",

@@ -110,7 +110,8 @@ impl Truth {
     }
 
     fn has_norms(&self) -> bool {
-        self.before_layers.is_some() || self.positions.iter().any(|position| *position != NormPosition::Input)
+        self.before_layers.is_some()
+            || self.positions.iter().any(|position| *position != NormPosition::Input)
     }
 
     /// Whether a layer has a norm that is called like it.
@@ -513,7 +514,9 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
     let names: BTreeMap<Module, Names> =
         modules.iter().map(|&module| (module, namer.names(module))).collect();
     match kind {
-        Kind::PyTorch if !matches!(scheme, Scheme::Handmade | Scheme::Theta) => truth.layout = Layout::OutIn,
+        Kind::PyTorch if !matches!(scheme, Scheme::Handmade | Scheme::Theta) => {
+            truth.layout = Layout::OutIn
+        }
         Kind::KerasHdf5 => truth.layout = Layout::InOut,
         _ => {}
     }

@@ -22,7 +22,7 @@ pub(super) fn quoted(word: &str) -> String {
 }
 
 /// `--map` for a tensor, or for all whose names begin so.
-fn map(expression: &str, name: &str) -> String {
+pub(super) fn map(expression: &str, name: &str) -> String {
     let rule = format!("{expression}={name}");
     format!("--map '{}'", rule.replace('\'', r"'\''"))
 }
@@ -76,6 +76,23 @@ fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
     (is_shown && count == layers.len() + others.len()).then_some(example)
 }
 
+/// `--map` that calls slopes after their layers, of which each has one; none if these are too many.
+pub(super) fn slopes(
+    layers: &[&Group<'_>],
+    others: &[&Group<'_>],
+    slopes: &[String],
+) -> Option<String> {
+    let of = |(layer, slope): (&&Group<'_>, &String)| {
+        let is_it = |group: &&&Group<'_>| group.named(Role::Weight).as_ref() == Some(slope);
+        let group = others.iter().find(is_it)?;
+        Some(renamed(group, &[], &format!("{}.prelu", layer.name)))
+    };
+    let maps: Option<Vec<String>> = layers.iter().zip(slopes).map(of).collect();
+    let example = maps?.join(" ");
+    let is_shown = example.len() <= LONGEST && printable(&example, LONGEST) == example;
+    (is_shown && slopes.len() <= MOST_SHOWN).then_some(example)
+}
+
 /// The same error with an example of the names that would tell the order.
 pub(super) fn with_way(
     error: ImportError,
@@ -83,10 +100,8 @@ pub(super) fn with_way(
     others: &[Group<'_>],
 ) -> ImportError {
     let of = |names: &[String]| {
-        let layers: Option<Vec<&Group<'_>>> = names
-            .iter()
-            .map(|name| dense.iter().find(|group| group.name == *name))
-            .collect();
+        let layers: Option<Vec<&Group<'_>>> =
+            names.iter().map(|name| dense.iter().find(|group| group.name == *name)).collect();
         let norms: Vec<&Group<'_>> = others.iter().filter(|group| group.is_norm()).collect();
         numbered(&layers?, &norms)
     };
