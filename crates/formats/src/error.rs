@@ -87,16 +87,14 @@ pub enum Problem {
         instead: &'static str,
     },
     /// One of several files that make a model together.
-    #[error(
-        "this is part {number} of {count} of a model; make one file of them in Python: from \
-         safetensors.torch import load_file, save_file and then save_file({{k: v for f in FILES for \
-         k, v in load_file(f).items()}}, \"model.safetensors\")"
-    )]
+    #[error("this is part {number} of {count} of a model; {instead}")]
     Part {
         /// Which it is, counted from 1.
         number: u32,
         /// How many there are.
         count: u32,
+        /// What to do.
+        instead: &'static str,
     },
     /// More than is allowed of something.
     #[error("{what} is {found}; at most {most} is read")]

@@ -32,13 +32,15 @@ const ZEROS: Words = Words("a file that begins with nothing but zeros", COPY);
 const TEXT: Words = Words("text, such as a script, a table or settings", MODEL);
 const SAVED_MODEL: Words = Words(
     "a SavedModel of TensorFlow",
-    "convert it in Python: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+    "convert it with tf2onnx: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
 );
 const CHECKPOINT: Words = Words(
     "a checkpoint of TensorFlow",
-    "save its arrays in Python: r = tf.train.load_checkpoint(PREFIX) and then \
-     numpy.savez(\"model.npz\", **{n: r.get_tensor(n) for n in r.get_variable_to_shape_map() if \
-     n.endswith(\"VARIABLE_VALUE\")})",
+    "load it in Python into the model that it is of: \
+     tf.train.Checkpoint(model=model).restore(PREFIX); model.save(\"model.keras\"). One of \
+     TensorFlow 1 has arrays by name: r = tf.train.load_checkpoint(PREFIX); t = \
+     r.get_variable_to_dtype_map(); numpy.savez(\"model.npz\", **{n: r.get_tensor(n) for n \
+     in sorted(t) if t[n].is_floating})",
 );
 const ORBAX: Words = Words(
     "a checkpoint of Orbax",
@@ -59,10 +61,12 @@ const FLAX: Words = Words(
 );
 const SCIKIT_LEARN: Words = Words(
     "a pickle of scikit-learn, and a pickle is a program that runs as it is read",
-    "save its arrays in Python: numpy.savez(\"model.npz\", **{f\"coefs_{i}\": c for i, c in \
-     enumerate(model.coefs_)}, **{f\"intercepts_{i}\": b for i, b in enumerate(model.intercepts_)}, \
+    "if you trust it, load it in Python, model = joblib.load(FILE), and save its arrays: \
+     numpy.savez(\"model.npz\", **{f\"coefs_{i}\": c for i, c in enumerate(model.coefs_)}, \
+     **{f\"intercepts_{i}\": b for i, b in enumerate(model.intercepts_)}, \
      activation=model.activation, out_activation_=model.out_activation_, classes_=model.classes_); \
-     a regressor has no classes_",
+     a regressor has no classes_, and a pipeline with a scaler is saved by \
+     open(\"model.onnx\", \"wb\").write(skl2onnx.to_onnx(model, X[:1].astype(\"f4\")).SerializeToString())",
 );
 const TORCH_PICKLE: Words = Words(
     "a Python pickle of tensors, not of torch.save, and a pickle is a program that runs as it is read",
@@ -70,7 +74,8 @@ const TORCH_PICKLE: Words = Words(
 );
 const ARRAY_PICKLE: Words = Words(
     "a Python pickle, and a pickle is a program that runs as it is read",
-    "if you trust it, save its arrays in Python: numpy.savez(\"model.npz\", **arrays), or its tensors: \
+    "if you trust it, and it is a dictionary of arrays, save them in Python: \
+     numpy.savez(\"model.npz\", **pickle.load(open(FILE, \"rb\"))); of a model save the tensors: \
      torch.save(model.state_dict(), \"model.pt\")",
 );
 const EXPORTED: Words = Words(
@@ -92,13 +97,18 @@ const INDEX: Words = Words(
     "make one file of them in Python: from safetensors.torch import load_file, save_file and then \
      save_file({k: v for f in FILES for k, v in load_file(f).items()}, \"model.safetensors\")",
 );
+const INDEX_OF_PICKLES: Words = Words(
+    "the index of a model in several files",
+    "make one file of them in Python: torch.save({k: v for f in FILES for k, v in torch.load(f, \
+     weights_only=True).items()}, \"model.pt\")",
+);
 const KERAS_JSON: Words = Words(
     "an architecture of Keras without its weights",
     "save both in Python: model.save(\"model.keras\")",
 );
 const GRAPH: Words = Words(
     "a frozen graph of TensorFlow",
-    "convert it in Python: python -m tf2onnx.convert --graphdef FILE --inputs NAME:0 --outputs \
+    "convert it with tf2onnx: python -m tf2onnx.convert --graphdef FILE --inputs NAME:0 --outputs \
      NAME:0 --output model.onnx",
 );
 const ZIP: Words = Words("a zip archive without a model that is known", UNPACK);
@@ -112,6 +122,15 @@ const BEGINNINGS: &[(&[u8], Words)] = &[
     (b"RDX", Words("data of R", EXPORT)),
     (b"RDA", Words("data of R", EXPORT)),
     (b"X\n\0\0\0", Words("data of R", EXPORT)),
+    (
+        b"MATLAB 7.3",
+        Words(
+            "a file of MATLAB",
+            "save its arrays in Python, whose rows and columns change places: \
+             numpy.savez(\"model.npz\", **{k: v[()].T for k, v in h5py.File(FILE).items() if k[0] != \
+             \"#\"})",
+        ),
+    ),
     (
         b"MATLAB",
         Words(
@@ -170,7 +189,7 @@ const INNER: &[(usize, &[u8], Words)] = &[
         b"TFL3",
         Words(
             "a model of TensorFlow Lite",
-            "convert it in Python: python -m tf2onnx.convert --tflite FILE --output model.onnx",
+            "convert it with tf2onnx: python -m tf2onnx.convert --tflite FILE --output model.onnx",
         ),
     ),
     (4, b"ET12", Words("a program of ExecuTorch", "start from the .pt that it was exported from")),
@@ -340,7 +359,9 @@ fn markup(text: &str) -> Words {
 
 fn json(text: &str) -> Words {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
-    if has("weight_map") {
+    if has("weight_map") && text.contains(".bin\"") {
+        INDEX_OF_PICKLES
+    } else if has("weight_map") {
         INDEX
     } else if has("modelTopology") || has("weightsManifest") {
         Words("a model of TensorFlow.js", "save the model in Python: model.save(\"model.keras\")")
@@ -440,10 +461,19 @@ pub(crate) fn folder(path: &Path) -> Option<Words> {
     if names_in(path).any(|name| name.ends_with(".distcp")) {
         return Some(DISTRIBUTED);
     }
-    if has("checkpoint") && names_in(path).any(|name| name.ends_with(".index")) {
-        return Some(CHECKPOINT);
+    if names_in(path).any(|name| name.contains(".data-") && name.contains("-of-")) {
+        return Some(of_checkpoint(path));
+    }
+    if names_in(path).any(|name| name.ends_with(".bin.index.json")) {
+        return Some(INDEX_OF_PICKLES);
     }
     names_in(path).any(|name| name.ends_with(".index.json")).then_some(INDEX)
+}
+
+/// What a checkpoint of TensorFlow in this folder is of: a SavedModel has one of its own.
+fn of_checkpoint(folder: &Path) -> Words {
+    let whole = folder.parent().map(|above| above.join("saved_model.pb"));
+    if whole.is_some_and(|whole| whole.exists()) { SAVED_MODEL } else { CHECKPOINT }
 }
 
 /// The names in a folder. It may have any number of files; those of a model are few.
@@ -455,8 +485,18 @@ fn names_in(path: &Path) -> impl Iterator<Item = String> {
 /// The error of a file that its name calls one part of several.
 pub(crate) fn part(path: &Path) -> Option<Problem> {
     let name = path.file_name()?.to_str()?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let has = |name: &str| folder.join(name).exists();
     if name.contains(".data-") && name.contains("-of-") {
-        return Some(CHECKPOINT.into());
+        return Some(of_checkpoint(folder).into());
+    }
+    if name == "fingerprint.pb" && has("saved_model.pb") {
+        return Some(SAVED_MODEL.into());
+    }
+    if let Some((prefix, "index" | "meta")) = name.rsplit_once('.')
+        && has(&format!("{prefix}.data-00000-of-00001"))
+    {
+        return Some(of_checkpoint(folder).into());
     }
     let stem = name.split('.').next()?;
     let (before, count) = stem.rsplit_once("-of-")?;
@@ -466,7 +506,9 @@ pub(crate) fn part(path: &Path) -> Option<Problem> {
         if is_number { digits.parse::<u32>().ok() } else { None }
     };
     let (number, count) = (number_of(number)?, number_of(count)?);
-    (count > 1).then_some(Problem::Part { number, count })
+    let is_pickle = [".bin", ".pt", ".pth"].iter().any(|end| name.ends_with(end));
+    let Words(_, instead) = if is_pickle { INDEX_OF_PICKLES } else { INDEX };
+    (count > 1).then_some(Problem::Part { number, count, instead })
 }
 
 #[cfg(test)]
@@ -532,7 +574,7 @@ mod tests {
             ("a-b-00002-of-00004.keras.h5", 2, 4),
         ] {
             let found = of(name);
-            let is_it = matches!(found, Some(Problem::Part { number: n, count: c }) if (n, c) == (number, count));
+            let is_it = matches!(found, Some(Problem::Part { number: n, count: c, .. }) if (n, c) == (number, count));
             assert!(is_it, "{name}: {found:?}");
         }
         for name in [

@@ -6,8 +6,9 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
-use fireclay_formats::{Problem, from_bytes, read, whole_file};
+use fireclay_formats::{Problem, check_name, from_bytes, read, whole_file};
 use support::golden;
 use support::zip::{Entry, archive};
 
@@ -167,4 +168,49 @@ fn what_is_unknown_is_shown_whole() {
         assert!(message.contains(shown), "{message}");
         assert!(!message.contains('\u{fffd}'), "{message}");
     }
+}
+
+#[test]
+fn parts_lead_to_what_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, instead) in [
+        ("model-00001-of-00002.safetensors", "load_file(f)"),
+        ("pytorch_model-00002-of-00002.bin", "torch.load(f, weights_only=True)"),
+    ] {
+        let problem = check_name(&folder.path().join(part)).unwrap_err();
+        assert!(matches!(problem, Problem::Part { count: 2, .. }), "{problem}");
+        assert!(problem.to_string().contains(instead), "{problem}");
+    }
+    let index =
+        |file: &str| from_bytes(format!(r#"{{"weight_map": {{"w": "{file}"}}}}"#).as_bytes());
+    expect(
+        index("a-00001-of-00002.bin"),
+        "the index of a model",
+        "torch.load(f, weights_only=True)",
+    );
+    expect(index("a-00001-of-00002.safetensors"), "the index of a model", "load_file(f)");
+}
+
+#[test]
+fn parts_of_a_saved_model_and_of_a_checkpoint_are_told_by_what_is_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = folder.path().join("variables");
+    fs::create_dir(&variables).unwrap();
+    let parts = ["v.data-00000-of-00001", "v.index", "v.meta"].map(|name| variables.join(name));
+    for part in &parts {
+        fs::write(part, b"").unwrap();
+    }
+    let print = folder.path().join("fingerprint.pb");
+    assert!(check_name(&print).is_ok());
+    let named = |path: &Path| check_name(path).map_err(|problem| problem.to_string());
+    for part in &parts {
+        assert!(named(part).unwrap_err().contains("restore(PREFIX)"));
+    }
+    expect(whole_file(&variables), "a checkpoint of TensorFlow", "restore(PREFIX)");
+    fs::write(folder.path().join("saved_model.pb"), b"").unwrap();
+    for part in parts.iter().chain([&print]) {
+        assert!(named(part).unwrap_err().contains("tf2onnx.convert --saved-model"));
+    }
+    expect(whole_file(&variables), "a SavedModel of TensorFlow", "tf2onnx.convert");
+    assert!(named(&variables.join("other.index")).is_ok());
 }

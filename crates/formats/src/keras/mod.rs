@@ -87,8 +87,9 @@ pub(crate) fn from_hdf5(bytes: &Part) -> Result<Archive, Problem> {
     }
     let stored = weights::of_paths(&file)?;
     if stored.is_empty() {
-        let why = "only weights and models of Keras are read from HDF5; save the arrays with \
-                   numpy.savez";
+        let why = "only weights and models of Keras are read from HDF5; save the arrays in Python: \
+                   a = {}; h5py.File(FILE).visititems(lambda n, d: a.update({n: d[()]}) if \
+                   isinstance(d, h5py.Dataset) else None); numpy.savez(\"model.npz\", **a)";
         return Err(Problem::refused("an HDF5 file without weights of Keras", why));
     }
     archive(kind, &file, stored, None, None)
