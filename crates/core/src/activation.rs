@@ -1,78 +1,30 @@
-//! Activation functions.
+//! Activation functions on tensors.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation as f;
 
-use crate::config::LEAKY_SLOPE;
-use crate::named::named_enum;
+use crate::{Activation, LEAKY_SLOPE};
 
-named_enum! {
-    /// The function applied element by element after each hidden layer.
-    ///
-    /// Constants are those of PyTorch's function of the same name.
-    #[derive(Default)]
-    pub enum Activation as "activation" {
-        /// `x`: hidden layers compose to one linear map; for tests and linear probes.
-        Identity = "identity",
-        /// `max(x, 0)`.
-        #[default]
-        Relu = "relu",
-        /// `x` where positive, else `0.01 x`, or the slope of
-        /// [`MlpConfig::leaky_slope`](crate::MlpConfig::leaky_slope).
-        LeakyRelu = "leaky-relu",
-        /// `min(max(x, 0), 6)`.
-        Relu6 = "relu6",
-        /// `x` where positive, else `exp(x) - 1`.
-        Elu = "elu",
-        /// Self-normalising ELU (Klambauer et al. 2017); pairs with the `lecun-normal` initialiser.
-        Selu = "selu",
-        /// `x Φ(x)`, with the exact Gaussian distribution function.
-        Gelu = "gelu",
-        /// GELU with the `tanh` approximation of Φ.
-        GeluTanh = "gelu-tanh",
-        /// `x sigmoid(x)`, also called swish.
-        Silu = "silu",
-        /// `x tanh(softplus(x))`.
-        Mish = "mish",
-        /// `1 / (1 + exp(-x))`.
-        Sigmoid = "sigmoid",
-        /// The hyperbolic tangent.
-        Tanh = "tanh",
-        /// `log(1 + exp(x))`.
-        Softplus = "softplus",
-        /// `x / (1 + |x|)`.
-        Softsign = "softsign",
-        /// `min(max(x / 6 + 1/2, 0), 1)`.
-        HardSigmoid = "hard-sigmoid",
-        /// `x hard-sigmoid(x)`.
-        HardSwish = "hard-swish",
-        /// `min(max(x, -1), 1)`.
-        HardTanh = "hard-tanh",
-    }
-}
-
-impl Activation {
-    /// Applies the function to each element of `x`, of any shape.
-    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Identity => x,
-            Self::Relu => f::relu(x),
-            Self::LeakyRelu => leaky_relu(x, LEAKY_SLOPE),
-            Self::Relu6 => x.clamp(0.0, 6.0),
-            Self::Elu => exponential_linear(x, 1.0),
-            Self::Selu => exponential_linear(x, SELU_ALPHA).mul_scalar(SELU_SCALE),
-            Self::Gelu => gelu(x),
-            Self::GeluTanh => f::gelu_approximate(x),
-            Self::Silu => f::silu(x),
-            Self::Mish => f::mish(x),
-            Self::Sigmoid => f::sigmoid(x),
-            Self::Tanh => f::tanh(x),
-            Self::Softplus => f::softplus(x, 1.0),
-            Self::Softsign => f::softsign(x),
-            Self::HardSigmoid => hard_sigmoid(x),
-            Self::HardSwish => x.clone() * hard_sigmoid(x),
-            Self::HardTanh => x.clamp(-1.0, 1.0),
-        }
+/// Applies the function to each element of `x`, of any shape.
+pub fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => f::relu(x),
+        Activation::LeakyRelu => leaky_relu(x, LEAKY_SLOPE),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::Elu => exponential_linear(x, 1.0),
+        Activation::Selu => exponential_linear(x, SELU_ALPHA).mul_scalar(SELU_SCALE),
+        Activation::Gelu => gelu(x),
+        Activation::GeluTanh => f::gelu_approximate(x),
+        Activation::Silu => f::silu(x),
+        Activation::Mish => f::mish(x),
+        Activation::Sigmoid => f::sigmoid(x),
+        Activation::Tanh => f::tanh(x),
+        Activation::Softplus => f::softplus(x, 1.0),
+        Activation::Softsign => f::softsign(x),
+        Activation::HardSigmoid => hard_sigmoid(x),
+        Activation::HardSwish => x.clone() * hard_sigmoid(x),
+        Activation::HardTanh => x.clamp(-1.0, 1.0),
     }
 }
 

@@ -8,7 +8,7 @@ use burn::tensor::{Device, DeviceKind};
 
 use serde::{Deserialize, Serialize};
 
-use crate::named::named_enum;
+use fireclay_model::named_enum;
 
 named_enum! {
     /// What executes tensor operations.

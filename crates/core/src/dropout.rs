@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use chacha20::ChaCha8Rng;
 use chacha20::rand_core::Rng;
 
-use crate::rng::{Purpose, generator};
+use fireclay_model::rng::{Purpose, generator};
 
 /// Names the dropout masks of one training step.
 ///

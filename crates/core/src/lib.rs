@@ -27,37 +27,31 @@
 //! between two backends is their arithmetic and nothing else.
 
 mod activation;
-mod adapter;
 mod backend;
-mod config;
 mod dropout;
-mod initializer;
 mod lora;
 mod loss;
 mod mlp;
 mod model;
-pub mod model_file;
-mod named;
 mod norm;
-mod pictures;
 mod preprocessing;
-mod rng;
-mod task;
+mod targets;
 
-pub use activation::Activation;
-pub use adapter::{Adapter, AdapterError, AdapterFileError};
+pub use activation::activate;
 pub use backend::{Backend, BackendError, DeviceChoice, FoundDevice};
 pub use burn::tensor::Device;
-pub use config::{ConfigError, MlpConfig, Norm};
 pub use dropout::DropoutKey;
-pub use initializer::Initializer;
-pub use lora::{Lora, LowRank};
+pub use fireclay_model::{
+    self as host, Activation, Adapter, AdapterError, AdapterFileError, Ancestor, Centre, Channels,
+    Checkpoint, ConfigError, Initializer, Ink, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError,
+    ModelFileProblem, NamedTensor, Norm, PictureShape, Pictures, PicturesError, Placement,
+    Prediction, Preprocessing, PreprocessingError, Provenance, RowError, Task, UnknownName,
+    model_file, nearest,
+};
+pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
-pub use mlp::{Mlp, NamedTensor, ParameterSource};
-pub use model::{Ancestor, Model, PredictError, Prediction, Provenance};
-pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};
-pub use named::{UnknownName, nearest};
+pub use mlp::{Mlp, ParameterSource};
+pub use model::{Model, PredictError};
 pub use norm::NormLayer;
-pub use pictures::{Centre, Channels, Ink, PictureShape, Pictures, PicturesError, Placement};
-pub use preprocessing::{Preprocessing, PreprocessingError};
-pub use task::{Targets, Task};
+pub use preprocessing::{prepare, scaling};
+pub use targets::Targets;

@@ -7,15 +7,18 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use fireclay_kernels::{Epilogue, dense};
+use fireclay_model::model_file::{LazyTensor, Piece};
+use fireclay_model::rng::{Purpose, generator};
+use fireclay_model::transpose;
 
-use crate::activation::leaky_relu;
+use crate::activation::{activate, leaky_relu};
 use crate::dropout::{Dropout, DropoutKey};
-use crate::model_file::{Piece, Unwritten};
 use crate::norm::NormLayer;
-use crate::rng::{Purpose, generator};
-use crate::{Activation, ConfigError, Lora, LowRank, MlpConfig, ModelFileProblem, Norm};
+use crate::{
+    Activation, ConfigError, Lora, LowRank, MlpConfig, ModelFileProblem, NamedTensor, Norm,
+};
 
-/// A multilayer perceptron on a device; made by [`MlpConfig::init`] or read from a model file.
+/// A multilayer perceptron on a device; made by [`Mlp::init`] or read from a model file.
 ///
 /// Its parameters are addressed by path, in files and messages alike: `layers.0.weight`,
 /// `layers.0.bias`, `norms.0.weight`, `norms.0.bias`, `norms.0.running_mean`, `norms.0.running_var`,
@@ -39,8 +42,19 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// Builds a network with initial weights drawn from `seed`: the same bits on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`MlpConfig::validate`], and [`ConfigError::NoMemory`].
+    pub fn init(config: &MlpConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
+        config.validate()?;
+        config.check_memory()?;
+        Ok(Self::random(config, seed, device))
+    }
+
     /// Draws initial weights; `config` has been validated.
-    pub(crate) fn random(config: &MlpConfig, seed: u64, device: &Device) -> Self {
+    fn random(config: &MlpConfig, seed: u64, device: &Device) -> Self {
         let layers = config.layer_sizes().into_iter().enumerate().map(|(i, [inputs, outputs])| {
             let mut rng = generator(seed, Purpose::Weights, i as u64);
             let weights = config.initializer.weights(inputs, outputs, &mut rng);
@@ -220,7 +234,7 @@ impl Mlp {
         match (self.epilogue(i), self.config.activation) {
             (Epilogue::Relu, _) => y,
             (Epilogue::None, Activation::LeakyRelu) => leaky_relu(y, self.config.leaky_slope),
-            (Epilogue::None, activation) => activation.apply(y),
+            (Epilogue::None, activation) => activate(activation, y),
         }
     }
 
@@ -286,18 +300,6 @@ pub(crate) fn parameter<const D: usize>(data: TensorData, device: &Device) -> Pa
     Param::from_tensor(Tensor::from_data(data, (device, dtype)))
 }
 
-/// A tensor on the host, named and laid out as PyTorch's `state_dict` has it:
-/// a linear weight is `[outputs, inputs]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamedTensor {
-    /// Path of the parameter, such as `layers.0.weight`.
-    pub name: String,
-    /// Size of each dimension.
-    pub shape: Vec<usize>,
-    /// Values, row by row.
-    pub values: Vec<f32>,
-}
-
 impl Mlp {
     /// Every parameter and running statistic, read back from the device, in the order of the path
     /// of a sample.
@@ -313,13 +315,13 @@ impl Mlp {
     }
 
     /// As [`tensors`](Self::tensors), each read when its values are asked for.
-    pub(crate) fn unwritten(&self) -> Vec<Unwritten<'static>> {
-        let unwritten = |(name, stored): (String, Stored)| Unwritten {
+    pub(crate) fn lazy(&self) -> Vec<LazyTensor<'static>> {
+        let lazy = |(name, stored): (String, Stored)| LazyTensor {
             name: Cow::Owned(name),
             shape: stored.shape(),
             values: Box::new(move |each| stored.pieces(each)),
         };
-        self.stored().into_iter().map(unwritten).collect()
+        self.stored().into_iter().map(lazy).collect()
     }
 
     fn stored(&self) -> Vec<(String, Stored)> {
@@ -440,12 +442,12 @@ impl Stored {
 
     /// Gives `each` its values, of a matrix some rows of the file at a time.
     fn pieces(&self, each: &mut Piece<'_>) -> Result<(), ModelFileProblem> {
-        let Self::Matrix(matrix) = self else { return each(&self.read()?) };
+        let Self::Matrix(matrix) = self else { return each(&self.read().map_err(unreadable)?) };
         let [inputs, outputs] = matrix.dims();
         let rows = (MOST_AT_ONCE / inputs.max(1)).max(1);
         for start in (0..outputs).step_by(rows) {
             let part = matrix.clone().slice([0..inputs, start..(start + rows).min(outputs)]);
-            each(&Self::Matrix(part).read()?)?;
+            each(&Self::Matrix(part).read().map_err(unreadable)?)?;
         }
         Ok(())
     }
@@ -472,7 +474,12 @@ fn matrix<E>(
     Ok(parameter(TensorData::new(values, [inputs, outputs]), device))
 }
 
-/// `[outputs, inputs]` row by row to `[inputs, outputs]` row by row.
-fn transpose(weight: &[f32], inputs: usize) -> Vec<f32> {
-    (0..inputs).flat_map(|i| weight.iter().skip(i).step_by(inputs).copied()).collect()
+/// A device that cannot be read, as the error of the file that was to be written.
+pub(crate) fn unreadable(error: TensorReadError) -> ModelFileProblem {
+    ModelFileProblem::Parameters(Box::new(DeviceError(error)))
 }
+
+/// The device failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the device failed: {0}")]
+struct DeviceError(#[source] TensorReadError);

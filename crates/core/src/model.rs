@@ -1,17 +1,23 @@
 //! A network together with what it takes to use it.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
-use serde::{Deserialize, Serialize};
+use fireclay_files::ReadAt;
+use fireclay_model::model_file::{Unwritten, Weights, open, read_network};
+use fireclay_model::{Description, RowError, check_row};
 
-use crate::{Mlp, Pictures, Preprocessing, Task};
+use crate::mlp::unreadable;
+use crate::preprocessing::prepare;
+use crate::{
+    Adapter, AdapterError, Checkpoint, Mlp, ModelFileError, ModelFileProblem, Pictures, Prediction, Preprocessing,
+    Provenance, Task,
+};
 
-/// A trained network with its preprocessing and the meaning of its outputs: what a model file holds.
+/// A trained network on a device, with its preprocessing and the meaning of its outputs.
 ///
 /// It reads raw features, such as pixel bytes from 0 to 255; nobody has to remember how they were
-/// scaled in training.
+/// scaled in training. On the host alone, without Burn, it is a [`fireclay_model::Model`].
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The network.
@@ -26,74 +32,10 @@ pub struct Model {
     pub provenance: Provenance,
 }
 
-/// Where a model comes from. Everything is optional and nothing depends on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Provenance {
-    /// Program and version that wrote the file.
-    pub program: String,
-    /// Name of the data it was trained on.
-    pub data: Option<String>,
-    /// Settings it was trained with.
-    pub settings: Option<serde_json::Value>,
-    /// Digest of the model it was fine-tuned from.
-    pub parent: Option<String>,
-    /// That model and those before it, the nearest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ancestors: Vec<Ancestor>,
-    /// Final metrics by name, such as `test accuracy`.
-    pub metrics: BTreeMap<String, f64>,
-}
-
-/// A model that another was fine-tuned from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Ancestor {
-    /// Digest of the model, or of the bytes of a file that is not one of ours.
-    pub digest: String,
-    /// What wrote it.
-    pub program: String,
-    /// Name of the data it was trained on.
-    pub data: Option<String>,
-}
-
-impl Provenance {
-    /// Without the metrics that JSON has no number for.
-    pub(crate) fn with_finite_metrics(mut self) -> Self {
-        self.metrics.retain(|_, value| value.is_finite());
-        self
-    }
-}
-
-/// What a model says of one row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Prediction {
-    /// Of a classifier.
-    Class {
-        /// Index of the most probable class.
-        class: usize,
-        /// Its label.
-        label: String,
-        /// Its probability.
-        probability: f32,
-        /// Probability of every class, by index; sums to 1.
-        distribution: Vec<f32>,
-    },
-    /// Of a multi-label model: the probability of every label, by index.
-    Labels {
-        /// The labels with a probability of at least one half.
-        labels: Vec<String>,
-        /// Probability of every label, by index.
-        probabilities: Vec<f32>,
-    },
-    /// Of a regression model: a number per target, by index.
-    Values(Vec<f32>),
-}
-
 impl Model {
     /// Logits or values of raw features: `[batch, features] → [batch, outputs]`.
     pub fn forward(&self, raw: Tensor<2>) -> Tensor<2> {
-        self.mlp.forward(self.preprocessing.apply(raw))
+        self.mlp.forward(prepare(&self.preprocessing, raw))
     }
 
     /// Number of raw features of a row.
@@ -115,79 +57,168 @@ impl Model {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let outputs = self.forward(self.upload(rows)?);
-        let outputs = match self.task {
-            Task::Classification { .. } => softmax(outputs, 1),
-            Task::MultiLabel { .. } => sigmoid(outputs),
-            Task::Regression { .. } => outputs,
+        let mut outputs = self.forward(self.upload(rows)?).try_into_vec_as::<f32>()?;
+        let rows = outputs.chunks_exact_mut(self.task.outputs());
+        let predict = |row: &mut [f32]| {
+            self.task.finish(row);
+            self.task.prediction(row)
         };
-        let values = outputs.try_into_vec_as::<f32>()?;
-        Ok(values.chunks_exact(self.task.outputs()).map(|row| self.prediction(row)).collect())
+        Ok(rows.map(predict).collect())
     }
 
-    fn upload(&self, rows: &[impl AsRef<[f32]>]) -> Result<Tensor<2>, PredictError> {
+    fn upload(&self, rows: &[impl AsRef<[f32]>]) -> Result<Tensor<2>, RowError> {
         let expected = self.features();
         let mut values = Vec::with_capacity(rows.len() * expected);
         for (row, features) in rows.iter().map(AsRef::as_ref).enumerate() {
-            if features.len() != expected {
-                return Err(PredictError::Width { row, found: features.len(), expected });
-            }
-            if let Some(feature) = features.iter().position(|value| !value.is_finite()) {
-                return Err(PredictError::NotFinite { row, feature, found: features[feature] });
-            }
+            check_row(row, features, expected)?;
             values.extend_from_slice(features);
         }
         let device = self.device().without_autodiff();
         Ok(Tensor::from_data(TensorData::new(values, [rows.len(), expected]), &device))
     }
 
-    fn prediction(&self, row: &[f32]) -> Prediction {
-        match &self.task {
-            Task::Classification { labels } => {
-                let best =
-                    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-                Prediction::Class {
-                    class: best,
-                    label: labels[best].clone(),
-                    probability: row[best],
-                    distribution: row.to_vec(),
-                }
-            }
-            Task::MultiLabel { labels } => {
-                let likely = labels.iter().zip(row).filter(|(_, p)| **p >= 0.5);
-                Prediction::Labels {
-                    labels: likely.map(|(label, _)| label.clone()).collect(),
-                    probabilities: row.to_vec(),
-                }
-            }
-            Task::Regression { .. } => Prediction::Values(row.to_vec()),
+    /// What it is, apart from its weights.
+    pub fn description(&self) -> Description {
+        Description {
+            architecture: self.mlp.config().clone(),
+            task: self.task.clone(),
+            preprocessing: self.preprocessing.clone(),
+            pictures: self.pictures,
+            provenance: self.provenance.clone(),
         }
+    }
+
+    /// Copies it to the host.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelFileProblem::Parameters`] if the device cannot be read.
+    pub fn to_host(&self) -> Result<fireclay_model::Model, ModelFileProblem> {
+        let weights = self.mlp.tensors().map_err(unreadable)?;
+        Ok(fireclay_model::Model { description: self.description(), weights })
+    }
+
+    /// The tuned model that an adapter makes of this one, its base.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::apply`]; the base cannot be read from its device.
+    pub fn with_adapter(&self, adapter: &Adapter) -> Result<Self, AdapterError> {
+        let tuned = adapter.apply(&self.to_host()?)?;
+        Ok(Self::from_host(tuned, &self.device())?)
+    }
+
+    /// Puts a model onto a device.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`]: a tensor that the architecture needs is missing or of another shape,
+    /// or one has no place.
+    pub fn from_host(
+        model: fireclay_model::Model,
+        device: &Device,
+    ) -> Result<Self, ModelFileProblem> {
+        let fireclay_model::Model { description, weights } = model;
+        Self::build(description, Weights::of(weights), device)
+    }
+
+    /// Puts the model of a checkpoint onto a device, and leaves the tensors of its run.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_host`](Self::from_host).
+    pub fn from_checkpoint(
+        checkpoint: Checkpoint,
+        device: &Device,
+    ) -> Result<(Self, Checkpoint), ModelFileProblem> {
+        let (description, weights, run) = checkpoint.into_network();
+        Ok((Self::build(description, weights, device)?, run))
+    }
+
+    /// Reads a model file onto a device.
+    ///
+    /// The file may come from a stranger: nothing in it is executed, every size is checked against
+    /// the bytes present before anything is allocated for it, and the digest must be right.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`] that names the file and what is wrong with it.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let result = open(path).and_then(|file| Self::from_source(&file, device));
+        result.map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+    }
+
+    /// Reads the bytes of a model file onto a device.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`], as for [`load`](Self::load).
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, ModelFileProblem> {
+        Self::from_source(&bytes, device)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of bytes that are read where they are needed: beside the
+    /// parameters on the device only one of them is ever in memory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    pub fn from_source(file: &dyn ReadAt, device: &Device) -> Result<Self, ModelFileProblem> {
+        let (description, weights) = read_network(file)?;
+        Self::build(description, weights, device)
+    }
+
+    fn build(
+        description: Description,
+        mut weights: Weights,
+        device: &Device,
+    ) -> Result<Self, ModelFileProblem> {
+        let Description { architecture, task, preprocessing, pictures, provenance } = description;
+        let mlp = Mlp::build(&architecture, device, &mut |name, shape| weights.take(name, shape))?;
+        weights.finish()?;
+        Ok(Self { mlp, task, preprocessing, pictures, provenance })
+    }
+
+    /// Writes a model file: to a sibling first, flushed to disk and then renamed, so that `path`
+    /// holds either what it held before or the whole model. Returns the model's digest.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`]: the device cannot be read, or the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<String, ModelFileError> {
+        self.unwritten().save(path)
+    }
+
+    /// The bytes of a model file, the same for the same model, and the digest in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelFileProblem::Parameters`] if the parameters cannot be read from the device.
+    pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
+        self.unwritten().to_bytes()
+    }
+
+    /// The digest in its model file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`to_bytes`](Self::to_bytes).
+    pub fn digest(&self) -> Result<String, ModelFileProblem> {
+        self.unwritten().digest()
+    }
+
+    fn unwritten(&self) -> Unwritten<'static> {
+        Unwritten { description: self.description(), weights: self.mlp.lazy() }
     }
 }
 
-/// Why rows can not be predicted.
+/// Why rows cannot be predicted.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
-    /// A row does not have as many features as the model takes.
-    #[error("row {row} has {found} features; this model takes {expected}")]
-    Width {
-        /// The row, from 0.
-        row: usize,
-        /// Its features.
-        found: usize,
-        /// The model's features.
-        expected: usize,
-    },
-    /// A feature is not a finite number.
-    #[error("row {row}: feature {feature} is {found}; features must be finite numbers")]
-    NotFinite {
-        /// The row, from 0.
-        row: usize,
-        /// The feature, from 0.
-        feature: usize,
-        /// Its value.
-        found: f32,
-    },
+    /// A row is not one of the model's.
+    #[error(transparent)]
+    Row(#[from] RowError),
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(#[from] TensorReadError),

@@ -1,6 +1,5 @@
 //! What the outputs of a network mean.
 
-use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// What is predicted; fixes the number of outputs and names each of them.
@@ -51,13 +50,4 @@ impl Task {
             Self::Regression { .. } => "regression",
         }
     }
-}
-
-/// The right answers for a batch, on a device.
-#[derive(Clone, Debug)]
-pub enum Targets {
-    /// The class of each sample, `[batch]`.
-    Classes(Tensor<1, Int>),
-    /// A number for each output of each sample, `[batch, outputs]`: 0 or 1 for labels, else values.
-    Values(Tensor<2>),
 }

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::named::named_enum;
-use crate::{Activation, Initializer, Lora, Mlp};
+use crate::{Activation, Initializer, Lora, named_enum};
 
 /// A multilayer perceptron, described.
 ///
@@ -20,7 +18,7 @@ use crate::{Activation, Initializer, Lora, Mlp};
 /// | `[300, 100]` | 3 | `784 → 300 → 100 → 10` |
 ///
 /// ```
-/// use fireclay::{Activation, MlpConfig};
+/// use fireclay_model::{Activation, MlpConfig};
 ///
 /// let config = MlpConfig {
 ///     activation: Activation::Gelu,
@@ -67,7 +65,7 @@ pub struct MlpConfig {
 const NORM_EPSILON: f64 = 1e-5;
 
 /// PyTorch's default.
-pub(crate) const LEAKY_SLOPE: f64 = 0.01;
+pub const LEAKY_SLOPE: f64 = 0.01;
 
 fn is_default_slope(slope: &f64) -> bool {
     *slope == LEAKY_SLOPE
@@ -203,20 +201,9 @@ impl MlpConfig {
         all
     }
 
-    /// Builds the network with initial weights drawn from `seed`: the same bits on every device.
-    ///
-    /// # Errors
-    ///
-    /// As [`validate`](Self::validate), and [`ConfigError::NoMemory`].
-    pub fn init(&self, seed: u64, device: &Device) -> Result<Mlp, ConfigError> {
-        self.validate()?;
-        self.check_memory()?;
-        Ok(Mlp::random(self, seed, device))
-    }
-
     /// Asks for the memory of all parameters in one piece: a network that does not fit is an error
     /// here, and would end the process later.
-    pub(crate) fn check_memory(&self) -> Result<(), ConfigError> {
+    pub fn check_memory(&self) -> Result<(), ConfigError> {
         let bytes = self.parameters() * size_of::<f32>();
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| ConfigError::NoMemory { bytes })
     }

@@ -1,35 +1,8 @@
-//! Files as they are read and written: known in size, whole or not at all.
+//! Files as they are written: whole or not at all.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
-
-use fireclay_files::{ReadAt, RegularFile, Stretch};
-
-use super::ModelFileProblem;
-
-/// Opens a file that is one; a device or a pipe could go on for ever.
-///
-/// # Errors
-///
-/// The file system's, and [`ModelFileProblem::NotAFile`].
-pub(crate) fn open(path: &Path) -> Result<RegularFile, ModelFileProblem> {
-    let file = RegularFile::open(path)?;
-    log::info!("opened {}, {} bytes", path.display(), file.size());
-    Ok(file)
-}
-
-/// Reads a file of known size; a device or a pipe could go on for ever.
-///
-/// # Errors
-///
-/// The file system's, and [`ModelFileProblem::NotAFile`].
-pub fn read_regular_file(path: &Path) -> Result<Vec<u8>, ModelFileProblem> {
-    let file = open(path)?;
-    let mut bytes = Vec::new();
-    Stretch::new(&file, 0..file.size()).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
 
 /// Writes a file so that `path` holds, at any moment and after any crash, either what it held
 /// before or all of `bytes`: to a sibling, flushed to disk, renamed, and the folder flushed.

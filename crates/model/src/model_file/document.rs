@@ -6,7 +6,7 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::{FORMAT_VERSION, ModelFileProblem};
-use crate::{MlpConfig, Model, Pictures, Preprocessing, Provenance, Task};
+use crate::{Description, MlpConfig, Pictures, Preprocessing, Provenance, Task};
 
 /// The JSON document of a model file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,16 +26,23 @@ pub(super) struct Document {
 
 impl Document {
     /// That of a model without a run.
-    pub(super) fn of(model: &Model) -> Self {
+    pub(super) fn of(model: &Description) -> Self {
+        let Description { architecture, task, preprocessing, pictures, provenance } = model.clone();
         Self {
             version: FORMAT_VERSION,
-            architecture: model.mlp.config().clone(),
-            task: model.task.clone(),
-            preprocessing: model.preprocessing.clone(),
-            pictures: model.pictures,
-            provenance: model.provenance.clone().with_finite_metrics(),
+            architecture,
+            task,
+            preprocessing,
+            pictures,
+            provenance: provenance.with_finite_metrics(),
             run: None,
         }
+    }
+
+    /// The model that it describes.
+    pub(super) fn description(self) -> Description {
+        let Self { architecture, task, preprocessing, pictures, provenance, .. } = self;
+        Description { architecture, task, preprocessing, pictures, provenance }
     }
 
     /// Reads the text of the file's metadata.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::TensorReadError;
 use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
@@ -125,9 +124,9 @@ pub enum ModelFileProblem {
         /// The tensor's path.
         name: String,
     },
-    /// The device failed while its parameters were read.
-    #[error("the device failed: {0}")]
-    Device(#[from] TensorReadError),
+    /// The parameters cannot be had from where they are, such as a device that fails.
+    #[error("{0}")]
+    Parameters(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<HeaderError> for ModelFileProblem {

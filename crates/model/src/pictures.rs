@@ -6,13 +6,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::UnknownName;
-use crate::named::named_enum;
+use crate::named_enum;
 
 /// What the training pictures have in common; stored with the model, and used by whoever makes a row
 /// of a picture.
 ///
 /// ```
-/// use fireclay::Pictures;
+/// use fireclay_model::Pictures;
 ///
 /// assert!(Pictures::MNIST.validate(&[28, 28]).is_ok());
 /// assert!(Pictures::MNIST.validate(&[16, 16]).is_err());

@@ -2,7 +2,7 @@
 
 use chacha20::ChaCha8Rng;
 
-use crate::named::named_enum;
+use crate::named_enum;
 use crate::rng::{normal, uniform};
 
 named_enum! {
@@ -32,7 +32,7 @@ named_enum! {
 
 impl Initializer {
     /// A weight matrix `[inputs, outputs]`, row by row.
-    pub(crate) fn weights(self, inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    pub fn weights(self, inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let (fan_in, fan_out) = (inputs as f64, outputs as f64);
         let variance = match self {
             Self::GlorotUniform | Self::GlorotNormal => 2.0 / (fan_in + fan_out),

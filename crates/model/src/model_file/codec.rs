@@ -55,10 +55,10 @@ pub fn pack(
     document: &str,
     tensors: &[NamedTensor],
 ) -> Result<(Vec<u8>, String), ModelFileProblem> {
-    let unwritten: Vec<Unwritten<'_>> = tensors.iter().map(Unwritten::of).collect();
-    let (mut file, digest) = head(key, document, &unwritten)?;
-    file.reserve_exact(unwritten.iter().map(|tensor| tensor.size() as usize).sum());
-    body(&unwritten, &mut file)?;
+    let lazy: Vec<LazyTensor<'_>> = tensors.iter().map(LazyTensor::of).collect();
+    let (mut file, digest) = head(key, document, &lazy)?;
+    file.reserve_exact(lazy.iter().map(|tensor| tensor.size() as usize).sum());
+    body(&lazy, &mut file)?;
     Ok((file, digest))
 }
 
@@ -233,21 +233,24 @@ impl Values<'_> {
 }
 
 /// A tensor that is to be written, whose values are asked for one tensor at a time.
-pub(crate) struct Unwritten<'a> {
-    pub(crate) name: Cow<'a, str>,
-    pub(crate) shape: Vec<usize>,
+pub struct LazyTensor<'a> {
+    /// Path of the parameter, such as `layers.0.weight`.
+    pub name: Cow<'a, str>,
+    /// Size of each dimension, as a file has it.
+    pub shape: Vec<usize>,
     /// Gives its values, row by row, in pieces that are not all in memory at once.
-    pub(crate) values: Box<Pieces<'a>>,
+    pub values: Box<Pieces<'a>>,
 }
 
 /// Hands values on, piece by piece.
-pub(crate) type Pieces<'a> = dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a;
+pub type Pieces<'a> = dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a;
 
 /// What is done with a piece of values.
-pub(crate) type Piece<'p> = dyn FnMut(&[f32]) -> Result<(), ModelFileProblem> + 'p;
+pub type Piece<'p> = dyn FnMut(&[f32]) -> Result<(), ModelFileProblem> + 'p;
 
-impl<'a> Unwritten<'a> {
-    fn of(tensor: &'a NamedTensor) -> Self {
+impl<'a> LazyTensor<'a> {
+    /// Of a tensor in memory.
+    pub fn of(tensor: &'a NamedTensor) -> Self {
         Self {
             name: Cow::Borrowed(&tensor.name),
             shape: tensor.shape.clone(),
@@ -288,10 +291,10 @@ enum HeaderEntry<'a> {
 /// The digest of a document and of these tensors.
 pub(crate) fn digest(
     document: &str,
-    tensors: &[Unwritten<'_>],
+    tensors: &[LazyTensor<'_>],
 ) -> Result<String, ModelFileProblem> {
     let mut digest = Digest::of(document);
-    let mut by_name: Vec<&Unwritten<'_>> = tensors.iter().collect();
+    let mut by_name: Vec<&LazyTensor<'_>> = tensors.iter().collect();
     by_name.sort_unstable_by_key(|tensor| &tensor.name);
     for tensor in by_name {
         digest.tensor(&tensor.name, &tensor.shape, tensor.size());
@@ -308,7 +311,7 @@ pub(crate) fn digest(
 pub(crate) fn head(
     key: &str,
     document: &str,
-    tensors: &[Unwritten<'_>],
+    tensors: &[LazyTensor<'_>],
 ) -> Result<(Vec<u8>, String), ModelFileProblem> {
     let digest = digest(document, tensors)?;
     let metadata =
@@ -330,7 +333,7 @@ pub(crate) fn head(
 }
 
 /// Writes what follows the head.
-pub(crate) fn body(tensors: &[Unwritten<'_>], to: &mut dyn Write) -> Result<(), ModelFileProblem> {
+pub(crate) fn body(tensors: &[LazyTensor<'_>], to: &mut dyn Write) -> Result<(), ModelFileProblem> {
     for tensor in tensors {
         tensor.pieces(&mut |bytes| to.write_all(bytes).map_err(ModelFileProblem::Io))?;
     }

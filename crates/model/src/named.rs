@@ -15,7 +15,8 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    pub(crate) fn new(kind: &'static str, found: &str, choices: Vec<&'static str>) -> Self {
+    /// Of a word and the choices that it is none of.
+    pub fn new(kind: &'static str, found: &str, choices: Vec<&'static str>) -> Self {
         let nearest = nearest(found, choices.iter().copied());
         Self { kind, found: found.to_owned(), choices, nearest }
     }
@@ -43,6 +44,9 @@ fn similarity(a: &str, b: &str) -> Option<f64> {
 }
 
 /// Declares an enum whose variants are chosen by name: `ALL`, `name`, `FromStr`, `Display`, serde.
+///
+/// The crate that uses it depends on `serde`.
+#[macro_export]
 macro_rules! named_enum {
     (
         $(#[$meta:meta])*
@@ -84,7 +88,6 @@ macro_rules! named_enum {
         }
     };
 }
-pub(crate) use named_enum;
 
 #[cfg(test)]
 mod tests {

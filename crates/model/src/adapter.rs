@@ -13,8 +13,8 @@ use fireclay_files::ReadAt;
 
 use crate::model_file::{Keep, open, pack, unpack_file};
 use crate::{
-    Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError, Provenance,
-    Task,
+    Description, MlpConfig, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError,
+    Provenance, Task,
 };
 
 /// The version that this program writes, and the newest that it reads.
@@ -104,27 +104,18 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// A document of the base that cannot be written as JSON.
     pub fn between(base: &Model, tuned: &Model) -> Result<Self, AdapterError> {
-        let digest = base.digest()?;
-        let had: BTreeMap<String, NamedTensor> =
-            tensors(&base.mlp)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let digest = base.unwritten().digest()?;
+        let had: BTreeMap<&str, &NamedTensor> =
+            base.weights.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let is_same = |tensor: &NamedTensor| {
-            had.get(&tensor.name).is_some_and(|old| {
-                let bits =
-                    |t: &NamedTensor| t.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                old.shape == tensor.shape && bits(old) == bits(tensor)
-            })
+            had.get(tensor.name.as_str()).is_some_and(|old| is_same_to_the_bit(old, tensor))
         };
-        let tensors = tensors(&tuned.mlp)?.into_iter().filter(|tensor| !is_same(tensor)).collect();
-        let document = Document {
-            version: VERSION,
-            base: digest,
-            architecture: tuned.mlp.config().clone(),
-            task: tuned.task.clone(),
-            pictures: tuned.pictures,
-            provenance: tuned.provenance.clone(),
-        };
+        let tensors = tuned.weights.iter().filter(|tensor| !is_same(tensor)).cloned().collect();
+        let Description { architecture, task, pictures, provenance, .. } = tuned.description.clone();
+        let document =
+            Document { version: VERSION, base: digest, architecture, task, pictures, provenance };
         Ok(Self { document, tensors })
     }
 
@@ -209,35 +200,36 @@ impl Adapter {
     /// [`AdapterError::Base`] if it is another base; [`AdapterError::Missing`],
     /// [`AdapterError::Unused`] and [`AdapterError::Preprocessing`] if the adapter does not fit.
     pub fn apply(&self, base: &Model) -> Result<Model, AdapterError> {
-        let digest = base.digest()?;
+        let digest = base.unwritten().digest()?;
         if digest != self.document.base {
             return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });
         }
-        let architecture = &self.document.architecture;
-        base.preprocessing.validate(architecture.inputs())?;
-        let base_tensors = tensors(&base.mlp)?;
-        let all = || self.tensors.iter().chain(&base_tensors);
+        let Document { architecture, task, pictures, provenance, .. } = self.document.clone();
+        let preprocessing = base.description.preprocessing.clone();
+        preprocessing.validate(architecture.inputs())?;
+        let all = || self.tensors.iter().chain(&base.weights);
         let mut used = BTreeSet::new();
-        let mlp = Mlp::from_tensors(architecture, &base.device(), |name, shape| {
+        let mut weights = Vec::new();
+        for (name, shape) in architecture.tensors() {
             let found = all().find(|tensor| tensor.name == name && tensor.shape == shape);
-            used.insert(name.to_owned());
-            found.map(|tensor| tensor.values.clone()).ok_or_else(|| AdapterError::Missing {
-                name: name.to_owned(),
-                shape: shape.to_vec(),
-            })
-        })?;
+            weights.push(found.cloned().ok_or_else(|| AdapterError::Missing {
+                name: name.clone(),
+                shape: shape.clone(),
+            })?);
+            used.insert(name);
+        }
         if let Some(unused) = self.tensors.iter().find(|tensor| !used.contains(&tensor.name)) {
             let (name, shape) = (unused.name.clone(), unused.shape.clone());
             return Err(AdapterError::Unused { name, shape });
         }
-        let Document { task, pictures, provenance, .. } = self.document.clone();
-        let preprocessing = base.preprocessing.clone();
-        Ok(Model { mlp, task, preprocessing, pictures, provenance })
+        let description = Description { architecture, task, preprocessing, pictures, provenance };
+        Ok(Model { description, weights })
     }
 }
 
-fn tensors(mlp: &Mlp) -> Result<Vec<NamedTensor>, ModelFileProblem> {
-    Ok(mlp.tensors()?)
+fn is_same_to_the_bit(a: &NamedTensor, b: &NamedTensor) -> bool {
+    let is_same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+    a.shape == b.shape && a.values.iter().zip(&b.values).all(is_same)
 }
 
 #[cfg(test)]

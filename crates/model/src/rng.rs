@@ -10,7 +10,7 @@ use chacha20::rand_core::{Rng, SeedableRng};
 
 /// What random numbers are drawn for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// Initial weights; the index is the layer.
     Weights = 1,
     /// Dropout masks; the index is the training step.
@@ -20,7 +20,7 @@ pub(crate) enum Purpose {
 }
 
 /// The generator for one purpose and index of a seeded run.
-pub(crate) fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
+pub fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8] = purpose as u8;
@@ -30,12 +30,12 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
 }
 
 /// A number drawn uniformly from `[0, 1)`, with all 53 bits of an `f64`.
-pub(crate) fn uniform(rng: &mut ChaCha8Rng) -> f64 {
+pub fn uniform(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
 /// A number drawn from the standard normal distribution (Box and Muller 1958).
-pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
+pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(rng)).cos()
 }

@@ -1,0 +1,35 @@
+//! What a model is, without Burn: the architecture of a multilayer perceptron, its preprocessing, task
+//! and weights, and the file that holds them.
+//!
+//! Nothing here prints, reads a clock or starts a thread; the only files touched are model files, and
+//! the only randomness comes from the seed that is passed in. The crate compiles for
+//! `wasm32-unknown-unknown`.
+
+mod activation;
+mod adapter;
+mod config;
+mod initializer;
+mod lora;
+mod model;
+pub mod model_file;
+mod named;
+mod pictures;
+mod prediction;
+mod preprocessing;
+pub mod rng;
+mod task;
+mod tensor;
+
+pub use activation::Activation;
+pub use adapter::{Adapter, AdapterError, AdapterFileError};
+pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, Norm};
+pub use initializer::Initializer;
+pub use lora::Lora;
+pub use model::{Ancestor, Description, Model, Provenance};
+pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};
+pub use named::{UnknownName, nearest};
+pub use pictures::{Centre, Channels, Ink, PictureShape, Pictures, PicturesError, Placement};
+pub use prediction::{Prediction, RowError, check_row};
+pub use preprocessing::{Preprocessing, PreprocessingError};
+pub use task::Task;
+pub use tensor::{NamedTensor, transpose};

@@ -1,0 +1,70 @@
+//! A model on the host.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{MlpConfig, NamedTensor, Pictures, Preprocessing, Task};
+
+/// A model on the host: what a model file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// What it is.
+    pub description: Description,
+    /// Every parameter and running statistic, in the order of the path of a sample.
+    pub weights: Vec<NamedTensor>,
+}
+
+/// What a model is, apart from its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// The network.
+    pub architecture: MlpConfig,
+    /// What the outputs mean.
+    pub task: Task,
+    /// From raw features to the network's input.
+    pub preprocessing: Preprocessing,
+    /// What the pictures looked like that it was trained on, if they were pictures and it is known.
+    pub pictures: Option<Pictures>,
+    /// Where the model comes from.
+    pub provenance: Provenance,
+}
+
+/// Where a model comes from. Everything is optional and nothing depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// Program and version that wrote the file.
+    pub program: String,
+    /// Name of the data it was trained on.
+    pub data: Option<String>,
+    /// Settings it was trained with.
+    pub settings: Option<serde_json::Value>,
+    /// Digest of the model it was fine-tuned from.
+    pub parent: Option<String>,
+    /// That model and those before it, the nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Ancestor>,
+    /// Final metrics by name, such as `test accuracy`.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// A model that another was fine-tuned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ancestor {
+    /// Digest of the model, or of the bytes of a file of another program.
+    pub digest: String,
+    /// What wrote it.
+    pub program: String,
+    /// Name of the data it was trained on.
+    pub data: Option<String>,
+}
+
+impl Provenance {
+    /// Without the metrics that JSON has no number for.
+    pub(crate) fn with_finite_metrics(mut self) -> Self {
+        self.metrics.retain(|_, value| value.is_finite());
+        self
+    }
+}

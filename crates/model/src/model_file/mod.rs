@@ -1,0 +1,188 @@
+//! The model file: one `.safetensors` with weights, architecture, task, preprocessing, provenance
+//! and a digest over all of it. `docs/model-file.md` specifies it byte by byte.
+
+mod checkpoint;
+mod codec;
+mod digest;
+mod disk;
+mod document;
+mod error;
+mod weights;
+#[cfg(not(target_family = "wasm"))]
+mod write;
+
+use std::io::Write;
+use std::path::Path;
+
+use fireclay_files::ReadAt;
+
+use self::codec::{body, head, unpack_from};
+use self::document::Document;
+use crate::{Description, Model, NamedTensor};
+
+pub use checkpoint::Checkpoint;
+pub use codec::{LazyTensor, Piece, Pieces, pack, unpack};
+pub(crate) use codec::{Keep, unpack_from as unpack_file};
+pub use disk::{open, read_regular_file};
+pub use error::{ModelFileError, ModelFileProblem};
+pub use weights::Weights;
+#[cfg(not(target_family = "wasm"))]
+pub use write::{WriteStep, write_whole, write_whole_in_steps};
+
+/// The version of the format that this program writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Key of the JSON document in the file's metadata.
+const DOCUMENT_KEY: &str = "fireclay";
+
+/// What the names of a checkpoint's own tensors begin with.
+const RUN_PREFIX: &str = "run.";
+
+/// Whether the header of a file is that of a Fireclay model or checkpoint, whole or damaged.
+pub fn is_model_file(file: &dyn ReadAt) -> bool {
+    codec::has_document(DOCUMENT_KEY, file)
+}
+
+/// Reads a model file for whoever builds its network: matrices are turned while they are read, so
+/// that nothing is in memory twice.
+///
+/// The file may come from a stranger: nothing in it is executed, every size is checked against the
+/// bytes present before anything is allocated for it, and the digest must be right.
+///
+/// # Errors
+///
+/// A [`ModelFileProblem`]. Whether the tensors are those of the architecture shows when they are
+/// taken.
+pub fn read_network(file: &dyn ReadAt) -> Result<(Description, Weights), ModelFileProblem> {
+    let (document, tensors) = parse(file, Keep::Network)?;
+    let weights = Weights::new(tensors, true, document.run.is_some());
+    Ok((document.description(), weights))
+}
+
+/// Checks a model file, or a checkpoint, without keeping any of its values.
+///
+/// # Errors
+///
+/// A [`ModelFileProblem`].
+pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
+    let (document, tensors) = parse(file, Keep::Nothing)?;
+    let mut weights = Weights::new(tensors, true, document.run.is_some());
+    for (name, shape) in document.architecture.tensors() {
+        weights.take_stored(&name, &shape)?;
+    }
+    weights.finish()
+}
+
+/// The one door: everything about a file that can be checked before its network is built.
+fn parse(
+    file: &dyn ReadAt,
+    keep: Keep,
+) -> Result<(Document, Vec<NamedTensor>), ModelFileProblem> {
+    let (document, tensors) = unpack_from(DOCUMENT_KEY, file, keep, Document::read)?;
+    document.validate()?;
+    Ok((document, tensors))
+}
+
+/// A model that is to be written, whose weights are asked for one tensor at a time.
+pub struct Unwritten<'a> {
+    /// What it is.
+    pub description: Description,
+    /// Its weights, in the order of [`MlpConfig::tensors`](crate::MlpConfig::tensors).
+    pub weights: Vec<LazyTensor<'a>>,
+}
+
+impl Unwritten<'_> {
+    /// Writes a model file: to a sibling first, flushed to disk and then renamed, so that `path`
+    /// holds either what it held before or the whole model. Returns the model's digest.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`]: the weights cannot be had, or the file cannot be written.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<String, ModelFileError> {
+        let path = path.as_ref();
+        let write = || {
+            let (head, digest) = self.head()?;
+            write::write_by(path, |file| {
+                file.write_all(&head).map_err(ModelFileProblem::Io)?;
+                body(&self.weights, file)
+            })?;
+            Ok(digest)
+        };
+        write().map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+    }
+
+    /// The bytes of a model file, the same for the same model, and the digest in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelFileProblem::Parameters`] if the weights cannot be had.
+    pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
+        let (mut file, digest) = self.head()?;
+        body(&self.weights, &mut file)?;
+        Ok((file, digest))
+    }
+
+    /// The digest in its model file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`to_bytes`](Self::to_bytes).
+    pub fn digest(&self) -> Result<String, ModelFileProblem> {
+        codec::digest(&self.document()?, &self.weights)
+    }
+
+    fn head(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
+        head(DOCUMENT_KEY, &self.document()?, &self.weights)
+    }
+
+    /// The JSON document of its model file.
+    fn document(&self) -> Result<String, ModelFileProblem> {
+        Ok(serde_json::to_string(&Document::of(&self.description))?)
+    }
+}
+
+impl Model {
+    /// Reads a model file, as [`read_network`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`] that names the file and what is wrong with it.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let result = open(path).and_then(|file| Self::from_source(&file));
+        result.map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+    }
+
+    /// Reads the bytes of a model file.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`], as for [`load`](Self::load).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelFileProblem> {
+        Self::from_source(&bytes)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of bytes that are read where they are needed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
+        let (document, tensors) = parse(file, Keep::All)?;
+        let mut left = Weights::new(tensors, false, document.run.is_some());
+        let description = document.description();
+        let take = |(name, shape): (String, Vec<usize>)| left.take_stored(&name, &shape);
+        let weights = description.architecture.tensors().map(take).collect::<Result<_, _>>()?;
+        left.finish()?;
+        Ok(Self { description, weights })
+    }
+
+    /// The model as it is written: its methods give the bytes, the file and the digest.
+    pub fn unwritten(&self) -> Unwritten<'_> {
+        Unwritten {
+            description: self.description.clone(),
+            weights: self.weights.iter().map(LazyTensor::of).collect(),
+        }
+    }
+}

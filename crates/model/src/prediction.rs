@@ -1,0 +1,118 @@
+//! From a network's outputs to an answer with a name.
+
+use crate::Task;
+
+/// What a model predicts for one row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prediction {
+    /// Of a classifier.
+    Class {
+        /// Index of the most probable class.
+        class: usize,
+        /// Its label.
+        label: String,
+        /// Its probability.
+        probability: f32,
+        /// Probability of every class, by index; sums to 1.
+        distribution: Vec<f32>,
+    },
+    /// Of a multi-label model: the probability of every label, by index.
+    Labels {
+        /// The labels with a probability of at least one half.
+        labels: Vec<String>,
+        /// Probability of every label, by index.
+        probabilities: Vec<f32>,
+    },
+    /// Of a regression model: a number per target, by index.
+    Values(Vec<f32>),
+}
+
+impl Task {
+    /// Turns the outputs of one row into probabilities, or leaves them as the values they are.
+    pub fn finish(&self, outputs: &mut [f32]) {
+        match self {
+            Self::Classification { .. } => softmax(outputs),
+            Self::MultiLabel { .. } => outputs.iter_mut().for_each(|z| *z = 1.0 / (1.0 + (-*z).exp())),
+            Self::Regression { .. } => {}
+        }
+    }
+
+    /// Names what [`finish`](Self::finish) gave; there are as many numbers as the task has names.
+    pub fn prediction(&self, finished: &[f32]) -> Prediction {
+        match self {
+            Self::Classification { labels } => {
+                let class = most(finished);
+                Prediction::Class {
+                    class,
+                    label: labels[class].clone(),
+                    probability: finished[class],
+                    distribution: finished.to_vec(),
+                }
+            }
+            Self::MultiLabel { labels } => {
+                let likely = labels.iter().zip(finished).filter(|(_, p)| **p >= 0.5);
+                Prediction::Labels {
+                    labels: likely.map(|(label, _)| label.clone()).collect(),
+                    probabilities: finished.to_vec(),
+                }
+            }
+            Self::Regression { .. } => Prediction::Values(finished.to_vec()),
+        }
+    }
+}
+
+/// Index of the largest number, of equal ones the first.
+fn most(numbers: &[f32]) -> usize {
+    (1..numbers.len()).fold(0, |best, i| if numbers[i] > numbers[best] { i } else { best })
+}
+
+/// `exp(z) / Σ exp(z)`, with the largest logit taken away first so that nothing overflows.
+fn softmax(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for z in logits.iter_mut() {
+        *z = (*z - largest).exp();
+        sum += *z;
+    }
+    logits.iter_mut().for_each(|z| *z /= sum);
+}
+
+/// Checks one row of raw features, which has `row` others before it.
+///
+/// # Errors
+///
+/// A [`RowError`]: it has another width, or a number that is not finite.
+pub fn check_row(row: usize, features: &[f32], expected: usize) -> Result<(), RowError> {
+    if features.len() != expected {
+        return Err(RowError::Width { row, found: features.len(), expected });
+    }
+    match features.iter().position(|value| !value.is_finite()) {
+        Some(feature) => Err(RowError::NotFinite { row, feature, found: features[feature] }),
+        None => Ok(()),
+    }
+}
+
+/// Why a row cannot be predicted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RowError {
+    /// A row does not have as many features as the model takes.
+    #[error("row {row} has {found} features; this model takes {expected}")]
+    Width {
+        /// The row, from 0.
+        row: usize,
+        /// Its features.
+        found: usize,
+        /// The model's features.
+        expected: usize,
+    },
+    /// A feature is not a finite number.
+    #[error("row {row}: feature {feature} is {found}; features must be finite numbers")]
+    NotFinite {
+        /// The row, from 0.
+        row: usize,
+        /// The feature, from 0.
+        feature: usize,
+        /// Its value.
+        found: f32,
+    },
+}

@@ -1,0 +1,123 @@
+//! From raw features to what the network sees; stored with the model and applied by this code alone.
+
+use serde::{Deserialize, Serialize};
+
+/// An affine map of raw features, fitted or fixed before training.
+///
+/// ```
+/// use fireclay_model::Preprocessing;
+///
+/// // What torchvision's `ToTensor` and `Normalize((0.1307,), (0.3081,))` do to a pixel byte.
+/// let mnist = Preprocessing::Normalize { scale: 1.0 / 255.0, mean: 0.1307, deviation: 0.3081 };
+/// assert!(mnist.validate(784).is_ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Preprocessing {
+    /// `x`.
+    #[default]
+    None,
+    /// `scale x`, the same for every feature; `1/255` for pixel bytes.
+    Scale {
+        /// The factor.
+        scale: f32,
+    },
+    /// `(scale x - mean) / deviation`, the same for every feature.
+    Normalize {
+        /// The factor, applied first.
+        scale: f32,
+        /// Mean of the scaled features.
+        mean: f32,
+        /// Standard deviation of the scaled features.
+        deviation: f32,
+    },
+    /// `(x - mean) / deviation`, feature by feature; a constant feature (deviation 0) becomes 0.
+    Standardize {
+        /// Mean of each feature.
+        mean: Vec<f32>,
+        /// Standard deviation of each feature.
+        deviation: Vec<f32>,
+    },
+}
+
+impl Preprocessing {
+    /// Pixel bytes to `[0, 1]`.
+    pub const PIXELS: Self = Self::Scale { scale: 1.0 / 255.0 };
+
+    /// Checks that every number is finite and fits `features` features.
+    ///
+    /// # Errors
+    ///
+    /// A [`PreprocessingError`] that says what is wrong.
+    pub fn validate(&self, features: usize) -> Result<(), PreprocessingError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Scale { scale } => finite("scale", &[*scale]),
+            Self::Normalize { scale, mean, deviation } => {
+                finite("scale", &[*scale])?;
+                finite("mean", &[*mean])?;
+                finite("deviation", &[*deviation])?;
+                if *deviation > 0.0 {
+                    Ok(())
+                } else {
+                    Err(PreprocessingError::BadValue {
+                        field: "deviation",
+                        index: 0,
+                        found: *deviation,
+                    })
+                }
+            }
+            Self::Standardize { mean, deviation } => {
+                for (field, values) in [("mean", mean), ("deviation", deviation)] {
+                    finite(field, values)?;
+                    if values.len() != features {
+                        let found = values.len();
+                        return Err(PreprocessingError::Count { field, found, expected: features });
+                    }
+                }
+                match deviation.iter().position(|&d| d < 0.0) {
+                    Some(index) => Err(PreprocessingError::BadValue {
+                        field: "deviation",
+                        index,
+                        found: deviation[index],
+                    }),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+fn finite(field: &'static str, values: &[f32]) -> Result<(), PreprocessingError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(PreprocessingError::BadValue { field, index, found: values[index] }),
+        None => Ok(()),
+    }
+}
+
+/// Why a preprocessing can not be applied.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PreprocessingError {
+    /// A number is not finite, or a deviation is not positive.
+    #[error(
+        "preprocessing: {field}[{index}] is {found}; numbers must be finite and deviations positive"
+    )]
+    BadValue {
+        /// The field at fault.
+        field: &'static str,
+        /// Position in the field.
+        index: usize,
+        /// The value found.
+        found: f32,
+    },
+    /// There are not as many numbers as features.
+    #[error("preprocessing: {field} has {found} numbers for {expected} features")]
+    Count {
+        /// The field at fault.
+        field: &'static str,
+        /// Numbers found.
+        found: usize,
+        /// Features of a sample.
+        expected: usize,
+    },
+}
