@@ -1,0 +1,260 @@
+//! The forward pass on the host.
+
+mod function;
+mod layer;
+#[allow(unsafe_code, reason = "vector instructions")]
+mod machine;
+mod packed;
+mod product;
+
+use std::num::NonZero;
+use std::path::Path;
+
+use fireclay_files::ReadAt;
+
+use self::layer::Layer;
+use self::machine::Machine;
+use self::packed::Lanes;
+use self::product::{BLOCK, Terms};
+use crate::model_file::{Weights, open, read_network};
+use crate::{
+    Description, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing, RowError,
+    check_row,
+};
+
+/// A model made ready to predict on this machine: weights laid out for its vector instructions, and
+/// adapters added to them.
+///
+/// Its outputs do not depend, to the bit, on the rows that are predicted together or on the number of
+/// threads; on a machine with other instructions they may differ in their last digits.
+///
+/// ```no_run
+/// use fireclay_model::{Predictor, Prediction};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let predictor = Predictor::load("runs/first/model.safetensors")?;
+/// let mut session = predictor.session();
+/// let image = [0.0; 784]; // raw pixels, 0 to 255: the model knows how to scale them
+/// if let Prediction::Class { label, probability, .. } = session.predict(&image)? {
+///     assert!(!label.is_empty() && probability > 0.0);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Predictor {
+    description: Description,
+    layers: Vec<Layer>,
+    machine: Machine,
+}
+
+impl Predictor {
+    /// Makes a model ready.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`]: a tensor that the architecture needs is missing or of another shape,
+    /// or one has no place.
+    pub fn new(model: &Model) -> Result<Self, ModelFileProblem> {
+        let weights = Weights::of(model.weights.clone());
+        Self::build(model.description.clone(), weights, Machine::detect())
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`] that names the file and what is wrong with it.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelFileError> {
+        let path = path.as_ref();
+        let result = open(path).and_then(|file| Self::from_source(&file));
+        result.map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+    }
+
+    /// Reads the bytes of a model file.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`], as for [`load`](Self::load).
+    pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
+        let (description, weights) = read_network(file)?;
+        Self::build(description, weights, Machine::detect())
+    }
+
+    fn build(
+        description: Description,
+        mut weights: Weights,
+        machine: Machine,
+    ) -> Result<Self, ModelFileProblem> {
+        let architecture = &description.architecture;
+        let layer = |i| Layer::new(architecture, i, &mut weights, machine);
+        let layers = (0..=architecture.hidden.len()).map(layer).collect::<Result<_, _>>()?;
+        weights.finish()?;
+        Ok(Self { description, layers, machine })
+    }
+
+    /// What the model is, apart from its weights.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Raw features of a row.
+    pub fn features(&self) -> usize {
+        self.description.architecture.inputs()
+    }
+
+    /// Numbers that the network gives for a row.
+    pub fn outputs_of_a_row(&self) -> usize {
+        self.description.architecture.outputs
+    }
+
+    /// Room to predict rows one after the other; each thread has its own.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
+    /// Logits or values, `[rows, outputs]`, of raw features, `[rows, features]` row by row, on as
+    /// many threads.
+    ///
+    /// # Errors
+    ///
+    /// A [`RowError`]: a number is not finite, or the last row lacks some.
+    pub fn outputs(
+        &self,
+        rows: &[f32],
+        threads: NonZero<usize>,
+    ) -> Result<Vec<f32>, RowError> {
+        let (features, outputs) = (self.features(), self.outputs_of_a_row());
+        for (row, values) in rows.chunks(features).enumerate() {
+            check_row(row, values, features)?;
+        }
+        let count = rows.len() / features;
+        let mut results = vec![0.0; count * outputs];
+        // Whole blocks for each thread.
+        let share = count.div_ceil(threads.get()).next_multiple_of(BLOCK).max(BLOCK);
+        let parts = rows.chunks(share * features).zip(results.chunks_mut(share * outputs));
+        let run = |(rows, results): (&[f32], &mut [f32])| {
+            let mut session = self.session();
+            let blocks = rows.chunks(BLOCK * features);
+            for (rows, results) in blocks.zip(results.chunks_mut(BLOCK * outputs)) {
+                results.copy_from_slice(session.run(rows));
+            }
+        };
+        if threads.get() == 1 {
+            parts.for_each(run);
+        } else {
+            std::thread::scope(|scope| {
+                for part in parts {
+                    scope.spawn(move || run(part));
+                }
+            });
+        }
+        Ok(results)
+    }
+
+    /// Predicts rows of raw features.
+    ///
+    /// # Errors
+    ///
+    /// A [`RowError`]: a row of another width, or with a number that is not finite.
+    pub fn predict(&self, rows: &[impl AsRef<[f32]>]) -> Result<Vec<Prediction>, RowError> {
+        for (at, row) in rows.iter().enumerate() {
+            check_row(at, row.as_ref(), self.features())?;
+        }
+        let mut session = self.session();
+        let mut predictions = Vec::with_capacity(rows.len());
+        for block in rows.chunks(BLOCK) {
+            let raw = block.iter().flat_map(|row| row.as_ref()).copied().collect::<Vec<_>>();
+            for row in session.run(&raw).chunks_exact(self.outputs_of_a_row()) {
+                let mut row = row.to_vec();
+                self.description.task.finish(&mut row);
+                predictions.push(self.description.task.prediction(&row));
+            }
+        }
+        Ok(predictions)
+    }
+}
+
+/// A predictor with room for a block of rows.
+#[derive(Clone, Debug)]
+pub struct Session<'p> {
+    predictor: &'p Predictor,
+    terms: Terms,
+    sums: Vec<Lanes>,
+    /// What a layer reads, and what it writes.
+    rows: [Vec<f32>; 2],
+}
+
+impl<'p> Session<'p> {
+    fn new(predictor: &'p Predictor) -> Self {
+        let widths = predictor.layers.iter().map(Layer::outputs);
+        let widest = widths.fold(predictor.features(), usize::max);
+        let lanes = predictor.layers.iter().map(Layer::width).max().unwrap_or(0);
+        Self {
+            predictor,
+            terms: Terms::new(widest),
+            sums: vec![Lanes::ZERO; lanes * BLOCK],
+            rows: [vec![0.0; widest * BLOCK], vec![0.0; widest * BLOCK]],
+        }
+    }
+
+    /// Logits or values of one row of raw features. No memory is taken.
+    ///
+    /// # Errors
+    ///
+    /// A [`RowError`]: a row of another width, or with a number that is not finite.
+    pub fn outputs(&mut self, row: &[f32]) -> Result<&[f32], RowError> {
+        check_row(0, row, self.predictor.features())?;
+        Ok(self.run(row))
+    }
+
+    /// Predicts one row of raw features.
+    ///
+    /// # Errors
+    ///
+    /// As for [`outputs`](Self::outputs).
+    pub fn predict(&mut self, row: &[f32]) -> Result<Prediction, RowError> {
+        let task = &self.predictor.description.task;
+        let mut outputs = self.outputs(row)?.to_vec();
+        task.finish(&mut outputs);
+        Ok(task.prediction(&outputs))
+    }
+
+    /// The outputs of at most [`BLOCK`] rows, which have been checked.
+    fn run(&mut self, raw: &[f32]) -> &[f32] {
+        let Self { predictor, terms, sums, rows: [from, to] } = self;
+        let mut width = predictor.features();
+        let count = raw.len() / width;
+        from[..raw.len()].copy_from_slice(raw);
+        predictor.description.preprocessing.apply(&mut from[..raw.len()]);
+        for layer in &predictor.layers {
+            let into = &mut to[..count * layer.outputs()];
+            let sums = &mut sums[..count * layer.width()];
+            layer.forward(predictor.machine, &from[..count * width], terms, sums, into);
+            width = layer.outputs();
+            std::mem::swap(from, to);
+        }
+        &self.rows[0][..count * width]
+    }
+}
+
+impl Preprocessing {
+    /// Maps rows of raw features, in place.
+    fn apply(&self, rows: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Scale { scale } => rows.iter_mut().for_each(|x| *x *= scale),
+            Self::Normalize { scale, mean, deviation } => {
+                rows.iter_mut().for_each(|x| *x = (*x * scale - mean) / deviation);
+            }
+            Self::Standardize { mean, deviation } => {
+                for row in rows.chunks_exact_mut(mean.len()) {
+                    for ((x, mean), &deviation) in row.iter_mut().zip(mean).zip(deviation) {
+                        let factor = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
+                        *x = (*x - mean) * factor;
+                    }
+                }
+            }
+        }
+    }
+}
