@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use fireclay::{
-    CrossEntropy, Device, Lora, Loss, MlpConfig, Model, Preprocessing, Provenance, Task,
+    CrossEntropy, Device, Lora, Loss, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task,
 };
 use fireclay_data::{Dataset, Split};
 use train::fit::{Job, fit};
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::flex();
     let network = MlpConfig::new([28, 28], [2048, 2048], 10);
     let lora = Lora { layers: vec![1], rank: 8, alpha: 16.0, dropout: 0.0, rank_stabilized: false };
-    let plain = network.init(1, &device)?;
+    let plain = Mlp::init(&network, 1, &device)?;
     let adapted = plain.clone().with_adapters(lora, 1)?;
     let mut group = support::group(&mut criterion, "fine_tuning/784-2048-2048-10");
     group.throughput(Throughput::Elements(BATCH as u64)).sample_size(10);

@@ -3,7 +3,7 @@
 mod support;
 
 use criterion::Criterion;
-use fireclay::Preprocessing;
+use fireclay::{Mlp, Preprocessing, prepare};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut criterion = Criterion::default().configure_from_args();
@@ -11,12 +11,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut group = support::group(&mut criterion, "forward");
     for (backend, device) in support::devices()? {
         for (name, network) in support::networks() {
-            let mlp = network.init(1, &device)?;
+            let mlp = Mlp::init(&network, 1, &device)?;
             for batch in support::BATCH_SIZES {
                 let inputs = data.batch(&support::rows(&data, batch), &device).inputs;
                 let id = support::case(&mut group, name, backend, batch);
                 group.bench_function(id, |bencher| {
-                    bencher.iter(|| mlp.forward(Preprocessing::PIXELS.apply(inputs.clone())));
+                    bencher.iter(|| mlp.forward(prepare(&Preprocessing::PIXELS, inputs.clone())));
                 });
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use criterion::Criterion;
-use fireclay::{CrossEntropy, Device, DropoutKey, Loss, Mlp, Preprocessing, Targets};
+use fireclay::{CrossEntropy, Device, DropoutKey, Loss, Mlp, Preprocessing, Targets, prepare};
 use fireclay_data::{Batch, BatchTargets};
 use train::gradients::Gradients;
 use train::optimizer::{Optimizer, OptimizerConfig};
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (backend, device) in support::devices()? {
         let autodiff = device.clone().autodiff();
         for (name, network) in support::networks() {
-            let mlp = network.init(1, &device)?.train();
+            let mlp = Mlp::init(&network, 1, &device)?.train();
             for batch in support::BATCH_SIZES {
                 let samples = data.batch(&support::rows(&data, batch), &autodiff);
                 let id = support::case(&mut group, name, backend, batch);
@@ -44,7 +44,7 @@ fn train(mut mlp: Mlp, samples: &Batch, steps: u64, device: &Device) -> Duration
     let mut optimizer = Optimizer::new(OptimizerConfig::default(), &mlp);
     let start = Instant::now();
     for step in 0..steps {
-        let inputs = Preprocessing::PIXELS.apply(samples.inputs.clone());
+        let inputs = prepare(&Preprocessing::PIXELS, samples.inputs.clone());
         let outputs = mlp.forward_train(inputs, DropoutKey { seed: 1, step });
         let gradients = Gradients::of(&loss.mean(outputs, &targets), &mlp);
         mlp = optimizer.step(mlp, gradients, 1.0);

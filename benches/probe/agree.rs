@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing};
+use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing, prepare};
 use fireclay_data::{Dataset, Features, Feed, Split, Targets, permutation};
 use serde_json::{Value, json};
 use train::fit::{Job, fit};
@@ -34,7 +34,7 @@ pub(crate) fn measure(
     feed: Option<&Feed<'_>>,
     device: &Device,
 ) -> Result<Value> {
-    let mlp = network.init(SEED, device)?;
+    let mlp = Mlp::init(&network, SEED, device)?;
     let before = logits(&mlp, data, device)?;
     let after = if trains(network) {
         let (trained, classes) = (trained(mlp, data, feed, device)?, classes(data, &compared()));
@@ -48,7 +48,7 @@ pub(crate) fn measure(
 /// The same in f64.
 pub(crate) fn reference(network: &MlpConfig, data: &Dataset) -> Result<Value> {
     let device = fireclay::Backend::Flex.device(fireclay::DeviceChoice::Default)?;
-    let mut tensors = network.init(SEED, &device)?.tensors()?.into_iter().map(|t| t.values);
+    let mut tensors = Mlp::init(&network, SEED, &device)?.tensors()?.into_iter().map(|t| t.values);
     let layers = std::iter::from_fn(|| Some((tensors.next()?, tensors.next()?)));
     let mut reference = Reference::new(layers);
     let of = |reference: &Reference| -> Vec<Vec<f64>> {
@@ -76,7 +76,7 @@ fn compared() -> Vec<usize> {
 }
 
 fn logits(mlp: &Mlp, data: &Dataset, device: &Device) -> Result<Vec<Vec<f64>>> {
-    let inputs = Preprocessing::PIXELS.apply(data.batch(&compared(), device).inputs);
+    let inputs = prepare(&Preprocessing::PIXELS, data.batch(&compared(), device).inputs);
     let outputs = mlp.forward(inputs);
     let [_, width] = outputs.dims();
     let numbers = outputs.try_into_vec_as::<f32>()?;

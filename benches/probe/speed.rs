@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::tensor::Device;
-use fireclay::{CrossEntropy, Loss, MlpConfig, Preprocessing};
+use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing, prepare};
 use fireclay_data::{Dataset, Feed, Split, permutation};
 use serde_json::{Value, json};
 use train::fit::{Job, fit};
@@ -48,7 +48,7 @@ pub(crate) fn train(
         seed: 1,
         device,
     };
-    let state = State::new(&job, network.init(1, device)?);
+    let state = State::new(&job, Mlp::init(&network, 1, device)?);
     let mut clock = Clock {
         device,
         window: Duration::from_secs_f64(seconds),
@@ -131,13 +131,13 @@ pub(crate) fn infer(
     batch: usize,
     seconds: f64,
 ) -> Result<Value> {
-    let mlp = network.init(1, device)?;
+    let mlp = Mlp::init(&network, 1, device)?;
     let rows: Vec<usize> = permutation(data.len(), 1, 1).into_iter().map(|r| r as usize).collect();
     let mut batches = rows.chunks_exact(batch).cycle();
     let mut call = || -> Result<Duration> {
         let rows = batches.next().unwrap_or_default();
         let start = Instant::now();
-        let inputs = Preprocessing::PIXELS.apply(data.batch(rows, device).inputs);
+        let inputs = prepare(&Preprocessing::PIXELS, data.batch(rows, device).inputs);
         mlp.forward(inputs).try_into_vec_as::<f32>()?;
         Ok(start.elapsed())
     };

@@ -146,7 +146,7 @@ pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Res
     let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
     let file = file_in(named, ADAPTER, hint)?;
     check_run(named, &file)?;
-    adapter_of(&file)?.apply(&model).with_context(|| file.display().to_string())
+    model.with_adapter(&adapter_of(&file)?).with_context(|| file.display().to_string())
 }
 
 /// The adapter in a file; of another file, what it is.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fireclay::{Backend, DeviceChoice, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{Backend, DeviceChoice, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 
 const MIB: u64 = 1 << 20;
 
@@ -152,7 +152,7 @@ fn a_hostile_file_is_refused_before_it_costs_anything() {
 fn model(path: &Path) -> Model {
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     let model = Model {
-        mlp: MlpConfig::new([4096], [4000, 128], 3).init(1, &device).unwrap(),
+        mlp: Mlp::init(&MlpConfig::new([4096], [4000, 128], 3), 1, &device).unwrap(),
         task: Task::numbered_classes(3),
         preprocessing: Preprocessing::None,
         pictures: None,

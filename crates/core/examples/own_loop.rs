@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Tensor;
 use fireclay::{
-    Activation, Backend, DeviceChoice, DropoutKey, Loss, MlpConfig, Model, Prediction,
+    Activation, Backend, DeviceChoice, DropoutKey, Loss, Mlp, MlpConfig, Model, Prediction,
     Preprocessing, Provenance, Targets, Task,
 };
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let autodiff = device.clone().autodiff();
     let inputs = Tensor::<2>::from_data(CASES, &autodiff);
     let targets = Targets::Values(Tensor::from_data(ANSWERS, &autodiff));
-    let mut mlp = config.init(1, &device)?.train();
+    let mut mlp = Mlp::init(&config, 1, &device)?.train();
     let mut adam = AdamConfig::new().init();
     for step in 0..300 {
         // The key names the dropout masks of a step; this network has none.

@@ -50,7 +50,7 @@ pub use fireclay_model::{
 };
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
-pub use mlp::{Mlp, ParameterSource};
+pub use mlp::{Mlp, ParameterSource, unreadable};
 pub use model::{Model, PredictError};
 pub use norm::NormLayer;
 pub use preprocessing::{prepare, scaling};

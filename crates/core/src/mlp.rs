@@ -475,7 +475,7 @@ fn matrix<E>(
 }
 
 /// A device that cannot be read, as the error of the file that was to be written.
-pub(crate) fn unreadable(error: TensorReadError) -> ModelFileProblem {
+pub fn unreadable(error: TensorReadError) -> ModelFileProblem {
     ModelFileProblem::Parameters(Box::new(DeviceError(error)))
 }
 

@@ -10,8 +10,8 @@ use fireclay_model::{Description, RowError, check_row};
 use crate::mlp::unreadable;
 use crate::preprocessing::prepare;
 use crate::{
-    Adapter, AdapterError, Checkpoint, Mlp, ModelFileError, ModelFileProblem, Pictures, Prediction, Preprocessing,
-    Provenance, Task,
+    Adapter, AdapterError, Checkpoint, Mlp, ModelFileError, ModelFileProblem, Pictures, Prediction,
+    Preprocessing, Provenance, Task,
 };
 
 /// A trained network on a device, with its preprocessing and the meaning of its outputs.

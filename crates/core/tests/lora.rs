@@ -14,9 +14,8 @@ fn lora(layers: &[usize]) -> Lora {
 }
 
 fn network() -> Mlp {
-    MlpConfig { norm: Norm::Batch, dropout: 0.5, ..MlpConfig::new([5], [7, 6], 3) }
-        .init(1, &device())
-        .unwrap()
+    let config = MlpConfig { norm: Norm::Batch, dropout: 0.5, ..MlpConfig::new([5], [7, 6], 3) };
+    Mlp::init(&config, 1, &device()).unwrap()
 }
 
 fn inputs() -> Tensor<2> {

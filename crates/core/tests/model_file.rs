@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use fireclay::{
-    Activation, Centre, Checkpoint, Ink, MlpConfig, Model, ModelFileProblem as Problem,
+    Activation, Centre, Checkpoint, Ink, Mlp, MlpConfig, Model, ModelFileProblem as Problem,
     NamedTensor, Norm, Pictures, Placement, Prediction, Preprocessing, Provenance, Task,
 };
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 fn model(config: MlpConfig) -> Model {
     let task = Task::numbered_classes(config.outputs);
-    let mlp = config.init(5, &Device::flex()).unwrap();
+    let mlp = Mlp::init(&config, 5, &Device::flex()).unwrap();
     let provenance = Provenance { program: "test".to_owned(), ..Provenance::default() };
     Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance }
 }
@@ -275,7 +275,8 @@ fn a_checkpoint_that_is_read_is_written_as_it_was() {
         tensor("d", vec![f32::NAN]),
         tensor("c", vec![1.0]),
     ];
-    let checkpoint = Checkpoint::new(&small(), serde_json::json!({"step": 3}), run).unwrap();
+    let checkpoint =
+        Checkpoint::new(small().to_host().unwrap(), serde_json::json!({"step": 3}), run);
     let written = checkpoint.to_bytes().unwrap();
     let back = Checkpoint::from_bytes(&written.0).unwrap();
     assert_eq!(back.to_bytes().unwrap(), written);

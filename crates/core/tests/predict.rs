@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::tensor::{Device, Tensor};
-use fireclay::{Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance, Task};
+use fireclay::{
+    Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance, RowError, Task,
+    prepare,
+};
 
 /// One output per input: `z = w x + b` with these weights, `[outputs, inputs]`.
 fn linear(weight: &[f32], bias: &[f32], task: Task, preprocessing: Preprocessing) -> Model {
@@ -55,9 +58,15 @@ fn a_row_that_does_not_fit_is_named() {
     let task = Task::numbered_classes(2);
     let model = linear(&[1.0, 0.0, 0.0, 1.0], &[0.0, 0.0], task, Preprocessing::None);
     let error = model.predict(&[vec![1.0, 2.0], vec![1.0]]).unwrap_err();
-    assert!(matches!(error, PredictError::Width { row: 1, found: 1, expected: 2 }), "{error}");
+    assert!(
+        matches!(error, PredictError::Row(RowError::Width { row: 1, found: 1, expected: 2 })),
+        "{error}"
+    );
     let error = model.predict(&[[1.0, f32::NAN]]).unwrap_err();
-    assert!(matches!(error, PredictError::NotFinite { row: 0, feature: 1, .. }), "{error}");
+    assert!(
+        matches!(error, PredictError::Row(RowError::NotFinite { row: 0, feature: 1, .. })),
+        "{error}"
+    );
 }
 
 #[test]
@@ -65,7 +74,7 @@ fn preprocessing_is_what_it_says() {
     let device = Device::flex();
     let apply = |preprocessing: Preprocessing| {
         let x = Tensor::from_data([[0.0, 127.5], [255.0, 51.0]], &device);
-        preprocessing.apply(x).try_into_vec_as::<f32>().unwrap()
+        prepare(&preprocessing, x).try_into_vec_as::<f32>().unwrap()
     };
     let close = |found: Vec<f32>, expected: [f32; 4]| {
         assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-5), "{found:?}");

@@ -147,7 +147,7 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
     }
     let config = MlpConfig { outputs: task.outputs(), ..old.clone() };
     let device = model.device();
-    let drawn = config.init(seed, &device)?.tensors()?;
+    let drawn = Mlp::init(&config, seed, &device)?.tensors()?;
     let had = model.mlp.tensors()?;
     let head = format!("layers.{}.", model.mlp.layers.len() - 1);
     // Of another kind of task a name is another thing: the digit 3 is no number 3.
@@ -227,7 +227,7 @@ mod tests {
     fn model(names: &[&str]) -> Model {
         let config = MlpConfig::new([4], [3], names.len());
         Model {
-            mlp: config.init(7, &Device::flex()).unwrap(),
+            mlp: Mlp::init(&config, 7, &Device::flex()).unwrap(),
             task: labels(names),
             preprocessing: Preprocessing::None,
             pictures: None,

@@ -191,7 +191,7 @@ fn tuned(args: &Merge, device: &Device) -> Result<Model> {
         }
         _ => error.into(),
     })?;
-    adapter.apply(&base).with_context(|| path.display().to_string())
+    base.with_adapter(&adapter).with_context(|| path.display().to_string())
 }
 
 /// The error of a file that is no model of ours, by what it is.

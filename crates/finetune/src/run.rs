@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::model_file::is_model_file;
-use fireclay::{Adapter, Lora, MlpConfig, Model, Provenance, Task};
+use fireclay::{Adapter, Lora, Mlp, MlpConfig, Model, Provenance, Task};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
 use train::settings::{Layer, Settings};
@@ -424,7 +424,7 @@ fn tuning(tune: &Tune, replay: Option<Replay>, phases: Vec<Phase>) -> Tuning {
 
 /// What the adapter is, and what can be done with it.
 fn adapter(base: &Model, finished: &Finished) -> Result<String> {
-    let adapter = Adapter::between(base, &finished.model)?;
+    let adapter = Adapter::between(&base.to_host()?, &finished.model.to_host()?)?;
     Ok(format!(
         "\nThe adapter, {} numbers, is in:\n  {path}\n\
          Use it with its base as they are, or make one plain model of both, with:\n  \
@@ -456,7 +456,7 @@ fn from_scratch(
     args.profile = false;
     let mut prepared = Prepared::new(args, Disk::default())?;
     let config = MlpConfig { lora: None, ..start.model.mlp.config().clone() };
-    let mlp = config.init(prepared.settings().seed, prepared.device())?;
+    let mlp = Mlp::init(&config, prepared.settings().seed, prepared.device())?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
     let model = Model { mlp, provenance, ..start.model.clone() };

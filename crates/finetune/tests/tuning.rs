@@ -191,7 +191,7 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     assert_eq!(names, expected);
     let tuned = run.model("model.safetensors");
     let adapter = Adapter::load(&run.path.join("adapter.safetensors")).unwrap();
-    let applied = adapter.apply(&base).unwrap();
+    let applied = base.with_adapter(&adapter).unwrap();
     assert_eq!(tensors(&applied), tensors(&tuned));
     assert_eq!(adapter.base(), base.to_bytes().unwrap().1);
     // Off, every tensor of the body is the base's.

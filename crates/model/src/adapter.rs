@@ -113,7 +113,8 @@ impl Adapter {
             had.get(tensor.name.as_str()).is_some_and(|old| is_same_to_the_bit(old, tensor))
         };
         let tensors = tuned.weights.iter().filter(|tensor| !is_same(tensor)).cloned().collect();
-        let Description { architecture, task, pictures, provenance, .. } = tuned.description.clone();
+        let Description { architecture, task, pictures, provenance, .. } =
+            tuned.description.clone();
         let document =
             Document { version: VERSION, base: digest, architecture, task, pictures, provenance };
         Ok(Self { document, tensors })

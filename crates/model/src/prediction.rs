@@ -32,7 +32,9 @@ impl Task {
     pub fn finish(&self, outputs: &mut [f32]) {
         match self {
             Self::Classification { .. } => softmax(outputs),
-            Self::MultiLabel { .. } => outputs.iter_mut().for_each(|z| *z = 1.0 / (1.0 + (-*z).exp())),
+            Self::MultiLabel { .. } => {
+                outputs.iter_mut().for_each(|z| *z = 1.0 / (1.0 + (-*z).exp()))
+            }
             Self::Regression { .. } => {}
         }
     }

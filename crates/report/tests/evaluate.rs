@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::tensor::Device;
-use fireclay::{MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{DataError, Dataset, Features, Targets};
 use fireclay_report::{
     EvaluateError, Evaluation, Options, Scores, compare, evaluate, evaluate_outputs,
@@ -13,7 +13,8 @@ fn names(labels: &[&str]) -> Vec<String> {
 }
 
 fn model(task: Task, seed: u64) -> Model {
-    let mlp = MlpConfig::new([6, 6], [17], task.outputs()).init(seed, &Device::flex()).unwrap();
+    let mlp =
+        Mlp::init(&MlpConfig::new([6, 6], [17], task.outputs()), seed, &Device::flex()).unwrap();
     let provenance = Provenance::default();
     Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance }
 }
@@ -39,7 +40,7 @@ const LABELS: [&str; 3] = ["a", "b", "c"];
 #[test]
 fn the_batch_size_changes_nothing() {
     let narrow = (classifier(&LABELS, 1), data(&LABELS));
-    let wide = MlpConfig::new([28, 28], [128, 100], 3).init(1, &Device::flex()).unwrap();
+    let wide = Mlp::init(&MlpConfig::new([28, 28], [128, 100], 3), 1, &Device::flex()).unwrap();
     let wide = Model { mlp: wide, ..narrow.0.clone() };
     let pixels = (0..203 * 784).map(|i: usize| (i * i * 31 % 251) as u8).collect();
     let ids = (0..203).map(|row| row % 3).collect();

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use burn::tensor::Device;
 use clap::Parser;
-use fireclay::{Ancestor, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{Ancestor, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{Dataset, Features, Targets};
 use fireclay_report::{Options, Report, ReportError};
 use tempfile::TempDir;
@@ -205,7 +205,7 @@ fn what_is_missing_is_said() {
 fn a_page_of_many_classes_is_not_a_book() {
     let classes = 3000;
     let task = Task::numbered_classes(classes);
-    let mlp = MlpConfig::new([4, 4], [], classes).init(1, &Device::flex()).unwrap();
+    let mlp = Mlp::init(&MlpConfig::new([4, 4], [], classes), 1, &Device::flex()).unwrap();
     let targets = Targets::Classes { ids: (0..100).collect(), labels: task.names().to_vec() };
     let data = Dataset::new(vec![4, 4], Features::Bytes(vec![9; 1600]), targets).unwrap();
     let provenance = Provenance::default();
@@ -236,7 +236,7 @@ fn names_from_strangers_are_text() {
     let labels: Vec<String> = (0..3).map(|i| format!("{HOSTILE}{i}")).collect();
     let (features, rows) = (vec![9; 30 * 16], 30);
     let ids = (0..rows).map(|row| row % 3).collect();
-    let mlp = MlpConfig::new([4, 4], [5], 3).init(1, &Device::flex()).unwrap();
+    let mlp = Mlp::init(&MlpConfig::new([4, 4], [5], 3), 1, &Device::flex()).unwrap();
     let ancestor = Ancestor {
         digest: HOSTILE.to_owned(),
         program: HOSTILE.to_owned(),

@@ -6,7 +6,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
-use fireclay::{Activation, Loss, Mlp, MlpConfig, Norm, Targets};
+use fireclay::{Activation, Loss, Mlp, MlpConfig, Norm, Targets, scaling};
 use fireclay_data::{Features as HostFeatures, Targets as HostTargets};
 use fireclay_kernels::{Batch, Chain, Features, Rows, Smoothing, TrainedLayer, TrainedParameter};
 
@@ -70,7 +70,7 @@ impl Fused {
             HostFeatures::Bytes(bytes) => Features::Bytes(bytes),
             HostFeatures::Floats(floats) => Features::Floats(floats),
         };
-        let scaling = job.preprocessing.scaling();
+        let scaling = scaling(&job.preprocessing);
         let batch = Batch {
             rows: Rows { features, width: job.data.width(), indices: rows, scaling },
             classes: &classes,

@@ -151,7 +151,7 @@ impl State {
     /// A [`StateError`] if it is not that of such a job.
     pub fn restore(job: &Job<'_>, checkpoint: Checkpoint) -> Result<Self, StateError> {
         let document: Document = serde_json::from_value(checkpoint.run()["state"].clone())?;
-        let (Model { mlp, .. }, run) = checkpoint.into_model(job.device)?;
+        let (Model { mlp, .. }, run) = Model::from_checkpoint(checkpoint, job.device)?;
         let mut tensors = Tensors::of(run, job.device);
         let config = mlp.config().clone();
         let size = |(name, shape): (String, Vec<usize>)| (name, shape.iter().product());
@@ -230,7 +230,7 @@ impl Snapshot {
             "state": serde_json::to_value(&self.document)?,
             "record": serde_json::to_value(record)?,
         });
-        Ok(Checkpoint::new(&model(self.mlp), run, self.tensors)?)
+        Ok(Checkpoint::new(model(self.mlp).to_host()?, run, self.tensors))
     }
 }
 

@@ -238,7 +238,7 @@ impl Start {
         disk: &Disk,
     ) -> Result<()> {
         if let (Some(base), Some(_)) = (&self.base, &tuned.mlp.config().lora) {
-            let adapter = Adapter::between(base, tuned)?.to_bytes()?;
+            let adapter = Adapter::between(&base.to_host()?, &tuned.to_host()?)?.to_bytes()?;
             disk.write_whole(&folder.join(ADAPTER), &adapter)?;
             manifest.files.insert(ADAPTER.to_owned(), sha256(&adapter));
         }
@@ -410,7 +410,7 @@ mod tests {
     fn a_teacher_has_the_same_labels() {
         let device = Device::flex();
         let model = |labels: usize| Model {
-            mlp: MlpConfig::new([2], [], labels).init(1, &device).unwrap(),
+            mlp: Mlp::init(&MlpConfig::new([2], [], labels), 1, &device).unwrap(),
             task: Task::numbered_classes(labels),
             preprocessing: fireclay::Preprocessing::None,
             pictures: None,

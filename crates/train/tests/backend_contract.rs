@@ -82,7 +82,7 @@ fn pass(mlp: &mut Mlp, step: u64, device: &Device) -> (Tensor<2>, Gradients) {
 /// Logits after a few steps of an optimizer, and the network.
 fn stepped(config: &MlpConfig, optimizer: &OptimizerConfig, steps: u64, device: &Device) -> Mlp {
     let device = device.clone().autodiff();
-    let mut mlp = config.init(7, &device).unwrap().train();
+    let mut mlp = Mlp::init(&config, 7, &device).unwrap().train();
     let mut optimizer = Optimizer::new(optimizer.clone(), &mlp);
     for step in 0..steps {
         let (_, mut gradients) = pass(&mut mlp, step, &device);
@@ -114,8 +114,12 @@ fn assert_agree(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
 fn initial_weights_are_the_same_bits() {
     for (name, device) in devices() {
         for config in configs() {
-            let mlp = config.init(7, &device).unwrap();
-            assert_eq!(parameters(&mlp), parameters(&config.init(7, &flex()).unwrap()), "{name}");
+            let mlp = Mlp::init(&config, 7, &device).unwrap();
+            assert_eq!(
+                parameters(&mlp),
+                parameters(&Mlp::init(&config, 7, &flex()).unwrap()),
+                "{name}"
+            );
         }
     }
 }
@@ -126,7 +130,7 @@ fn forward_and_gradients_agree() {
         for config in configs() {
             let run = |device: &Device| {
                 let device = device.clone().autodiff();
-                let mut mlp = config.init(7, &device).unwrap().train();
+                let mut mlp = Mlp::init(&config, 7, &device).unwrap().train();
                 let (outputs, mut gradients) = pass(&mut mlp, 3, &device);
                 let paths = ["layers.0.weight", "layers.1.bias", "layers.2.weight"];
                 let gradients = paths.map(|path| numbers(gradients.take(path).unwrap()));
@@ -167,7 +171,7 @@ fn every_optimizer_agrees() {
             let found = stepped(config, optimizer, 4, &device);
             let expected = stepped(config, optimizer, 4, &flex());
             let what = format!("{name}: {}", optimizer.name());
-            let before = parameters(&config.init(7, &flex()).unwrap());
+            let before = parameters(&Mlp::init(&config, 7, &flex()).unwrap());
             assert_ne!(parameters(&expected), before, "{what} moves");
             assert_agree(&what, &parameters(&found), &parameters(&expected), 1e-4);
         }
@@ -243,7 +247,7 @@ fn a_run_with_a_feed_is_the_run_without() {
         let feed = Feed::new(&setup.data, &device);
         let trained = |feed| {
             let job = Job { feed, ..setup.job(&device) };
-            let state = State::new(&job, setup.model.init(1, &device).unwrap());
+            let state = State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
             let fitted = fit(&job, state, &mut Take::at(u64::MAX)).unwrap();
             assert_eq!(fitted.profile.batches.is_some(), feed.is_some());
             parameters(&fitted.mlp)
@@ -265,7 +269,7 @@ fn a_run_goes_on_from_a_checkpoint() {
         setup.training.ema = Some(0.9);
         setup.training.epochs = 2;
         let job = setup.job(&device);
-        let fresh = || State::new(&job, setup.model.init(1, &device).unwrap());
+        let fresh = || State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
         let trained = |state, take: &mut Take| fit(&job, state, take).unwrap().mlp;
         let expected = trained(fresh(), &mut Take::at(u64::MAX));
 

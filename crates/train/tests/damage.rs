@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use fireclay::{Backend, Checkpoint, DeviceChoice, Model, ModelFileProblem, Provenance};
+use fireclay::{Backend, Checkpoint, DeviceChoice, Mlp, Model, ModelFileProblem, Provenance};
 use train::fit::fit;
 use train::metrics::MetricChoice;
 use train::optimizer::OptimizerConfig;
@@ -25,7 +25,7 @@ fn files() -> [Vec<u8>; 2] {
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     let job = setup.job(&device);
     let mut take = Take::at(3);
-    let state = State::new(&job, setup.model.init(1, &device).unwrap());
+    let state = State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
     let mlp = fit(&job, state, &mut take).unwrap().mlp;
     let model = |mlp| Model {
         mlp,

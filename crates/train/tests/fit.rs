@@ -23,7 +23,7 @@ impl Setup {
     fn fit(&self) -> (Result<Fitted, FitError>, Seen) {
         let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
         let mut seen = Seen::default();
-        let mlp = self.model.init(self.seed, &device).unwrap();
+        let mlp = Mlp::init(&self.model, self.seed, &device).unwrap();
         let job = self.job(&device);
         let fitted = fit(&job, State::new(&job, mlp), &mut seen);
         (fitted, seen)
@@ -165,7 +165,7 @@ fn early_stopping_ends_the_run_and_gives_back_the_best() {
 fn an_average_of_weights_lags_behind_them() {
     let mut setup = Setup::classes();
     let last = setup.weights();
-    let start = weights(&setup.model.init(1, &Device::flex()).unwrap());
+    let start = weights(&Mlp::init(&setup.model, 1, &Device::flex()).unwrap());
     setup.training.ema = Some(1e-9);
     assert_close(&setup.weights(), &last);
     setup.training.ema = Some(1.0 - 1e-9);
@@ -215,7 +215,7 @@ fn what_has_no_gradient_is_left_alone() {
     let mut setup = Setup::classes();
     setup.optimizer = OptimizerConfig::AdamW(Default::default());
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
-    let mut mlp = setup.model.init(1, &device).unwrap();
+    let mut mlp = Mlp::init(&setup.model, 1, &device).unwrap();
     let before = mlp.tensors().unwrap();
     mlp.layers[0] = mlp.layers[0].clone().no_grad();
     let job = setup.job(&device);

@@ -40,7 +40,7 @@ impl Golden<'_> {
     fn network(&self, device: &Device) -> Mlp {
         let config =
             MlpConfig { activation: Activation::Tanh, ..MlpConfig::new([INPUTS], [8, 7], 3) };
-        let mlp = config.init(0, device).unwrap();
+        let mlp = Mlp::init(&config, 0, device).unwrap();
         mlp.map(&mut Load { golden: self, path: Vec::new() }).train()
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use fireclay::{Activation, Backend, Checkpoint, DeviceChoice, Model, Norm, Provenance, Task};
+use fireclay::{Activation, Backend, Checkpoint, DeviceChoice, Mlp, Model, Norm, Provenance, Task};
 use fireclay_data::Targets;
 use train::disk::Disk;
 use train::fit::{Ending, Job, fit};
@@ -100,7 +100,7 @@ fn check(setup: &Setup, what: &str, stops: impl Fn(u64) -> Vec<u64>) {
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     let job = setup.job(&device);
     let folder = tempfile::tempdir().unwrap();
-    let fresh = || State::new(&job, setup.model.init(setup.seed, &device).unwrap());
+    let fresh = || State::new(&job, Mlp::init(&setup.model, setup.seed, &device).unwrap());
 
     let whole = folder.path().join("whole.jsonl");
     let (expected, _) = train(&job, fresh(), &whole, 0, None);
@@ -239,7 +239,7 @@ fn a_state_that_is_not_the_same_leads_elsewhere() {
     let job = setup.job(&device);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.jsonl");
-    let fresh = |seed| State::new(&job, setup.model.init(seed, &device).unwrap());
+    let fresh = |seed| State::new(&job, Mlp::init(&setup.model, seed, &device).unwrap());
     let (expected, _) = train(&job, fresh(1), &path, 0, None);
     let (other, _) = train(&job, fresh(2), &path, 0, None);
     assert!(other.checkpoint != expected.checkpoint);

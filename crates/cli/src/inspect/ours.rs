@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::ops::Range;
 
-use fireclay::{Adapter, AdapterError, MlpConfig, Model, ModelFileProblem};
+use fireclay::{Adapter, AdapterError, MlpConfig, Model, ModelFileProblem, model_file};
 use fireclay_files::{Dtype, Entry, Header, Limits, ReadAt, Stretch, count_values};
 use fireclay_formats::{Layout, Problem};
 use serde_json::Value;
@@ -146,7 +146,7 @@ impl Ours<'_> {
                 _ => None,
             };
         }
-        Model::check(self.file).err()
+        model_file::check(self.file).err()
     }
 }
 

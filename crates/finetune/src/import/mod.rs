@@ -326,7 +326,7 @@ pub(crate) fn rebuilt(model: Model, config: MlpConfig) -> Result<Model, ImportEr
     if *model.mlp.config() == config {
         return Ok(model);
     }
-    let tensors = model.mlp.tensors().map_err(ModelFileProblem::Device)?;
+    let tensors = model.to_host()?.weights;
     let mlp = Mlp::from_tensors(&config, &model.device(), |name, shape| {
         let found = tensors.iter().find(|tensor| tensor.name == name && tensor.shape == shape);
         found
@@ -477,7 +477,7 @@ mod tests {
 
     fn model(seed: u64) -> Model {
         Model {
-            mlp: MlpConfig::new([2], [3], 2).init(seed, &Device::flex()).unwrap(),
+            mlp: Mlp::init(&MlpConfig::new([2], [3], 2), seed, &Device::flex()).unwrap(),
             task: fireclay::Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
             pictures: None,

@@ -21,8 +21,8 @@ use self::document::Document;
 use crate::{Description, Model, NamedTensor};
 
 pub use checkpoint::Checkpoint;
-pub use codec::{LazyTensor, Piece, Pieces, pack, unpack};
 pub(crate) use codec::{Keep, unpack_from as unpack_file};
+pub use codec::{LazyTensor, Piece, Pieces, pack, unpack};
 pub use disk::{open, read_regular_file};
 pub use error::{ModelFileError, ModelFileProblem};
 pub use weights::Weights;
@@ -74,10 +74,7 @@ pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
 }
 
 /// The one door: everything about a file that can be checked before its network is built.
-fn parse(
-    file: &dyn ReadAt,
-    keep: Keep,
-) -> Result<(Document, Vec<NamedTensor>), ModelFileProblem> {
+fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Vec<NamedTensor>), ModelFileProblem> {
     let (document, tensors) = unpack_from(DOCUMENT_KEY, file, keep, Document::read)?;
     document.validate()?;
     Ok((document, tensors))

@@ -96,9 +96,7 @@ impl Layer {
 
 /// Writes the sums of a row, with the biases, one after the other.
 fn add_bias(sums: &[Lanes], bias: &[f32], into: &mut [f32]) {
-    for ((sums, bias), into) in
-        sums.iter().zip(bias.chunks(LANES)).zip(into.chunks_mut(LANES))
-    {
+    for ((sums, bias), into) in sums.iter().zip(bias.chunks(LANES)).zip(into.chunks_mut(LANES)) {
         for ((sum, bias), into) in sums.0.iter().zip(bias).zip(into) {
             *into = sum + bias;
         }

@@ -119,11 +119,7 @@ impl Predictor {
     /// # Errors
     ///
     /// A [`RowError`]: a number is not finite, or the last row lacks some.
-    pub fn outputs(
-        &self,
-        rows: &[f32],
-        threads: NonZero<usize>,
-    ) -> Result<Vec<f32>, RowError> {
+    pub fn outputs(&self, rows: &[f32], threads: NonZero<usize>) -> Result<Vec<f32>, RowError> {
         let (features, outputs) = (self.features(), self.outputs_of_a_row());
         for (row, values) in rows.chunks(features).enumerate() {
             check_row(row, values, features)?;

@@ -107,9 +107,15 @@ pub(super) fn multiply<S: Sums>(
                 let block = &rows[done * inputs..][..DENSE_ROWS * inputs];
                 let into = &mut into[done * width..];
                 for at in (0..panel.width).step_by(DENSE_WIDTH) {
-                    dense::<S>(block, inputs, &weights[at..], panel.width, &mut |row, lane, sums| {
-                        sums.store(&mut into[row * width + panel.first + at + lane]);
-                    });
+                    dense::<S>(
+                        block,
+                        inputs,
+                        &weights[at..],
+                        panel.width,
+                        &mut |row, lane, sums| {
+                            sums.store(&mut into[row * width + panel.first + at + lane]);
+                        },
+                    );
                 }
                 done += DENSE_ROWS;
             }

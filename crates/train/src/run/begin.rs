@@ -218,7 +218,7 @@ impl Run {
     fn first_mlp(&self) -> Result<Mlp> {
         match &self.start {
             Some(start) => Ok(start.model.mlp.clone()),
-            None => Ok(self.settings.model.init(self.settings.seed, &self.device)?),
+            None => Ok(Mlp::init(&self.settings.model, self.settings.seed, &self.device)?),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! measure what folding and rounding change.
 
 use burn::tensor::{Tensor, TensorData};
-use fireclay::{Model, ModelFileProblem, Norm, Preprocessing};
+use fireclay::{Model, ModelFileProblem, Norm, Preprocessing, unreadable};
 
 use super::super::ImportError;
 use super::features::said_of;
@@ -64,8 +64,7 @@ impl Reference {
         let device = model.device();
         let shape = [self.rows.len(), self.rows.first().map_or(0, Vec::len)];
         let raw = Tensor::<2>::from_data(TensorData::new(self.rows.concat(), shape), &device);
-        let found =
-            model.forward(raw).try_into_vec_as::<f32>().map_err(ModelFileProblem::Device)?;
+        let found = model.forward(raw).try_into_vec_as::<f32>().map_err(unreadable)?;
         let outputs = model.task.outputs();
         let (mut largest, mut most) = (0.0_f64, 0.0_f64);
         for (found, expected) in found.chunks_exact(outputs).zip(&self.outputs) {
