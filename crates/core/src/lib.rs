@@ -42,11 +42,11 @@ pub use backend::{Backend, BackendError, DeviceChoice, FoundDevice};
 pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
-    self as host, Activation, Adapter, AdapterError, AdapterFileError, Ancestor, Centre, Channels,
-    Checkpoint, ConfigError, Initializer, Ink, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError,
-    ModelFileProblem, NamedTensor, Norm, PictureShape, Pictures, PicturesError, Placement,
-    Prediction, Preprocessing, PreprocessingError, Provenance, RowError, Task, UnknownName,
-    model_file, nearest,
+    self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
+    Centre, Channels, Checkpoint, ConfigError, Initializer, Ink, LEAKY_SLOPE, Lora, MlpConfig,
+    ModelFileError, ModelFileProblem, NamedTensor, Norm, NormPart, ParameterPath, PictureShape,
+    Pictures, PicturesError, Placement, Prediction, Preprocessing, PreprocessingError, Provenance,
+    RowError, Task, UnknownName, UnknownParameter, model_file, nearest,
 };
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};

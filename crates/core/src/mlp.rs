@@ -8,8 +8,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use fireclay_kernels::{Epilogue, dense};
 use fireclay_model::model_file::{LazyTensor, Piece};
-use fireclay_model::rng::{Purpose, generator};
-use fireclay_model::transpose;
+use fireclay_model::{AdapterSide, ParameterPath, initial_values, transpose};
 
 use crate::activation::{activate, leaky_relu};
 use crate::dropout::{Dropout, DropoutKey};
@@ -50,35 +49,7 @@ impl Mlp {
     pub fn init(config: &MlpConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
         config.validate()?;
         config.check_memory()?;
-        Ok(Self::random(config, seed, device))
-    }
-
-    /// Draws initial weights; `config` has been validated.
-    fn random(config: &MlpConfig, seed: u64, device: &Device) -> Self {
-        let layers = config.layer_sizes().into_iter().enumerate().map(|(i, [inputs, outputs])| {
-            let mut rng = generator(seed, Purpose::Weights, i as u64);
-            let weights = config.initializer.weights(inputs, outputs, &mut rng);
-            Linear {
-                weight: parameter(TensorData::new(weights, [inputs, outputs]), device),
-                bias: Some(parameter(TensorData::zeros::<f32, _>([outputs]), device)),
-            }
-        });
-        let layers = layers.collect();
-        let norms = match config.norm {
-            Norm::None => Vec::new(),
-            Norm::Batch | Norm::Layer => {
-                config.hidden.iter().map(|&width| NormLayer::new(config, width, device)).collect()
-            }
-        };
-        let adapters = random_adapters(config, seed, device);
-        Self {
-            layers,
-            norms,
-            adapters,
-            config: config.clone(),
-            keeps_statistics: false,
-            frozen: BTreeSet::new(),
-        }
+        Self::build(config, device, &mut |path, _| Ok(initial_values(config, seed, path)))
     }
 
     /// What this network was built from.
@@ -135,7 +106,10 @@ impl Mlp {
         let config = MlpConfig { lora: Some(lora), ..self.config.clone() };
         config.validate()?;
         config.check_memory()?;
-        let adapters = random_adapters(&config, seed, &self.layers[0].weight.val().device());
+        let device = self.layers[0].weight.val().device();
+        let adapters = build_adapters(&config, &device, &mut |path, _| {
+            Ok(initial_values(&config, seed, path))
+        })?;
         Ok(Self { adapters, config, ..self })
     }
 
@@ -285,15 +259,6 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
     }
 }
 
-fn random_adapters(config: &MlpConfig, seed: u64, device: &Device) -> Vec<Option<LowRank>> {
-    let Some(lora) = &config.lora else { return Vec::new() };
-    let sizes = config.layer_sizes().into_iter().enumerate();
-    let adapter = |(i, sizes)| {
-        lora.layers.contains(&i).then(|| LowRank::random(i, sizes, lora.rank, seed, device))
-    };
-    sizes.map(adapter).collect()
-}
-
 /// A trainable parameter of `data`'s values and type.
 pub(crate) fn parameter<const D: usize>(data: TensorData, device: &Device) -> Param<Tensor<D>> {
     let dtype = data.dtype();
@@ -326,21 +291,22 @@ impl Mlp {
 
     fn stored(&self) -> Vec<(String, Stored)> {
         let mut tensors = Vec::new();
+        let mut add = |path: ParameterPath, stored| tensors.push((path.to_string(), stored));
         for (i, layer) in self.layers.iter().enumerate() {
-            tensors.push((format!("layers.{i}.weight"), Stored::Matrix(layer.weight.val())));
+            add(ParameterPath::Weight(i), Stored::Matrix(layer.weight.val()));
             if let Some(bias) = &layer.bias {
-                tensors.push((format!("layers.{i}.bias"), Stored::Row(bias.val())));
+                add(ParameterPath::Bias(i), Stored::Row(bias.val()));
             }
         }
         for (i, norm) in self.norms.iter().enumerate() {
-            for (name, parameter) in norm.parameters() {
-                tensors.push((format!("norms.{i}.{name}"), Stored::Row(parameter.val())));
+            for (part, parameter) in norm.parameters() {
+                add(ParameterPath::Norm(i, part), Stored::Row(parameter.val()));
             }
         }
         for (i, adapter) in self.adapters.iter().enumerate() {
             if let Some(LowRank { a, b }) = adapter {
-                tensors.push((format!("adapters.{i}.a"), Stored::Matrix(a.val())));
-                tensors.push((format!("adapters.{i}.b"), Stored::Matrix(b.val())));
+                add(ParameterPath::Adapter(i, AdapterSide::A), Stored::Matrix(a.val()));
+                add(ParameterPath::Adapter(i, AdapterSide::B), Stored::Matrix(b.val()));
             }
         }
         tensors
@@ -357,8 +323,8 @@ impl Mlp {
         device: &Device,
         mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
-        Self::build(config, device, &mut |name, shape| {
-            let values = take(name, shape)?;
+        Self::build(config, device, &mut |path, shape| {
+            let values = take(&path.to_string(), shape)?;
             Ok(match *shape {
                 [_, inputs] => transpose(&values, inputs),
                 _ => values,
@@ -379,12 +345,10 @@ impl Mlp {
     ) -> Result<Self, E> {
         let mut layers = Vec::new();
         for (i, sizes @ [_, outputs]) in config.layer_sizes().into_iter().enumerate() {
-            let weight = matrix(&format!("layers.{i}.weight"), sizes, device, take)?;
-            let bias = take(&format!("layers.{i}.bias"), &[outputs])?;
-            layers.push(Linear {
-                weight,
-                bias: Some(parameter(TensorData::new(bias, [outputs]), device)),
-            });
+            let weight = matrix(ParameterPath::Weight(i), sizes, device, take)?;
+            let bias = take(ParameterPath::Bias(i), &[outputs])?;
+            let bias = Some(parameter(TensorData::new(bias, [outputs]), device));
+            layers.push(Linear { weight, bias });
         }
         let mut norms = Vec::new();
         for (i, &width) in config.hidden.iter().enumerate() {
@@ -392,31 +356,40 @@ impl Mlp {
                 break;
             }
             let mut norm = NormLayer::new(config, width, device);
-            for (name, parameter) in norm.parameters_mut() {
-                let values =
-                    TensorData::new(take(&format!("norms.{i}.{name}"), &[width])?, [width]);
+            for (part, parameter) in norm.parameters_mut() {
+                let values = take(ParameterPath::Norm(i, part), &[width])?;
+                let values = TensorData::new(values, [width]);
                 *parameter = parameter.clone().map(|_| Tensor::from_data(values, device));
             }
             norms.push(norm);
         }
-        let mut adapters = Vec::new();
-        if let Some(lora) = &config.lora {
-            let adapted: BTreeSet<usize> = lora.layers.iter().copied().collect();
-            for (i, [inputs, outputs]) in config.layer_sizes().into_iter().enumerate() {
-                adapters.push(if adapted.contains(&i) {
-                    let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
-                    let a = matrix(&format!("adapters.{i}.a"), a, device, take)?;
-                    let b = matrix(&format!("adapters.{i}.b"), b, device, take)?;
-                    Some(LowRank { a, b })
-                } else {
-                    None
-                });
-            }
-        }
+        let adapters = build_adapters(config, device, take)?;
         let config = config.clone();
         let frozen = BTreeSet::new();
         Ok(Self { layers, norms, adapters, config, keeps_statistics: false, frozen })
     }
+}
+
+/// An entry for each layer, or none at all.
+fn build_adapters<E>(
+    config: &MlpConfig,
+    device: &Device,
+    take: &mut ParameterSource<'_, E>,
+) -> Result<Vec<Option<LowRank>>, E> {
+    let Some(lora) = &config.lora else { return Ok(Vec::new()) };
+    let adapted: BTreeSet<usize> = lora.layers.iter().copied().collect();
+    let mut adapters = Vec::new();
+    for (i, [inputs, outputs]) in config.layer_sizes().into_iter().enumerate() {
+        if !adapted.contains(&i) {
+            adapters.push(None);
+            continue;
+        }
+        let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
+        let a = matrix(ParameterPath::Adapter(i, AdapterSide::A), a, device, take)?;
+        let b = matrix(ParameterPath::Adapter(i, AdapterSide::B), b, device, take)?;
+        adapters.push(Some(LowRank { a, b }));
+    }
+    Ok(adapters)
 }
 
 /// Numbers that are read from a device at once to be written.
@@ -461,16 +434,16 @@ impl Stored {
 }
 
 /// Gives the numbers of the parameter at a path, of this shape.
-pub type ParameterSource<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E> + 'a;
+pub type ParameterSource<'a, E> = dyn FnMut(ParameterPath, &[usize]) -> Result<Vec<f32>, E> + 'a;
 
 /// The parameter `[inputs, outputs]` that is called so and `[outputs, inputs]` in a file.
 fn matrix<E>(
-    name: &str,
+    path: ParameterPath,
     [inputs, outputs]: [usize; 2],
     device: &Device,
     take: &mut ParameterSource<'_, E>,
 ) -> Result<Param<Tensor<2>>, E> {
-    let values = take(name, &[outputs, inputs])?;
+    let values = take(path, &[outputs, inputs])?;
     Ok(parameter(TensorData::new(values, [inputs, outputs]), device))
 }
 

@@ -175,7 +175,7 @@ impl Model {
         device: &Device,
     ) -> Result<Self, ModelFileProblem> {
         let Description { architecture, task, preprocessing, pictures, provenance } = description;
-        let mlp = Mlp::build(&architecture, device, &mut |name, shape| weights.take(name, shape))?;
+        let mlp = Mlp::build(&architecture, device, &mut |path, shape| weights.take(path, shape))?;
         weights.finish()?;
         Ok(Self { mlp, task, preprocessing, pictures, provenance })
     }

@@ -3,6 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use fireclay_model::NormPart;
+
 use crate::mlp::parameter;
 use crate::{MlpConfig, Norm};
 
@@ -40,18 +42,18 @@ impl NormLayer {
     }
 
     /// Its parameters and running statistics by name, as PyTorch has them.
-    pub(crate) fn parameters(&self) -> Vec<(&'static str, &Param<Tensor<1>>)> {
-        let mut all = vec![("weight", &self.weight), ("bias", &self.bias)];
-        all.extend(self.running_mean.as_ref().map(|mean| ("running_mean", mean)));
-        all.extend(self.running_var.as_ref().map(|variance| ("running_var", variance)));
+    pub(crate) fn parameters(&self) -> Vec<(NormPart, &Param<Tensor<1>>)> {
+        let mut all = vec![(NormPart::Weight, &self.weight), (NormPart::Bias, &self.bias)];
+        all.extend(self.running_mean.as_ref().map(|mean| (NormPart::RunningMean, mean)));
+        all.extend(self.running_var.as_ref().map(|variance| (NormPart::RunningVar, variance)));
         all
     }
 
     /// As [`parameters`](Self::parameters), to be replaced.
-    pub(crate) fn parameters_mut(&mut self) -> Vec<(&'static str, &mut Param<Tensor<1>>)> {
-        let mut all = vec![("weight", &mut self.weight), ("bias", &mut self.bias)];
-        all.extend(self.running_mean.as_mut().map(|mean| ("running_mean", mean)));
-        all.extend(self.running_var.as_mut().map(|variance| ("running_var", variance)));
+    pub(crate) fn parameters_mut(&mut self) -> Vec<(NormPart, &mut Param<Tensor<1>>)> {
+        let mut all = vec![(NormPart::Weight, &mut self.weight), (NormPart::Bias, &mut self.bias)];
+        all.extend(self.running_mean.as_mut().map(|mean| (NormPart::RunningMean, mean)));
+        all.extend(self.running_var.as_mut().map(|variance| (NormPart::RunningVar, variance)));
         all
     }
 

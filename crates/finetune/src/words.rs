@@ -1,6 +1,6 @@
 //! What a run says before training: what was read, what the head is, what is trained.
 
-use fireclay::{Ancestor, Mlp, MlpConfig, Task};
+use fireclay::{Ancestor, MlpConfig, Task};
 use fireclay_formats::printable;
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
@@ -144,7 +144,7 @@ mod tests {
         let hostile = "\u{1b}[2J\n\u{202e}".repeat(10_000);
         let origin = Ancestor { program: hostile.clone(), ..Ancestor::default() };
         let model = Model {
-            mlp: Mlp::init(&MlpConfig::new([2], [], 2), 1, &Device::flex()).unwrap(),
+            mlp: fireclay::Mlp::init(&MlpConfig::new([2], [], 2), 1, &Device::flex()).unwrap(),
             task: Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
             pictures: None,

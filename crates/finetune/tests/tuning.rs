@@ -236,7 +236,7 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
         .train(&format!("{line} --data mnist --to x.safetensors"))
         .refused(&["--data mnist", "16 features, and the data has 784"]);
     assert!(matches!(
-        adapter.apply(&run.model("start.safetensors")),
+        run.model("start.safetensors").with_adapter(&adapter),
         Err(AdapterError::Base { .. })
     ));
     // A model that holds its adapters is merged without its base, and tuned further only then.

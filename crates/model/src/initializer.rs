@@ -2,8 +2,8 @@
 
 use chacha20::ChaCha8Rng;
 
-use crate::named_enum;
-use crate::rng::{normal, uniform};
+use crate::rng::{Purpose, generator, normal, uniform};
+use crate::{AdapterSide, MlpConfig, NormPart, ParameterPath, named_enum};
 
 named_enum! {
     /// The distribution of the initial weights of a layer; biases start at zero.
@@ -30,9 +30,36 @@ named_enum! {
     }
 }
 
+/// The values that a parameter of a new network begins with, drawn from `seed` where they are drawn;
+/// a matrix is `[inputs, outputs]`, row by row.
+///
+/// Weights have the distribution of the network's [`Initializer`]. Biases and shifts are zero, scales
+/// one. The `A` of an adapter is uniform in `±1 / sqrt(inputs)`, as PEFT has it, and its `B` zero.
+pub fn initial_values(architecture: &MlpConfig, seed: u64, path: ParameterPath) -> Vec<f32> {
+    let layer = path.layer();
+    let [inputs, outputs] = architecture.layer_sizes()[layer];
+    let rank = architecture.lora.as_ref().map_or(0, |lora| lora.rank);
+    match path {
+        ParameterPath::Weight(_) => {
+            let mut rng = generator(seed, Purpose::Weights, layer as u64);
+            architecture.initializer.weights(inputs, outputs, &mut rng)
+        }
+        ParameterPath::Bias(_) => vec![0.0; outputs],
+        ParameterPath::Norm(_, NormPart::Weight | NormPart::RunningVar) => vec![1.0; outputs],
+        ParameterPath::Norm(_, NormPart::Bias | NormPart::RunningMean) => vec![0.0; outputs],
+        ParameterPath::Adapter(_, AdapterSide::A) => {
+            let mut rng = generator(seed, Purpose::Adapters, layer as u64);
+            let limit = 1.0 / (inputs as f64).sqrt();
+            let draw = |_| (limit * (2.0 * uniform(&mut rng) - 1.0)) as f32;
+            (0..inputs * rank).map(draw).collect()
+        }
+        ParameterPath::Adapter(_, AdapterSide::B) => vec![0.0; rank * outputs],
+    }
+}
+
 impl Initializer {
     /// A weight matrix `[inputs, outputs]`, row by row.
-    pub fn weights(self, inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    fn weights(self, inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let (fan_in, fan_out) = (inputs as f64, outputs as f64);
         let variance = match self {
             Self::GlorotUniform | Self::GlorotNormal => 2.0 / (fan_in + fan_out),

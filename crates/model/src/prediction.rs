@@ -88,10 +88,12 @@ pub fn check_row(row: usize, features: &[f32], expected: usize) -> Result<(), Ro
     if features.len() != expected {
         return Err(RowError::Width { row, found: features.len(), expected });
     }
-    match features.iter().position(|value| !value.is_finite()) {
-        Some(feature) => Err(RowError::NotFinite { row, feature, found: features[feature] }),
-        None => Ok(()),
+    // Without a way out of the loop, so that several numbers are looked at together.
+    if features.iter().fold(true, |all, value| all & value.is_finite()) {
+        return Ok(());
     }
+    let feature = features.iter().position(|value| !value.is_finite()).unwrap_or_default();
+    Err(RowError::NotFinite { row, feature, found: features[feature] })
 }
 
 /// Why a row cannot be predicted.

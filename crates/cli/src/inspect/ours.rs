@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::ops::Range;
 
-use fireclay::{Adapter, AdapterError, MlpConfig, Model, ModelFileProblem, model_file};
+use fireclay::{Adapter, AdapterError, MlpConfig, ModelFileProblem, model_file};
 use fireclay_files::{Dtype, Entry, Header, Limits, ReadAt, Stretch, count_values};
 use fireclay_formats::{Layout, Problem};
 use serde_json::Value;

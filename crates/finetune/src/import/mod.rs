@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fireclay::{
-    Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, ModelFileProblem,
-    Norm, Preprocessing, Provenance, Task, nearest,
+    Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, Norm,
+    Preprocessing, Provenance, Task, nearest,
 };
 use fireclay_files::{RegularFile, sha256};
 use fireclay_formats::{Archive, Layer, Layout};
@@ -511,7 +511,8 @@ mod tests {
     fn an_adapter_is_told_to_need_its_base() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("adapter.safetensors");
-        let mut bytes = Adapter::between(&model(1), &model(2)).unwrap().to_bytes().unwrap();
+        let host = |seed| model(seed).to_host().unwrap();
+        let mut bytes = Adapter::between(&host(1), &host(2)).unwrap().to_bytes().unwrap();
         // Whole, and damaged.
         for _ in 0..2 {
             std::fs::write(&path, &bytes).unwrap();

@@ -11,6 +11,7 @@ mod weights;
 #[cfg(not(target_family = "wasm"))]
 mod write;
 
+#[cfg(not(target_family = "wasm"))]
 use std::io::Write;
 use std::path::Path;
 

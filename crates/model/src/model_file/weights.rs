@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ModelFileProblem, RUN_PREFIX};
-use crate::{NamedTensor, nearest, transpose};
+use crate::{NamedTensor, ParameterPath, nearest, transpose};
 
 /// Bytes of the longest name that is suggested for a missing tensor.
 const LONGEST_SUGGESTION: usize = 256;
@@ -38,9 +38,13 @@ impl Weights {
     /// # Errors
     ///
     /// There is no such tensor, or it has another shape.
-    pub fn take(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelFileProblem> {
+    pub fn take(
+        &mut self,
+        path: ParameterPath,
+        expected: &[usize],
+    ) -> Result<Vec<f32>, ModelFileProblem> {
         let is_turned = self.is_turned;
-        let NamedTensor { values, .. } = self.take_stored(name, expected)?;
+        let NamedTensor { values, .. } = self.take_stored(&path.to_string(), expected)?;
         Ok(match *expected {
             [_, inputs] if !is_turned => transpose(&values, inputs),
             _ => values,

@@ -7,6 +7,7 @@ const SELU_ALPHA: f32 = 1.673_263_2;
 const SELU_SCALE: f32 = 1.050_701;
 
 /// Applies a hidden layer's function to each of `values`; `slope` is that of leaky relu.
+#[inline(always)]
 pub(super) fn activate(activation: Activation, slope: f32, values: &mut [f32]) {
     match activation {
         Activation::Identity => {}
@@ -31,6 +32,7 @@ pub(super) fn activate(activation: Activation, slope: f32, values: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
     values.iter_mut().for_each(|value| *value = function(*value));
 }

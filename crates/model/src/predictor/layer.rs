@@ -3,9 +3,11 @@
 use super::function::activate;
 use super::machine::Machine;
 use super::packed::{LANES, Lanes, Packed};
-use super::product::Terms;
+use super::product::{Sums, Terms, multiply};
 use crate::model_file::Weights;
-use crate::{Activation, Lora, MlpConfig, ModelFileProblem, Norm};
+use crate::{
+    Activation, AdapterSide, Lora, MlpConfig, ModelFileProblem, Norm, NormPart, ParameterPath,
+};
 
 /// A linear layer with what follows it.
 #[derive(Clone, Debug)]
@@ -40,8 +42,8 @@ impl Layer {
     ) -> Result<Self, ModelFileProblem> {
         let sizes @ [inputs, outputs] = architecture.layer_sizes()[i];
         let is_output = i == architecture.hidden.len();
-        let mut matrix = weights.take(&format!("layers.{i}.weight"), &[outputs, inputs])?;
-        let bias = weights.take(&format!("layers.{i}.bias"), &[outputs])?;
+        let mut matrix = weights.take(ParameterPath::Weight(i), &[outputs, inputs])?;
+        let bias = weights.take(ParameterPath::Bias(i), &[outputs])?;
         if let Some(lora) = architecture.lora.as_ref().filter(|lora| lora.layers.contains(&i)) {
             add_adapter(&mut matrix, sizes, lora, i, weights)?;
         }
@@ -71,15 +73,15 @@ impl Layer {
     }
 
     /// Computes `[rows, outputs]` of `[rows, inputs]`, at most [`BLOCK`](super::product::BLOCK) rows.
-    pub(super) fn forward(
+    #[inline(always)]
+    pub(super) fn forward<S: Sums>(
         &self,
-        machine: Machine,
         inputs: &[f32],
         terms: &mut Terms,
         sums: &mut [Lanes],
         into: &mut [f32],
     ) {
-        machine.multiply(inputs, &self.weights, terms, sums);
+        multiply::<S>(inputs, &self.weights, terms, sums);
         let rows = into.chunks_exact_mut(self.outputs());
         for (row, sums) in rows.zip(sums.chunks_exact(self.width())) {
             add_bias(sums, &self.bias, row);
@@ -95,6 +97,7 @@ impl Layer {
 }
 
 /// Writes the sums of a row, with the biases, one after the other.
+#[inline(always)]
 fn add_bias(sums: &[Lanes], bias: &[f32], into: &mut [f32]) {
     for ((sums, bias), into) in sums.iter().zip(bias.chunks(LANES)).zip(into.chunks_mut(LANES)) {
         for ((sum, bias), into) in sums.0.iter().zip(bias).zip(into) {
@@ -111,11 +114,11 @@ impl HostNorm {
     ) -> Result<Self, ModelFileProblem> {
         let epsilon = architecture.norm_epsilon;
         let shape = [architecture.hidden[i]];
-        let mut take = |part: &str| weights.take(&format!("norms.{i}.{part}"), &shape);
-        let (mut factor, bias) = (take("weight")?, take("bias")?);
+        let mut take = |part| weights.take(ParameterPath::Norm(i, part), &shape);
+        let (mut factor, bias) = (take(NormPart::Weight)?, take(NormPart::Bias)?);
         let mean = if architecture.norm == Norm::Batch {
-            let mean = take("running_mean")?;
-            for (factor, variance) in factor.iter_mut().zip(take("running_var")?) {
+            let mean = take(NormPart::RunningMean)?;
+            for (factor, variance) in factor.iter_mut().zip(take(NormPart::RunningVar)?) {
                 *factor = (f64::from(*factor) / (f64::from(variance) + epsilon).sqrt()) as f32;
             }
             Some(mean)
@@ -125,6 +128,7 @@ impl HostNorm {
         Ok(Self { mean, factor, bias, epsilon })
     }
 
+    #[inline(always)]
     fn apply(&self, row: &mut [f32]) {
         match &self.mean {
             Some(mean) => row.iter_mut().zip(mean).for_each(|(x, mean)| *x -= mean),
@@ -154,8 +158,8 @@ fn add_adapter(
     i: usize,
     weights: &mut Weights,
 ) -> Result<(), ModelFileProblem> {
-    let a = weights.take(&format!("adapters.{i}.a"), &[lora.rank, inputs])?;
-    let b = weights.take(&format!("adapters.{i}.b"), &[outputs, lora.rank])?;
+    let a = weights.take(ParameterPath::Adapter(i, AdapterSide::A), &[lora.rank, inputs])?;
+    let b = weights.take(ParameterPath::Adapter(i, AdapterSide::B), &[outputs, lora.rank])?;
     let mut delta = vec![0.0f64; outputs];
     for (row, a) in matrix.chunks_exact_mut(outputs).zip(a.chunks_exact(lora.rank)) {
         delta.fill(0.0);

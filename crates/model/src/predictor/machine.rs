@@ -2,8 +2,9 @@
 //!
 //! The one module of this crate with `unsafe`.
 
-use super::packed::{Lanes, Packed};
-use super::product::{Sums, Terms, multiply};
+use super::packed::Lanes;
+use super::product::Sums;
+use super::{Session, run};
 
 /// The widest vector instructions that the machine has, of those that bodies are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,22 +51,16 @@ impl Machine {
         }
     }
 
-    /// [`multiply`], with this machine's instructions.
-    pub(super) fn multiply(
-        self,
-        rows: &[f32],
-        matrix: &Packed,
-        terms: &mut Terms,
-        into: &mut [Lanes],
-    ) {
+    /// [`run`], with this machine's instructions.
+    pub(super) fn run(self, session: &mut Session<'_>, raw: &[f32]) {
         match self {
-            Self::Plain => multiply::<Plain>(rows, matrix, terms, into),
+            Self::Plain => run::<Plain>(session, raw),
             // SAFETY: this variant is made only where `all` found the features.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { x86::avx2(rows, matrix, terms, into) },
+            Self::Avx2 => unsafe { x86::avx2(session, raw) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { x86::avx512(rows, matrix, terms, into) },
+            Self::Avx512 => unsafe { x86::avx512(session, raw) },
         }
     }
 }
@@ -79,6 +74,12 @@ struct Plain(Lanes);
 
 impl Sums for Plain {
     const ZERO: Self = Self(Lanes::ZERO);
+    const DENSE_LANES: usize = 1;
+
+    #[inline(always)]
+    fn load(from: &Lanes) -> Self {
+        Self(*from)
+    }
 
     #[inline(always)]
     fn add(mut self, value: f32, weights: &Lanes) -> Self {
@@ -98,17 +99,17 @@ impl Sums for Plain {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Lanes, Packed, Sums, Terms, multiply};
+    use super::{Lanes, Session, Sums, run};
     use crate::predictor::packed::LANES;
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn avx2(rows: &[f32], matrix: &Packed, terms: &mut Terms, into: &mut [Lanes]) {
-        multiply::<Avx2>(rows, matrix, terms, into);
+    pub(super) fn avx2(session: &mut Session<'_>, raw: &[f32]) {
+        run::<Avx2>(session, raw);
     }
 
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-    pub(super) fn avx512(rows: &[f32], matrix: &Packed, terms: &mut Terms, into: &mut [Lanes]) {
-        multiply::<Avx512>(rows, matrix, terms, into);
+    pub(super) fn avx512(session: &mut Session<'_>, raw: &[f32]) {
+        run::<Avx512>(session, raw);
     }
 
     /// Of [`avx2`] alone.
@@ -118,6 +119,14 @@ mod x86 {
     impl Sums for Avx2 {
         // SAFETY: all bits zero is a vector of zeros.
         const ZERO: Self = Self(unsafe { std::mem::zeroed() });
+        const DENSE_LANES: usize = 1;
+
+        #[inline(always)]
+        fn load(from: &Lanes) -> Self {
+            let from = from.0.as_ptr();
+            // SAFETY: as for `add`; both halves of the lanes are read.
+            unsafe { Self([_mm256_load_ps(from), _mm256_load_ps(from.add(LANES / 2))]) }
+        }
 
         #[inline(always)]
         fn add(self, value: f32, weights: &Lanes) -> Self {
@@ -152,6 +161,13 @@ mod x86 {
     impl Sums for Avx512 {
         // SAFETY: all bits zero is a vector of zeros.
         const ZERO: Self = Self(unsafe { std::mem::zeroed() });
+        const DENSE_LANES: usize = 4;
+
+        #[inline(always)]
+        fn load(from: &Lanes) -> Self {
+            // SAFETY: as for `add`.
+            unsafe { Self(_mm512_load_ps(from.0.as_ptr())) }
+        }
 
         #[inline(always)]
         fn add(self, value: f32, weights: &Lanes) -> Self {
@@ -170,14 +186,16 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn gather(row: &[f32], indices: &mut [u32], values: &mut [f32]) -> usize {
+        fn gather(row: &[f32], first: u32, indices: &mut [u32], values: &mut [f32]) -> usize {
             let (chunks, rest) = row.as_chunks::<LANES>();
             let mut count = 0;
             // SAFETY: as for `add`.
             let (step, zero) = unsafe { (_mm512_set1_epi32(LANES as i32), _mm512_setzero_ps()) };
             // SAFETY: as for `add`.
-            let mut index =
-                unsafe { _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0) };
+            let mut index = unsafe {
+                let from_0 = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+                _mm512_add_epi32(from_0, _mm512_set1_epi32(first as i32))
+            };
             for chunk in chunks {
                 let indices: &mut [u32] = &mut indices[count..][..LANES];
                 let values: &mut [f32] = &mut values[count..][..LANES];
@@ -194,8 +212,8 @@ mod x86 {
                     count += kept.count_ones() as usize;
                 }
             }
-            for (index, &value) in (row.len() - rest.len()..).zip(rest) {
-                indices[count] = index as u32;
+            for (index, &value) in (first + (row.len() - rest.len()) as u32..).zip(rest) {
+                indices[count] = index;
                 values[count] = value;
                 count += usize::from(value != 0.0);
             }

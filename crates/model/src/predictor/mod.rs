@@ -15,7 +15,7 @@ use fireclay_files::ReadAt;
 use self::layer::Layer;
 use self::machine::Machine;
 use self::packed::Lanes;
-use self::product::{BLOCK, Terms};
+use self::product::{BLOCK, Sums, Terms};
 use crate::model_file::{Weights, open, read_network};
 use crate::{
     Description, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing, RowError,
@@ -218,24 +218,32 @@ impl<'p> Session<'p> {
 
     /// The outputs of at most [`BLOCK`] rows, which have been checked.
     fn run(&mut self, raw: &[f32]) -> &[f32] {
-        let Self { predictor, terms, sums, rows: [from, to] } = self;
-        let mut width = predictor.features();
-        let count = raw.len() / width;
-        from[..raw.len()].copy_from_slice(raw);
-        predictor.description.preprocessing.apply(&mut from[..raw.len()]);
-        for layer in &predictor.layers {
-            let into = &mut to[..count * layer.outputs()];
-            let sums = &mut sums[..count * layer.width()];
-            layer.forward(predictor.machine, &from[..count * width], terms, sums, into);
-            width = layer.outputs();
-            std::mem::swap(from, to);
-        }
-        &self.rows[0][..count * width]
+        self.predictor.machine.run(self, raw);
+        let count = raw.len() / self.predictor.features();
+        &self.rows[0][..count * self.predictor.outputs_of_a_row()]
+    }
+}
+
+/// Computes the outputs of a block of rows, and leaves them in the first of the session's two.
+#[inline(always)]
+fn run<S: Sums>(session: &mut Session<'_>, raw: &[f32]) {
+    let Session { predictor, terms, sums, rows: [from, to] } = session;
+    let mut width = predictor.features();
+    let count = raw.len() / width;
+    from[..raw.len()].copy_from_slice(raw);
+    predictor.description.preprocessing.apply(&mut from[..raw.len()]);
+    for layer in &predictor.layers {
+        let into = &mut to[..count * layer.outputs()];
+        let sums = &mut sums[..count * layer.width()];
+        layer.forward::<S>(&from[..count * width], terms, sums, into);
+        width = layer.outputs();
+        std::mem::swap(from, to);
     }
 }
 
 impl Preprocessing {
     /// Maps rows of raw features, in place.
+    #[inline(always)]
     fn apply(&self, rows: &mut [f32]) {
         match self {
             Self::None => {}
@@ -251,6 +259,54 @@ impl Preprocessing {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MlpConfig, NamedTensor, Provenance, Task};
+
+    fn model(config: MlpConfig) -> Model {
+        let weights = config.tensors().enumerate().map(|(seed, (name, shape))| {
+            let mut rng = crate::rng::generator(seed as u64, crate::rng::Purpose::Weights, 0);
+            let count = shape.iter().product();
+            let values = (0..count).map(|_| crate::rng::normal(&mut rng) as f32).collect();
+            NamedTensor { name, shape, values }
+        });
+        let weights = weights.collect();
+        let task = Task::numbered_classes(config.outputs);
+        let (preprocessing, provenance) = (Preprocessing::None, Provenance::default());
+        let description =
+            Description { architecture: config, task, preprocessing, pictures: None, provenance };
+        Model { description, weights }
+    }
+
+    #[test]
+    fn every_kind_of_machine_computes_the_same() {
+        for (inputs, hidden, zeros) in [(784, 128, 5), (61, 77, 1), (300, 513, 2), (1, 1, 1)] {
+            let model = model(MlpConfig::new([inputs], [hidden], 10));
+            let value =
+                |i: usize| if i.is_multiple_of(zeros) { (i % 97) as f32 - 40.0 } else { 0.0 };
+            let rows: Vec<f32> = (0..50 * inputs).map(value).collect();
+            let outputs = |machine| {
+                let weights = Weights::of(model.weights.clone());
+                let predictor = Predictor::build(model.description.clone(), weights, machine);
+                predictor.unwrap().outputs(&rows, NonZero::<usize>::MIN).unwrap()
+            };
+            let machines = Machine::all();
+            let plain = outputs(Machine::Plain);
+            let largest = plain.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            for &machine in &machines {
+                let found = outputs(machine);
+                for (found, plain) in found.iter().zip(&plain) {
+                    assert!((found - plain).abs() <= 1e-5 * largest, "{machine:?} {found} {plain}");
+                }
+            }
+            // All but the plainest round alike.
+            let fused: Vec<_> = machines.iter().skip(1).map(|&machine| outputs(machine)).collect();
+            assert!(fused.windows(2).all(|pair| pair[0] == pair[1]));
         }
     }
 }

@@ -20,7 +20,10 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use fireclay::{Ancestor, Device, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{
+    Ancestor, Device, Mlp, MlpConfig, Model, NormPart, ParameterPath, Preprocessing, Provenance,
+    Task,
+};
 use fireclay_formats::{Archive, Dtype, Network};
 
 use super::{ImportError, Imported, Options, TaskKind};
@@ -289,18 +292,17 @@ fn network_of(
     }
     let mut bias = Vec::new();
     Mlp::build(config, device, &mut |path, _| {
-        let mut parts = path.split('.');
-        let (kind, index, part) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-        let index: usize = index.and_then(|index| index.parse().ok()).unwrap_or_default();
-        if kind == Some("norms") {
-            let Some(norm) = norms.get(index) else { return Err(tensors.missing(path)) };
-            return Ok(norm_values(norm, index, part, tensors));
-        }
-        if part == "bias" {
-            return Ok(std::mem::take(&mut bias));
+        let index = path.layer();
+        match path {
+            ParameterPath::Norm(_, part) => {
+                let norm = norms.get(index).ok_or_else(|| tensors.missing(&path.to_string()))?;
+                return Ok(norm_values(norm, part, path, tensors));
+            }
+            ParameterPath::Bias(_) => return Ok(std::mem::take(&mut bias)),
+            ParameterPath::Weight(_) | ParameterPath::Adapter(..) => {}
         }
         let layer = layers.get_mut(index).and_then(Option::take);
-        let layer = layer.ok_or_else(|| tensors.missing(path))?;
+        let layer = layer.ok_or_else(|| tensors.missing(&path.to_string()))?;
         let [weight, of_layer] = layer.finished(index, tensors)?;
         bias = of_layer;
         for name in &sources[index] {
@@ -313,12 +315,17 @@ fn network_of(
 }
 
 /// The numbers of a part of a norm; remembers where its tensors went.
-fn norm_values(norm: &NormStep, index: usize, part: &str, tensors: &mut Tensors) -> Vec<f32> {
+fn norm_values(
+    norm: &NormStep,
+    part: NormPart,
+    path: ParameterPath,
+    tensors: &mut Tensors,
+) -> Vec<f32> {
     let (place, values) = match part {
-        "weight" => (0, &norm.scale),
-        "bias" => (1, &norm.shift),
-        "running_mean" => (2, &norm.mean),
-        _ => (3, &norm.variance),
+        NormPart::Weight => (0, &norm.scale),
+        NormPart::Bias => (1, &norm.shift),
+        NormPart::RunningMean => (2, &norm.mean),
+        NormPart::RunningVar => (3, &norm.variance),
     };
     if let Some(name) = &norm.names[place] {
         let mut how = Vec::new();
@@ -331,10 +338,10 @@ fn norm_values(norm: &NormStep, index: usize, part: &str, tensors: &mut Tensors)
             how.push("with what was folded in".to_owned());
         }
         let how = if how.is_empty() { "as is".to_owned() } else { how.join(", ") };
-        tensors.went(name, format!("norms.{index}.{part}"), how);
+        tensors.went(name, path.to_string(), how);
     }
     for name in &norm.beside {
-        tensors.went(name, format!("norms.{index}"), "folded in".to_owned());
+        tensors.went(name, format!("norms.{}", path.layer()), "folded in".to_owned());
     }
     values.iter().map(|&value| value as f32).collect()
 }

@@ -2,7 +2,7 @@
 //! measure what folding and rounding change.
 
 use burn::tensor::{Tensor, TensorData};
-use fireclay::{Model, ModelFileProblem, Norm, Preprocessing, unreadable};
+use fireclay::{Model, Norm, Preprocessing, unreadable};
 
 use super::super::ImportError;
 use super::features::said_of;
