@@ -1,7 +1,8 @@
 //! Multilayer perceptrons on [Burn](burn): from a configuration to a trained model in one safe file.
 //!
-//! [`MlpConfig`] describes a network and builds an [`Mlp`] on a device; a [`Model`] is an `Mlp` with
-//! its task, preprocessing and provenance, and is what a model file holds.
+//! [`MlpConfig`] describes a network, of which [`Mlp::init`] builds one on a device; a [`Model`] is an
+//! `Mlp` with its task, preprocessing and provenance, and is what a model file holds. What a model is
+//! without a device is in [`fireclay_model`], which this crate hands on.
 //!
 //! ```no_run
 //! use fireclay::{Backend, DeviceChoice, Model, Prediction};
