@@ -44,10 +44,11 @@ pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
-    Centre, Channels, Checkpoint, ConfigError, Initializer, Ink, LEAKY_SLOPE, Lora, MlpConfig,
-    ModelFileError, ModelFileProblem, NamedTensor, Norm, NormPart, ParameterPath, PictureShape,
-    Pictures, PicturesError, Placement, Prediction, Preprocessing, PreprocessingError, Provenance,
-    RowError, Task, UnknownName, UnknownParameter, model_file, nearest,
+    Architecture, Centre, Channels, Checkpoint, ConfigError, Description, HiddenLayer, Initializer,
+    Ink, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor,
+    Norm, NormPart, NormPosition, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
+    Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
+    SkipPosition, Task, UnknownName, UnknownParameter, model_file, nearest,
 };
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};

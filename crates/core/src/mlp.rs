@@ -8,13 +8,14 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use fireclay_kernels::{Epilogue, dense};
 use fireclay_model::model_file::{LazyTensor, Piece};
-use fireclay_model::{AdapterSide, ParameterPath, initial_values, transpose};
+use fireclay_model::{initial_values, transpose};
 
 use crate::activation::{activate, leaky_relu};
 use crate::dropout::{Dropout, DropoutKey};
 use crate::norm::NormLayer;
 use crate::{
-    Activation, ConfigError, Lora, LowRank, MlpConfig, ModelFileProblem, NamedTensor, Norm,
+    Activation, AdapterSide, Architecture, ConfigError, HiddenLayer, Lora, LowRank, MlpConfig,
+    ModelFileProblem, NamedTensor, NormPart, NormPosition, ParameterPath, SkipPosition,
 };
 
 /// A multilayer perceptron on a device; made by [`Mlp::init`] or read from a model file.
@@ -26,18 +27,18 @@ use crate::{
 pub struct Mlp {
     /// Linear layers from input to output; weights are `[inputs, outputs]`.
     pub layers: Vec<Linear>,
-    /// One per hidden layer, or none at all.
-    pub norms: Vec<NormLayer>,
-    /// An entry per linear layer, or none at all.
+    /// An entry per hidden layer.
+    pub norms: Vec<Option<NormLayer>>,
+    /// An entry per linear layer.
     pub adapters: Vec<Option<LowRank>>,
     #[module(skip)]
-    config: MlpConfig,
+    architecture: Architecture,
     /// Whether batch norms keep their running statistics as they are, and use them, in training too.
     #[module(skip)]
     keeps_statistics: bool,
     /// Paths that are not trained.
     #[module(skip)]
-    frozen: BTreeSet<String>,
+    frozen: BTreeSet<ParameterPath>,
 }
 
 impl Mlp {
@@ -45,27 +46,36 @@ impl Mlp {
     ///
     /// # Errors
     ///
-    /// As [`MlpConfig::validate`], and [`ConfigError::NoMemory`].
+    /// As [`MlpConfig::architecture`], and [`ConfigError::NoMemory`].
     pub fn init(config: &MlpConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
-        config.validate()?;
-        config.check_memory()?;
-        Self::build(config, device, &mut |path, _| Ok(initial_values(config, seed, path)))
+        Self::of(&config.architecture()?, seed, device)
     }
 
-    /// What this network was built from.
-    pub fn config(&self) -> &MlpConfig {
-        &self.config
+    /// As [`init`](Self::init), of a network that is described layer by layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Architecture::validate`], and [`ConfigError::NoMemory`].
+    pub fn of(network: &Architecture, seed: u64, device: &Device) -> Result<Self, ConfigError> {
+        network.validate()?;
+        network.check_memory()?;
+        Self::build(network, device, &mut |path, _| Ok(initial_values(network, seed, path)))
+    }
+
+    /// The network, layer by layer.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 
     /// Takes the network out and leaves one without layers, so that nothing else holds its tensors
     /// while they change.
     pub fn take(&mut self) -> Self {
-        let Self { layers, norms, adapters, config, keeps_statistics, frozen } = self;
+        let Self { layers, norms, adapters, architecture, keeps_statistics, frozen } = self;
         Self {
             layers: std::mem::take(layers),
             norms: std::mem::take(norms),
             adapters: std::mem::take(adapters),
-            config: config.clone(),
+            architecture: architecture.clone(),
             keeps_statistics: *keeps_statistics,
             frozen: frozen.clone(),
         }
@@ -83,18 +93,18 @@ impl Mlp {
 
     /// Whether anything of layer `i`, its norm and its adapter is trained.
     fn is_trained(&self, i: usize) -> bool {
-        let is_trained = |path: String| !self.frozen.contains(&path);
-        self.frozen.is_empty()
-            || is_trained(format!("layers.{i}.weight"))
-            || is_trained(format!("layers.{i}.bias"))
+        let is_trained = |path| !self.frozen.contains(&path);
+        is_trained(ParameterPath::Weight(i))
+            || self.architecture.has_bias(i) && is_trained(ParameterPath::Bias(i))
             || self.adapter(i).is_some()
-                && ["a", "b"].iter().any(|part| is_trained(format!("adapters.{i}.{part}")))
-            || i < self.norms.len() && self.is_norm_trained(i)
+                && (is_trained(ParameterPath::Adapter(i, AdapterSide::A))
+                    || is_trained(ParameterPath::Adapter(i, AdapterSide::B)))
+            || self.norm(i).is_some() && self.is_norm_trained(i)
     }
 
     fn is_norm_trained(&self, i: usize) -> bool {
-        let is_trained = |path: String| !self.frozen.contains(&path);
-        is_trained(format!("norms.{i}.weight")) || is_trained(format!("norms.{i}.bias"))
+        let is_trained = |part| !self.frozen.contains(&ParameterPath::Norm(i, part));
+        is_trained(NormPart::Weight) || is_trained(NormPart::Bias)
     }
 
     /// The same network with fresh adapters, which change nothing until they are trained.
@@ -103,20 +113,21 @@ impl Mlp {
     ///
     /// Adapters that the network can not have.
     pub fn with_adapters(self, lora: Lora, seed: u64) -> Result<Self, ConfigError> {
-        let config = MlpConfig { lora: Some(lora), ..self.config.clone() };
-        config.validate()?;
-        config.check_memory()?;
+        let architecture = Architecture { lora: Some(lora), ..self.architecture.clone() };
+        architecture.validate()?;
+        architecture.check_memory()?;
         let device = self.layers[0].weight.val().device();
-        let adapters = build_adapters(&config, &device, &mut |path, _| {
-            Ok(initial_values(&config, seed, path))
+        let adapters = build_adapters(&architecture, &device, &mut |path, _| {
+            Ok::<_, ConfigError>(initial_values(&architecture, seed, path))
         })?;
-        Ok(Self { adapters, config, ..self })
+        Ok(Self { adapters, architecture, ..self })
     }
 
     /// The network without its adapters: the base that they were trained on, bit for bit.
     pub fn without_adapters(self) -> Self {
-        let config = MlpConfig { lora: None, ..self.config.clone() };
-        Self { adapters: Vec::new(), config, ..self }
+        let architecture = Architecture { lora: None, ..self.architecture.clone() };
+        let adapters = self.layers.iter().map(|_| None).collect();
+        Self { adapters, architecture, ..self }
     }
 
     /// The network with its adapters added into the weights, `W + s A B`, equal but for rounding.
@@ -135,26 +146,34 @@ impl Mlp {
         self.adapters.get(i)?.as_ref()
     }
 
+    fn norm(&self, i: usize) -> Option<&NormLayer> {
+        self.norms.get(i)?.as_ref()
+    }
+
     fn adapter_scale(&self) -> f64 {
-        self.config.lora.as_ref().map_or(0.0, Lora::scale)
+        self.architecture.lora.as_ref().map_or(0.0, Lora::scale)
     }
 
     /// Logits or values for inference: no dropout, and batch norms use their running statistics.
     ///
     /// `[batch, inputs] → [batch, outputs]`.
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        let starts = self.architecture.skip_starts();
+        let mut read = Vec::with_capacity(starts.len());
         let mut x = input;
-        for i in 0..self.layers.len() {
-            let mut y = self.layer(i, x.clone(), x.clone());
-            if self.is_output(i) {
-                return y;
-            }
-            if let Some(norm) = self.norms.get(i) {
-                y = norm.forward(y);
-            }
-            x = self.residual(x, self.activate(i, y));
+        for (i, layer) in self.architecture.hidden.iter().enumerate() {
+            read.push(starts[i].then(|| x.clone()));
+            let normalise = |y, position| self.normalise(i, y, layer.has_norm_at(position));
+            x = normalise(x, NormPosition::Input);
+            let mut y = self.layer(i, x.clone(), x);
+            y = self.skip(i, &read, y, SkipPosition::BeforeNorm);
+            y = normalise(y, NormPosition::BeforeActivation);
+            y = self.skip(i, &read, y, SkipPosition::BeforeActivation);
+            y = self.activate(i, y);
+            y = normalise(y, NormPosition::AfterActivation);
+            x = self.skip(i, &read, y, SkipPosition::Output);
         }
-        x
+        self.layer(self.layers.len() - 1, x.clone(), x)
     }
 
     /// Logits or values for a training step: dropout drawn from `key`, batch norms use the
@@ -163,31 +182,36 @@ impl Mlp {
     /// `[batch, inputs] → [batch, outputs]`.
     pub fn forward_train(&mut self, input: Tensor<2>, key: DropoutKey) -> Tensor<2> {
         let mut noise = Dropout::new(key);
+        let starts = self.architecture.skip_starts();
+        let mut read = Vec::with_capacity(starts.len());
         let mut x = input;
         if self.is_trained(0) {
-            x = noise.apply(x, self.config.input_dropout);
+            x = noise.apply(x, self.architecture.input_dropout);
         }
-        for i in 0..self.layers.len() {
-            let adapter_input = match &self.config.lora {
-                Some(lora) if self.adapter(i).is_some() => noise.apply(x.clone(), lora.dropout),
-                _ => x.clone(),
-            };
-            let mut y = self.layer(i, x.clone(), adapter_input);
-            if self.is_output(i) {
-                return y;
+        for i in 0..self.architecture.hidden.len() {
+            read.push(starts[i].then(|| x.clone()));
+            x = self.normalise_train(i, x, NormPosition::Input);
+            let mut y = self.layer(i, x.clone(), self.adapter_input(i, x, &mut noise));
+            y = self.skip(i, &read, y, SkipPosition::BeforeNorm);
+            y = self.normalise_train(i, y, NormPosition::BeforeActivation);
+            y = self.skip(i, &read, y, SkipPosition::BeforeActivation);
+            y = self.activate(i, y);
+            y = self.normalise_train(i, y, NormPosition::AfterActivation);
+            if self.is_trained(i) {
+                y = noise.apply(y, self.architecture.hidden[i].dropout);
             }
-            let is_trained = self.is_trained(i);
-            let moves = self.is_norm_trained(i) && !self.keeps_statistics;
-            if let Some(norm) = self.norms.get_mut(i) {
-                y = if moves { norm.forward_train(y) } else { norm.forward(y) };
-            }
-            let mut y = self.activate(i, y);
-            if is_trained {
-                y = noise.apply(y, self.config.dropout);
-            }
-            x = self.residual(x, y);
+            x = self.skip(i, &read, y, SkipPosition::Output);
         }
-        x
+        let output = self.layers.len() - 1;
+        self.layer(output, x.clone(), self.adapter_input(output, x, &mut noise))
+    }
+
+    /// What the adapter of a layer reads in training.
+    fn adapter_input(&self, i: usize, x: Tensor<2>, noise: &mut Dropout) -> Tensor<2> {
+        match self.architecture.adapter(i) {
+            Some(lora) => noise.apply(x, lora.dropout),
+            None => x,
+        }
     }
 
     /// A linear layer, with its activation where the two make one operation, and its adapter.
@@ -203,30 +227,63 @@ impl Mlp {
         }
     }
 
+    /// Normalises for inference, if `is_here`.
+    fn normalise(&self, i: usize, y: Tensor<2>, is_here: bool) -> Tensor<2> {
+        match self.norm(i) {
+            Some(norm) if is_here => norm.forward(y),
+            _ => y,
+        }
+    }
+
+    /// Normalises for training, if the norm of hidden layer `i` is here.
+    fn normalise_train(&mut self, i: usize, y: Tensor<2>, position: NormPosition) -> Tensor<2> {
+        if !self.architecture.hidden[i].has_norm_at(position) {
+            return y;
+        }
+        let moves = self.is_norm_trained(i) && !self.keeps_statistics;
+        match self.norms.get_mut(i) {
+            Some(Some(norm)) if moves => norm.forward_train(y),
+            Some(Some(norm)) => norm.forward(y),
+            _ => y,
+        }
+    }
+
     /// The activation, unless the layer has applied it.
     fn activate(&self, i: usize, y: Tensor<2>) -> Tensor<2> {
-        match (self.epilogue(i), self.config.activation) {
+        let HiddenLayer { activation, leaky_slope, .. } = self.architecture.hidden[i];
+        match (self.epilogue(i), activation) {
             (Epilogue::Relu, _) => y,
-            (Epilogue::None, Activation::LeakyRelu) => leaky_relu(y, self.config.leaky_slope),
+            (Epilogue::None, Activation::LeakyRelu) => leaky_relu(y, leaky_slope),
             (Epilogue::None, activation) => activate(activation, y),
         }
     }
 
     /// What layer `i` does after its affine map, in the same operation.
     pub fn epilogue(&self, i: usize) -> Epilogue {
-        let is_last_word = !self.is_output(i) && self.norms.is_empty() && self.adapter(i).is_none();
-        match self.config.activation {
-            Activation::Relu if is_last_word => Epilogue::Relu,
-            _ => Epilogue::None,
+        let Some(layer) = self.architecture.hidden.get(i) else { return Epilogue::None };
+        let is_next = !layer.has_norm_at(NormPosition::BeforeActivation)
+            && layer.skip.is_none_or(|skip| skip.position == SkipPosition::Output)
+            && self.adapter(i).is_none();
+        if layer.activation == Activation::Relu && is_next {
+            Epilogue::Relu
+        } else {
+            Epilogue::None
         }
     }
 
-    fn is_output(&self, layer: usize) -> bool {
-        layer + 1 == self.layers.len()
-    }
-
-    fn residual(&self, input: Tensor<2>, output: Tensor<2>) -> Tensor<2> {
-        if self.config.residual && input.dims() == output.dims() { input + output } else { output }
+    /// Adds what an earlier layer read, if hidden layer `i` has a skip connection here.
+    fn skip(
+        &self,
+        i: usize,
+        read: &[Option<Tensor<2>>],
+        y: Tensor<2>,
+        position: SkipPosition,
+    ) -> Tensor<2> {
+        let span = self.architecture.hidden[i].skips_at(position);
+        match span.and_then(|span| read[i + 1 - span].as_ref()) {
+            Some(read) => read.clone() + y,
+            None => y,
+        }
     }
 }
 
@@ -234,7 +291,7 @@ impl Mlp {
 struct Freeze<F> {
     is_trained: F,
     path: Vec<String>,
-    frozen: BTreeSet<String>,
+    frozen: BTreeSet<ParameterPath>,
 }
 
 impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
@@ -247,11 +304,12 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.path.join(".");
-        if path.contains(".running_") {
+        let name = self.path.join(".");
+        let Ok(path) = name.parse::<ParameterPath>() else { return param };
+        if !path.is_trainable() {
             return param;
         }
-        let is_trained = (self.is_trained)(&path);
+        let is_trained = (self.is_trained)(&name);
         if !is_trained {
             self.frozen.insert(path);
         }
@@ -299,7 +357,7 @@ impl Mlp {
             }
         }
         for (i, norm) in self.norms.iter().enumerate() {
-            for (part, parameter) in norm.parameters() {
+            for (part, parameter) in norm.iter().flat_map(NormLayer::parameters) {
                 add(ParameterPath::Norm(i, part), Stored::Row(parameter.val()));
             }
         }
@@ -312,18 +370,18 @@ impl Mlp {
         tensors
     }
 
-    /// Builds the network of a validated `config` from the values that `take` gives for each name
+    /// Builds a validated network from the values that `take` gives for each name
     /// and PyTorch shape, as many as the shape has.
     ///
     /// # Errors
     ///
     /// The first error of `take`.
     pub fn from_tensors<E>(
-        config: &MlpConfig,
+        network: &Architecture,
         device: &Device,
         mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
-        Self::build(config, device, &mut |path, shape| {
+        Self::build(network, device, &mut |path, shape| {
             let values = take(&path.to_string(), shape)?;
             Ok(match *shape {
                 [_, inputs] => transpose(&values, inputs),
@@ -339,51 +397,54 @@ impl Mlp {
     ///
     /// The first error of `take`.
     pub fn build<E>(
-        config: &MlpConfig,
+        network: &Architecture,
         device: &Device,
         take: &mut ParameterSource<'_, E>,
     ) -> Result<Self, E> {
         let mut layers = Vec::new();
-        for (i, sizes @ [_, outputs]) in config.layer_sizes().into_iter().enumerate() {
+        for (i, sizes @ [_, outputs]) in network.layer_sizes().into_iter().enumerate() {
             let weight = matrix(ParameterPath::Weight(i), sizes, device, take)?;
-            let bias = take(ParameterPath::Bias(i), &[outputs])?;
-            let bias = Some(parameter(TensorData::new(bias, [outputs]), device));
+            let bias = if network.has_bias(i) {
+                let bias = take(ParameterPath::Bias(i), &[outputs])?;
+                Some(parameter(TensorData::new(bias, [outputs]), device))
+            } else {
+                None
+            };
             layers.push(Linear { weight, bias });
         }
         let mut norms = Vec::new();
-        for (i, &width) in config.hidden.iter().enumerate() {
-            if config.norm == Norm::None {
-                break;
-            }
-            let mut norm = NormLayer::new(config, width, device);
+        for (i, layer) in network.hidden.iter().enumerate() {
+            let Some(width) = network.norm_width(i) else {
+                norms.push(None);
+                continue;
+            };
+            let mut norm = NormLayer::new(layer, width, device);
             for (part, parameter) in norm.parameters_mut() {
                 let values = take(ParameterPath::Norm(i, part), &[width])?;
                 let values = TensorData::new(values, [width]);
                 *parameter = parameter.clone().map(|_| Tensor::from_data(values, device));
             }
-            norms.push(norm);
+            norms.push(Some(norm));
         }
-        let adapters = build_adapters(config, device, take)?;
-        let config = config.clone();
+        let adapters = build_adapters(network, device, take)?;
+        let architecture = network.clone();
         let frozen = BTreeSet::new();
-        Ok(Self { layers, norms, adapters, config, keeps_statistics: false, frozen })
+        Ok(Self { layers, norms, adapters, architecture, keeps_statistics: false, frozen })
     }
 }
 
-/// An entry for each layer, or none at all.
+/// An entry for each layer.
 fn build_adapters<E>(
-    config: &MlpConfig,
+    network: &Architecture,
     device: &Device,
     take: &mut ParameterSource<'_, E>,
 ) -> Result<Vec<Option<LowRank>>, E> {
-    let Some(lora) = &config.lora else { return Ok(Vec::new()) };
-    let adapted: BTreeSet<usize> = lora.layers.iter().copied().collect();
     let mut adapters = Vec::new();
-    for (i, [inputs, outputs]) in config.layer_sizes().into_iter().enumerate() {
-        if !adapted.contains(&i) {
+    for (i, [inputs, outputs]) in network.layer_sizes().into_iter().enumerate() {
+        let Some(lora) = network.adapter(i) else {
             adapters.push(None);
             continue;
-        }
+        };
         let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
         let a = matrix(ParameterPath::Adapter(i, AdapterSide::A), a, device, take)?;
         let b = matrix(ParameterPath::Adapter(i, AdapterSide::B), b, device, take)?;

@@ -40,7 +40,7 @@ impl Model {
 
     /// Number of raw features of a row.
     pub fn features(&self) -> usize {
-        self.mlp.config().inputs()
+        self.mlp.architecture().inputs()
     }
 
     /// The device that holds the parameters.
@@ -80,7 +80,7 @@ impl Model {
     /// What it is, apart from its weights.
     pub fn description(&self) -> Description {
         Description {
-            architecture: self.mlp.config().clone(),
+            architecture: self.mlp.architecture().clone(),
             task: self.task.clone(),
             preprocessing: self.preprocessing.clone(),
             pictures: self.pictures,

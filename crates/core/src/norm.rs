@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use fireclay_model::NormPart;
 
 use crate::mlp::parameter;
-use crate::{MlpConfig, Norm};
+use crate::{HiddenLayer, Norm};
 
 /// Weight of a new batch in the running statistics; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
@@ -28,16 +28,16 @@ pub struct NormLayer {
 }
 
 impl NormLayer {
-    pub(crate) fn new(config: &MlpConfig, width: usize, device: &Device) -> Self {
+    pub(crate) fn new(layer: &HiddenLayer, width: usize, device: &Device) -> Self {
         let zeros = || parameter(TensorData::zeros::<f32, _>([width]), device);
         let ones = || parameter(TensorData::ones::<f32, _>([width]), device);
-        let is_batch = config.norm == Norm::Batch;
+        let is_batch = layer.norm == Norm::Batch;
         Self {
             weight: ones(),
             bias: zeros(),
             running_mean: is_batch.then(|| zeros().set_require_grad(false)),
             running_var: is_batch.then(|| ones().set_require_grad(false)),
-            epsilon: config.norm_epsilon,
+            epsilon: layer.norm_epsilon,
         }
     }
 

@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use fireclay_files::ReadAt;
 
+use crate::model_file::document::version;
+use crate::model_file::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
 use crate::model_file::{Keep, open, pack, unpack_file};
 use crate::{
-    Description, MlpConfig, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError,
-    Provenance, Task,
+    Architecture, ConfigError, Description, Model, ModelFileProblem, NamedTensor, Pictures,
+    PreprocessingError, Provenance, Task,
 };
 
-/// The version that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The newest version; an adapter is written in the oldest that can describe it.
+const VERSION: u32 = 2;
 
 const KEY: &str = "fireclay_adapter";
 
@@ -29,17 +31,53 @@ pub struct Adapter {
     tensors: Vec<NamedTensor>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What it says of the tuned model; of its preprocessing the base has it.
+#[derive(Clone, Debug)]
 struct Document {
+    base: String,
+    architecture: Architecture,
+    task: Task,
+    pictures: Option<Pictures>,
+    provenance: Provenance,
+}
+
+/// The document as it is written.
+#[derive(Serialize, Deserialize)]
+struct Record<A> {
     version: u32,
     base: String,
-    architecture: MlpConfig,
+    architecture: A,
     task: Task,
-    /// Of the tuned model; the base has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pictures: Option<Pictures>,
     #[serde(default)]
     provenance: Provenance,
+}
+
+impl Document {
+    fn read(text: &str) -> Result<Self, ModelFileProblem> {
+        match version(text, VERSION)? {
+            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
+            _ => Self::of_record(serde_json::from_str::<Record<ArchitectureV2>>(text)?),
+        }
+    }
+
+    fn of_record<A>(record: Record<A>) -> Result<Self, ModelFileProblem>
+    where
+        Architecture: TryFrom<A, Error = ConfigError>,
+    {
+        let Record { base, architecture, task, pictures, provenance, .. } = record;
+        let architecture = Architecture::try_from(architecture)?;
+        Ok(Self { base, architecture, task, pictures, provenance })
+    }
+
+    fn write(&self) -> Result<String, ModelFileProblem> {
+        let Self { base, architecture, task, pictures, provenance } = self.clone();
+        let architecture = ArchitectureRecord::of(&architecture);
+        let version = architecture.version();
+        let record = Record { version, base, architecture, task, pictures, provenance };
+        Ok(serde_json::to_string(&record)?)
+    }
 }
 
 /// Why an adapter can not be read or used.
@@ -115,8 +153,7 @@ impl Adapter {
         let tensors = tuned.weights.iter().filter(|tensor| !is_same(tensor)).cloned().collect();
         let Description { architecture, task, pictures, provenance, .. } =
             tuned.description.clone();
-        let document =
-            Document { version: VERSION, base: digest, architecture, task, pictures, provenance };
+        let document = Document { base: digest, architecture, task, pictures, provenance };
         Ok(Self { document, tensors })
     }
 
@@ -126,8 +163,7 @@ impl Adapter {
     ///
     /// A document that can not be written as JSON.
     pub fn to_bytes(&self) -> Result<Vec<u8>, AdapterError> {
-        let text = serde_json::to_string(&self.document).map_err(ModelFileProblem::from)?;
-        Ok(pack(KEY, &text, &self.tensors)?.0)
+        Ok(pack(KEY, &self.document.write()?, &self.tensors)?.0)
     }
 
     /// Reads the bytes of an adapter file, which may come from a stranger.
@@ -149,19 +185,11 @@ impl Adapter {
     }
 
     fn read(file: &dyn ReadAt, keep: Keep) -> Result<Self, AdapterError> {
-        let read = unpack_file(KEY, file, keep, |text| {
-            let document: Document = serde_json::from_str(text)?;
-            if !(1..=VERSION).contains(&document.version) {
-                let (found, newest) = (document.version, VERSION);
-                return Err(ModelFileProblem::Version { found, newest });
-            }
-            Ok(document)
-        });
+        let read = unpack_file(KEY, file, keep, Document::read);
         let (document, tensors) = read.map_err(|problem| match problem {
             ModelFileProblem::NoDocument => AdapterError::NotAnAdapter,
             problem => AdapterError::File(problem),
         })?;
-        document.architecture.validate().map_err(ModelFileProblem::from)?;
         let (names, outputs) = (document.task.outputs(), document.architecture.outputs);
         if names != outputs {
             return Err(ModelFileProblem::Outputs { names, outputs }.into());
@@ -211,7 +239,8 @@ impl Adapter {
         let all = || self.tensors.iter().chain(&base.weights);
         let mut used = BTreeSet::new();
         let mut weights = Vec::new();
-        for (name, shape) in architecture.tensors() {
+        for (path, shape) in architecture.tensors() {
+            let name = path.to_string();
             let found = all().find(|tensor| tensor.name == name && tensor.shape == shape);
             weights.push(found.cloned().ok_or_else(|| AdapterError::Missing {
                 name: name.clone(),
@@ -236,17 +265,16 @@ fn is_same_to_the_bit(a: &NamedTensor, b: &NamedTensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lora, ParameterPath, Preprocessing, initial_values, transpose};
+    use crate::{Lora, MlpConfig, Preprocessing, initial_values, transpose};
 
-    fn model(architecture: MlpConfig, seed: u64) -> Model {
-        let weights = architecture.tensors().map(|(name, shape)| {
-            let path: ParameterPath = name.parse().unwrap();
+    fn model(architecture: Architecture, seed: u64) -> Model {
+        let weights = architecture.tensors().into_iter().map(|(path, shape)| {
             let values = initial_values(&architecture, seed, path);
             let values = match shape[..] {
                 [outputs, _] => transpose(&values, outputs),
                 _ => values,
             };
-            NamedTensor { name, shape, values }
+            NamedTensor { name: path.to_string(), shape, values }
         });
         let weights = weights.collect();
         let (task, provenance) = (Task::numbered_classes(3), Provenance::default());
@@ -257,13 +285,14 @@ mod tests {
     }
 
     fn base() -> Model {
-        model(MlpConfig::new([4], [6, 5], 3), 3)
+        model(MlpConfig::new([4], [6, 5], 3).architecture().unwrap(), 3)
     }
 
     fn tuned(base: &Model) -> Model {
         let lora =
             Lora { layers: vec![1], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
-        let architecture = MlpConfig { lora: Some(lora), ..base.description.architecture.clone() };
+        let architecture =
+            Architecture { lora: Some(lora), ..base.description.architecture.clone() };
         let mut tuned = model(architecture, 3);
         tuned.description.preprocessing = base.description.preprocessing.clone();
         for tensor in &mut tuned.weights {

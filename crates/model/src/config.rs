@@ -1,10 +1,10 @@
 //! What network to build.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, Initializer, Lora, named_enum};
+use crate::{
+    Activation, Architecture, HiddenLayer, Initializer, Lora, Skip, SkipPosition, named_enum,
+};
 
 /// A multilayer perceptron, described.
 ///
@@ -24,7 +24,9 @@ use crate::{Activation, Initializer, Lora, named_enum};
 ///     activation: Activation::Gelu,
 ///     ..MlpConfig::new([28, 28], [300, 100], 10)
 /// };
-/// assert_eq!(config.parameters(), 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10);
+/// let network = config.architecture()?;
+/// assert_eq!(network.parameters(), 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10);
+/// # Ok::<(), fireclay_model::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,6 +56,12 @@ pub struct MlpConfig {
     pub norm_epsilon: f64,
     /// Adds a hidden layer's input to its output, wherever the two are equally wide.
     pub residual: bool,
+    /// The hidden layers one by one, in the place of `hidden` and what goes for all of its layers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<HiddenLayer>,
+    /// Whether the output layer adds a bias.
+    #[serde(skip_serializing_if = "is_true")]
+    pub output_bias: bool,
     /// Distribution of the initial weights.
     pub initializer: Initializer,
     /// Low-rank adapters beside some of the layers.
@@ -62,13 +70,17 @@ pub struct MlpConfig {
 }
 
 /// PyTorch's default.
-const NORM_EPSILON: f64 = 1e-5;
+pub const NORM_EPSILON: f64 = 1e-5;
 
 /// PyTorch's default.
 pub const LEAKY_SLOPE: f64 = 0.01;
 
 fn is_default_slope(slope: &f64) -> bool {
     *slope == LEAKY_SLOPE
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn is_default_epsilon(epsilon: &f64) -> bool {
@@ -103,6 +115,8 @@ impl Default for MlpConfig {
             norm: Norm::default(),
             norm_epsilon: NORM_EPSILON,
             residual: false,
+            layers: Vec::new(),
+            output_bias: true,
             initializer: Initializer::default(),
             lora: None,
         }
@@ -119,167 +133,99 @@ impl MlpConfig {
         Self { input_shape: input_shape.into(), outputs, hidden: hidden.into(), ..Self::default() }
     }
 
-    /// The function after each hidden layer in words, with its slope if that is not the usual one.
-    pub fn activation_in_words(&self) -> String {
-        let name = self.activation.to_string();
-        if self.activation == Activation::LeakyRelu && !is_default_slope(&self.leaky_slope) {
-            return format!("{name} with slope {}", self.leaky_slope);
-        }
-        name
-    }
-
-    /// Number of inputs: the product of `input_shape`.
-    pub fn inputs(&self) -> usize {
-        self.input_shape.iter().product()
-    }
-
-    /// `[inputs, outputs]` of each linear layer, from input to output.
-    pub fn layer_sizes(&self) -> Vec<[usize; 2]> {
-        let mut widths = vec![self.inputs()];
-        widths.extend(&self.hidden);
-        widths.push(self.outputs);
-        widths.windows(2).map(|pair| [pair[0], pair[1]]).collect()
-    }
-
-    /// Name and PyTorch's shape of each tensor of the network, in the order of its file.
-    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
-        let sizes = self.layer_sizes();
-        let adapted: BTreeSet<usize> =
-            self.lora.iter().flat_map(|lora| lora.layers.iter().copied()).collect();
-        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
-        let norms: &[&str] = match self.norm {
-            Norm::None => &[],
-            Norm::Layer => &["weight", "bias"],
-            Norm::Batch => &["weight", "bias", "running_mean", "running_var"],
-        };
-        let layers = sizes.clone().into_iter().enumerate().flat_map(|(i, [inputs, outputs])| {
-            let weight = (format!("layers.{i}.weight"), vec![outputs, inputs]);
-            [weight, (format!("layers.{i}.bias"), vec![outputs])]
-        });
-        let norms = self.hidden.iter().enumerate().flat_map(move |(i, &width)| {
-            norms.iter().map(move |name| (format!("norms.{i}.{name}"), vec![width]))
-        });
-        let adapters = sizes.into_iter().enumerate().filter(move |(i, _)| adapted.contains(i));
-        let adapters = adapters.flat_map(move |(i, [inputs, outputs])| {
-            let a = (format!("adapters.{i}.a"), vec![rank, inputs]);
-            [a, (format!("adapters.{i}.b"), vec![outputs, rank])]
-        });
-        layers.chain(norms).chain(adapters)
-    }
-
-    /// Number of parameters: weights, biases, the scales and shifts of norms, and adapters.
-    pub fn parameters(&self) -> usize {
-        let sizes = self.layer_sizes();
-        let linear: usize = sizes.iter().map(|[i, o]| i * o + o).sum();
-        let adapters = self.lora.as_ref().map_or(0, |lora| lora.parameters(&sizes));
-        let norms: usize = match self.norm {
-            Norm::None => 0,
-            Norm::Batch | Norm::Layer => self.hidden.iter().map(|width| 2 * width).sum(),
-        };
-        linear + norms + adapters
-    }
-
-    /// The path and the shape, as a file has it, of every parameter that can be trained, from input
-    /// to output.
-    pub fn trainable(&self) -> Vec<(String, Vec<usize>)> {
-        let sizes = self.layer_sizes();
-        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
-        let has_adapter = |i| self.lora.as_ref().is_some_and(|lora| lora.layers.contains(&i));
-        let mut all = Vec::new();
-        for (i, &[inputs, outputs]) in sizes.iter().enumerate() {
-            all.push((format!("layers.{i}.weight"), vec![outputs, inputs]));
-            all.push((format!("layers.{i}.bias"), vec![outputs]));
-            if has_adapter(i) {
-                all.push((format!("adapters.{i}.a"), vec![rank, inputs]));
-                all.push((format!("adapters.{i}.b"), vec![outputs, rank]));
-            }
-            if i + 1 < sizes.len() && self.norm != Norm::None {
-                all.push((format!("norms.{i}.weight"), vec![outputs]));
-                all.push((format!("norms.{i}.bias"), vec![outputs]));
-            }
-        }
-        all
-    }
-
-    /// Asks for the memory of all parameters in one piece: a network that does not fit is an error
-    /// here, and would end the process later.
-    pub fn check_memory(&self) -> Result<(), ConfigError> {
-        let bytes = self.parameters() * size_of::<f32>();
-        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| ConfigError::NoMemory { bytes })
-    }
-
-    /// Checks every field.
+    /// The network, layer by layer.
     ///
     /// # Errors
     ///
     /// A [`ConfigError`] that names the first field at fault and why.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.input_shape.is_empty() {
-            return Err(ConfigError::NoInputShape);
+    pub fn architecture(&self) -> Result<Architecture, ConfigError> {
+        if !self.layers.is_empty() && !self.hidden.is_empty() {
+            return Err(ConfigError::TwoDescriptions);
         }
-        sizes("input_shape", &self.input_shape)?;
-        sizes("outputs", &[self.outputs])?;
-        sizes("hidden", &self.hidden)?;
+        // Also where there is no hidden layer that they are for.
         rate("dropout", self.dropout)?;
-        rate("input_dropout", self.input_dropout)?;
         positive("norm_epsilon", self.norm_epsilon)?;
         finite("leaky_slope", self.leaky_slope)?;
-        self.check_adapters()?;
-        self.check_total()
+        let architecture = Architecture {
+            input_shape: self.input_shape.clone(),
+            input_dropout: self.input_dropout,
+            hidden: if self.layers.is_empty() { self.alike() } else { self.layers.clone() },
+            outputs: self.outputs,
+            output_bias: self.output_bias,
+            initializer: self.initializer,
+            lora: self.lora.clone(),
+        };
+        architecture.validate()?;
+        Ok(architecture)
     }
 
-    fn check_adapters(&self) -> Result<(), ConfigError> {
-        let Some(lora) = &self.lora else { return Ok(()) };
-        positive("lora.alpha", lora.alpha)?;
-        rate("lora.dropout", lora.dropout)?;
-        sizes("lora.rank", &[lora.rank])?;
-        let layers = self.hidden.len() + 1;
-        let rises = lora.layers.is_sorted_by(|a, b| a < b);
-        let exist = lora.layers.last().is_some_and(|&last| last < layers);
-        if rises && exist {
-            Ok(())
-        } else {
-            Err(ConfigError::AdapterLayers { found: lora.layers.clone(), layers })
+    /// The hidden layers that `hidden` gives the widths of.
+    fn alike(&self) -> Vec<HiddenLayer> {
+        let mut inputs = self.input_shape.iter().copied().fold(1, usize::saturating_mul);
+        let mut layers = Vec::new();
+        for &width in &self.hidden {
+            let is_skipped = self.residual && inputs == width;
+            layers.push(HiddenLayer {
+                width,
+                activation: self.activation,
+                leaky_slope: self.leaky_slope,
+                norm: self.norm,
+                norm_epsilon: self.norm_epsilon,
+                dropout: self.dropout,
+                skip: is_skipped.then_some(Skip { span: 1, position: SkipPosition::Output }),
+                ..HiddenLayer::default()
+            });
+            inputs = width;
         }
-    }
-
-    /// Refuses a network whose size does not fit the address space, before anything is allocated.
-    fn check_total(&self) -> Result<(), ConfigError> {
-        let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-        let inputs = product(&self.input_shape);
-        let mut widths = vec![inputs.ok_or(ConfigError::TooLarge)?];
-        widths.extend(&self.hidden);
-        widths.push(self.outputs);
-        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
-        let bytes = widths.windows(2).try_fold(0usize, |total, pair| {
-            let weights = pair[0].checked_add(1)?.checked_mul(pair[1])?;
-            // As if every layer had an adapter.
-            let adapter = pair[0].checked_add(pair[1])?.checked_mul(rank)?;
-            total.checked_add(weights.checked_add(adapter)?.checked_mul(size_of::<f32>())?)
-        });
-        match bytes {
-            Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
-            _ => Err(ConfigError::TooLarge),
-        }
+        layers
     }
 }
 
-fn sizes(field: &'static str, sizes: &[usize]) -> Result<(), ConfigError> {
+impl From<&Architecture> for MlpConfig {
+    /// The short way to describe a network, if its hidden layers are alike.
+    fn from(network: &Architecture) -> Self {
+        let Architecture { input_shape, input_dropout, hidden, outputs, .. } = network.clone();
+        let common = Self {
+            input_shape,
+            outputs,
+            hidden: Vec::new(),
+            input_dropout,
+            output_bias: network.output_bias,
+            initializer: network.initializer,
+            lora: network.lora.clone(),
+            ..Self::default()
+        };
+        let Some(first) = hidden.first() else { return common };
+        let alike = Self {
+            hidden: hidden.iter().map(|layer| layer.width).collect(),
+            activation: first.activation,
+            leaky_slope: first.leaky_slope,
+            dropout: first.dropout,
+            norm: first.norm,
+            norm_epsilon: first.norm_epsilon,
+            residual: hidden.iter().any(|layer| layer.skip.is_some()),
+            ..common.clone()
+        };
+        if alike.alike() == hidden { alike } else { Self { layers: hidden, ..common } }
+    }
+}
+
+pub(crate) fn sizes(field: &'static str, sizes: &[usize]) -> Result<(), ConfigError> {
     match sizes.iter().position(|&size| size == 0) {
         Some(index) => Err(ConfigError::ZeroSize { field, index }),
         None => Ok(()),
     }
 }
 
-fn rate(field: &'static str, found: f64) -> Result<(), ConfigError> {
+pub(crate) fn rate(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if (0.0..1.0).contains(&found) { Ok(()) } else { Err(ConfigError::NotARate { field, found }) }
 }
 
-fn finite(field: &'static str, found: f64) -> Result<(), ConfigError> {
+pub(crate) fn finite(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if found.is_finite() { Ok(()) } else { Err(ConfigError::NotFinite { field, found }) }
 }
 
-fn positive(field: &'static str, found: f64) -> Result<(), ConfigError> {
+pub(crate) fn positive(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if found > 0.0 && found.is_finite() {
         Ok(())
     } else {
@@ -287,7 +233,7 @@ fn positive(field: &'static str, found: f64) -> Result<(), ConfigError> {
     }
 }
 
-/// Why a network can not be built as described.
+/// Why a network cannot be built as described.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// No shape of one sample was given.
@@ -335,6 +281,32 @@ pub enum ConfigError {
         /// Layers of the network.
         layers: usize,
     },
+    /// Both the widths of layers that are alike and layers one by one.
+    #[error("hidden and layers both describe the hidden layers; leave one of them out")]
+    TwoDescriptions,
+    /// A skip connection spans no layer, or more than there are before it.
+    #[error("layers: the skip connection of layer {layer} spans {span} layers; it can span 1 to {}", layer + 1)]
+    SkipSpan {
+        /// The hidden layer, from 0.
+        layer: usize,
+        /// Layers that it spans.
+        span: usize,
+    },
+    /// A skip connection adds numbers to another count of numbers.
+    #[error(
+        "layers: the skip connection of layer {layer} spans {span} layers and adds {found} numbers to \
+         {expected}; both ends must be equally wide"
+    )]
+    SkipWidth {
+        /// The hidden layer, from 0.
+        layer: usize,
+        /// Layers that it spans.
+        span: usize,
+        /// Width of what is added.
+        found: usize,
+        /// Width of the layer.
+        expected: usize,
+    },
     /// The parameters do not fit the memory of this machine.
     #[error("the network needs {} MiB for its parameters, which this machine does not have; use smaller hidden layers", bytes >> 20)]
     NoMemory {
@@ -353,7 +325,7 @@ mod tests {
     #[test]
     fn a_bad_field_is_named() {
         let good = MlpConfig::new([28, 28], [128], 10);
-        assert_eq!(good.validate(), Ok(()));
+        assert!(good.architecture().is_ok());
         let cases: Vec<(MlpConfig, ConfigError)> = vec![
             (MlpConfig { input_shape: vec![], ..good.clone() }, ConfigError::NoInputShape),
             (
@@ -408,10 +380,10 @@ mod tests {
             (MlpConfig { input_shape: vec![1 << 40; 4], ..good }, ConfigError::TooLarge),
         ];
         for (config, expected) in cases {
-            assert_eq!(config.validate(), Err(expected));
+            assert_eq!(config.architecture(), Err(expected));
         }
         let nan = MlpConfig { dropout: f64::NAN, ..MlpConfig::new([1], [], 1) };
-        assert!(nan.validate().is_err());
+        assert!(nan.architecture().is_err());
     }
 
     fn lora(layers: &[usize], rank: usize) -> Lora {
@@ -421,7 +393,9 @@ mod tests {
 
     #[test]
     fn hidden_builds_what_the_table_says() {
-        let sizes = |hidden: &[usize]| MlpConfig::new([28, 28], hidden, 10).layer_sizes();
+        let sizes = |hidden: &[usize]| {
+            MlpConfig::new([28, 28], hidden, 10).architecture().unwrap().layer_sizes()
+        };
         assert_eq!(sizes(&[]), [[784, 10]]);
         assert_eq!(sizes(&[128]), [[784, 128], [128, 10]]);
         assert_eq!(sizes(&[300, 100]), [[784, 300], [300, 100], [100, 10]]);

@@ -3,7 +3,7 @@
 use chacha20::ChaCha8Rng;
 
 use crate::rng::{Purpose, generator, normal, uniform};
-use crate::{AdapterSide, MlpConfig, NormPart, ParameterPath, named_enum};
+use crate::{AdapterSide, Architecture, NormPart, ParameterPath, named_enum};
 
 named_enum! {
     /// The distribution of the initial weights of a layer; biases start at zero.
@@ -35,9 +35,10 @@ named_enum! {
 ///
 /// Weights have the distribution of the network's [`Initializer`]. Biases and shifts are zero, scales
 /// one. The `A` of an adapter is uniform in `±1 / sqrt(inputs)`, as PEFT has it, and its `B` zero.
-pub fn initial_values(architecture: &MlpConfig, seed: u64, path: ParameterPath) -> Vec<f32> {
+pub fn initial_values(architecture: &Architecture, seed: u64, path: ParameterPath) -> Vec<f32> {
     let layer = path.layer();
-    let [inputs, outputs] = architecture.layer_sizes()[layer];
+    let [inputs, outputs] = architecture.sizes(layer);
+    let norm_width = architecture.norm_width(layer).unwrap_or_default();
     let rank = architecture.lora.as_ref().map_or(0, |lora| lora.rank);
     match path {
         ParameterPath::Weight(_) => {
@@ -45,8 +46,8 @@ pub fn initial_values(architecture: &MlpConfig, seed: u64, path: ParameterPath) 
             architecture.initializer.weights(inputs, outputs, &mut rng)
         }
         ParameterPath::Bias(_) => vec![0.0; outputs],
-        ParameterPath::Norm(_, NormPart::Weight | NormPart::RunningVar) => vec![1.0; outputs],
-        ParameterPath::Norm(_, NormPart::Bias | NormPart::RunningMean) => vec![0.0; outputs],
+        ParameterPath::Norm(_, NormPart::Weight | NormPart::RunningVar) => vec![1.0; norm_width],
+        ParameterPath::Norm(_, NormPart::Bias | NormPart::RunningMean) => vec![0.0; norm_width],
         ParameterPath::Adapter(_, AdapterSide::A) => {
             let mut rng = generator(seed, Purpose::Adapters, layer as u64);
             let limit = 1.0 / (inputs as f64).sqrt();

@@ -7,6 +7,7 @@
 
 mod activation;
 mod adapter;
+mod architecture;
 mod config;
 mod initializer;
 mod lora;
@@ -24,7 +25,8 @@ mod tensor;
 
 pub use activation::Activation;
 pub use adapter::{Adapter, AdapterError, AdapterFileError};
-pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, Norm};
+pub use architecture::{Architecture, HiddenLayer, NormPosition, Skip, SkipPosition};
+pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, NORM_EPSILON, Norm};
 pub use initializer::{Initializer, initial_values};
 pub use lora::Lora;
 pub use model::{Ancestor, Description, Model, Provenance};

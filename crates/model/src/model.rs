@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MlpConfig, NamedTensor, Pictures, Preprocessing, Task};
+use crate::{Architecture, ModelFileProblem, NamedTensor, Pictures, Preprocessing, Task};
 
 /// A model on the host: what a model file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// The network.
-    pub architecture: MlpConfig,
+    pub architecture: Architecture,
     /// What the outputs mean.
     pub task: Task,
     /// From raw features to the network's input.
@@ -28,6 +28,23 @@ pub struct Description {
     pub pictures: Option<Pictures>,
     /// Where the model comes from.
     pub provenance: Provenance,
+}
+
+impl Description {
+    /// Checks everything but the weights.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileProblem`] that names the first field at fault.
+    pub fn validate(&self) -> Result<(), ModelFileProblem> {
+        self.architecture.validate()?;
+        self.preprocessing.validate(self.architecture.inputs())?;
+        if let Some(pictures) = &self.pictures {
+            pictures.validate(&self.architecture.input_shape)?;
+        }
+        let (names, outputs) = (self.task.outputs(), self.architecture.outputs);
+        if names == outputs { Ok(()) } else { Err(ModelFileProblem::Outputs { names, outputs }) }
+    }
 }
 
 /// Where a model comes from. Everything is optional and nothing depends on it.

@@ -130,9 +130,10 @@ mod tests {
         let lora =
             Lora { layers: vec![0, 2], rank: 2, alpha: 1.0, dropout: 0.0, rank_stabilized: false };
         let config = MlpConfig { norm: Norm::Batch, ..MlpConfig::new([3], vec![4; 11], 2) };
-        for (name, _) in (MlpConfig { lora: Some(lora), ..config }).tensors() {
-            let path: ParameterPath = name.parse().unwrap();
-            assert_eq!(path.to_string(), name);
+        let config = MlpConfig { lora: Some(lora), ..config };
+        for (path, _) in config.architecture().unwrap().tensors() {
+            let name = path.to_string();
+            assert_eq!(name.parse(), Ok(path));
             assert_eq!(path.is_trainable(), !name.contains("running"));
             assert_eq!(name.split('.').nth(1), Some(path.layer().to_string().as_str()));
         }

@@ -28,7 +28,7 @@ impl Checkpoint {
         run: serde_json::Value,
         tensors: impl IntoIterator<Item = NamedTensor>,
     ) -> Self {
-        let document = Document { run: Some(run), ..Document::of(&model.description) };
+        let document = Document { model: model.description, run: Some(run) };
         let prefixed = tensors
             .into_iter()
             .map(|tensor| NamedTensor { name: format!("{RUN_PREFIX}{}", tensor.name), ..tensor });
@@ -54,7 +54,6 @@ impl Checkpoint {
     /// As for [`from_bytes`](Self::from_bytes).
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
         let (document, tensors) = unpack_from(DOCUMENT_KEY, file, Keep::All, Document::read)?;
-        document.validate()?;
         if document.run.is_none() {
             return Err(ModelFileProblem::NoRun);
         }
@@ -93,7 +92,7 @@ impl Checkpoint {
     pub fn into_network(mut self) -> (Description, Weights, Self) {
         let (weights, own): (Vec<_>, Vec<_>) =
             self.tensors.drain(..).partition(|tensor| !tensor.name.starts_with(RUN_PREFIX));
-        let description = self.document.clone().description();
+        let description = self.document.model.clone();
         (description, Weights::new(weights, false, true), Self { tensors: own, ..self })
     }
 
@@ -103,6 +102,6 @@ impl Checkpoint {
     ///
     /// [`ModelFileProblem::Document`] if the document cannot be written as JSON.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, String), ModelFileProblem> {
-        pack(DOCUMENT_KEY, &serde_json::to_string(&self.document)?, &self.tensors)
+        pack(DOCUMENT_KEY, &self.document.write()?, &self.tensors)
     }
 }

@@ -1,97 +1,82 @@
 //! The JSON document of a model file.
 
-use std::collections::BTreeMap;
-
-use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
 use super::{FORMAT_VERSION, ModelFileProblem};
-use crate::{Description, MlpConfig, Pictures, Preprocessing, Provenance, Task};
+use crate::{Architecture, ConfigError, Description, Pictures, Preprocessing, Provenance, Task};
 
-/// The JSON document of a model file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a model file says of its model, and of the run that it is a checkpoint of.
+#[derive(Clone, Debug)]
 pub(super) struct Document {
-    pub(super) version: u32,
-    pub(super) architecture: MlpConfig,
-    pub(super) task: Task,
-    pub(super) preprocessing: Preprocessing,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) pictures: Option<Pictures>,
-    #[serde(default)]
-    pub(super) provenance: Provenance,
+    pub(super) model: Description,
     /// Of a checkpoint only: the state of the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) run: Option<serde_json::Value>,
 }
 
+/// The document as it is written.
+#[derive(Serialize, Deserialize)]
+struct Record<A> {
+    version: u32,
+    architecture: A,
+    task: Task,
+    preprocessing: Preprocessing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pictures: Option<Pictures>,
+    #[serde(default)]
+    provenance: Provenance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<serde_json::Value>,
+}
+
 impl Document {
-    /// That of a model without a run.
-    pub(super) fn of(model: &Description) -> Self {
-        let Description { architecture, task, preprocessing, pictures, provenance } = model.clone();
-        Self {
-            version: FORMAT_VERSION,
+    /// Reads and checks the text of the file's metadata.
+    pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
+        match version(text, FORMAT_VERSION)? {
+            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
+            _ => Self::of_record(serde_json::from_str::<Record<ArchitectureV2>>(text)?),
+        }
+    }
+
+    fn of_record<A>(record: Record<A>) -> Result<Self, ModelFileProblem>
+    where
+        Architecture: TryFrom<A, Error = ConfigError>,
+    {
+        let Record { architecture, task, preprocessing, pictures, provenance, run, .. } = record;
+        let architecture = Architecture::try_from(architecture)?;
+        let model = Description { architecture, task, preprocessing, pictures, provenance };
+        model.validate()?;
+        Ok(Self { model, run })
+    }
+
+    /// The text that is written, the same for the same document.
+    pub(super) fn write(&self) -> Result<String, ModelFileProblem> {
+        let Description { architecture, task, preprocessing, pictures, provenance } =
+            self.model.clone();
+        let architecture = ArchitectureRecord::of(&architecture);
+        let record = Record {
+            version: architecture.version(),
             architecture,
             task,
             preprocessing,
             pictures,
             provenance: provenance.with_finite_metrics(),
-            run: None,
-        }
-    }
-
-    /// The model that it describes.
-    pub(super) fn description(self) -> Description {
-        let Self { architecture, task, preprocessing, pictures, provenance, .. } = self;
-        Description { architecture, task, preprocessing, pictures, provenance }
-    }
-
-    /// Reads the text of the file's metadata.
-    pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
-        check_version(text)?;
-        let document = serde_json::from_str::<Self>(text)?;
-        check_whole(text)?;
-        Ok(document)
-    }
-
-    pub(super) fn validate(&self) -> Result<(), ModelFileProblem> {
-        self.architecture.validate()?;
-        self.preprocessing.validate(self.architecture.inputs())?;
-        if let Some(pictures) = &self.pictures {
-            pictures.validate(&self.architecture.input_shape)?;
-        }
-        let (names, outputs) = (self.task.outputs(), self.architecture.outputs);
-        if names == outputs { Ok(()) } else { Err(ModelFileProblem::Outputs { names, outputs }) }
+            run: self.run.clone(),
+        };
+        Ok(serde_json::to_string(&record)?)
     }
 }
 
 /// The version is read before the rest, whose meaning depends on it.
-fn check_version(text: &str) -> Result<(), ModelFileProblem> {
+pub(crate) fn version(text: &str, newest: u32) -> Result<u32, ModelFileProblem> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    let Versioned { version } = serde_json::from_str(text)?;
-    if (1..=FORMAT_VERSION).contains(&version) {
-        Ok(())
+    let Versioned { version: found } = serde_json::from_str(text)?;
+    if (1..=newest).contains(&found) {
+        Ok(found)
     } else {
-        Err(ModelFileProblem::Version { found: version, newest: FORMAT_VERSION })
-    }
-}
-
-/// The architecture must say all that a writer says of one: what is missing has a default in
-/// settings, but a file that lacks it is not of a network that anybody saved.
-fn check_whole(text: &str) -> Result<(), serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Outline {
-        architecture: BTreeMap<String, IgnoredAny>,
-    }
-    let Outline { architecture } = serde_json::from_str(text)?;
-    let written = serde_json::to_value(MlpConfig::default())?;
-    let mut fields = written.as_object().into_iter().flat_map(serde_json::Map::keys);
-    match fields.find(|field| !architecture.contains_key(*field)) {
-        Some(field) => {
-            Err(serde_json::Error::custom(format!("architecture: missing field `{field}`")))
-        }
-        None => Ok(()),
+        Err(ModelFileProblem::Version { found, newest })
     }
 }

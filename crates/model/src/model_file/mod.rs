@@ -5,8 +5,9 @@ mod checkpoint;
 mod codec;
 mod digest;
 mod disk;
-mod document;
+pub(crate) mod document;
 mod error;
+pub(crate) mod record;
 mod weights;
 #[cfg(not(target_family = "wasm"))]
 mod write;
@@ -19,7 +20,7 @@ use fireclay_files::ReadAt;
 
 use self::codec::{body, head, unpack_from};
 use self::document::Document;
-use crate::{Description, Model, NamedTensor};
+use crate::{Description, Model, NamedTensor, ParameterPath};
 
 pub use checkpoint::Checkpoint;
 pub(crate) use codec::{Keep, unpack_from as unpack_file};
@@ -30,8 +31,8 @@ pub use weights::Weights;
 #[cfg(not(target_family = "wasm"))]
 pub use write::{WriteStep, write_whole, write_whole_in_steps};
 
-/// The version of the format that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest version of the format; a model is written in the oldest that can describe it.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Key of the JSON document in the file's metadata.
 const DOCUMENT_KEY: &str = "fireclay";
@@ -57,7 +58,7 @@ pub fn is_model_file(file: &dyn ReadAt) -> bool {
 pub fn read_network(file: &dyn ReadAt) -> Result<(Description, Weights), ModelFileProblem> {
     let (document, tensors) = parse(file, Keep::Network)?;
     let weights = Weights::new(tensors, true, document.run.is_some());
-    Ok((document.description(), weights))
+    Ok((document.model, weights))
 }
 
 /// Checks a model file, or a checkpoint, without keeping any of its values.
@@ -68,8 +69,8 @@ pub fn read_network(file: &dyn ReadAt) -> Result<(Description, Weights), ModelFi
 pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
     let (document, tensors) = parse(file, Keep::Nothing)?;
     let mut weights = Weights::new(tensors, true, document.run.is_some());
-    for (name, shape) in document.architecture.tensors() {
-        weights.take_stored(&name, &shape)?;
+    for (path, shape) in document.model.architecture.tensors() {
+        weights.take_stored(path, &shape)?;
     }
     weights.finish()
 }
@@ -77,7 +78,6 @@ pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
 /// The one door: everything about a file that can be checked before its network is built.
 fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Vec<NamedTensor>), ModelFileProblem> {
     let (document, tensors) = unpack_from(DOCUMENT_KEY, file, keep, Document::read)?;
-    document.validate()?;
     Ok((document, tensors))
 }
 
@@ -85,7 +85,7 @@ fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Vec<NamedTensor>), 
 pub struct Unwritten<'a> {
     /// What it is.
     pub description: Description,
-    /// Its weights, in the order of [`MlpConfig::tensors`](crate::MlpConfig::tensors).
+    /// Its weights, in the order of [`Architecture::tensors`](crate::Architecture::tensors).
     pub weights: Vec<LazyTensor<'a>>,
 }
 
@@ -136,7 +136,7 @@ impl Unwritten<'_> {
 
     /// The JSON document of its model file.
     fn document(&self) -> Result<String, ModelFileProblem> {
-        Ok(serde_json::to_string(&Document::of(&self.description))?)
+        Document { model: self.description.clone(), run: None }.write()
     }
 }
 
@@ -169,9 +169,10 @@ impl Model {
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
         let (document, tensors) = parse(file, Keep::All)?;
         let mut left = Weights::new(tensors, false, document.run.is_some());
-        let description = document.description();
-        let take = |(name, shape): (String, Vec<usize>)| left.take_stored(&name, &shape);
-        let weights = description.architecture.tensors().map(take).collect::<Result<_, _>>()?;
+        let description = document.model;
+        let take = |(path, shape): (ParameterPath, Vec<usize>)| left.take_stored(path, &shape);
+        let weights =
+            description.architecture.tensors().into_iter().map(take).collect::<Result<_, _>>()?;
         left.finish()?;
         Ok(Self { description, weights })
     }

@@ -44,7 +44,7 @@ impl Weights {
         expected: &[usize],
     ) -> Result<Vec<f32>, ModelFileProblem> {
         let is_turned = self.is_turned;
-        let NamedTensor { values, .. } = self.take_stored(&path.to_string(), expected)?;
+        let NamedTensor { values, .. } = self.take_stored(path, expected)?;
         Ok(match *expected {
             [_, inputs] if !is_turned => transpose(&values, inputs),
             _ => values,
@@ -54,10 +54,11 @@ impl Weights {
     /// As [`take`](Self::take), as the file has it.
     pub(super) fn take_stored(
         &mut self,
-        name: &str,
+        path: ParameterPath,
         expected: &[usize],
     ) -> Result<NamedTensor, ModelFileProblem> {
-        let Some(tensor) = self.left.remove(name) else { return Err(self.missing(name)) };
+        let name = path.to_string();
+        let Some(tensor) = self.left.remove(&name) else { return Err(self.missing(&name)) };
         if tensor.shape == expected {
             return Ok(tensor);
         }

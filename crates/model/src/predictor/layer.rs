@@ -3,22 +3,22 @@
 use super::function::activate;
 use super::machine::Machine;
 use super::packed::{LANES, Lanes, Packed};
-use super::product::{Sums, Terms, multiply};
+use super::product::{BLOCK, Sums, Terms, multiply};
 use crate::model_file::Weights;
 use crate::{
-    Activation, AdapterSide, Lora, MlpConfig, ModelFileProblem, Norm, NormPart, ParameterPath,
+    Activation, AdapterSide, Architecture, HiddenLayer, Lora, ModelFileProblem, Norm, NormPart,
+    NormPosition, ParameterPath, Skip, SkipPosition,
 };
 
-/// A linear layer with what follows it.
+/// A linear layer with what precedes and follows it.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     weights: Packed,
     bias: Vec<f32>,
-    norm: Option<HostNorm>,
+    norm: Option<(NormPosition, HostNorm)>,
     activation: Activation,
     slope: f32,
-    /// Whether the layer's input is added to its output.
-    is_residual: bool,
+    skip: Option<Skip>,
 }
 
 /// A norm: `(x - mean) · factor + bias`, feature by feature.
@@ -32,34 +32,77 @@ struct HostNorm {
     epsilon: f64,
 }
 
+/// Room for what the layers of a network compute of a block of rows.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    terms: Terms,
+    sums: Vec<Lanes>,
+    /// What a layer reads, after its norm.
+    normed: Vec<f32>,
+    /// What the layers read and compute, one after the other and around: as many as the longest skip
+    /// connection spans, and one more.
+    rows: Vec<Vec<f32>>,
+}
+
+impl Room {
+    pub(super) fn new(layers: &[Layer], features: usize) -> Self {
+        let widest = layers.iter().map(Layer::outputs).fold(features, usize::max);
+        let lanes = layers.iter().map(|layer| layer.weights.width()).max().unwrap_or(0);
+        let span = layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max();
+        let has_input_norm =
+            layers.iter().any(|layer| layer.norm_at(NormPosition::Input).is_some());
+        Self {
+            terms: Terms::new(widest),
+            sums: vec![Lanes::ZERO; lanes * BLOCK],
+            normed: vec![0.0; if has_input_norm { widest * BLOCK } else { 0 }],
+            rows: vec![vec![0.0; widest * BLOCK]; span.unwrap_or(1) + 1],
+        }
+    }
+
+    /// Where layer `i` reads, and the one before it writes.
+    pub(super) fn rows(&self, i: usize) -> &[f32] {
+        &self.rows[i % self.rows.len()]
+    }
+
+    /// As [`rows`](Self::rows), to be written.
+    pub(super) fn rows_mut(&mut self, i: usize) -> &mut Vec<f32> {
+        let count = self.rows.len();
+        &mut self.rows[i % count]
+    }
+}
+
 impl Layer {
     /// Plans layer `i` of a network, and takes its weights.
     pub(super) fn new(
-        architecture: &MlpConfig,
+        architecture: &Architecture,
         i: usize,
         weights: &mut Weights,
         machine: Machine,
     ) -> Result<Self, ModelFileProblem> {
-        let sizes @ [inputs, outputs] = architecture.layer_sizes()[i];
-        let is_output = i == architecture.hidden.len();
+        let sizes @ [inputs, outputs] = architecture.sizes(i);
         let mut matrix = weights.take(ParameterPath::Weight(i), &[outputs, inputs])?;
-        let bias = weights.take(ParameterPath::Bias(i), &[outputs])?;
-        if let Some(lora) = architecture.lora.as_ref().filter(|lora| lora.layers.contains(&i)) {
+        let bias = if architecture.has_bias(i) {
+            weights.take(ParameterPath::Bias(i), &[outputs])?
+        } else {
+            vec![0.0; outputs]
+        };
+        if let Some(lora) = architecture.adapter(i) {
             add_adapter(&mut matrix, sizes, lora, i, weights)?;
         }
-        let norm = match architecture.norm {
-            Norm::Batch | Norm::Layer if !is_output => {
-                Some(HostNorm::new(architecture, i, weights)?)
-            }
-            _ => None,
+        // The output layer is linear.
+        let linear = HiddenLayer { activation: Activation::Identity, ..HiddenLayer::new(outputs) };
+        let layer = architecture.hidden.get(i).unwrap_or(&linear);
+        let norm = match architecture.norm_width(i) {
+            Some(width) => Some((layer.norm_position, HostNorm::new(layer, i, width, weights)?)),
+            None => None,
         };
         Ok(Self {
             weights: Packed::new(&matrix, sizes, machine.widest_panel()),
             bias,
             norm,
-            activation: if is_output { Activation::Identity } else { architecture.activation },
-            slope: architecture.leaky_slope as f32,
-            is_residual: architecture.residual && !is_output && inputs == outputs,
+            activation: layer.activation,
+            slope: layer.leaky_slope as f32,
+            skip: layer.skip,
         })
     }
 
@@ -67,56 +110,77 @@ impl Layer {
         self.weights.outputs()
     }
 
-    /// The width of its sums, in lanes.
-    pub(super) fn width(&self) -> usize {
-        self.weights.width()
+    fn norm_at(&self, position: NormPosition) -> Option<&HostNorm> {
+        self.norm.as_ref().filter(|(at, _)| *at == position).map(|(_, norm)| norm)
     }
 
-    /// Computes `[rows, outputs]` of `[rows, inputs]`, at most [`BLOCK`](super::product::BLOCK) rows.
+    /// Computes layer `i` of a block of `count` rows, at most [`BLOCK`].
     #[inline(always)]
-    pub(super) fn forward<S: Sums>(
-        &self,
-        inputs: &[f32],
-        terms: &mut Terms,
-        sums: &mut [Lanes],
-        into: &mut [f32],
-    ) {
-        multiply::<S>(inputs, &self.weights, terms, sums);
-        let rows = into.chunks_exact_mut(self.outputs());
-        for (row, sums) in rows.zip(sums.chunks_exact(self.width())) {
-            add_bias(sums, &self.bias, row);
-            if let Some(norm) = &self.norm {
-                norm.apply(row);
+    pub(super) fn forward<S: Sums>(&self, i: usize, count: usize, room: &mut Room) {
+        let mut into = std::mem::take(room.rows_mut(i + 1));
+        let Room { terms, sums, normed, rows } = &mut *room;
+        let mut input = &rows[i % rows.len()][..count * self.weights.inputs()];
+        if let Some(norm) = self.norm_at(NormPosition::Input) {
+            normed[..input.len()].copy_from_slice(input);
+            norm.apply(&mut normed[..input.len()]);
+            input = &normed[..input.len()];
+        }
+        let sums = &mut sums[..count * self.weights.width()];
+        multiply::<S>(input, &self.weights, terms, sums);
+        let outputs = &mut into[..count * self.outputs()];
+        add_bias(sums, &self.bias, outputs);
+        self.finish(i, outputs, room);
+        *room.rows_mut(i + 1) = into;
+    }
+
+    /// What follows the linear map of layer `i`.
+    #[inline(always)]
+    fn finish(&self, i: usize, rows: &mut [f32], room: &Room) {
+        let skip = |position, rows: &mut [f32]| {
+            if let Some(skip) = self.skip.filter(|skip| skip.position == position) {
+                let read = room.rows(i + 1 - skip.span);
+                rows.iter_mut().zip(read).for_each(|(to, from)| *to += from);
             }
-        }
-        activate(self.activation, self.slope, into);
-        if self.is_residual {
-            into.iter_mut().zip(inputs).for_each(|(to, input)| *to += input);
-        }
+        };
+        let normalise = |position, rows: &mut [f32]| {
+            if let Some(norm) = self.norm_at(position) {
+                norm.apply(rows);
+            }
+        };
+        skip(SkipPosition::BeforeNorm, rows);
+        normalise(NormPosition::BeforeActivation, rows);
+        skip(SkipPosition::BeforeActivation, rows);
+        activate(self.activation, self.slope, rows);
+        normalise(NormPosition::AfterActivation, rows);
+        skip(SkipPosition::Output, rows);
     }
 }
 
-/// Writes the sums of a row, with the biases, one after the other.
+/// Writes the sums of each row, with the biases, one after the other.
 #[inline(always)]
 fn add_bias(sums: &[Lanes], bias: &[f32], into: &mut [f32]) {
-    for ((sums, bias), into) in sums.iter().zip(bias.chunks(LANES)).zip(into.chunks_mut(LANES)) {
-        for ((sum, bias), into) in sums.0.iter().zip(bias).zip(into) {
-            *into = sum + bias;
+    let width = bias.len().div_ceil(LANES);
+    for (row, sums) in into.chunks_exact_mut(bias.len()).zip(sums.chunks_exact(width)) {
+        let lanes = row.chunks_mut(LANES).zip(bias.chunks(LANES)).zip(sums);
+        for ((row, bias), sums) in lanes {
+            for ((to, bias), sum) in row.iter_mut().zip(bias).zip(&sums.0) {
+                *to = sum + bias;
+            }
         }
     }
 }
 
 impl HostNorm {
     fn new(
-        architecture: &MlpConfig,
+        layer: &HiddenLayer,
         i: usize,
+        width: usize,
         weights: &mut Weights,
     ) -> Result<Self, ModelFileProblem> {
-        let epsilon = architecture.norm_epsilon;
-        let shape = [architecture.hidden[i]];
-        let mut take = |part| weights.take(ParameterPath::Norm(i, part), &shape);
+        let epsilon = layer.norm_epsilon;
+        let mut take = |part| weights.take(ParameterPath::Norm(i, part), &[width]);
         let (mut factor, bias) = (take(NormPart::Weight)?, take(NormPart::Bias)?);
-        let mean = if architecture.norm == Norm::Batch {
+        let mean = if layer.norm == Norm::Batch {
             let mean = take(NormPart::RunningMean)?;
             for (factor, variance) in factor.iter_mut().zip(take(NormPart::RunningVar)?) {
                 *factor = (f64::from(*factor) / (f64::from(variance) + epsilon).sqrt()) as f32;
@@ -128,14 +192,17 @@ impl HostNorm {
         Ok(Self { mean, factor, bias, epsilon })
     }
 
+    /// Normalises rows that lie one after the other.
     #[inline(always)]
-    fn apply(&self, row: &mut [f32]) {
-        match &self.mean {
-            Some(mean) => row.iter_mut().zip(mean).for_each(|(x, mean)| *x -= mean),
-            None => self.normalise(row),
-        }
-        for ((x, factor), bias) in row.iter_mut().zip(&self.factor).zip(&self.bias) {
-            *x = *x * factor + bias;
+    fn apply(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.bias.len()) {
+            match &self.mean {
+                Some(mean) => row.iter_mut().zip(mean).for_each(|(x, mean)| *x -= mean),
+                None => self.normalise(row),
+            }
+            for ((x, factor), bias) in row.iter_mut().zip(&self.factor).zip(&self.bias) {
+                *x = *x * factor + bias;
+            }
         }
     }
 

@@ -12,10 +12,9 @@ use std::path::Path;
 
 use fireclay_files::ReadAt;
 
-use self::layer::Layer;
+use self::layer::{Layer, Room};
 use self::machine::Machine;
-use self::packed::Lanes;
-use self::product::{BLOCK, Sums, Terms};
+use self::product::{BLOCK, Sums};
 use crate::model_file::{Weights, open, read_network};
 use crate::{
     Description, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing, RowError,
@@ -88,7 +87,7 @@ impl Predictor {
     ) -> Result<Self, ModelFileProblem> {
         let architecture = &description.architecture;
         let layer = |i| Layer::new(architecture, i, &mut weights, machine);
-        let layers = (0..=architecture.hidden.len()).map(layer).collect::<Result<_, _>>()?;
+        let layers = (0..architecture.layers()).map(layer).collect::<Result<_, _>>()?;
         weights.finish()?;
         Ok(Self { description, layers, machine })
     }
@@ -175,23 +174,12 @@ impl Predictor {
 #[derive(Clone, Debug)]
 pub struct Session<'p> {
     predictor: &'p Predictor,
-    terms: Terms,
-    sums: Vec<Lanes>,
-    /// What a layer reads, and what it writes.
-    rows: [Vec<f32>; 2],
+    room: Room,
 }
 
 impl<'p> Session<'p> {
     fn new(predictor: &'p Predictor) -> Self {
-        let widths = predictor.layers.iter().map(Layer::outputs);
-        let widest = widths.fold(predictor.features(), usize::max);
-        let lanes = predictor.layers.iter().map(Layer::width).max().unwrap_or(0);
-        Self {
-            predictor,
-            terms: Terms::new(widest),
-            sums: vec![Lanes::ZERO; lanes * BLOCK],
-            rows: [vec![0.0; widest * BLOCK], vec![0.0; widest * BLOCK]],
-        }
+        Self { predictor, room: Room::new(&predictor.layers, predictor.features()) }
     }
 
     /// Logits or values of one row of raw features. No memory is taken.
@@ -220,24 +208,21 @@ impl<'p> Session<'p> {
     fn run(&mut self, raw: &[f32]) -> &[f32] {
         self.predictor.machine.run(self, raw);
         let count = raw.len() / self.predictor.features();
-        &self.rows[0][..count * self.predictor.outputs_of_a_row()]
+        let outputs = self.room.rows(self.predictor.layers.len());
+        &outputs[..count * self.predictor.outputs_of_a_row()]
     }
 }
 
-/// Computes the outputs of a block of rows, and leaves them in the first of the session's two.
+/// Computes the outputs of a block of rows, and leaves them where the last layer writes.
 #[inline(always)]
 fn run<S: Sums>(session: &mut Session<'_>, raw: &[f32]) {
-    let Session { predictor, terms, sums, rows: [from, to] } = session;
-    let mut width = predictor.features();
-    let count = raw.len() / width;
-    from[..raw.len()].copy_from_slice(raw);
-    predictor.description.preprocessing.apply(&mut from[..raw.len()]);
-    for layer in &predictor.layers {
-        let into = &mut to[..count * layer.outputs()];
-        let sums = &mut sums[..count * layer.width()];
-        layer.forward::<S>(&from[..count * width], terms, sums, into);
-        width = layer.outputs();
-        std::mem::swap(from, to);
+    let Session { predictor, room } = session;
+    let rows = &mut room.rows_mut(0)[..raw.len()];
+    rows.copy_from_slice(raw);
+    predictor.description.preprocessing.apply(rows);
+    let count = raw.len() / predictor.features();
+    for (i, layer) in predictor.layers.iter().enumerate() {
+        layer.forward::<S>(i, count, room);
     }
 }
 
@@ -269,17 +254,19 @@ mod tests {
     use crate::{MlpConfig, NamedTensor, Provenance, Task};
 
     fn model(config: MlpConfig) -> Model {
-        let weights = config.tensors().enumerate().map(|(seed, (name, shape))| {
+        let architecture = config.architecture().unwrap();
+        let tensors = architecture.tensors().into_iter().enumerate();
+        let weights = tensors.map(|(seed, (path, shape))| {
             let mut rng = crate::rng::generator(seed as u64, crate::rng::Purpose::Weights, 0);
             let count = shape.iter().product();
             let values = (0..count).map(|_| crate::rng::normal(&mut rng) as f32).collect();
-            NamedTensor { name, shape, values }
+            NamedTensor { name: path.to_string(), shape, values }
         });
         let weights = weights.collect();
         let task = Task::numbered_classes(config.outputs);
         let (preprocessing, provenance) = (Preprocessing::None, Provenance::default());
         let description =
-            Description { architecture: config, task, preprocessing, pictures: None, provenance };
+            Description { architecture, task, preprocessing, pictures: None, provenance };
         Model { description, weights }
     }
 

@@ -1,0 +1,204 @@
+//! An architecture as model files have it: strict, and apart from the settings of a run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Activation, Architecture, ConfigError, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig,
+    NORM_EPSILON, Norm, NormPosition, Skip,
+};
+
+/// Version 1: hidden layers that are alike.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArchitectureV1 {
+    input_shape: Vec<usize>,
+    outputs: usize,
+    hidden: Vec<usize>,
+    activation: Activation,
+    #[serde(default = "leaky_slope", skip_serializing_if = "is_leaky_slope")]
+    leaky_slope: f64,
+    dropout: f64,
+    input_dropout: f64,
+    norm: Norm,
+    #[serde(default = "norm_epsilon", skip_serializing_if = "is_norm_epsilon")]
+    norm_epsilon: f64,
+    residual: bool,
+    initializer: Initializer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lora: Option<Lora>,
+}
+
+fn leaky_slope() -> f64 {
+    LEAKY_SLOPE
+}
+
+fn is_leaky_slope(slope: &f64) -> bool {
+    *slope == LEAKY_SLOPE
+}
+
+fn norm_epsilon() -> f64 {
+    NORM_EPSILON
+}
+
+fn is_norm_epsilon(epsilon: &f64) -> bool {
+    *epsilon == NORM_EPSILON
+}
+
+impl ArchitectureV1 {
+    /// Of a network that this version can describe.
+    pub(crate) fn of(network: &Architecture) -> Option<Self> {
+        let config = MlpConfig::from(network);
+        if !config.layers.is_empty() || !config.output_bias {
+            return None;
+        }
+        let MlpConfig { input_shape, outputs, hidden, activation, leaky_slope, dropout, .. } =
+            config;
+        let MlpConfig { input_dropout, norm, norm_epsilon, residual, initializer, lora, .. } =
+            MlpConfig::from(network);
+        Some(Self {
+            input_shape,
+            outputs,
+            hidden,
+            activation,
+            leaky_slope,
+            dropout,
+            input_dropout,
+            norm,
+            norm_epsilon,
+            residual,
+            initializer,
+            lora,
+        })
+    }
+}
+
+impl TryFrom<ArchitectureV1> for Architecture {
+    type Error = ConfigError;
+
+    fn try_from(record: ArchitectureV1) -> Result<Self, ConfigError> {
+        let ArchitectureV1 { input_shape, outputs, hidden, activation, leaky_slope, .. } = record;
+        MlpConfig {
+            input_shape,
+            outputs,
+            hidden,
+            activation,
+            leaky_slope,
+            dropout: record.dropout,
+            input_dropout: record.input_dropout,
+            norm: record.norm,
+            norm_epsilon: record.norm_epsilon,
+            residual: record.residual,
+            initializer: record.initializer,
+            lora: record.lora,
+            ..MlpConfig::default()
+        }
+        .architecture()
+    }
+}
+
+/// Version 2: every hidden layer by itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArchitectureV2 {
+    input_shape: Vec<usize>,
+    input_dropout: f64,
+    hidden: Vec<LayerV2>,
+    outputs: usize,
+    output_bias: bool,
+    initializer: Initializer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lora: Option<Lora>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayerV2 {
+    width: usize,
+    activation: Activation,
+    leaky_slope: f64,
+    norm: Norm,
+    norm_position: NormPosition,
+    norm_epsilon: f64,
+    dropout: f64,
+    bias: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    skip: Option<Skip>,
+}
+
+impl From<&Architecture> for ArchitectureV2 {
+    fn from(network: &Architecture) -> Self {
+        let layer = |layer: HiddenLayer| LayerV2 {
+            width: layer.width,
+            activation: layer.activation,
+            leaky_slope: layer.leaky_slope,
+            norm: layer.norm,
+            norm_position: layer.norm_position,
+            norm_epsilon: layer.norm_epsilon,
+            dropout: layer.dropout,
+            bias: layer.bias,
+            skip: layer.skip,
+        };
+        let Architecture { input_shape, hidden, lora, .. } = network.clone();
+        Self {
+            input_shape,
+            input_dropout: network.input_dropout,
+            hidden: hidden.into_iter().map(layer).collect(),
+            outputs: network.outputs,
+            output_bias: network.output_bias,
+            initializer: network.initializer,
+            lora,
+        }
+    }
+}
+
+impl TryFrom<ArchitectureV2> for Architecture {
+    type Error = ConfigError;
+
+    fn try_from(record: ArchitectureV2) -> Result<Self, ConfigError> {
+        let layer = |layer: LayerV2| HiddenLayer {
+            width: layer.width,
+            activation: layer.activation,
+            leaky_slope: layer.leaky_slope,
+            norm: layer.norm,
+            norm_position: layer.norm_position,
+            norm_epsilon: layer.norm_epsilon,
+            dropout: layer.dropout,
+            bias: layer.bias,
+            skip: layer.skip,
+        };
+        let network = Self {
+            input_shape: record.input_shape,
+            input_dropout: record.input_dropout,
+            hidden: record.hidden.into_iter().map(layer).collect(),
+            outputs: record.outputs,
+            output_bias: record.output_bias,
+            initializer: record.initializer,
+            lora: record.lora,
+        };
+        network.validate()?;
+        Ok(network)
+    }
+}
+
+/// The architecture of either version.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ArchitectureRecord {
+    V1(ArchitectureV1),
+    V2(ArchitectureV2),
+}
+
+impl ArchitectureRecord {
+    /// In the oldest version that can describe it, so that a network has the same bytes, and the same
+    /// digest, that older programs gave it.
+    pub(crate) fn of(network: &Architecture) -> Self {
+        ArchitectureV1::of(network).map_or_else(|| Self::V2(network.into()), Self::V1)
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        match self {
+            Self::V1(_) => 1,
+            Self::V2(_) => 2,
+        }
+    }
+}
