@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use fireclay_kernels::{Epilogue, dense};
-use fireclay_model::model_file::{LazyTensor, Piece};
+use fireclay_model::model_file::{Dtype, LazyTensor, Piece, give_values};
 use fireclay_model::{initial_values, transpose};
 
 use crate::activation::{activate, leaky_relu};
@@ -219,7 +219,7 @@ impl Mlp {
         let weight = self.layers[i].weight.val();
         let [_, outputs] = weight.dims();
         let bias = self.layers[i].bias.as_ref();
-        let bias = bias.map_or_else(|| Tensor::zeros([outputs], &x.device()), Param::val);
+        let bias = bias.map_or_else(|| Tensor::zeros([outputs], (&x.device(), x.dtype())), Param::val);
         let y = dense(x, weight, bias, self.epilogue(i));
         match self.adapter(i) {
             Some(adapter) => y + adapter.forward(adapter_input).mul_scalar(self.adapter_scale()),
@@ -341,8 +341,9 @@ impl Mlp {
     pub(crate) fn lazy(&self) -> Vec<LazyTensor<'static>> {
         let lazy = |(name, stored): (String, Stored)| LazyTensor {
             name: Cow::Owned(name),
+            dtype: Dtype::F32,
             shape: stored.shape(),
-            values: Box::new(move |each| stored.pieces(each)),
+            bytes: Box::new(move |each| stored.pieces(each)),
         };
         self.stored().into_iter().map(lazy).collect()
     }
@@ -476,12 +477,14 @@ impl Stored {
 
     /// Gives `each` its values, of a matrix some rows of the file at a time.
     fn pieces(&self, each: &mut Piece<'_>) -> Result<(), ModelFileProblem> {
-        let Self::Matrix(matrix) = self else { return each(&self.read().map_err(unreadable)?) };
+        let Self::Matrix(matrix) = self else {
+            return give_values(&self.read().map_err(unreadable)?, each);
+        };
         let [inputs, outputs] = matrix.dims();
         let rows = (MOST_AT_ONCE / inputs.max(1)).max(1);
         for start in (0..outputs).step_by(rows) {
             let part = matrix.clone().slice([0..inputs, start..(start + rows).min(outputs)]);
-            each(&Self::Matrix(part).read().map_err(unreadable)?)?;
+            give_values(&Self::Matrix(part).read().map_err(unreadable)?, each)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A network together with what it takes to use it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
@@ -95,7 +96,8 @@ impl Model {
     /// [`ModelFileProblem::Parameters`] if the device cannot be read.
     pub fn to_host(&self) -> Result<fireclay_model::Model, ModelFileProblem> {
         let weights = self.mlp.tensors().map_err(unreadable)?;
-        Ok(fireclay_model::Model { description: self.description(), weights })
+        let description = self.description();
+        Ok(fireclay_model::Model { description, weights, encoded: BTreeMap::new() })
     }
 
     /// The tuned model that an adapter makes of this one, its base.
@@ -118,8 +120,7 @@ impl Model {
         model: fireclay_model::Model,
         device: &Device,
     ) -> Result<Self, ModelFileProblem> {
-        let fireclay_model::Model { description, weights } = model;
-        Self::build(description, Weights::of(weights), device)
+        Self::build(model.description.clone(), Weights::of(model), device)
     }
 
     /// Puts the model of a checkpoint onto a device, and leaves the tensors of its run.
@@ -209,7 +210,8 @@ impl Model {
     }
 
     fn unwritten(&self) -> Unwritten<'static> {
-        Unwritten { description: self.description(), weights: self.mlp.lazy() }
+        let (description, weights) = (self.description(), self.mlp.lazy());
+        Unwritten { description, weights, encodings: BTreeMap::new() }
     }
 }
 

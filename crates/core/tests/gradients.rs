@@ -6,7 +6,8 @@ mod support;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{
-    Activation, CrossEntropy, DropoutKey, Huber, Loss, Mlp, MlpConfig, Norm, Targets, activate,
+    Activation, Architecture, CrossEntropy, DropoutKey, HiddenLayer, Huber, Loss, Mlp, MlpConfig,
+    Norm, NormPosition, Skip, SkipPosition, Targets, activate,
 };
 use support::{device, tensor, values};
 
@@ -41,15 +42,24 @@ fn cross_entropy() -> Loss {
 /// out, and most must not be.
 #[track_caller]
 fn check(name: &str, config: &MlpConfig, loss: &Loss, targets: impl Fn(&Device) -> Targets) {
+    check_network(name, &config.architecture().unwrap(), loss, targets);
+}
+
+fn check_network(
+    name: &str,
+    network: &Architecture,
+    loss: &Loss,
+    targets: impl Fn(&Device) -> Targets,
+) {
     let device = device().autodiff();
-    let mlp = in_f64(Mlp::init(&config, 3, &device).unwrap().train());
+    let mlp = in_f64(Mlp::of(network, 3, &device).unwrap().train());
     let pass = |mlp: &Mlp| {
         let inputs = tensor(spread(BATCH * INPUTS, -2.0, 2.0), [BATCH, INPUTS], &device);
         let outputs = mlp.clone().forward_train(inputs, DropoutKey { seed: 1, step: 2 });
         loss.mean(outputs, &targets(&device))
     };
     let found = gradients(&pass(&mlp), &mlp);
-    assert_eq!(found.iter().map(Vec::len).sum::<usize>(), config.parameters(), "{name}");
+    assert_eq!(found.iter().map(Vec::len).sum::<usize>(), network.parameters(), "{name}");
 
     let h = 1e-5;
     let (mut compared, mut all) = (0, 0);
@@ -86,6 +96,9 @@ fn of_every_kind_of_layer() {
             let config = MlpConfig { norm, residual, activation, ..config(&[5, 5, 4]) };
             check(&format!("{norm}, residual {residual}"), &config, &cross_entropy(), classes);
         }
+    }
+    for (name, network) in layer_by_layer() {
+        check_network(name, &network, &cross_entropy(), classes);
     }
     check("no hidden layer", &config(&[]), &cross_entropy(), classes);
     let config = MlpConfig { dropout: 0.3, input_dropout: 0.1, ..config(&[16]) };
@@ -188,4 +201,44 @@ impl ModuleVisitor for Collect {
             self.1.push(values(gradient));
         }
     }
+}
+
+/// Networks whose layers differ.
+fn layer_by_layer() -> Vec<(&'static str, Architecture)> {
+    let layer = |width| HiddenLayer { activation: Activation::Tanh, ..HiddenLayer::new(width) };
+    let norm = |norm, norm_position| HiddenLayer { norm, norm_position, ..layer(5) };
+    let skip = |span, position| HiddenLayer { skip: Some(Skip { span, position }), ..layer(5) };
+    let gelu = HiddenLayer { activation: Activation::Gelu, bias: false, ..HiddenLayer::new(6) };
+    let residual_block = |position| {
+        let linear = HiddenLayer { activation: Activation::Identity, ..skip(2, position) };
+        vec![layer(5), layer(7), linear]
+    };
+    let before = HiddenLayer {
+        norm: Norm::Layer,
+        ..residual_block(SkipPosition::BeforeNorm).swap_remove(2)
+    };
+    let networks = [
+        ("different layers, without biases", vec![gelu, layer(4)]),
+        (
+            "norms on the input",
+            vec![norm(Norm::Layer, NormPosition::Input), norm(Norm::Batch, NormPosition::Input)],
+        ),
+        (
+            "norms behind the activation",
+            vec![
+                norm(Norm::Batch, NormPosition::AfterActivation),
+                norm(Norm::Layer, NormPosition::AfterActivation),
+            ],
+        ),
+        ("a skip over two layers", residual_block(SkipPosition::Output)),
+        ("a skip before the activation", residual_block(SkipPosition::BeforeActivation)),
+        ("a skip before the norm", vec![layer(5), layer(7), before]),
+        (
+            "skips over one",
+            vec![layer(5), skip(1, SkipPosition::BeforeActivation), skip(1, SkipPosition::Output)],
+        ),
+    ];
+    let base = config(&[]).architecture().unwrap();
+    let of = |(name, hidden)| (name, Architecture { hidden, output_bias: false, ..base.clone() });
+    networks.map(of).to_vec()
 }

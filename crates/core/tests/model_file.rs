@@ -48,7 +48,7 @@ fn what_is_written_is_read() {
         let model = model(config);
         let (bytes, digest) = model.to_bytes().unwrap();
         let back = read(&bytes).unwrap();
-        assert_eq!(back.mlp.config(), model.mlp.config());
+        assert_eq!(back.mlp.architecture(), model.mlp.architecture());
         assert_eq!(back.mlp.tensors().unwrap(), model.mlp.tensors().unwrap());
         assert_eq!(back.task, model.task);
         assert_eq!(back.preprocessing, model.preprocessing);
@@ -65,12 +65,13 @@ fn a_slope_is_written_where_it_is_not_the_usual_one() {
     let config = MlpConfig { leaky_slope: 0.25, ..config };
     let written = read(&model(config.clone()).to_bytes().unwrap().0).unwrap();
     assert_eq!(
-        (written.mlp.config(), config.activation_in_words()),
-        (&config, "leaky-relu with slope 0.25".to_owned())
+        (written.mlp.architecture(), written.mlp.architecture().hidden[0].activation_in_words()),
+        (&config.architecture().unwrap(), "leaky-relu with slope 0.25".to_owned())
     );
     // -2 times 1, bent, times 1: -0.5.
     let one = |name: &str, _: &[usize]| Ok::<_, ()>(vec![f32::from(name.ends_with("weight"))]);
-    let mlp = fireclay::Mlp::from_tensors(&config, &Device::flex(), one).unwrap();
+    let mlp =
+        fireclay::Mlp::from_tensors(&config.architecture().unwrap(), &Device::flex(), one).unwrap();
     let input = burn::Tensor::<2>::from_floats([[-2.0], [3.0]], &Device::flex());
     assert_eq!(mlp.forward(input).try_into_vec_as::<f32>().unwrap(), [-0.5, 3.0]);
 }
@@ -80,7 +81,8 @@ fn pictures_are_kept_and_a_file_without_them_has_no_word_of_them() {
     let none = small();
     let (bytes, _) = none.to_bytes().unwrap();
     assert!(!String::from_utf8_lossy(&bytes).contains("pictures"));
-    let config = MlpConfig { input_shape: vec![28, 28], ..none.mlp.config().clone() };
+    let config =
+        MlpConfig { input_shape: vec![28, 28], ..MlpConfig::from(none.mlp.architecture()) };
     let placement = Placement::Centred { side: 24, by: Centre::Box };
     let pictures = Pictures { ink: Ink::DarkOnBright, placement, brightest: 1 };
     let some = Model { pictures: Some(pictures), ..model(config) };

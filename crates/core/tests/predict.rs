@@ -13,7 +13,7 @@ fn linear(weight: &[f32], bias: &[f32], task: Task, preprocessing: Preprocessing
     let take = |name: &str, _: &[usize]| {
         Ok::<_, ()>(if name.ends_with("weight") { weight.to_vec() } else { bias.to_vec() })
     };
-    let mlp = Mlp::from_tensors(&config, &Device::flex(), take).unwrap();
+    let mlp = Mlp::from_tensors(&config.architecture().unwrap(), &Device::flex(), take).unwrap();
     Model { mlp, task, preprocessing, pictures: None, provenance: Provenance::default() }
 }
 

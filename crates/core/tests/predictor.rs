@@ -4,9 +4,9 @@
 use std::num::NonZero;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fireclay::host::Predictor;
 use fireclay::{
-    Activation, Lora, Mlp, MlpConfig, Model, NamedTensor, Norm, Preprocessing, Provenance, Task,
+    Activation, Architecture, HiddenLayer, Lora, Mlp, MlpConfig, Model, NamedTensor, Norm,
+    NormPosition, Predictor, Preprocessing, Provenance, Skip, SkipPosition, Task,
 };
 use proptest::prelude::*;
 
@@ -29,10 +29,10 @@ fn rows(seed: u64, count: usize, zeros: f32) -> Vec<f32> {
 }
 
 /// A network none of whose parameters is zero or one.
-fn model(config: &MlpConfig, preprocessing: Preprocessing, seed: u64) -> Model {
-    let drawn = Mlp::init(config, seed, &Device::flex()).unwrap();
+fn model(network: &Architecture, preprocessing: Preprocessing, seed: u64) -> Model {
+    let drawn = Mlp::of(network, seed, &Device::flex()).unwrap();
     let tensors: Vec<NamedTensor> = drawn.tensors().unwrap();
-    let mlp = Mlp::from_tensors(config, &Device::flex(), |name, shape| {
+    let mlp = Mlp::from_tensors(network, &Device::flex(), |name, shape| {
         let count = shape.iter().product();
         let at = tensors.iter().position(|tensor| tensor.name == name).unwrap();
         let noise = numbers(seed + at as u64, count);
@@ -45,7 +45,7 @@ fn model(config: &MlpConfig, preprocessing: Preprocessing, seed: u64) -> Model {
             values.map(|(value, noise)| value + noise / 10.0).collect()
         })
     });
-    let task = Task::numbered_classes(config.outputs);
+    let task = Task::numbered_classes(network.outputs);
     let provenance = Provenance::default();
     Model { mlp: mlp.unwrap(), task, preprocessing, pictures: None, provenance }
 }
@@ -71,7 +71,7 @@ fn check(model: &Model, rows: &[f32]) {
     let expected = by_burn(model, rows);
     let largest = expected.iter().fold(1.0f32, |most, x| most.max(x.abs()));
     for (found, expected) in found.iter().zip(&expected) {
-        let config = model.mlp.config();
+        let config = model.mlp.architecture();
         assert!((found - expected).abs() <= 1e-5 * largest, "{found} {expected} {config:?}");
     }
     let mut session = predictor.session();
@@ -90,27 +90,59 @@ fn check(model: &Model, rows: &[f32]) {
     assert_eq!(bits(&odd), bits(&found));
 }
 
-fn architectures() -> impl Strategy<Value = MlpConfig> {
-    let sizes = (1usize..90, proptest::collection::vec(1usize..70, 0..4), 1usize..20);
+/// Choices for a hidden layer; those that cannot be are dropped when the network is put together.
+#[derive(Clone, Debug)]
+struct Choice {
+    layer: HiddenLayer,
+    span: usize,
+    position: usize,
+}
+
+fn choices() -> impl Strategy<Value = Choice> {
     let norm = prop_oneof![Just(Norm::None), Just(Norm::Batch), Just(Norm::Layer)];
-    let lora = proptest::option::of((1usize..4, 0usize..4, any::<bool>()));
-    let activation = 0..Activation::ALL.len();
-    (sizes, activation, norm, any::<bool>(), lora).prop_map(
-        |((inputs, mut hidden, outputs), activation, norm, residual, lora)| {
-            if residual && hidden.len() > 1 {
-                hidden[1] = hidden[0];
-            }
+    let kinds = (0..Activation::ALL.len(), norm, 0usize..3);
+    // Few widths, so that skip connections fit.
+    let width = prop_oneof![Just(1usize), Just(17), Just(40), Just(70)];
+    (width, kinds, any::<bool>(), 0usize..4, 0usize..3).prop_map(
+        |(width, (activation, norm, norm_position), bias, span, position)| Choice {
+            layer: HiddenLayer {
+                activation: Activation::ALL[activation],
+                leaky_slope: 0.2,
+                norm,
+                norm_position: NormPosition::ALL[norm_position],
+                bias,
+                ..HiddenLayer::new(width)
+            },
+            span,
+            position,
+        },
+    )
+}
+
+fn architectures() -> impl Strategy<Value = Architecture> {
+    let sizes = (prop_oneof![Just(17usize), 1usize..90], 1usize..20, any::<bool>());
+    let lora = proptest::option::of((1usize..4, 0usize..5, any::<bool>()));
+    (sizes, proptest::collection::vec(choices(), 0..5), lora).prop_map(
+        |((inputs, outputs, output_bias), choices, lora)| {
             let lora = lora.map(|(rank, layer, rank_stabilized)| Lora {
-                layers: vec![layer.min(hidden.len())],
+                layers: vec![layer.min(choices.len())],
                 rank,
                 alpha: 1.5,
                 dropout: 0.0,
                 rank_stabilized,
             });
-            let activation = Activation::ALL[activation];
-            let leaky_slope = 0.2;
-            let base = MlpConfig::new([inputs], hidden, outputs);
-            MlpConfig { activation, norm, residual, lora, leaky_slope, ..base }
+            let base = MlpConfig::new([inputs], [], outputs).architecture().unwrap();
+            let hidden = choices.iter().map(|choice| choice.layer.clone()).collect();
+            let mut network = Architecture { hidden, output_bias, lora, ..base };
+            for (i, choice) in choices.iter().enumerate() {
+                let position = SkipPosition::ALL[choice.position];
+                let skip = (choice.span > 0).then_some(Skip { span: choice.span, position });
+                network.hidden[i].skip = skip;
+                if network.validate().is_err() {
+                    network.hidden[i].skip = None;
+                }
+            }
+            network
         },
     )
 }
@@ -137,14 +169,14 @@ proptest! {
 
     #[test]
     fn every_network_predicts_what_burn_does(
-        config in architectures(),
+        network in architectures(),
         kind in preprocessings(),
         seed in 0u64..1_000_000,
         count in 1usize..80,
         zeros in 0.0f32..1.0,
     ) {
-        let model = model(&config, preprocessing(kind, config.inputs()), seed);
-        check(&model, &rows(seed, count * config.inputs(), zeros));
+        let model = model(&network, preprocessing(kind, network.inputs()), seed);
+        check(&model, &rows(seed, count * network.inputs(), zeros));
     }
 }
 
@@ -152,14 +184,14 @@ proptest! {
 fn wide_layers_in_sparse_and_dense_blocks_agree() {
     for (hidden, zeros) in [(vec![300, 100], 0.8), (vec![128], 0.0), (vec![513, 513], 0.4)] {
         let config = MlpConfig { residual: true, ..MlpConfig::new([28, 28], hidden, 10) };
-        let model = model(&config, Preprocessing::None, 3);
+        let model = model(&config.architecture().unwrap(), Preprocessing::None, 3);
         check(&model, &rows(5, 100 * 784, zeros));
     }
 }
 
 #[test]
 fn what_is_not_finite_in_the_weights_reaches_the_outputs() {
-    let config = MlpConfig::new([3], [], 2);
+    let config = MlpConfig::new([3], [], 2).architecture().unwrap();
     let mlp = Mlp::from_tensors(&config, &Device::flex(), |name, shape| {
         let mut values = vec![1.0; shape.iter().product()];
         if name.ends_with("weight") {
@@ -178,7 +210,7 @@ fn what_is_not_finite_in_the_weights_reaches_the_outputs() {
 #[test]
 fn rows_that_do_not_fit_are_refused() {
     use fireclay::RowError;
-    let model = model(&MlpConfig::new([3], [4], 2), Preprocessing::None, 1);
+    let model = model(&MlpConfig::new([3], [4], 2).architecture().unwrap(), Preprocessing::None, 1);
     let predictor = Predictor::new(&model.to_host().unwrap()).unwrap();
     let found = predictor.outputs(&[0.0; 7], threads(1)).unwrap_err();
     assert_eq!(found, RowError::Width { row: 2, found: 1, expected: 3 });

@@ -57,7 +57,7 @@ fn agrees_with_pytorch_to_1e_6() {
                 Err(format!("{path}: {found:?}, not {shape:?}"))
             }
         };
-        let mut mlp = Mlp::from_tensors(&config, &device, take).unwrap();
+        let mut mlp = Mlp::from_tensors(&config.architecture().unwrap(), &device, take).unwrap();
         let input = golden.input(&name, &device);
         let logits = mlp.forward(input.clone()).try_into_vec_as::<f32>().unwrap();
         let error = golden.error(&format!("{name}/logits"), &logits);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use fireclay_files::ReadAt;
+use fireclay_files::{Dtype, ReadAt};
 
 use crate::model_file::document::version;
 use crate::model_file::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
@@ -185,7 +185,7 @@ impl Adapter {
     }
 
     fn read(file: &dyn ReadAt, keep: Keep) -> Result<Self, AdapterError> {
-        let read = unpack_file(KEY, file, keep, Document::read);
+        let read = unpack_file(KEY, file, keep, Document::read, |_, _| Dtype::F32);
         let (document, tensors) = read.map_err(|problem| match problem {
             ModelFileProblem::NoDocument => AdapterError::NotAnAdapter,
             problem => AdapterError::File(problem),
@@ -198,7 +198,7 @@ impl Adapter {
             let shape = &document.architecture.input_shape;
             pictures.validate(shape).map_err(ModelFileProblem::from)?;
         }
-        Ok(Self { document, tensors })
+        Ok(Self { document, tensors: tensors.plain })
     }
 
     /// As [`from_bytes`](Self::from_bytes), of a file.
@@ -253,7 +253,7 @@ impl Adapter {
             return Err(AdapterError::Unused { name, shape });
         }
         let description = Description { architecture, task, preprocessing, pictures, provenance };
-        Ok(Model { description, weights })
+        Ok(Model { description, weights, encoded: BTreeMap::new() })
     }
 }
 
@@ -281,7 +281,7 @@ mod tests {
         let preprocessing = Preprocessing::None;
         let description =
             Description { architecture, task, preprocessing, pictures: None, provenance };
-        Model { description, weights }
+        Model { description, weights, encoded: BTreeMap::new() }
     }
 
     fn base() -> Model {

@@ -147,6 +147,15 @@ impl HiddenLayer {
         Self { width, ..Self::default() }
     }
 
+    /// Its activation function in words, with its slope if that is not the usual one.
+    pub fn activation_in_words(&self) -> String {
+        let name = self.activation.to_string();
+        if self.activation == Activation::LeakyRelu && !is_default_slope(&self.leaky_slope) {
+            return format!("{name} with slope {}", self.leaky_slope);
+        }
+        name
+    }
+
     /// Whether it is normalised there.
     pub fn has_norm_at(&self, position: NormPosition) -> bool {
         self.norm != Norm::None && self.norm_position == position

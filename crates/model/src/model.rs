@@ -4,15 +4,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, ModelFileProblem, NamedTensor, Pictures, Preprocessing, Task};
+use crate::{
+    Architecture, EncodedMatrix, ModelFileProblem, NamedTensor, ParameterPath, Pictures,
+    Preprocessing, Task,
+};
 
 /// A model on the host: what a model file holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// What it is.
     pub description: Description,
-    /// Every parameter and running statistic, in the order of the path of a sample.
+    /// Every parameter and running statistic without an encoding, in the order of
+    /// [`Architecture::tensors`].
     pub weights: Vec<NamedTensor>,
+    /// The weight matrices that have an encoding.
+    pub encoded: BTreeMap<ParameterPath, EncodedMatrix>,
 }
 
 /// What a model is, apart from its weights.

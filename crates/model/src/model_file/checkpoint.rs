@@ -1,12 +1,13 @@
 //! Checkpoints: model files that also hold the state of a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use fireclay_files::ReadAt;
 
-use super::codec::{Keep, pack, unpack_from};
+use super::codec::{Keep, pack};
 use super::document::Document;
-use super::{DOCUMENT_KEY, ModelFileError, ModelFileProblem, RUN_PREFIX, Weights, open};
+use super::{DOCUMENT_KEY, ModelFileError, ModelFileProblem, RUN_PREFIX, Weights, open, parse};
 use crate::{Description, Model, NamedTensor};
 
 /// A checkpoint: a model file that also holds what its training needs to continue, on the host.
@@ -20,7 +21,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Puts the state of its run beside a model.
+    /// Puts the state of its run beside a model, whose weights have no encoding.
     ///
     /// The tensors are the run's own, such as an optimizer's memory; the file has them under `run.`.
     pub fn new(
@@ -28,13 +29,14 @@ impl Checkpoint {
         run: serde_json::Value,
         tensors: impl IntoIterator<Item = NamedTensor>,
     ) -> Self {
-        let document = Document { model: model.description, run: Some(run) };
+        let Model { description: model, weights, .. } = model;
+        let document = Document { model, encodings: BTreeMap::new(), run: Some(run) };
         let prefixed = tensors
             .into_iter()
             .map(|tensor| NamedTensor { name: format!("{RUN_PREFIX}{}", tensor.name), ..tensor });
-        let mut all = model.weights;
-        all.extend(prefixed);
-        Self { document, tensors: all }
+        let mut tensors = weights;
+        tensors.extend(prefixed);
+        Self { document, tensors }
     }
 
     /// Reads a checkpoint from the bytes of its file, and checks everything that a model file is
@@ -53,11 +55,11 @@ impl Checkpoint {
     ///
     /// As for [`from_bytes`](Self::from_bytes).
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
-        let (document, tensors) = unpack_from(DOCUMENT_KEY, file, Keep::All, Document::read)?;
+        let (document, tensors) = parse(file, Keep::All)?;
         if document.run.is_none() {
             return Err(ModelFileProblem::NoRun);
         }
-        Ok(Self { document, tensors })
+        Ok(Self { document, tensors: tensors.plain })
     }
 
     /// As [`from_bytes`](Self::from_bytes), of a file.
@@ -93,7 +95,11 @@ impl Checkpoint {
         let (weights, own): (Vec<_>, Vec<_>) =
             self.tensors.drain(..).partition(|tensor| !tensor.name.starts_with(RUN_PREFIX));
         let description = self.document.model.clone();
-        (description, Weights::new(weights, false, true), Self { tensors: own, ..self })
+        (
+            description,
+            Weights::new(weights, Vec::new(), BTreeMap::new(), false, true),
+            Self { tensors: own, ..self },
+        )
     }
 
     /// The bytes of the file, the same for the same checkpoint, and the digest in it.

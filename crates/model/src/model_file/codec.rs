@@ -13,7 +13,7 @@ use serde::de::Error as _;
 
 use super::ModelFileProblem;
 use super::digest::Digest;
-use crate::NamedTensor;
+use crate::{NamedTensor, ParameterPath};
 
 /// Key of the digest in the file's metadata.
 const DIGEST_KEY: &str = "fireclay_digest";
@@ -73,16 +73,36 @@ pub fn unpack<T>(
     bytes: &[u8],
     read: impl FnOnce(&str) -> Result<T, ModelFileProblem>,
 ) -> Result<(T, Vec<NamedTensor>), ModelFileProblem> {
-    unpack_from(key, &bytes, Keep::All, read)
+    let (document, tensors) = unpack_from(key, &bytes, Keep::All, read, |_, _| Dtype::F32)?;
+    Ok((document, tensors.plain))
 }
 
-/// As [`unpack`], of a file; the values that are not kept are left out.
+/// The tensors of a file, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Tensors {
+    /// Those of type `F32`.
+    pub(crate) plain: Vec<NamedTensor>,
+    /// All others.
+    pub(crate) raw: Vec<RawTensor>,
+}
+
+/// A tensor as the bytes of its file.
+#[derive(Debug)]
+pub(crate) struct RawTensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// As [`unpack`], of a file; the values that are not kept are left out. `expected` gives the type that
+/// a tensor has by the document.
 pub(crate) fn unpack_from<T>(
     key: &str,
     file: &dyn ReadAt,
     keep: Keep,
     read: impl FnOnce(&str) -> Result<T, ModelFileProblem>,
-) -> Result<(T, Vec<NamedTensor>), ModelFileProblem> {
+    expected: impl Fn(&T, &str) -> Dtype,
+) -> Result<(T, Tensors), ModelFileProblem> {
     let Header { metadata, tensors } = Header::read(file, LIMITS)?;
     let mut metadata = metadata.unwrap_or_default();
     let text = metadata.remove(key).ok_or(ModelFileProblem::NoDocument)?;
@@ -90,9 +110,16 @@ pub(crate) fn unpack_from<T>(
     let document = read(&text)?;
     let found = metadata.remove(DIGEST_KEY).unwrap_or_default();
     check_metadata(&metadata)?;
-    let (tensors, computed) = read_tensors(file, &text, &tensors, keep)?;
+    let other = tensors.iter().find(|entry| entry.dtype != expected(&document, &entry.name));
+    let other = other.map(|entry| ModelFileProblem::Dtype {
+        name: entry.name.clone(),
+        found: entry.dtype.to_string(),
+        expected: expected(&document, &entry.name).to_string(),
+    });
+    let keep = if other.is_some() { Keep::Nothing } else { keep };
+    let (tensors, computed) = read_tensors(file, &text, tensors, keep)?;
     if found == computed {
-        Ok((document, tensors?))
+        other.map_or(Ok((document, tensors)), Err)
     } else {
         Err(ModelFileProblem::Digest { found, computed })
     }
@@ -114,21 +141,17 @@ fn check_count(text: &str) -> Result<(), ModelFileProblem> {
     Ok(())
 }
 
-/// The tensors of a file in its order, or the first that is of another type; and the digest, for
-/// which they are read by their names.
-type Read = (Result<Vec<NamedTensor>, ModelFileProblem>, String);
-
+/// The tensors of a file in its order, and the digest, for which they are read by their names.
 fn read_tensors(
     file: &dyn ReadAt,
     text: &str,
-    entries: &[Entry],
+    entries: Vec<Entry>,
     keep: Keep,
-) -> Result<Read, ModelFileProblem> {
+) -> Result<(Tensors, String), ModelFileProblem> {
     let mut digest = Digest::of(text);
-    let mut values: Vec<Vec<f32>> = vec![Vec::new(); entries.len()];
+    let mut values: Vec<Read> = entries.iter().map(|_| Read::Nothing).collect();
     let mut by_name: Vec<usize> = (0..entries.len()).collect();
     by_name.sort_unstable_by_key(|&at| &entries[at].name);
-    let other = entries.iter().find(|entry| entry.dtype != Dtype::F32);
     for at in by_name {
         let entry = &entries[at];
         let is_wanted = match keep {
@@ -136,24 +159,34 @@ fn read_tensors(
             Keep::All => true,
             Keep::Network => !entry.name.starts_with(super::RUN_PREFIX),
         };
-        let is_turned = keep == Keep::Network;
-        let to = (is_wanted && other.is_none()).then_some(&mut values[at]);
-        read_tensor(file, entry, &mut digest, to, is_turned)?;
+        values[at] = match entry.dtype {
+            _ if !is_wanted => Read::Nothing,
+            Dtype::F32 => Read::Values(Vec::new()),
+            _ => Read::Bytes(Vec::new()),
+        };
+        // Scales have two axes too, and are used as they are.
+        let is_turned = keep == Keep::Network && entry.name.parse::<ParameterPath>().is_ok();
+        read_tensor(file, entry, &mut digest, &mut values[at], is_turned)?;
     }
-    let tensors = match other {
-        Some(Entry { name, dtype, .. }) => {
-            Err(ModelFileProblem::Dtype { name: name.clone(), found: dtype.to_string() })
+    let mut tensors = Tensors::default();
+    for (Entry { name, shape, dtype, .. }, read) in entries.into_iter().zip(values) {
+        match read {
+            Read::Bytes(bytes) => tensors.raw.push(RawTensor { name, shape, bytes }),
+            Read::Nothing if dtype != Dtype::F32 => {
+                tensors.raw.push(RawTensor { name, shape, bytes: Vec::new() });
+            }
+            Read::Nothing => tensors.plain.push(NamedTensor { name, shape, values: Vec::new() }),
+            Read::Values(values) => tensors.plain.push(NamedTensor { name, shape, values }),
         }
-        None => {
-            let named = entries.iter().zip(values).map(|(entry, values)| NamedTensor {
-                name: entry.name.clone(),
-                shape: entry.shape.clone(),
-                values,
-            });
-            Ok(named.collect())
-        }
-    };
+    }
     Ok((tensors, digest.finish()))
+}
+
+/// What is kept of a tensor that is read.
+enum Read {
+    Nothing,
+    Values(Vec<f32>),
+    Bytes(Vec<u8>),
 }
 
 /// Reads a tensor piece by piece, for the digest and for its values if they are wanted.
@@ -161,10 +194,10 @@ fn read_tensor(
     file: &dyn ReadAt,
     entry: &Entry,
     digest: &mut Digest,
-    to: Option<&mut Vec<f32>>,
+    to: &mut Read,
     is_turned: bool,
 ) -> Result<(), ModelFileProblem> {
-    use std::io::Read;
+    use std::io::Read as _;
     let size = entry.place.end - entry.place.start;
     digest.tensor(&entry.name, &entry.shape, size);
     let (rows, columns) = match entry.shape[..] {
@@ -174,7 +207,7 @@ fn read_tensor(
     let few_rows = ROWS.saturating_mul(columns).saturating_mul(4);
     let piece = if rows > 1 && few_rows <= 16 * PIECE { few_rows } else { PIECE };
     let mut values = Values { to, rows, columns, count: 0 };
-    values.reserve((size / 4) as usize);
+    values.reserve(size as usize);
     let mut stretch = Stretch::new(file, entry.place.clone());
     let mut buffer = vec![0; piece.min(size as usize)];
     let mut left = size;
@@ -190,7 +223,7 @@ fn read_tensor(
 
 /// The values of a tensor as they are read; those of a matrix go to their place in the turned one.
 struct Values<'a> {
-    to: Option<&'a mut Vec<f32>>,
+    to: &'a mut Read,
     rows: usize,
     columns: usize,
     /// How many there are so far.
@@ -198,17 +231,24 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    fn reserve(&mut self, count: usize) {
-        let Some(to) = &mut self.to else { return };
-        if self.rows > 1 {
-            **to = vec![0.0; count];
-        } else {
-            to.reserve_exact(count);
+    fn reserve(&mut self, bytes: usize) {
+        match &mut self.to {
+            Read::Values(to) if self.rows > 1 => *to = vec![0.0; bytes / 4],
+            Read::Values(to) => to.reserve_exact(bytes / 4),
+            Read::Bytes(to) => to.reserve_exact(bytes),
+            Read::Nothing => {}
         }
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        let Some(to) = &mut self.to else { return };
+        let to = match &mut self.to {
+            Read::Values(to) => to,
+            Read::Bytes(to) => {
+                to.extend_from_slice(bytes);
+                return;
+            }
+            Read::Nothing => return,
+        };
         let words = bytes.as_chunks::<4>().0;
         if self.rows < 2 {
             to.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
@@ -236,47 +276,49 @@ impl Values<'_> {
 pub struct LazyTensor<'a> {
     /// Path of the parameter, such as `layers.0.weight`.
     pub name: Cow<'a, str>,
+    /// The type of its numbers.
+    pub dtype: Dtype,
     /// Size of each dimension, as a file has it.
     pub shape: Vec<usize>,
-    /// Gives its values, row by row, in pieces that are not all in memory at once.
-    pub values: Box<Pieces<'a>>,
+    /// Gives its bytes, row by row, in pieces that are not all in memory at once.
+    pub bytes: Box<Pieces<'a>>,
 }
 
-/// Hands values on, piece by piece.
+/// Hands bytes on, piece by piece.
 pub type Pieces<'a> = dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a;
 
-/// What is done with a piece of values.
-pub type Piece<'p> = dyn FnMut(&[f32]) -> Result<(), ModelFileProblem> + 'p;
+/// What is done with a piece of bytes.
+pub type Piece<'p> = dyn FnMut(&[u8]) -> Result<(), ModelFileProblem> + 'p;
+
+/// Hands the bytes of numbers on, piece by piece.
+///
+/// # Errors
+///
+/// That of `each`.
+pub fn give_values(values: &[f32], each: &mut Piece<'_>) -> Result<(), ModelFileProblem> {
+    let mut bytes = Vec::with_capacity(PIECE);
+    for piece in values.chunks(PIECE / 4) {
+        bytes.clear();
+        bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+        each(&bytes)?;
+    }
+    Ok(())
+}
 
 impl<'a> LazyTensor<'a> {
     /// Of a tensor in memory.
     pub fn of(tensor: &'a NamedTensor) -> Self {
         Self {
             name: Cow::Borrowed(&tensor.name),
+            dtype: Dtype::F32,
             shape: tensor.shape.clone(),
-            values: Box::new(|each| each(&tensor.values)),
+            bytes: Box::new(|each| give_values(&tensor.values, each)),
         }
     }
 
     /// How many bytes its values have.
     fn size(&self) -> u64 {
-        4 * self.shape.iter().product::<usize>() as u64
-    }
-
-    /// Gives `each` the bytes of its values, in pieces.
-    fn pieces(
-        &self,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), ModelFileProblem>,
-    ) -> Result<(), ModelFileProblem> {
-        let mut bytes = Vec::with_capacity(PIECE);
-        (self.values)(&mut |values| {
-            for piece in values.chunks(PIECE / 4) {
-                bytes.clear();
-                bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
-                each(&bytes)?;
-            }
-            Ok(())
-        })
+        (self.dtype.bitsize() / 8 * self.shape.iter().product::<usize>()) as u64
     }
 }
 
@@ -285,7 +327,7 @@ impl<'a> LazyTensor<'a> {
 #[serde(untagged)]
 enum HeaderEntry<'a> {
     Metadata(BTreeMap<&'a str, &'a str>),
-    Tensor { dtype: &'static str, shape: &'a [usize], data_offsets: [u64; 2] },
+    Tensor { dtype: Dtype, shape: &'a [usize], data_offsets: [u64; 2] },
 }
 
 /// The digest of a document and of these tensors.
@@ -298,7 +340,7 @@ pub(crate) fn digest(
     by_name.sort_unstable_by_key(|tensor| &tensor.name);
     for tensor in by_name {
         digest.tensor(&tensor.name, &tensor.shape, tensor.size());
-        tensor.pieces(&mut |bytes| {
+        (tensor.bytes)(&mut |bytes| {
             digest.update(bytes);
             Ok(())
         })?;
@@ -320,7 +362,7 @@ pub(crate) fn head(
     let mut end = 0;
     for tensor in tensors {
         let data_offsets = [end, end + tensor.size()];
-        let entry = HeaderEntry::Tensor { dtype: "F32", shape: &tensor.shape, data_offsets };
+        let entry = HeaderEntry::Tensor { dtype: tensor.dtype, shape: &tensor.shape, data_offsets };
         header.insert(&tensor.name, entry);
         end += tensor.size();
     }
@@ -335,7 +377,7 @@ pub(crate) fn head(
 /// Writes what follows the head.
 pub(crate) fn body(tensors: &[LazyTensor<'_>], to: &mut dyn Write) -> Result<(), ModelFileProblem> {
     for tensor in tensors {
-        tensor.pieces(&mut |bytes| to.write_all(bytes).map_err(ModelFileProblem::Io))?;
+        (tensor.bytes)(&mut |bytes| to.write_all(bytes).map_err(ModelFileProblem::Io))?;
     }
     Ok(())
 }
@@ -360,9 +402,14 @@ mod tests {
         // Of some rows at once, of more columns than a piece holds, of one row and of one column.
         for (rows, columns) in [(3, 5), (40, 7), (33, 200), (2, 300_000), (1, 9), (9, 1)] {
             let values: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
-            let tensor = NamedTensor { name: "m".to_owned(), shape: vec![rows, columns], values };
+            let tensor = NamedTensor {
+                name: "layers.0.weight".to_owned(),
+                shape: vec![rows, columns],
+                values,
+            };
             let (bytes, _) = pack("k", "1", std::slice::from_ref(&tensor)).unwrap();
-            let read = |keep| unpack_from("k", &bytes, keep, |_| Ok(())).unwrap().1;
+            let f32s = |_: &(), _: &str| Dtype::F32;
+            let read = |keep| unpack_from("k", &bytes, keep, |_| Ok(()), f32s).unwrap().1.plain;
             assert_eq!(read(Keep::All), [tensor]);
             assert!(read(Keep::Nothing)[0].values.is_empty());
             let turned = &read(Keep::Network)[0].values;

@@ -1,15 +1,24 @@
 //! The JSON document of a model file.
 
+use std::collections::BTreeMap;
+
+use fireclay_files::Dtype;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
-use super::{FORMAT_VERSION, ModelFileProblem};
-use crate::{Architecture, ConfigError, Description, Pictures, Preprocessing, Provenance, Task};
+use super::{FORMAT_VERSION, ModelFileProblem, encoded};
+use crate::{
+    Architecture, ConfigError, Description, Encoding, ParameterPath, Pictures, Preprocessing,
+    Provenance, Task,
+};
 
 /// What a model file says of its model, and of the run that it is a checkpoint of.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     pub(super) model: Description,
+    /// The weight matrices that are not of type `F32`.
+    pub(super) encodings: BTreeMap<ParameterPath, Encoding>,
     /// Of a checkpoint only: the state of the run.
     pub(super) run: Option<serde_json::Value>,
 }
@@ -19,6 +28,8 @@ pub(super) struct Document {
 struct Record<A> {
     version: u32,
     architecture: A,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    encodings: BTreeMap<String, Encoding>,
     task: Task,
     preprocessing: Preprocessing,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +44,8 @@ impl Document {
     /// Reads and checks the text of the file's metadata.
     pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
         match version(text, FORMAT_VERSION)? {
-            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
+            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?)
+                .and_then(Self::without_encodings),
             _ => Self::of_record(serde_json::from_str::<Record<ArchitectureV2>>(text)?),
         }
     }
@@ -43,20 +55,46 @@ impl Document {
         Architecture: TryFrom<A, Error = ConfigError>,
     {
         let Record { architecture, task, preprocessing, pictures, provenance, run, .. } = record;
+        let encodings = record.encodings.into_iter().map(|(path, encoding)| {
+            let path = path.parse::<ParameterPath>().map_err(serde_json::Error::custom)?;
+            Ok((path, encoding))
+        });
+        let encodings = encodings.collect::<Result<_, ModelFileProblem>>()?;
         let architecture = Architecture::try_from(architecture)?;
         let model = Description { architecture, task, preprocessing, pictures, provenance };
         model.validate()?;
-        Ok(Self { model, run })
+        let document = Self { model, encodings, run };
+        if document.run.is_some() { document.without_encodings() } else { Ok(document) }
+    }
+
+    /// Version 1 and checkpoints have none.
+    fn without_encodings(self) -> Result<Self, ModelFileProblem> {
+        match self.encodings.first_key_value() {
+            Some((&path, _)) => Err(ModelFileProblem::EncodedPath { path }),
+            None => Ok(self),
+        }
+    }
+
+    /// The type that a tensor of the file has.
+    pub(super) fn dtype(&self, name: &str) -> Dtype {
+        let encoding = name.parse().ok().and_then(|path| self.encodings.get(&path));
+        encoding.map_or(Dtype::F32, |&encoding| encoded::dtype(encoding))
     }
 
     /// The text that is written, the same for the same document.
     pub(super) fn write(&self) -> Result<String, ModelFileProblem> {
         let Description { architecture, task, preprocessing, pictures, provenance } =
             self.model.clone();
-        let architecture = ArchitectureRecord::of(&architecture);
+        let architecture = if self.encodings.is_empty() {
+            ArchitectureRecord::of(&architecture)
+        } else {
+            ArchitectureRecord::V2((&architecture).into())
+        };
+        let encodings = self.encodings.iter().map(|(path, &encoding)| (path.to_string(), encoding));
         let record = Record {
             version: architecture.version(),
             architecture,
+            encodings: encodings.collect(),
             task,
             preprocessing,
             pictures,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
-use crate::{ConfigError, PicturesError, PreprocessingError};
+use crate::{ConfigError, EncodingError, ParameterPath, PicturesError, PreprocessingError};
 
 /// A model file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -111,12 +111,29 @@ pub enum ModelFileProblem {
         expected: Vec<usize>,
     },
     /// A tensor is of a type that the format does not allow.
-    #[error("tensor {name} is {found}; a model file holds F32")]
+    #[error("tensor {name} is {found}; its encoding is written as {expected}")]
     Dtype {
         /// The tensor's path.
         name: String,
         /// Its type.
         found: String,
+        /// The type of its encoding, or of weights without one.
+        expected: String,
+    },
+    /// An encoding of something that is no weight matrix of the network.
+    #[error("it has an encoding for {path}, which is no weight matrix of its network")]
+    EncodedPath {
+        /// The path.
+        path: ParameterPath,
+    },
+    /// The matrix cannot be one in its encoding.
+    #[error("the encoding of {path} is wrong: {problem}")]
+    Encoding {
+        /// The matrix.
+        path: ParameterPath,
+        /// What is wrong.
+        #[source]
+        problem: EncodingError,
     },
     /// A tensor that the architecture has no place for.
     #[error("tensor {name} has no place in the architecture")]

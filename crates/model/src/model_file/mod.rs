@@ -6,27 +6,31 @@ mod codec;
 mod digest;
 mod disk;
 pub(crate) mod document;
+mod encoded;
 mod error;
 pub(crate) mod record;
 mod weights;
 #[cfg(not(target_family = "wasm"))]
 mod write;
 
+use std::collections::BTreeMap;
 #[cfg(not(target_family = "wasm"))]
 use std::io::Write;
 use std::path::Path;
 
 use fireclay_files::ReadAt;
 
-use self::codec::{body, head, unpack_from};
+use self::codec::{Tensors, body, head, unpack_from};
 use self::document::Document;
-use crate::{Description, Model, NamedTensor, ParameterPath};
+use crate::{Description, Encoding, Model, ParameterPath};
 
 pub use checkpoint::Checkpoint;
 pub(crate) use codec::{Keep, unpack_from as unpack_file};
-pub use codec::{LazyTensor, Piece, Pieces, pack, unpack};
+pub use codec::{LazyTensor, Piece, Pieces, give_values, pack, unpack};
 pub use disk::{open, read_regular_file};
 pub use error::{ModelFileError, ModelFileProblem};
+pub use fireclay_files::Dtype;
+pub(crate) use weights::Matrix;
 pub use weights::Weights;
 #[cfg(not(target_family = "wasm"))]
 pub use write::{WriteStep, write_whole, write_whole_in_steps};
@@ -57,8 +61,7 @@ pub fn is_model_file(file: &dyn ReadAt) -> bool {
 /// taken.
 pub fn read_network(file: &dyn ReadAt) -> Result<(Description, Weights), ModelFileProblem> {
     let (document, tensors) = parse(file, Keep::Network)?;
-    let weights = Weights::new(tensors, true, document.run.is_some());
-    Ok((document.model, weights))
+    Ok((document.model.clone(), weights_of(document, tensors, true)))
 }
 
 /// Checks a model file, or a checkpoint, without keeping any of its values.
@@ -68,25 +71,32 @@ pub fn read_network(file: &dyn ReadAt) -> Result<(Description, Weights), ModelFi
 /// A [`ModelFileProblem`].
 pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
     let (document, tensors) = parse(file, Keep::Nothing)?;
-    let mut weights = Weights::new(tensors, true, document.run.is_some());
-    for (path, shape) in document.model.architecture.tensors() {
-        weights.take_stored(path, &shape)?;
+    let network = document.model.architecture.clone();
+    let mut weights = weights_of(document, tensors, true);
+    for (path, shape) in network.tensors() {
+        weights.check(path, &shape)?;
     }
     weights.finish()
 }
 
 /// The one door: everything about a file that can be checked before its network is built.
-fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Vec<NamedTensor>), ModelFileProblem> {
-    let (document, tensors) = unpack_from(DOCUMENT_KEY, file, keep, Document::read)?;
-    Ok((document, tensors))
+fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Tensors), ModelFileProblem> {
+    unpack_from(DOCUMENT_KEY, file, keep, Document::read, Document::dtype)
+}
+
+fn weights_of(document: Document, tensors: Tensors, is_turned: bool) -> Weights {
+    let is_checkpoint = document.run.is_some();
+    Weights::new(tensors.plain, tensors.raw, document.encodings, is_turned, is_checkpoint)
 }
 
 /// A model that is to be written, whose weights are asked for one tensor at a time.
 pub struct Unwritten<'a> {
     /// What it is.
     pub description: Description,
-    /// Its weights, in the order of [`Architecture::tensors`](crate::Architecture::tensors).
+    /// Its tensors, in the order of [`Architecture::tensors`](crate::Architecture::tensors).
     pub weights: Vec<LazyTensor<'a>>,
+    /// The encodings of weight matrices that have one.
+    pub encodings: BTreeMap<ParameterPath, Encoding>,
 }
 
 impl Unwritten<'_> {
@@ -136,7 +146,8 @@ impl Unwritten<'_> {
 
     /// The JSON document of its model file.
     fn document(&self) -> Result<String, ModelFileProblem> {
-        Document { model: self.description.clone(), run: None }.write()
+        let (model, encodings) = (self.description.clone(), self.encodings.clone());
+        Document { model, encodings, run: None }.write()
     }
 }
 
@@ -168,20 +179,31 @@ impl Model {
     /// As for [`load`](Self::load).
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
         let (document, tensors) = parse(file, Keep::All)?;
-        let mut left = Weights::new(tensors, false, document.run.is_some());
-        let description = document.model;
-        let take = |(path, shape): (ParameterPath, Vec<usize>)| left.take_stored(path, &shape);
-        let weights =
-            description.architecture.tensors().into_iter().map(take).collect::<Result<_, _>>()?;
+        let description = document.model.clone();
+        let mut left = weights_of(document, tensors, false);
+        let (mut weights, mut encoded) = (Vec::new(), BTreeMap::new());
+        for (path, shape) in description.architecture.tensors() {
+            match left.take_encoded(path, &shape)? {
+                Some(matrix) => drop(encoded.insert(path, matrix)),
+                None => weights.push(left.take_stored(path, &shape)?),
+            }
+        }
         left.finish()?;
-        Ok(Self { description, weights })
+        Ok(Self { description, weights, encoded })
     }
 
     /// The model as it is written: its methods give the bytes, the file and the digest.
     pub fn unwritten(&self) -> Unwritten<'_> {
-        Unwritten {
-            description: self.description.clone(),
-            weights: self.weights.iter().map(LazyTensor::of).collect(),
+        let mut weights = Vec::new();
+        let mut plain = self.weights.iter();
+        for (path, _) in self.description.architecture.tensors() {
+            match self.encoded.get(&path) {
+                Some(matrix) => weights.extend(encoded::tensors(path, matrix)),
+                None => weights.extend(plain.next().map(LazyTensor::of)),
+            }
         }
+        let encodings = self.encoded.iter().map(|(&path, matrix)| (path, matrix.encoding()));
+        let encodings = encodings.collect();
+        Unwritten { description: self.description.clone(), weights, encodings }
     }
 }

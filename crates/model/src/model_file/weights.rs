@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{ModelFileProblem, RUN_PREFIX};
-use crate::{NamedTensor, ParameterPath, nearest, transpose};
+use super::codec::RawTensor;
+use super::{ModelFileProblem, RUN_PREFIX, encoded};
+use crate::{EncodedMatrix, Encoding, Model, NamedTensor, ParameterPath, nearest, transpose};
 
 /// Bytes of the longest name that is suggested for a missing tensor.
 const LONGEST_SUGGESTION: usize = 256;
@@ -15,34 +16,64 @@ const MOST_SUGGESTIONS: usize = 1_000;
 #[derive(Debug)]
 pub struct Weights {
     left: BTreeMap<String, NamedTensor>,
+    /// Tensors of other types than `F32`.
+    raw: BTreeMap<String, RawTensor>,
+    encodings: BTreeMap<ParameterPath, Encoding>,
     /// Whether matrices have been turned while they were read.
     is_turned: bool,
     /// Whether tensors of a run may be left.
     is_checkpoint: bool,
 }
 
+/// A weight matrix as a model has it.
+#[derive(Clone, Debug)]
+pub(crate) enum Matrix {
+    /// Numbers as they are used, `[inputs, outputs]`.
+    Plain(Vec<f32>),
+    /// In an encoding, `[outputs, inputs]`.
+    Encoded(EncodedMatrix),
+}
+
 impl Weights {
-    /// Of tensors that are laid out as a file has them.
-    pub fn of(tensors: Vec<NamedTensor>) -> Self {
-        Self::new(tensors, false, false)
+    /// Of the weights of a model.
+    pub fn of(model: Model) -> Self {
+        let Model { weights, encoded, .. } = model;
+        let mut all = Self::new(weights, Vec::new(), BTreeMap::new(), false, false);
+        for (path, matrix) in encoded {
+            all.encodings.insert(path, matrix.encoding());
+            let (own, beside) = encoded::parts(path, matrix);
+            all.raw.insert(own.name.clone(), own);
+            all.left.extend(beside.map(|tensor| (tensor.name.clone(), tensor)));
+        }
+        all
     }
 
-    pub(super) fn new(tensors: Vec<NamedTensor>, is_turned: bool, is_checkpoint: bool) -> Self {
+    pub(super) fn new(
+        tensors: Vec<NamedTensor>,
+        raw: Vec<RawTensor>,
+        encodings: BTreeMap<ParameterPath, Encoding>,
+        is_turned: bool,
+        is_checkpoint: bool,
+    ) -> Self {
         let left = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        Self { left, is_turned, is_checkpoint }
+        let raw = raw.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        Self { left, raw, encodings, is_turned, is_checkpoint }
     }
 
     /// Takes the values of a tensor, which a file has in the shape `expected`; a matrix comes as it is
-    /// used, `[inputs, outputs]`.
+    /// used, `[inputs, outputs]`, and out of its encoding.
     ///
     /// # Errors
     ///
-    /// There is no such tensor, or it has another shape.
+    /// There is no such tensor, or it has another shape or a wrong encoding.
     pub fn take(
         &mut self,
         path: ParameterPath,
         expected: &[usize],
     ) -> Result<Vec<f32>, ModelFileProblem> {
+        if let Some(matrix) = self.take_encoded(path, expected)? {
+            return Ok(transpose(&matrix.decode(), matrix.inputs));
+        }
         let is_turned = self.is_turned;
         let NamedTensor { values, .. } = self.take_stored(path, expected)?;
         Ok(match *expected {
@@ -51,22 +82,82 @@ impl Weights {
         })
     }
 
+    /// As [`take`](Self::take), of a matrix that may stay in its encoding.
+    pub(crate) fn take_matrix(
+        &mut self,
+        path: ParameterPath,
+        expected: &[usize],
+    ) -> Result<Matrix, ModelFileProblem> {
+        match self.take_encoded(path, expected)? {
+            Some(matrix) => Ok(Matrix::Encoded(matrix)),
+            None => self.take(path, expected).map(Matrix::Plain),
+        }
+    }
+
+    /// The matrix at a path, if it has an encoding.
+    pub(super) fn take_encoded(
+        &mut self,
+        path: ParameterPath,
+        expected: &[usize],
+    ) -> Result<Option<EncodedMatrix>, ModelFileProblem> {
+        let (Some(&encoding), &[outputs, inputs]) = (self.encodings.get(&path), expected) else {
+            return Ok(None);
+        };
+        self.encodings.remove(&path);
+        let name = path.to_string();
+        let Some(own) = self.raw.remove(&name) else { return Err(self.missing(&name)) };
+        let shape = encoded::shape(encoding, outputs, inputs).unwrap_or_default();
+        check_shape(&name, &own.shape, &shape)?;
+        let kept = own.bytes.iter().map(|byte| byte.count_ones() as usize).sum();
+        let beside = match encoded::beside(encoding, outputs, inputs, kept) {
+            Some((suffix, shape)) => self.take_named(&format!("{name}{suffix}"), &shape)?.values,
+            None => Vec::new(),
+        };
+        let matrix = encoded::matrix(encoding, outputs, inputs, own, beside);
+        matrix.validate().map_err(|problem| ModelFileProblem::Encoding { path, problem })?;
+        Ok(Some(matrix))
+    }
+
+    /// Checks that the tensors of a matrix are there, whose values have not been kept.
+    pub(super) fn check(
+        &mut self,
+        path: ParameterPath,
+        expected: &[usize],
+    ) -> Result<(), ModelFileProblem> {
+        let (Some(encoding), &[outputs, inputs]) = (self.encodings.remove(&path), expected) else {
+            return self.take_stored(path, expected).map(drop);
+        };
+        let name = path.to_string();
+        let Some(own) = self.raw.remove(&name) else { return Err(self.missing(&name)) };
+        let shape = encoded::shape(encoding, outputs, inputs).unwrap_or_default();
+        check_shape(&name, &own.shape, &shape)?;
+        if let Some((suffix, shape)) = encoded::beside(encoding, outputs, inputs, 0) {
+            let name = format!("{name}{suffix}");
+            let Some(beside) = self.left.remove(&name) else { return Err(self.missing(&name)) };
+            if encoding != Encoding::Sparse {
+                check_shape(&name, &beside.shape, &shape)?;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`take`](Self::take), as the file has it.
     pub(super) fn take_stored(
         &mut self,
         path: ParameterPath,
         expected: &[usize],
     ) -> Result<NamedTensor, ModelFileProblem> {
-        let name = path.to_string();
-        let Some(tensor) = self.left.remove(&name) else { return Err(self.missing(&name)) };
-        if tensor.shape == expected {
-            return Ok(tensor);
-        }
-        Err(ModelFileProblem::Shape {
-            name: tensor.name,
-            found: tensor.shape,
-            expected: expected.to_vec(),
-        })
+        self.take_named(&path.to_string(), expected)
+    }
+
+    fn take_named(
+        &mut self,
+        name: &str,
+        expected: &[usize],
+    ) -> Result<NamedTensor, ModelFileProblem> {
+        let Some(tensor) = self.left.remove(name) else { return Err(self.missing(name)) };
+        check_shape(name, &tensor.shape, expected)?;
+        Ok(tensor)
     }
 
     /// Refuses tensors that were not taken, unless they are those of a run.
@@ -75,8 +166,11 @@ impl Weights {
     ///
     /// [`ModelFileProblem::UnusedTensor`].
     pub fn finish(self) -> Result<(), ModelFileProblem> {
+        if let Some((&path, _)) = self.encodings.first_key_value() {
+            return Err(ModelFileProblem::EncodedPath { path });
+        }
         let is_of_run = |name: &str| self.is_checkpoint && name.starts_with(RUN_PREFIX);
-        match self.left.into_keys().find(|name| !is_of_run(name)) {
+        match self.left.into_keys().chain(self.raw.into_keys()).find(|name| !is_of_run(name)) {
             Some(name) => Err(ModelFileProblem::UnusedTensor { name }),
             None => Ok(()),
         }
@@ -89,4 +183,12 @@ impl Weights {
         let nearest = nearest(name, candidates.take(MOST_SUGGESTIONS)).map(str::to_owned);
         ModelFileProblem::MissingTensor { name: name.to_owned(), nearest }
     }
+}
+
+fn check_shape(name: &str, found: &[usize], expected: &[usize]) -> Result<(), ModelFileProblem> {
+    if found == expected {
+        return Ok(());
+    }
+    let (name, found, expected) = (name.to_owned(), found.to_vec(), expected.to_vec());
+    Err(ModelFileProblem::Shape { name, found, expected })
 }

@@ -55,8 +55,7 @@ impl Predictor {
     /// A [`ModelFileProblem`]: a tensor that the architecture needs is missing or of another shape,
     /// or one has no place.
     pub fn new(model: &Model) -> Result<Self, ModelFileProblem> {
-        let weights = Weights::of(model.weights.clone());
-        Self::build(model.description.clone(), weights, Machine::detect())
+        Self::build(model.description.clone(), Weights::of(model.clone()), Machine::detect())
     }
 
     /// Reads a model file.
@@ -267,7 +266,7 @@ mod tests {
         let (preprocessing, provenance) = (Preprocessing::None, Provenance::default());
         let description =
             Description { architecture, task, preprocessing, pictures: None, provenance };
-        Model { description, weights }
+        Model { description, weights, encoded: Default::default() }
     }
 
     #[test]
@@ -278,7 +277,7 @@ mod tests {
                 |i: usize| if i.is_multiple_of(zeros) { (i % 97) as f32 - 40.0 } else { 0.0 };
             let rows: Vec<f32> = (0..50 * inputs).map(value).collect();
             let outputs = |machine| {
-                let weights = Weights::of(model.weights.clone());
+                let weights = Weights::of(model.clone());
                 let predictor = Predictor::build(model.description.clone(), weights, machine);
                 predictor.unwrap().outputs(&rows, NonZero::<usize>::MIN).unwrap()
             };
