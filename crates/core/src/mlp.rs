@@ -219,7 +219,8 @@ impl Mlp {
         let weight = self.layers[i].weight.val();
         let [_, outputs] = weight.dims();
         let bias = self.layers[i].bias.as_ref();
-        let bias = bias.map_or_else(|| Tensor::zeros([outputs], (&x.device(), x.dtype())), Param::val);
+        let bias =
+            bias.map_or_else(|| Tensor::zeros([outputs], (&x.device(), x.dtype())), Param::val);
         let y = dense(x, weight, bias, self.epilogue(i));
         match self.adapter(i) {
             Some(adapter) => y + adapter.forward(adapter_input).mul_scalar(self.adapter_scale()),

@@ -168,8 +168,8 @@ fn each_way_to_be_wrong_has_its_own_error() {
     assert!(matches!(read(b"").unwrap_err(), Problem::Safetensors(_)));
     assert!(matches!(read(b"not a model file at all").unwrap_err(), Problem::Safetensors(_)));
     assert!(matches!(swap("\"fireclay\"", "\"firebrick\""), Problem::NoDocument));
-    let version = swap(r#"\"version\":1"#, r#"\"version\":2"#);
-    assert!(matches!(version, Problem::Version { found: 2, newest: 1 }), "{version}");
+    let version = swap(r#"\"version\":1"#, r#"\"version\":3"#);
+    assert!(matches!(version, Problem::Version { found: 3, newest: 2 }), "{version}");
     assert!(matches!(swap(r#"\"version\":1"#, r#"\"version\":0"#), Problem::Version { .. }));
     assert!(matches!(swap(r#"\"hidden\":[4]"#, r#"\"hidden\":4"#), Problem::Document(_)));
     let twice = swap(r#"\"hidden\":[4]"#, r#"\"hidden\":[4],\"hidden\":[4]"#);
@@ -200,7 +200,9 @@ fn a_consistent_lie_is_found_too() {
         let error = forge(change, None);
         assert!(error.to_string().contains(&format!("missing field `{field}`")), "{error}");
     };
-    without("activation", |d| d["architecture"] = serde_json::json!({ "hidden": [4] }));
+    without("activation", |d| {
+        drop(d["architecture"].as_object_mut().unwrap().remove("activation"))
+    });
     without("norm", |d| drop(d["architecture"].as_object_mut().unwrap().remove("norm")));
     without("residual", |d| drop(d["architecture"].as_object_mut().unwrap().remove("residual")));
     let error = forge(|d| d["architecture"]["norm"] = "none".into(), None);

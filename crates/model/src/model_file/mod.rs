@@ -30,7 +30,6 @@ pub use codec::{LazyTensor, Piece, Pieces, give_values, pack, unpack};
 pub use disk::{open, read_regular_file};
 pub use error::{ModelFileError, ModelFileProblem};
 pub use fireclay_files::Dtype;
-pub(crate) use weights::Matrix;
 pub use weights::Weights;
 #[cfg(not(target_family = "wasm"))]
 pub use write::{WriteStep, write_whole, write_whole_in_steps};

@@ -25,15 +25,6 @@ pub struct Weights {
     is_checkpoint: bool,
 }
 
-/// A weight matrix as a model has it.
-#[derive(Clone, Debug)]
-pub(crate) enum Matrix {
-    /// Numbers as they are used, `[inputs, outputs]`.
-    Plain(Vec<f32>),
-    /// In an encoding, `[outputs, inputs]`.
-    Encoded(EncodedMatrix),
-}
-
 impl Weights {
     /// Of the weights of a model.
     pub fn of(model: Model) -> Self {
@@ -80,18 +71,6 @@ impl Weights {
             [_, inputs] if !is_turned => transpose(&values, inputs),
             _ => values,
         })
-    }
-
-    /// As [`take`](Self::take), of a matrix that may stay in its encoding.
-    pub(crate) fn take_matrix(
-        &mut self,
-        path: ParameterPath,
-        expected: &[usize],
-    ) -> Result<Matrix, ModelFileProblem> {
-        match self.take_encoded(path, expected)? {
-            Some(matrix) => Ok(Matrix::Encoded(matrix)),
-            None => self.take(path, expected).map(Matrix::Plain),
-        }
     }
 
     /// The matrix at a path, if it has an encoding.

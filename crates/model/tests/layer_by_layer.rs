@@ -1,0 +1,300 @@
+//! Model files of version 2: networks layer by layer, and weights in encodings.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+
+use fireclay_model::{
+    Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, MlpConfig, Model,
+    ModelFileProblem as Problem, NamedTensor, Norm, NormPosition, Numbers, ParameterPath,
+    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, Task, initial_values,
+    transpose,
+};
+use proptest::prelude::*;
+
+fn model(architecture: Architecture) -> Model {
+    let weights = architecture.tensors().into_iter().map(|(path, shape)| {
+        let values = initial_values(&architecture, 7, path);
+        let values = match shape[..] {
+            [outputs, _] => transpose(&values, outputs),
+            _ => values,
+        };
+        NamedTensor { name: path.to_string(), shape, values }
+    });
+    let weights = weights.collect();
+    let task = Task::numbered_classes(architecture.outputs);
+    let (preprocessing, provenance) = (Preprocessing::None, Provenance::default());
+    let description = Description { architecture, task, preprocessing, pictures: None, provenance };
+    Model { description, weights, encoded: BTreeMap::new() }
+}
+
+fn bytes(model: &Model) -> Vec<u8> {
+    model.unwritten().to_bytes().unwrap().0
+}
+
+fn version(bytes: &[u8]) -> u64 {
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    let document = &metadata.metadata().as_ref().unwrap()["fireclay"];
+    serde_json::from_str::<serde_json::Value>(document).unwrap()["version"].as_u64().unwrap()
+}
+
+/// A network whose layers differ in everything.
+fn mixed() -> Architecture {
+    let first = HiddenLayer { activation: Activation::Gelu, bias: false, ..HiddenLayer::new(5) };
+    let second = HiddenLayer {
+        activation: Activation::Tanh,
+        norm: Norm::Batch,
+        norm_position: NormPosition::AfterActivation,
+        dropout: 0.25,
+        ..HiddenLayer::new(7)
+    };
+    let third = HiddenLayer {
+        activation: Activation::LeakyRelu,
+        leaky_slope: 0.3,
+        norm: Norm::Layer,
+        norm_position: NormPosition::Input,
+        norm_epsilon: 1e-3,
+        skip: Some(Skip { span: 2, position: SkipPosition::BeforeActivation }),
+        ..HiddenLayer::new(5)
+    };
+    let base = MlpConfig { output_bias: false, ..MlpConfig::new([2, 3], [], 4) };
+    Architecture { hidden: vec![first, second, third], ..base.architecture().unwrap() }
+}
+
+#[test]
+fn networks_are_written_in_the_oldest_version_that_can_describe_them() {
+    let alike = MlpConfig { norm: Norm::Batch, residual: true, ..MlpConfig::new([4], [4, 6], 3) };
+    for (network, expected) in [(alike.architecture().unwrap(), 1), (mixed(), 2)] {
+        let model = model(network);
+        let written = bytes(&model);
+        assert_eq!(version(&written), expected);
+        let back = Model::from_bytes(&written).unwrap();
+        assert_eq!(back, model);
+        assert_eq!(bytes(&back), written, "one model, one file");
+    }
+}
+
+#[test]
+fn the_short_way_describes_networks_whose_layers_are_alike() {
+    let alike = [
+        MlpConfig::new([3], [], 2),
+        MlpConfig { norm: Norm::Layer, dropout: 0.5, ..MlpConfig::new([3], [4, 4], 2) },
+        MlpConfig { residual: true, ..MlpConfig::new([4], [4, 5, 5], 2) },
+        MlpConfig { output_bias: false, ..MlpConfig::new([3], [4], 2) },
+    ];
+    for config in alike {
+        let network = config.architecture().unwrap();
+        assert_eq!(MlpConfig::from(&network), config);
+    }
+    let config = MlpConfig::from(&mixed());
+    assert_eq!(config.layers.len(), 3);
+    assert_eq!(config.architecture().unwrap(), mixed());
+}
+
+#[test]
+fn what_a_network_cannot_be_is_refused() {
+    let skip = |span, hidden: &[usize]| {
+        let mut network = MlpConfig::new([4], hidden, 2).architecture().unwrap();
+        network.hidden.last_mut().unwrap().skip =
+            Some(Skip { span, position: SkipPosition::Output });
+        network.validate().unwrap_err().to_string()
+    };
+    assert!(skip(0, &[4]).contains("spans 0 layers; it can span 1 to 1"));
+    assert!(skip(3, &[4, 4]).contains("spans 3 layers; it can span 1 to 2"));
+    assert!(skip(2, &[4, 5]).contains("adds 4 numbers to 5"));
+    let both = MlpConfig { layers: vec![HiddenLayer::new(3)], ..MlpConfig::new([4], [3], 2) };
+    assert!(both.architecture().unwrap_err().to_string().contains("leave one of them out"));
+}
+
+/// Codes that depend on their place.
+fn numbers(encoding: Encoding, outputs: usize, inputs: usize) -> Numbers {
+    let count = outputs * inputs;
+    let codes = |bytes: usize| (0..bytes).map(|i| (i * 37 % 251) as u8).collect::<Vec<_>>();
+    let scales = |group: usize| Scales {
+        group,
+        values: (0..outputs * inputs.div_ceil(group)).map(|i| 0.01 * (i + 1) as f32).collect(),
+    };
+    match encoding {
+        Encoding::F16 => {
+            Numbers::F16((0..count).map(|i| 0x3000 + (i * 91 % 0xFFF) as u16).collect())
+        }
+        Encoding::Bf16 => {
+            Numbers::Bf16((0..count).map(|i| 0x3E00 + (i * 7 % 0xFF) as u16).collect())
+        }
+        Encoding::Int8 { group } => Numbers::Int8 {
+            codes: codes(count).into_iter().map(u8::cast_signed).collect(),
+            scales: scales(group),
+        },
+        Encoding::Int4 { group } => {
+            Numbers::Int4 { codes: codes(outputs * inputs.div_ceil(2)), scales: scales(group) }
+        }
+        Encoding::Codebook { bits } => Numbers::Codebook {
+            bits,
+            codes: codes(outputs * (inputs * usize::from(bits)).div_ceil(8)),
+            book: (0..1 << bits).map(|i| 0.1 * i as f32 - 0.7).collect(),
+        },
+        Encoding::Sparse => {
+            let mut kept = codes(outputs * inputs.div_ceil(8));
+            if !inputs.is_multiple_of(8) {
+                let row = inputs.div_ceil(8);
+                kept.chunks_mut(row)
+                    .for_each(|row| *row.last_mut().unwrap() &= (1 << (inputs % 8)) - 1);
+            }
+            let count: u32 = kept.iter().map(|byte| byte.count_ones()).sum();
+            Numbers::Sparse { kept, values: (0..count).map(|i| 0.05 * i as f32 - 1.0).collect() }
+        }
+    }
+}
+
+/// The model with the weights of a layer in an encoding, and the same with those weights as `f32`.
+fn encoded(network: &Architecture, layer: usize, encoding: Encoding) -> (Model, Model) {
+    let [inputs, outputs] = network.sizes(layer);
+    let matrix = EncodedMatrix { outputs, inputs, numbers: numbers(encoding, outputs, inputs) };
+    let path = ParameterPath::Weight(layer);
+    let mut plain = model(network.clone());
+    let mut small = plain.clone();
+    let at = plain.weights.iter().position(|tensor| tensor.name == path.to_string()).unwrap();
+    plain.weights[at].values = matrix.decode();
+    small.weights.remove(at);
+    small.encoded.insert(path, matrix);
+    (small, plain)
+}
+
+fn encodings() -> Vec<Encoding> {
+    let mut all = vec![Encoding::F16, Encoding::Bf16, Encoding::Sparse];
+    all.extend([1, 4, 5, 100].map(|group| Encoding::Int8 { group }));
+    all.extend([1, 3, 100].map(|group| Encoding::Int4 { group }));
+    all.extend((1..=8).map(|bits| Encoding::Codebook { bits }));
+    all
+}
+
+#[test]
+fn every_encoding_is_written_read_and_computed_with() {
+    let network = MlpConfig::new([9], [13, 8], 3).architecture().unwrap();
+    let rows: Vec<f32> = (0..9 * 40).map(|i| (i % 13) as f32 - 6.0).collect();
+    let outputs = |model: &Model| {
+        Predictor::new(model).unwrap().outputs(&rows, NonZero::<usize>::MIN).unwrap()
+    };
+    for encoding in encodings() {
+        for layer in 0..3 {
+            let (small, plain) = encoded(&network, layer, encoding);
+            let written = bytes(&small);
+            assert_eq!(version(&written), 2);
+            let back = Model::from_bytes(&written).unwrap();
+            assert_eq!(back, small, "{encoding:?}");
+            assert_eq!(bytes(&back), written, "one model, one file");
+            fireclay_model::model_file::check(&written.as_slice()).unwrap();
+            assert_eq!(outputs(&back), outputs(&plain), "{encoding:?}");
+            let by_file = Predictor::from_source(&written.as_slice()).unwrap();
+            assert_eq!(by_file.outputs(&rows, NonZero::<usize>::MIN).unwrap(), outputs(&plain));
+            safetensors::SafeTensors::deserialize(&written).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_file_in_an_encoding_is_refused_when_a_byte_is_wrong() {
+    let network = MlpConfig::new([9], [5], 3).architecture().unwrap();
+    for encoding in encodings() {
+        let written = bytes(&encoded(&network, 0, encoding).0);
+        for at in 0..written.len() {
+            let mut wrong = written.clone();
+            wrong[at] ^= 0x10;
+            if let Ok(model) = Model::from_bytes(&wrong) {
+                // Space that fills the header up may be another, as JSON has it.
+                assert_eq!(bytes(&model), written, "{encoding:?} {at}");
+            }
+            assert!(Model::from_bytes(&written[..at]).is_err());
+        }
+    }
+}
+
+/// The file with another document, under a digest that is right.
+fn forged(written: &[u8], change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    let tensors = safetensors::SafeTensors::deserialize(written).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(written).unwrap();
+    let document = &metadata.metadata().as_ref().unwrap()["fireclay"];
+    let mut document: serde_json::Value = serde_json::from_str(document).unwrap();
+    change(&mut document);
+    let document = document.to_string();
+    let mut digest = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    };
+    field(document.as_bytes());
+    let mut all = tensors.tensors();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, view) in &all {
+        field(name.as_bytes());
+        field(
+            &view.shape().iter().flat_map(|&size| (size as u64).to_le_bytes()).collect::<Vec<_>>(),
+        );
+        field(view.data());
+    }
+    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let metadata = [
+        ("fireclay".to_owned(), document),
+        ("fireclay_digest".to_owned(), format!("sha256:{digest}")),
+        ("format".to_owned(), "pt".to_owned()),
+    ];
+    safetensors::serialize(all, Some(metadata.into_iter().collect())).unwrap()
+}
+
+#[test]
+fn encodings_that_contradict_their_tensors_are_refused() {
+    let network = MlpConfig::new([9], [5], 3).architecture().unwrap();
+    let read = |encoding, change: fn(&mut serde_json::Value)| {
+        let written = bytes(&encoded(&network, 0, encoding).0);
+        assert!(Model::from_bytes(&forged(&written, |_| ())).is_ok());
+        Model::from_bytes(&forged(&written, change)).unwrap_err()
+    };
+    let int8 = Encoding::Int8 { group: 4 };
+    let error = read(int8, |d| drop(d.as_object_mut().unwrap().remove("encodings")));
+    assert!(
+        matches!(&error, Problem::Dtype { found, expected, .. } if found == "I8" && expected == "F32"),
+        "{error}"
+    );
+    let error = read(int8, |d| d["encodings"]["layers.0.weight"]["group"] = 2.into());
+    assert!(
+        matches!(&error, Problem::Shape { name, .. } if name == "layers.0.weight.scales"),
+        "{error}"
+    );
+    let error = read(int8, |d| d["encodings"]["layers.0.weight"]["kind"] = "int5".into());
+    assert!(matches!(&error, Problem::Document(_)), "{error}");
+    let error = read(int8, |d| d["version"] = 1.into());
+    assert!(matches!(&error, Problem::Document(_)), "{error}");
+    let error = read(Encoding::Int4 { group: 4 }, |d| {
+        d["encodings"]["layers.0.weight"] = serde_json::json!({ "kind": "codebook", "bits": 4 });
+    });
+    assert!(
+        matches!(&error, Problem::MissingTensor { name, .. } if name == "layers.0.weight.codebook"),
+        "{error}"
+    );
+    let error = read(Encoding::F16, |d| {
+        d["encodings"]["layers.7.weight"] = serde_json::json!({ "kind": "f16" });
+    });
+    assert!(matches!(&error, Problem::EncodedPath { path: ParameterPath::Weight(7) }), "{error}");
+    let error = read(Encoding::Codebook { bits: 3 }, |d| d["run"] = serde_json::json!({}));
+    assert!(matches!(&error, Problem::EncodedPath { .. }), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_changed_bytes_make_it_panic(
+        which in 0usize..16,
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..8),
+    ) {
+        let network = MlpConfig::new([9], [5], 3).architecture().unwrap();
+        let mut written = bytes(&encoded(&network, 0, encodings()[which % encodings().len()]).0);
+        for (at, byte) in changes {
+            let length = written.len();
+            written[at % length] = byte;
+        }
+        let _ = Predictor::from_source(&written.as_slice());
+        let _ = fireclay_model::model_file::check(&written.as_slice());
+    }
+}
