@@ -38,7 +38,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("lora-8", &adapted, &["adapters.", "layers.2."]),
     ] {
         let is_trained = |path: &String| trained.iter().any(|prefix| path.starts_with(prefix));
-        let paths = mlp.config().trainable().into_iter().map(|(path, _)| path).filter(is_trained);
+        let paths = mlp
+            .architecture()
+            .trainable()
+            .into_iter()
+            .map(|(path, _)| path.to_string())
+            .filter(is_trained);
         let rates = paths.map(|path| (path, 1.0)).collect();
         let tuning = Tuning {
             start: String::new(),

@@ -200,7 +200,7 @@ fn an_honest_file_costs_little_more_than_itself() {
         assert!(more <= most, "{line:?}: {} MiB for {} MiB", more / MIB, size / MIB);
     }
     let imported = Model::load(&to, &Backend::Flex.device(DeviceChoice::Default).unwrap());
-    assert_eq!(imported.unwrap().mlp.config().hidden, [4000, 128]);
+    assert_eq!(MlpConfig::from(imported.unwrap().mlp.architecture()).hidden, [4000, 128]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is left of the old task.
 
 use anyhow::{Context, Result};
-use fireclay::{Mlp, MlpConfig, Model, Task};
+use fireclay::{Architecture, Mlp, Model, Task};
 use fireclay_data::TrainTest;
 use train::{fitted_to, only, task};
 
@@ -52,10 +52,10 @@ pub(crate) fn forgetting(
 /// The tuned network with the base's output layer.
 fn swap_back(base: &Model, tuned: &Model) -> Result<Model> {
     let merged = tuned.mlp.clone().merged();
-    let config = MlpConfig { outputs: base.task.outputs(), ..merged.config().clone() };
+    let network = Architecture { outputs: base.task.outputs(), ..merged.architecture().clone() };
     let head = format!("layers.{}.", merged.layers.len() - 1);
     let (body, old) = (merged.tensors()?, base.mlp.tensors()?);
-    let mlp = Mlp::from_tensors(&config, &tuned.device(), |name, _| {
+    let mlp = Mlp::from_tensors(&network, &tuned.device(), |name, _| {
         let from = if name.starts_with(&head) { &old } else { &body };
         let found = from.iter().find(|tensor| tensor.name == name);
         found.map(|t| t.values.clone()).with_context(|| format!("{name} is missing"))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Mlp, MlpConfig, Model, NamedTensor, Task};
+use fireclay::{Architecture, Mlp, Model, NamedTensor, Task};
 use fireclay_data::Dataset;
 use train::disk::{MOST_LABELS, read_text};
 use train::task;
@@ -134,7 +134,7 @@ pub struct Weights {
 /// A model with adapters, or a device that can not be read.
 pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
     let Weights { are_kept, are_trained, seed } = weights;
-    let old = model.mlp.config();
+    let old = model.mlp.architecture();
     if task == model.task && are_kept {
         let kept = task.names().to_vec();
         return Ok(Swapped {
@@ -145,9 +145,9 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
             left: None,
         });
     }
-    let config = MlpConfig { outputs: task.outputs(), ..old.clone() };
+    let network = Architecture { outputs: task.outputs(), ..old.clone() };
     let device = model.device();
-    let drawn = Mlp::init(&config, seed, &device)?.tensors()?;
+    let drawn = Mlp::of(&network, seed, &device)?.tensors()?;
     let had = model.mlp.tensors()?;
     let head = format!("layers.{}.", model.mlp.layers.len() - 1);
     // Of another kind of task a name is another thing: the digit 3 is no number 3.
@@ -159,7 +159,7 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
         .map(|label| if are_kept && same_kind { place(label) } else { None })
         .collect();
     let starts_at_zero = are_trained && sources.iter().all(Option::is_none);
-    let mlp = Mlp::from_tensors(&config, &device, |name, _| {
+    let mlp = Mlp::from_tensors(&network, &device, |name, _| {
         let find = |all: &[NamedTensor]| {
             let found = all.iter().find(|tensor| tensor.name == name);
             found.map(|t| t.values.clone()).with_context(|| format!("{name} is missing"))
@@ -213,6 +213,8 @@ pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
 
 #[cfg(test)]
 mod tests {
+    use fireclay::MlpConfig;
+
     use super::*;
     use fireclay::{Device, Preprocessing, Provenance};
     use fireclay_data::{Features, Targets};
@@ -273,7 +275,7 @@ mod tests {
     #[test]
     fn what_a_model_knows_of_its_labels_is_measured_on_rows_of_these_alone() {
         let device = Device::flex();
-        let config = MlpConfig::new([1], [], 3);
+        let config = MlpConfig::new([1], [], 3).architecture().unwrap();
         let mlp = Mlp::from_tensors(&config, &device, |name, _| {
             Ok::<_, anyhow::Error>(match name {
                 "layers.0.weight" => vec![2.0, -2.0, 9.0],

@@ -45,7 +45,7 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
         Some((source, data)) => train::pictures(&source.parse()?, &data.train),
         None => None,
     };
-    let shape = &model.mlp.config().input_shape;
+    let shape = &model.mlp.architecture().input_shape;
     let of_data = of_data.filter(|pictures| pictures.validate(shape).is_ok());
     model.pictures = pictures(args, model.pictures, of_data)?;
     if let Some(pictures) = &model.pictures {
@@ -105,7 +105,7 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
     output.check()?;
     let device = cpu()?;
     let tuned = tuned(args, &device)?;
-    if tuned.mlp.config().lora.is_none() {
+    if tuned.mlp.architecture().lora.is_none() {
         bail!("{} has no adapters, so there is nothing to merge", args.adapter.display());
     }
     let mut merged = Model { mlp: tuned.mlp.clone().merged(), ..tuned.clone() };

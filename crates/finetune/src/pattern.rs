@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use fireclay::MlpConfig;
+use fireclay::{Architecture, ParameterPath};
 use regex::{Regex, RegexBuilder};
 
 /// Names some of a network's parameters.
@@ -40,18 +40,18 @@ enum Kind {
 
 impl Pattern {
     /// Whether it names this parameter of a network with so many layers.
-    fn names(&self, path: &str, layers: usize) -> bool {
-        let layer = layer_of(path);
+    fn names(&self, path: ParameterPath, layers: usize) -> bool {
+        let layer = path.layer();
         match &self.kind {
             Kind::All => true,
-            Kind::Head => layer == Some(layers - 1),
-            Kind::Body => layer != Some(layers - 1),
-            Kind::Biases => path.starts_with("layers.") && path.ends_with(".bias"),
-            Kind::Norms => path.starts_with("norms."),
-            Kind::Adapters => path.starts_with("adapters."),
-            Kind::First(count) => layer.is_some_and(|layer| layer < *count),
-            Kind::Last(count) => layer.is_some_and(|layer| layer.saturating_add(*count) >= layers),
-            Kind::Paths(regex) => regex.is_match(path),
+            Kind::Head => layer == layers - 1,
+            Kind::Body => layer != layers - 1,
+            Kind::Biases => matches!(path, ParameterPath::Bias(_)),
+            Kind::Norms => matches!(path, ParameterPath::Norm(..)),
+            Kind::Adapters => matches!(path, ParameterPath::Adapter(..)),
+            Kind::First(count) => layer < *count,
+            Kind::Last(count) => layer.saturating_add(*count) >= layers,
+            Kind::Paths(regex) => regex.is_match(&path.to_string()),
         }
     }
 
@@ -65,17 +65,17 @@ impl Pattern {
     /// # Errors
     ///
     /// [`PatternError::Nothing`] if there is none.
-    pub fn paths(&self, model: &MlpConfig) -> Result<Vec<String>, PatternError> {
-        let layers = model.hidden.len() + 1;
-        let all: Vec<String> = model.trainable().into_iter().map(|(path, _)| path).collect();
-        let found: Vec<String> =
-            all.iter().filter(|path| self.names(path, layers)).cloned().collect();
-        if found.is_empty() {
-            let nearest = fireclay::nearest(&self.text, all.iter().map(String::as_str));
-            let nearest = nearest.map(str::to_owned);
-            return Err(PatternError::Nothing { pattern: self.text.clone(), nearest, paths: all });
+    pub fn paths(&self, network: &Architecture) -> Result<Vec<ParameterPath>, PatternError> {
+        let all = network.trainable().into_iter().map(|(path, _)| path);
+        let found: Vec<ParameterPath> =
+            all.clone().filter(|&path| self.names(path, network.layers())).collect();
+        if !found.is_empty() {
+            return Ok(found);
         }
-        Ok(found)
+        let paths: Vec<String> = all.map(|path| path.to_string()).collect();
+        let nearest = fireclay::nearest(&self.text, paths.iter().map(String::as_str));
+        let nearest = nearest.map(str::to_owned);
+        Err(PatternError::Nothing { pattern: self.text.clone(), nearest, paths })
     }
 }
 
@@ -135,11 +135,6 @@ fn glob(text: &str) -> String {
     });
     let path: Vec<String> = parts.collect();
     format!(r"{}(?:\..*)?", path.join(r"\."))
-}
-
-/// The linear layer that a parameter belongs to: with its norm and its adapter.
-fn layer_of(path: &str) -> Option<usize> {
-    path.split('.').nth(1)?.parse().ok()
 }
 
 /// Why a pattern names nothing.

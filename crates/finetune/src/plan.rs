@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use fireclay::MlpConfig;
+use fireclay::{Architecture, ParameterPath};
 use train::optimizer::OptimizerConfig;
 use train::settings::{Layer, SettingsError};
 use train::tuning::Phase;
@@ -54,6 +54,9 @@ pub struct Plan {
     pub epochs: u64,
 }
 
+/// What the learning rate of each trained parameter is multiplied by.
+type Factors = BTreeMap<ParameterPath, f64>;
+
 impl Plan {
     /// The phases of the run.
     ///
@@ -61,11 +64,13 @@ impl Plan {
     ///
     /// A pattern that names nothing, nothing left to train, something that would change nothing, or
     /// too few epochs for the order.
-    pub fn phases(&self, model: &MlpConfig) -> Result<Vec<Phase>> {
-        let phases = self.in_order(model)?;
+    pub fn phases(&self, network: &Architecture) -> Result<Vec<Phase>> {
+        let phases = self.in_order(network)?;
         for (pattern, rate) in &self.rates {
-            let paths = pattern.paths(model)?;
-            let is_trained = |path| phases.iter().any(|phase| phase.rates.contains_key(path));
+            let paths = pattern.paths(network)?;
+            let is_trained = |path: &ParameterPath| {
+                phases.iter().any(|phase| phase.rates.contains_key(&path.to_string()))
+            };
             if !paths.iter().any(is_trained) {
                 bail!("--lr {pattern}={rate}: everything that `{pattern}` names is frozen");
             }
@@ -73,27 +78,26 @@ impl Plan {
         Ok(phases)
     }
 
-    fn in_order(&self, model: &MlpConfig) -> Result<Vec<Phase>> {
-        let told = self.told(model)?;
-        let rates = self.factors(model, &told)?;
-        let head: Vec<String> = "head".parse::<Pattern>()?.paths(model)?;
-        let is_head = |path: &str| head.iter().any(|head| head == path);
-        let probe: BTreeMap<String, f64> =
-            rates.iter().filter(|(path, _)| is_head(path)).map(|(p, r)| (p.clone(), *r)).collect();
+    fn in_order(&self, network: &Architecture) -> Result<Vec<Phase>> {
+        let told = self.told(network)?;
+        let rates = self.factors(network, &told)?;
+        let head = "head".parse::<Pattern>()?.paths(network)?;
+        let probe: Factors =
+            rates.iter().filter(|(path, _)| head.contains(path)).map(|(p, r)| (*p, *r)).collect();
         if let Some(every) = self.unfreeze_every {
             if self.recipe.is_some() {
                 bail!("--unfreeze-every is an order of its own; leave out --recipe");
             }
-            return self.unfreezing(model, &rates, every);
+            return self.unfreezing(network, &rates, every);
         }
-        let phase = |epochs, rates| Phase { epochs, rates };
+        let phase = |epochs, rates| Phase { epochs, rates: named(rates) };
         match self.recipe.unwrap_or(Recipe::Full) {
             Recipe::Full => Ok(vec![phase(0, rates)]),
             Recipe::Probe => {
                 if probe.is_empty() {
                     bail!("--recipe probe trains the head alone, and the head is frozen");
                 }
-                if model.lora.is_some() || self.decay.is_some() {
+                if network.lora.is_some() || self.decay.is_some() {
                     bail!(
                         "--recipe probe trains the head alone, so --lora and --lr-decay would change \
                          nothing; leave them out, or take --recipe full"
@@ -127,11 +131,11 @@ impl Plan {
     }
 
     /// What the learning rate of each parameter is multiplied by to get the one that was asked for.
-    fn told(&self, model: &MlpConfig) -> Result<BTreeMap<String, f64>> {
+    fn told(&self, network: &Architecture) -> Result<Factors> {
         let mut told = BTreeMap::new();
         for (pattern, rate) in &self.rates {
-            for path in pattern.paths(model)? {
-                let factor = rate / self.optimizer.learning_rate_of(&path, model);
+            for path in pattern.paths(network)? {
+                let factor = rate / self.optimizer.learning_rate_of(path, network);
                 told.insert(path, factor);
             }
         }
@@ -140,19 +144,16 @@ impl Plan {
 
     /// What the learning rate of each trained parameter is multiplied by: what was asked for, less
     /// for each layer further down.
-    fn factors(
-        &self,
-        model: &MlpConfig,
-        told: &BTreeMap<String, f64>,
-    ) -> Result<BTreeMap<String, f64>> {
-        let all = |patterns: &[Pattern]| -> Result<Vec<String>> {
+    fn factors(&self, network: &Architecture, told: &Factors) -> Result<Factors> {
+        let all = |patterns: &[Pattern]| -> Result<Vec<ParameterPath>> {
             let found: Result<Vec<_>, _> =
-                patterns.iter().map(|pattern| pattern.paths(model)).collect();
+                patterns.iter().map(|pattern| pattern.paths(network)).collect();
             Ok(found?.concat())
         };
-        let named =
-            |text: &str| -> Result<Vec<String>> { Ok(text.parse::<Pattern>()?.paths(model)?) };
-        let mut trained = match (&self.train[..], &model.lora) {
+        let named = |text: &str| -> Result<Vec<ParameterPath>> {
+            Ok(text.parse::<Pattern>()?.paths(network)?)
+        };
+        let mut trained = match (&self.train[..], &network.lora) {
             ([], None) => named("all")?,
             // Of a network with adapters the rest is the base, which stays.
             ([], Some(_)) => [named("adapters")?, named("head")?].concat(),
@@ -163,20 +164,19 @@ impl Plan {
         if trained.is_empty() {
             bail!("nothing is left to train: --freeze names every parameter that --train does");
         }
-        let layers = model.hidden.len();
+        let layers = network.hidden.len();
         let mut rates = BTreeMap::new();
-        for path in &trained {
-            let layer = path.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or(layers);
-            let depth = layers.saturating_sub(layer);
+        for path in trained {
+            let depth = layers.saturating_sub(path.layer());
             let decay = self.decay.unwrap_or(1.0).powi(i32::try_from(depth).unwrap_or(i32::MAX));
-            let factor = decay * told.get(path).copied().unwrap_or(1.0);
+            let factor = decay * told.get(&path).copied().unwrap_or(1.0);
             if factor == 0.0 || !factor.is_finite() {
                 bail!(
                     "the learning rate of {path} would be {factor:e} times that of the optimizer; \
                      change --lr or --lr-decay"
                 );
             }
-            rates.insert(path.clone(), factor);
+            rates.insert(path, factor);
         }
         Ok(rates)
     }
@@ -184,19 +184,18 @@ impl Plan {
     /// The head first, then one layer more each time.
     fn unfreezing(
         &self,
-        model: &MlpConfig,
-        rates: &BTreeMap<String, f64>,
+        network: &Architecture,
+        rates: &Factors,
         every: u64,
     ) -> Result<Vec<Phase>> {
         let mut phases: Vec<Phase> = Vec::new();
-        for layers in 1..=model.hidden.len() + 1 {
-            let paths = format!("last:{layers}").parse::<Pattern>()?.paths(model)?;
+        for layers in 1..=network.hidden.len() + 1 {
+            let paths = format!("last:{layers}").parse::<Pattern>()?.paths(network)?;
             let reached = rates.iter().filter(|(path, _)| paths.contains(path));
-            let rates: BTreeMap<String, f64> =
-                reached.map(|(path, rate)| (path.clone(), *rate)).collect();
+            let rates: Factors = reached.map(|(path, rate)| (*path, *rate)).collect();
             let is_new = phases.last().is_none_or(|last| last.rates.len() < rates.len());
             if is_new && !rates.is_empty() {
-                phases.push(Phase { epochs: every, rates });
+                phases.push(Phase { epochs: every, rates: named(rates) });
             }
         }
         let needed = every.saturating_mul(phases.len().saturating_sub(1) as u64).saturating_add(1);
@@ -210,14 +209,20 @@ impl Plan {
     }
 }
 
+/// By paths as settings have them.
+fn named(factors: Factors) -> BTreeMap<String, f64> {
+    factors.into_iter().map(|(path, factor)| (path.to_string(), factor)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use fireclay::Lora;
+    use fireclay::MlpConfig;
     use train::optimizer::Muon;
 
-    fn network() -> MlpConfig {
-        MlpConfig::new([4], [3, 3], 2)
+    fn network() -> Architecture {
+        MlpConfig::new([4], [3, 3], 2).architecture().unwrap()
     }
 
     fn plan() -> Plan {
@@ -234,7 +239,11 @@ mod tests {
 
     #[test]
     fn with_nothing_said_everything_is_trained_from_the_first_step() {
-        for (epochs, network) in [(6, network()), (1, network()), (6, MlpConfig::new([4], [], 2))] {
+        for (epochs, network) in [
+            (6, network()),
+            (1, network()),
+            (6, MlpConfig::new([4], [], 2).architecture().unwrap()),
+        ] {
             let phases = Plan { epochs, ..plan() }.phases(&network).unwrap();
             assert_eq!(phases.len(), 1);
             assert_eq!(phases[0].rates.len(), network.trainable().len());
@@ -314,7 +323,7 @@ mod tests {
     fn of_a_network_with_adapters_the_base_stays() {
         let lora =
             Lora { layers: vec![0], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
-        let network = MlpConfig { lora: Some(lora), ..network() };
+        let network = Architecture { lora: Some(lora), ..network() };
         let phases = Plan { recipe: Some(Recipe::Full), ..plan() }.phases(&network).unwrap();
         let expected = ["adapters.0.a", "adapters.0.b", "layers.2.bias", "layers.2.weight"];
         assert_eq!(trained(&phases[0]), expected);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::model_file::is_model_file;
-use fireclay::{Adapter, Lora, Mlp, MlpConfig, Model, Provenance, Task};
+use fireclay::{Adapter, Architecture, Lora, Mlp, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
 use train::settings::{Layer, Settings};
@@ -94,7 +94,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let imported = import(&from, &of_start, device)?;
     say(is_quiet, &format!("{}\n{}", from.display(), words::placed(&imported)))?;
     let base = imported.model.clone();
-    if base.mlp.config().lora.is_some() {
+    if base.mlp.architecture().lora.is_some() {
         bail!(
             "this model has adapters; make it a plain one first, with `{} merge --adapter {} --to \
              merged.safetensors`",
@@ -114,25 +114,22 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
             base.features()
         );
     }
-    let dropout = again.dropout.unwrap_or(base.mlp.config().dropout);
-    let shaped = as_data(base.clone(), prepared.data(), dropout)?;
+    let shaped = as_data(base.clone(), prepared.data(), again.dropout)?;
     let plan = plan(&tune, prepared.settings(), rates, recipe)?;
     let (swapped, mut model, phases) = planned(&shaped, &tune, &plan, &prepared)?;
-    let table = words::phases(model.mlp.config(), &phases, &plan.optimizer);
+    let table = words::phases(model.mlp.architecture(), &phases, &plan.optimizer);
     say(is_quiet, &format!("{}\n{table}", words::head(&swapped)))?;
-    say(is_quiet, &words::of_norm_biases(&plan, model.mlp.config()))?;
+    say(is_quiet, &words::of_norm_biases(&plan, model.mlp.architecture()))?;
     model.provenance = descendant(imported.origin.clone(), &base.provenance);
     let teacher = match &tune.teacher {
         Some(path) if teacher_is_ours => Some(Model::load(path, device)?),
         Some(path) => Some(import(path, &options, device)?.model),
         None => None,
     };
-    let teacher = teacher.map(|teacher| {
-        let dropout = teacher.mlp.config().dropout;
-        as_data(teacher, prepared.data(), dropout).context("the teacher")
-    });
+    let teacher =
+        teacher.map(|teacher| as_data(teacher, prepared.data(), None).context("the teacher"));
     let tuning = tuning(&tune, replay, phases);
-    let is_needed = model.mlp.config().lora.is_some() || tuning.replay.is_some();
+    let is_needed = model.mlp.architecture().lora.is_some() || tuning.replay.is_some();
     let start =
         Start { model, teacher: teacher.transpose()?, base: is_needed.then(|| base.clone()) };
     prepared.start_from(start.clone(), tuning.clone())?;
@@ -184,11 +181,12 @@ fn planned(
     let lora = tune.lora.as_ref().map(|lora| on_layers(lora, &tune.lora_on, shaped));
     let lora = lora.transpose()?;
     let outputs = wanted.outputs();
-    let config = MlpConfig { outputs, lora: lora.clone(), ..shaped.mlp.config().clone() };
-    let phases = plan.phases(&config)?;
+    let architecture = shaped.mlp.architecture().clone();
+    let network = Architecture { outputs, lora: lora.clone(), ..architecture };
+    let phases = plan.phases(&network)?;
     let weights = Weights {
         are_kept: !tune.fresh_head,
-        are_trained: trains_head(&phases, &config),
+        are_trained: trains_head(&phases, &network),
         seed: settings.seed,
     };
     let swapped = new_head(shaped, wanted, tune, weights, &data.train)?;
@@ -242,11 +240,11 @@ struct Story {
 /// Says where the adapter is, what tuning was good for, and what was forgotten.
 fn conclude(is_quiet: bool, story: &Story, finished: &Finished) -> Result<()> {
     let Story { started, start: Start { model, base, .. }, tuning, data, old, scratch } = story;
-    if let (Some(base), Some(_)) = (base, &finished.model.mlp.config().lora) {
+    if let (Some(base), Some(_)) = (base, &finished.model.mlp.architecture().lora) {
         say(is_quiet, &adapter(base, finished)?)?;
     }
-    let all = group(model.mlp.config().parameters() as u64);
-    let trained = group(words::trained(model.mlp.config(), &tuning.phases) as u64);
+    let all = group(model.mlp.architecture().parameters() as u64);
+    let trained = group(words::trained(model.mlp.architecture(), &tuning.phases) as u64);
     let time = |finished: &Finished| format!("{:.1} s", finished.seconds);
     let mut rows = vec![
         (*started, model, String::new(), String::new()),
@@ -285,13 +283,17 @@ fn is_ours(path: &Path) -> bool {
     fireclay_formats::open(path).is_ok_and(|file| is_model_file(&*file))
 }
 
-/// A model whose samples have the shape of the data's, if they are as many numbers.
-fn as_data(model: Model, data: &TrainTest, dropout: f64) -> Result<Model> {
+/// A model whose samples have the shape of the data's, if they are as many numbers, and whose hidden
+/// layers have this rate of dropout, if there is one.
+fn as_data(model: Model, data: &TrainTest, dropout: Option<f64>) -> Result<Model> {
     fits(&model, data.train.width())?;
-    let (config, shape) = (model.mlp.config().clone(), data.train.shape().to_vec());
-    let config = MlpConfig { input_shape: shape, dropout, ..config };
-    config.validate()?;
-    Ok(rebuilt(model, config)?)
+    let mut network = model.mlp.architecture().clone();
+    network.input_shape = data.train.shape().to_vec();
+    if let Some(dropout) = dropout {
+        network.hidden.iter_mut().for_each(|layer| layer.dropout = dropout);
+    }
+    network.validate()?;
+    Ok(rebuilt(model, &network)?)
 }
 
 /// Whether somebody said what is learned from.
@@ -310,8 +312,8 @@ fn head_task(base: &Task, tune: &Tune, data: &TrainTest) -> Result<Task> {
 }
 
 /// Whether the weights of the output layer move at some time.
-fn trains_head(phases: &[Phase], model: &MlpConfig) -> bool {
-    let head = format!("layers.{}.weight", model.hidden.len());
+fn trains_head(phases: &[Phase], network: &Architecture) -> bool {
+    let head = ParameterPath::Weight(network.hidden.len()).to_string();
     phases.iter().any(|phase| phase.rates.contains_key(&head))
 }
 
@@ -352,14 +354,13 @@ fn compared(models: &[(&str, &Model, String, String)], test: &Dataset) -> Result
 
 /// The adapters on the layers that are named, by default all below the output.
 fn on_layers(lora: &Lora, patterns: &[Pattern], model: &Model) -> Result<Lora> {
-    let model = model.mlp.config();
+    let model = model.mlp.architecture();
     let last = model.hidden.len();
     let mut layers: Vec<usize> = Vec::new();
     for pattern in patterns {
         let paths = pattern.paths(model)?;
-        let weights = paths.iter().filter(|path| path.ends_with(".weight"));
-        let parts = weights.filter_map(|path| path.strip_prefix("layers.")?.split('.').next());
-        let named: Vec<usize> = parts.filter_map(|part| part.parse().ok()).collect();
+        let weights = paths.into_iter().filter(|path| matches!(path, ParameterPath::Weight(_)));
+        let named: Vec<usize> = weights.map(ParameterPath::layer).collect();
         if named.is_empty() {
             bail!(
                 "--lora-on {pattern}: it names no weights of a layer, which adapters stand beside"
@@ -381,8 +382,8 @@ fn on_layers(lora: &Lora, patterns: &[Pattern], model: &Model) -> Result<Lora> {
 
 /// Refuses a rank that is larger than any of these layers can use: with it an adapter has more
 /// numbers than the weights beside it, and says no more than they do.
-fn check_rank(rank: usize, layers: &[usize], model: &MlpConfig) -> Result<()> {
-    let sizes = model.layer_sizes();
+fn check_rank(rank: usize, layers: &[usize], network: &Architecture) -> Result<()> {
+    let sizes = network.layer_sizes();
     let useful = |&layer: &usize| sizes.get(layer).map(|[inputs, outputs]| *inputs.min(outputs));
     let most = layers.iter().filter_map(useful).max().unwrap_or(0);
     if rank <= most {
@@ -455,13 +456,13 @@ fn from_scratch(
     args.tui = false;
     args.profile = false;
     let mut prepared = Prepared::new(args, Disk::default())?;
-    let config = MlpConfig { lora: None, ..start.model.mlp.config().clone() };
-    let mlp = Mlp::init(&config, prepared.settings().seed, prepared.device())?;
+    let network = Architecture { lora: None, ..start.model.mlp.architecture().clone() };
+    let mlp = Mlp::of(&network, prepared.settings().seed, prepared.device())?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
     let model = Model { mlp, provenance, ..start.model.clone() };
     let all = Plan { recipe: Some(Recipe::Full), ..Plan::default() };
-    let phases = all.phases(&config)?;
+    let phases = all.phases(&network)?;
     let tuning =
         Tuning { l2_sp: 0.0, keep_statistics: false, distillation: None, phases, ..tuning.clone() };
     // What it learned before is nothing.

@@ -146,7 +146,7 @@ pub(crate) fn random_rows(model: &Model) -> Result<Dataset> {
     let features = Features::Floats(features.collect());
     // Outputs alone are compared, so that any target will do.
     let targets = Targets::Values { values: vec![0.0; ROWS], names: vec!["none".to_owned()] };
-    Ok(Dataset::new(model.mlp.config().input_shape.clone(), features, targets)?)
+    Ok(Dataset::new(model.mlp.architecture().input_shape.clone(), features, targets)?)
 }
 
 /// The next of a row of numbers in [0, 1): SplitMix64 (Steele, Lea and Flood 2014).

@@ -1,6 +1,6 @@
 //! What a run says before training: what was read, what the head is, what is trained.
 
-use fireclay::{Ancestor, MlpConfig, Task};
+use fireclay::{Ancestor, Architecture, NormPart, ParameterPath, Task};
 use fireclay_formats::printable;
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
@@ -67,14 +67,21 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Parameters that are trained at some time.
-pub(crate) fn trained(model: &MlpConfig, phases: &[Phase]) -> usize {
-    let is_trained = |path: &String| phases.iter().any(|phase| phase.rates.contains_key(path));
-    let trained = model.trainable().into_iter().filter(|(path, _)| is_trained(path));
+pub(crate) fn trained(network: &Architecture, phases: &[Phase]) -> usize {
+    let is_trained = |path: &ParameterPath| {
+        let path = path.to_string();
+        phases.iter().any(|phase| phase.rates.contains_key(&path))
+    };
+    let trained = network.trainable().into_iter().filter(|(path, _)| is_trained(path));
     trained.map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
 /// The table of what is trained, and how fast.
-pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], optimizer: &OptimizerConfig) -> String {
+pub(crate) fn phases(
+    network: &Architecture,
+    phases: &[Phase],
+    optimizer: &OptimizerConfig,
+) -> String {
     let mut heading = row!["parameter", "shape", "numbers"];
     let mut first = 1;
     for phase in phases {
@@ -85,19 +92,19 @@ pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], optimizer: &OptimizerC
         first += phase.epochs;
     }
     let mut rows = vec![heading];
-    for (path, shape) in model.trainable() {
+    for (path, shape) in network.trainable() {
         let count: usize = shape.iter().product();
         let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
         let mut cells = row![path, shape.join("x"), group(count as u64)];
-        cells.extend(phases.iter().map(|phase| match phase.rates.get(&path) {
+        cells.extend(phases.iter().map(|phase| match phase.rates.get(&path.to_string()) {
             Some(factor) => {
-                format!("{:e}", round(factor * optimizer.learning_rate_of(&path, model)))
+                format!("{:e}", round(factor * optimizer.learning_rate_of(path, network)))
             }
             None => "frozen".to_owned(),
         }));
         rows.push(cells);
     }
-    let (trained, all) = (trained(model, phases), model.parameters());
+    let (trained, all) = (trained(network, phases), network.parameters());
     format!(
         "{}  {} of {} parameters are trained ({:.2} %)\n",
         table(&rows),
@@ -108,14 +115,15 @@ pub(crate) fn phases(model: &MlpConfig, phases: &[Phase], optimizer: &OptimizerC
 }
 
 /// Says of norm biases that `biases` does not name them, where somebody might think so.
-pub(crate) fn of_norm_biases(plan: &Plan, model: &MlpConfig) -> String {
+pub(crate) fn of_norm_biases(plan: &Plan, network: &Architecture) -> String {
     let has_biases = |patterns: &[Pattern]| patterns.iter().any(Pattern::is_biases);
-    let is_norm_bias = |path: &str| path.starts_with("norms.") && path.ends_with(".bias");
+    let is_norm_bias =
+        |path: &ParameterPath| matches!(path, ParameterPath::Norm(_, NormPart::Bias));
     let named = |patterns: &[Pattern]| {
-        let paths = patterns.iter().flat_map(|pattern| pattern.paths(model).unwrap_or_default());
+        let paths = patterns.iter().flat_map(|pattern| pattern.paths(network).unwrap_or_default());
         paths.filter(|path| is_norm_bias(path)).count()
     };
-    let all = model.trainable().into_iter().filter(|(path, _)| is_norm_bias(path)).count();
+    let all = network.trainable().into_iter().filter(|(path, _)| is_norm_bias(path)).count();
     let note = if has_biases(&plan.freeze) && named(&plan.freeze) < all {
         "--freeze biases freezes the biases of linear layers, and not those of norms, which are trained. \
          To freeze them too, add --freeze 'norms.*.bias'"
@@ -144,7 +152,8 @@ mod tests {
         let hostile = "\u{1b}[2J\n\u{202e}".repeat(10_000);
         let origin = Ancestor { program: hostile.clone(), ..Ancestor::default() };
         let model = Model {
-            mlp: fireclay::Mlp::init(&MlpConfig::new([2], [], 2), 1, &Device::flex()).unwrap(),
+            mlp: fireclay::Mlp::init(&fireclay::MlpConfig::new([2], [], 2), 1, &Device::flex())
+                .unwrap(),
             task: Task::numbered_classes(2),
             preprocessing: Preprocessing::None,
             pictures: None,

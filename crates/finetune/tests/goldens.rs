@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use finetune::import::{Fate, ImportError, Imported, Options, TaskKind, import};
-use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, Prediction, Preprocessing, Task};
+use fireclay::{
+    Activation, Backend, Device, DeviceChoice, MlpConfig, Norm, Prediction, Preprocessing, Task,
+};
 use fireclay_formats::Layout;
 
 /// Rows of every golden.
@@ -105,7 +107,7 @@ fn norms_of_pytorch() {
         assert!(error.to_string().contains(&format!("--norm {norm}")), "{error}");
         let told = Options { norm: Some(norm), ..told };
         let imported = check(&file, &told, &format!("{name}.logits"));
-        assert_eq!(imported.model.mlp.config().norm, norm);
+        assert_eq!(MlpConfig::from(imported.model.mlp.architecture()).norm, norm);
     }
 }
 
@@ -123,7 +125,7 @@ fn models_of_keras() {
     }
     // It says everything: activations, norms with Keras' epsilon, dropout, how pixels are scaled.
     let imported = check("norms.keras", &Options::default(), "norms.logits");
-    let config = imported.model.mlp.config();
+    let config = MlpConfig::from(imported.model.mlp.architecture());
     assert_eq!((config.activation, config.norm), (Activation::Gelu, Norm::Batch));
     assert!((config.norm_epsilon - 1e-3).abs() < 1e-9);
     assert!((config.dropout - 0.1).abs() < 1e-9);
@@ -174,7 +176,7 @@ fn check_probabilities(imported: &Imported, golden_name: &str, of: impl Fn(&[f32
 fn graphs_of_onnx() {
     for name in ["onnx/plain.onnx", "onnx/plain-script.onnx"] {
         let imported = check(name, &logits(), "onnx/plain.logits");
-        assert_eq!(imported.model.mlp.config().activation, Activation::Relu);
+        assert_eq!(MlpConfig::from(imported.model.mlp.architecture()).activation, Activation::Relu);
     }
     for name in ["onnx/view.onnx", "onnx/view-fixed.onnx"] {
         // It scales pixels further itself, and its golden is logarithms of probabilities.
@@ -210,7 +212,7 @@ fn what_is_folded_answers_as_pytorch_does() {
             ..Options::default()
         };
         let imported = opened(&format!("folded/{name}.onnx"), &told).unwrap();
-        assert_eq!(imported.model.mlp.config().hidden, hidden, "{name}");
+        assert_eq!(MlpConfig::from(imported.model.mlp.architecture()).hidden, hidden, "{name}");
         let has_note = imported.notes.iter().any(|found| found.contains(note));
         assert!(has_note, "{name}: {:?}", imported.notes);
         let data = burn::tensor::TensorData::new(rows.clone(), [16, 4]);
@@ -246,7 +248,7 @@ fn order_alone_is_only_taken_when_told() {
     assert!(matches!(error, ImportError::NoLayers { .. }), "{error}");
     let told = Options { by_order: true, ..told };
     let imported = opened("numpy/unnamed.npz", &told).unwrap();
-    assert_eq!(imported.model.mlp.config().hidden, [8, 6]);
+    assert_eq!(MlpConfig::from(imported.model.mlp.architecture()).hidden, [8, 6]);
     let named = opened("numpy/binary.npz", &logits()).unwrap();
     let tensors = |imported: &Imported| imported.model.mlp.tensors().unwrap()[..4].to_vec();
     assert_eq!(tensors(&imported), tensors(&named));

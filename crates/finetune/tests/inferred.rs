@@ -40,7 +40,7 @@ fn opened(name: &str, options: &Options) -> Result<Imported, ImportError> {
 #[track_caller]
 fn check(name: &str, options: &Options, logits: &str) {
     let imported = opened(name, options).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let inputs = imported.model.mlp.config().inputs();
+    let inputs = imported.model.mlp.architecture().inputs();
     let rows: Vec<f32> = (0..5 * inputs).map(|i| (i as f64).sin() as f32).collect();
     let data = burn::tensor::TensorData::new(rows, [5, inputs]);
     let raw = burn::Tensor::<2>::from_data(data, &device());

@@ -248,7 +248,7 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
     let (merged, whole) =
         (read(&place.path("merged.safetensors")), read(&place.path("whole.safetensors")));
     assert_eq!(tensors(&merged), tensors(&whole));
-    assert!(merged.mlp.config().lora.is_none());
+    assert!(merged.mlp.architecture().lora.is_none());
     place
         .train(&format!("{DIGITS} --from runs/lora/model.safetensors"))
         .failed(&["merge --adapter"]);

@@ -15,8 +15,8 @@ use crate::model_file::document::version;
 use crate::model_file::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
 use crate::model_file::{Keep, open, pack, unpack_file};
 use crate::{
-    Architecture, ConfigError, Description, Model, ModelFileProblem, NamedTensor, Pictures,
-    PreprocessingError, Provenance, Task,
+    Architecture, Description, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError,
+    Provenance, Task,
 };
 
 /// The newest version; an adapter is written in the oldest that can describe it.
@@ -64,10 +64,10 @@ impl Document {
 
     fn of_record<A>(record: Record<A>) -> Result<Self, ModelFileProblem>
     where
-        Architecture: TryFrom<A, Error = ConfigError>,
+        Architecture: From<A>,
     {
         let Record { base, architecture, task, pictures, provenance, .. } = record;
-        let architecture = Architecture::try_from(architecture)?;
+        let architecture = Architecture::from(architecture);
         Ok(Self { base, architecture, task, pictures, provenance })
     }
 
@@ -190,6 +190,7 @@ impl Adapter {
             ModelFileProblem::NoDocument => AdapterError::NotAnAdapter,
             problem => AdapterError::File(problem),
         })?;
+        document.architecture.validate().map_err(ModelFileProblem::from)?;
         let (names, outputs) = (document.task.outputs(), document.architecture.outputs);
         if names != outputs {
             return Err(ModelFileProblem::Outputs { names, outputs }.into());

@@ -207,6 +207,23 @@ impl Architecture {
         self.lora.as_ref().filter(|lora| lora.layers.binary_search(&i).is_ok())
     }
 
+    /// Widths from input to output, such as `784-128-10`, and the activations between them.
+    pub fn in_words(&self) -> String {
+        let mut text = self.inputs().to_string();
+        for layer in &self.hidden {
+            text += &format!("-{}", layer.width);
+        }
+        text += &format!("-{}", self.outputs);
+        let mut activations: Vec<String> =
+            self.hidden.iter().map(HiddenLayer::activation_in_words).collect();
+        activations.dedup();
+        match &activations[..] {
+            [] => text,
+            [only] => format!("{text} {only}"),
+            several => format!("{text} ({})", several.join(", ")),
+        }
+    }
+
     /// For each hidden layer, whether a skip connection begins where it reads.
     pub fn skip_starts(&self) -> Vec<bool> {
         let mut starts = vec![false; self.hidden.len()];

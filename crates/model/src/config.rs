@@ -146,7 +146,14 @@ impl MlpConfig {
         rate("dropout", self.dropout)?;
         positive("norm_epsilon", self.norm_epsilon)?;
         finite("leaky_slope", self.leaky_slope)?;
-        let architecture = Architecture {
+        let architecture = self.expanded();
+        architecture.validate()?;
+        Ok(architecture)
+    }
+
+    /// The network layer by layer, whether it can be or not.
+    pub(crate) fn expanded(&self) -> Architecture {
+        Architecture {
             input_shape: self.input_shape.clone(),
             input_dropout: self.input_dropout,
             hidden: if self.layers.is_empty() { self.alike() } else { self.layers.clone() },
@@ -154,9 +161,7 @@ impl MlpConfig {
             output_bias: self.output_bias,
             initializer: self.initializer,
             lora: self.lora.clone(),
-        };
-        architecture.validate()?;
-        Ok(architecture)
+        }
     }
 
     /// The hidden layers that `hidden` gives the widths of.

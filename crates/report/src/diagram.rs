@@ -1,6 +1,6 @@
 //! The layers of a network with their parameters, from input to output.
 
-use fireclay::{MlpConfig, Norm, Task};
+use fireclay::{Architecture, HiddenLayer, NormPosition, SkipPosition, Task};
 
 /// A box of the diagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,42 +16,51 @@ pub(crate) struct Layer {
 }
 
 /// The boxes of a network.
-pub(crate) fn layers(config: &MlpConfig, task: &Task) -> Vec<Layer> {
-    let sizes = config.layer_sizes();
-    let count = sizes.len();
-    let mut all = vec![input(config)];
-    all.extend(sizes.into_iter().enumerate().map(|(i, sizes)| {
-        if i + 1 == count { output(config, task, i, sizes) } else { hidden(config, i, sizes) }
-    }));
+pub(crate) fn layers(network: &Architecture, task: &Task) -> Vec<Layer> {
+    let mut all = vec![input(network)];
+    all.extend(network.hidden.iter().enumerate().map(|(i, layer)| hidden(network, i, layer)));
+    all.push(output(network, task));
     all
 }
 
-fn input(config: &MlpConfig) -> Layer {
-    let shape: Vec<String> = config.input_shape.iter().map(ToString::to_string).collect();
+fn input(network: &Architecture) -> Layer {
+    let shape: Vec<String> = network.input_shape.iter().map(ToString::to_string).collect();
     let size = match shape.len() {
-        1 => grouped(config.inputs()),
-        _ => format!("{} = {}", shape.join(" × "), grouped(config.inputs())),
+        1 => grouped(network.inputs()),
+        _ => format!("{} = {}", shape.join(" × "), grouped(network.inputs())),
     };
-    let parts = dropout(config.input_dropout).into_iter().collect();
+    let parts = dropout(network.input_dropout).into_iter().collect();
     Layer { name: "input".to_owned(), size, parts, parameters: 0 }
 }
 
-fn hidden(config: &MlpConfig, i: usize, [inputs, outputs]: [usize; 2]) -> Layer {
-    let mut layer = dense(config, i, [inputs, outputs]);
-    if config.norm != Norm::None {
-        layer.parts.push(format!("{} norm", config.norm));
-        layer.parameters += 2 * outputs;
-    }
-    layer.parts.push(config.activation_in_words());
-    layer.parts.extend(dropout(config.dropout));
-    if config.residual && inputs == outputs {
-        layer.parts.push("+ input".to_owned());
-    }
-    layer
+fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> Layer {
+    let mut shown = dense(network, i);
+    let mut parts = Vec::new();
+    let norm = |position, parts: &mut Vec<String>| {
+        if layer.has_norm_at(position) {
+            parts.push(format!("{} norm", layer.norm));
+        }
+    };
+    let skip = |position, parts: &mut Vec<String>| match layer.skips_at(position) {
+        Some(1) => parts.push("+ input".to_owned()),
+        Some(span) => parts.push(format!("+ input of layers.{}", i + 1 - span)),
+        None => {}
+    };
+    norm(NormPosition::Input, &mut parts);
+    parts.append(&mut shown.parts);
+    skip(SkipPosition::BeforeNorm, &mut parts);
+    norm(NormPosition::BeforeActivation, &mut parts);
+    skip(SkipPosition::BeforeActivation, &mut parts);
+    parts.push(layer.activation_in_words());
+    norm(NormPosition::AfterActivation, &mut parts);
+    parts.extend(dropout(layer.dropout));
+    skip(SkipPosition::Output, &mut parts);
+    shown.parameters += network.norm_width(i).map_or(0, |width| 2 * width);
+    Layer { parts, ..shown }
 }
 
-fn output(config: &MlpConfig, task: &Task, i: usize, sizes: [usize; 2]) -> Layer {
-    let mut layer = dense(config, i, sizes);
+fn output(network: &Architecture, task: &Task) -> Layer {
+    let mut layer = dense(network, network.hidden.len());
     match task {
         Task::Classification { .. } => layer.parts.push("softmax".to_owned()),
         Task::MultiLabel { .. } => layer.parts.push("sigmoid".to_owned()),
@@ -60,10 +69,16 @@ fn output(config: &MlpConfig, task: &Task, i: usize, sizes: [usize; 2]) -> Layer
     layer
 }
 
-fn dense(config: &MlpConfig, i: usize, [inputs, outputs]: [usize; 2]) -> Layer {
+fn dense(network: &Architecture, i: usize) -> Layer {
+    let [inputs, outputs] = network.sizes(i);
     let mut parts = Vec::new();
-    let mut parameters = inputs * outputs + outputs;
-    if let Some(lora) = config.lora.as_ref().filter(|lora| lora.layers.contains(&i)) {
+    let mut parameters = inputs * outputs;
+    if network.has_bias(i) {
+        parameters += outputs;
+    } else {
+        parts.push("no bias".to_owned());
+    }
+    if let Some(lora) = network.adapter(i) {
         parts.push(format!("adapter of rank {}", lora.rank));
         parameters += lora.rank * (inputs + outputs);
     }
@@ -82,7 +97,7 @@ pub(crate) fn grouped(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fireclay::Lora;
+    use fireclay::{Lora, MlpConfig, Norm};
 
     use super::*;
 
@@ -107,9 +122,10 @@ mod tests {
                     residual: true,
                     ..MlpConfig::new([4, 4], [8, 8], 3)
                 };
-                let all = layers(&config, &Task::numbered_classes(3));
+                let network = config.architecture().unwrap();
+                let all = layers(&network, &Task::numbered_classes(3));
                 let sum: usize = all.iter().map(|layer| layer.parameters).sum();
-                assert_eq!((all.len(), sum), (4, config.parameters()));
+                assert_eq!((all.len(), sum), (4, network.parameters()));
                 assert_eq!(all[0].size, "4 × 4 = 16");
                 assert_eq!(all[2].parts.last().unwrap(), "+ input");
                 assert_eq!(all[3].parts.last().unwrap(), "softmax");

@@ -328,17 +328,17 @@ fn test_rows(
 }
 
 fn described(model: &Model) -> Result<Described, ReportError> {
-    let config = model.mlp.config();
+    let network = model.mlp.architecture();
     let first = model.mlp.tensors().map_err(EvaluateError::from)?.into_iter().next();
-    let layout = Layout::of(&config.input_shape);
+    let layout = Layout::of(&network.input_shape);
     let weights =
         layout.zip(first).and_then(|(layout, first)| pictures::weights(&first.values, layout));
     Ok(Described {
         task: model.task.clone(),
-        parameters: config.parameters(),
-        layers: diagram::layers(config, &model.task),
+        parameters: network.parameters(),
+        layers: diagram::layers(network, &model.task),
         weights,
-        units: config.layer_sizes()[0][1],
+        units: network.sizes(0)[1],
         provenance: model.provenance.clone(),
     })
 }

@@ -6,7 +6,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
-use fireclay::{Activation, Loss, Mlp, MlpConfig, Norm, Targets, scaling};
+use fireclay::{Activation, Architecture, Loss, Mlp, Norm, Targets, scaling};
 use fireclay_data::{Features as HostFeatures, Targets as HostTargets};
 use fireclay_kernels::{Batch, Chain, Features, Rows, Smoothing, TrainedLayer, TrainedParameter};
 
@@ -31,7 +31,7 @@ impl Fused {
     ///
     /// Why the steps of such a run are made of separate operations.
     pub(crate) fn new(job: &Job<'_>, state: &State) -> Result<Self, String> {
-        let smoothing = smoothing(job, state.mlp.config())?;
+        let smoothing = smoothing(job, state.mlp.architecture())?;
         let is_first = state.optimizer.memory().is_empty();
         let layers: Option<Vec<_>> = state
             .mlp
@@ -106,12 +106,13 @@ impl Fused {
 }
 
 /// The loss of a run whose steps can be one operation.
-fn smoothing(job: &Job<'_>, config: &MlpConfig) -> Result<Smoothing, String> {
+fn smoothing(job: &Job<'_>, network: &Architecture) -> Result<Smoothing, String> {
     let Loss::CrossEntropy(loss) = job.loss else {
         return Err(format!("the loss is {}", job.loss.name()));
     };
-    if !matches!(config.activation, Activation::Relu | Activation::Identity) {
-        return Err(format!("the activation is {}", config.activation));
+    let is_other = |a: &Activation| !matches!(a, Activation::Relu | Activation::Identity);
+    if let Some(other) = network.hidden.iter().map(|layer| layer.activation).find(is_other) {
+        return Err(format!("the activation is {other}"));
     }
     let is_served = matches!(
         job.optimizer,
@@ -122,13 +123,16 @@ fn smoothing(job: &Job<'_>, config: &MlpConfig) -> Result<Smoothing, String> {
     }
     let training = job.training;
     let tuning = job.tuned.map(|tuned| tuned.tuning);
+    let hidden = &network.hidden;
+    let has_dropout = network.input_dropout > 0.0 || hidden.iter().any(|layer| layer.dropout > 0.0);
     let obstacles = [
-        (config.norm != Norm::None, "there are norms"),
-        (config.dropout > 0.0 || config.input_dropout > 0.0, "there is dropout"),
-        (config.residual, "there are residual connections"),
+        (hidden.iter().any(|layer| layer.norm != Norm::None), "there are norms"),
+        (has_dropout, "there is dropout"),
+        (hidden.iter().any(|layer| layer.skip.is_some()), "there are skip connections"),
+        (!(0..network.layers()).all(|i| network.has_bias(i)), "a layer has no biases"),
         (training.accumulate > 1, "gradients are accumulated"),
         (training.clip_norm.is_some(), "gradients are clipped"),
-        (config.lora.is_some(), "there are adapters"),
+        (network.lora.is_some(), "there are adapters"),
         (tuning.is_some_and(|t| t.l2_sp > 0.0), "weights are pulled to their start"),
         (tuning.is_some_and(|t| t.distillation.is_some()), "there is a teacher"),
     ];

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use fireclay::MlpConfig;
+use fireclay::Architecture;
 
 use crate::optimizer::OptimizerConfig;
 use crate::settings::Settings;
@@ -66,8 +66,8 @@ pub fn check(settings: &Settings, rows: usize) -> Result<(), TooLarge> {
 /// # Errors
 ///
 /// What it takes and what there is.
-pub fn check_network(model: &MlpConfig) -> Result<(), LargeNetwork> {
-    let bytes = (model.parameters() as u64).saturating_mul(NUMBER);
+pub fn check_network(network: &Architecture) -> Result<(), LargeNetwork> {
+    let bytes = (network.parameters() as u64).saturating_mul(NUMBER);
     match free().filter(|free| bytes > *free) {
         Some(free) => Err(LargeNetwork { bytes, free }),
         None => Ok(()),
@@ -76,30 +76,32 @@ pub fn check_network(model: &MlpConfig) -> Result<(), LargeNetwork> {
 
 fn check_in(settings: &Settings, rows: usize, free: u64) -> Result<(), TooLarge> {
     let Settings { model, training, optimizer, tuning, backend, .. } = settings;
-    let all = model.parameters() as u64;
+    // What cannot be is refused with its reason elsewhere.
+    let Ok(network) = model.architecture() else { return Ok(()) };
+    let all = network.parameters() as u64;
     let rows = training.batch_size.min(rows) as u64;
     let (numbers, values) = if backend.is_cpu() {
         let average = if training.ema.is_some() { all } else { 0 };
-        let moving = trained(model, tuning.as_ref()).saturating_mul(1 + slots(optimizer));
-        (all.saturating_add(average).saturating_add(moving), values_of_a_row(model))
+        let moving = trained(&network, tuning.as_ref()).saturating_mul(1 + slots(optimizer));
+        (all.saturating_add(average).saturating_add(moving), values_of_a_row(&network))
     } else {
         // Weights are drawn on the host, and all else is on the device.
         (all, 0)
     };
-    let network = numbers.saturating_mul(NUMBER);
+    let weights = numbers.saturating_mul(NUMBER);
     let batch = rows.saturating_mul(values).saturating_mul(NUMBER);
-    if network.saturating_add(batch) <= free {
+    if weights.saturating_add(batch) <= free {
         return Ok(());
     }
-    Err(TooLarge { network, batch, rows, free })
+    Err(TooLarge { network: weights, batch, rows, free })
 }
 
 /// Parameters that are trained at once.
-fn trained(model: &MlpConfig, tuning: Option<&Tuning>) -> u64 {
-    let Some(tuning) = tuning else { return model.parameters() as u64 };
-    let sizes = model.trainable();
+fn trained(network: &Architecture, tuning: Option<&Tuning>) -> u64 {
+    let Some(tuning) = tuning else { return network.parameters() as u64 };
+    let sizes = network.trainable();
     let of_phase = tuning.phases.iter().map(|phase| {
-        let moving = sizes.iter().filter(|(path, _)| phase.rates.contains_key(path));
+        let moving = sizes.iter().filter(|(path, _)| phase.rates.contains_key(&path.to_string()));
         moving.map(|(_, shape)| shape.iter().product::<usize>() as u64).sum()
     });
     of_phase.max().unwrap_or(0)
@@ -115,9 +117,10 @@ fn slots(optimizer: &OptimizerConfig) -> u64 {
 }
 
 /// Values of the layers that the backward pass of a row needs.
-fn values_of_a_row(model: &MlpConfig) -> u64 {
-    let hidden = model.hidden.iter().fold(0, |sum: u64, &width| sum.saturating_add(width as u64));
-    hidden.saturating_add(model.inputs() as u64).saturating_add(model.outputs as u64)
+fn values_of_a_row(network: &Architecture) -> u64 {
+    let widths = network.hidden.iter().map(|layer| layer.width as u64);
+    let hidden = widths.fold(0, u64::saturating_add);
+    hidden.saturating_add(network.inputs() as u64).saturating_add(network.outputs as u64)
 }
 
 /// Bytes that a process can still take, where the system tells it.
@@ -142,6 +145,8 @@ fn free_in(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use fireclay::MlpConfig;
+
     use super::*;
 
     #[test]

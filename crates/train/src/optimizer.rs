@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
-use fireclay::{Mlp, MlpConfig};
+use fireclay::{Architecture, Mlp, ParameterPath};
 use fireclay_kernels::{self as kernels, AdamStep, Rule, SgdStep};
 use serde::{Deserialize, Serialize};
 
@@ -219,11 +219,14 @@ impl OptimizerConfig {
 
     /// The base learning rate of one parameter of a network, by its path: Muon steps hidden weight
     /// matrices at its own, and everything else at AdamW's.
-    pub fn learning_rate_of(&self, path: &str, model: &MlpConfig) -> f64 {
-        let is_matrix = path.starts_with("adapters.")
-            || path.starts_with("layers.") && path.ends_with(".weight");
+    pub fn learning_rate_of(&self, path: ParameterPath, network: &Architecture) -> f64 {
+        let is_hidden_matrix = match path {
+            ParameterPath::Weight(layer) => layer < network.hidden.len(),
+            ParameterPath::Adapter(..) => true,
+            ParameterPath::Bias(_) | ParameterPath::Norm(..) => false,
+        };
         match self {
-            Self::Muon(o) if !is_matrix || path == head(model.hidden.len()) => o.adam_learning_rate,
+            Self::Muon(o) if !is_hidden_matrix => o.adam_learning_rate,
             _ => self.learning_rate(),
         }
     }
@@ -327,7 +330,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimizer for `mlp` that has not stepped yet.
     pub fn new(config: OptimizerConfig, mlp: &Mlp) -> Self {
-        let head = head(mlp.layers.len() - 1);
+        let head = ParameterPath::Weight(mlp.layers.len() - 1).to_string();
         Self { config, head, steps: 0, memory: BTreeMap::new(), rates: BTreeMap::new() }
     }
 
@@ -448,11 +451,6 @@ impl Optimizer {
             }
         }
     }
-}
-
-/// The path of the output layer's weights, below so many hidden layers.
-fn head(hidden: usize) -> String {
-    format!("layers.{hidden}.weight")
 }
 
 /// Walks over the parameters and steps each.

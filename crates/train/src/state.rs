@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
-use fireclay::{Checkpoint, Mlp, MlpConfig, Model, ModelFileProblem, NamedTensor, Targets};
+use fireclay::{
+    Architecture, Checkpoint, Mlp, Model, ModelFileProblem, NamedTensor, ParameterPath, Targets,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::ema::Average;
@@ -153,9 +155,10 @@ impl State {
         let document: Document = serde_json::from_value(checkpoint.run()["state"].clone())?;
         let (Model { mlp, .. }, run) = Model::from_checkpoint(checkpoint, job.device)?;
         let mut tensors = Tensors::of(run, job.device);
-        let config = mlp.config().clone();
-        let size = |(name, shape): (String, Vec<usize>)| (name, shape.iter().product());
-        let sizes: BTreeMap<String, usize> = config.tensors().map(size).collect();
+        let network = mlp.architecture().clone();
+        let size =
+            |(path, shape): (ParameterPath, Vec<usize>)| (path.to_string(), shape.iter().product());
+        let sizes: BTreeMap<String, usize> = network.tensors().into_iter().map(size).collect();
         let mlp = mlp.train();
         let memory = tensors.memory(&sizes)?;
         let steps = document.optimizer_steps;
@@ -166,17 +169,17 @@ impl State {
         let best = match document.best {
             Some(BestEpoch { score, epoch }) => {
                 let keeps = job.training.keeps_best();
-                let mlp = if keeps { Some(tensors.best(&config)?) } else { None };
+                let mlp = if keeps { Some(tensors.best(&network)?) } else { None };
                 Best { score: Some(score), epoch, mlp }
             }
             None => Best::default(),
         };
         let meter = MeterProgress {
-            measured: tensors.observed(&document.measured, 0, config.outputs)?,
+            measured: tensors.observed(&document.measured, 0, network.outputs)?,
             pending: tensors.observed(
                 &document.pending,
                 document.measured.iter().sum(),
-                config.outputs,
+                network.outputs,
             )?,
             sums: document.sums,
         };
@@ -372,8 +375,8 @@ impl<'a> Tensors<'a> {
     }
 
     /// The network of the best epoch: `best.PATH`.
-    fn best(&mut self, config: &MlpConfig) -> Result<Mlp, StateError> {
-        Mlp::from_tensors(config, self.device, |path, shape| {
+    fn best(&mut self, network: &Architecture) -> Result<Mlp, StateError> {
+        Mlp::from_tensors(network, self.device, |path, shape| {
             self.numbers(&format!("best.{path}"), shape.iter().product())
         })
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, sigmoid, softmax};
-use fireclay::{Adapter, Device, Mlp, MlpConfig, Model, Task, nearest};
+use fireclay::{Adapter, Architecture, Device, Mlp, Model, Task, nearest};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
@@ -87,7 +87,7 @@ impl Tuning {
     ///
     /// A [`SettingsError`] for a phase without parameters or with unknown ones, or a number out of
     /// range.
-    pub fn validate(&self, model: &MlpConfig) -> std::result::Result<(), SettingsError> {
+    pub fn validate(&self, network: &Architecture) -> std::result::Result<(), SettingsError> {
         let range = |holds, setting, found: f64, expected| {
             let found = format!("{found:?}");
             if holds { Ok(()) } else { Err(SettingsError::OutOfRange { setting, found, expected }) }
@@ -104,7 +104,8 @@ impl Tuning {
             let is_share = fraction >= 0.0 && fraction.is_finite();
             range(is_share, "tuning.replay.fraction", fraction, "0 or above")?;
         }
-        let known: BTreeSet<String> = model.trainable().into_iter().map(|(path, _)| path).collect();
+        let known: BTreeSet<String> =
+            network.trainable().into_iter().map(|(path, _)| path.to_string()).collect();
         for (i, phase) in self.phases.iter().enumerate() {
             let is_last = i + 1 == self.phases.len();
             let lasts = phase.epochs > 0 || is_last;
@@ -193,7 +194,7 @@ impl Start {
         let teacher = teacher.map(|distillation| read(TEACHER, &distillation.teacher));
         let model = read(START, &tuning.start)?;
         // Nothing that is trained depends on it; its digest is in the manifest alone.
-        let has_base = model.mlp.config().lora.is_some() || tuning.replay.is_some();
+        let has_base = model.mlp.architecture().lora.is_some() || tuning.replay.is_some();
         let base = has_base.then(|| of_run(folder, BASE, device)).transpose()?;
         Ok(Self { model, teacher: teacher.transpose()?, base })
     }
@@ -237,7 +238,7 @@ impl Start {
         manifest: &mut Manifest,
         disk: &Disk,
     ) -> Result<()> {
-        if let (Some(base), Some(_)) = (&self.base, &tuned.mlp.config().lora) {
+        if let (Some(base), Some(_)) = (&self.base, &tuned.mlp.architecture().lora) {
             let adapter = Adapter::between(&base.to_host()?, &tuned.to_host()?)?.to_bytes()?;
             disk.write_whole(&folder.join(ADAPTER), &adapter)?;
             manifest.files.insert(ADAPTER.to_owned(), sha256(&adapter));
@@ -331,6 +332,8 @@ pub fn is_teacher_of(teacher: &Model, task: &Task) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fireclay::MlpConfig;
+
     use super::*;
 
     fn tuning(phases: &[(u64, &[&str])]) -> Tuning {
@@ -361,7 +364,7 @@ mod tests {
 
     #[test]
     fn an_unknown_parameter_is_named_with_the_nearest() {
-        let model = MlpConfig::new([4], [3], 2);
+        let model = MlpConfig::new([4], [3], 2).architecture().unwrap();
         assert!(tuning(&[(0, &["layers.1.bias"])]).validate(&model).is_ok());
         let error = tuning(&[(0, &["layers.1.biass"])]).validate(&model).unwrap_err().to_string();
         assert!(error.contains("layers.1.biass") && error.contains("`layers.1.bias`"), "{error}");

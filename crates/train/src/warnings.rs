@@ -222,23 +222,27 @@ fn of_norms(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
         let mut phases = tuned.tuning.phases.iter();
         !tuned.tuning.keep_statistics && phases.any(|phase| phase.rates.keys().any(is_norm))
     });
-    match model.norm {
-        Norm::Batch if !model.hidden.is_empty() && is_trained => {
-            let TrainingSettings { batch_size, drop_last, .. } = *job.training;
-            let rows = job.split.train.len();
-            if batch_size.min(rows) == 1 {
-                vec![Warning::BatchNormOfOneRow { rows }]
-            } else if rows % batch_size == 1 && !drop_last {
-                vec![Warning::BatchNormOfLastRow { rows, batch_size }]
-            } else {
-                Vec::new()
-            }
-        }
-        Norm::Layer => {
-            let narrow = model.hidden.iter().enumerate().filter(|(_, width)| **width == 1);
-            narrow.map(|(layer, _)| Warning::LayerNormOfOneUnit { layer }).collect()
-        }
-        _ => Vec::new(),
+    let Ok(network) = model.architecture() else { return Vec::new() };
+    let mut found = Vec::new();
+    if is_trained && network.has_norm(Norm::Batch) {
+        found.extend(of_batch_norm(job));
+    }
+    let narrow =
+        |i: &usize| network.hidden[*i].norm == Norm::Layer && network.norm_width(*i) == Some(1);
+    let narrow = (0..network.hidden.len()).filter(narrow);
+    found.extend(narrow.map(|layer| Warning::LayerNormOfOneUnit { layer }));
+    found
+}
+
+fn of_batch_norm(job: &Job<'_>) -> Option<Warning> {
+    let TrainingSettings { batch_size, drop_last, .. } = *job.training;
+    let rows = job.split.train.len();
+    if batch_size.min(rows) == 1 {
+        Some(Warning::BatchNormOfOneRow { rows })
+    } else if rows % batch_size == 1 && !drop_last {
+        Some(Warning::BatchNormOfLastRow { rows, batch_size })
+    } else {
+        None
     }
 }
 
@@ -251,12 +255,11 @@ fn of_hidden_layers(model: &MlpConfig, is_tuned: bool) -> Option<Warning> {
     ];
     let flags: Vec<&str> =
         flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect();
-    if model.hidden.is_empty() {
+    let hidden = model.architecture().ok()?.hidden;
+    if hidden.is_empty() {
         return (!flags.is_empty()).then_some(Warning::NoHiddenLayers { flags });
     }
-    let sizes = model.layer_sizes();
-    let is_square = |[inputs, outputs]: &[usize; 2]| inputs == outputs;
-    let has_residual = sizes.iter().take(model.hidden.len()).any(is_square);
+    let has_residual = hidden.iter().any(|layer| layer.skip.is_some());
     (model.residual && !is_tuned && !has_residual).then_some(Warning::NoResidual)
 }
 

@@ -19,22 +19,20 @@ impl Run {
     /// The first lines: data, network, optimizer.
     pub(crate) fn heading(&self) -> String {
         let Settings { model, optimizer, training, backend, seed, .. } = &self.settings;
-        let widths: Vec<String> =
-            model.layer_sizes().iter().map(|[inputs, _]| inputs.to_string()).collect();
+        let network = model.architecture().ok();
+        let network = network.map_or_else(String::new, |network| {
+            format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64))
+        });
         let shape: Vec<String> = self.data.train.shape().iter().map(ToString::to_string).collect();
         let mut text = format!(
             "{}: {} training, {} validation and {} test samples of {}\n\
-             {}-{} {}, {} parameters\n\
+             {network}\n\
              {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
             self.sources.data,
             group(self.split.train.len() as u64),
             group(self.split.validation.len() as u64),
             group(self.data.test.len() as u64),
             shape.join("x"),
-            widths.join("-"),
-            model.outputs,
-            model.activation_in_words(),
-            group(model.parameters() as u64),
             optimizer.name(),
             optimizer.learning_rate(),
             training.batch_size * training.accumulate,

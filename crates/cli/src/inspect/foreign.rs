@@ -48,7 +48,7 @@ pub(super) fn tell(path: &Path, key: Option<&str>, archive: &Archive, found: &mu
     found.notes.push(match import(path, &options, &device) {
         Ok(imported) => format!(
             "`fireclay finetune` can start from it: {}",
-            network(imported.model.mlp.config())
+            network(imported.model.mlp.architecture())
         ),
         Err(error) => {
             let why = format!("{:#}", anyhow::Error::new(error));

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::ops::Range;
 
-use fireclay::{Adapter, AdapterError, MlpConfig, ModelFileProblem, model_file};
+use fireclay::{Adapter, AdapterError, ModelFileProblem, model_file};
 use fireclay_files::{Dtype, Entry, Header, Limits, ReadAt, Stretch, count_values};
 use fireclay_formats::{Layout, Problem};
 use serde_json::Value;
@@ -132,10 +132,8 @@ impl Ours<'_> {
             found.odd.insert(0, printable(&problem.to_string(), 400));
         }
         found.digest = Some(Signature { found: printable(&self.digest, 80), is_valid });
-        let architecture = self.document.get("architecture").cloned().unwrap_or_default();
-        let config = serde_json::from_value::<MlpConfig>(architecture);
-        // An architecture that can not be is not counted: its sizes may not even multiply.
-        found.network = config.ok().filter(|c| c.validate().is_ok()).map(|c| network(&c));
+        // An architecture that cannot be is not counted: its sizes may not even multiply.
+        found.network = model_file::network_of(&self.document).map(|found| network(&found));
         found.document = Some(self.document);
     }
 

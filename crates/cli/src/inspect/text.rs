@@ -1,6 +1,6 @@
 //! What was found, in words.
 
-use fireclay::{MlpConfig, Norm, Pictures, Preprocessing, Provenance, Task};
+use fireclay::{Architecture, Norm, Pictures, Preprocessing, Provenance, Task};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use train::group;
@@ -16,27 +16,33 @@ const MOST_ODD: usize = 20;
 /// Labels that are named.
 const MOST_LABELS: usize = 12;
 
-/// A network of ours in words: `784-128-10 relu, 101,770 parameters`.
-pub(super) fn network(config: &MlpConfig) -> String {
-    let mut widths = vec![config.inputs()];
-    widths.extend(&config.hidden);
-    widths.push(config.outputs);
-    let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
-    let mut text = widths.join("-");
-    if !config.hidden.is_empty() {
-        text += &format!(" {}", config.activation_in_words());
+/// A network in words: `784-128-10 relu, 101,770 parameters`.
+pub(super) fn network(network: &Architecture) -> String {
+    let mut text =
+        format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64));
+    for norm in [Norm::Batch, Norm::Layer] {
+        if network.has_norm(norm) {
+            text += &format!(", {norm} norms");
+        }
     }
-    text += &format!(", {} parameters", group(config.parameters() as u64));
-    if config.norm != Norm::None {
-        text += &format!(", {} norms", config.norm);
-    }
-    if config.residual {
+    let skips: Vec<usize> =
+        network.hidden.iter().filter_map(|layer| layer.skip).map(|s| s.span).collect();
+    if skips.iter().any(|&span| span > 1) {
+        text += ", skip connections";
+    } else if !skips.is_empty() {
         text += ", residual";
     }
-    if config.dropout > 0.0 {
-        text += &format!(", dropout {}", config.dropout);
+    if !(0..network.layers()).all(|i| network.has_bias(i)) {
+        text += ", layers without biases";
     }
-    if let Some(lora) = &config.lora {
+    let mut rates: Vec<f64> =
+        network.hidden.iter().map(|layer| layer.dropout).filter(|&r| r > 0.0).collect();
+    rates.dedup();
+    if !rates.is_empty() {
+        let rates: Vec<String> = rates.iter().map(ToString::to_string).collect();
+        text += &format!(", dropout {}", rates.join(" and "));
+    }
+    if let Some(lora) = &network.lora {
         text += &format!(", adapters of rank {}", lora.rank);
     }
     text

@@ -211,7 +211,7 @@ impl Answer<'_> {
             text += &format!("\n{}", wrapped(&rows.done.join("; ")));
         }
         if self.args.show {
-            let shape = &self.model.mlp.config().input_shape;
+            let shape = &self.model.mlp.architecture().input_shape;
             let drawn = blocks::blocks(shape, features);
             text += &format!("\n{}", drawn.as_deref().unwrap_or("  not a picture"));
         }

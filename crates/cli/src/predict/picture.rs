@@ -50,7 +50,7 @@ pub(crate) struct Row {
 
 /// Makes a row of a picture file.
 pub(crate) fn row(bytes: &[u8], model: &Model, options: Options) -> Result<Row, PictureError> {
-    let shape = &model.mlp.config().input_shape;
+    let shape = &model.mlp.architecture().input_shape;
     let form =
         PictureShape::of(shape).ok_or_else(|| PictureError::NoPicture { shape: sizes(shape) })?;
     let look = look(model, form, options)?;
@@ -79,7 +79,7 @@ fn look(model: &Model, form: PictureShape, options: Options) -> Result<Pictures,
             None => Ok(as_it_is),
         };
     }
-    let shape = &model.mlp.config().input_shape;
+    let shape = &model.mlp.architecture().input_shape;
     let known = || {
         let source: Source = model.provenance.data.as_ref()?.parse().ok()?;
         train::known(&source).filter(|pictures| pictures.validate(shape).is_ok())

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fireclay::{
-    Activation, Adapter, AdapterError, Ancestor, Device, Mlp, MlpConfig, Model, Norm,
+    Activation, Adapter, AdapterError, Ancestor, Architecture, Device, Mlp, Model, Norm,
     Preprocessing, Provenance, Task, nearest,
 };
 use fireclay_files::{RegularFile, sha256};
@@ -304,9 +304,9 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
         ));
     }
     let digest = model.digest()?;
-    let placed = model.mlp.config().tensors().map(|(name, shape)| Placed {
-        fate: Fate::Used { path: name.clone(), change: "as is".to_owned() },
-        name,
+    let placed = model.mlp.architecture().tensors().into_iter().map(|(path, shape)| Placed {
+        fate: Fate::Used { path: path.to_string(), change: "as is".to_owned() },
+        name: path.to_string(),
         shape,
         dtype: "f32",
     });
@@ -322,18 +322,19 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
 }
 
 /// The model with the same parameters and another description of them, which they must fit.
-pub(crate) fn rebuilt(model: Model, config: MlpConfig) -> Result<Model, ImportError> {
-    if *model.mlp.config() == config {
+pub(crate) fn rebuilt(model: Model, network: &Architecture) -> Result<Model, ImportError> {
+    if model.mlp.architecture() == network {
         return Ok(model);
     }
     let tensors = model.to_host()?.weights;
-    let mlp = Mlp::from_tensors(&config, &model.device(), |name, shape| {
+    let mlp = Mlp::from_tensors(network, &model.device(), |name, shape| {
         let found = tensors.iter().find(|tensor| tensor.name == name && tensor.shape == shape);
         found
             .map(|tensor| tensor.values.clone())
             .ok_or_else(|| ImportError::Missing { path: name.to_owned(), nearest: None })
     })?;
-    let pictures = model.pictures.filter(|pictures| pictures.validate(&config.input_shape).is_ok());
+    let pictures =
+        model.pictures.filter(|pictures| pictures.validate(&network.input_shape).is_ok());
     Ok(Model { mlp, pictures, ..model })
 }
 
@@ -433,6 +434,8 @@ fn is_named(name: &str, patterns: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fireclay::MlpConfig;
+
     use super::*;
     use fireclay_formats::{Kind, Tensor};
 

@@ -30,7 +30,7 @@ impl Checkpoint {
         tensors: impl IntoIterator<Item = NamedTensor>,
     ) -> Self {
         let Model { description: model, weights, .. } = model;
-        let document = Document { model, encodings: BTreeMap::new(), run: Some(run) };
+        let document = Document::new(model, BTreeMap::new(), Some(run));
         let prefixed = tensors
             .into_iter()
             .map(|tensor| NamedTensor { name: format!("{RUN_PREFIX}{}", tensor.name), ..tensor });

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
 use super::{FORMAT_VERSION, ModelFileProblem, encoded};
 use crate::{
-    Architecture, ConfigError, Description, Encoding, ParameterPath, Pictures, Preprocessing,
-    Provenance, Task,
+    Architecture, Description, Encoding, ParameterPath, Pictures, Preprocessing, Provenance, Task,
 };
 
 /// What a model file says of its model, and of the run that it is a checkpoint of.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
+    /// Of the file that was read.
+    version: u32,
     pub(super) model: Description,
     /// The weight matrices that are not of type `F32`.
     pub(super) encodings: BTreeMap<ParameterPath, Encoding>,
@@ -41,37 +42,55 @@ struct Record<A> {
 }
 
 impl Document {
-    /// Reads and checks the text of the file's metadata.
+    /// That of a model, and of a run if there is one.
+    pub(super) fn new(
+        model: Description,
+        encodings: BTreeMap<ParameterPath, Encoding>,
+        run: Option<serde_json::Value>,
+    ) -> Self {
+        Self { version: FORMAT_VERSION, model, encodings, run }
+    }
+
+    /// Reads the text of the file's metadata.
     pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
         match version(text, FORMAT_VERSION)? {
-            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?)
-                .and_then(Self::without_encodings),
+            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
             _ => Self::of_record(serde_json::from_str::<Record<ArchitectureV2>>(text)?),
         }
     }
 
     fn of_record<A>(record: Record<A>) -> Result<Self, ModelFileProblem>
     where
-        Architecture: TryFrom<A, Error = ConfigError>,
+        Architecture: From<A>,
     {
-        let Record { architecture, task, preprocessing, pictures, provenance, run, .. } = record;
-        let encodings = record.encodings.into_iter().map(|(path, encoding)| {
+        let Record {
+            version,
+            architecture,
+            encodings,
+            task,
+            preprocessing,
+            pictures,
+            provenance,
+            run,
+        } = record;
+        let encodings = encodings.into_iter().map(|(path, encoding)| {
             let path = path.parse::<ParameterPath>().map_err(serde_json::Error::custom)?;
             Ok((path, encoding))
         });
         let encodings = encodings.collect::<Result<_, ModelFileProblem>>()?;
-        let architecture = Architecture::try_from(architecture)?;
+        let architecture = Architecture::from(architecture);
         let model = Description { architecture, task, preprocessing, pictures, provenance };
-        model.validate()?;
-        let document = Self { model, encodings, run };
-        if document.run.is_some() { document.without_encodings() } else { Ok(document) }
+        Ok(Self { version, model, encodings, run })
     }
 
-    /// Version 1 and checkpoints have none.
-    fn without_encodings(self) -> Result<Self, ModelFileProblem> {
+    /// Checks everything but the weights. Version 1 and checkpoints have no encodings.
+    pub(super) fn validate(&self) -> Result<(), ModelFileProblem> {
+        self.model.validate()?;
         match self.encodings.first_key_value() {
-            Some((&path, _)) => Err(ModelFileProblem::EncodedPath { path }),
-            None => Ok(self),
+            Some((&path, _)) if self.version == 1 || self.run.is_some() => {
+                Err(ModelFileProblem::EncodedPath { path })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -22,7 +22,8 @@ use fireclay_files::ReadAt;
 
 use self::codec::{Tensors, body, head, unpack_from};
 use self::document::Document;
-use crate::{Description, Encoding, Model, ParameterPath};
+use self::record::{ArchitectureV1, ArchitectureV2};
+use crate::{Architecture, Description, Encoding, Model, ParameterPath};
 
 pub use checkpoint::Checkpoint;
 pub(crate) use codec::{Keep, unpack_from as unpack_file};
@@ -46,6 +47,17 @@ const RUN_PREFIX: &str = "run.";
 /// Whether the header of a file is that of a Fireclay model or checkpoint, whole or damaged.
 pub fn is_model_file(file: &dyn ReadAt) -> bool {
     codec::has_document(DOCUMENT_KEY, file)
+}
+
+/// The network that the document of a model file or of an adapter describes, if it describes one.
+pub fn network_of(document: &serde_json::Value) -> Option<Architecture> {
+    let record = document.get("architecture")?.clone();
+    let network = match document.get("version")?.as_u64()? {
+        1 => serde_json::from_value::<ArchitectureV1>(record).ok()?.into(),
+        2 => serde_json::from_value::<ArchitectureV2>(record).ok()?.into(),
+        _ => return None,
+    };
+    Architecture::validate(&network).is_ok().then_some(network)
 }
 
 /// Reads a model file for whoever builds its network: matrices are turned while they are read, so
@@ -80,7 +92,10 @@ pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
 
 /// The one door: everything about a file that can be checked before its network is built.
 fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Tensors), ModelFileProblem> {
-    unpack_from(DOCUMENT_KEY, file, keep, Document::read, Document::dtype)
+    let (document, tensors) =
+        unpack_from(DOCUMENT_KEY, file, keep, Document::read, Document::dtype)?;
+    document.validate()?;
+    Ok((document, tensors))
 }
 
 fn weights_of(document: Document, tensors: Tensors, is_turned: bool) -> Weights {
@@ -146,7 +161,7 @@ impl Unwritten<'_> {
     /// The JSON document of its model file.
     fn document(&self) -> Result<String, ModelFileProblem> {
         let (model, encodings) = (self.description.clone(), self.encodings.clone());
-        Document { model, encodings, run: None }.write()
+        Document::new(model, encodings, None).write()
     }
 }
 

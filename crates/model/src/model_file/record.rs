@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Activation, Architecture, ConfigError, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig,
-    NORM_EPSILON, Norm, NormPosition, Skip,
+    Activation, Architecture, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
+    Norm, NormPosition, Skip,
 };
 
 /// Version 1: hidden layers that are alike.
@@ -72,10 +72,8 @@ impl ArchitectureV1 {
     }
 }
 
-impl TryFrom<ArchitectureV1> for Architecture {
-    type Error = ConfigError;
-
-    fn try_from(record: ArchitectureV1) -> Result<Self, ConfigError> {
+impl From<ArchitectureV1> for Architecture {
+    fn from(record: ArchitectureV1) -> Self {
         let ArchitectureV1 { input_shape, outputs, hidden, activation, leaky_slope, .. } = record;
         MlpConfig {
             input_shape,
@@ -92,7 +90,7 @@ impl TryFrom<ArchitectureV1> for Architecture {
             lora: record.lora,
             ..MlpConfig::default()
         }
-        .architecture()
+        .expanded()
     }
 }
 
@@ -151,10 +149,8 @@ impl From<&Architecture> for ArchitectureV2 {
     }
 }
 
-impl TryFrom<ArchitectureV2> for Architecture {
-    type Error = ConfigError;
-
-    fn try_from(record: ArchitectureV2) -> Result<Self, ConfigError> {
+impl From<ArchitectureV2> for Architecture {
+    fn from(record: ArchitectureV2) -> Self {
         let layer = |layer: LayerV2| HiddenLayer {
             width: layer.width,
             activation: layer.activation,
@@ -166,7 +162,7 @@ impl TryFrom<ArchitectureV2> for Architecture {
             bias: layer.bias,
             skip: layer.skip,
         };
-        let network = Self {
+        Self {
             input_shape: record.input_shape,
             input_dropout: record.input_dropout,
             hidden: record.hidden.into_iter().map(layer).collect(),
@@ -174,9 +170,7 @@ impl TryFrom<ArchitectureV2> for Architecture {
             output_bias: record.output_bias,
             initializer: record.initializer,
             lora: record.lora,
-        };
-        network.validate()?;
-        Ok(network)
+        }
     }
 }
 

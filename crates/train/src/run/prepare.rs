@@ -134,7 +134,7 @@ impl Prepared {
     ///
     /// A device that can not be read.
     pub fn start_from(&mut self, start: Start, tuning: Tuning) -> Result<()> {
-        self.settings.model = start.model.mlp.config().clone();
+        self.settings.model = start.model.mlp.architecture().into();
         self.settings.data.preprocessing = PreprocessingChoice::Model;
         self.settings.tuning = Some(start.signed(tuning)?);
         self.start = Some(start);

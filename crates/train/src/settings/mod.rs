@@ -320,7 +320,8 @@ impl Settings {
         if model.outputs == 0 {
             model.outputs = sizes.outputs;
         }
-        Ok(model.validate()?)
+        model.architecture()?;
+        Ok(())
     }
 
     /// Fills in what is left to the data: the network's sizes, the loss and the preprocessing.
@@ -344,9 +345,9 @@ impl Settings {
         }
         agree("input_shape", &model.input_shape, &data.shape().to_vec())?;
         agree("outputs", &model.outputs, &task.outputs())?;
-        model.validate()?;
+        let network = model.architecture()?;
         if let Some(tuning) = &self.tuning {
-            tuning.validate(model)?;
+            tuning.validate(&network)?;
         }
         self.loss.get_or_insert_with(|| Loss::default_for(task)).validate(task)?;
         for metric in &self.training.metrics {

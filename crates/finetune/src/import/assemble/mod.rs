@@ -21,8 +21,8 @@ mod tests;
 use std::collections::BTreeSet;
 
 use fireclay::{
-    Ancestor, Device, Mlp, MlpConfig, Model, NormPart, ParameterPath, Preprocessing, Provenance,
-    Task,
+    Ancestor, Architecture, Device, Mlp, MlpConfig, Model, NormPart, ParameterPath, Preprocessing,
+    Provenance, Task,
 };
 use fireclay_formats::{Archive, Dtype, Network};
 
@@ -62,8 +62,8 @@ pub(super) fn assemble(
         None
     };
     drop(steps);
-    let config = config(&folded, network.input_shape.as_deref())?;
-    let outputs = config.outputs;
+    let architecture = architecture(&folded, network.input_shape.as_deref())?;
+    let outputs = architecture.outputs;
     let (names, of_names) = labels(&archive, options, outputs)?;
     let task = match folded.meaning.kind {
         TaskKind::MultiLabel => Task::MultiLabel { labels: names },
@@ -71,7 +71,7 @@ pub(super) fn assemble(
         TaskKind::Classification => Task::Classification { labels: names },
     };
     let preprocessing = folded.preprocessing.clone();
-    preprocessing.validate(config.inputs())?;
+    preprocessing.validate(architecture.inputs())?;
     let mut notes = archive.notes;
     notes.extend(folded.notes());
     notes.extend(of_names);
@@ -80,7 +80,7 @@ pub(super) fn assemble(
             tensors.went(name, "preprocessing".to_owned(), "of each feature".to_owned());
         }
     }
-    let mlp = network_of(folded.blocks, &config, &mut tensors, device)?;
+    let mlp = network_of(folded.blocks, &architecture, &mut tensors, device)?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
     let model = Model { mlp, task, preprocessing, pictures: None, provenance };
@@ -249,7 +249,10 @@ fn without_end(steps: &[Step], output: Output) -> &[Step] {
 }
 
 /// The network's description.
-fn config(folded: &Folded, input_shape: Option<&[usize]>) -> Result<MlpConfig, ImportError> {
+fn architecture(
+    folded: &Folded,
+    input_shape: Option<&[usize]>,
+) -> Result<Architecture, ImportError> {
     let widths: Vec<usize> = folded.blocks.iter().map(|block| block.linear.outputs).collect();
     let (outputs, hidden) = widths.split_last().map_or((0, &[][..]), |(last, all)| (*last, all));
     let inputs = folded.input.scale.len();
@@ -268,14 +271,13 @@ fn config(folded: &Folded, input_shape: Option<&[usize]>) -> Result<MlpConfig, I
         input_dropout: folded.input_dropout,
         ..defaults
     };
-    config.validate()?;
-    Ok(config)
+    Ok(config.architecture()?)
 }
 
 /// Builds the network, layer by layer, and lets go of tensors on the way.
 fn network_of(
     blocks: Vec<Block>,
-    config: &MlpConfig,
+    network: &Architecture,
     tensors: &mut Tensors,
     device: &Device,
 ) -> Result<Mlp, ImportError> {
@@ -291,7 +293,7 @@ fn network_of(
         }
     }
     let mut bias = Vec::new();
-    Mlp::build(config, device, &mut |path, _| {
+    Mlp::build(network, device, &mut |path, _| {
         let index = path.layer();
         match path {
             ParameterPath::Norm(_, part) => {

@@ -267,8 +267,8 @@ fn numbers() -> Options {
     }
 }
 
-fn config(imported: &Imported) -> &fireclay::MlpConfig {
-    imported.model.mlp.config()
+fn config(imported: &Imported) -> fireclay::MlpConfig {
+    imported.model.mlp.architecture().into()
 }
 
 #[test]
