@@ -167,16 +167,18 @@ pub enum PatternError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fireclay::{Lora, Norm};
+    use fireclay::{Lora, MlpConfig, Norm};
 
-    fn network() -> MlpConfig {
+    fn network() -> Architecture {
         let lora =
             Lora { layers: vec![1], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
-        MlpConfig { norm: Norm::Layer, lora: Some(lora), ..MlpConfig::new([4], vec![3; 11], 2) }
+        let config = MlpConfig { norm: Norm::Layer, ..MlpConfig::new([4], vec![3; 11], 2) };
+        Architecture { lora: Some(lora), ..config.architecture().unwrap() }
     }
 
     fn paths(text: &str) -> Vec<String> {
-        text.parse::<Pattern>().unwrap().paths(&network()).unwrap()
+        let paths = text.parse::<Pattern>().unwrap().paths(&network()).unwrap();
+        paths.iter().map(ToString::to_string).collect()
     }
 
     #[test]
