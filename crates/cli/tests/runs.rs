@@ -188,11 +188,11 @@ fn a_tuned_run_goes_on_by_either_program_wherever_its_data_lies() {
         fs::rename(place.path(folder), place.path(&format!("moved-{folder}"))).unwrap();
     }
     let data = "--data idx:moved-digits --replay-data idx:moved-old -q --no-report";
+    place.train(&format!("train --repeat tuned {data}")).succeeded();
     for (program, epochs) in [("train", 2), ("finetune", 3)] {
         let line = format!("{program} --resume tuned --epochs {epochs}");
         place.train(&format!("{line} {data}")).succeeded();
     }
-    place.train(&format!("train --repeat tuned {data}")).succeeded();
     let alone = "train --replay-data idx:old";
     place.train(alone).refused(&["--replay-data idx:old", "in `finetune` alone"]);
     place
