@@ -199,11 +199,12 @@ impl Scene<'_> {
             }
         }
         let is_ordered = self.belief.by_order && self.belief.can_order();
-        if self.fits(&only) && !is_ordered {
+        let told = self.by_names();
+        let is_against = told.as_ref().is_some_and(|told| told.is_exact && told.slots != only);
+        if self.fits(&only) && !is_ordered && !is_against {
             return Ok(only);
         }
         let by_file = self.by_file();
-        let told = self.by_names();
         if is_ordered {
             return self.in_order(by_file, told.as_ref(), &only);
         }
@@ -257,7 +258,9 @@ impl Scene<'_> {
     /// the layer that it is called like, if that may be meant.
     fn readings(&self, told: &Told) -> Vec<Vec<Slot>> {
         let mut readings = vec![told.slots.clone()];
-        if !told.is_exact && !told.slots.contains(&Slot::Input) {
+        // As many as hidden layers: one on the input, and a layer without.
+        let is_open = told.is_ranked && told.slots.len() > 1;
+        if !is_open && !told.is_exact && !told.slots.contains(&Slot::Input) {
             let before = |slot: &Slot| match slot {
                 Slot::Input | Slot::Behind(0) => Slot::Input,
                 Slot::Behind(layer) => Slot::Behind(layer - 1),
@@ -322,13 +325,19 @@ impl Scene<'_> {
         let behind = |count: &usize| count.checked_sub(1).map_or(Slot::Input, Slot::Behind);
         let mut found: Vec<Vec<Slot>> = vec![counts.iter().map(behind).collect()];
         if counts.first() == Some(&0) {
-            found.push(counts.iter().map(|&count| Slot::Behind(count)).collect());
+            let slots: Vec<Slot> = counts.iter().map(|&count| Slot::Behind(count)).collect();
+            found.extend(
+                Some(slots).filter(|slots| self.by_names().is_none_or(|told| told.slots == *slots)),
+            );
         }
         let (norms, hidden) = (self.norms.len(), self.layers.len().saturating_sub(1));
         if counts.iter().all(|count| *count == counts[0]) {
             // Behind each layer, or before each.
             if norms == hidden || norms == hidden + 1 {
                 found.push((0..norms).map(Slot::Behind).collect());
+            }
+            let is_named = || self.by_names().is_some_and(|told| !told.is_ranked);
+            if norms == hidden + 1 || norms == hidden && is_named() {
                 let rest = (1..norms).map(|norm| Slot::Behind(norm - 1));
                 found.push([Slot::Input].into_iter().chain(rest).collect());
             }

@@ -34,6 +34,8 @@ pub(super) struct Told {
     pub(super) slots: Vec<Slot>,
     /// Whether numbers in a row with layers tell it. Else each may stand before that layer as well.
     pub(super) is_exact: bool,
+    /// Whether they were counted, and each might be that of another layer if some layer had none.
+    pub(super) is_ranked: bool,
 }
 
 impl Scene<'_> {
@@ -41,16 +43,18 @@ impl Scene<'_> {
     pub(super) fn by_names(&self) -> Option<Told> {
         let by_numbers: Option<Vec<_>> =
             self.norms.iter().map(|group| self.by_numbers(group)).collect();
-        let slots = match (by_numbers, self.are_counted()) {
-            (Some(places), _) => {
-                let is_exact = places.iter().all(|place| !place.is_shared);
-                let slots = places.into_iter().map(|place| place.slot).collect();
-                return Some(Told { slots, is_exact });
-            }
-            (None, true) => self.by_ranks(),
-            (None, false) => self.by_keys().or_else(|| self.by_ranks()),
-        };
-        Some(Told { slots: slots?, is_exact: false })
+        // Numbers count steps or layers, and never both.
+        let shared = |places: &Vec<Numbered>| places.iter().filter(|p| p.is_shared).count();
+        let by_numbers = by_numbers.filter(|all| [0, all.len()].contains(&shared(all)));
+        if let Some(places) = by_numbers {
+            let is_exact = shared(&places) == 0;
+            let slots = places.into_iter().map(|place| place.slot).collect();
+            return Some(Told { slots, is_exact, is_ranked: false });
+        }
+        let by_keys = if self.are_counted() { None } else { self.by_keys() };
+        let is_ranked = by_keys.is_none();
+        let slots = by_keys.or_else(|| self.by_ranks())?;
+        Some(Told { slots, is_exact: false, is_ranked })
     }
 
     /// Whether a program numbered norms by itself, apart from layers: Keras' `dense_3` and
@@ -160,7 +164,9 @@ impl Scene<'_> {
         let pieces = &self.norms[norm].pieces;
         let is_called = pieces.iter().any(|piece| piece.is_one_of(&words));
         let is_number = key(pieces).iter().all(|piece| matches!(piece, Piece::Number(_)));
-        let is_one_more = self.norms.len() == self.layers.len() && is_number;
+        let is_behind = |other: &&Group<'_>| order(&other.pieces, pieces) == Some(Ordering::Less);
+        let is_first = is_number && !self.norms.iter().any(is_behind);
+        let is_one_more = self.norms.len() == self.layers.len() && is_first;
         self.is_allowed(norm, Slot::Input) && (is_called || is_one_more)
     }
 

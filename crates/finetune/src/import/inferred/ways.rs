@@ -68,15 +68,18 @@ fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
     if !layers.windows(2).all(are_told) {
         return None;
     }
-    let mut maps: Vec<String> = Vec::new();
+    let mut named: Vec<(&Group<'_>, String)> = Vec::new();
     for (at, layer) in layers.iter().enumerate() {
-        maps.push(renamed(layer, &[], &format!("layers.{at}")));
+        named.push((layer, format!("layers.{at}")));
         let own = others.iter().filter(|other| key(&other.pieces) == key(&layer.pieces));
-        maps.extend(own.map(|norm| renamed(norm, &[], &format!("norms.{at}"))));
+        named.extend(own.map(|norm| (*norm, format!("norms.{at}"))));
     }
-    let example = maps.join(" ");
+    let is_whole = named.len() == layers.len() + others.len();
+    named.retain(|(group, name)| group.name != *name);
+    let maps = named.iter().map(|(group, name)| renamed(group, &[], name));
+    let example = maps.collect::<Vec<_>>().join(" ");
     let is_shown = example.len() <= LONGEST && printable(&example, LONGEST) == example;
-    (is_shown && maps.len() == layers.len() + others.len()).then_some(example)
+    (is_shown && is_whole).then_some(example)
 }
 
 /// `--map` that calls slopes after their layers, of which each has one; none if these are too many.
@@ -163,6 +166,12 @@ mod tests {
         assert_eq!(
             of(&["a.fc.weight", "a.bn.weight", "a.bn.running_var"]).unwrap(),
             r"--map '^a\.fc\.=layers.0.' --map '^a\.bn\.=norms.0.'"
+        );
+        // A rule that renames nothing is refused.
+        assert_eq!(of(&["a0.fc.weight", "norms.0.weight", "norms.0.running_var"]).as_deref(), None);
+        assert_eq!(
+            of(&["fc0.fc.weight", "norms.0.weight", "norms.0.running_var"]).unwrap(),
+            r"--map '^fc0\.fc\.=layers.0.'"
         );
         for none in [
             &["a.fc.weight", "x.bn.weight", "x.bn.running_var"][..],
