@@ -522,7 +522,7 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
         modules.iter().map(|&module| (module, namer.names(module))).collect();
     match kind {
         Kind::PyTorch if !matches!(scheme, Scheme::Handmade | Scheme::Theta) => {
-            truth.layout = Layout::OutIn
+            truth.layout = Layout::OutIn;
         }
         Kind::KerasHdf5 => truth.layout = Layout::InOut,
         _ => {}
