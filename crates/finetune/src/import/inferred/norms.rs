@@ -219,7 +219,7 @@ impl Scene<'_> {
             [one] if by_file.is_empty() || by_file.contains(one) => Ok(std::mem::take(one)),
             [_] => Err(self.unpaired("the order of the file contradicts their names")),
             [_, before, ..] if before.contains(&Slot::Input) => Err(self.position_unsaid()),
-            _ => Err(self.unpaired("each may stand behind the layer of its name or before it")),
+            _ => Err(self.open()),
         }
     }
 
@@ -244,8 +244,11 @@ impl Scene<'_> {
             };
         }
         by_file.retain(|slots| told.is_none() || readings.contains(slots));
-        let may_be_before =
-            readings.iter().any(|slots| slots.contains(&Slot::Input) && self.fits(slots));
+        readings.retain(|slots| self.fits(slots));
+        let may_be_before = readings.iter().any(|slots| slots.contains(&Slot::Input));
+        if readings.len() > 1 && !may_be_before {
+            return Err(self.open());
+        }
         match &mut by_file[..] {
             [one] if may_be_before && !one.contains(&Slot::Input) => Err(self.position_unsaid()),
             [one] => Ok(std::mem::take(one)),
@@ -284,6 +287,15 @@ impl Scene<'_> {
             _ => "a norm stands on the input or behind a layer, and is as wide",
         };
         ImportError::unsupported(what, why)
+    }
+
+    /// Neither names nor flags tell whether each stands behind its layer or before it.
+    fn open(&self) -> ImportError {
+        ImportError::Unpaired {
+            norms: self.norms.iter().map(|group| group.name.clone()).collect(),
+            why: "each may stand behind the layer of its name or before it".to_owned(),
+            by_order: false,
+        }
     }
 
     fn unpaired(&self, why: &str) -> ImportError {

@@ -622,9 +622,6 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
     // Who takes a file in its order that is not that of its layers is told so, if names tell it.
     let tells_order = !matches!(scheme, Scheme::Unrelated | Scheme::Words | Scheme::Chaos);
     let is_backwards = order == Order::Backwards && tells_order;
-    // `--by-order` says that norms stand behind the layer before them in the file, if none is said
-    // to stand on the input.
-    let is_behind = truth.before_layers.is_none() || truth.without != Some(0);
     // Who takes a shuffled file in its order is told so: four modules hardly look whole by chance.
     let is_seen = order == Order::Tensors
         && truth.hidden() > 2
@@ -635,9 +632,7 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
         norm_position,
         residual,
         no_residual: !residual && random.chance(60),
-        by_order: is_behind
-            && (order == Order::Made || is_backwards || is_seen)
-            && random.chance(30),
+        by_order: (order == Order::Made || is_backwards || is_seen) && random.chance(30),
         layout: random.chance(50).then_some(layout),
         ..Options::default()
     }
