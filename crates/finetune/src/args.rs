@@ -40,7 +40,7 @@ pub struct Args {
 /// What can be done instead of training.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Turn a file of another program into a model of ours, and say where each tensor went.
+    /// Turn a file of another program into a Fireclay model, and say where each tensor went.
     Import(Box<Import>),
     /// Add an adapter into the weights of its base, and say what rounding changed.
     Merge(Merge),

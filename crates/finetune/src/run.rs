@@ -303,7 +303,7 @@ fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
     read().with_context(|| format!("--replay-data {}", replay.source))
 }
 
-/// Whether a file is one of ours, whole or not.
+/// Whether a file is one of Fireclay, whole or not.
 fn is_ours(path: &Path) -> bool {
     fireclay_formats::open(path).is_ok_and(|file| is_model_file(&*file))
 }

@@ -16,7 +16,7 @@ const MOST_ODD: usize = 20;
 /// Labels that are named.
 const MOST_LABELS: usize = 12;
 
-/// A network of ours in words: `784-128-10 relu, 101,770 parameters`.
+/// A network in words: `784-128-10 relu, 101,770 parameters`.
 pub(super) fn network(config: &MlpConfig) -> String {
     let mut widths = vec![config.inputs()];
     widths.extend(&config.hidden);
