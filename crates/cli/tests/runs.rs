@@ -175,3 +175,47 @@ fn a_finished_run_without_its_model_has_a_way_out() {
     assert!(fs::read(&model).unwrap() == whole);
     place.train("train --resume small").refused(&["is finished"]);
 }
+
+#[test]
+fn a_tuned_run_goes_on_by_either_program_wherever_its_data_lies() {
+    let place = place();
+    program::write_digits(&place.path("old"));
+    let line =
+        "finetune --from runs/small/model.safetensors --lora rank=2 --epochs 1 -q --no-report";
+    let line = format!("{line} {DIGITS} --replay 0.5 --replay-data idx:old --name tuned");
+    place.train(&line).succeeded();
+    for folder in ["old", "digits"] {
+        fs::rename(place.path(folder), place.path(&format!("moved-{folder}"))).unwrap();
+    }
+    let data = "--data idx:moved-digits --replay-data idx:moved-old -q --no-report";
+    place.train(&format!("train --repeat tuned {data}")).succeeded();
+    for (program, epochs) in [("train", 2), ("finetune", 3)] {
+        let line = format!("{program} --resume tuned --epochs {epochs}");
+        place.train(&format!("{line} {data}")).succeeded();
+    }
+    let alone = "train --replay-data idx:old";
+    place.train(alone).refused(&["--replay-data idx:old", "in `finetune` alone"]);
+    place
+        .train(&format!("train --resume small --epochs 3 {data}"))
+        .refused(&["replays no other data"]);
+    // What the run starts from is named, with what to do.
+    for name in ["base.safetensors", "start.safetensors"] {
+        let path = place.path("runs/tuned").join(name);
+        fs::rename(&path, place.path("kept")).unwrap();
+        let words =
+            [&format!("runs/tuned/{name} is missing")[..], "put it back", "finetune --from"];
+        for line in ["train --repeat tuned", "finetune --resume tuned --epochs 4"] {
+            place.train(line).refused(&words);
+        }
+        fs::rename(place.path("kept"), path).unwrap();
+    }
+    // A finetune run is checked as a whole before it begins, too.
+    let line = line.replace("idx:old", "idx:moved-old").replace("idx:digits", "idx:moved-digits");
+    for (name, words) in [("..", "not a name"), ("tuned", "there already")] {
+        let line = line.replace("--name tuned", &format!("--name {name} --dry-run"));
+        place.train(&line).refused(&["cannot make the run folder", words]);
+    }
+    let scratch =
+        line.replace("--name tuned", &format!("--name {} --baseline scratch", "x".repeat(250)));
+    place.train(&scratch).refused(&["at most 255"]);
+}

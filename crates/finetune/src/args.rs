@@ -32,9 +32,6 @@ pub struct Args {
     /// How files of others are read.
     #[command(flatten)]
     pub reading: Reading,
-    /// The old data; how much of it is forgotten is told at the end.
-    #[arg(long, value_name = "SOURCE", help_heading = "Fine-tuning")]
-    pub replay_data: Option<String>,
     /// The run.
     #[command(flatten)]
     pub train: train::Args,
@@ -43,7 +40,7 @@ pub struct Args {
 /// What can be done instead of training.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Turn a file of another program into a model of ours, and say where each tensor went.
+    /// Turn a file of another program into a Fireclay model, and say where each tensor went.
     Import(Box<Import>),
     /// Add an adapter into the weights of its base, and say what rounding changed.
     Merge(Merge),
@@ -259,6 +256,10 @@ impl Args {
             .after_help(EXAMPLES)
             .mut_arg("lr", |arg| {
                 arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3 [default: 0.003, of Adam]")
+            })
+            .mut_arg("replay_data", |arg| {
+                arg.help("The old data; how much of it is forgotten is told at the end. Of a run that goes on: where that data is now")
+                    .help_heading("Fine-tuning")
             })
             .mut_arg("residual", |arg| {
                 arg.help("Hidden layers of the file add their input behind the activation, where both are equally wide")

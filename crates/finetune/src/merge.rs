@@ -19,7 +19,7 @@ use crate::run::say;
 use crate::score::{Difference, accuracy, difference, random_rows};
 use crate::words;
 
-/// Writes a file of another program as a model of ours.
+/// Writes a file of another program as a Fireclay model.
 pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     let mut inputs = data_files(args.data.as_deref());
     inputs.push(args.file.clone());
@@ -194,7 +194,7 @@ fn tuned(args: &Merge, device: &Device) -> Result<Model> {
     base.with_adapter(&adapter).with_context(|| path.display().to_string())
 }
 
-/// The error of a file that is no model of ours, by what it is.
+/// The error of a file that is no Fireclay model, by what it is.
 fn not_ours(error: ModelFileError) -> anyhow::Error {
     use ModelFileProblem::{NoDocument, NotAFile, Safetensors};
     let is_foreign = matches!(error.problem, Safetensors(_) | NoDocument | NotAFile);

@@ -9,6 +9,7 @@ use fireclay::model_file::is_model_file;
 use fireclay::{Adapter, Architecture, Lora, Mlp, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, TrainTest};
 use train::disk::Disk;
+use train::run_folder::check_name;
 use train::settings::{Layer, Settings};
 use train::tuning::{ADAPTER, BASE, Distillation, Phase, Replay, Start, Tuning};
 use train::{
@@ -71,17 +72,8 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     args.train.defaults = vec![usual()?];
     let again = args.train.clone();
     let tune = std::mem::take(&mut args.tune);
-    let rates = args
-        .train
-        .group_rates()
-        .map(|(pattern, rate)| Ok((pattern.parse::<Pattern>()?, group_rate(rate)?)))
-        .collect::<Result<Vec<_>>>()?;
-    if let (Some(Baseline::Scratch), Some(name)) = (tune.baseline, &again.name) {
-        let folder = again.out.join(scratch(name));
-        if folder.exists() {
-            bail!("--baseline scratch would train in {}, which exists already", folder.display());
-        }
-    }
+    let rates = group_rates(&args.train)?;
+    check_scratch(&tune, &again)?;
     let mut prepared = Prepared::new(args.train, Disk::default())?;
     options.data = Some(task(prepared.data().train.targets()));
     let device = prepared.device();
@@ -94,15 +86,8 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let imported = import(&from, &of_start, device)?;
     say(is_quiet, &format!("{}\n{}", from.display(), words::placed(&imported)))?;
     let base = imported.model.clone();
-    if base.mlp.architecture().lora.is_some() {
-        bail!(
-            "this model has adapters; make it a plain one first, with `{} merge --adapter {} --to \
-             merged.safetensors`",
-            program(),
-            quoted_path(&from)
-        );
-    }
-    let replay = replay(&tune, args.replay_data);
+    check_plain(&base, &from)?;
+    let replay = replay(&tune, again.replay_data.clone());
     let old = match &replay {
         Some(replay) => Some(old_data(replay, &base)?),
         None => None,
@@ -122,16 +107,12 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     say(is_quiet, &words::of_norm_biases(&plan, model.mlp.architecture()))?;
     model.provenance = descendant(imported.origin.clone(), &base.provenance);
     let teacher = match &tune.teacher {
-        Some(path) if teacher_is_ours => Some(Model::load(path, device)?),
-        Some(path) => Some(import(path, &options, device)?.model),
+        Some(path) => Some(teacher(path, teacher_is_ours, &options, &prepared)?),
         None => None,
     };
-    let teacher =
-        teacher.map(|teacher| as_data(teacher, prepared.data(), None).context("the teacher"));
     let tuning = tuning(&tune, replay, phases);
     let is_needed = model.mlp.architecture().lora.is_some() || tuning.replay.is_some();
-    let start =
-        Start { model, teacher: teacher.transpose()?, base: is_needed.then(|| base.clone()) };
+    let start = Start { model, teacher, base: is_needed.then(|| base.clone()) };
     prepared.start_from(start.clone(), tuning.clone())?;
 
     let data = prepared.data().clone();
@@ -148,6 +129,50 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let started = if swapped.is_same { "start" } else { "start, new head" };
     conclude(is_quiet, &Story { started, start, tuning, data, old, scratch }, &finished)?;
     Ok(Ended { code, result: Some(finished) })
+}
+
+/// The learning rates of groups of parameters.
+fn group_rates(args: &train::Args) -> Result<Vec<(Pattern, f64)>> {
+    let rates = args.group_rates();
+    rates.map(|(pattern, rate)| Ok((pattern.parse()?, group_rate(rate)?))).collect()
+}
+
+/// Makes sure that the run beside this one has a folder to go to.
+fn check_scratch(tune: &Tune, again: &train::Args) -> Result<()> {
+    let (Some(Baseline::Scratch), Some(name)) = (tune.baseline, &again.name) else {
+        return Ok(());
+    };
+    let name = scratch(name);
+    let folder = again.out.join(&name);
+    let shown = quoted_path(&folder);
+    check_name(&name).with_context(|| format!("--baseline scratch would train in {shown}"))?;
+    if folder.exists() {
+        bail!("--baseline scratch would train in {shown}, which exists already");
+    }
+    Ok(())
+}
+
+/// Refuses a model with adapters, beside which there is no room for others.
+fn check_plain(base: &Model, from: &Path) -> Result<()> {
+    if base.mlp.architecture().lora.is_none() {
+        return Ok(());
+    }
+    bail!(
+        "this model has adapters; make it a plain one first, with `{} merge --adapter {} --to \
+         merged.safetensors`",
+        program(),
+        quoted_path(from)
+    )
+}
+
+/// The model that is learned from, for samples of the data's shape.
+fn teacher(path: &Path, is_ours: bool, options: &Options, prepared: &Prepared) -> Result<Model> {
+    let teacher = if is_ours {
+        Model::load(path, prepared.device())?
+    } else {
+        import(path, options, prepared.device())?.model
+    };
+    as_data(teacher, prepared.data(), None).context("the teacher")
 }
 
 /// What was asked for of what is trained, and how fast.
@@ -198,9 +223,8 @@ fn planned(
 }
 
 /// Goes on with a run, or repeats it.
-fn go_on(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
+fn go_on(args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let is_quiet = args.train.quiet;
-    args.train.replay_data = args.replay_data;
     if recipe.is_some() || args.train.group_rates().next().is_some() {
         bail!(
             "what a run trains, and how fast, is in its settings; leave out --recipe and --lr of \
@@ -278,7 +302,7 @@ fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
     read().with_context(|| format!("--replay-data {}", replay.source))
 }
 
-/// Whether a file is one of ours, whole or not.
+/// Whether a file is one of Fireclay, whole or not.
 fn is_ours(path: &Path) -> bool {
     fireclay_formats::open(path).is_ok_and(|file| is_model_file(&*file))
 }

@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// The pixels of a picture of ours, row after row: its one chunk of data, whose lines are not
+    /// The pixels of a drawn picture, row after row: its one chunk of data, whose lines are not
     /// filtered.
     fn pixels(png: &[u8]) -> (usize, Vec<[u8; 3]>) {
         let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap()) as usize;

@@ -159,7 +159,10 @@ pub struct Args {
     /// If the loss stops being a number: stop, or rollback (rollback:5, at most 5 times) to the last checkpoint with half the learning rate.
     #[arg(long, value_name = "HOW", help_heading = "Going on")]
     pub on_divergence: Option<OnDivergence>,
-    /// Refuse what can not promise the same bits every time.
+    /// Where the data is that a tuned run replays, if it has moved.
+    #[arg(long, value_name = "SOURCE", help_heading = "Going on")]
+    pub replay_data: Option<String>,
+    /// Refuse what cannot promise the same bits every time.
     #[arg(long, help_heading = "Going on")]
     pub deterministic: bool,
 
@@ -182,9 +185,6 @@ pub struct Args {
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
 
-    /// Where the data is that a run replays and that has moved; a flag of `finetune`.
-    #[arg(skip)]
-    pub replay_data: Option<String>,
     /// What another program that trains with this one's loop takes where nothing is said.
     #[arg(skip)]
     pub defaults: Vec<Layer>,

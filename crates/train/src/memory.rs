@@ -34,16 +34,6 @@ pub struct TooLarge {
     pub free: u64,
 }
 
-/// A network that takes more memory than there is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the network's weights take {} of memory, and {} are free", gigabytes(*.bytes), gigabytes(*.free))]
-pub struct LargeNetwork {
-    /// Bytes of its weights.
-    pub bytes: u64,
-    /// Bytes that are free.
-    pub free: u64,
-}
-
 /// Bytes of a number.
 const NUMBER: u64 = 4;
 
@@ -59,19 +49,6 @@ fn gigabytes(bytes: u64) -> String {
 /// What it takes and what there is.
 pub fn check(settings: &Settings, rows: usize) -> Result<(), TooLarge> {
     free().map_or(Ok(()), |free| check_in(settings, rows, free))
-}
-
-/// Refuses a network whose weights do not fit the memory that is free, where that is known.
-///
-/// # Errors
-///
-/// What it takes and what there is.
-pub fn check_network(network: &Architecture) -> Result<(), LargeNetwork> {
-    let bytes = (network.parameters() as u64).saturating_mul(NUMBER);
-    match free().filter(|free| bytes > *free) {
-        Some(free) => Err(LargeNetwork { bytes, free }),
-        None => Ok(()),
-    }
 }
 
 fn check_in(settings: &Settings, rows: usize, free: u64) -> Result<(), TooLarge> {

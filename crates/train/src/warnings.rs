@@ -3,10 +3,14 @@
 //! Everything here can be trained, so nothing here is an error. Nothing is said of the default run
 //! and the recipes on the data that they are for.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher};
+
 use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing};
 use fireclay_data::{Dataset, Features, Split, Targets};
 
 use crate::fit::Job;
+use crate::optimizer::OptimizerConfig;
 use crate::progress::group;
 use crate::settings::TrainingSettings;
 use crate::shell::quoted;
@@ -110,6 +114,55 @@ pub enum Warning {
         /// The largest.
         most: f32,
     },
+    /// Features of many units that nothing scales.
+    #[error(
+        "the features range from {least} to {most}, and --preprocessing none leaves them so: \
+         networks learn badly from such numbers; use {better}"
+    )]
+    NotScaled {
+        /// The smallest feature.
+        least: f32,
+        /// The largest.
+        most: f32,
+        /// The preprocessing that fits them.
+        better: &'static str,
+    },
+    /// Test rows that are trained on.
+    #[error(
+        "{} of {} test rows are training rows too, with the same features: the test measures say \
+         less of new rows",
+        group(*.rows as u64),
+        group(*.of as u64)
+    )]
+    TestRowsTrainedOn {
+        /// Test rows with the features of a training row.
+        rows: usize,
+        /// Test rows.
+        of: usize,
+    },
+    /// A learning rate beyond any that is of use.
+    #[error(
+        "the learning rate is {rate:?}, and a step of {optimizer} is then far larger than any \
+         weight; usual rates are {usual}"
+    )]
+    LargeRate {
+        /// The rate.
+        rate: f64,
+        /// The optimizer.
+        optimizer: &'static str,
+        /// Rates that are of use.
+        usual: &'static str,
+    },
+    /// More steps than a machine does in weeks.
+    #[error(
+        "the run has {} steps: at 10,000 steps a second it takes {} days; use fewer --epochs",
+        group(*.steps),
+        group(*.steps / STEPS_OF_A_DAY)
+    )]
+    ManySteps {
+        /// Steps of the run.
+        steps: u64,
+    },
     /// Settings of hidden layers, and there are none.
     #[error("the network has no hidden layers, so {} changes nothing", .flags.join(" and "))]
     NoHiddenLayers {
@@ -142,8 +195,12 @@ pub enum Warning {
     },
 }
 
-/// What is to be said of a run before its first step; `model` is the network that it trains.
-pub fn of(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
+/// Steps of a fast machine in a day.
+const STEPS_OF_A_DAY: u64 = 10_000 * 24 * 60 * 60;
+
+/// What is to be said of a run before its first step; `model` is the network that it trains, and
+/// `test` are the rows that it is measured on in the end.
+pub fn of(job: &Job<'_>, model: &MlpConfig, test: &Dataset) -> Vec<Warning> {
     let Job { data, split, loss, training, preprocessing, .. } = job;
     let mut found = Vec::new();
     found.extend(of_norms(job, model));
@@ -158,7 +215,13 @@ pub fn of(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
         found.push(Warning::EqualRows);
     } else {
         found.extend(of_scale(preprocessing, data));
+        // Norms bring their inputs near zero; what a model of before expects, nobody knows here.
+        let is_raw = job.tuned.is_none() && model.norm == Norm::None;
+        found.extend(of_raw(preprocessing, data).filter(|_| is_raw));
     }
+    found.extend(of_rate(job.optimizer));
+    found.extend(of_length(job));
+    found.extend(of_test_rows(data, &split.train, test));
     let (rows, batch_size) = (split.train.len(), training.batch_size);
     // The default is no wish.
     if batch_size > rows && batch_size != TrainingSettings::default().batch_size {
@@ -183,6 +246,61 @@ pub fn of_scale(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning
             of_range(least, most)
         }
     }
+}
+
+/// Whether features are far from zero and nothing brings them near.
+fn of_raw(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning> {
+    /// Magnitudes that initial weights and usual rates are made for are a tenth of this.
+    const MOST: f32 = 30.0;
+    if *preprocessing != Preprocessing::None {
+        return None;
+    }
+    let (least, most, better) = match data.features() {
+        Features::Bytes(bytes) => (0.0, f32::from(bytes.iter().copied().max()?), "scale"),
+        Features::Floats(floats) => {
+            let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
+            let (least, most) = floats.iter().fold((f32::MAX, f32::MIN), range);
+            (least, most, "standardize")
+        }
+    };
+    (most.max(-least) > MOST).then_some(Warning::NotScaled { least, most, better })
+}
+
+fn of_rate(optimizer: &OptimizerConfig) -> Option<Warning> {
+    let (most, usual) = match optimizer {
+        OptimizerConfig::Sgd(_) | OptimizerConfig::Muon { .. } => (100.0, "0.001 to 1"),
+        _ => (2.0, "0.0001 to 0.01"),
+    };
+    let (rate, optimizer) = (optimizer.learning_rate(), optimizer.name());
+    (rate > most).then_some(Warning::LargeRate { rate, optimizer, usual })
+}
+
+fn of_length(job: &Job<'_>) -> Option<Warning> {
+    const WEEKS: u64 = 3 * 7;
+    let steps = job.steps_per_epoch().saturating_mul(job.training.epochs);
+    (steps > WEEKS * STEPS_OF_A_DAY).then_some(Warning::ManySteps { steps })
+}
+
+/// Whether more than a few test rows have the features of a training row.
+fn of_test_rows(data: &Dataset, training: &[usize], test: &Dataset) -> Option<Warning> {
+    let trained: HashSet<u64> = training.iter().map(|&row| fingerprint(data, row)).collect();
+    let of = test.len();
+    let rows = (0..of).filter(|&row| trained.contains(&fingerprint(test, row))).count();
+    // Some published sets share a few; rows of few values are alike by chance.
+    (rows * 20 > of).then_some(Warning::TestRowsTrainedOn { rows, of })
+}
+
+/// A number that two rows with the same features share, and hardly any others.
+fn fingerprint(data: &Dataset, row: usize) -> u64 {
+    let place = row * data.width()..(row + 1) * data.width();
+    let mut hasher = DefaultHasher::new();
+    match data.features() {
+        Features::Bytes(bytes) => hasher.write(&bytes[place]),
+        Features::Floats(floats) => {
+            floats[place].iter().for_each(|x| hasher.write_u32(x.to_bits()));
+        }
+    }
+    hasher.finish()
 }
 
 /// As [`of_scale`], of rows without targets.
@@ -448,6 +566,37 @@ mod tests {
         assert_eq!(of_scale(&Preprocessing::None, &floats(&[0.0, 1.0])), None);
         let standardize = Preprocessing::Standardize { mean: vec![0.0], deviation: vec![1.0] };
         assert_eq!(of_scale(&standardize, &floats(&[0.0, 1.0])), None);
+    }
+
+    #[test]
+    fn features_far_from_zero_want_a_preprocessing() {
+        let of = |features: Features, preprocessing: &Preprocessing| {
+            let targets = Targets::Classes { ids: vec![0; 2], labels: vec!["0".to_owned()] };
+            of_raw(preprocessing, &Dataset::new(vec![1], features, targets).unwrap())
+        };
+        let none = &Preprocessing::None;
+        let scale = Warning::NotScaled { least: 0.0, most: 255.0, better: "scale" };
+        assert_eq!(of(Features::Bytes(vec![0, 255]), none), Some(scale));
+        assert_eq!(of(Features::Bytes(vec![0, 16]), none), None);
+        let standardize = Warning::NotScaled { least: -400.0, most: 1.0, better: "standardize" };
+        assert_eq!(of(Features::Floats(vec![-400.0, 1.0]), none), Some(standardize));
+        assert_eq!(of(Features::Floats(vec![-3.0, 3.0]), none), None);
+        assert_eq!(of(Features::Bytes(vec![0, 255]), &Preprocessing::PIXELS), None);
+    }
+
+    #[test]
+    fn test_rows_that_are_trained_on_are_counted() {
+        let data = |values: Vec<f32>| {
+            let ids = vec![0; values.len()];
+            let targets = Targets::Classes { ids, labels: vec!["0".to_owned()] };
+            Dataset::new(vec![1], Features::Floats(values), targets).unwrap()
+        };
+        let (train, rows) = (data(vec![1.0, 2.0, 3.0]), [0, 1]);
+        let found = of_test_rows(&train, &rows, &data(vec![1.0, 3.0, 4.0]));
+        assert_eq!(found, Some(Warning::TestRowsTrainedOn { rows: 1, of: 3 }));
+        // A few are alike in published sets.
+        let few = (0..20).map(|i| i as f32 + 2.0).collect();
+        assert_eq!(of_test_rows(&train, &rows, &data(few)), None);
     }
 
     #[test]

@@ -6,7 +6,11 @@ use std::fs;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/program.rs"]
 mod program;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/runs.rs"]
+mod runs;
 use program::{DIGITS, Outcome, Place};
+use runs::{FILES, check_refused, trained, warned};
 
 /// A run and a dry run of the same settings are refused in the same words, and leave nothing.
 fn refused(place: &Place, line: &[&str], words: &[&str]) {
@@ -100,4 +104,124 @@ fn the_folder_of_a_run_that_never_began_is_taken_again() {
     fs::create_dir_all(place.path("runs/empty")).unwrap();
     place.train("--resume empty").refused(&["not the folder of a run"]);
     place.train(&format!("{DIGITS} --epochs 1 --name empty")).succeeded();
+}
+
+#[test]
+fn runs_are_numbered_and_a_name_is_used_once() {
+    let place = Place::new();
+    let quick = format!("{DIGITS} --epochs 1 --hidden none");
+    fs::create_dir_all(place.path("runs/idx-2")).unwrap();
+    for expected in ["idx-1", "idx-3"] {
+        let outcome = place.train(&quick).succeeded();
+        assert!(outcome.stdout.contains(&format!("Saved in runs/{expected}:")));
+        assert_eq!(place.run(expected).files(), FILES);
+    }
+    let line = format!("{quick} --out elsewhere/deep --name first");
+    place.train(&line).succeeded();
+    assert!(place.path("elsewhere/deep/first/model.safetensors").is_file());
+
+    let taken = ["elsewhere/deep/first", "--name"];
+    check_refused(&place, &[(&line, &taken)]);
+    // A name is one folder: it does not lead out of the folder of runs.
+    let (up, below) = (format!("{quick} --name ../up"), format!("{quick} --name a/b"));
+    let words: &[&str] = &["--name"];
+    check_refused(&place, &[(&up, words), (&below, words)]);
+}
+
+#[test]
+fn a_dry_run_prints_the_settings_and_writes_nothing() {
+    let place = Place::new();
+    let before = place.tree();
+    let line = format!("{DIGITS} --hidden 7 --dry-run");
+    let outcome = place.train(&line).succeeded();
+    assert!(place.tree() == before);
+    let table: toml::Table = outcome.stdout.parse().unwrap();
+    assert_eq!(table["model"]["hidden"], vec![7].into());
+    assert_eq!(table["model"]["outputs"], 10.into());
+    assert_eq!(table["loss"]["name"], "cross-entropy".into());
+
+    // What it prints is what a run writes, and a settings file.
+    trained(&place, "real", "--hidden 7 --epochs 5");
+    assert_eq!(place.run("real").config(), table);
+    fs::write(place.path("printed.toml"), &outcome.stdout).unwrap();
+    let again = place.train("--config printed.toml --dry-run").succeeded();
+    assert_eq!(again.stdout, outcome.stdout);
+
+    // Without arguments: the tutorial, which the recipe writes out.
+    let [tutorial, recipe] =
+        ["--dry-run", "--recipe mnist --dry-run"].map(|line| place.train(line).succeeded().stdout);
+    let [tutorial, recipe]: [toml::Table; 2] = [&tutorial, &recipe].map(|t| t.parse().unwrap());
+    assert_eq!(recipe, tutorial);
+    assert_eq!(tutorial["data"]["source"], "mnist".into());
+}
+
+#[test]
+fn what_is_likely_to_go_wrong_is_said_before_the_first_step() {
+    let place = Place::new();
+    let one_row = "the layers below the output learn nothing";
+    for (i, (line, words)) in [
+        ("--norm batch --batch-size 1", &[one_row][..]),
+        ("--norm batch --batch-size 1 --accumulate 8", &[one_row]),
+        (
+            "--norm batch --batch-size 7",
+            &["the last batch of each epoch has 1 row (50 rows in batches of 7)"],
+        ),
+        ("--norm batch --batch-size 7 --drop-last", &[]),
+        ("--norm batch --batch-size 5", &[]),
+        ("--norm layer --batch-size 1", &[]),
+        ("--norm layer --hidden 4,1", &["hidden layer 1 has 1 unit"]),
+        ("--hidden none --norm batch --batch-size 1", &["so --norm changes nothing"]),
+        (
+            "--hidden none --dropout 0.5 --activation tanh",
+            &["so --dropout and --activation changes"],
+        ),
+        ("--hidden none", &[]),
+        ("--residual", &["--residual changes nothing"]),
+        ("--residual --hidden 8,8", &[]),
+        ("--batch-size 51", &["larger than the training split of 50"]),
+        ("--preprocessing standardize", &[]),
+        ("--input-dropout 0.1 --hidden none", &[]),
+        ("--preprocessing none", &["range from 0 to 255, and --preprocessing none leaves them so"]),
+        ("--lr 3", &["the learning rate is 3.0, and a step of adam is then far larger"]),
+        ("--lr 20 --optimizer sgd", &[]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (run, _) = warned(&place, &format!("run-{i}"), &format!("--epochs 1 {line}"), words);
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&run.bytes("manifest.json")).unwrap();
+        let recorded = manifest["warnings"].as_array().map_or(0, Vec::len);
+        assert_eq!(recorded, words.len(), "{line}: {}", manifest["warnings"]);
+    }
+    place.train(&format!("{DIGITS} --epochs 1 -q --norm batch --batch-size 1")).succeeded();
+
+    let long = format!("{DIGITS} --epochs 4000000000 --batch-size 1 --dry-run");
+    place
+        .train(&long)
+        .warned(&["200,000,000,000 steps: at 10,000 steps a second it takes 231 days"]);
+
+    // Bits and not bytes, of which rows of one class are the same.
+    let same = "20 of 20 test rows are training rows too";
+    for part in ["train", "t10k"] {
+        let path = place.path(&format!("digits/{part}-images-idx3-ubyte"));
+        let mut images = fs::read(&path).unwrap();
+        images[16..].iter_mut().for_each(|pixel| *pixel = u8::from(*pixel > 100));
+        fs::write(&path, images).unwrap();
+    }
+    for (name, line, words) in [
+        ("bits", "", &["divides them by 255", same][..]),
+        ("normalized", "--preprocessing normalize", &["divides them by 255", same]),
+        ("raw", "--preprocessing none", &[same]),
+    ] {
+        warned(&place, name, &format!("--epochs 1 {line}"), words);
+    }
+    // Classes without rows: nothing has the last of these labels.
+    fs::write(place.path("digits/labels.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nit's\n").unwrap();
+    let line = "--epochs 1 --preprocessing none --loss cross-entropy \
+                --set loss.class_weights=[1,1,1,1,1,1,1,1,1,1,3]";
+    let words =
+        ["no training row has class 'it'", "class_weights has a weight for class 'it'", same];
+    let line = format!("{line} --validation 11");
+    place.train(&format!("--data idx:digits --name absent {line}")).warned(&words);
 }

@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 use fireclay::{Backend, DeviceChoice, Model};
 use serde_json::Value;
 
-#[allow(dead_code, reason = "shared with the other tests of the program")]
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/program.rs"]
 mod program;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/runs.rs"]
+mod runs;
 use program::{DIGITS, Place, Run, write_digits};
+use runs::{assert_same, finished, manifest};
 
 /// Some thousands of steps, a few seconds: long enough to be stopped in the middle, also where a
 /// signal takes its time.
@@ -52,24 +56,6 @@ fn checkpoint(run: &Run, step: u64) -> PathBuf {
 fn send(signal: &str, child: &Child) {
     let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
-}
-
-fn manifest(run: &Run) -> Value {
-    serde_json::from_slice(&run.bytes("manifest.json")).unwrap()
-}
-
-/// What must not depend on stops.
-#[track_caller]
-fn assert_same(found: &Run, expected: &Run) {
-    for file in ["config.toml", "metrics.jsonl", "model.safetensors"] {
-        assert!(found.bytes(file) == expected.bytes(file), "{file} differs");
-    }
-}
-
-/// A short run that is finished.
-fn finished(place: &Place, name: &str) -> Run {
-    place.train(&format!("{DIGITS} --epochs 3 --name {name}")).succeeded();
-    place.run(name)
 }
 
 #[test]
@@ -275,166 +261,6 @@ fn the_last_two_checkpoints_and_the_best_are_kept_and_each_is_a_model() {
     assert_ne!(load(&checkpoint(&run, 60)), kept);
 }
 
-#[test]
-fn a_repeated_run_is_compared_with_the_first() {
-    let place = Place::new();
-    let run = finished(&place, "run");
-    let outcome = place.train("--repeat run --name again").succeeded();
-    assert!(outcome.stdout.contains("identical"), "{}", outcome.stdout);
-    assert_same(&place.run("again"), &run);
-
-    let mut text = manifest(&run);
-    text["result"]["model"] = "sha256:other".into();
-    fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
-    let outcome = place.train("--repeat run");
-    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("DIFFERS") && outcome.stdout.contains("sha256:other"));
-
-    text["result"] = Value::Null;
-    fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
-    place.train("--repeat run").refused(&["has not come to its end", "--resume"]);
-    fs::write(run.path.join("manifest.json"), "{").unwrap();
-    place.train("--repeat run").refused(&["manifest.json"]);
-}
-
-#[test]
-fn a_repeated_run_is_compared_with_the_file_that_is_there_too() {
-    let place = Place::new();
-    let run = finished(&place, "run");
-    place.train(&format!("{DIGITS} --epochs 3 --seed 9 --name other")).succeeded();
-    let whole = run.bytes("model.safetensors");
-    let check = |words: &[&str]| {
-        let outcome = place.train("--repeat run");
-        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-        let said = outcome.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        for word in words {
-            assert!(said.contains(word), "no `{word}` in: {said}");
-        }
-        assert!(!said.contains("is identical"), "{said}");
-    };
-    let model = run.path.join("model.safetensors");
-    fs::write(&model, place.run("other").bytes("model.safetensors")).unwrap();
-    check(&["DIFFERS from the file", "that file was replaced"]);
-    fs::remove_file(&model).unwrap();
-    let said = place.train("--repeat run").succeeded().stdout;
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let words = "is identical to that of the run that was repeated. Its own file, \
-                 runs/run/model.safetensors, is gone";
-    assert!(said.contains(words), "{said}");
-    fs::write(&model, whole).unwrap();
-    let mut text = manifest(&run);
-    text["result"]["model"] = "sha256:other".into();
-    fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
-    check(&["is the one in runs/run/model.safetensors", "DIFFERS", "sha256:other"]);
-}
-
-/// The program in another working folder.
-fn elsewhere(place: &Place, folder: &str, line: &str) -> program::Outcome {
-    fs::create_dir_all(place.path(folder)).unwrap();
-    let mut command = place.command(line);
-    program::Outcome::of(line, command.current_dir(place.path(folder)))
-}
-
-#[test]
-fn data_that_moved_is_found_or_named_and_its_digest_decides() {
-    let place = Place::new();
-    let run = finished(&place, "run");
-    place.train(&format!("{DIGITS} --epochs 8 --name longer")).succeeded();
-    place.train(&format!("{DIGITS} --epochs 4 --name four")).succeeded();
-    let path = run.path.display().to_string();
-
-    // From another folder, to the same bits.
-    elsewhere(&place, "else/where", &format!("--resume {path} --epochs 4")).succeeded();
-    assert_same(&run, &place.run("four"));
-    fs::rename(place.path("digits"), place.path("moved")).unwrap();
-    let gone = place.path("digits").display().to_string();
-    let words = ["cannot find the data", gone.as_str(), "no such folder", "--data idx:FOLDER"];
-    place.train("--resume run --epochs 5").failed(&words);
-    place.train("--repeat four").failed(&words);
-    place.train("--resume run --epochs 5 --data idx:moved").succeeded();
-    // It is known now where it is.
-    elsewhere(&place, "else", &format!("--resume {path} --epochs 6")).succeeded();
-    let again = place.train("--repeat four --data idx:moved --name again").succeeded();
-    assert!(again.stdout.contains("identical"), "{}", again.stdout);
-    assert_same(&place.run("again"), &place.run("four"));
-
-    // Both are moved, as one folder.
-    fs::create_dir(place.path("project")).unwrap();
-    for name in ["runs", "moved"] {
-        fs::rename(place.path(name), place.path("project").join(name)).unwrap();
-    }
-    place.train("--resume run --out project/runs --epochs 7").succeeded();
-    // Other data of the same name is not taken for it.
-    write_digits(&place.path("project/digits"));
-    let file = place.path("project/digits/train-images-idx3-ubyte");
-    let mut bytes = fs::read(&file).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&file, bytes).unwrap();
-    elsewhere(&place, "project", "--resume run --epochs 8").succeeded();
-    let moved = program::Run { path: place.path("project/runs/run") };
-    assert_same(&moved, &program::Run { path: place.path("project/runs/longer") });
-    elsewhere(&place, "project", "--resume run --epochs 9 --data idx:digits")
-        .failed(&["the data is not what this run learns from", "idx:digits: other data"]);
-    // Back at its old name it is found from the run, wherever the program runs.
-    let back = place.path("project/digits");
-    fs::rename(&back, place.path("other")).unwrap();
-    fs::rename(place.path("project/moved"), &back).unwrap();
-    elsewhere(&place, "else", "--resume ../project/runs/run --epochs 9").succeeded();
-    fs::rename(&back, place.path("elsewhere")).unwrap();
-    fs::rename(place.path("other"), &back).unwrap();
-    elsewhere(&place, "project", "--resume run --epochs 10")
-        .failed(&["the data is not what this run", "digits: other data"]);
-}
-
-#[test]
-fn a_run_without_a_place_finds_its_data_and_a_settings_file_may_name_it() {
-    let place = Place::new();
-    let run = finished(&place, "run");
-    let config = run.path.join("config.toml");
-    // As older versions wrote it.
-    let forget = || {
-        let mut text = manifest(&run);
-        text["data"].as_object_mut().unwrap().remove("place").unwrap();
-        fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
-    };
-    forget();
-    let path = run.path.display().to_string();
-    elsewhere(&place, "else", &format!("--resume {path} --epochs 4")).succeeded();
-    forget();
-    fs::rename(place.path("digits"), place.path("moved")).unwrap();
-    place.train("--resume run --epochs 5").failed(&["cannot find the data"]);
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace("idx:digits", "idx:moved")).unwrap();
-    place.train("--resume run --epochs 5").succeeded();
-    place.train("--data idx:moved --validation 10 --epochs 5 --name five").succeeded();
-    assert_eq!(run.weights(), place.run("five").weights());
-    // It keeps the name that its data had in the beginning, and with it its digest.
-    assert_eq!(run.config()["data"]["source"].as_str(), Some("idx:digits"));
-
-    let line = format!("--config {} --epochs 1 --name again", config.display());
-    elsewhere(&place, "else", &line).succeeded();
-    let file = "[data]\nsource = \"idx:moved\"\nvalidation = 10\n[training]\nepochs = 1\n";
-    fs::write(place.path("mine.toml"), file).unwrap();
-    elsewhere(&place, "else", "--config ../mine.toml --name mine").succeeded();
-}
-
-#[test]
-fn a_model_does_not_depend_on_where_its_data_lies() {
-    let (one, two) = (Place::new(), Place::new());
-    for place in [&one, &two] {
-        let digits = place.path("digits").display().to_string();
-        let line = format!("--data idx:{digits} --validation 10 --epochs 2 --name run");
-        place.train(&line).succeeded();
-    }
-    assert!(one.run("run").bytes("model.safetensors") == two.run("run").bytes("model.safetensors"));
-    let folder = one.path("").display().to_string();
-    for file in ["model.safetensors", "checkpoints/step-00000004.safetensors"] {
-        let bytes = one.run("run").bytes(file);
-        let is_there = bytes.windows(folder.len()).any(|window| window == folder.as_bytes());
-        assert!(!is_there, "{file} has {folder} in it");
-    }
-}
-
 /// The program, which must come to its end at once.
 fn at_once(place: &Place, line: &str) -> program::Outcome {
     let mut child = start(place, line);
@@ -512,7 +338,8 @@ fn a_run_that_diverges_goes_back_with_half_the_rate() {
     let line = "--hidden 8,8,8 --activation softplus --optimizer sgd --lr 1e38 --epochs 3 \
                 --schedule one-cycle --set schedule.first_factor=0.001 \
                 --on-divergence rollback:120";
-    let outcome = place.train(&format!("{DIGITS} {line} --name run")).succeeded();
+    let outcome =
+        place.train(&format!("{DIGITS} {line} --name run")).warned(&["learning rate is 1e38"]);
     assert!(outcome.stdout.contains("back to step 0 with the learning rate times 5e-1"));
     let run = place.run("run");
     let sessions = manifest(&run)["sessions"].clone();
@@ -529,7 +356,7 @@ fn a_run_that_diverges_goes_back_with_half_the_rate() {
     assert_eq!(steps, [2, 4, 6]);
 
     let line = "--optimizer sgd --lr 1e300 --on-divergence rollback:2 --name short";
-    place.train(&format!("{DIGITS} {line}")).failed(&["diverged", "last-good"]);
+    place.train(&format!("{DIGITS} -q {line}")).failed(&["diverged", "last-good"]);
     let sessions = manifest(&place.run("short"))["sessions"].clone();
     assert_eq!(sessions[0]["rollbacks"].as_array().unwrap().len(), 2);
     assert!(sessions[0]["ended"]["reason"].as_str().unwrap().contains("diverged"));
@@ -573,38 +400,6 @@ fn a_rollback_that_comes_to_nothing_goes_further_back() {
         assert_same(&run, &place.run("again"));
         assert_eq!(manifest(&run)["sessions"][1]["checkpoint_every"][0], "4steps");
     }
-}
-
-#[test]
-fn what_can_not_come_to_the_same_is_not_repeated() {
-    let place = Place::new();
-    let refused = |line: &str, words: &[&str]| drop(place.train(line).failed(words));
-    place.train(&format!("{DIGITS} --epochs 2 --schedule cosine --name run")).succeeded();
-    place.train("--resume run --epochs 3").succeeded();
-    refused("--repeat run", &["given more epochs on its way", "cosine"]);
-    place.train(&format!("{DIGITS} --epochs 2 --name constant")).succeeded();
-    place.train("--resume constant --epochs 3").succeeded();
-    place.train("--repeat constant --name same").succeeded();
-
-    let run = place.run("constant");
-    let mut text = manifest(&run);
-    text["result"]["stopped"] = true.into();
-    let whole = run.bytes("manifest.json");
-    fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
-    refused("--repeat constant", &["stopped from the dashboard", "--resume runs/constant"]);
-    fs::write(run.path.join("manifest.json"), whole).unwrap();
-
-    let config = run.path.join("config.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace("seed = 1", "seed = 2")).unwrap();
-    refused("--repeat constant", &["config.toml was changed", "seed is 2 and was 1", "--config"]);
-    fs::write(&config, text).unwrap();
-
-    let file = place.path("digits/train-images-idx3-ubyte");
-    let mut bytes = fs::read(&file).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&file, bytes).unwrap();
-    refused("--repeat constant", &["the data is not what this run learns from"]);
 }
 
 #[test]

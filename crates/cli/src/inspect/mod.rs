@@ -25,7 +25,7 @@ use crate::output::{printable, say, say_json};
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay inspect runs/mnist-1                a model of ours, by the folder of its run
+  fireclay inspect runs/mnist-1                a Fireclay model, by the folder of its run
   fireclay inspect model.pt                    of PyTorch; nothing in it is executed
   fireclay inspect weights.h5 --json
   fireclay inspect model.safetensors --strict  exit code 1 if anything is odd

@@ -103,7 +103,11 @@ pub enum ImportError {
          row with --map, such as net.0 (a layer) and net.1 (its norm){}",
         sentence(&several(norms)),
         sentence(why),
-        if *by_order { ", or take the order of the file with --by-order" } else { "" }
+        if *by_order {
+            ", or add --by-order if each stands behind the layer before it in the file"
+        } else {
+            ""
+        }
     )]
     Unpaired {
         /// The norms, in the order of the file.

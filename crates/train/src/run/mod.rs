@@ -67,6 +67,11 @@ pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
         let typed = quoted(&rate.typed);
         bail!("--lr {typed}: groups of parameters have rates of their own in `finetune`");
     }
+    let is_found = args.resume.is_some() || args.repeat.is_some();
+    if let Some(source) = args.replay_data.as_deref().filter(|_| !is_found) {
+        let source = quoted(source);
+        bail!("--replay-data {source}: a new run replays other data in `finetune` alone");
+    }
     if args.list_backends {
         write!(io::stdout(), "{}", words::backends())?;
         return Ok(Ended { code: ExitCode::SUCCESS, result: None });
@@ -302,7 +307,7 @@ impl Run {
 
     /// What is likely to go wrong.
     fn warnings(&self, job: &Job<'_>) -> Vec<String> {
-        let found = warnings::of(job, &self.settings.model);
+        let found = warnings::of(job, &self.settings.model, &self.data.test);
         found.iter().map(ToString::to_string).collect()
     }
 

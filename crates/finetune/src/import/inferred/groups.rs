@@ -307,10 +307,10 @@ pub(super) fn refuse_apart(layers: &[Group<'_>], others: &[Group<'_>]) -> Result
             stem(&group.pieces) == stem(&bias.pieces) && numbers(&group.pieces).len() == 1
         })
     };
-    if alone.is_empty() || weights.len() != biases.len() || !biases.iter().all(|b| is_alike(&b)) {
+    if alone.is_empty() || weights.len() != biases.len() || !biases.iter().all(is_alike) {
         return Ok(());
     }
-    if !weights.iter().all(|w| is_alike(&w)) {
+    if !weights.iter().all(is_alike) {
         return Ok(());
     }
     weights.sort_by_key(|group| numbers(&group.pieces));

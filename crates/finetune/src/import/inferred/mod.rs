@@ -9,6 +9,7 @@ mod groups;
 mod looks;
 mod names;
 mod norms;
+mod paired;
 #[cfg(test)]
 mod property;
 mod skips;

@@ -3,8 +3,6 @@
 //! Widths, names, the numbers of one `Sequential` and the order of the file are evidence. Where it
 //! leaves several places or contradicts itself, the place is asked for.
 
-use std::cmp::Ordering;
-
 use fireclay::Norm;
 use fireclay_formats as formats;
 use fireclay_formats::{Layer, printable};
@@ -13,7 +11,8 @@ use super::super::error::several;
 use super::super::{ImportError, NormPosition, Options};
 use super::chain::Belief;
 use super::groups::Group;
-use super::names::{Piece, Role, key, numbers, order, stem};
+use super::names::Role;
+use super::paired::{Numbered, Side, Told};
 
 /// The most layers, and the most norms, that are compared with each other.
 const MOST: usize = 512;
@@ -39,36 +38,6 @@ pub(super) struct Placed {
     pub(super) is_after: bool,
     /// Whether the names of norms and layers tell another place than the one that was taken.
     pub(super) is_against_names: bool,
-}
-
-/// What the numbers of a `Sequential` tell of the side of the activation that a norm stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Before,
-    After,
-    /// A function may stand on either side.
-    Open,
-    /// There are no such numbers.
-    Untold,
-}
-
-/// What the numbers in the name of a norm tell.
-#[derive(Clone, Copy, Debug)]
-struct Numbered {
-    slot: Slot,
-    side: Side,
-    /// Whether it has the number of a layer, as `W1` and `gamma1`, and so is not numbered in a row
-    /// with layers.
-    is_shared: bool,
-}
-
-/// What names tell of all norms.
-#[derive(Clone, Debug)]
-struct Told {
-    /// Where each stands, behind the layer that it is called like.
-    slots: Vec<Slot>,
-    /// Whether numbers in a row with layers tell it. Else each may stand before that layer as well.
-    is_exact: bool,
 }
 
 /// Layers in their order, with the norms of the file.
@@ -193,7 +162,7 @@ impl Scene<'_> {
     }
 
     /// Whether a norm can stand here, by its width and by what was said.
-    fn is_allowed(&self, norm: usize, slot: Slot) -> bool {
+    pub(super) fn is_allowed(&self, norm: usize, slot: Slot) -> bool {
         let said = &self.options.norm_position;
         let width = self.norms.get(norm).and_then(|group| group.width());
         let place = match slot {
@@ -230,11 +199,12 @@ impl Scene<'_> {
             }
         }
         let is_ordered = self.belief.by_order && self.belief.can_order();
-        if self.fits(&only) && !is_ordered {
+        let told = self.by_names();
+        let is_against = told.as_ref().is_some_and(|told| told.is_exact && told.slots != only);
+        if self.fits(&only) && !is_ordered && !is_against {
             return Ok(only);
         }
         let by_file = self.by_file();
-        let told = self.by_names();
         if is_ordered {
             return self.in_order(by_file, told.as_ref(), &only);
         }
@@ -249,8 +219,7 @@ impl Scene<'_> {
             [one] if by_file.is_empty() || by_file.contains(one) => Ok(std::mem::take(one)),
             [_] => Err(self.unpaired("the order of the file contradicts their names")),
             [_, before, ..] if before.contains(&Slot::Input) => Err(self.position_unsaid()),
-            [behind, ..] if by_file.contains(behind) => Ok(std::mem::take(behind)),
-            _ => Err(self.unpaired("each may stand behind the layer of its name or before it")),
+            _ => Err(self.open()),
         }
     }
 
@@ -264,14 +233,24 @@ impl Scene<'_> {
         if by_file.is_empty() && self.fits(only) {
             return Ok(only.to_vec());
         }
+        let mut readings = told.map(|told| self.readings(told)).unwrap_or_default();
+        let is_input_said = self.options.norm_position.contains(&NormPosition::Input);
         if by_file.is_empty() {
-            return Err(self.unpaired("the file does not have each behind its layer"));
+            readings.retain(|slots| self.fits(slots));
+            return match &mut readings[..] {
+                // Norms that stand before their layers may be made behind them.
+                [one] if is_input_said => Ok(std::mem::take(one)),
+                _ => Err(self.unpaired("the file does not have each behind its layer")),
+            };
         }
-        if let Some(told) = told {
-            let readings = self.readings(told);
-            by_file.retain(|slots| readings.contains(slots));
+        by_file.retain(|slots| told.is_none() || readings.contains(slots));
+        readings.retain(|slots| self.fits(slots));
+        let may_be_before = readings.iter().any(|slots| slots.contains(&Slot::Input));
+        if readings.len() > 1 && !may_be_before {
+            return Err(self.open());
         }
         match &mut by_file[..] {
+            [one] if may_be_before && !one.contains(&Slot::Input) => Err(self.position_unsaid()),
             [one] => Ok(std::mem::take(one)),
             [] => Err(self.unpaired("the order of the file contradicts their names")),
             _ => Err(self.position_unsaid()),
@@ -282,7 +261,9 @@ impl Scene<'_> {
     /// the layer that it is called like, if that may be meant.
     fn readings(&self, told: &Told) -> Vec<Vec<Slot>> {
         let mut readings = vec![told.slots.clone()];
-        if !told.is_exact && !told.slots.contains(&Slot::Input) {
+        // As many as hidden layers: one on the input, and a layer without.
+        let is_open = told.is_ranked && told.slots.len() > 1;
+        if !is_open && !told.is_exact && !told.slots.contains(&Slot::Input) {
             let before = |slot: &Slot| match slot {
                 Slot::Input | Slot::Behind(0) => Slot::Input,
                 Slot::Behind(layer) => Slot::Behind(layer - 1),
@@ -306,6 +287,15 @@ impl Scene<'_> {
             _ => "a norm stands on the input or behind a layer, and is as wide",
         };
         ImportError::unsupported(what, why)
+    }
+
+    /// Neither names nor flags tell whether each stands behind its layer or before it.
+    fn open(&self) -> ImportError {
+        ImportError::Unpaired {
+            norms: self.norms.iter().map(|group| group.name.clone()).collect(),
+            why: "each may stand behind the layer of its name or before it".to_owned(),
+            by_order: false,
+        }
     }
 
     fn unpaired(&self, why: &str) -> ImportError {
@@ -335,166 +325,6 @@ impl Scene<'_> {
         }
     }
 
-    /// Places by names, if they tell one for each.
-    fn by_names(&self) -> Option<Told> {
-        let by_numbers: Option<Vec<_>> =
-            self.norms.iter().map(|group| self.by_numbers(group)).collect();
-        let slots = match (by_numbers, self.are_counted()) {
-            (Some(places), _) => {
-                let is_exact = places.iter().all(|place| !place.is_shared);
-                let slots = places.into_iter().map(|place| place.slot).collect();
-                return Some(Told { slots, is_exact });
-            }
-            (None, true) => self.by_ranks(),
-            (None, false) => self.by_keys().or_else(|| self.by_ranks()),
-        };
-        Some(Told { slots: slots?, is_exact: false })
-    }
-
-    /// Whether a program numbered norms by itself, apart from layers: Keras' `dense_3` and
-    /// `batch_normalization_2`, Flax' `Dense_0` and `LayerNorm_0`.
-    fn are_counted(&self) -> bool {
-        let is_class = |group: &&Group<'_>| {
-            let words = stem(&group.pieces);
-            let end = words.get(words.len().saturating_sub(2)..).unwrap_or_default();
-            matches!(end, [a, b] if a.is_one_of(&["batch", "layer"])
-                && b.is_one_of(&["norm", "normalization", "normalisation"]))
-        };
-        self.norms.iter().all(is_class)
-            && own_keys(&self.norms, Some(&self.norms)).iter().all(|key| stem(key).is_empty())
-    }
-
-    /// Slopes of PReLU, one behind each hidden layer, in their order, if their names tell that.
-    pub(super) fn slopes(&self) -> Option<Vec<String>> {
-        let by_numbers: Option<Vec<Slot>> =
-            self.norms.iter().map(|group| self.by_numbers(group).map(|place| place.slot)).collect();
-        let slots = by_numbers.or_else(|| self.by_keys())?;
-        let hidden = self.layers.len().saturating_sub(1);
-        let slope = |layer| {
-            let norm = slots.iter().position(|slot| *slot == Slot::Behind(layer))?;
-            let length = self.norms[norm].width()?;
-            let fits = length == 1 || self.widths.get(layer + 1) == Some(&length);
-            self.norms[norm].named(Role::Weight).filter(|_| fits)
-        };
-        let slopes: Option<Vec<String>> = (0..hidden).map(slope).collect();
-        slopes.filter(|slopes| slopes.len() == self.norms.len())
-    }
-
-    /// The place of a norm whose name differs from those of layers in numbers alone, and the side
-    /// of the activation that the numbers tell.
-    fn by_numbers(&self, norm: &Group<'_>) -> Option<Numbered> {
-        let (words, place) = (stem(&norm.pieces), numbers(&norm.pieces));
-        let (leaf, level) = place.split_last()?;
-        let mut before: Option<(usize, Vec<u64>)> = None;
-        let mut behind: Option<(usize, Vec<u64>)> = None;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let numbers = numbers(&layer.pieces);
-            if stem(&layer.pieces) != words || numbers.len() != place.len() {
-                continue;
-            }
-            let nearest = if numbers <= place { &mut before } else { &mut behind };
-            let is_nearer = nearest.as_ref().is_none_or(|(_, other)| {
-                if numbers <= place { *other < numbers } else { numbers < *other }
-            });
-            if is_nearer {
-                *nearest = Some((index, numbers));
-            }
-        }
-        if before.is_none() && behind.is_none() {
-            return None;
-        }
-        // Numbers between which others stand, if both are in the same container.
-        let gap = |other: &Option<(usize, Vec<u64>)>| {
-            let (last, rest) = other.as_ref()?.1.split_last()?;
-            (rest == level && last != leaf).then(|| last.abs_diff(*leaf) > 1)
-        };
-        let is_shared = before.as_ref().is_some_and(|(_, numbers)| *numbers == place);
-        let side = match (gap(&before), gap(&behind)) {
-            // `W1` and `gamma1` have one number: it counts layers.
-            _ if is_shared => Side::Untold,
-            (None, None) => Side::Untold,
-            (Some(false), Some(false)) => Side::Open,
-            (Some(false), _) => Side::Before,
-            (_, Some(false)) => Side::After,
-            _ => Side::Open,
-        };
-        let slot = match (before, behind) {
-            (Some((a, _)), Some((b, _))) if b != a + 1 => return None,
-            (Some((layer, _)), _) => Slot::Behind(layer),
-            (None, Some((0, _))) => Slot::Input,
-            (None, Some((layer, _))) => Slot::Behind(layer - 1),
-            (None, None) => return None,
-        };
-        Some(Numbered { slot, side, is_shared })
-    }
-
-    /// Places by what tells layers apart: `stem_norm` is that of `stem`, `bn1` of `fc1`.
-    fn by_keys(&self) -> Option<Vec<Slot>> {
-        let (last, hidden) = self.layers.split_last()?;
-        let all = [self.layers, &self.norms].concat();
-        let plain = |groups: &[&Group<'_>]| own_keys(groups, None);
-        let own = |groups: &[&Group<'_>]| own_keys(groups, Some(&all));
-        self.matched(&[plain(hidden), plain(&[last])].concat(), &plain(&self.norms))
-            .or_else(|| self.matched(&[own(hidden), own(&[last])].concat(), &own(&self.norms)))
-    }
-
-    /// The place of each norm behind the one layer of its key.
-    fn matched(&self, layers: &[Vec<Piece>], norms: &[Vec<Piece>]) -> Option<Vec<Slot>> {
-        let mut slots = Vec::new();
-        for (norm, of_norm) in norms.iter().enumerate() {
-            let mut same = (0..layers.len()).filter(|&layer| layers[layer] == *of_norm);
-            match (same.next(), same.next()) {
-                (Some(layer), None) => slots.push(Slot::Behind(layer)),
-                // One that no layer is called like is that of the input, by its name or its number.
-                (None, _) if self.is_of_input(norm) => slots.push(Slot::Input),
-                _ => return None,
-            }
-        }
-        Some(slots)
-    }
-
-    fn is_of_input(&self, norm: usize) -> bool {
-        let words = ["input", "inputs", "in", "inp", "x", "features"];
-        let pieces = &self.norms[norm].pieces;
-        let is_called = pieces.iter().any(|piece| piece.is_one_of(&words));
-        let is_number = key(pieces).iter().all(|piece| matches!(piece, Piece::Number(_)));
-        let is_one_more = self.norms.len() == self.layers.len() && is_number;
-        self.is_allowed(norm, Slot::Input) && (is_called || is_one_more)
-    }
-
-    /// Places by counting: norms that differ in numbers alone, as many as hidden layers that do,
-    /// or one more for the input.
-    fn by_ranks(&self) -> Option<Vec<Slot>> {
-        let (_, hidden) = self.layers.split_last()?;
-        let mut ranked: Vec<usize> = (0..self.norms.len()).collect();
-        ranked.sort_by(|&a, &b| self.norms[a].pieces.cmp(&self.norms[b].pieces));
-        let norms: Vec<&Group<'_>> = ranked.iter().map(|&norm| self.norms[norm]).collect();
-        if !are_numbered(hidden) || !are_numbered(&norms) {
-            return None;
-        }
-        let is_shared = |norm: &&Group<'_>| {
-            hidden.iter().any(|layer| numbers(&layer.pieces) == numbers(&norm.pieces))
-        };
-        // Numbers of which some are those of layers, and others are not, count something else.
-        if !self.are_counted() && hidden.len() > 1 && norms.iter().any(is_shared) {
-            return None;
-        }
-        // One more is that of the input, or that of the last layer.
-        let first = *ranked.first()?;
-        let last = *ranked.last()?;
-        let (input, output) = (Slot::Input, Slot::Behind(hidden.len()));
-        let is_of_input = self.is_allowed(first, input) && !self.is_allowed(last, output);
-        let places: Vec<Slot> = if norms.len() == hidden.len() + 1 && is_of_input {
-            [input].into_iter().chain((0..hidden.len()).map(Slot::Behind)).collect()
-        } else if norms.len() == hidden.len() || norms.len() == hidden.len() + 1 {
-            (0..norms.len()).map(Slot::Behind).collect()
-        } else {
-            return None;
-        };
-        let place = |norm| Some(places[ranked.iter().position(|&other| other == norm)?]);
-        (0..ranked.len()).map(place).collect()
-    }
-
     /// Places by the order of the file, as far as they fit: each norm behind its layer, each before
     /// it, or all norms behind or before all layers.
     fn by_file(&self) -> Vec<Vec<Slot>> {
@@ -507,13 +337,19 @@ impl Scene<'_> {
         let behind = |count: &usize| count.checked_sub(1).map_or(Slot::Input, Slot::Behind);
         let mut found: Vec<Vec<Slot>> = vec![counts.iter().map(behind).collect()];
         if counts.first() == Some(&0) {
-            found.push(counts.iter().map(|&count| Slot::Behind(count)).collect());
+            let slots: Vec<Slot> = counts.iter().map(|&count| Slot::Behind(count)).collect();
+            found.extend(
+                Some(slots).filter(|slots| self.by_names().is_none_or(|told| told.slots == *slots)),
+            );
         }
         let (norms, hidden) = (self.norms.len(), self.layers.len().saturating_sub(1));
         if counts.iter().all(|count| *count == counts[0]) {
             // Behind each layer, or before each.
             if norms == hidden || norms == hidden + 1 {
                 found.push((0..norms).map(Slot::Behind).collect());
+            }
+            let is_named = || self.by_names().is_some_and(|told| !told.is_ranked);
+            if norms == hidden + 1 || norms == hidden && is_named() {
                 let rest = (1..norms).map(|norm| Slot::Behind(norm - 1));
                 found.push([Slot::Input].into_iter().chain(rest).collect());
             }
@@ -619,27 +455,4 @@ impl Scene<'_> {
             },
         })
     }
-}
-
-/// What tells groups apart: their keys; with `all` without words that all of `all` have, or all of
-/// several groups.
-fn own_keys(groups: &[&Group<'_>], all: Option<&[&Group<'_>]>) -> Vec<Vec<Piece>> {
-    let is_common = |piece: &Piece| {
-        let has = |group: &&Group<'_>| group.pieces.contains(piece);
-        let is_in_all = all
-            .is_some_and(|all| groups.len() > 1 && groups.iter().all(has) || all.iter().all(has));
-        is_in_all && matches!(piece, Piece::Word(_))
-    };
-    let own = |group: &&Group<'_>| {
-        key(&group.pieces).into_iter().filter(|piece| !is_common(piece)).collect()
-    };
-    groups.iter().map(own).collect()
-}
-
-/// Whether names differ in numbers alone, and tell of each group that it comes before the next.
-fn are_numbered(groups: &[&Group<'_>]) -> bool {
-    groups.windows(2).all(|pair| {
-        let (a, b) = (&pair[0].pieces, &pair[1].pieces);
-        stem(a) == stem(b) && order(a, b) == Some(Ordering::Less)
-    })
 }

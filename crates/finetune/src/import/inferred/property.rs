@@ -63,6 +63,8 @@ struct Truth {
     /// Whether each norm stands before the layer that it is called like, and not behind it, and
     /// whether the last layer has one as well.
     before_layers: Option<bool>,
+    /// A hidden layer without a norm, where others have one.
+    without: Option<usize>,
     residual: bool,
     layout: Layout,
 }
@@ -84,9 +86,13 @@ impl Truth {
         let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
         let input = NormPosition::Input;
         let before_layers = (norm.is_some() && random.chance(15)).then(|| random.chance(30));
+        let without = (hidden > 1 && random.chance(10)).then(|| random.below(hidden));
+        let without = without.filter(|_| norm.is_some());
+        let normed = (0..hidden).filter(|at| Some(*at) != without).collect::<Vec<_>>();
         let positions = match random.below(10) {
             _ if norm.is_none() => vec![],
-            _ if before_layers == Some(false) && hidden == 1 => vec![input],
+            _ if before_layers == Some(false) && normed == [0] => vec![input],
+            _ if before_layers.is_some() && without == Some(0) => vec![after],
             _ if before_layers.is_some() => vec![input, after],
             0..5 => vec![before],
             5..7 => vec![after],
@@ -98,7 +104,7 @@ impl Truth {
         let is_before = positions.is_empty() || positions == [before];
         let residual = squares && is_before && random.chance(20);
         let layout = random.one(&[Layout::OutIn, Layout::InOut]);
-        Self { widths, biases, norm, positions, before_layers, residual, layout }
+        Self { widths, biases, norm, positions, before_layers, without, residual, layout }
     }
 
     fn hidden(&self) -> usize {
@@ -117,7 +123,7 @@ impl Truth {
     /// Whether a layer has a norm that is called like it.
     fn has_norm(&self, at: usize) -> bool {
         let layers = self.hidden() + usize::from(self.before_layers == Some(true));
-        self.has_norms() && at < layers
+        self.has_norms() && at < layers && Some(at) != self.without
     }
 
     fn is_after(&self) -> bool {
@@ -255,7 +261,8 @@ impl<'a> Namer<'a> {
         let head = (!is_counted && random.chance(50)).then(|| random.one(&["head", "out"]));
         let can_be_mixed =
             matches!(scheme, Scheme::Numbered | Scheme::Lists | Scheme::Words | Scheme::Blocks);
-        let can_be_mixed = can_be_mixed && truth.before_layers.is_none();
+        let is_plain = truth.before_layers.is_none() && truth.without.is_none();
+        let can_be_mixed = can_be_mixed && is_plain;
         let mixed = (can_be_mixed && truth.has_norms() && random.chance(15)).then(|| {
             let mut layers: Vec<usize> = (0..truth.hidden()).collect();
             random.shuffle(&mut layers);
@@ -515,7 +522,7 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
         modules.iter().map(|&module| (module, namer.names(module))).collect();
     match kind {
         Kind::PyTorch if !matches!(scheme, Scheme::Handmade | Scheme::Theta) => {
-            truth.layout = Layout::OutIn
+            truth.layout = Layout::OutIn;
         }
         Kind::KerasHdf5 => truth.layout = Layout::InOut,
         _ => {}

@@ -1,10 +1,12 @@
 //! Ways out that a person can paste into a shell: `--map` for names that do not tell an order.
 
+use std::cmp::Ordering;
+
 use fireclay_formats::{Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::Group;
-use super::names::{Role, Word, key};
+use super::names::{Role, Word, key, told_order};
 
 /// The most layers that are numbered in a message.
 pub(super) const MOST_SHOWN: usize = 6;
@@ -56,24 +58,28 @@ pub(super) fn renamed(group: &Group<'_>, roles: &[Role], name: &str) -> String {
 }
 
 /// `--map` that numbers layers in this order, each with the norm that is called like it; none if
-/// they are too many, or some norm is called like no layer.
+/// they are too many, their names do not tell this order, or some norm is called like no layer.
 fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
     if layers.len() > MOST_SHOWN {
         return None;
     }
-    let row = if others.is_empty() { "layers" } else { "net" };
-    let mut maps: Vec<String> = Vec::new();
-    let mut count = 0;
-    for layer in layers {
-        let own = others.iter().filter(|other| key(&other.pieces) == key(&layer.pieces));
-        for group in [layer].into_iter().chain(own) {
-            maps.push(renamed(group, &[], &format!("{row}.{count}")));
-            count += 1;
-        }
+    let are_told =
+        |pair: &[&Group<'_>]| told_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less);
+    if !layers.windows(2).all(are_told) {
+        return None;
     }
-    let example = maps.join(" ");
+    let mut named: Vec<(&Group<'_>, String)> = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        named.push((layer, format!("layers.{at}")));
+        let own = others.iter().filter(|other| key(&other.pieces) == key(&layer.pieces));
+        named.extend(own.map(|norm| (*norm, format!("norms.{at}"))));
+    }
+    let is_whole = named.len() == layers.len() + others.len();
+    named.retain(|(group, name)| group.name != *name);
+    let maps = named.iter().map(|(group, name)| renamed(group, &[], name));
+    let example = maps.collect::<Vec<_>>().join(" ");
     let is_shown = example.len() <= LONGEST && printable(&example, LONGEST) == example;
-    (is_shown && count == layers.len() + others.len()).then_some(example)
+    (is_shown && is_whole).then_some(example)
 }
 
 /// `--map` that calls slopes after their layers, of which each has one; none if these are too many.
@@ -91,6 +97,13 @@ pub(super) fn slopes(
     let example = maps?.join(" ");
     let is_shown = example.len() <= LONGEST && printable(&example, LONGEST) == example;
     (is_shown && slopes.len() <= MOST_SHOWN).then_some(example)
+}
+
+/// `--map` for one of some layers, as it would be if it were the first.
+fn of_first(dense: &[Group<'_>], layers: &[String]) -> Option<String> {
+    let group = dense.iter().find(|group| layers.first() == Some(&group.name))?;
+    let example = format!("{} for the first", renamed(group, &[], "layers.0"));
+    (printable(&example, LONGEST) == example).then_some(example)
 }
 
 /// The same error with an example of the names that would tell the order.
@@ -114,7 +127,7 @@ pub(super) fn with_way(
             ImportError::Contradiction { by_name, found, is_of_file, hint }
         }
         ImportError::Ambiguous { layers, by_order, .. } => {
-            let hint = of(&layers).filter(|_| !by_order).unwrap_or_default();
+            let hint = of(&layers).unwrap_or_else(|| of_first(dense, &layers).unwrap_or_default());
             ImportError::Ambiguous { layers, by_order, hint }
         }
         error => error,
@@ -152,9 +165,21 @@ mod tests {
         );
         assert_eq!(
             of(&["a.fc.weight", "a.bn.weight", "a.bn.running_var"]).unwrap(),
-            r"--map '^a\.fc\.=net.0.' --map '^a\.bn\.=net.1.'"
+            r"--map '^a\.fc\.=layers.0.' --map '^a\.bn\.=norms.0.'"
         );
-        assert_eq!(of(&["a.fc.weight", "x.bn.weight", "x.bn.running_var"]), None);
+        // A rule that renames nothing is refused.
+        assert_eq!(of(&["a0.fc.weight", "norms.0.weight", "norms.0.running_var"]).as_deref(), None);
+        assert_eq!(
+            of(&["fc0.fc.weight", "norms.0.weight", "norms.0.running_var"]).unwrap(),
+            r"--map '^fc0\.fc\.=layers.0.'"
+        );
+        for none in [
+            &["a.fc.weight", "x.bn.weight", "x.bn.running_var"][..],
+            &["b.fc.weight", "a.fc.weight"],
+            &["oak.fc.weight", "elm.fc.weight"],
+        ] {
+            assert_eq!(of(none), None, "{none:?}");
+        }
         assert_eq!(of(&["it's.fc.weight"]).unwrap(), r"--map '^it'\''s\.fc\.=layers.0.'");
         assert_eq!(of(&["a\u{7}.fc.weight"]), None);
         assert_eq!((quoted("a.*").as_str(), quoted("a.b").as_str()), ("'a.*'", "a.b"));

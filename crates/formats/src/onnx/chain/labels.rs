@@ -155,6 +155,9 @@ impl<'a> Labels<'a> {
     pub(super) fn notes(&self) -> Vec<String> {
         let note = |first| {
             let count = self.nodes.len();
+            if count == 1 {
+                return format!("left out: {first}, which makes labels or scores of the outputs");
+            }
             format!("left out: {count} operators that make labels of the outputs, from {first} on")
         };
         self.first.as_ref().map(note).into_iter().collect()
