@@ -142,6 +142,9 @@ impl MlpConfig {
         if !self.layers.is_empty() && !self.hidden.is_empty() {
             return Err(ConfigError::TwoDescriptions);
         }
+        if let (false, Some(field)) = (self.layers.is_empty(), self.for_all_layers()) {
+            return Err(ConfigError::ForAllLayers { field });
+        }
         // Also where there is no hidden layer that they are for.
         rate("dropout", self.dropout)?;
         positive("norm_epsilon", self.norm_epsilon)?;
@@ -149,6 +152,20 @@ impl MlpConfig {
         let architecture = self.expanded();
         architecture.validate()?;
         Ok(architecture)
+    }
+
+    /// The first field that goes for all layers of `hidden` and is not what it is by default.
+    fn for_all_layers(&self) -> Option<&'static str> {
+        let usual = Self::default();
+        let fields = [
+            ("activation", self.activation != usual.activation),
+            ("leaky_slope", self.leaky_slope != usual.leaky_slope),
+            ("dropout", self.dropout != usual.dropout),
+            ("norm", self.norm != usual.norm),
+            ("norm_epsilon", self.norm_epsilon != usual.norm_epsilon),
+            ("residual", self.residual),
+        ];
+        fields.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
     }
 
     /// The network layer by layer, whether it can be or not.
@@ -289,6 +306,12 @@ pub enum ConfigError {
     /// Both the widths of layers that are alike and layers one by one.
     #[error("hidden and layers both describe the hidden layers; leave one of them out")]
     TwoDescriptions,
+    /// Something for all layers, beside layers one by one.
+    #[error("{field} goes for the layers of hidden, which are alike; set it in each of the layers")]
+    ForAllLayers {
+        /// The field.
+        field: &'static str,
+    },
     /// A skip connection spans no layer, or more than there are before it.
     #[error("layers: the skip connection of layer {layer} spans {span} layers; it can span 1 to {}", layer + 1)]
     SkipSpan {

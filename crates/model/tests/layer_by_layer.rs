@@ -104,6 +104,10 @@ fn what_a_network_cannot_be_is_refused() {
     assert!(skip(2, &[4, 5]).contains("adds 4 numbers to 5"));
     let both = MlpConfig { layers: vec![HiddenLayer::new(3)], ..MlpConfig::new([4], [3], 2) };
     assert!(both.architecture().unwrap_err().to_string().contains("leave one of them out"));
+    let layers = vec![HiddenLayer::new(3)];
+    let both = MlpConfig { layers, dropout: 0.5, ..MlpConfig::new([4], [], 2) };
+    let error = both.architecture().unwrap_err().to_string();
+    assert!(error.contains("dropout goes for the layers of hidden"), "{error}");
 }
 
 /// Codes that depend on their place.

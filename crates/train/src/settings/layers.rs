@@ -96,6 +96,7 @@ impl Settings {
         let mut table: toml::Table = settings.to_toml().parse().unwrap_or_default();
         for (i, layer) in layers.iter().enumerate() {
             overlay(&mut table, &layer.table);
+            choose_layers(&mut table, &layer.table);
             // Layer by layer, so that an error is told with where it comes from.
             let refused = |message| SettingsError::Parse { origin: layer.origin.clone(), message };
             settings = table
@@ -133,6 +134,18 @@ fn overlay(table: &mut toml::Table, over: &toml::Table) {
                 table.insert(key.clone(), value.clone());
             }
         }
+    }
+}
+
+/// Layers one by one take the place of widths, and widths that of layers one by one.
+fn choose_layers(table: &mut toml::Table, over: &toml::Table) {
+    let model = |table: &toml::Table| table.get("model").and_then(toml::Value::as_table).cloned();
+    let Some(over) = model(over) else { return };
+    let Some(toml::Value::Table(model)) = table.get_mut("model") else { return };
+    match (over.contains_key("hidden"), over.contains_key("layers")) {
+        (false, true) => drop(model.insert("hidden".to_owned(), toml::Value::Array(Vec::new()))),
+        (true, false) => drop(model.remove("layers")),
+        _ => {}
     }
 }
 
@@ -230,6 +243,22 @@ mod tests {
             settings(&["[optimizer]\nbeta1 = 0.5", "[optimizer]\nname = \"sgd\"\nmomentum = 0.9"]);
         let sgd = Sgd { momentum: 0.9, ..Sgd::default() };
         assert_eq!(found.unwrap().optimizer, OptimizerConfig::Sgd(sgd));
+    }
+
+    #[test]
+    fn layers_one_by_one_and_widths_take_the_place_of_each_other() {
+        let one_by_one = "[[model.layers]]\nwidth = 7\nskip = { span = 1 }\n\
+                          [[model.layers]]\nwidth = 5\nactivation = \"gelu\"";
+        let found = settings(&[one_by_one]).unwrap();
+        assert_eq!((found.model.hidden.len(), found.model.layers.len()), (0, 2));
+        let read = settings(&[&found.to_toml()]).unwrap();
+        assert_eq!(read.model, found.model);
+        let widths = settings(&[one_by_one, "[model]\nhidden = [3]"]).unwrap();
+        assert_eq!((widths.model.hidden, widths.model.layers.len()), (vec![3], 0));
+        let both = settings(&["[model]\nhidden = [3]\n[[model.layers]]\nwidth = 7"]).unwrap();
+        assert!(both.validate().unwrap_err().to_string().contains("leave one of them out"));
+        let error = settings(&["[[model.layers]]\nwidht = 7"]).unwrap_err().to_string();
+        assert!(error.contains("did you mean `width`?"), "{error}");
     }
 
     #[test]
