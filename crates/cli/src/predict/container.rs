@@ -118,6 +118,8 @@ pub(crate) fn of(bytes: &[u8]) -> Option<Container> {
             found.is_first_of = is_animated.then_some("pictures");
         }
         Kind::Tiff => {
+            // A strip may be all of the picture.
+            found.copies = 2;
             if let Some(directory) = Directory::of(bytes) {
                 const REDUCED: u16 = 254;
                 const DNG_VERSION: u16 = 0xC612;

@@ -154,8 +154,9 @@ fn pixels(
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
     let decoded = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX);
-    check_size(width, height, decoded.saturating_mul(container.copies), bytes.len())?;
-    decoder.set_limits(limits(decoded.saturating_add(MOST_BYTES))).map_err(fail)?;
+    let memory = decoded.saturating_mul(container.copies);
+    check_size(width, height, memory, bytes.len())?;
+    decoder.set_limits(limits(memory.saturating_add(MOST_BYTES))).map_err(fail)?;
     let orientation = match container.orientation {
         Some(orientation) => orientation,
         // A tag that cannot be read says nothing of the pixels.

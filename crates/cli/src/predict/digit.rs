@@ -23,7 +23,7 @@ const LEAST_OF_NOISE: f32 = 2.5;
 const MUCH_OF_THE_MARGIN: f32 = 0.04;
 /// The longest that the strokes of a character are, in longer sides of the box around it: for 2,800 digits
 /// of 45 kinds at most 4, for photographs mostly more than 7, for noise 30.
-const MOST_LENGTH: f32 = 6.0;
+const MOST_LENGTH: f32 = 7.0;
 /// Side of the box that the ink of MNIST fills.
 const BOX: usize = 20;
 /// Strokes thinner than this, in pixels of the box of 20 as [`stroke`] measures them, are thickened:
@@ -226,28 +226,28 @@ fn ink(grey: &Grey) -> Result<Ink, PictureError> {
     // One rarely draws there: a shadow, or a table that the paper lies on. With a longer reach than is
     // enough for the strokes more is left of the corners of shadows, with a shorter one less of the ink.
     let side = grey.width.min(grey.height);
-    let Some(mut best) = without_shadows(grey, side / 6) else { return found };
-    if in_margin(&best) * 2.0 > margin {
-        return found;
+    match without_shadows(grey, side / 12) {
+        Some(shaded) if in_margin(&shaded) * 2.0 <= margin => {}
+        // Lines and frames are as dark as before.
+        _ => return found,
     }
     let mut shorter: Option<Ink> = None;
-    for reach in [side / 40, side / 24, side / 12] {
+    for reach in [side / 40, side / 24, side / 12, side / 6] {
         let Some(longer) = without_shadows(grey, reach) else { continue };
+        let longer = Ink { values: inner(&longer.values), ..longer };
         if let Some(shorter) = shorter
             && area(&longer.values) < 1.2 * area(&shorter.values)
         {
-            best = shorter;
-            break;
+            return Ok(shorter);
         }
         shorter = Some(longer);
     }
-    Ok(best)
+    shorter.map_or(found, Ok)
 }
 
 /// The dark ink of a picture with shadows whose strokes are narrower than twice this reach.
 fn without_shadows(grey: &Grey, reach: usize) -> Option<Ink> {
-    let found = stands_out(grey, &Background::under_shadows(grey, reach.max(1))).ok()?;
-    Some(Ink { values: inner(&found.values), ..found })
+    stands_out(grey, &Background::under_shadows(grey, reach.max(1))).ok()
 }
 
 /// The number of pixels that are ink.

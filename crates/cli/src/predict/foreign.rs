@@ -11,7 +11,7 @@ pub(crate) fn named(bytes: &[u8]) -> Option<String> {
 /// What a file should be by its name, if that is no table.
 pub(crate) fn promised(name: &Path) -> Option<&'static str> {
     let name = name.file_name()?.to_str()?.to_lowercase();
-    const ENDS: [(&str, &str); 12] = [
+    const ENDS: [(&str, &str); 11] = [
         (".png", "a PNG picture"),
         (".jpg", "a JPEG picture"),
         (".jpeg", "a JPEG picture"),
@@ -23,7 +23,6 @@ pub(crate) fn promised(name: &Path) -> Option<&'static str> {
         (".npy", "an array of NumPy"),
         (".idx", "an IDX file"),
         ("-ubyte", "an IDX file"),
-        (".gz", "a file compressed with gzip"),
     ];
     ENDS.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| kind)
 }

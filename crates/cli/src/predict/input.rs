@@ -11,7 +11,7 @@ use fireclay_data::{IdxRows, IdxValues, decompressed};
 use super::container::Kind;
 use super::foreign;
 use super::picture;
-use super::table::{Heading, NoTable, Table};
+use super::table::{Heading, Table};
 
 /// The most bytes of an array, which is read as a whole.
 const MOST_OF_AN_ARRAY: u64 = 2 << 30;
@@ -49,7 +49,7 @@ enum Source<'a> {
 pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<Rows<'a>> {
     if name.as_os_str() == "-" {
         let stdin = std::io::stdin().lock();
-        return begin(stdin, None, model, reading).context("standard input");
+        return begin(stdin, None, None, model, reading).context("standard input");
     }
     let named = || name.display().to_string();
     let metadata = std::fs::metadata(name).with_context(named)?;
@@ -59,18 +59,8 @@ pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<R
     let file = File::open(name).with_context(named)?;
     // Of a pipe or a device it is not known.
     let length = metadata.is_file().then_some(metadata.len());
-    let rows = match begin(BufReader::new(file), length, model, reading) {
-        // What is no table was not meant to be one: its name says what it should be.
-        Err(error) if error.is::<NoTable>() => match foreign::promised(name) {
-            Some(kind) => bail!(
-                "{}: its name is that of {kind}, and its bytes begin as no file that is read here; \
-                 save or copy it again",
-                name.display()
-            ),
-            None => Err(error),
-        },
-        rows => rows,
-    };
+    let promised = foreign::promised(name);
+    let rows = begin(BufReader::new(file), length, promised, model, reading);
     let rows = rows.with_context(named)?;
     match length {
         Some(length) => log::info!("read {}, {length} bytes", name.display()),
@@ -79,10 +69,12 @@ pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<R
     Ok(rows)
 }
 
-/// Tells by the first bytes what a stream is; they may be compressed.
+/// Tells by the first bytes what a stream is; they may be compressed. What its name promises is for the
+/// message.
 fn begin<'a>(
     stream: impl BufRead + 'a,
     length: Option<u64>,
+    promised: Option<&str>,
     model: &Model,
     reading: Reading,
 ) -> Result<Rows<'a>> {
@@ -119,8 +111,14 @@ fn begin<'a>(
         return Ok(Rows { done: Vec::new(), is_single, width, source: Source::Idx(rows) });
     }
     let mut done = Vec::new();
-    let table =
-        Table::begin(Box::new(whole) as Box<dyn BufRead + 'a>, width, reading.heading, &mut done)?;
+    let whole = Box::new(whole) as Box<dyn BufRead + 'a>;
+    let table = match (Table::begin(whole, width, reading.heading, &mut done), promised) {
+        (Err(_), Some(kind)) => bail!(
+            "by its name this is {kind}, and its bytes begin as no file that is read here; copy or save \
+             it once more"
+        ),
+        (table, _) => table?,
+    };
     Ok(Rows { done, is_single: false, width, source: Source::Table(table) })
 }
 

@@ -132,12 +132,23 @@ pub(super) fn sheet(ink: &Grey) -> Option<[usize; 4]> {
     ])
 }
 
-/// Whether the largest mark reaches from edge to edge in both directions: a character that was cut out.
+/// Whether marks reach all four edges of the picture: a frame, or a character that was cut out.
 pub(super) fn reaches_all_edges(ink: &Grey) -> bool {
-    let largest = connected(ink).into_iter().max_by_key(|mark| mark.pixels.len());
-    largest.is_some_and(|Mark { bounds: [left, top, right, bottom], .. }| {
-        left.max(top) <= 1 && right + 1 >= ink.width && bottom + 1 >= ink.height
-    })
+    let found = connected(ink);
+    let largest = found.iter().map(|mark| mark.pixels.len()).max().unwrap_or(0) as f32;
+    let mut inner = [ink.width, ink.height, 0, 0];
+    for mark in found.iter().filter(|mark| mark.pixels.len() as f32 >= SPECK * largest) {
+        let [left, top, right, bottom] = mark.bounds;
+        let [x, y, z, w] = inner;
+        inner = [x.min(left), y.min(top), z.max(right), w.max(bottom)];
+    }
+    // Edges are soft.
+    let near = |side: usize| 1 + side / 24;
+    let [left, top, right, bottom] = inner;
+    left <= near(ink.width)
+        && right + near(ink.width) >= ink.width
+        && top <= near(ink.height)
+        && bottom + near(ink.height) >= ink.height
 }
 
 /// The ink without what reaches in from the edges of the picture, but for the largest mark.

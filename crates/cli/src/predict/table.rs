@@ -64,7 +64,7 @@ impl<R: BufRead> Table<R> {
             has_rows: false,
             is_headed: false,
         };
-        let Some(first) = table.next_line()? else { bail!(NoTable::Empty) };
+        let Some(first) = table.next_line()? else { bail!(NO_ROWS) };
         table.separator = separator(&first.text);
         let cells = table.cells(&first)?;
         table.is_headed = is_heading(&cells, width, heading, &first)?;
@@ -88,11 +88,10 @@ impl<R: BufRead> Table<R> {
         }
         self.has_rows |= !rows.is_empty();
         if !self.has_rows && self.is_headed {
-            let empty = NoTable::Empty;
-            bail!("{empty} behind its heading; if the heading is a row, say --no-header");
+            bail!("{NO_ROWS} behind its heading; if the heading is a row, say --no-header");
         }
         if !self.has_rows {
-            bail!(NoTable::Empty);
+            bail!(NO_ROWS);
         }
         Ok(rows)
     }
@@ -114,7 +113,7 @@ impl<R: BufRead> Table<R> {
             // Only the first may begin with a mark of the byte order.
             let text = decode_text(&bytes).map_err(|error| match error {
                 TextError::NotUtf8 { .. } if bytes.iter().any(|byte| *byte < b'\t') => {
-                    NoTable::Binary.into()
+                    anyhow::anyhow!(NO_TABLE)
                 }
                 TextError::NotUtf8 { .. } => {
                     anyhow::anyhow!("line {number} is not UTF-8; save the file as UTF-8")
@@ -123,7 +122,7 @@ impl<R: BufRead> Table<R> {
             })?;
             let text = text.trim();
             if text.contains('\0') {
-                bail!(NoTable::Binary);
+                bail!(NO_TABLE);
             }
             if !text.is_empty() && !text.starts_with('#') {
                 return Ok(Some(Line { text: text.to_owned(), number }));
@@ -158,16 +157,8 @@ impl<R: BufRead> Table<R> {
     }
 }
 
-/// Why bytes are no table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoTable {
-    /// There is nothing in it.
-    #[error("it has no rows of numbers")]
-    Empty,
-    /// It is no text.
-    #[error("it is neither a picture nor an IDX, NPY or CSV file")]
-    Binary,
-}
+const NO_ROWS: &str = "it has no rows of numbers";
+const NO_TABLE: &str = "it is neither a picture nor an IDX, NPY or CSV file";
 
 /// Semicolons and tabs come before commas, which may belong to the numbers.
 fn separator(line: &str) -> Option<char> {
