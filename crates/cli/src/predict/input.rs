@@ -110,15 +110,15 @@ fn begin<'a>(
         let is_single = check(&rows.shape(), width)?;
         return Ok(Rows { done: Vec::new(), is_single, width, source: Source::Idx(rows) });
     }
-    let mut done = Vec::new();
-    let whole = Box::new(whole) as Box<dyn BufRead + 'a>;
-    let table = match (Table::begin(whole, width, reading.heading, &mut done), promised) {
-        (Err(_), Some(kind)) => bail!(
+    if let Some(kind) = promised {
+        bail!(
             "by its name this is {kind}, and its bytes begin as no file that is read here; copy or save \
              it once more"
-        ),
-        (table, _) => table?,
-    };
+        );
+    }
+    let mut done = Vec::new();
+    let whole = Box::new(whole) as Box<dyn BufRead + 'a>;
+    let table = Table::begin(whole, width, reading.heading, &mut done)?;
     Ok(Rows { done, is_single: false, width, source: Source::Table(table) })
 }
 
