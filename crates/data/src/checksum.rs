@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::DataError;
 use crate::compression::{Compression, decompress};
-use crate::idx::{Idx, IdxError, IdxRows};
+use crate::idx::{Idx, IdxRows};
 
 /// What is published about the bytes of a file, in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,8 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
     let contents = Hashing { source: contents, hasher: &mut of_contents };
     let length = (compression == Compression::Plain).then_some(packed);
     let mut rows = IdxRows::new(contents, length).map_err(DataError::idx(path))?;
-    let expected = rows.file_bytes().map_err(DataError::idx(path))?;
-    if length.is_none() && expected > MOST_UNPACKED.max(packed.saturating_mul(MOST_RATIO)) {
-        return Err(DataError::idx(path)(IdxError::Inflated { expected, packed }));
+    if length.is_none() {
+        rows.check_packed(packed).map_err(DataError::idx(path))?;
     }
     let values = rows.next_rows(usize::MAX).map_err(DataError::idx(path))?;
     rows.end().map_err(DataError::idx(path))?;
@@ -65,12 +64,6 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
     checksum.compare(path, found)?;
     Ok(idx)
 }
-
-/// The most bytes that a compressed file of any size may unpack to.
-const MOST_UNPACKED: u64 = 64 << 20;
-/// How many times as large as a compressed file its contents may be above that; MNIST's are five
-/// times as large, and nothing but equal pictures comes near a hundred.
-const MOST_RATIO: u64 = 200;
 
 /// Opens a file of known size, and says how large it is. Looked at first: to open a pipe would wait
 /// for somebody to write into it, and a device goes on for ever.

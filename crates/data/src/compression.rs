@@ -1,6 +1,8 @@
 //! Plain, gzip or zstd: told by the first bytes, decoded as a stream.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Cursor, Read};
+use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -13,7 +15,32 @@ pub(crate) enum Compression {
     Zstd,
 }
 
-/// Reads through the compression of `reader`, which its first bytes tell.
+/// The most bytes that a compressed file of any size may unpack to.
+const MOST_UNPACKED: u64 = 8 << 20;
+/// How many times as large as a compressed file its contents may be above that; MNIST's are five
+/// times as large, and nothing but equal pictures comes near a hundred.
+const MOST_RATIO: u64 = 100;
+
+/// Whether so few compressed bytes are likely to hold so many.
+pub(crate) fn is_likely(unpacked: u64, packed: u64) -> bool {
+    unpacked <= MOST_UNPACKED.max(packed.saturating_mul(MOST_RATIO))
+}
+
+/// A compressed stream has become larger than its bytes are likely to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its first {packed} compressed bytes hold {unpacked}, more than is likely; if that is right, \
+     decompress the file first"
+)]
+pub struct Inflated {
+    /// Bytes that were taken.
+    pub packed: u64,
+    /// Bytes that they unpacked to.
+    pub unpacked: u64,
+}
+
+/// Reads through the compression of `reader`, which its first bytes tell, and refuses what unpacks to
+/// more than is likely, with [`Inflated`] in the error.
 /// File names are not asked: a download may have been decompressed on the way and kept its name.
 pub(crate) fn decompress<'a>(
     mut reader: impl BufRead + 'a,
@@ -26,14 +53,65 @@ pub(crate) fn decompress<'a>(
         _ => Compression::Plain,
     };
     let whole = Cursor::new(start).chain(reader);
+    let packed = Rc::new(Cell::new(0));
+    let counted = Counted { source: whole, count: Rc::clone(&packed) };
     Ok((
         compression,
         match compression {
-            Compression::Plain => Box::new(whole),
-            Compression::Gzip => Box::new(MultiGzDecoder::new(whole)),
-            Compression::Zstd => Box::new(Zstd::new(whole)),
+            Compression::Plain => Box::new(counted.source),
+            Compression::Gzip => {
+                Box::new(Limited { contents: MultiGzDecoder::new(counted), unpacked: 0, packed })
+            }
+            Compression::Zstd => {
+                Box::new(Limited { contents: Zstd::new(counted), unpacked: 0, packed })
+            }
         },
     ))
+}
+
+/// A stream whose bytes are counted as they are taken.
+struct Counted<R> {
+    source: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let taken = self.source.read(buffer)?;
+        self.count.set(self.count.get() + taken as u64);
+        Ok(taken)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, taken: usize) {
+        self.source.consume(taken);
+        self.count.set(self.count.get() + taken as u64);
+    }
+}
+
+/// What was compressed, as far as it is likely.
+struct Limited<R> {
+    contents: R,
+    unpacked: u64,
+    packed: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.contents.read(buffer)?;
+        self.unpacked += count as u64;
+        let (packed, unpacked) = (self.packed.get(), self.unpacked);
+        if !is_likely(unpacked, packed) {
+            let error = Inflated { packed, unpacked };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(count)
+    }
 }
 
 /// Reads through the compression of a stream in one pass, which its first bytes tell: plain, gzip or
@@ -41,7 +119,7 @@ pub(crate) fn decompress<'a>(
 ///
 /// # Errors
 ///
-/// The stream's.
+/// The stream's; later, [`Inflated`] in an [`io::Error`].
 pub fn decompressed<'a>(reader: impl BufRead + 'a) -> io::Result<(bool, Box<dyn Read + 'a>)> {
     let (compression, contents) = decompress(reader)?;
     Ok((compression == Compression::Plain, contents))
@@ -86,5 +164,56 @@ impl<R: BufRead> Read for Zstd<R> {
                 return Ok(0);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// The bytes that can be read, and the error behind them.
+    fn read(packed: &[u8]) -> (u64, io::Result<u64>) {
+        let (_, mut contents) = decompress(packed).unwrap();
+        let mut count = 0;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match contents.read(&mut buffer) {
+                Ok(0) => return (count, Ok(count)),
+                Ok(more) => count += more as u64,
+                Err(error) => return (count, Err(error)),
+            }
+        }
+    }
+
+    fn gzip(size: usize, byte: impl Fn(usize) -> u8) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let block: Vec<u8> = (0..1 << 20).map(byte).collect();
+        for _ in 0..size >> 20 {
+            gzip.write_all(&block).unwrap();
+        }
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn few_bytes_do_not_unpack_to_many() {
+        let zeros = gzip(12 << 20, |_| 0);
+        let zstd = ruzstd::encoding::compress_to_vec(
+            &vec![0; 12 << 20][..],
+            ruzstd::encoding::CompressionLevel::Fastest,
+        );
+        for packed in [&zeros[..], &zstd] {
+            let (count, found) = read(packed);
+            let error = found.unwrap_err();
+            assert!(count <= MOST_UNPACKED, "{count}");
+            let Inflated { packed, unpacked } =
+                *error.get_ref().unwrap().downcast_ref::<Inflated>().unwrap();
+            assert!(unpacked > MOST_UNPACKED && packed < 1 << 20, "{error}");
+        }
+        assert_eq!(read(&gzip(7 << 20, |_| 0)).1.unwrap(), 7 << 20);
+        // Less equal: a hundredth, which numbers as text may come to.
+        let text = gzip(12 << 20, |i| if i % 97 == 0 { ((i * 7919) >> 5) as u8 } else { b'0' });
+        assert!(text.len() * 100 > 12 << 20, "{}", text.len());
+        assert_eq!(read(&text).1.unwrap(), 12 << 20);
     }
 }

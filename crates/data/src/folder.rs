@@ -1,6 +1,7 @@
 //! `idx:FOLDER`: the four files of an MNIST-like set, as a user keeps them.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
@@ -85,8 +86,15 @@ fn list(folder: &Path) -> Result<Vec<String>, DataError> {
 /// The lines of `labels.txt`, if there is one.
 fn read_label_names(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
     let path = folder.join("labels.txt");
-    if !path.is_file() {
-        return Ok(None);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataError::read(&path)(error)),
+        Ok(_) => {}
+    }
+    // A link that leads nowhere, a folder or a pipe has the name, and no labels.
+    let metadata = fs::metadata(&path).map_err(DataError::read(&path))?;
+    if !metadata.is_file() {
+        return Err(DataError::NotAFile { path });
     }
     let text = read_text(&path).map_err(|source| match source {
         TextError::Read(source) => DataError::Read { path: path.clone(), source },
@@ -99,5 +107,37 @@ fn read_label_names(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
             Ok(()) => Ok(Some(labels)),
             Err(error) => Err(DataError::in_file(&path)(error)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_read_or_refused_and_never_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = folder.path().join("labels.txt");
+        assert_eq!(read_label_names(folder.path()).unwrap(), None);
+        fs::write(&labels, "cat\ndog\n").unwrap();
+        let found = read_label_names(folder.path()).unwrap();
+        assert_eq!(found, Some(vec!["cat".to_owned(), "dog".to_owned()]));
+        fs::remove_file(&labels).unwrap();
+        fs::create_dir(&labels).unwrap();
+        let found = read_label_names(folder.path());
+        assert!(matches!(found, Err(DataError::NotAFile { .. })), "{found:?}");
+        fs::remove_dir(&labels).unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("gone.txt", &labels).unwrap();
+            let found = read_label_names(folder.path());
+            assert!(matches!(found, Err(DataError::Read { .. })), "{found:?}");
+            fs::remove_file(&labels).unwrap();
+            // To open a pipe would wait for somebody to write into it.
+            let made = std::process::Command::new("mkfifo").arg(&labels).status().unwrap();
+            assert!(made.success());
+            let found = read_label_names(folder.path());
+            assert!(matches!(found, Err(DataError::NotAFile { .. })), "{found:?}");
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
+use crate::compression::is_likely;
+
 /// The contents of an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idx {
@@ -173,9 +175,18 @@ impl<R: Read> IdxRows<R> {
         self.header.shape.iter().map(|&size| size as usize).collect()
     }
 
-    /// Bytes of the whole file, decompressed, as its header says.
-    pub(crate) fn file_bytes(&self) -> Result<u64, IdxError> {
-        self.header.file_bytes()
+    /// Compares what the header says with the bytes of the compressed file that holds it, before any
+    /// of it is unpacked.
+    ///
+    /// # Errors
+    ///
+    /// [`IdxError::Inflated`].
+    pub fn check_packed(&self, packed: u64) -> Result<(), IdxError> {
+        let expected = self.header.file_bytes()?;
+        if is_likely(expected, packed) {
+            return Ok(());
+        }
+        Err(IdxError::Inflated { expected, packed })
     }
 
     /// The next rows, `most` at the most; without values after the last.

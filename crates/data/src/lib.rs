@@ -69,7 +69,7 @@ mod test_server;
 
 pub use batch::{Batch, BatchTargets};
 pub use checksum::read_idx;
-pub use compression::decompressed;
+pub use compression::{Inflated, decompressed};
 pub use dataset::{Dataset, Features, Targets};
 pub use error::{Attempt, DataError};
 pub use feed::Feed;

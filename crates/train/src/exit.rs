@@ -8,10 +8,15 @@ use anyhow::Result;
 /// The exit code of a program that came to `result`; an error is told on standard error.
 pub fn exit(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        // There is nobody left to tell of a standard error that can not be written to.
-        let _ = writeln!(std::io::stderr(), "error: {}", harmless(&message(&error)));
+        tell(&error);
         ExitCode::from(2)
     })
+}
+
+/// Tells of an error on standard error, for programs that have other things to do behind it.
+pub fn tell(error: &anyhow::Error) {
+    // There is nobody left to tell of a standard error that cannot be written to.
+    let _ = writeln!(std::io::stderr(), "error: {}", harmless(&message(error)));
 }
 
 /// The text without what a terminal would obey: names of files can hold any character.

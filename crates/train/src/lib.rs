@@ -44,7 +44,7 @@ mod words;
 mod wrap;
 
 pub use args::{Args, Rate};
-pub use exit::exit;
+pub use exit::{exit, tell};
 pub use interval::wilson;
 pub use pictures::{Drawn, known, pictures};
 pub use progress::group;

@@ -1,5 +1,9 @@
 //! What kind of file a picture is, and what its container says of it, before anything is unpacked.
 
+use std::io::Read;
+
+use super::decode::PictureError;
+
 /// Kinds of picture files that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -24,7 +28,8 @@ impl Kind {
         }
     }
 
-    fn of(bytes: &[u8]) -> Option<Self> {
+    /// Told by the first bytes; nothing if they are of no picture that is read here.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(PNG) {
             return Some(Self::Png);
         }
@@ -42,6 +47,36 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// The bytes of a picture's file, whose number may be known; of a PNG, those alone that it takes to
+    /// draw it, for the rest may be of any size.
+    ///
+    /// # Errors
+    ///
+    /// The stream's, and [`PictureError::LargeFile`].
+    pub(crate) fn read(self, from: impl Read, length: Option<u64>) -> anyhow::Result<Vec<u8>> {
+        let bytes = match self {
+            Self::Png => needed_of_png(from)?,
+            _ if length.is_some_and(|length| length > MOST_OF_A_FILE) => Vec::new(),
+            _ => {
+                let mut bytes = Vec::new();
+                from.take(MOST_OF_A_FILE + 1).read_to_end(&mut bytes)?;
+                bytes
+            }
+        };
+        let is_known = self != Self::Png;
+        let bytes_read = length.filter(|_| is_known).unwrap_or(bytes.len() as u64);
+        if bytes_read > MOST_OF_A_FILE {
+            return Err(PictureError::LargeFile { bytes: length }.into());
+        }
+        Ok(bytes)
+    }
+}
+
+/// The most bytes of a picture's file that are needed to draw it.
+pub(super) const MOST_OF_A_FILE: u64 = 128 << 20;
+/// The most bytes of a chunk that says how a picture is looked at.
+const MOST_OF_A_NOTE: u64 = 1 << 16;
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// What a container says of its picture.
@@ -54,17 +89,15 @@ pub(crate) struct Container {
     pub(crate) is_first_of: Option<&'static str>,
     /// Whether it is what a camera saw before it made a picture of it.
     pub(crate) is_raw: bool,
-}
-
-/// Whether bytes begin as a picture does that is read here.
-pub(crate) fn is_picture(bytes: &[u8]) -> bool {
-    Kind::of(bytes).is_some()
+    /// How many times the decoded pixels are in memory while it is decoded.
+    pub(crate) copies: usize,
 }
 
 /// What the container says; nothing if it is none of those that are read.
 pub(crate) fn of(bytes: &[u8]) -> Option<Container> {
     let kind = Kind::of(bytes)?;
-    let mut found = Container { kind, orientation: None, is_first_of: None, is_raw: false };
+    let mut found =
+        Container { kind, orientation: None, is_first_of: None, is_raw: false, copies: 1 };
     match kind {
         Kind::Png => {
             let chunk = |name: &[u8; 4]| chunks(bytes).find(|chunk| chunk.name == *name);
@@ -73,13 +106,20 @@ pub(crate) fn of(bytes: &[u8]) -> Option<Container> {
             let frames = chunk(b"acTL").and_then(|chunk| be_word(chunk.data, 0)).unwrap_or(0);
             found.is_first_of = (frames > 1).then_some("pictures");
         }
-        Kind::Gif => found.is_first_of = (gif_pictures(bytes) > 1).then_some("pictures"),
+        // All coefficients are kept, of two bytes for each, until the last scan.
+        Kind::Jpeg if is_progressive(bytes) => found.copies = 3,
+        Kind::Gif => {
+            found.copies = 2;
+            found.is_first_of = (gif_pictures(bytes) > 1).then_some("pictures");
+        }
         // The flags of an extended file: animation is the second bit.
         Kind::WebP if bytes.get(12..16) == Some(b"VP8X") => {
             let is_animated = bytes.get(20).is_some_and(|flags| flags & 2 != 0);
             found.is_first_of = is_animated.then_some("pictures");
         }
         Kind::Tiff => {
+            // A strip may be all of the picture.
+            found.copies = 2;
             if let Some(directory) = Directory::of(bytes) {
                 const REDUCED: u16 = 254;
                 const DNG_VERSION: u16 = 0xC612;
@@ -98,8 +138,6 @@ pub(crate) fn of(bytes: &[u8]) -> Option<Container> {
 struct Chunk<'a> {
     name: [u8; 4],
     data: &'a [u8],
-    /// All of it, with its length and its checksum.
-    whole: &'a [u8],
 }
 
 /// The chunks that are whole.
@@ -111,29 +149,67 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
         let whole = bytes.get(at..end)?;
         at = end;
         let name = *whole.get(4..)?.first_chunk::<4>()?;
-        Some(Chunk { name, data: &whole[8..8 + length], whole })
+        Some(Chunk { name, data: &whole[8..8 + length] })
     })
 }
 
-/// The file with the chunks alone that it takes to draw it: comments, profiles and thumbnails may
-/// unpack to any size. A chunk that is cut off is left to the decoder to complain about.
-pub(crate) fn needed_of_png(bytes: &[u8]) -> Vec<u8> {
-    let mut needed = PNG.to_vec();
-    let mut end = PNG.len();
-    for Chunk { name, whole, .. } in chunks(bytes) {
-        end += whole.len();
-        let is_critical = name[0].is_ascii_uppercase();
-        if is_critical || &name == b"tRNS" {
-            needed.extend_from_slice(whole);
+/// A PNG file with the chunks alone that it takes to draw it, and small ones that say how it is looked at:
+/// comments, profiles and thumbnails may unpack to any size. A chunk that is cut off is left to the
+/// decoder to complain about.
+fn needed_of_png(mut from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut needed = Vec::new();
+    from.by_ref().take(PNG.len() as u64).read_to_end(&mut needed)?;
+    loop {
+        let mut head = Vec::new();
+        from.by_ref().take(8).read_to_end(&mut head)?;
+        let (Some(length), Some(name)) = (be_word(&head, 0), head.get(4..8)) else {
+            needed.extend(head);
+            return Ok(needed);
+        };
+        // With its checksum.
+        let length = u64::from(length) + 4;
+        let is_note = name == b"eXIf" || name == b"acTL";
+        let is_needed = name[0].is_ascii_uppercase()
+            || name == b"tRNS"
+            || (is_note && length <= MOST_OF_A_NOTE);
+        let is_end = name == b"IEND";
+        if is_needed {
+            needed.extend(head);
+            let room = (MOST_OF_A_FILE + 1).saturating_sub(needed.len() as u64);
+            from.by_ref().take(length.min(room)).read_to_end(&mut needed)?;
+        } else {
+            std::io::copy(&mut from.by_ref().take(length), &mut std::io::sink())?;
+        }
+        if is_end || needed.len() as u64 > MOST_OF_A_FILE {
+            return Ok(needed);
         }
     }
-    needed.extend_from_slice(bytes.get(end..).unwrap_or_default());
-    needed
 }
 
 /// Width and height, as its header says.
 pub(crate) fn size_of_png(bytes: &[u8]) -> Option<[usize; 2]> {
     Some([be_word(bytes, 16)? as usize, be_word(bytes, 20)? as usize])
+}
+
+/// Whether a JPEG file has its picture in several scans, each finer than the last: its frame is of the
+/// third kind.
+fn is_progressive(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let (Some(0xFF), Some(&marker)) = (bytes.get(at), bytes.get(at + 1)) {
+        match marker {
+            // Any number of fill bytes stands before a marker.
+            0xFF => at += 1,
+            0xC2 | 0xC6 | 0xCA | 0xCE => return true,
+            // Frames of other kinds, and the first scan.
+            0xC0 | 0xC1 | 0xC3 | 0xDA => return false,
+            _ => {
+                let Some(high) = bytes.get(at + 2) else { return false };
+                let Some(low) = bytes.get(at + 3) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
+            }
+        }
+    }
+    false
 }
 
 /// The pictures of a GIF file, two at the most.
@@ -242,7 +318,7 @@ mod tests {
     fn tables_and_arrays_are_no_pictures() {
         for bytes in [&b"BMI,age\n1,2\n"[..], b"MM,II\n", b"\0\0\x08\x03", b"GIF,1\n", b"RIFF", b""]
         {
-            assert!(!is_picture(bytes), "{bytes:?}");
+            assert!(Kind::of(bytes).is_none(), "{bytes:?}");
         }
     }
 
@@ -259,7 +335,7 @@ mod tests {
                 let bytes: Vec<u8> =
                     start.iter().copied().chain((0..length).map(|_| next())).collect();
                 let _ = of(&bytes);
-                assert!(needed_of_png(&bytes).len() <= bytes.len() + PNG.len());
+                assert!(needed_of_png(&bytes[..]).unwrap().len() <= bytes.len());
             }
         }
     }

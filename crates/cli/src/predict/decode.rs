@@ -18,11 +18,11 @@ use super::pixels::{Picture, Pixels};
 const MOST_SIDE: usize = 16_384;
 /// The most pixels that are read.
 const MOST_PIXELS: usize = 64 << 20;
-/// The most decoded bytes of a file of any size.
+/// The most memory that decoding a file of any size takes, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 /// How many times as many bytes there may be above that: more are of pictures of one colour, or made
 /// to fill the memory.
-const MOST_RATIO: usize = 200;
+const MOST_RATIO: usize = 50;
 
 /// Why a picture cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +36,19 @@ pub(crate) enum PictureError {
          are read, so make it smaller"
     )]
     TooLarge { width: usize, height: usize },
+    /// The file itself is too large.
+    #[error(
+        "the file has {} bytes; at most {} of a picture are read, so make it smaller, or save it as JPEG",
+        .bytes.map_or("more".to_owned(), |bytes| bytes.to_string()), container::MOST_OF_A_FILE
+    )]
+    LargeFile {
+        /// Its bytes, if they are known.
+        bytes: Option<u64>,
+    },
     /// So few bytes hold no picture worth so much memory.
     #[error(
-        "the picture is {width}x{height} in a file of {bytes} bytes; so much is not unpacked from so \
-         little, so make it smaller"
+        "the picture is {width}x{height} in a file of {bytes} bytes; above {MOST_BYTES} bytes of memory at \
+         most {MOST_RATIO} times the file is unpacked, so make it smaller"
     )]
     Inflated { width: usize, height: usize, bytes: usize },
     /// It is what a camera saw before it made a picture of it.
@@ -48,6 +57,15 @@ pub(crate) enum PictureError {
     /// There is nothing to see.
     #[error("the picture shows nothing that stands out from its background")]
     Blank,
+    /// Noise, a photograph, a page of text.
+    #[error(
+        "what the picture shows is too tangled for one character; crop it to one, or say --fit resize \
+         to give the picture as it is"
+    )]
+    Tangle,
+    /// More than one character.
+    #[error("the picture shows several marks in a row; crop it to one character")]
+    Crowd,
     /// The network does not read pictures.
     #[error(
         "the model reads rows of shape {shape}, which is not that of a picture; give it IDX, NPY or \
@@ -69,7 +87,7 @@ pub(crate) enum PictureError {
 }
 
 /// Decodes a picture file, which may come from a stranger, the way up it is meant to be looked at.
-/// Pictures of more than twice `most_side` are made smaller by a whole number.
+/// Pictures of more than `most_side` are made smaller by a whole number.
 pub(crate) fn decode(bytes: &[u8], most_side: usize) -> Result<Picture, PictureError> {
     let Some(container) = container::of(bytes) else {
         return Err(malformed("", "it does not begin as one"));
@@ -111,9 +129,7 @@ fn decoded(bytes: &[u8], container: &Container, most_side: usize) -> Result<Pict
             if let Some([width, height]) = container::size_of_png(bytes) {
                 check_size(width, height, 0, bytes.len())?;
             }
-            // What is not needed to draw it is left out, before any of it is unpacked.
-            let needed = container::needed_of_png(bytes);
-            let decoder = PngDecoder::with_limits(Cursor::new(&needed[..]), limits(MOST_BYTES));
+            let decoder = PngDecoder::with_limits(from, limits(MOST_BYTES));
             pixels(decoder.map_err(fail)?, bytes, container)
         }
         Kind::Jpeg => pixels(JpegDecoder::new(from).map_err(fail)?, bytes, container),
@@ -123,8 +139,8 @@ fn decoded(bytes: &[u8], container: &Container, most_side: usize) -> Result<Pict
         Kind::Tiff => pixels(TiffDecoder::new(from).map_err(fail)?, bytes, container),
     };
     let (pixels, orientation) = pixels?;
-    let factor = pixels.width.max(pixels.height) / most_side.max(1);
-    Ok(pixels.flattened(if factor > 2 { factor } else { 1 }).turned(orientation))
+    let factor = pixels.width.max(pixels.height).div_ceil(most_side.max(1));
+    Ok(pixels.flattened(factor).turned(orientation))
 }
 
 /// The pixels, and the tag of EXIF that says which way up a camera was held.
@@ -138,8 +154,9 @@ fn pixels(
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
     let decoded = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX);
-    check_size(width, height, decoded, bytes.len())?;
-    decoder.set_limits(limits(decoded.saturating_add(MOST_BYTES))).map_err(fail)?;
+    let memory = decoded.saturating_mul(container.copies);
+    check_size(width, height, memory, bytes.len())?;
+    decoder.set_limits(limits(memory.saturating_add(MOST_BYTES))).map_err(fail)?;
     let orientation = match container.orientation {
         Some(orientation) => orientation,
         // A tag that cannot be read says nothing of the pixels.
@@ -218,6 +235,12 @@ mod tests {
         exif
     }
 
+    /// A file as it is read from a disk.
+    fn read(bytes: &[u8]) -> Picture {
+        let bytes = container::Kind::of(bytes).unwrap().read(bytes, None).unwrap();
+        decode(&bytes, 1200).unwrap()
+    }
+
     fn greys(picture: &Picture) -> Vec<u8> {
         picture.pixels.iter().map(|pixel| pixel[0]).collect()
     }
@@ -251,7 +274,7 @@ mod tests {
         let end = png.len() - 12;
         let late =
             [&png[..at], &png[at + length..end], &png[at..at + length], &png[end..]].concat();
-        assert_eq!(greys(&decode(&late, 1200).unwrap()), turned);
+        assert_eq!(greys(&read(&late)), turned);
         // TIFF has the tag in its own directory, which the encoder does not write.
         let mut tiff = file(ImageFormat::Tiff, None);
         let start = u32::from_le_bytes(*tiff[4..].first_chunk().unwrap()) as usize + 2;
@@ -268,10 +291,13 @@ mod tests {
         let png = file(ImageFormat::Png, None);
         let end = png.len() - 12;
         // A comment of 64 MiB of zeros would take as much memory; here it is not even well-formed.
-        let comment = b"\0\0\0\x08zTXtA\0\0nonse\0\0\0\0";
-        for at in [33, end] {
-            let file = [&png[..at], comment, &png[at..]].concat();
-            assert_eq!(greys(&decode(&file, 1200).unwrap()), ARROW, "{at}");
+        let comment = b"\0\0\0\x08zTXtA\0\0nonse\0\0\0\0".to_vec();
+        let thumbnail = [b"\0\x10\0\0eXIf".to_vec(), vec![7; (1 << 20) + 4]].concat();
+        for (at, chunk) in [(33, &comment), (end, &comment), (33, &thumbnail), (end, &thumbnail)] {
+            let file = [&png[..at], chunk, &png[at..]].concat();
+            let kept = container::Kind::Png.read(&file[..], None).unwrap();
+            assert_eq!(kept, png);
+            assert_eq!(greys(&read(&file)), ARROW, "{at}");
         }
     }
 
@@ -295,7 +321,10 @@ mod tests {
     fn few_bytes_hold_no_large_picture() {
         assert!(check_size(16_000, 4_000, 3 * 64_000_000, 60_000).is_err());
         assert!(check_size(16_000, 4_000, 64_000_000, 60_000).is_ok());
-        assert!(check_size(8_000, 6_000, 3 * 48_000_000, 1_000_000).is_ok());
+        // Cameras: 48 megapixels in 6 MB as JPEG, 24 in 30 MB as PNG.
+        assert!(check_size(8_000, 6_000, 3 * 48_000_000, 6_000_000).is_ok());
+        assert!(check_size(6_000, 4_000, 3 * 24_000_000, 30_000_000).is_ok());
+        assert!(check_size(8_000, 6_000, 3 * 48_000_000, 1_000_000).is_err());
         assert!(check_size(20_000, 10, 200_000, 60_000).is_err());
     }
 

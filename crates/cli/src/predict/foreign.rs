@@ -1,9 +1,30 @@
 //! Files that are not read here, by name, with the way out.
 
+use std::path::Path;
+
 /// What a file is whose first bytes are these, and what to do with it; nothing if it is not known.
 pub(crate) fn named(bytes: &[u8]) -> Option<String> {
     let (kind, way_out) = kind(bytes)?;
     Some(format!("this is {kind}; {way_out}"))
+}
+
+/// What a file should be by its name, if that is no table.
+pub(crate) fn promised(name: &Path) -> Option<&'static str> {
+    let name = name.file_name()?.to_str()?.to_lowercase();
+    const ENDS: [(&str, &str); 11] = [
+        (".png", "a PNG picture"),
+        (".jpg", "a JPEG picture"),
+        (".jpeg", "a JPEG picture"),
+        (".gif", "a GIF picture"),
+        (".bmp", "a BMP picture"),
+        (".webp", "a WebP picture"),
+        (".tif", "a TIFF picture"),
+        (".tiff", "a TIFF picture"),
+        (".npy", "an array of NumPy"),
+        (".idx", "an IDX file"),
+        ("-ubyte", "an IDX file"),
+    ];
+    ENDS.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| kind)
 }
 
 const CONVERT: &str = "save it as PNG or JPEG, with any viewer of pictures";

@@ -32,6 +32,26 @@ impl Grey {
         Self { width: right - left, height: bottom - top, values: rows.copied().collect() }
     }
 
+    /// Each pixel the most, or the least, of the square that reaches so far around it.
+    pub(crate) fn spread(&self, reach: usize, choose: fn(f32, f32) -> f32) -> Self {
+        let mut grey = self.clone();
+        for line in grey.values.chunks_exact_mut(self.width) {
+            spread(line, reach, choose);
+        }
+        let mut turned = grey.transposed();
+        for line in turned.values.chunks_exact_mut(turned.width) {
+            spread(line, reach, choose);
+        }
+        turned.transposed()
+    }
+
+    /// With columns for rows.
+    pub(crate) fn transposed(&self) -> Self {
+        let Self { width, height, .. } = *self;
+        let values = (0..width).flat_map(|x| (0..height).map(move |y| self.values[y * width + x]));
+        Self { width: height, height: width, values: values.collect() }
+    }
+
     /// In another size, smooth: each pixel is the mean of those around it, weighted by a triangle
     /// that is as wide as two pixels of the coarser of both grids.
     pub(crate) fn resized(&self, width: usize, height: usize) -> Self {
@@ -57,6 +77,26 @@ impl Grey {
         }
         all
     }
+}
+
+/// Each number the most, or the least, of those that reach so far to both sides: of windows of twice the
+/// length each time, so that a long reach costs little more than a short one.
+fn spread(line: &mut [f32], reach: usize, choose: fn(f32, f32) -> f32) {
+    let count = line.len();
+    let window = 2 * reach + 1;
+    let edge = |at: isize| at.clamp(0, count as isize - 1) as usize;
+    // From where each window begins; outside, the line goes on as it ends.
+    let mut most: Vec<f32> =
+        (0..count + 2 * reach).map(|at| line[edge(at as isize - reach as isize)]).collect();
+    let mut length = 1;
+    while length < window {
+        let step = length.min(window - length);
+        for at in 0..most.len() - step {
+            most[at] = choose(most[at], most[at + step]);
+        }
+        length += step;
+    }
+    line.copy_from_slice(&most[..count]);
 }
 
 /// Of each new pixel: the first old one that it is made of, and the weights of that and the next.
@@ -96,6 +136,24 @@ mod tests {
         let stripes = Grey { width: 16, height: 1, values };
         let small = stripes.resized(4, 1);
         assert!(small.values.iter().all(|v| (v - 50.0).abs() < 13.0), "{:?}", small.values);
+    }
+
+    #[test]
+    fn the_most_and_the_least_around_each_pixel() {
+        let (width, height) = (9, 7);
+        let values: Vec<f32> = (0..63).map(|i| ((i * 37) % 64) as f32).collect();
+        let grey = Grey { width, height, values };
+        for reach in 0..5 {
+            let (most, least) = (grey.spread(reach, f32::max), grey.spread(reach, f32::min));
+            for (x, y) in (0..width).flat_map(|x| (0..height).map(move |y| (x, y))) {
+                let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
+                let columns = x.saturating_sub(reach)..(x + reach + 1).min(width);
+                let around = || rows.clone().flat_map(|y| columns.clone().map(move |x| (x, y)));
+                let values = || around().map(|(x, y)| grey.at(x, y));
+                assert_eq!(most.at(x, y), values().fold(0.0, f32::max), "{reach} {x} {y}");
+                assert_eq!(least.at(x, y), values().fold(99.0, f32::min), "{reach} {x} {y}");
+            }
+        }
     }
 
     #[test]

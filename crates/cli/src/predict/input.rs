@@ -8,13 +8,11 @@ use anyhow::{Context, Result, bail};
 use fireclay::Model;
 use fireclay_data::{IdxRows, IdxValues, decompressed};
 
-use super::container::is_picture;
+use super::container::Kind;
 use super::foreign;
 use super::picture;
 use super::table::{Heading, Table};
 
-/// The most bytes of a picture's file.
-const MOST_OF_A_PICTURE: u64 = 256 << 20;
 /// The most bytes of an array, which is read as a whole.
 const MOST_OF_AN_ARRAY: u64 = 2 << 30;
 /// Bytes that tell what a file is.
@@ -51,7 +49,7 @@ enum Source<'a> {
 pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<Rows<'a>> {
     if name.as_os_str() == "-" {
         let stdin = std::io::stdin().lock();
-        return begin(stdin, None, model, reading).context("standard input");
+        return begin(stdin, None, None, model, reading).context("standard input");
     }
     let named = || name.display().to_string();
     let metadata = std::fs::metadata(name).with_context(named)?;
@@ -61,7 +59,9 @@ pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<R
     let file = File::open(name).with_context(named)?;
     // Of a pipe or a device it is not known.
     let length = metadata.is_file().then_some(metadata.len());
-    let rows = begin(BufReader::new(file), length, model, reading).with_context(named)?;
+    let promised = foreign::promised(name);
+    let rows = begin(BufReader::new(file), length, promised, model, reading);
+    let rows = rows.with_context(named)?;
     match length {
         Some(length) => log::info!("read {}, {length} bytes", name.display()),
         None => log::info!("reading {}", name.display()),
@@ -69,28 +69,32 @@ pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<R
     Ok(rows)
 }
 
-/// Tells by the first bytes what a stream is; they may be compressed.
+/// Tells by the first bytes what a stream is; they may be compressed. What its name promises is for the
+/// message.
 fn begin<'a>(
     stream: impl BufRead + 'a,
     length: Option<u64>,
+    promised: Option<&str>,
     model: &Model,
     reading: Reading,
 ) -> Result<Rows<'a>> {
+    if length == Some(0) {
+        bail!("the file is empty");
+    }
     let (is_plain, contents) = decompressed(stream)?;
-    let length = length.filter(|_| is_plain);
     let mut contents = BufReader::new(contents);
     let mut beginning = Vec::new();
     contents.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
     let width = model.features();
-    if is_picture(&beginning) {
-        let rest = limited(contents, MOST_OF_A_PICTURE)?;
-        let bytes = [beginning, rest].concat();
-        let picture::Row { features, done } = picture::row(&bytes, model, reading.pictures)?;
+    if let Some(kind) = Kind::of(&beginning) {
+        let whole = Cursor::new(beginning).chain(contents);
+        let bytes = kind.read(whole, length.filter(|_| is_plain))?;
+        let picture::Row { features, done } = picture::row(bytes, model, reading.pictures)?;
         return Ok(Rows { done, is_single: true, width, source: Source::Array(features, 0) });
     }
     if beginning.starts_with(NPY) {
-        let bytes = [beginning, limited(contents, MOST_OF_AN_ARRAY)?].concat();
-        return of_npy(bytes, width);
+        let whole = Cursor::new(beginning).chain(contents);
+        return of_npy(limited(whole, length.filter(|_| is_plain))?, width);
     }
     if let Some(named) = foreign::named(&beginning) {
         bail!(named);
@@ -98,21 +102,34 @@ fn begin<'a>(
     let is_idx = beginning.starts_with(&[0, 0]) && !beginning.starts_with(&[0, 0, 0]);
     let whole = Cursor::new(beginning).chain(contents);
     if is_idx {
-        let rows = IdxRows::new(Box::new(whole) as Box<dyn Read + 'a>, length)?;
+        let plain = length.filter(|_| is_plain);
+        let rows = IdxRows::new(Box::new(whole) as Box<dyn Read + 'a>, plain)?;
+        if let Some(packed) = length.filter(|_| !is_plain) {
+            rows.check_packed(packed)?;
+        }
         let is_single = check(&rows.shape(), width)?;
         return Ok(Rows { done: Vec::new(), is_single, width, source: Source::Idx(rows) });
     }
+    if let Some(kind) = promised {
+        bail!(
+            "by its name this is {kind}, and its bytes begin as no file that is read here; copy or save \
+             it once more"
+        );
+    }
     let mut done = Vec::new();
-    let table =
-        Table::begin(Box::new(whole) as Box<dyn BufRead + 'a>, width, reading.heading, &mut done)?;
+    let whole = Box::new(whole) as Box<dyn BufRead + 'a>;
+    let table = Table::begin(whole, width, reading.heading, &mut done)?;
     Ok(Rows { done, is_single: false, width, source: Source::Table(table) })
 }
 
-fn limited(from: impl Read, most: u64) -> Result<Vec<u8>> {
+/// All bytes of an array, whose number may be known.
+fn limited(from: impl Read, length: Option<u64>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        bail!("it has more than {most} bytes; give it in parts");
+    if length.is_none_or(|length| length <= MOST_OF_AN_ARRAY) {
+        from.take(MOST_OF_AN_ARRAY + 1).read_to_end(&mut bytes)?;
+    }
+    if length.unwrap_or(bytes.len() as u64) > MOST_OF_AN_ARRAY {
+        bail!("it has more than {MOST_OF_AN_ARRAY} bytes; give it in parts");
     }
     Ok(bytes)
 }

@@ -4,7 +4,7 @@ use super::grey::Grey;
 
 /// A smooth surface, `a + bx + cy + dx² + exy + fy²`, over a picture whose sides go from -1 to 1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Surface {
+struct Surface {
     coefficients: [f64; 6],
     width: usize,
     height: usize,
@@ -13,9 +13,9 @@ pub(crate) struct Surface {
 /// The background of a picture.
 #[derive(Clone, Debug)]
 pub(crate) struct Background {
-    /// Its brightness, 0 to 255.
-    pub(crate) surface: Surface,
-    /// Standard deviation of what it differs by from the surface.
+    /// Its brightness at each pixel, 0 to 255.
+    pub(crate) paper: Grey,
+    /// Standard deviation of what the picture differs by from it.
     pub(crate) noise: f32,
     /// Its brightness at its darkest and at its brightest.
     pub(crate) range: [f32; 2],
@@ -26,6 +26,8 @@ type Point = ([f64; 2], f64);
 
 /// The most points that a surface is fitted to.
 const MOST_POINTS: usize = 10_000;
+/// So many times the median of the absolute errors is the deviation of normal ones.
+const DEVIATION: f32 = 1.4826;
 
 impl Background {
     /// Fits the background: from a plane through the frame of the picture, which is rarely drawn on,
@@ -49,19 +51,35 @@ impl Background {
             if close.len() * 10 < points.len() || close.len() < 12 {
                 break;
             }
-            let weights = vec![1.0; close.len()];
+            // Faint ink is as near as paper: absolute errors, which it cannot bend, as in `plane`.
+            let weight = |(p, v): &Point| 1.0 / ((surface.at(*p) - v).abs() + 1.0);
+            let weights: Vec<f64> = close.iter().map(weight).collect();
             let Some(coefficients) = fit(&close, &weights, 6) else { break };
             surface.coefficients = coefficients;
         }
         let mut errors: Vec<f64> =
             points.iter().map(|(p, v)| (surface.at(*p) - v).abs()).filter(|e| *e < 24.0).collect();
-        // 1.4826 times the median of the absolute errors is the deviation of normal ones.
-        let noise = 1.4826 * median(&mut errors);
         let corners = [0, width / 2, width - 1].into_iter().flat_map(|x| {
             [0, height / 2, height - 1].map(|y| surface.at(place(x, y)).clamp(0.0, 255.0) as f32)
         });
         let range = corners.fold([255.0_f32, 0.0], |[low, high], v| [low.min(v), high.max(v)]);
-        Self { surface, noise: noise as f32, range }
+        let places = (0..width * height).map(|i| surface.value(i % width, i / width));
+        let paper = Grey { width, height, values: places.collect() };
+        Self { paper, noise: DEVIATION * median(&mut errors) as f32, range }
+    }
+
+    /// The background of bright paper with a shadow on it, or a darker thing beside it: everything dark
+    /// is taken off that is narrower than twice the reach, by a morphological closing.
+    pub(crate) fn under_shadows(grey: &Grey, reach: usize) -> Self {
+        let mut paper = grey.spread(reach, f32::max).spread(reach, f32::min);
+        // The brightest of noisy neighbours is brighter than paper by itself.
+        let over = |(paper, value): (&f32, &f32)| f64::from(paper - value);
+        let mut over: Vec<f64> = paper.values.iter().zip(&grey.values).map(over).collect();
+        let bias = median(&mut over);
+        paper.values.iter_mut().for_each(|value| *value = (*value - bias as f32).max(0.0));
+        let mut errors: Vec<f64> = over.iter().map(|over| (over - bias).abs()).collect();
+        let range = [paper.values.iter().copied().fold(255.0, f32::min), paper.largest()];
+        Self { paper, noise: DEVIATION * median(&mut errors) as f32, range }
     }
 
     /// Whether its brightness differs from place to place more than paper does by itself.
@@ -167,7 +185,7 @@ mod tests {
         let background = Background::of(&drawn);
         for (x, y) in [(0, 0), (59, 0), (30, 20), (10, 35)] {
             let expected = light(scaled(x, 60), scaled(y, 40)) as f32;
-            let found = background.surface.value(x, y);
+            let found = background.paper.at(x, y);
             assert!((found - expected).abs() < 1.0, "{x} {y}: {found} {expected}");
         }
         assert!(background.is_uneven());
@@ -175,11 +193,34 @@ mod tests {
     }
 
     #[test]
+    fn the_edge_of_a_shadow_is_background_and_a_stroke_is_not() {
+        let light = |x: f64| if x < 0.3 { 230.0 } else { 110.0 };
+        let is_ink = |x: f64, y: f64| (x + 0.2).abs() < 0.1 && y.abs() < 0.6;
+        let drawn = picture(|x, y| if is_ink(x, y) { 30.0 } else { light(x) });
+        let background = Background::under_shadows(&drawn, 5);
+        for y in 0..40 {
+            for x in 0..60 {
+                assert_eq!(background.paper.at(x, y), light(scaled(x, 60)) as f32, "{x} {y}");
+            }
+        }
+        assert_eq!(background.noise, 0.0);
+    }
+
+    #[test]
+    fn faint_ink_is_no_background() {
+        let is_ink = |x: f64, y: f64| x.abs() < 0.4 && y.abs() < 0.6;
+        let background = Background::of(&picture(|x, y| if is_ink(x, y) { 165.0 } else { 200.0 }));
+        for (x, y) in [(0, 0), (30, 20), (59, 39), (20, 30)] {
+            assert!((background.paper.at(x, y) - 200.0).abs() < 2.0, "{x} {y}");
+        }
+    }
+
+    #[test]
     fn an_even_background_is_called_even() {
         for level in [0.0, 90.0, 255.0] {
             let background = Background::of(&picture(|_, _| level));
             assert!(!background.is_uneven());
-            assert!((background.surface.value(30, 20) - level as f32).abs() < 1e-3);
+            assert!((background.paper.at(30, 20) - level as f32).abs() < 1e-3);
         }
     }
 }

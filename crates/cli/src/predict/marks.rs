@@ -6,6 +6,11 @@ use super::grey::Grey;
 /// The least share of a mark's area, of the largest one's, that is not taken for a speck.
 const SPECK: f32 = 0.03;
 
+/// The most marks of a picture; noise has more.
+const MOST_MARKS: usize = 5_000;
+/// The most of the largest marks that may surround others.
+const MOST_LARGE: usize = 50;
+
 /// The ink of a character, and what was left out of it.
 pub(super) struct Marks {
     pub(super) ink: Grey,
@@ -48,11 +53,17 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
         done.push("lines left out".to_owned());
     }
     let ink = without_lines.as_ref().unwrap_or(ink);
-    let found = connected(ink);
-    let around_it: Vec<bool> = found.iter().map(|mark| is_around(mark, &found, ink)).collect();
+    let mut found = connected(ink);
+    if found.len() > MOST_MARKS {
+        return Err(PictureError::Tangle);
+    }
+    // The smallest surround nothing, and noise has thousands of them.
+    found.sort_by_key(|mark| std::cmp::Reverse(mark.pixels.len()));
+    let (large, small) = found.split_at(found.len().min(MOST_LARGE));
+    let around_it = large.iter().map(|mark| is_around(mark, large, ink));
+    let around_it: Vec<bool> = around_it.chain(small.iter().map(|_| false)).collect();
     // What surrounds everything is the character itself.
     let is_all = around_it.iter().all(|is_around| *is_around);
-    let mut found = found;
     if !is_all && around_it.contains(&true) {
         let mut left = around_it.iter().map(|is_around| !is_around);
         found.retain(|_| left.next().unwrap_or(true));
@@ -66,18 +77,51 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
         1 => done.push("1 speck left out".to_owned()),
         specks => done.push(format!("{specks} specks left out")),
     }
-    let mut large: Vec<&Mark> = kept.iter().filter(|m| m.pixels.len() * 4 >= largest).collect();
-    large.sort_unstable_by_key(|mark| mark.bounds[0]);
-    let is_crowd = large.windows(2).any(|pair| pair[0].bounds[2] <= pair[1].bounds[0]);
-    Ok(Marks { ink: only(ink, &kept), done, is_crowd })
+    // A level line is no character, and a piece of one neither.
+    let is_flat = |mark: &Mark| mark.width() >= mark.height() * 8;
+    let is_large =
+        |mark: &&Mark| mark.pixels.len() * 4 >= largest && !is_flat(mark) && !is_line(mark, ink);
+    let large: Vec<&Mark> = kept.iter().filter(is_large).collect();
+    let most = [0, 1].map(|axis| beside_each_other(&large, axis));
+    if most.into_iter().any(|count| count > 2) {
+        return Err(PictureError::Crowd);
+    }
+    Ok(Marks { ink: only(ink, &kept), done, is_crowd: most.contains(&2) })
 }
 
-/// The inside of a mark that fills most of its box, and that most of the picture: a sheet of paper.
+/// How many marks there are without one beside or above another, 0 for beside; what a narrow gap parts
+/// was one stroke before a line was taken off it.
+fn beside_each_other(marks: &[&Mark], axis: usize) -> usize {
+    let gap = marks.iter().map(|mark| mark.longest()).max().unwrap_or(0) / 10;
+    let mut sides: Vec<[usize; 2]> =
+        marks.iter().map(|mark| [mark.bounds[axis], mark.bounds[axis + 2]]).collect();
+    sides.sort_unstable();
+    let (mut count, mut last) = (0, 0);
+    for [start, end] in sides {
+        if count == 0 || start > last + gap {
+            count += 1;
+        }
+        last = last.max(end);
+    }
+    count
+}
+
+/// The inside of a mark that is no smaller than a sixteenth of the picture, nearly as wide as high, and
+/// straight at its edges, with little drawn on it: a sheet of paper.
 pub(super) fn sheet(ink: &Grey) -> Option<[usize; 4]> {
     let mark = connected(ink).into_iter().max_by_key(|mark| mark.pixels.len())?;
     let area = mark.width() * mark.height();
-    let is_sheet = mark.pixels.len() * 5 >= area * 3 && area * 2 >= ink.width * ink.height;
     let [left, top, right, bottom] = mark.bounds;
+    let mut rows = vec![[usize::MAX, 0]; mark.height()];
+    for at in &mark.pixels {
+        let (x, row) = (at % ink.width, &mut rows[at / ink.width - top]);
+        *row = [row[0].min(x), row[1].max(x + 1)];
+    }
+    let outline: usize = rows.iter().map(|[first, last]| last.saturating_sub(*first)).sum();
+    let is_solid = mark.pixels.len() * 5 >= area * 3 && outline * 5 >= area * 4;
+    let is_sheet = is_solid
+        && area * 16 >= ink.width * ink.height
+        && mark.width().min(mark.height()) * 2 >= mark.longest();
     // Without its own edge, which may be askew.
     let (wide, high) = (mark.width() / 25, mark.height() / 25);
     (is_sheet && mark.width() > 16 && mark.height() > 16).then_some([
@@ -86,6 +130,37 @@ pub(super) fn sheet(ink: &Grey) -> Option<[usize; 4]> {
         right - wide,
         bottom - high,
     ])
+}
+
+/// Whether marks reach all four edges of the picture: a frame, or a character that was cut out.
+pub(super) fn reaches_all_edges(ink: &Grey) -> bool {
+    let found = connected(ink);
+    let largest = found.iter().map(|mark| mark.pixels.len()).max().unwrap_or(0) as f32;
+    let mut inner = [ink.width, ink.height, 0, 0];
+    for mark in found.iter().filter(|mark| mark.pixels.len() as f32 >= SPECK * largest) {
+        let [left, top, right, bottom] = mark.bounds;
+        let [x, y, z, w] = inner;
+        inner = [x.min(left), y.min(top), z.max(right), w.max(bottom)];
+    }
+    // Edges are soft.
+    let near = |side: usize| 1 + side / 24;
+    let [left, top, right, bottom] = inner;
+    left <= near(ink.width)
+        && right + near(ink.width) >= ink.width
+        && top <= near(ink.height)
+        && bottom + near(ink.height) >= ink.height
+}
+
+/// The ink without what reaches in from the edges of the picture, but for the largest mark.
+pub(super) fn inner(ink: &Grey) -> Grey {
+    let mut found = connected(ink);
+    let largest = found.iter().map(|mark| mark.pixels.len()).max().unwrap_or(0);
+    found.retain(|mark| {
+        let [left, top, right, bottom] = mark.bounds;
+        let is_inside = left > 1 && top > 1 && right + 1 < ink.width && bottom + 1 < ink.height;
+        is_inside || mark.pixels.len() == largest
+    });
+    only(ink, &found)
 }
 
 /// The ink of these marks. Strokes are soft at their edges: what is within two pixels of a mark
@@ -212,14 +287,8 @@ fn connected(ink: &Grey) -> Vec<Mark> {
 /// further than the character on both sides of it, which none of its own strokes does.
 fn without_lines(ink: &Grey) -> Option<Grey> {
     let level = without_level_lines(ink);
-    let upright = without_level_lines(&transposed(level.as_ref().unwrap_or(ink)));
-    upright.map(|ink| transposed(&ink)).or(level)
-}
-
-fn transposed(grey: &Grey) -> Grey {
-    let (width, height) = (grey.width, grey.height);
-    let values = (0..width).flat_map(|x| (0..height).map(move |y| grey.values[y * width + x]));
-    Grey { width: height, height: width, values: values.collect() }
+    let upright = without_level_lines(&level.as_ref().unwrap_or(ink).transposed());
+    upright.map(|ink| ink.transposed()).or(level)
 }
 
 /// A nearly level line: where it crosses the left edge, its slope, and its ends.

@@ -13,7 +13,7 @@ mod picture;
 mod pixels;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -38,7 +38,8 @@ A picture is made to look like those that the model was trained on, which its fi
 uneven light is taken off, bright paper becomes black and ink white, frames and lines are left out,
 and the ink is scaled to 20x20 and centred by its mass; what looks so already stays as it is. What
 was done is said. Photos should show one character on paper. IDX, NPY and CSV hold raw numbers, as
-in training, and may be compressed with gzip or zstd.";
+in training, and may be compressed with gzip or zstd. An input that cannot be read is told on
+standard error, the others are predicted, and the exit code is 2.";
 
 /// Say what a model makes of pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).
 #[derive(Debug, clap::Args)]
@@ -111,36 +112,53 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         _ => Heading::Auto,
     };
     let reading = Reading { pictures: args.pictures, heading };
+    let mut failed = 0;
     for input in &args.inputs {
-        let name = printable(&input.display().to_string(), 200);
-        let mut rows = input::read(input, &model, reading)?;
-        let mut first = 0;
-        loop {
-            let batch = rows.next(batch(&model)).with_context(|| name.clone())?;
-            if batch.is_empty() {
-                break;
+        match predict(input, args, &model, reading) {
+            Ok(()) => {}
+            // The only one is the error of the program.
+            Err(error) if args.inputs.len() == 1 => return Err(error),
+            Err(error) => {
+                train::tell(&error);
+                failed += 1;
             }
-            let warning = train::warnings::of_rows(&model.preprocessing, &batch);
-            if let Some(warning) = warning.filter(|_| first == 0) {
-                log::warn!("{name}: {warning}");
-            }
-            let predicted = model.predict(&batch).with_context(|| name.clone())?;
-            let mut lines = Vec::with_capacity(batch.len());
-            for (i, prediction) in predicted.iter().enumerate() {
-                check_finite(prediction).with_context(|| name.clone())?;
-                let answer = Answer { args, model: &model, prediction };
-                let row = (!rows.is_single).then_some(first + i);
-                lines.push(match args.json {
-                    true => answer.json(&name, row, &rows).to_string(),
-                    false => answer.text(&name, row, &rows, &batch[i]),
-                });
-            }
-            first += batch.len();
-            log::info!("predicted {first} rows of {name}");
-            say(&lines.join("\n"))?;
         }
     }
+    if failed > 0 {
+        bail!("{failed} of {} inputs could not be predicted", args.inputs.len());
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Predicts the rows of an input, and says what they are as they come.
+fn predict(input: &Path, args: &Args, model: &Model, reading: Reading) -> Result<()> {
+    let name = printable(&input.display().to_string(), 200);
+    let mut rows = input::read(input, model, reading)?;
+    let mut first = 0;
+    loop {
+        let batch = rows.next(batch(model)).with_context(|| name.clone())?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let warning = train::warnings::of_rows(&model.preprocessing, &batch);
+        if let Some(warning) = warning.filter(|_| first == 0) {
+            log::warn!("{name}: {warning}");
+        }
+        let predicted = model.predict(&batch).with_context(|| name.clone())?;
+        let mut lines = Vec::with_capacity(batch.len());
+        for (i, prediction) in predicted.iter().enumerate() {
+            check_finite(prediction).with_context(|| name.clone())?;
+            let answer = Answer { args, model, prediction };
+            let row = (!rows.is_single).then_some(first + i);
+            lines.push(match args.json {
+                true => answer.json(&name, row, &rows).to_string(),
+                false => answer.text(&name, row, &rows, &batch[i]),
+            });
+        }
+        first += batch.len();
+        log::info!("predicted {first} rows of {name}");
+        say(&lines.join("\n"))?;
+    }
 }
 
 fn check_finite(prediction: &Prediction) -> Result<()> {

@@ -6,11 +6,11 @@ use fireclay_data::Source;
 use super::decode::{PictureError, decode};
 use super::digit::{self, Target};
 use super::grey::Grey;
-use super::pixels::{Picture, luma};
+use super::pixels::Picture;
 use crate::output::sizes;
 
 /// The side above which pictures are made smaller before anything else, in pixels.
-const USUAL_SIDE: usize = 1200;
+const USUAL_SIDE: usize = 2000;
 
 /// How a picture is made to fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -49,12 +49,13 @@ pub(crate) struct Row {
 }
 
 /// Makes a row of a picture file.
-pub(crate) fn row(bytes: &[u8], model: &Model, options: Options) -> Result<Row, PictureError> {
+pub(crate) fn row(bytes: Vec<u8>, model: &Model, options: Options) -> Result<Row, PictureError> {
     let shape = &model.mlp.architecture().input_shape;
     let form =
         PictureShape::of(shape).ok_or_else(|| PictureError::NoPicture { shape: sizes(shape) })?;
     let look = look(model, form, options)?;
-    let picture = decode(bytes, USUAL_SIDE.max(form.width).max(form.height))?;
+    let picture = decode(&bytes, USUAL_SIDE.max(form.width).max(form.height))?;
+    drop(bytes);
     let mut row = fitted(picture, form, look)?;
     if model.preprocessing == Preprocessing::None && look.brightest == u8::MAX {
         row.done.push("given as 0 to 255, for the model has no preprocessing".to_owned());
@@ -123,10 +124,13 @@ fn fitted(picture: Picture, form: PictureShape, look: Pictures) -> Result<Row, P
     if form.channels != Channels::Grey {
         return Ok(coloured(picture, form));
     }
-    let Picture { width, height, pixels, mut done } = picture;
-    let values = pixels.iter().map(|&pixel| f32::from(luma(pixel))).collect();
+    let is_cut_out = matches!(look.placement, Placement::Centred { .. });
+    let (values, colour) =
+        if is_cut_out { picture.standing_out() } else { (picture.brightness(), None) };
+    let Picture { width, height, mut done, .. } = picture;
+    done.extend(colour.map(|name| format!("read by its {name}, in which the ink stands out most")));
+    let values = values.into_iter().map(f32::from).collect();
     let mut grey = Grey { width, height, values };
-    drop(pixels);
     let most = f32::from(look.brightest);
     if look.brightest < u8::MAX {
         // A picture with the numbers of the data as they are is nearly black.

@@ -86,11 +86,37 @@ fn over(paper: u8, (rgb, alpha): ([u8; 3], u8)) -> [u8; 3] {
 }
 
 /// Brightness of a colour, Rec. ITU-R BT.709; exact for greys.
-pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
+fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((2126 * u32::from(r) + 7152 * u32::from(g) + 722 * u32::from(b) + 5000) / 10_000) as u8
 }
 
+/// How much more a colour has to stand out than brightness does, to be read in its place.
+const MORE: f64 = 1.5;
+
 impl Picture {
+    /// How bright each pixel is.
+    pub(crate) fn brightness(&self) -> Vec<u8> {
+        self.pixels.iter().map(|&pixel| luma(pixel)).collect()
+    }
+
+    /// Brightness, or the one colour in which what is drawn stands out more, and its name: yellow ink on
+    /// white paper is nearly as bright as the paper, and has no blue.
+    pub(crate) fn standing_out(&self) -> (Vec<u8>, Option<&'static str>) {
+        let bright = self.brightness();
+        if self.pixels.iter().all(|[r, g, b]| r == g && g == b) {
+            return (bright, None);
+        }
+        let mut best = (spread(&bright) * MORE.powi(4), bright, None);
+        for (i, name) in ["red", "green", "blue"].into_iter().enumerate() {
+            let values: Vec<u8> = self.pixels.iter().map(|pixel| pixel[i]).collect();
+            let spread = spread(&values);
+            if spread > best.0 {
+                best = (spread, values, Some(name));
+            }
+        }
+        (best.1, best.2)
+    }
+
     /// As it is meant to be looked at, for a camera that was held in this way, by EXIF's numbers.
     pub(crate) fn turned(self, orientation: u8) -> Self {
         if !(2..=8).contains(&orientation) {
@@ -119,6 +145,22 @@ impl Picture {
         done.push("turned the way up that its EXIF tag says".to_owned());
         Self { width: wide, height: high, pixels, done }
     }
+}
+
+/// How far values are from their median, by the fourth power, so that a little ink is more than the noise
+/// of all the paper.
+fn spread(values: &[u8]) -> f64 {
+    let mut counts = [0_u64; 256];
+    values.iter().for_each(|&value| counts[usize::from(value)] += 1);
+    let mut below = 0;
+    let is_half = |count: &u64| {
+        below += count;
+        below * 2 >= values.len() as u64
+    };
+    let median = counts.iter().position(is_half).unwrap_or(0) as f64;
+    let sum: f64 =
+        counts.iter().enumerate().map(|(i, &n)| n as f64 * (i as f64 - median).powi(4)).sum();
+    sum / values.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -151,6 +193,23 @@ mod tests {
             let turned = stored().flattened(1).turned(orientation);
             assert_eq!((turned.width, turned.pixels), (width, values.map(|v| [v; 3]).to_vec()));
         }
+    }
+
+    #[test]
+    fn ink_is_read_in_the_colour_in_which_it_stands_out() {
+        let picture = |ink: [u8; 3], paper: [u8; 3]| {
+            let pixels = (0..100).map(|i| if i % 9 == 0 { ink } else { paper }).collect();
+            Picture { width: 10, height: 10, pixels, done: Vec::new() }.standing_out()
+        };
+        let of = |ink, paper| picture(ink, paper).1;
+        assert_eq!(of([255, 255, 0], [255; 3]), Some("blue"));
+        assert_eq!(of([200, 60, 40], [40, 120, 40]), Some("red"));
+        assert_eq!(of([10; 3], [40, 60, 160]), Some("blue"));
+        assert_eq!(of([20, 20, 90], [250; 3]), None);
+        assert_eq!(
+            picture([9; 3], [7; 3]),
+            ((0..100).map(|i| 7 + 2 * u8::from(i % 9 == 0)).collect(), None)
+        );
     }
 
     #[test]

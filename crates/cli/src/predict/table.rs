@@ -13,6 +13,9 @@ const MOST_OF_A_LINE: usize = 1 << 16;
 /// From so many columns on, numbers that count up from 0 or 1 are a heading and no row.
 const SURELY_COUNTED: usize = 4;
 
+/// From so many columns on, numbers that count up from another one may be either.
+const MAYBE_COUNTED: usize = 6;
+
 /// Whether the first line is a heading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Heading {
@@ -130,7 +133,8 @@ impl<R: BufRead> Table<R> {
     fn row(&self, line: &Line) -> Result<Vec<f32>> {
         let (cells, width) = (self.cells(line)?, self.width);
         if let Some(hint) = surplus(&cells, width) {
-            bail!("line {} has {} cells; the model takes {width}; {hint}", line.number, width + 1);
+            let count = cells.len();
+            bail!("line {} has {count} cells; the model takes {width}; {hint}", line.number);
         }
         let number = |(i, cell): (usize, &String)| number(cell, line.number, i + 1);
         let row = cells.iter().enumerate().map(number).collect::<Result<Vec<f32>>>()?;
@@ -153,7 +157,7 @@ impl<R: BufRead> Table<R> {
     }
 }
 
-const NO_ROWS: &str = "as a table it has no rows of numbers";
+const NO_ROWS: &str = "it has no rows of numbers";
 const NO_TABLE: &str = "it is neither a picture nor an IDX, NPY or CSV file";
 
 /// Semicolons and tabs come before commas, which may belong to the numbers.
@@ -199,9 +203,13 @@ fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> 
     // The first may name the column of the answers, or of the row's own numbers.
     let rest = if cells.len() == width + 1 && !is_number(&cells[0]) { &cells[1..] } else { cells };
     if rest.len() != width || !counts(rest) {
-        return Ok(false);
+        // Years, say, or columns that were chosen out of more.
+        let is_counting = cells.len() >= MAYBE_COUNTED && cells.windows(2).all(is_next);
+        if !is_counting {
+            return Ok(false);
+        }
     }
-    if rest.len() < SURELY_COUNTED {
+    if rest.len() < SURELY_COUNTED || !counts(rest) {
         bail!(
             "line {}: `{}` may be a heading or a row; say which with --header or --no-header",
             line.number,
@@ -211,24 +219,41 @@ fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> 
     Ok(true)
 }
 
-/// Why there is a column too many, as far as that can be told.
+/// Whether the second of two cells is the next whole number.
+fn is_next(pair: &[String]) -> bool {
+    let [first, second] = pair else { return false };
+    let numbers = first.parse::<u64>().ok().zip(second.parse::<u64>().ok());
+    numbers.is_some_and(|(first, second)| first.checked_add(1) == Some(second))
+}
+
+/// Which columns are too many, as far as that can be told.
 fn surplus(cells: &[String], width: usize) -> Option<String> {
-    if cells.len() != width + 1 {
+    if cells.len() <= width {
         return None;
     }
-    const ANSWERS: [&str; 5] = ["label", "class", "target", "digit", "y"];
+    const NAMES: [&str; 11] = [
+        "label", "labels", "class", "target", "digit", "y", "id", "index", "row", "name",
+        "filename",
+    ];
     let is_word = |cell: &&String| !cell.is_empty() && cell.parse::<f32>().is_err();
-    let ends = || cells.first().into_iter().chain(cells.last());
-    let named = ends().find(|cell| ANSWERS.contains(&cell.to_lowercase().as_str()));
-    // One word among numbers is a label.
-    let words = cells.iter().filter(is_word).count();
-    let column = named.or_else(|| ends().find(is_word).filter(|_| words == 1));
-    Some(match column {
-        Some(column) => format!("leave the column `{}` out", printable(column, 30)),
-        None if cells.first().is_some_and(String::is_empty) => {
+    let is_named = |cell: &&String| NAMES.contains(&cell.to_lowercase().as_str());
+    let named: Vec<&String> = cells.iter().filter(is_named).collect();
+    let words: Vec<&String> = cells.iter().filter(is_word).collect();
+    let columns = match (&named[..], &words[..]) {
+        ([], [word]) => vec![*word],
+        _ => named,
+    };
+    let quoted = |cell: &&String| format!("`{}`", printable(cell, 30));
+    Some(match &columns[..] {
+        [column] => format!("leave the column {} out", quoted(column)),
+        [] if cells.first().is_some_and(String::is_empty) => {
             "leave the column of row numbers out".to_owned()
         }
-        None => "leave the column of the answers out".to_owned(),
+        [] => "leave out columns of answers and of row numbers".to_owned(),
+        columns => {
+            let quoted: Vec<String> = columns.iter().map(quoted).collect();
+            format!("leave the columns {} out", quoted.join(", "))
+        }
     })
 }
 
@@ -298,11 +323,14 @@ mod tests {
         }
         for (text, words) in [
             ("5,2\n3\n", "line 2 has 1 numbers; the model takes 2"),
-            ("4,2,3", "leave the column of the answers out"),
+            ("4,2,3", "line 1 has 3 cells; the model takes 2; leave out columns of answers"),
+            ("a,Label,b\n1,7,2\n", "leave the column `Label` out"),
+            ("id,a,b,label\n0,1,2,7\n", "leave the columns `id`, `label` out"),
+            ("1,2,seven\n", "leave the column `seven` out"),
             ("4,x", "line 1: `x` is not a number"),
             ("4,nan", "`nan` is not a finite number"),
-            ("a,b\n", "as a table it has no rows of numbers"),
-            ("", "as a table it has no rows of numbers"),
+            ("a,b\n", "it has no rows of numbers"),
+            ("", "it has no rows of numbers"),
             ("a,b\n", "if the heading is a row, say --no-header"),
             ("3,\n4,5\n", "line 1, column 2 is empty"),
             ("3,5\n,4\n", "line 2, column 1 is empty"),
@@ -340,6 +368,8 @@ mod tests {
             assert_eq!(read(text.as_bytes(), width, Heading::No).unwrap().0.len(), 2);
             assert_eq!(read(text.as_bytes(), width, Heading::Yes).unwrap().0.len(), 1);
         }
+        let years = error(b"2001,2002,2003,2004,2005,2006\n5,1,7,2,9,3\n", 6);
+        assert!(years.contains("say which with --header or --no-header"), "{years}");
         let columns = error(b"label,0,1,2,3\n7,5,6,7,8\n", 4);
         assert!(columns.contains("leave the column `label` out"), "{columns}");
         let columns = error(b",0,1,2,3\n0,5,6,7,8\n", 4);

@@ -1,33 +1,15 @@
 //! `fireclay predict` on pictures, and on what else people give it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::OnceLock;
 
 use fireclay_data::{Dataset, Features, LoadOptions, Source, Targets, load};
 use serde_json::Value;
 
-#[allow(dead_code, reason = "shared with the tests of `train`")]
-#[path = "../../train/tests/support/program.rs"]
-mod program;
-use program::{DIGITS, Place};
-
-/// A place with a run on MNIST, `runs/mnist`, trained once for all tests.
-fn mnist() -> &'static Place {
-    static PLACE: OnceLock<Place> = OnceLock::new();
-    PLACE.get_or_init(|| {
-        let place = Place::new();
-        place.train("train --name mnist --no-report -q").succeeded();
-        place
-    })
-}
-
-fn does(place: &Place, line: &str) -> String {
-    place.train(line).succeeded().stdout
-}
+use crate::program::{DIGITS, Place};
+use crate::support::{does, mnist};
 
 /// The labels that are given to these inputs.
 fn labels(place: &Place, line: &str) -> Vec<String> {
@@ -110,11 +92,30 @@ fn digits(rows: usize) -> Vec<(Grey, String)> {
 
 /// Number of these rows that are classified correctly.
 fn right(place: &Place, folder: &str, pictures: &[(Grey, String)]) -> usize {
+    right_in(place, folder, pictures, [[0; 3], [255; 3]])
+}
+
+/// The same with a colour for black and one for white, and those between for greys.
+fn right_in(
+    place: &Place,
+    folder: &str,
+    pictures: &[(Grey, String)],
+    [black, white]: [[u8; 3]; 2],
+) -> usize {
     fs::create_dir_all(place.path(folder)).unwrap();
     let mut names = String::new();
     for (i, (grey, _)) in pictures.iter().enumerate() {
         let name = format!("{folder}/{i}.png");
-        grey.save(&place.path(&name));
+        let mixed = |value: &u8| {
+            [0, 1, 2].map(|c| {
+                let [black, white] = [black, white].map(|colour| f32::from(colour[c]));
+                (black + (white - black) * f32::from(*value) / 255.0).round() as u8
+            })
+        };
+        let colours: Vec<u8> = grey.values.iter().flat_map(mixed).collect();
+        let (width, height) = (grey.width as u32, grey.height as u32);
+        let kind = image::ExtendedColorType::Rgb8;
+        image::save_buffer(place.path(&name), &colours, width, height, kind).unwrap();
         names += &format!(" {name}");
     }
     let found = labels(place, &format!("runs/mnist{names}"));
@@ -175,6 +176,153 @@ fn what_lies_around_a_digit_changes_little() {
         let found = right(place, &name.replace([' ', ','], "-"), &changed);
         assert!(found + most_lost >= plain, "{name}: {found} of 24, and {plain} of them plain");
     }
+}
+
+#[test]
+fn ink_of_any_colour_is_read_on_any_paper() {
+    let place = mnist();
+    let pages: Vec<_> = digits(16)
+        .into_iter()
+        .map(|(grey, shown)| (grey.on_page([240, 280], [36, 56]).inverse(), shown))
+        .collect();
+    for (name, ink, paper) in [
+        ("yellow", [255, 255, 0], [255; 3]),
+        ("pale-yellow", [255, 250, 170], [255; 3]),
+        ("red-on-green", [200, 60, 40], [40, 120, 40]),
+        ("white-on-yellow", [245, 245, 245], [255, 240, 120]),
+        ("black-on-deep-blue", [20; 3], [40, 60, 160]),
+        ("faint-pencil", [180; 3], [200; 3]),
+    ] {
+        let right = right_in(place, name, &pages, [ink, paper]);
+        assert!(right >= 15, "{name}: {right} of 16");
+    }
+    let said = does(place, "predict runs/mnist yellow/0.png");
+    assert!(said.contains("read by its blue, in which the ink stands out most"), "{said}");
+}
+
+#[test]
+fn a_shadow_over_the_sheet_is_no_ink() {
+    let place = mnist();
+    let pages: Vec<_> = digits(16)
+        .into_iter()
+        .map(|(grey, shown)| (grey.on_page([240, 280], [36, 56]).inverse(), shown))
+        .collect();
+    let changed = |change: &dyn Fn(usize, usize, u8) -> u8| -> Vec<_> {
+        pages.iter().map(|(grey, shown)| (grey.map(change), shown.clone())).collect()
+    };
+    let shaded =
+        |value: u8, is_shaded: bool| (f32::from(value) * if is_shaded { 0.45 } else { 0.9 }) as u8;
+    let half = changed(&|x, y, value| shaded(value, 3 * x + y > 430));
+    let hand = changed(&|x, y, value| {
+        let [dx, dy] = [x as f32 - 60.0, y as f32 - 300.0];
+        shaded(value, dx * dx + dy * dy / 2.0 < 8_000.0)
+    });
+    // A sheet of half the size on a dark table, a little askew.
+    let table: Vec<_> = pages
+        .iter()
+        .map(|(grey, shown)| {
+            let page = Grey::new(420, 440, |x, y| {
+                let (x, y) = (x as isize - 90 + y as isize / 20, y as isize - 90 - x as isize / 20);
+                let is_in = x >= 0 && y >= 0 && x < 240 && y < 280;
+                if is_in { grey.values[y as usize * 240 + x as usize] } else { 50 }
+            });
+            (page, shown.clone())
+        })
+        .collect();
+    for (name, pictures) in [("half", half), ("hand", hand), ("table", table)] {
+        let right = right(place, name, &pictures);
+        assert!(right >= 14, "{name}: {right} of 16");
+    }
+}
+
+#[test]
+fn a_small_digit_is_found_on_a_large_sheet() {
+    let place = mnist();
+    let sheets: Vec<_> = digits(5)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (grey, shown))| {
+            let [left, top] = [300 + 290 * i, 1_300 - 250 * i];
+            let sheet = Grey::new(2_000, 1_500, |x, y| {
+                let (x, y) = (x.wrapping_sub(left), y.wrapping_sub(top));
+                if x < 28 && y < 28 { 255 - grey.values[y * 28 + x] } else { 255 }
+            });
+            (sheet, shown)
+        })
+        .collect();
+    assert_eq!(right(place, "sheets", &sheets), 5);
+}
+
+#[test]
+fn what_shows_no_single_character_is_refused_or_said() {
+    let place = mnist();
+    // Random numbers of Knuth's generator (MMIX).
+    let mut state = 1_u64;
+    let mut random = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let mut noise = |side: usize, least: usize| {
+        let values = (0..side * side).map(|_| random() % 256).collect::<Vec<_>>();
+        Grey::new(side, side, |x, y| {
+            let value = values[y * side + x];
+            if least == 0 { value as u8 } else { 255 * u8::from(value < least) }
+        })
+    };
+    for (name, grey) in [
+        ("noise.png", noise(300, 0)),
+        ("small-noise.png", noise(28, 0)),
+        ("black-and-white.png", noise(200, 80)),
+        ("dust.png", noise(300, 3)),
+        ("blank.png", Grey::new(200, 100, |_, _| 90)),
+    ] {
+        grey.save(&place.path(name));
+        let refused = place.train(&format!("predict runs/mnist {name}"));
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{name}");
+    }
+    place.train("predict runs/mnist noise.png").refused(&["too tangled for one character"]);
+    let digits = digits(3);
+    let row = |count: usize| {
+        let pages: Vec<_> =
+            digits[..count].iter().map(|(grey, _)| grey.on_page([170, 200], [0, 16])).collect();
+        Grey::new(170 * count, 200, |x, y| 255 - pages[x / 170].values[y * 170 + x % 170])
+    };
+    row(3).save(&place.path("three.png"));
+    place.train("predict runs/mnist three.png").refused(&["several marks in a row", "crop it"]);
+    row(2).save(&place.path("two.png"));
+    let said = does(place, "predict runs/mnist two.png");
+    assert!(said.contains("several marks beside each other, read as one"), "{said}");
+}
+
+#[test]
+fn an_input_that_cannot_be_read_does_not_end_the_others() {
+    let place = mnist();
+    let digits = digits(2);
+    for (i, (grey, _)) in digits.iter().enumerate() {
+        grey.save(&place.path(&format!("fine-{i}.png")));
+    }
+    fs::write(place.path("bad.png"), "nonsense\nfile\n").unwrap();
+    fs::write(place.path("bytes.jpg"), (1..200).collect::<Vec<u8>>()).unwrap();
+    fs::write(place.path("empty.png"), "").unwrap();
+    let line =
+        "predict runs/mnist fine-0.png bad.png gone.png empty.png bytes.jpg fine-1.png --json";
+    let found = place.train(line);
+    assert_eq!(found.code, Some(2));
+    let labels: Vec<Value> =
+        found.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let labels: Vec<&str> = labels.iter().map(|line| line["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, [&digits[0].1, &digits[1].1]);
+    for words in [
+        "error: bad.png: by its name this is a PNG picture, and its bytes begin as no file",
+        "error: gone.png: ",
+        "error: empty.png: the file is empty",
+        "error: bytes.jpg: by its name this is a JPEG picture",
+        "error: 4 of 6 inputs could not be predicted",
+    ] {
+        assert!(found.stderr.contains(words), "{words}: {}", found.stderr);
+    }
+    place.train("predict runs/mnist bad.png").refused(&["by its name this is a PNG picture"]);
 }
 
 /// Writes the four files of a set of pictures of 28x28.
