@@ -218,7 +218,11 @@ impl Scene<'_> {
             [] => Err(self.unpaired("their widths contradict their names or --norm-position")),
             [one] if by_file.is_empty() || by_file.contains(one) => Ok(std::mem::take(one)),
             [_] => Err(self.unpaired("the order of the file contradicts their names")),
-            [_, before, ..] if before.contains(&Slot::Input) => Err(self.position_unsaid()),
+            [behind, before, ..]
+                if before.contains(&Slot::Input) && !behind.contains(&Slot::Input) =>
+            {
+                Err(self.position_unsaid())
+            }
             _ => Err(self.open()),
         }
     }
@@ -245,8 +249,9 @@ impl Scene<'_> {
         }
         by_file.retain(|slots| told.is_none() || readings.contains(slots));
         readings.retain(|slots| self.fits(slots));
-        let may_be_before = readings.iter().any(|slots| slots.contains(&Slot::Input));
-        if readings.len() > 1 && !may_be_before {
+        let has_input = |slots: &Vec<Slot>| slots.contains(&Slot::Input);
+        let may_be_before = readings.iter().any(has_input);
+        if readings.len() > 1 && may_be_before == readings.iter().all(has_input) {
             return Err(self.open());
         }
         match &mut by_file[..] {
@@ -263,12 +268,13 @@ impl Scene<'_> {
         let mut readings = vec![told.slots.clone()];
         // As many as hidden layers: one on the input, and a layer without.
         let is_open = told.is_ranked && told.slots.len() > 1;
-        if !is_open && !told.is_exact && !told.slots.contains(&Slot::Input) {
+        if !is_open && !told.is_exact {
             let before = |slot: &Slot| match slot {
                 Slot::Input | Slot::Behind(0) => Slot::Input,
                 Slot::Behind(layer) => Slot::Behind(layer - 1),
             };
             readings.push(told.slots.iter().map(before).collect());
+            readings.dedup();
         }
         readings
     }
