@@ -182,6 +182,13 @@ impl Backend {
         matches!(self, Self::Flex | Self::NdArray)
     }
 
+    /// Whether a device computes on the host with the backend that programs use by default, `flex`;
+    /// a [`Predictor`](crate::Predictor) does the same there, and faster.
+    pub fn is_host(device: &Device) -> bool {
+        let device = device.clone().without_autodiff();
+        Self::Flex.devices().iter().any(|found| found.device == device)
+    }
+
     /// The devices that it finds on this machine, without opening any; none if it is not compiled
     /// in or has no driver. `--device N` counts along this list.
     pub fn devices(self) -> Vec<FoundDevice> {

@@ -12,7 +12,7 @@ use crate::mlp::unreadable;
 use crate::preprocessing::prepare;
 use crate::{
     Adapter, AdapterError, Checkpoint, Mlp, ModelFileError, ModelFileProblem, Pictures, Prediction,
-    Preprocessing, Provenance, Task,
+    Predictor, Preprocessing, Provenance, Task,
 };
 
 /// A trained network on a device, with its preprocessing and the meaning of its outputs.
@@ -76,6 +76,15 @@ impl Model {
         }
         let device = self.device().without_autodiff();
         Ok(Tensor::from_data(TensorData::new(values, [rows.len(), expected]), &device))
+    }
+
+    /// The model made ready to predict on the host.
+    ///
+    /// # Errors
+    ///
+    /// As for [`to_host`](Self::to_host).
+    pub fn predictor(&self) -> Result<Predictor, ModelFileProblem> {
+        Predictor::new(self.to_host()?)
     }
 
     /// What it is, apart from its weights.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
@@ -98,6 +99,15 @@ impl Dataset {
     /// The features of all rows.
     pub fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// The raw features of some rows as numbers, `[rows, width]` row by row.
+    pub fn numbers(&self, rows: Range<usize>) -> Vec<f32> {
+        let values = rows.start * self.width()..rows.end * self.width();
+        match &self.features {
+            Features::Bytes(bytes) => bytes[values].iter().map(|&byte| f32::from(byte)).collect(),
+            Features::Floats(floats) => floats[values].to_vec(),
+        }
     }
 
     /// The targets of all rows.

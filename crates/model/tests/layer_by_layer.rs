@@ -177,7 +177,7 @@ fn every_encoding_is_written_read_and_computed_with() {
     let network = MlpConfig::new([9], [13, 8], 3).architecture().unwrap();
     let rows: Vec<f32> = (0..9 * 40).map(|i| (i % 13) as f32 - 6.0).collect();
     let outputs = |model: &Model| {
-        Predictor::new(model).unwrap().outputs(&rows, NonZero::<usize>::MIN).unwrap()
+        Predictor::new(model.clone()).unwrap().outputs(&rows, NonZero::<usize>::MIN).unwrap()
     };
     for encoding in encodings() {
         for layer in 0..3 {

@@ -1,7 +1,9 @@
 //! What a model says of every row of a data set.
 
+use std::num::NonZero;
+
 use burn::tensor::TensorReadError;
-use fireclay::{Model, Task};
+use fireclay::{Backend, Model, ModelFileProblem, RowError, Task};
 use fireclay_data::{DataError, Dataset, Targets};
 
 /// Rows that are computed together, always as many.
@@ -29,6 +31,39 @@ pub fn outputs(
     if found != expected {
         return Err(EvaluateError::Features { found, expected });
     }
+    let all = if Backend::is_host(&model.device()) {
+        on_the_host(model, data, batch_size)?
+    } else {
+        on_its_device(model, data, batch_size)?
+    };
+    check_finite(&all, model.task.outputs())?;
+    log::info!("computed the outputs of {} rows", data.len());
+    Ok(all)
+}
+
+/// By the predictor, whose outputs never depend on the rows that are computed together.
+fn on_the_host(
+    model: &Model,
+    data: &Dataset,
+    batch_size: usize,
+) -> Result<Vec<f32>, EvaluateError> {
+    let predictor = model.predictor()?;
+    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let mut all = Vec::with_capacity(data.len() * model.task.outputs());
+    let step = batch_size.clamp(1, data.len()).next_multiple_of(BLOCK);
+    for start in (0..data.len()).step_by(step) {
+        let rows = data.numbers(start..(start + step).min(data.len()));
+        all.extend(predictor.outputs(&rows, threads)?);
+    }
+    Ok(all)
+}
+
+/// By Burn's operations.
+fn on_its_device(
+    model: &Model,
+    data: &Dataset,
+    batch_size: usize,
+) -> Result<Vec<f32>, EvaluateError> {
     let device = model.device().without_autodiff();
     let whole = data.len().next_multiple_of(BLOCK);
     let last = data.len() - 1;
@@ -40,8 +75,6 @@ pub fn outputs(
         }
     }
     all.truncate(data.len() * model.task.outputs());
-    check_finite(&all, model.task.outputs())?;
-    log::info!("computed the outputs of {} rows", data.len());
     Ok(all)
 }
 
@@ -166,4 +199,10 @@ pub enum EvaluateError {
     /// The device failed.
     #[error("the device failed")]
     Device(#[from] TensorReadError),
+    /// The model cannot be copied to the host.
+    #[error(transparent)]
+    Model(#[from] ModelFileProblem),
+    /// A row is not one of the model's.
+    #[error(transparent)]
+    Row(#[from] RowError),
 }

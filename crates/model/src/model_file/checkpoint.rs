@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fireclay_files::ReadAt;
 
-use super::codec::{Keep, pack};
+use super::codec::{Keep, Tensors, pack};
 use super::document::Document;
 use super::{DOCUMENT_KEY, ModelFileError, ModelFileProblem, RUN_PREFIX, Weights, open, parse};
 use crate::{Description, Model, NamedTensor};
@@ -94,10 +94,11 @@ impl Checkpoint {
     pub fn into_network(mut self) -> (Description, Weights, Self) {
         let (weights, own): (Vec<_>, Vec<_>) =
             self.tensors.drain(..).partition(|tensor| !tensor.name.starts_with(RUN_PREFIX));
+        let weights = Tensors { plain: weights, ..Tensors::default() };
         let description = self.document.model.clone();
         (
             description,
-            Weights::new(weights, Vec::new(), BTreeMap::new(), false, true),
+            Weights::new(weights, BTreeMap::new(), false, true),
             Self { tensors: own, ..self },
         )
     }

@@ -13,6 +13,7 @@ use serde::de::Error as _;
 
 use super::ModelFileProblem;
 use super::digest::Digest;
+use crate::predictor::packed::Packed;
 use crate::{NamedTensor, ParameterPath};
 
 /// Key of the digest in the file's metadata.
@@ -42,6 +43,8 @@ pub(crate) enum Keep {
     All,
     /// Those of the network, matrices turned to `[inputs, outputs]`, which is how they are used.
     Network,
+    /// Those of the network, weight matrices in panels of at most so many lanes.
+    Packed(usize),
 }
 
 /// The bytes of a safetensors file with a document under `key` in its metadata, the same for the
@@ -82,8 +85,18 @@ pub fn unpack<T>(
 pub(crate) struct Tensors {
     /// Those of type `F32`.
     pub(crate) plain: Vec<NamedTensor>,
+    /// Weight matrices of type `F32` that have been packed.
+    pub(crate) packed: Vec<PackedTensor>,
     /// All others.
     pub(crate) raw: Vec<RawTensor>,
+}
+
+/// A weight matrix, laid out for products.
+#[derive(Debug)]
+pub(crate) struct PackedTensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) matrix: Packed,
 }
 
 /// A tensor as the bytes of its file.
@@ -154,24 +167,17 @@ fn read_tensors(
     by_name.sort_unstable_by_key(|&at| &entries[at].name);
     for at in by_name {
         let entry = &entries[at];
-        let is_wanted = match keep {
-            Keep::Nothing => false,
-            Keep::All => true,
-            Keep::Network => !entry.name.starts_with(super::RUN_PREFIX),
-        };
-        values[at] = match entry.dtype {
-            _ if !is_wanted => Read::Nothing,
-            Dtype::F32 => Read::Values(Vec::new()),
-            _ => Read::Bytes(Vec::new()),
-        };
+        let path = entry.name.parse::<ParameterPath>().ok();
+        values[at] = Read::of(entry, path, keep);
         // Scales have two axes too, and are used as they are.
-        let is_turned = keep == Keep::Network && entry.name.parse::<ParameterPath>().is_ok();
+        let is_turned = matches!(keep, Keep::Network | Keep::Packed(_)) && path.is_some();
         read_tensor(file, entry, &mut digest, &mut values[at], is_turned)?;
     }
     let mut tensors = Tensors::default();
     for (Entry { name, shape, dtype, .. }, read) in entries.into_iter().zip(values) {
         match read {
             Read::Bytes(bytes) => tensors.raw.push(RawTensor { name, shape, bytes }),
+            Read::Packed(matrix) => tensors.packed.push(PackedTensor { name, shape, matrix }),
             Read::Nothing if dtype != Dtype::F32 => {
                 tensors.raw.push(RawTensor { name, shape, bytes: Vec::new() });
             }
@@ -186,7 +192,30 @@ fn read_tensors(
 enum Read {
     Nothing,
     Values(Vec<f32>),
+    Packed(Packed),
     Bytes(Vec<u8>),
+}
+
+impl Read {
+    /// Room for a tensor, which is that of a parameter if it has a path.
+    fn of(entry: &Entry, path: Option<ParameterPath>, keep: Keep) -> Self {
+        let is_of_run = entry.name.starts_with(super::RUN_PREFIX);
+        match (keep, entry.dtype, path, &entry.shape[..]) {
+            (Keep::Nothing, ..) => Self::Nothing,
+            (Keep::Network | Keep::Packed(_), ..) if is_of_run => Self::Nothing,
+            // As many numbers as the file has bytes for.
+            (
+                Keep::Packed(widest),
+                Dtype::F32,
+                Some(ParameterPath::Weight(_)),
+                &[outputs, inputs],
+            ) if outputs > 0 && inputs > 0 => {
+                Self::Packed(Packed::zeros([inputs, outputs], widest))
+            }
+            (_, Dtype::F32, ..) => Self::Values(Vec::new()),
+            _ => Self::Bytes(Vec::new()),
+        }
+    }
 }
 
 /// Reads a tensor piece by piece, for the digest and for its values if they are wanted.
@@ -201,6 +230,7 @@ fn read_tensor(
     let size = entry.place.end - entry.place.start;
     digest.tensor(&entry.name, &entry.shape, size);
     let (rows, columns) = match entry.shape[..] {
+        [rows, columns] if matches!(to, Read::Packed(_)) => (rows, columns),
         [rows, columns] if is_turned && rows > 1 && columns > 1 => (rows, columns),
         _ => (1, 1),
     };
@@ -236,12 +266,26 @@ impl Values<'_> {
             Read::Values(to) if self.rows > 1 => *to = vec![0.0; bytes / 4],
             Read::Values(to) => to.reserve_exact(bytes / 4),
             Read::Bytes(to) => to.reserve_exact(bytes),
-            Read::Nothing => {}
+            Read::Packed(_) | Read::Nothing => {}
         }
     }
 
     fn add(&mut self, bytes: &[u8]) {
         let to = match &mut self.to {
+            Read::Packed(to) => {
+                let words = bytes.as_chunks::<4>().0;
+                let (first, column) = (self.count / self.columns, self.count % self.columns);
+                self.count += words.len();
+                if column == 0 && words.len().is_multiple_of(self.columns) {
+                    to.set_outputs(first, words);
+                } else {
+                    for (at, &word) in (self.count - words.len()..).zip(words) {
+                        let (output, input) = (at / self.columns, at % self.columns);
+                        to.set(output, input, f32::from_le_bytes(word));
+                    }
+                }
+                return;
+            }
             Read::Values(to) => to,
             Read::Bytes(to) => {
                 to.extend_from_slice(bytes);

@@ -75,6 +75,15 @@ pub fn read_network(file: &dyn ReadAt) -> Result<(Description, Weights), ModelFi
     Ok((document.model.clone(), weights_of(document, tensors, true)))
 }
 
+/// As [`read_network`], with the weight matrices in panels of at most `widest` lanes.
+pub(crate) fn read_packed(
+    file: &dyn ReadAt,
+    widest: usize,
+) -> Result<(Description, Weights), ModelFileProblem> {
+    let (document, tensors) = parse(file, Keep::Packed(widest))?;
+    Ok((document.model.clone(), weights_of(document, tensors, true)))
+}
+
 /// Checks a model file, or a checkpoint, without keeping any of its values.
 ///
 /// # Errors
@@ -100,7 +109,7 @@ fn parse(file: &dyn ReadAt, keep: Keep) -> Result<(Document, Tensors), ModelFile
 
 fn weights_of(document: Document, tensors: Tensors, is_turned: bool) -> Weights {
     let is_checkpoint = document.run.is_some();
-    Weights::new(tensors.plain, tensors.raw, document.encodings, is_turned, is_checkpoint)
+    Weights::new(tensors, document.encodings, is_turned, is_checkpoint)
 }
 
 /// A model that is to be written, whose weights are asked for one tensor at a time.

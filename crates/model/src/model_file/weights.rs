@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::RawTensor;
+use super::codec::{PackedTensor, RawTensor, Tensors};
 use super::{ModelFileProblem, RUN_PREFIX, encoded};
+use crate::predictor::packed::Packed;
 use crate::{EncodedMatrix, Encoding, Model, NamedTensor, ParameterPath, nearest, transpose};
 
 /// Bytes of the longest name that is suggested for a missing tensor.
@@ -16,6 +17,8 @@ const MOST_SUGGESTIONS: usize = 1_000;
 #[derive(Debug)]
 pub struct Weights {
     left: BTreeMap<String, NamedTensor>,
+    /// Matrices that have been packed while they were read.
+    packed: BTreeMap<String, PackedTensor>,
     /// Tensors of other types than `F32`.
     raw: BTreeMap<String, RawTensor>,
     encodings: BTreeMap<ParameterPath, Encoding>,
@@ -29,7 +32,8 @@ impl Weights {
     /// Of the weights of a model.
     pub fn of(model: Model) -> Self {
         let Model { weights, encoded, .. } = model;
-        let mut all = Self::new(weights, Vec::new(), BTreeMap::new(), false, false);
+        let tensors = Tensors { plain: weights, ..Tensors::default() };
+        let mut all = Self::new(tensors, BTreeMap::new(), false, false);
         for (path, matrix) in encoded {
             all.encodings.insert(path, matrix.encoding());
             let (own, beside) = encoded::parts(path, matrix);
@@ -40,15 +44,32 @@ impl Weights {
     }
 
     pub(super) fn new(
-        tensors: Vec<NamedTensor>,
-        raw: Vec<RawTensor>,
+        tensors: Tensors,
         encodings: BTreeMap<ParameterPath, Encoding>,
         is_turned: bool,
         is_checkpoint: bool,
     ) -> Self {
-        let left = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let Tensors { plain, packed, raw } = tensors;
+        let left = plain.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let packed = packed.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let raw = raw.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        Self { left, raw, encodings, is_turned, is_checkpoint }
+        Self { left, packed, raw, encodings, is_turned, is_checkpoint }
+    }
+
+    /// Takes the weights of linear layer `i` in panels of at most `widest` lanes.
+    pub(crate) fn take_packed(
+        &mut self,
+        i: usize,
+        sizes @ [inputs, outputs]: [usize; 2],
+        widest: usize,
+    ) -> Result<Packed, ModelFileProblem> {
+        let path = ParameterPath::Weight(i);
+        let Some(tensor) = self.packed.remove(&path.to_string()) else {
+            let values = self.take(path, &[outputs, inputs])?;
+            return Ok(Packed::new(&values, sizes, widest));
+        };
+        check_shape(&tensor.name, &tensor.shape, &[outputs, inputs])?;
+        Ok(tensor.matrix)
     }
 
     /// Takes the values of a tensor, which a file has in the shape `expected`; a matrix comes as it is
@@ -149,7 +170,8 @@ impl Weights {
             return Err(ModelFileProblem::EncodedPath { path });
         }
         let is_of_run = |name: &str| self.is_checkpoint && name.starts_with(RUN_PREFIX);
-        match self.left.into_keys().chain(self.raw.into_keys()).find(|name| !is_of_run(name)) {
+        let left = self.left.into_keys().chain(self.packed.into_keys()).chain(self.raw.into_keys());
+        match left.into_iter().find(|name| !is_of_run(name)) {
             Some(name) => Err(ModelFileProblem::UnusedTensor { name }),
             None => Ok(()),
         }

@@ -79,15 +79,15 @@ impl Layer {
         weights: &mut Weights,
         machine: Machine,
     ) -> Result<Self, ModelFileProblem> {
-        let sizes @ [inputs, outputs] = architecture.sizes(i);
-        let mut matrix = weights.take(ParameterPath::Weight(i), &[outputs, inputs])?;
+        let sizes @ [_, outputs] = architecture.sizes(i);
+        let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
         let bias = if architecture.has_bias(i) {
             weights.take(ParameterPath::Bias(i), &[outputs])?
         } else {
             vec![0.0; outputs]
         };
         if let Some(lora) = architecture.adapter(i) {
-            add_adapter(&mut matrix, sizes, lora, i, weights)?;
+            add_adapter(&mut packed, sizes, lora, i, weights)?;
         }
         // The output layer is linear.
         let linear = HiddenLayer { activation: Activation::Identity, ..HiddenLayer::new(outputs) };
@@ -97,7 +97,7 @@ impl Layer {
             None => None,
         };
         Ok(Self {
-            weights: Packed::new(&matrix, sizes, machine.widest_panel()),
+            weights: packed,
             bias,
             norm,
             activation: layer.activation,
@@ -219,24 +219,25 @@ impl HostNorm {
 
 /// Adds `s A B` to a layer's weights.
 fn add_adapter(
-    matrix: &mut [f32],
+    matrix: &mut Packed,
     [inputs, outputs]: [usize; 2],
     lora: &Lora,
     i: usize,
     weights: &mut Weights,
 ) -> Result<(), ModelFileProblem> {
-    let a = weights.take(ParameterPath::Adapter(i, AdapterSide::A), &[lora.rank, inputs])?;
-    let b = weights.take(ParameterPath::Adapter(i, AdapterSide::B), &[outputs, lora.rank])?;
+    let path = |side| ParameterPath::Adapter(i, side);
+    let a = weights.take(path(AdapterSide::A), &[lora.rank, inputs])?;
+    let b = weights.take(path(AdapterSide::B), &[outputs, lora.rank])?;
     let mut delta = vec![0.0f64; outputs];
-    for (row, a) in matrix.chunks_exact_mut(outputs).zip(a.chunks_exact(lora.rank)) {
+    for (input, a) in a.chunks_exact(lora.rank).enumerate() {
         delta.fill(0.0);
         for (&a, b) in a.iter().zip(b.chunks_exact(outputs)) {
             for (delta, &b) in delta.iter_mut().zip(b) {
                 *delta += f64::from(a) * f64::from(b);
             }
         }
-        for (weight, delta) in row.iter_mut().zip(&delta) {
-            *weight = (f64::from(*weight) + lora.scale() * delta) as f32;
+        for (output, delta) in delta.iter().enumerate() {
+            matrix.add(output, input, lora.scale() * delta);
         }
     }
     Ok(())

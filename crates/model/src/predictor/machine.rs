@@ -74,6 +74,7 @@ struct Plain(Lanes);
 
 impl Sums for Plain {
     const ZERO: Self = Self(Lanes::ZERO);
+    const IS_FUSED: bool = HAS_FUSED;
     const DENSE_LANES: usize = 1;
 
     #[inline(always)]
@@ -119,6 +120,7 @@ mod x86 {
     impl Sums for Avx2 {
         // SAFETY: all bits zero is a vector of zeros.
         const ZERO: Self = Self(unsafe { std::mem::zeroed() });
+        const IS_FUSED: bool = true;
         const DENSE_LANES: usize = 1;
 
         #[inline(always)]
@@ -161,6 +163,7 @@ mod x86 {
     impl Sums for Avx512 {
         // SAFETY: all bits zero is a vector of zeros.
         const ZERO: Self = Self(unsafe { std::mem::zeroed() });
+        const IS_FUSED: bool = true;
         const DENSE_LANES: usize = 4;
 
         #[inline(always)]

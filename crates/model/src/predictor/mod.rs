@@ -4,7 +4,7 @@ mod function;
 mod layer;
 #[allow(unsafe_code, reason = "vector instructions")]
 mod machine;
-mod packed;
+pub(crate) mod packed;
 mod product;
 
 use std::num::NonZero;
@@ -15,7 +15,7 @@ use fireclay_files::ReadAt;
 use self::layer::{Layer, Room};
 use self::machine::Machine;
 use self::product::{BLOCK, Sums};
-use crate::model_file::{Weights, open, read_network};
+use crate::model_file::{Weights, open, read_packed};
 use crate::{
     Description, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing, RowError,
     check_row,
@@ -54,8 +54,8 @@ impl Predictor {
     ///
     /// A [`ModelFileProblem`]: a tensor that the architecture needs is missing or of another shape,
     /// or one has no place.
-    pub fn new(model: &Model) -> Result<Self, ModelFileProblem> {
-        Self::build(model.description.clone(), Weights::of(model.clone()), Machine::detect())
+    pub fn new(model: Model) -> Result<Self, ModelFileProblem> {
+        Self::build(model.description.clone(), Weights::of(model), Machine::detect())
     }
 
     /// Reads a model file.
@@ -75,8 +75,9 @@ impl Predictor {
     ///
     /// A [`ModelFileProblem`], as for [`load`](Self::load).
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
-        let (description, weights) = read_network(file)?;
-        Self::build(description, weights, Machine::detect())
+        let machine = Machine::detect();
+        let (description, weights) = read_packed(file, machine.widest_panel())?;
+        Self::build(description, weights, machine)
     }
 
     fn build(

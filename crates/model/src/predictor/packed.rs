@@ -4,23 +4,28 @@
 /// cache. Aligned, since a load that crosses two lines takes twice as long.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(super) struct Lanes(pub(super) [f32; LANES]);
+pub(crate) struct Lanes(pub(super) [f32; LANES]);
 
 /// Numbers of one [`Lanes`].
 pub(super) const LANES: usize = 16;
+
+/// Numbers of a matrix up to which lanes are filled up with zeros, however few outputs there are.
+const FEW: usize = 1 << 20;
 
 impl Lanes {
     pub(super) const ZERO: Self = Self([0.0; LANES]);
 }
 
 /// A matrix `[inputs, outputs]` in panels of columns, each row by row; columns beyond the last are
-/// zero.
+/// zero. One that would take much more memory so is kept row by row as it is.
 #[derive(Clone, Debug)]
-pub(super) struct Packed {
+pub(crate) struct Packed {
     inputs: usize,
     outputs: usize,
     panels: Vec<Panel>,
     weights: Vec<Lanes>,
+    /// Of a matrix without panels.
+    narrow: Vec<f32>,
     /// Whether an input of zero adds nothing, which it does unless a weight is infinite or no number.
     is_finite: bool,
 }
@@ -37,22 +42,76 @@ pub(super) struct Panel {
 }
 
 impl Packed {
-    /// Of `[inputs, outputs]` numbers row by row; a panel has at most `widest` lanes.
-    pub(super) fn new(weights: &[f32], [inputs, outputs]: [usize; 2], widest: usize) -> Self {
-        let mut panels = Vec::new();
-        let mut packed = Vec::with_capacity(inputs * outputs.div_ceil(LANES));
+    /// Of zeros; a panel has at most `widest` lanes.
+    pub(crate) fn zeros([inputs, outputs]: [usize; 2], widest: usize) -> Self {
+        let (count, lanes) = (inputs * outputs, outputs.div_ceil(LANES));
+        let is_narrow = count > FEW && inputs.saturating_mul(lanes * LANES) > count / 8 * 9;
+        let mut packed = Self {
+            inputs,
+            outputs,
+            panels: Vec::new(),
+            weights: Vec::new(),
+            narrow: vec![0.0; if is_narrow { count } else { 0 }],
+            is_finite: true,
+        };
+        if is_narrow {
+            return packed;
+        }
         let mut first = 0;
-        while first < outputs.div_ceil(LANES) {
+        while first < lanes {
             // A power of two: there is a body for each.
-            let width = 1 << (outputs.div_ceil(LANES) - first).min(widest).ilog2();
-            panels.push(Panel { first, width, start: packed.len() });
-            for row in weights.chunks_exact(outputs) {
-                packed.extend((first..first + width).map(|at| lanes_of(row, at)));
-            }
+            let width = 1 << (lanes - first).min(widest).ilog2();
+            packed.panels.push(Panel { first, width, start: first * inputs });
             first += width;
         }
-        let is_finite = weights.iter().all(|weight| weight.is_finite());
-        Self { inputs, outputs, panels, weights: packed, is_finite }
+        packed.weights = vec![Lanes::ZERO; lanes * inputs];
+        packed
+    }
+
+    /// Of `[inputs, outputs]` numbers row by row.
+    pub(crate) fn new(weights: &[f32], sizes @ [_, outputs]: [usize; 2], widest: usize) -> Self {
+        let mut packed = Self::zeros(sizes, widest);
+        for (input, row) in weights.chunks_exact(outputs).enumerate() {
+            for (output, &weight) in row.iter().enumerate() {
+                packed.set(output, input, weight);
+            }
+        }
+        packed
+    }
+
+    /// Writes one number.
+    pub(crate) fn set(&mut self, output: usize, input: usize, weight: f32) {
+        self.is_finite &= weight.is_finite();
+        *self.place(output, input) = weight;
+    }
+
+    /// Writes all inputs of some outputs, which lie one after the other from `first` on: input by
+    /// input, so that what is written lies together.
+    pub(crate) fn set_outputs(&mut self, first: usize, weights: &[[u8; 4]]) {
+        for input in 0..self.inputs {
+            let column = weights.iter().skip(input).step_by(self.inputs);
+            for (output, &bytes) in (first..).zip(column) {
+                self.set(output, input, f32::from_le_bytes(bytes));
+            }
+        }
+    }
+
+    /// Adds to the number there.
+    pub(super) fn add(&mut self, output: usize, input: usize, more: f64) {
+        let place = self.place(output, input);
+        let sum = (f64::from(*place) + more) as f32;
+        *place = sum;
+        self.is_finite &= sum.is_finite();
+    }
+
+    fn place(&mut self, output: usize, input: usize) -> &mut f32 {
+        if self.panels.is_empty() {
+            return &mut self.narrow[input * self.outputs + output];
+        }
+        let lane = output / LANES;
+        let at = self.panels.partition_point(|panel| panel.first <= lane) - 1;
+        let Panel { first, width, start } = self.panels[at];
+        &mut self.weights[start + input * width + lane - first].0[output % LANES]
     }
 
     pub(super) fn inputs(&self) -> usize {
@@ -76,19 +135,16 @@ impl Packed {
         &self.panels
     }
 
+    /// All numbers row by row, if they are not in panels.
+    pub(super) fn narrow(&self) -> &[f32] {
+        &self.narrow
+    }
+
     /// The rows of a panel, one after the other.
     #[inline(always)]
     pub(super) fn weights(&self, panel: &Panel) -> &[Lanes] {
         &self.weights[panel.start..][..self.inputs * panel.width]
     }
-}
-
-/// The numbers of a row that lie in its lanes `at`.
-pub(super) fn lanes_of(row: &[f32], at: usize) -> Lanes {
-    let mut lanes = Lanes::ZERO;
-    let there = &row[(at * LANES).min(row.len())..((at + 1) * LANES).min(row.len())];
-    lanes.0[..there.len()].copy_from_slice(there);
-    lanes
 }
 
 #[cfg(test)]
@@ -115,5 +171,13 @@ mod tests {
             }
             assert_eq!(seen, weights.len());
         }
+    }
+
+    #[test]
+    fn a_matrix_of_few_outputs_takes_no_more_memory_than_it_has_numbers() {
+        let narrow = Packed::zeros([FEW + 1, 1], 8);
+        assert_eq!((narrow.narrow().len(), narrow.weights.len()), (FEW + 1, 0));
+        let wide = Packed::zeros([FEW / 64, 128], 8);
+        assert_eq!((wide.narrow().len(), wide.weights.len() * LANES), (0, FEW * 2));
     }
 }

@@ -18,6 +18,9 @@ pub(super) trait Sums: Copy {
     /// many as there are registers for.
     const DENSE_LANES: usize;
 
+    /// Whether [`add`](Self::add) rounds a product and its sum once.
+    const IS_FUSED: bool;
+
     /// Sums that were stored.
     fn load(from: &Lanes) -> Self;
 
@@ -116,6 +119,10 @@ pub(super) fn multiply<S: Sums>(
 ) {
     let inputs = matrix.inputs();
     let count = rows.len() / inputs;
+    if matrix.panels().is_empty() {
+        multiply_narrow::<S>(rows, matrix, into);
+        return;
+    }
     let widest = matrix.panels().iter().map(|panel| panel.width).max().unwrap_or(1);
     let tile = TILE_BYTES / (widest * size_of::<Lanes>());
     let tile = if count < DENSE_ROWS { inputs } else { tile };
@@ -133,6 +140,22 @@ pub(super) fn multiply<S: Sums>(
             4 => multiply_sparse::<S, 4>(rest, matrix, panel, terms, into),
             2 => multiply_sparse::<S, 2>(rest, matrix, panel, terms, into),
             _ => multiply_sparse::<S, 1>(rest, matrix, panel, terms, into),
+        }
+    }
+}
+
+/// The product with a matrix without panels, output by output in the same order.
+#[inline(always)]
+fn multiply_narrow<S: Sums>(rows: &[f32], matrix: &Packed, into: &mut [Lanes]) {
+    let outputs = matrix.outputs();
+    let into = into.chunks_exact_mut(matrix.width());
+    for (row, into) in rows.chunks_exact(matrix.inputs()).zip(into) {
+        for output in 0..outputs {
+            let weights = matrix.narrow().iter().skip(output).step_by(outputs);
+            let sum = row.iter().zip(weights).fold(0.0f32, |sum, (&value, &weight)| {
+                if S::IS_FUSED { value.mul_add(weight, sum) } else { sum + value * weight }
+            });
+            into[output / LANES].0[output % LANES] = sum;
         }
     }
 }
