@@ -47,7 +47,9 @@ enum Step {
     DocsCommands,
     /// The tests pass, doc-tests included
     Tests,
-    /// The project in docs/examples/depend-on-core builds, passes and stays small
+    /// Prediction compiles for the browser (needs `rustup`)
+    Wasm,
+    /// The projects in docs/examples build, pass and stay small
     Example,
     /// The API documentation builds without a warning
     Docs,
@@ -113,7 +115,8 @@ impl Step {
             }
             Self::DocsCommands => docs::check()?,
             Self::Tests => process::run("cargo test --workspace --locked")?,
-            Self::Example => return tools::example(),
+            Self::Wasm => return tools::wasm(),
+            Self::Example => return tools::examples(),
             Self::Docs => {
                 let deny = [("RUSTDOCFLAGS", "-D warnings")];
                 process::run_with("cargo doc --workspace --no-deps --locked", &deny)?;
@@ -133,8 +136,9 @@ impl Step {
             Self::Clippy => "follow the advice, or use `#[expect(lint, reason = \"...\")]`",
             Self::DocsCommands => "correct the page; a command run elsewhere goes into KNOWN",
             Self::Tests => "run the failing test alone: `cargo test -p PACKAGE NAME`",
+            Self::Wasm => "keep what the browser does not have out of fireclay-model",
             Self::Example => {
-                "correct the example, or what `fireclay` depends on; \
+                "correct the example, or what `fireclay` or `fireclay-model` depends on; \
                  where its Cargo.lock is behind, run `cargo update --workspace` in its folder"
             }
             Self::Docs => "correct the doc comment",

@@ -7,6 +7,7 @@
 mod arrows;
 mod bench;
 mod bench_backends;
+mod bench_latency;
 mod bench_peers;
 mod bench_tuning;
 mod check;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     BenchBackends(bench_backends::Args),
     BenchCheckpoints(bench::Args),
+    BenchLatency(bench_latency::Args),
     BenchPeers(bench_peers::Args),
     BenchTuning(bench_tuning::Args),
     Check(check::Args),
@@ -57,6 +59,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::BenchBackends(args) => bench_backends::run(&args),
         Command::BenchCheckpoints(args) => bench::checkpoints(&args),
+        Command::BenchLatency(args) => bench_latency::run(&args),
         Command::BenchPeers(args) => bench_peers::run(&args),
         Command::BenchTuning(args) => bench_tuning::run(&args),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),

@@ -1,5 +1,7 @@
 //! Steps that need a tool of their own, and the example project.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail, ensure};
 
 use crate::check::Outcome;
@@ -37,24 +39,54 @@ pub(crate) fn deny() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Builds and tests the example project outside the workspace as its user would.
-pub(crate) fn example() -> Result<Outcome> {
-    const FOLDER: &str = "docs/examples/depend-on-core";
-    // What a user of the core crate must not have to build.
-    const FORBIDDEN: [&str; 3] = ["burn-train", "clap", "wgpu"];
+/// A project outside the workspace, and what its user must not have to build.
+struct Example {
+    folder: &'static str,
+    forbidden: &'static [&'static str],
+    /// Packages that it depends on at most, itself included.
+    most: usize,
+}
 
-    if !process::root().join(FOLDER).exists() {
-        return Ok(Outcome::Skipped(format!("{FOLDER} does not exist")));
-    }
-    let manifest = format!("--manifest-path {FOLDER}/Cargo.toml --locked");
+const EXAMPLES: [Example; 2] = [
+    Example {
+        folder: "docs/examples/predict-alone",
+        forbidden: &["burn", "clap", "rayon"],
+        most: 38,
+    },
+    Example {
+        folder: "docs/examples/depend-on-core",
+        forbidden: &["burn-train", "clap", "wgpu"],
+        most: usize::MAX,
+    },
+];
+
+/// Builds and tests the example projects outside the workspace as their users would.
+pub(crate) fn examples() -> Result<Outcome> {
+    EXAMPLES.iter().try_for_each(example)?;
+    Ok(Outcome::Passed)
+}
+
+fn example(example: &Example) -> Result<()> {
+    let Example { folder, forbidden, most } = example;
+    let manifest = format!("--manifest-path {folder}/Cargo.toml --locked");
     let tree = process::output(&format!("cargo tree {manifest} -e normal --prefix none -f {{p}}"))?;
-    let names = tree.lines().filter_map(|line| line.split(' ').next());
-    let mut found = names.filter(|name| FORBIDDEN.contains(name));
-    if let Some(name) = found.next() {
-        bail!("`{name}` is in the dependency tree of {FOLDER}");
+    let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    if let Some(name) = names.iter().find(|name| forbidden.contains(name)) {
+        bail!("`{name}` is in the dependency tree of {folder}");
     }
+    let count = names.len();
+    ensure!(count <= *most, "{folder} depends on {count} packages; at most {most} are allowed");
     // A target folder of its own: its profile and features are the user's, not the workspace's.
-    process::run(&format!("cargo test {manifest} --target-dir target/examples"))?;
+    process::run(&format!("cargo test {manifest} --target-dir target/examples"))
+}
+
+/// Checks that prediction compiles for the browser.
+pub(crate) fn wasm() -> Result<Outcome> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    if process::run(&format!("rustup target add {TARGET}")).is_err() {
+        return missing(TARGET, &format!("run `rustup target add {TARGET}`"));
+    }
+    process::run(&format!("cargo check -p fireclay-model --locked --target {TARGET}"))?;
     Ok(Outcome::Passed)
 }
 

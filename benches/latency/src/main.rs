@@ -84,6 +84,8 @@ impl Found {
         };
         json!({
             "threads": threads,
+            "sittings": SITTINGS,
+            "onnxruntime": library_version(),
             "largest difference of a logit": difference,
             "one row, p50, us": { "fireclay": of(&self.ours_single, 0), "onnxruntime": of(&self.theirs_single, 0) },
             "one row, p99, us": { "fireclay": of(&self.ours_single, 1), "onnxruntime": of(&self.theirs_single, 1) },
@@ -95,6 +97,11 @@ impl Found {
             "file to first prediction, ms": { "fireclay": summary(&self.ours_open, true), "onnxruntime": summary(&self.theirs_open, true) },
         })
     }
+}
+
+/// The version of ONNX Runtime that was loaded.
+fn library_version() -> String {
+    ort::info().split_whitespace().nth(1).unwrap_or("unknown").to_owned()
 }
 
 /// Median and worst sitting.

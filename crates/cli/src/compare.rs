@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let first = model::load(&args.first, None, &device)?;
     let adapter = args.adapter.as_deref();
     let second = model::load(&args.second, adapter, &device)?;
-    let (name, data) = args.rows.load(&first, &args.first)?;
+    let (name, data) = args.rows.load(first.description(), &args.first)?;
     let options = Options { worst: args.changed, ..Options::default() };
     let comparison = compare(&first, &second, &data, &options)?;
     // With an adapter the second is no longer what its run made.

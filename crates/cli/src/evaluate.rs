@@ -94,7 +94,8 @@ struct Gate {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let model = model::load(&args.model, args.adapter.as_deref(), &args.at.device()?)?;
     model::warn_of_faults(&args.model);
-    let (name, data) = args.rows.load(&model, args.adapter.as_deref().unwrap_or(&args.model))?;
+    let (name, data) =
+        args.rows.load(model.description(), args.adapter.as_deref().unwrap_or(&args.model))?;
     let options =
         Options { batch_size: args.batch_size as usize, worst: args.worst, ..Options::default() };
     let evaluation = evaluate(&model, &data, &options)?;

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use finetune::import::{not_a_model, not_an_adapter};
-use fireclay::{Adapter, AdapterError, Backend, Device, DeviceChoice, Model};
+use fireclay::{
+    Adapter, AdapterError, Backend, Device, DeviceChoice, LoadError, Loaded, Model, ModelFileError,
+};
 
 use train::disk::{Disk, check_file_place};
 use train::manifest::Manifest;
@@ -140,13 +142,34 @@ fn check_run(named: &Path, file: &Path) -> Result<()> {
 }
 
 /// Loads the model, with an adapter applied to it if one was named: a file, or the folder of a run.
-pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Result<Model> {
-    let model = whole(named, device)?;
-    let Some(named) = adapter else { return Ok(model) };
-    let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
-    let file = file_in(named, ADAPTER, hint)?;
+pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Result<Loaded> {
+    let file = file(named)?;
+    let loaded = match adapter {
+        None => Loaded::load(&file, device).map_err(|error| not_ours(&file, error)),
+        Some(adapter) => load_with(&file, adapter, device),
+    };
+    let loaded = loaded?;
     check_run(named, &file)?;
-    model.with_adapter(&adapter_of(&file)?).with_context(|| file.display().to_string())
+    Ok(loaded)
+}
+
+/// A base with an adapter: a file, or the folder of a run.
+fn load_with(base: &Path, adapter: &Path, device: &Device) -> Result<Loaded> {
+    let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
+    let file = file_in(adapter, ADAPTER, hint)?;
+    check_run(adapter, &file)?;
+    Loaded::load_with(base, &adapter_of(&file)?, device).map_err(|error| match error {
+        LoadError::Base(error) => not_ours(base, error),
+        LoadError::Adapter(error) => Error::from(error).context(file.display().to_string()),
+    })
+}
+
+/// Loads the model onto a device, for what needs its weights.
+pub(crate) fn load_weights(named: &Path, device: &Device) -> Result<Model> {
+    let file = file(named)?;
+    let model = Model::load(&file, device).map_err(|error| not_ours(&file, error))?;
+    check_run(named, &file)?;
+    Ok(model)
 }
 
 /// The adapter in a file; of another file, what it is.
@@ -172,26 +195,18 @@ pub(crate) fn shown(named: &Path, adapter: Option<&Path>) -> String {
     }
 }
 
-fn whole(named: &Path, device: &Device) -> Result<Model> {
-    let file = file(named)?;
-    let error = match Model::load(&file, device) {
-        Ok(model) => {
-            check_run(named, &file)?;
-            return Ok(model);
-        }
-        Err(error) => error,
-    };
-    let (path, pasted) = (file.display(), quoted_path(&file));
+/// What is wrong with the file of a model, and what it is if it is something else.
+fn not_ours(file: &Path, error: ModelFileError) -> Error {
+    let (path, pasted) = (file.display(), quoted_path(file));
     let is_foreign = error.problem.may_be_foreign();
-    if is_foreign && fireclay_formats::open(&file).is_ok_and(|file| Adapter::check(&*file).is_ok())
-    {
-        bail!(
+    if is_foreign && fireclay_formats::open(file).is_ok_and(|file| Adapter::check(&*file).is_ok()) {
+        return anyhow!(
             "{path} is an adapter, which needs its base; name the base, and this with \
              `--adapter {pasted}`, or make one model of both with `fireclay finetune merge`"
         );
     }
-    if is_foreign && let Some(what) = not_a_model(&file) {
-        bail!(what);
+    match not_a_model(file) {
+        Some(what) if is_foreign => anyhow!(what),
+        _ => error.into(),
     }
-    Err(error.into())
 }

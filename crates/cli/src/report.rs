@@ -173,14 +173,14 @@ fn of_run(args: &Args, device: &Device) -> Result<Report> {
 }
 
 fn of_model(args: &Args, device: &Device) -> Result<Report> {
-    let model = model::load(&args.run, None, device)?;
+    let model = model::load_weights(&args.run, device)?;
     let title = args.run.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = title.unwrap_or_default();
     let options = Options::default();
     if !args.rows.are_asked_for() && model.provenance.data.is_none() {
         return Ok(Report::from_model(&title, &model, None, &options)?);
     }
-    let (name, data) = args.rows.load(&model, &args.run)?;
+    let (name, data) = args.rows.load(&model.description(), &args.run)?;
     Ok(Report::from_model(&title, &model, Some((&name, &data)), &options)?)
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fireclay::Model;
+use fireclay::Description;
 use fireclay_data::{Dataset, TrainTest};
 use train::manifest::Manifest;
 use train::place::{portable, whole_data_of_run};
@@ -53,7 +53,7 @@ impl Rows {
 
     /// The rows, and what they are called; `named` is the file or folder of the model, or of the
     /// adapter that was applied to it.
-    pub(crate) fn load(&self, model: &Model, named: &Path) -> Result<(String, Dataset)> {
+    pub(crate) fn load(&self, model: &Description, named: &Path) -> Result<(String, Dataset)> {
         let (source, data) = match &self.data {
             Some(source) => (
                 source.clone(),
@@ -84,7 +84,7 @@ impl Rows {
 
 /// The data that a model was trained on, all classes of it: where its run found it, or where its file
 /// says.
-fn data_of(model: &Model, named: &Path) -> Result<(String, TrainTest)> {
+fn data_of(model: &Description, named: &Path) -> Result<(String, TrainTest)> {
     let Some(source) = &model.provenance.data else {
         bail!("the model does not say what it was trained on; say with --data what to measure on");
     };
@@ -103,7 +103,7 @@ fn data_of(model: &Model, named: &Path) -> Result<(String, TrainTest)> {
 }
 
 /// The classes of its data that a model was trained on, if not all.
-fn trained_on(model: &Model) -> Vec<String> {
+fn trained_on(model: &Description) -> Vec<String> {
     let settings = model.provenance.settings.as_ref();
     let classes = settings.and_then(|settings| settings["data"]["classes"].as_array());
     let labels = classes.into_iter().flatten().filter_map(|label| label.as_str());

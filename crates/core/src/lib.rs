@@ -30,6 +30,7 @@
 mod activation;
 mod backend;
 mod dropout;
+mod loaded;
 mod lora;
 mod loss;
 mod mlp;
@@ -48,8 +49,9 @@ pub use fireclay_model::{
     Ink, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor,
     Norm, NormPart, NormPosition, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
     Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
-    SkipPosition, Task, UnknownName, UnknownParameter, model_file, nearest,
+    SkipPosition, Task, UnknownName, UnknownParameter, check_row, model_file, nearest,
 };
+pub use loaded::{LoadError, Loaded};
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
 pub use mlp::{Mlp, ParameterSource, unreadable};

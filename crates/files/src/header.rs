@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 
-use safetensors::Dtype;
-use safetensors::tensor::TensorInfo;
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use crate::ReadAt;
+use crate::{Dtype, ReadAt};
 
 /// The key of what a file says of itself.
 const METADATA: &str = "__metadata__";
@@ -165,6 +163,14 @@ struct Stated {
     beyond: Option<&'static str>,
 }
 
+/// What the header states of a tensor.
+#[derive(Deserialize)]
+struct TensorInfo {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
 impl Default for Limits {
     /// A header of a megabyte, of some ten thousand tensors.
     fn default() -> Self {
@@ -184,7 +190,7 @@ impl Stated {
         for (name, info) in self.tensors {
             let (start, end) = info.data_offsets;
             let count = info.shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
-            let bits = count.and_then(|count| count.checked_mul(info.dtype.bitsize()));
+            let bits = count.and_then(|count| count.checked_mul(info.dtype.bits()));
             let bytes = bits.filter(|bits| bits.is_multiple_of(8)).map(|bits| bits / 8);
             if start != at || end < start || bytes != Some(end - start) {
                 let name = name.chars().take(80).collect();

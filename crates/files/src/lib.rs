@@ -5,9 +5,10 @@
 //! at once. [`ReadAt`] is a file like it, or bytes that are in memory. [`Header`] is what a
 //! safetensors file says of its tensors, with limits on how much that may be.
 
+mod dtype;
 mod header;
 mod regular;
 
+pub use dtype::Dtype;
 pub use header::{Entry, Header, HeaderError, Limits, count_values};
 pub use regular::{OpenError, ReadAt, RegularFile, Stretch, sha256};
-pub use safetensors::Dtype;

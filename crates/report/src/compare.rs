@@ -1,6 +1,6 @@
 //! Two models on the same rows: do they differ by more than chance?
 
-use fireclay::{Model, Task};
+use fireclay::{Loaded, Task};
 use fireclay_data::{Dataset, Targets};
 use serde::{Deserialize, Serialize};
 
@@ -110,13 +110,13 @@ fn two_sided_binomial(few: usize, throws: usize) -> f64 {
 ///
 /// As [`evaluate`](crate::evaluate()), and [`EvaluateError::OtherLabels`].
 pub fn compare(
-    first: &Model,
-    second: &Model,
+    first: &Loaded,
+    second: &Loaded,
     data: &Dataset,
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
-    let task = &first.task;
-    let order = order(task, &second.task)?;
+    let task = &first.description().task;
+    let order = order(task, &second.description().task)?;
     let targets = matched(data, task)?;
     let a = outputs(first, data, options.batch_size)?;
     let b = outputs(second, data, options.batch_size)?;

@@ -1,6 +1,6 @@
 //! A model measured on a data set.
 
-use fireclay::{Model, Task};
+use fireclay::{Loaded, Task};
 use fireclay_data::{Dataset, Targets};
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,7 @@ use crate::regression::{self, Regression};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Rows on the device at a time, rounded up to a multiple of 128; 1024. It changes nothing but
-    /// time and memory.
+    /// Rows that are computed at a time; 1024. It changes nothing but time and memory.
     pub batch_size: usize,
     /// Classes that count as one answer, for the top-k accuracies; 3 and 5. Those that are as many
     /// as the classes, or more, are left out.
@@ -100,13 +99,14 @@ pub struct Measure {
 /// An [`EvaluateError`]: data that does not fit the model, a model that gives NaN, a device that
 /// fails.
 pub fn evaluate(
-    model: &Model,
+    model: &Loaded,
     data: &Dataset,
     options: &Options,
 ) -> Result<Evaluation, EvaluateError> {
-    let targets = matched(data, &model.task)?;
+    let task = &model.description().task;
+    let targets = matched(data, task)?;
     let outputs = outputs(model, data, options.batch_size)?;
-    let evaluation = evaluate_outputs(&model.task, &outputs, &targets, options)?;
+    let evaluation = evaluate_outputs(task, &outputs, &targets, options)?;
     log::info!("measured them, with {} draws of the bootstrap", options.resamples);
     Ok(evaluation)
 }

@@ -4,13 +4,13 @@
 //! asks whether two models differ by more than chance; [`Report`] makes one page of a run.
 //!
 //! ```no_run
-//! use fireclay::{Backend, DeviceChoice, Model};
+//! use fireclay::{Backend, DeviceChoice, Loaded};
 //! use fireclay_data::{LoadOptions, Source, load};
 //! use fireclay_report::{Options, evaluate};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = Backend::Flex.device(DeviceChoice::Default)?;
-//! let model = Model::load("runs/mnist-1/model.safetensors", &device)?;
+//! let model = Loaded::load("runs/mnist-1/model.safetensors".as_ref(), &device)?;
 //! let data = load(&Source::Mnist, &LoadOptions::default(), &mut |_| {})?;
 //! let evaluation = evaluate(&model, &data.test, &Options::default())?;
 //! for measure in evaluation.measures() {

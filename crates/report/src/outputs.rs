@@ -1,29 +1,19 @@
 //! What a model says of every row of a data set.
 
-use std::num::NonZero;
-
 use burn::tensor::TensorReadError;
-use fireclay::{Backend, Model, ModelFileProblem, RowError, Task};
+use fireclay::{Loaded, ModelFileProblem, PredictError, Task};
 use fireclay_data::{DataError, Dataset, Targets};
-
-/// Rows that are computed together, always as many.
-///
-/// A matrix product sums in another order for one row than for a hundred, so that the last digits
-/// of an output depend on how many rows it is computed with. With blocks of one size, the last one
-/// filled up, they do not depend on the batch size or on the number of rows.
-const BLOCK: usize = 128;
 
 /// The logits, or values, of all rows: `[rows, outputs]`, row by row.
 ///
-/// `batch_size` rows are put on the device at a time, rounded up to a multiple of 128; the outputs
-/// do not depend on it.
+/// `batch_size` rows are computed at a time; the outputs do not depend on it.
 ///
 /// # Errors
 ///
 /// [`EvaluateError::Features`] for rows of another width, [`EvaluateError::NotFinite`] for a model
-/// that gives a NaN or an infinity, [`EvaluateError::Device`].
+/// that gives a NaN or an infinity, [`EvaluateError::Predict`].
 pub fn outputs(
-    model: &Model,
+    model: &Loaded,
     data: &Dataset,
     batch_size: usize,
 ) -> Result<Vec<f32>, EvaluateError> {
@@ -31,50 +21,14 @@ pub fn outputs(
     if found != expected {
         return Err(EvaluateError::Features { found, expected });
     }
-    let all = if Backend::is_host(&model.device()) {
-        on_the_host(model, data, batch_size)?
-    } else {
-        on_its_device(model, data, batch_size)?
-    };
-    check_finite(&all, model.task.outputs())?;
-    log::info!("computed the outputs of {} rows", data.len());
-    Ok(all)
-}
-
-/// By the predictor, whose outputs never depend on the rows that are computed together.
-fn on_the_host(
-    model: &Model,
-    data: &Dataset,
-    batch_size: usize,
-) -> Result<Vec<f32>, EvaluateError> {
-    let predictor = model.predictor()?;
-    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let mut all = Vec::with_capacity(data.len() * model.task.outputs());
-    let step = batch_size.clamp(1, data.len()).next_multiple_of(BLOCK);
+    let outputs = model.description().architecture.outputs;
+    let mut all = Vec::with_capacity(data.len() * outputs);
+    let step = batch_size.clamp(1, data.len());
     for start in (0..data.len()).step_by(step) {
-        let rows = data.numbers(start..(start + step).min(data.len()));
-        all.extend(predictor.outputs(&rows, threads)?);
+        all.extend(model.outputs(&data.numbers(start..(start + step).min(data.len())))?);
     }
-    Ok(all)
-}
-
-/// By Burn's operations.
-fn on_its_device(
-    model: &Model,
-    data: &Dataset,
-    batch_size: usize,
-) -> Result<Vec<f32>, EvaluateError> {
-    let device = model.device().without_autodiff();
-    let whole = data.len().next_multiple_of(BLOCK);
-    let last = data.len() - 1;
-    let rows: Vec<usize> = (0..whole).map(|row| row.min(last)).collect();
-    let mut all = Vec::with_capacity(whole * model.task.outputs());
-    for rows in rows.chunks(batch_size.clamp(1, whole).next_multiple_of(BLOCK)) {
-        for block in data.batch(rows, &device).inputs.split(BLOCK, 0) {
-            all.extend(model.forward(block).try_into_vec_as::<f32>()?);
-        }
-    }
-    all.truncate(data.len() * model.task.outputs());
+    check_finite(&all, outputs)?;
+    log::info!("computed the outputs of {} rows", data.len());
     Ok(all)
 }
 
@@ -202,7 +156,7 @@ pub enum EvaluateError {
     /// The model cannot be copied to the host.
     #[error(transparent)]
     Model(#[from] ModelFileProblem),
-    /// A row is not one of the model's.
+    /// The outputs cannot be computed.
     #[error(transparent)]
-    Row(#[from] RowError),
+    Predict(#[from] PredictError),
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fireclay::{Device, Model, ModelFileError, Provenance, Task};
+use fireclay::{Device, Loaded, Model, ModelFileError, Provenance, Task};
 use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
 use train::disk::Disk;
 use train::manifest::Manifest;
@@ -291,7 +291,8 @@ impl Report {
         options: &Options,
     ) -> Result<(), ReportError> {
         let many = Options { worst: options.worst.max(MISTAKES), ..options.clone() };
-        let mut evaluation = evaluate(model, data, &many)?;
+        let loaded = Loaded::of(model).map_err(EvaluateError::from)?;
+        let mut evaluation = evaluate(&loaded, data, &many)?;
         let layout = Layout::of(data.shape());
         let is_regression = matches!(evaluation.scores, Scores::Regression(_));
         self.mistakes = evaluation

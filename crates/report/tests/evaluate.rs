@@ -2,11 +2,26 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::tensor::Device;
-use fireclay::{Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{Loaded, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{DataError, Dataset, Features, Targets};
-use fireclay_report::{
-    EvaluateError, Evaluation, Options, Scores, compare, evaluate, evaluate_outputs,
-};
+use fireclay_report::{Comparison, EvaluateError, Evaluation, Options, Scores, evaluate_outputs};
+
+fn loaded(model: &Model) -> Loaded {
+    Loaded::of(model).unwrap()
+}
+
+fn evaluate(model: &Model, data: &Dataset, options: &Options) -> Result<Evaluation, EvaluateError> {
+    fireclay_report::evaluate(&loaded(model), data, options)
+}
+
+fn compare(
+    first: &Model,
+    second: &Model,
+    data: &Dataset,
+    options: &Options,
+) -> Result<Comparison, EvaluateError> {
+    fireclay_report::compare(&loaded(first), &loaded(second), data, options)
+}
 
 fn names(labels: &[&str]) -> Vec<String> {
     labels.iter().map(ToString::to_string).collect()

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use fireclay::Model;
+use fireclay::Description;
 use fireclay_data::{IdxRows, IdxValues, decompressed};
 
 use super::container::Kind;
@@ -46,7 +46,7 @@ enum Source<'a> {
 }
 
 /// Reads an input, `-` for standard input, in one pass; its content says what it is.
-pub(crate) fn read<'a>(name: &Path, model: &Model, reading: Reading) -> Result<Rows<'a>> {
+pub(crate) fn read<'a>(name: &Path, model: &Description, reading: Reading) -> Result<Rows<'a>> {
     if name.as_os_str() == "-" {
         let stdin = std::io::stdin().lock();
         return begin(stdin, None, None, model, reading).context("standard input");
@@ -75,7 +75,7 @@ fn begin<'a>(
     stream: impl BufRead + 'a,
     length: Option<u64>,
     promised: Option<&str>,
-    model: &Model,
+    model: &Description,
     reading: Reading,
 ) -> Result<Rows<'a>> {
     if length == Some(0) {
@@ -85,7 +85,7 @@ fn begin<'a>(
     let mut contents = BufReader::new(contents);
     let mut beginning = Vec::new();
     contents.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
-    let width = model.features();
+    let width = model.architecture.inputs();
     if let Some(kind) = Kind::of(&beginning) {
         let whole = Cursor::new(beginning).chain(contents);
         let bytes = kind.read(whole, length.filter(|_| is_plain))?;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Model, Prediction, Task};
+use fireclay::{Description, Loaded, Prediction, Task};
 use serde_json::{Value, json};
 
 use self::input::{Reading, Rows};
@@ -96,15 +96,18 @@ const BATCH: usize = 4096;
 const MOST_NUMBERS: usize = 4 << 20;
 
 /// How many rows are predicted together.
-fn batch(model: &Model) -> usize {
+fn batch(model: &Loaded) -> usize {
     (MOST_NUMBERS / model.features().max(1)).clamp(1, BATCH)
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let device = args.at.device()?;
     let model = model::load(&args.model, args.adapter.as_deref(), &device)?;
-    if args.abstain.is_some() && !matches!(model.task, Task::Classification { .. }) {
-        bail!("--abstain is for classifiers; this model is for {}", model.task.kind());
+    if args.abstain.is_some() && !matches!(model.description().task, Task::Classification { .. }) {
+        bail!(
+            "--abstain is for classifiers; this model is for {}",
+            model.description().task.kind()
+        );
     }
     let heading = match (args.header, args.no_header) {
         (true, _) => Heading::Yes,
@@ -131,16 +134,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Predicts the rows of an input, and says what they are as they come.
-fn predict(input: &Path, args: &Args, model: &Model, reading: Reading) -> Result<()> {
+fn predict(input: &Path, args: &Args, model: &Loaded, reading: Reading) -> Result<()> {
     let name = printable(&input.display().to_string(), 200);
-    let mut rows = input::read(input, model, reading)?;
+    let mut rows = input::read(input, model.description(), reading)?;
     let mut first = 0;
     loop {
         let batch = rows.next(batch(model)).with_context(|| name.clone())?;
         if batch.is_empty() {
             return Ok(());
         }
-        let warning = train::warnings::of_rows(&model.preprocessing, &batch);
+        let warning = train::warnings::of_rows(&model.description().preprocessing, &batch);
         if let Some(warning) = warning.filter(|_| first == 0) {
             log::warn!("{name}: {warning}");
         }
@@ -148,7 +151,7 @@ fn predict(input: &Path, args: &Args, model: &Model, reading: Reading) -> Result
         let mut lines = Vec::with_capacity(batch.len());
         for (i, prediction) in predicted.iter().enumerate() {
             check_finite(prediction).with_context(|| name.clone())?;
-            let answer = Answer { args, model, prediction };
+            let answer = Answer { args, model: model.description(), prediction };
             let row = (!rows.is_single).then_some(first + i);
             lines.push(match args.json {
                 true => answer.json(&name, row, &rows).to_string(),
@@ -176,7 +179,7 @@ fn check_finite(prediction: &Prediction) -> Result<()> {
 /// What is said of a row.
 struct Answer<'a> {
     args: &'a Args,
-    model: &'a Model,
+    model: &'a Description,
     prediction: &'a Prediction,
 }
 
@@ -229,7 +232,7 @@ impl Answer<'_> {
             text += &format!("\n{}", wrapped(&rows.done.join("; ")));
         }
         if self.args.show {
-            let shape = &self.model.mlp.architecture().input_shape;
+            let shape = &self.model.architecture.input_shape;
             let drawn = blocks::blocks(shape, features);
             text += &format!("\n{}", drawn.as_deref().unwrap_or("  not a picture"));
         }

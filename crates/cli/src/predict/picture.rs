@@ -1,6 +1,6 @@
 //! From the bytes of a picture to the row of numbers that a model reads.
 
-use fireclay::{Channels, Ink, Model, PictureShape, Pictures, Placement, Preprocessing};
+use fireclay::{Channels, Description, Ink, PictureShape, Pictures, Placement, Preprocessing};
 use fireclay_data::Source;
 
 use super::decode::{PictureError, decode};
@@ -49,8 +49,12 @@ pub(crate) struct Row {
 }
 
 /// Makes a row of a picture file.
-pub(crate) fn row(bytes: Vec<u8>, model: &Model, options: Options) -> Result<Row, PictureError> {
-    let shape = &model.mlp.architecture().input_shape;
+pub(crate) fn row(
+    bytes: Vec<u8>,
+    model: &Description,
+    options: Options,
+) -> Result<Row, PictureError> {
+    let shape = &model.architecture.input_shape;
     let form =
         PictureShape::of(shape).ok_or_else(|| PictureError::NoPicture { shape: sizes(shape) })?;
     let look = look(model, form, options)?;
@@ -65,7 +69,11 @@ pub(crate) fn row(bytes: Vec<u8>, model: &Model, options: Options) -> Result<Row
 
 /// What a picture has to look like: as the flags say, else as the model does, else as is known of the
 /// data that it was trained on.
-fn look(model: &Model, form: PictureShape, options: Options) -> Result<Pictures, PictureError> {
+fn look(
+    model: &Description,
+    form: PictureShape,
+    options: Options,
+) -> Result<Pictures, PictureError> {
     let Options { fit, ink, placement } = options;
     let as_it_is = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, brightest: u8::MAX };
     if form.channels != Channels::Grey {
@@ -80,7 +88,7 @@ fn look(model: &Model, form: PictureShape, options: Options) -> Result<Pictures,
             None => Ok(as_it_is),
         };
     }
-    let shape = &model.mlp.architecture().input_shape;
+    let shape = &model.architecture.input_shape;
     let known = || {
         let source: Source = model.provenance.data.as_ref()?.parse().ok()?;
         train::known(&source).filter(|pictures| pictures.validate(shape).is_ok())

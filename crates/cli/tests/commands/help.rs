@@ -118,7 +118,7 @@ fn what_is_done_is_said_on_standard_error_when_asked_for() {
     // The variable goes before the flags.
     assert_eq!(told(&format!("-v {predict}"), Some("error")), "");
     assert!(told(&format!("-q {predict}"), Some("info")).contains("computing with flex"));
-    let said = told(predict, Some("fireclay::model_file=info"));
+    let said = told(predict, Some("fireclay_model::model_file=info"));
     assert_eq!(said.matches("info ").count(), 1, "{said}");
     assert!(said.contains("model.safetensors"), "{said}");
 

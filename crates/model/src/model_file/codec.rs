@@ -362,7 +362,7 @@ impl<'a> LazyTensor<'a> {
 
     /// How many bytes its values have.
     fn size(&self) -> u64 {
-        (self.dtype.bitsize() / 8 * self.shape.iter().product::<usize>()) as u64
+        (self.dtype.bits() / 8 * self.shape.iter().product::<usize>()) as u64
     }
 }
 

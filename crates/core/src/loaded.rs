@@ -1,0 +1,157 @@
+//! A model where it computes its outputs.
+
+use std::num::NonZero;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::{
+    Adapter, AdapterError, Backend, Description, Model, ModelFileError, ModelFileProblem,
+    PredictError, Prediction, Predictor, check_row, host,
+};
+
+/// Rows that are computed together on a device, always as many.
+///
+/// A matrix product of a device may sum in another order for one row than for a hundred, so that the
+/// last digits of an output depend on how many rows it is computed with. With blocks of one size, the
+/// last one filled up, they do not.
+const BLOCK: usize = 128;
+
+/// A model ready to compute outputs: on the host by a [`Predictor`] where the device is the host, and
+/// else on the device by Burn's operations.
+///
+/// Its outputs do not depend on the rows that are computed together.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    description: Description,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Host(Predictor),
+    Device(Box<Model>),
+}
+
+impl Loaded {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelFileError`] that names the file and what is wrong with it.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, ModelFileError> {
+        if Backend::is_host(device) {
+            return Ok(Self::on_host(Predictor::load(path)?));
+        }
+        Ok(Self::on_device(Model::load(path, device)?))
+    }
+
+    /// Reads the file of a base, and applies an adapter to it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load), and an adapter of another base.
+    pub fn load_with(path: &Path, adapter: &Adapter, device: &Device) -> Result<Self, LoadError> {
+        let tuned = adapter.apply(&host::Model::load(path)?)?;
+        Ok(if Backend::is_host(device) {
+            Self::on_host(Predictor::new(tuned).map_err(AdapterError::from)?)
+        } else {
+            Self::on_device(Model::from_host(tuned, device).map_err(AdapterError::from)?)
+        })
+    }
+
+    /// Of a model on a device.
+    ///
+    /// # Errors
+    ///
+    /// A device that cannot be read.
+    pub fn of(model: &Model) -> Result<Self, ModelFileProblem> {
+        if Backend::is_host(&model.device()) {
+            return Ok(Self::on_host(model.predictor()?));
+        }
+        Ok(Self::on_device(model.clone()))
+    }
+
+    fn on_host(predictor: Predictor) -> Self {
+        Self { description: predictor.description().clone(), place: Place::Host(predictor) }
+    }
+
+    fn on_device(model: Model) -> Self {
+        Self { description: model.description(), place: Place::Device(Box::new(model)) }
+    }
+
+    /// What the model is, apart from its weights.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Number of raw features of a row.
+    pub fn features(&self) -> usize {
+        self.description.architecture.inputs()
+    }
+
+    /// Logits or values, `[rows, outputs]`, of raw features, `[rows, features]` row by row, on all
+    /// cores.
+    ///
+    /// # Errors
+    ///
+    /// A number that is not finite, or a last row that lacks some; a device that fails.
+    pub fn outputs(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
+        match &self.place {
+            Place::Host(predictor) => {
+                let threads = std::thread::available_parallelism();
+                let threads = threads.unwrap_or(NonZero::<usize>::MIN);
+                Ok(predictor.outputs(rows, threads)?)
+            }
+            Place::Device(model) => self.outputs_on_device(model, rows),
+        }
+    }
+
+    fn outputs_on_device(&self, model: &Model, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
+        let features = self.features();
+        for (at, row) in rows.chunks(features).enumerate() {
+            check_row(at, row, features)?;
+        }
+        let device = model.device().without_autodiff();
+        let count = rows.len() / features;
+        let mut outputs = Vec::with_capacity(count.next_multiple_of(BLOCK));
+        for block in rows.chunks(BLOCK * features) {
+            let mut block = block.to_vec();
+            block.resize(BLOCK * features, 0.0);
+            let block = Tensor::from_data(TensorData::new(block, [BLOCK, features]), &device);
+            outputs.extend(model.forward(block).try_into_vec_as::<f32>()?);
+        }
+        outputs.truncate(count * self.description.architecture.outputs);
+        Ok(outputs)
+    }
+
+    /// Predicts rows of raw features.
+    ///
+    /// # Errors
+    ///
+    /// A row of another width, or with a number that is not finite; a device that fails.
+    pub fn predict(&self, rows: &[impl AsRef<[f32]>]) -> Result<Vec<Prediction>, PredictError> {
+        for (at, row) in rows.iter().enumerate() {
+            check_row(at, row.as_ref(), self.features())?;
+        }
+        let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
+        let mut outputs = self.outputs(&rows)?;
+        let task = &self.description.task;
+        let predict = |row: &mut [f32]| {
+            task.finish(row);
+            task.prediction(row)
+        };
+        Ok(outputs.chunks_exact_mut(task.outputs()).map(predict).collect())
+    }
+}
+
+/// Why a model cannot be loaded with an adapter.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file of the base.
+    #[error(transparent)]
+    Base(#[from] ModelFileError),
+    /// The adapter.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+}

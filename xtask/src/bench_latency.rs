@@ -1,0 +1,129 @@
+//! `cargo xtask bench-latency`: prediction beside ONNX Runtime.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::bench_backends::machine;
+use crate::numbers::{between_marks, grouped, markdown};
+use crate::process;
+
+/// Compare prediction with ONNX Runtime, and fill in docs/benchmarks.md.
+///
+/// Trains the default network, writes it as ONNX too, and has both predict the same test rows in one
+/// process, turn by turn: one row at a time on one thread, and batches of 4,096 on all. Makes a virtual
+/// environment with the versions of benches/latency/requirements.txt, which has ONNX Runtime's library;
+/// it is called through its C interface. A few minutes; nothing else should run meanwhile.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A virtual environment that exists already
+    #[arg(long, value_name = "FOLDER")]
+    venv: Option<PathBuf>,
+    /// Print only; leave docs/benchmarks.md as it is
+    #[arg(long)]
+    no_page: bool,
+}
+
+/// The network, the data and the program, below the root.
+const IMAGES: &str = "crates/data/mnist/t10k-images-idx3-ubyte.zst";
+const PROJECT: &str = "benches/latency";
+
+/// Measures, prints, and fills in the page.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let folder = process::target()?.join("bench-latency");
+    std::fs::create_dir_all(&folder)?;
+    let python = python(args, &folder)?;
+    let (shown, target) = (folder.display(), process::target()?);
+    process::run("cargo build -p train")?;
+    let train = process::built("train")?;
+    let model = folder.join("runs/default/model.safetensors");
+    if !model.exists() {
+        process::run(&format!("{} --quiet --out {shown}/runs --name default", train.display()))?;
+    }
+    let built = target.join("latency");
+    process::run_with(
+        &format!("cargo build --manifest-path {PROJECT}/Cargo.toml"),
+        &[("CARGO_TARGET_DIR", &built.display().to_string())],
+    )?;
+    let make =
+        format!("{} {PROJECT}/make.py {} {IMAGES} {shown}", python.display(), model.display());
+    process::run(&make)?;
+    let library = process::output(&format!("{} {PROJECT}/library.py", python.display()))?;
+    let files = [model, folder.join("model.onnx"), folder.join("rows.f32"), library.trim().into()];
+    let files = files.map(|file: PathBuf| file.display().to_string());
+    let program = built.join(format!("debug/latency{}", std::env::consts::EXE_SUFFIX));
+    let found = process::document(&program, &files.each_ref().map(String::as_str), &[])?;
+    let text = report(&found)?;
+    println!("\n{text}");
+    if !args.no_page {
+        let page = process::root().join("docs/benchmarks.md");
+        let old = std::fs::read_to_string(&page)?;
+        std::fs::write(&page, between_marks(&old, "latency", &text)?)?;
+        println!("wrote {}", page.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The interpreter of the virtual environment, which is made if there is none.
+fn python(args: &Args, folder: &Path) -> Result<PathBuf> {
+    let venv = args.venv.clone().unwrap_or_else(|| folder.join("venv"));
+    let bin = venv.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let python = bin.join(format!("python{}", std::env::consts::EXE_SUFFIX));
+    if args.venv.is_none() {
+        if !python.exists() {
+            process::run(&format!("python3 -m venv {}", venv.display()))?;
+        }
+        let install = "-m pip install --quiet -r benches/latency/requirements.txt";
+        process::run(&format!("{} {install}", python.display()))?;
+    }
+    ensure!(python.exists(), "there is no {}", python.display());
+    Ok(python)
+}
+
+/// What is measured, whether less is better, and the share of ONNX Runtime's that is asked for.
+const MEASURES: [(&str, bool, Option<f64>); 4] = [
+    ("one row, p50, us", true, Some(0.5)),
+    ("one row, p99, us", true, Some(0.6)),
+    ("4,096 rows, rows/s", false, Some(1.2)),
+    ("file to first prediction, ms", true, None),
+];
+
+fn report(found: &Value) -> Result<String> {
+    let heading = ["", "Fireclay", "ONNX Runtime", "Fireclay / ONNX Runtime", "asked"];
+    let mut table = vec![heading.map(str::to_owned).to_vec()];
+    for (name, is_cost, asked) in MEASURES {
+        let number = |program: &str, which: &str| {
+            found[name][program][which].as_f64().with_context(|| format!("no {name} of {program}"))
+        };
+        let both = |program: &str| -> Result<String> {
+            let digits = |number: f64| {
+                if number < 100.0 { format!("{number:.2}") } else { grouped(number) }
+            };
+            let (median, worst) = (number(program, "median")?, number(program, "worst")?);
+            Ok(format!("{} ({})", digits(median), digits(worst)))
+        };
+        let ratio = number("fireclay", "median")? / number("onnxruntime", "median")?;
+        let asked = asked.map_or_else(String::new, |share| {
+            format!("at {} {share}", if is_cost { "most" } else { "least" })
+        });
+        let row = [both("fireclay")?, both("onnxruntime")?, format!("{ratio:.2}"), asked];
+        table.push([vec![name.replace("us", "µs")], row.to_vec()].concat());
+    }
+    let text = |name: &str| found[name].as_f64().unwrap_or(f64::NAN);
+    let m = machine::describe(true)?;
+    Ok(format!(
+        "{}, {} cores, {}; {}; ONNX Runtime {}, {} threads for batches. Medians of {} sittings, in brackets the worst. \
+         Logits differ by at most {:.1e}.\n\n{}",
+        m.processor,
+        m.cores,
+        m.date,
+        m.rustc,
+        found["onnxruntime"].as_str().unwrap_or("?"),
+        text("threads"),
+        text("sittings"),
+        text("largest difference of a logit"),
+        markdown(&table)
+    ))
+}
