@@ -34,7 +34,7 @@ pub(crate) fn measure(
     feed: Option<&Feed<'_>>,
     device: &Device,
 ) -> Result<Value> {
-    let mlp = Mlp::init(&network, SEED, device)?;
+    let mlp = Mlp::init(network, SEED, device)?;
     let before = logits(&mlp, data, device)?;
     let after = if trains(network) {
         let (trained, classes) = (trained(mlp, data, feed, device)?, classes(data, &compared()));
@@ -48,7 +48,7 @@ pub(crate) fn measure(
 /// The same in f64.
 pub(crate) fn reference(network: &MlpConfig, data: &Dataset) -> Result<Value> {
     let device = fireclay::Backend::Flex.device(fireclay::DeviceChoice::Default)?;
-    let mut tensors = Mlp::init(&network, SEED, &device)?.tensors()?.into_iter().map(|t| t.values);
+    let mut tensors = Mlp::init(network, SEED, &device)?.tensors()?.into_iter().map(|t| t.values);
     let layers = std::iter::from_fn(|| Some((tensors.next()?, tensors.next()?)));
     let mut reference = Reference::new(layers);
     let of = |reference: &Reference| -> Vec<Vec<f64>> {

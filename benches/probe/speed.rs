@@ -48,7 +48,7 @@ pub(crate) fn train(
         seed: 1,
         device,
     };
-    let state = State::new(&job, Mlp::init(&network, 1, device)?);
+    let state = State::new(&job, Mlp::init(network, 1, device)?);
     let mut clock = Clock {
         device,
         window: Duration::from_secs_f64(seconds),
@@ -131,7 +131,7 @@ pub(crate) fn infer(
     batch: usize,
     seconds: f64,
 ) -> Result<Value> {
-    let mlp = Mlp::init(&network, 1, device)?;
+    let mlp = Mlp::init(network, 1, device)?;
     let rows: Vec<usize> = permutation(data.len(), 1, 1).into_iter().map(|r| r as usize).collect();
     let mut batches = rows.chunks_exact(batch).cycle();
     let mut call = || -> Result<Duration> {

@@ -29,7 +29,7 @@ pub struct Loaded {
 
 #[derive(Clone, Debug)]
 enum Place {
-    Host(Predictor),
+    Host(Box<Predictor>),
     Device(Box<Model>),
 }
 
@@ -73,7 +73,10 @@ impl Loaded {
     }
 
     fn on_host(predictor: Predictor) -> Self {
-        Self { description: predictor.description().clone(), place: Place::Host(predictor) }
+        Self {
+            description: predictor.description().clone(),
+            place: Place::Host(Box::new(predictor)),
+        }
     }
 
     fn on_device(model: Model) -> Self {

@@ -188,8 +188,8 @@ impl Mlp {
         if self.is_trained(0) {
             x = noise.apply(x, self.architecture.input_dropout);
         }
-        for i in 0..self.architecture.hidden.len() {
-            read.push(starts[i].then(|| x.clone()));
+        for (i, is_start) in starts.into_iter().enumerate() {
+            read.push(is_start.then(|| x.clone()));
             x = self.normalise_train(i, x, NormPosition::Input);
             let mut y = self.layer(i, x.clone(), self.adapter_input(i, x, &mut noise));
             y = self.skip(i, &read, y, SkipPosition::BeforeNorm);

@@ -201,7 +201,7 @@ fn a_consistent_lie_is_found_too() {
         assert!(error.to_string().contains(&format!("missing field `{field}`")), "{error}");
     };
     without("activation", |d| {
-        drop(d["architecture"].as_object_mut().unwrap().remove("activation"))
+        drop(d["architecture"].as_object_mut().unwrap().remove("activation"));
     });
     without("norm", |d| drop(d["architecture"].as_object_mut().unwrap().remove("norm")));
     without("residual", |d| drop(d["architecture"].as_object_mut().unwrap().remove("residual")));

@@ -33,7 +33,7 @@ impl Task {
         match self {
             Self::Classification { .. } => softmax(outputs),
             Self::MultiLabel { .. } => {
-                outputs.iter_mut().for_each(|z| *z = 1.0 / (1.0 + (-*z).exp()))
+                outputs.iter_mut().for_each(|z| *z = 1.0 / (1.0 + (-*z).exp()));
             }
             Self::Regression { .. } => {}
         }

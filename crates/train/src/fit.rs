@@ -309,7 +309,7 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
     let mut parts = Vec::new();
     for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
         let (raw, targets) = job.batch(job.data, rows);
-        let inputs = prepare(&job.preprocessing, raw.clone());
+        let inputs = prepare(job.preprocessing, raw.clone());
         let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
         let mut losses = job.loss.rows(outputs.clone(), &targets);
@@ -351,7 +351,7 @@ pub fn evaluate(
     meter.start(moment)?;
     for rows in rows.chunks(EVALUATION_BATCH) {
         let (raw, targets) = job.batch(data, rows);
-        let outputs = mlp.forward(prepare(&job.preprocessing, raw));
+        let outputs = mlp.forward(prepare(job.preprocessing, raw));
         let losses = job.loss.rows(outputs.clone(), &targets);
         meter.record(Observed { losses, outputs, targets });
         if meter.is_due() {

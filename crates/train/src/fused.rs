@@ -70,7 +70,7 @@ impl Fused {
             HostFeatures::Bytes(bytes) => Features::Bytes(bytes),
             HostFeatures::Floats(floats) => Features::Floats(floats),
         };
-        let scaling = scaling(&job.preprocessing);
+        let scaling = scaling(job.preprocessing);
         let batch = Batch {
             rows: Rows { features, width: job.data.width(), indices: rows, scaling },
             classes: &classes,

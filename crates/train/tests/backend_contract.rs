@@ -82,7 +82,7 @@ fn pass(mlp: &mut Mlp, step: u64, device: &Device) -> (Tensor<2>, Gradients) {
 /// Logits after a few steps of an optimizer, and the network.
 fn stepped(config: &MlpConfig, optimizer: &OptimizerConfig, steps: u64, device: &Device) -> Mlp {
     let device = device.clone().autodiff();
-    let mut mlp = Mlp::init(&config, 7, &device).unwrap().train();
+    let mut mlp = Mlp::init(config, 7, &device).unwrap().train();
     let mut optimizer = Optimizer::new(optimizer.clone(), &mlp);
     for step in 0..steps {
         let (_, mut gradients) = pass(&mut mlp, step, &device);
@@ -171,7 +171,7 @@ fn every_optimizer_agrees() {
             let found = stepped(config, optimizer, 4, &device);
             let expected = stepped(config, optimizer, 4, &flex());
             let what = format!("{name}: {}", optimizer.name());
-            let before = parameters(&Mlp::init(&config, 7, &flex()).unwrap());
+            let before = parameters(&Mlp::init(config, 7, &flex()).unwrap());
             assert_ne!(parameters(&expected), before, "{what} moves");
             assert_agree(&what, &parameters(&found), &parameters(&expected), 1e-4);
         }
