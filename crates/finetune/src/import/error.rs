@@ -60,6 +60,30 @@ pub enum ImportError {
         /// What it would be of a byte of 255.
         high: f64,
     },
+    /// A batch norm on the input has seen other features than a flag makes of bytes.
+    #[error(
+        "{} on the input has seen features with a mean of {} and a deviation of {}, and with {flag} \
+         bytes from 0 to 255 become {} to {}; if it was given raw features, use --preprocessing none",
+        sentence(norm),
+        short(*mean),
+        short(*deviation),
+        short(*low),
+        short(*high)
+    )]
+    SeenOtherwise {
+        /// The norm.
+        norm: String,
+        /// The flag.
+        flag: &'static str,
+        /// The mean of a feature, as the norm has seen it.
+        mean: f64,
+        /// Its deviation, as the norm has seen it.
+        deviation: f64,
+        /// What that feature would be of a byte of 0 or 255, the lower of both.
+        low: f64,
+        /// The higher of both.
+        high: f64,
+    },
     /// The order of the layers is not told by names and shapes.
     #[error(
         "names and shapes do not tell the order of the layers {}; number them with --map{}{}",
@@ -300,6 +324,14 @@ mod tests {
             },
             ImportError::NotFinite { name: name() },
             ImportError::TwicePrepared { flag: "--normalize", low: 0.0, high: 1.0 / 255.0 },
+            ImportError::SeenOtherwise {
+                norm: name(),
+                flag: "--normalize",
+                mean: 33.0,
+                deviation: 78.0,
+                low: 0.0,
+                high: 1.0,
+            },
             ImportError::unsupported(name(), name()),
         ] {
             let message = error.to_string();

@@ -5,6 +5,7 @@ use fireclay::Preprocessing;
 
 use super::super::ImportError;
 use super::linear::Diagonal;
+use super::steps::NormStep;
 
 /// Raw features of a picture are bytes.
 const LARGEST_BYTE: f64 = 255.0;
@@ -36,6 +37,69 @@ pub(super) struct Prepared {
     pub(super) left: Option<Diagonal>,
     /// What a person should look at.
     pub(super) doubt: Option<String>,
+}
+
+/// What a batch norm on the input has seen of features when it was trained.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// What the norm is called.
+    name: String,
+    /// What the file does to features before the norm.
+    before: Diagonal,
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+impl Seen {
+    /// What a batch norm has seen, of features behind `before`.
+    pub(super) fn of(norm: &NormStep, before: &Diagonal) -> Self {
+        Self {
+            name: norm.name(),
+            before: before.clone(),
+            mean: norm.mean.clone(),
+            deviation: norm.variance.iter().map(|variance| variance.sqrt()).collect(),
+        }
+    }
+
+    /// The same, of features that were changed by `first` already.
+    pub(super) fn behind(mut self, first: &Diagonal) -> Self {
+        let own = std::mem::replace(&mut self.before, first.clone());
+        self.before.then(own);
+        self
+    }
+
+    /// Holds what was said of features to what the norm has seen of them: bytes would have to have
+    /// such means and deviations once they are prepared.
+    ///
+    /// # Errors
+    ///
+    /// No bytes have them: the norm has seen features that were prepared in another way.
+    pub(super) fn check(&self, said: Option<&Preprocessing>) -> Result<(), ImportError> {
+        let Some(flag) = flag_of(said) else { return Ok(()) };
+        let (scale, mean, deviation) = said_of(said)?;
+        for feature in 0..self.mean.len() {
+            let (factor, shift) = (self.before.scale[feature], self.before.offset[feature]);
+            let at = |byte: f64| factor * (scale * byte - mean) / deviation + shift;
+            let (low, high) = (at(0.0).min(at(LARGEST_BYTE)), at(0.0).max(at(LARGEST_BYTE)));
+            // A norm that was trained for few steps is still near its first values, 0 and 1.
+            let room = (high - low).max(1.0);
+            let (mean, deviation) = (self.mean[feature], self.deviation[feature]);
+            if mean < low - room || mean > high + room || deviation > 2.0 * room {
+                let norm = self.name.clone();
+                return Err(ImportError::SeenOtherwise { norm, flag, mean, deviation, low, high });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The flag that said how features are prepared, if they are.
+fn flag_of(said: Option<&Preprocessing>) -> Option<&'static str> {
+    match said {
+        None | Some(Preprocessing::None) => None,
+        Some(Preprocessing::Normalize { .. }) => Some("--normalize"),
+        Some(_) => Some("--preprocessing scale"),
+    }
 }
 
 /// Puts together what was said and what the file does.
@@ -130,11 +194,7 @@ fn ends(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(f64, f64), 
 /// Refuses a flag on top of what the file does itself if nothing sensible comes out: pixels divided
 /// by 255 twice, or normalised twice.
 fn check_range(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(), ImportError> {
-    let flag = match said {
-        None | Some(Preprocessing::None) => return Ok(()),
-        Some(Preprocessing::Normalize { .. }) => "--normalize",
-        Some(_) => "--preprocessing scale",
-    };
+    let Some(flag) = flag_of(said) else { return Ok(()) };
     let (scale, mean, deviation) = said_of(said)?;
     let at = |byte: f64| (scale * byte - mean) / deviation;
     let (low, high) = (at(0.0), at(LARGEST_BYTE));
@@ -223,6 +283,35 @@ mod tests {
             assert_eq!(prepared.preprocessing, Preprocessing::PIXELS);
             assert_eq!(prepared.left, Some(map));
         }
+    }
+
+    #[test]
+    fn what_a_batch_norm_has_seen_tells_how_features_were_prepared() {
+        let seen = |factor: f64, mean: f64, deviation: f64| Seen {
+            name: "the batch norm".to_owned(),
+            before: Diagonal::same(2, factor, 0.0),
+            mean: vec![0.0, mean],
+            deviation: vec![1.0, deviation],
+        };
+        let scale = Preprocessing::PIXELS;
+        let normalize =
+            Preprocessing::Normalize { scale: 1.0 / 255.0, mean: 0.13, deviation: 0.31 };
+        let bytes = seen(1.0, 33.0, 78.0);
+        for said in [&scale, &normalize] {
+            let error = bytes.check(Some(said)).unwrap_err();
+            assert!(matches!(error, ImportError::SeenOtherwise { .. }), "{error}");
+            // Means and deviations tell each for itself.
+            assert!(seen(1.0, 33.0, 0.0).check(Some(said)).is_err());
+            assert!(seen(1.0, 0.0, 78.0).check(Some(said)).is_err());
+            // Untrained, and trained on what the flag makes of bytes.
+            assert!(seen(1.0, 0.0, 1.0).check(Some(said)).is_ok());
+            assert!(seen(1.0, 0.5, 0.3).check(Some(said)).is_ok());
+            // What the file does before the norm counts.
+            assert!(seen(255.0, 33.0, 78.0).check(Some(said)).is_ok());
+            let behind = seen(1.0, 33.0, 78.0).behind(&Diagonal::same(2, 255.0, 0.0));
+            assert!(behind.check(Some(said)).is_ok());
+        }
+        assert!(bytes.check(None).is_ok() && bytes.check(Some(&Preprocessing::None)).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use fireclay::Norm;
 
 use super::super::ImportError;
 use super::carry::carry;
+use super::features::Seen;
 use super::functions::Function;
 use super::linear::{Diagonal, Linear};
 use super::steps::{NormStep, Step};
@@ -96,6 +97,8 @@ pub(super) struct Blocks<'a> {
     pub(super) input: Diagonal,
     /// Whether that tells how features were prepared.
     pub(super) prepares: bool,
+    /// What batch norms among that have seen.
+    pub(super) seen: Vec<Seen>,
     pub(super) input_dropout: f64,
     pub(super) blocks: Vec<Block>,
     pub(super) ends_in_softmax: bool,
@@ -110,6 +113,7 @@ impl<'a> Blocks<'a> {
             tensors,
             input: Diagonal::identity(width),
             prepares: false,
+            seen: Vec::new(),
             input_dropout: 0.0,
             blocks: Vec::new(),
             ends_in_softmax: false,
@@ -186,6 +190,7 @@ impl<'a> Blocks<'a> {
                 return Err(ImportError::unsupported(what, NO_FOLD));
             }
             self.done.insert(Done::FoldedNorms);
+            self.seen.push(Seen::of(&norm, &self.input));
             self.input.then(norm.into_diagonal());
             return Ok(());
         };
@@ -233,6 +238,9 @@ impl<'a> Blocks<'a> {
         let mut inner = Blocks::new(width, self.carries, self.tensors);
         for step in steps {
             inner.push(step)?;
+        }
+        if self.blocks.is_empty() {
+            self.seen.extend(inner.seen.drain(..).map(|seen| seen.behind(&self.input)));
         }
         let is_affine = inner.blocks.iter().all(|block| block.function.is_none() && !block.skips);
         if is_affine && !inner.ends_in_softmax {

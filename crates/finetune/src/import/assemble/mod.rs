@@ -130,7 +130,10 @@ fn fold(
         }
         other => other?,
     };
-    let Blocks { mut blocks, input, prepares, input_dropout, mut done, .. } = network;
+    let Blocks { mut blocks, input, prepares, input_dropout, seen, mut done, .. } = network;
+    for seen in seen {
+        seen.check(options.preprocessing.as_ref())?;
+    }
     let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
     let is_left = prepared.left.is_some();
     if let (Some(left), Some(first)) = (prepared.left, blocks.first_mut()) {
