@@ -37,9 +37,10 @@ const ALIKE: &str = "here all hidden layers are alike but for their widths";
 pub(super) fn finish(network: &mut Blocks<'_>, wants_values: bool) -> Result<Shape, ImportError> {
     let output = end(network, wants_values)?;
     compose(network)?;
-    let (norm, norm_epsilon) = norms(network)?;
     let is_residual = skips(network)?;
+    // Before norms, which go into weights in front of leaky relus of different slopes.
     let (activation, leaky_slope) = functions(network)?;
+    let (norm, norm_epsilon) = norms(network)?;
     let dropout = network.blocks.iter().map(|block| block.dropout).fold(0.0, f64::max);
     Ok(Shape { output, activation, leaky_slope, norm, norm_epsilon, dropout, is_residual })
 }
