@@ -10,7 +10,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::bytes::Cursor;
-use crate::error::{metadata_note, shown};
+use crate::classes::of_metadata;
+use crate::error::shown;
 use crate::store::Part;
 use crate::{Archive, Dtype, Kind, Problem, Tensor};
 
@@ -75,11 +76,12 @@ pub(crate) fn read(file: &Part) -> Result<Archive, Problem> {
         tensors.push(stored.tensor(&mut cursor, data, name)?);
     }
     let items = header.metadata.iter().take(MOST_NOTES);
-    let mut notes: Vec<_> = items.map(|(key, value)| metadata_note(key, value)).collect();
+    let items = items.map(|(key, value)| (key.as_str(), value.as_str()));
+    let (class_names, mut notes) = of_metadata(items);
     if header.scalars.is_some() {
         notes.push("left out: numbers that are no tensors".to_owned());
     }
-    Ok(Archive { notes, ..Archive::new(Kind::Burn, tensors) })
+    Ok(Archive { class_names, notes, ..Archive::new(Kind::Burn, tensors) })
 }
 
 /// Why CBOR can not be read.

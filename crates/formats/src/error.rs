@@ -162,8 +162,10 @@ pub(crate) fn shown_bytes(bytes: &[u8], most: usize) -> String {
         Err(_) => None,
     };
     match text {
-        Some(text) => shown(text),
-        None => {
+        Some(text) if text.chars().all(|c| is_plain(c) || matches!(c, '\n' | '\r' | '\t')) => {
+            shown(text)
+        }
+        _ => {
             let numbers: Vec<String> =
                 first.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
             format!("the bytes {}", numbers.join(" "))
@@ -175,8 +177,8 @@ pub(crate) fn shown_bytes(bytes: &[u8], most: usize) -> String {
 pub(crate) fn shown(name: &str) -> String {
     const MOST: usize = 80;
     match name.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{:?}...", &name[..end]),
-        None => format!("{name:?}"),
+        Some((end, _)) => format!("\"{}\"...", printable(&name[..end], MOST)),
+        None => format!("\"{}\"", printable(name, MOST)),
     }
 }
 
@@ -215,22 +217,10 @@ pub(crate) fn shown_shape(sample: &[Option<usize>]) -> String {
     format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
-/// The beginning of a text as it may be shown, of at most `most` characters; no escape is cut.
-pub(crate) fn escaped(text: &str, most: usize) -> String {
-    let mut shown = String::new();
-    let mut left = most;
-    for escape in text.chars().map(char::escape_debug) {
-        let Some(rest) = left.checked_sub(escape.len()) else { break };
-        left = rest;
-        shown.extend(escape);
-    }
-    shown
-}
-
 /// A note on an item that a file says of itself.
 pub(crate) fn metadata_note(key: &str, value: &str) -> String {
     const MOST: usize = 80;
-    format!("metadata {}: {}", escaped(key, MOST), escaped(value, MOST))
+    format!("metadata {}: {}", printable(key, MOST), printable(value, MOST))
 }
 
 #[cfg(test)]
@@ -250,9 +240,8 @@ mod tests {
         // As libraries write them, of several lines.
         assert_eq!(printable("line 1:\n\tno number\r\n", 80), "line 1:  no number");
         assert_eq!(printable("äöü", 2), "äö…");
-        assert_eq!(escaped("a\u{1}\u{1}", 7), "a\\u{1}");
-        let note = metadata_note("k", &"\u{202e}".repeat(100));
-        assert!(note.ends_with("\\u{202e}"), "{note}");
+        assert_eq!(metadata_note("k", "{0: 'a'}\u{202e}"), "metadata k: {0: 'a'}\u{fffd}");
+        assert_eq!(shown("a\u{0}\"b'"), "\"a\u{fffd}\"b'\"");
         assert_eq!(shown_bytes("aä".as_bytes(), 2), "\"a\"");
         assert_eq!(shown_bytes(b"a\xff", 16), "the bytes 61 ff");
         // What is cut off itself is no text.

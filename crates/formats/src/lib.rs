@@ -11,6 +11,7 @@
 mod archive;
 mod burn;
 mod bytes;
+mod classes;
 mod error;
 mod foreign;
 mod hdf5;

@@ -4,7 +4,8 @@
 
 use fireclay_files::{Dtype as Stored, Entry, Header, HeaderError, Limits};
 
-use crate::error::{metadata_note, shown};
+use crate::classes::of_metadata;
+use crate::error::shown;
 use crate::store::Part;
 use crate::{Archive, Dtype, Kind, Layout, Problem, Tensor};
 
@@ -48,10 +49,12 @@ pub(crate) fn read(file: &Part) -> Result<Archive, Problem> {
     }
     let said = header.metadata.unwrap_or_default();
     let is_torch = said.get("format").is_some_and(|format| format == "pt");
-    let notes = said.iter().take(MOST_NOTES).map(|(key, value)| metadata_note(key, value));
+    let items = said.iter().take(MOST_NOTES).map(|(key, value)| (key.as_str(), value.as_str()));
+    let (class_names, notes) = of_metadata(items);
     Ok(Archive {
         layout: is_torch.then_some(Layout::OutIn),
-        notes: notes.collect(),
+        class_names,
+        notes,
         ..Archive::new(Kind::Safetensors, tensors)
     })
 }

@@ -7,7 +7,7 @@ use super::external::Beside;
 use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
 use crate::Problem;
-use crate::error::{escaped, shown};
+use crate::error::{printable, shown};
 use crate::store::{MOST_KEPT, Part};
 
 /// The most nodes of a graph, and the most initializers, inputs and outputs.
@@ -271,9 +271,12 @@ impl<'a> Node<'a> {
 
     /// The operator and where it is, in messages.
     pub(super) fn shown(&self) -> String {
-        let domain =
-            if self.operator().is_empty() { escaped(self.domain, 60) + "." } else { String::new() };
-        let operator = escaped(self.operator, 60);
+        let domain = if self.operator().is_empty() {
+            printable(self.domain, 60) + "."
+        } else {
+            String::new()
+        };
+        let operator = printable(self.operator, 60);
         match (self.name, self.outputs.first()) {
             ("", Some(output)) => {
                 format!("operator {domain}{operator} (that makes {})", shown(output))
@@ -332,6 +335,11 @@ impl<'a> Node<'a> {
     /// Whether an attribute is there and not 0.
     pub(super) fn is_set(&self, name: &str) -> Result<bool, Problem> {
         Ok(self.int(name)?.unwrap_or(0) != 0)
+    }
+
+    /// Whether there is an attribute of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
     }
 
     /// An attribute that is a text.

@@ -3,36 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::pickle::{Id, Pickle, Value};
+use crate::classes::{MOST_LISTS, is_key_of_classes};
 use crate::names::label;
-
-/// What people keep the names of classes under: a list, or a dictionary from index to name or from
-/// name to index.
-const KEYS: [&str; 17] = [
-    "class_labels",
-    "class_names",
-    "class_to_idx",
-    "class_to_index",
-    "classes",
-    "classnames",
-    "id2label",
-    "idx_to_class",
-    "idx_to_label",
-    "index_to_class",
-    "label2id",
-    "label_names",
-    "label_to_id",
-    "label_to_idx",
-    "labels",
-    "names",
-    "target_names",
-];
 
 /// The most names, and the most of their bytes, that are read under one key.
 const MOST_NAMES: usize = 32_768;
 const MOST_BYTES: usize = 1 << 20;
 
-/// The most keys that are read, and the most entries that are looked at to find them.
-const MOST_LISTS: usize = 8;
+/// The most entries that are looked at to find keys.
 const MOST_ENTRIES: usize = 10_000;
 
 /// The names that stand under a key.
@@ -51,7 +29,7 @@ pub(super) fn of(pickle: &Pickle<'_>, dictionaries: &[Id]) -> Vec<Names> {
     let mut looked_at = 0;
     let mut add = |above: &str, key: &str, id: Id| {
         looked_at += 1;
-        let is_known = KEYS.contains(&key.to_ascii_lowercase().as_str());
+        let is_known = is_key_of_classes(key);
         if !is_known || found.len() == MOST_LISTS || found.iter().any(|names| names.id == id) {
             return looked_at < MOST_ENTRIES;
         }

@@ -162,7 +162,10 @@ pub(super) fn labels(
 ) -> Result<(Vec<String>, Vec<String>), ImportError> {
     let (who, labels) = match (&options.labels, &archive.labels) {
         (Some(said), _) => ("--labels", said),
-        (None, Some(found)) => ("the file", found),
+        (None, Some(found)) => {
+            contradicted(archive, found)?;
+            ("the file", found)
+        }
         (None, None) => {
             let (beside, notes) = beside(archive, outputs)?;
             let numbers = || (0..outputs).map(|output| output.to_string()).collect();
@@ -174,6 +177,25 @@ pub(super) fn labels(
         return Err(ImportError::unsupported(what, "give one name for each with --labels"));
     }
     Ok((labels.clone(), Vec::new()))
+}
+
+/// Requires that names beside the weights, if they are as many, are those that the network itself
+/// gives to its outputs.
+fn contradicted(archive: &Archive, found: &[String]) -> Result<(), ImportError> {
+    let differs =
+        |(_, names): &&(String, Vec<String>)| names.len() == found.len() && names != found;
+    match archive.class_names.iter().find(differs) {
+        None => Ok(()),
+        Some((key, names)) => Err(ImportError::unsupported(
+            format!(
+                "the file names the outputs {} in its network and {} under {}",
+                some(found),
+                some(names),
+                printable_key(key)
+            ),
+            "give one name for each output with --labels",
+        )),
+    }
 }
 
 /// Of the names that stand beside the weights those that are as many as the outputs, and what a

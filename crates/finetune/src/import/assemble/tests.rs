@@ -379,6 +379,40 @@ fn slopes_of_any_kind_are_kept() {
 }
 
 #[test]
+fn batch_norms_before_slopes_that_differ_are_folded() {
+    let slope = [("slope", 0.3)];
+    // Every hidden layer has one, as in most files.
+    let mut leaky = Made::new(1, 4);
+    leaky.dense(5).batch_norm().function_with("leaky-relu", &slope);
+    leaky.dense(3).batch_norm().function("leaky-relu").dense(2);
+    let mut each = Made::new(2, 4);
+    each.dense(5).batch_norm().prelu().dense(3).batch_norm().prelu().dense(2).batch_norm();
+    let mut both = Made::new(3, 4);
+    both.batch_norm().dense(5).batch_norm().prelu().batch_norm().dense(2);
+    let mut carried = Made::new(4, 4);
+    carried.dense(5).batch_norm().prelu().residual(|made| {
+        made.dense(5).batch_norm().prelu().dense(5);
+    });
+    carried.dense(2);
+    for (made, hidden) in
+        [(leaky, vec![10, 6]), (each, vec![10, 6]), (both, vec![10]), (carried, vec![10, 20])]
+    {
+        let imported = made.check();
+        assert_eq!(config(&imported).hidden, hidden);
+        assert_eq!((config(&imported).norm, config(&imported).activation), PLAIN_RELU);
+        let is_folded = |note: &String| note.contains("batch norms are folded");
+        assert!(imported.notes.iter().any(is_folded), "{:?}", imported.notes);
+        assert!(imported.placed.iter().all(|t| !matches!(&t.fate, Fate::Skipped(_))));
+    }
+    // A layer norm cannot be folded.
+    let mut layer = Made::new(5, 4);
+    layer.dense(5).norm(formats::Norm::Layer).prelu().dense(2);
+    layer.refused("in front of leaky relus of different slopes");
+}
+
+const PLAIN_RELU: (Norm, Activation) = (Norm::None, Activation::Relu);
+
+#[test]
 fn constants_of_functions_go_into_the_layers_about_them() {
     let mut softplus = Made::new(1, 4);
     softplus.dense(5).function_with("softplus", &[("beta", 2.0)]).dense(3);
@@ -744,6 +778,26 @@ fn names_beside_the_weights_are_taken_if_they_fit() {
 }
 
 #[test]
+fn names_of_the_network_and_beside_it_must_agree() {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let of = |beside: &[&str], options: &Options| {
+        let named = |archive: &mut Archive| {
+            archive.labels = Some(names(&["c", "a"]));
+            archive.class_names = vec![("classes".to_owned(), names(beside))];
+        };
+        one_layer(2, Some("softmax"), named, options)
+    };
+    let options = Options::default();
+    let error = of(&["x", "y"], &options).unwrap_err().to_string();
+    assert!(error.contains("c, a in its network and x, y under \"classes\""), "{error}");
+    for beside in [&["c", "a"][..], &["x", "y", "z"]] {
+        assert_eq!(of(beside, &options).unwrap().model.task.names(), ["c", "a"]);
+    }
+    let said = Options { labels: Some(names(&["p", "q"])), ..options };
+    assert_eq!(of(&["x", "y"], &said).unwrap().model.task.names(), ["p", "q"]);
+}
+
+#[test]
 fn what_stands_before_the_first_layer_is_preprocessing() {
     let unsaid = Options { preprocessing: None, ..numbers() };
     // A factor of each feature tells how features were prepared.
@@ -759,6 +813,17 @@ fn what_stands_before_the_first_layer_is_preprocessing() {
     norm.batch_norm().dense(2);
     assert!(matches!(norm.imported(&unsaid), Err(ImportError::Unsaid { .. })));
     norm.check();
+    // It tells what features it has seen, which are not bytes divided by 255.
+    let mut bytes = Made::new(4, 3);
+    let mean = Some(bytes.tensor(&[3], |_| 33.0));
+    let variance = Some(bytes.tensor(&[3], |_| 78.0 * 78.0));
+    let (scale, shift, kind) = (None, None, formats::Norm::Batch);
+    bytes.layers.push(Layer::Norm { kind, scale, shift, mean, variance, epsilon: 1e-3 });
+    bytes.dense(2);
+    let scaled = Options { preprocessing: Some(Preprocessing::PIXELS), ..numbers() };
+    let error = bytes.imported(&scaled).unwrap_err();
+    assert!(matches!(error, ImportError::SeenOtherwise { .. }), "{error}");
+    bytes.check();
     // Fixed statistics, as Keras' Normalization has them, do.
     let mut fixed = Made::new(3, 3);
     let mean = Some(fixed.vector());

@@ -7,13 +7,16 @@ use super::super::proto::{Model, Node};
 use super::super::tensor::TensorProto;
 use super::Chain;
 use super::labels::holds_labels;
-use crate::error::{metadata_note, shown};
+use crate::classes::{is_key_of_classes, of_metadata};
+use crate::error::shown;
 use crate::{Layer, Problem, Task};
 
 /// What the outputs mean.
 #[derive(Default)]
 pub(super) struct Meaning {
     pub(super) labels: Option<Vec<String>>,
+    /// Names in what the file says of itself, each list below its key.
+    pub(super) class_names: Vec<(String, Vec<String>)>,
     pub(super) task: Option<Task>,
     pub(super) notes: Vec<String>,
 }
@@ -68,14 +71,16 @@ impl<'a> Chain<'a> {
         if !self.labels.nodes.is_empty() {
             self.of_labels(count, &mut meaning)?;
         }
-        let classes = count.map(|count| count.max(2));
         let is_plain = meaning.labels.as_ref().is_none_or(|labels| {
             labels.iter().enumerate().all(|(at, label)| *label == at.to_string())
         });
         if is_plain {
             meaning.labels = None;
-            of_metadata(model, classes, &mut meaning);
         }
+        let items = model.metadata.iter().copied().filter(|(key, _)| is_key_of_classes(key));
+        let (class_names, notes) = of_metadata(items);
+        meaning.class_names = class_names;
+        meaning.notes.extend(notes);
         let is_regression = model.producer == "skl2onnx"
             && self.labels.nodes.is_empty()
             && model.graph.outputs.iter().all(|output| output.name.starts_with("variable"))
@@ -301,8 +306,10 @@ impl<'a> Chain<'a> {
             }
             self.encoders.insert(output, encoder);
         }
-        let encoder = self.encoders.get(output);
-        Ok(encoder.and_then(|encoder| encoder.get(label)).cloned().map(Found::Label))
+        match self.encoders.get(output).and_then(|encoder| encoder.get(label)) {
+            Some(label) => Ok(Some(Found::Label(label.clone()))),
+            None => Ok(default(node)?.map(Found::Label)),
+        }
     }
 
     /// Takes what the labels of one class cost from what may be computed.
@@ -513,6 +520,22 @@ fn column(node: &Node<'_>, name: &str) -> Result<Option<Vec<Label>>, Problem> {
     Ok(texts.map(|texts| texts.into_iter().map(Label::Text).collect()))
 }
 
+/// What `LabelEncoder` gives for a key that it does not have, if the file says so.
+fn default(node: &Node<'_>) -> Result<Option<Label>, Problem> {
+    if let Some(tensor) = node.tensor_of("default_tensor") {
+        return Ok(entries(tensor)?.into_iter().next());
+    }
+    // Of several defaults the one of the values' type counts.
+    if node.has("values_int64s") {
+        return Ok(node.int("default_int64")?.map(Label::Number));
+    }
+    if !node.has("values_strings") || !node.has("default_string") {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(node.text("default_string", "")?);
+    Ok(text.ok().map(|text| Label::Text(text.to_owned())))
+}
+
 /// The entries of a tensor as labels.
 fn entries(tensor: &TensorProto<'_>) -> Result<Vec<Label>, Problem> {
     if tensor.is_text {
@@ -526,37 +549,4 @@ fn entries(tensor: &TensorProto<'_>) -> Result<Vec<Label>, Problem> {
     }
     let whole = |number: f64| (number.trunc() == number).then_some(Label::Number(number as i64));
     Ok(numbers.to_f64()?.into_iter().map_while(whole).collect())
-}
-
-/// Takes the names of classes from what a file says of itself, if it names as many as there are.
-fn of_metadata(model: &Model<'_>, classes: Option<usize>, meaning: &mut Meaning) {
-    const KEYS: [&str; 6] =
-        ["labels", "classes", "class_names", "class_labels", "names", "id2label"];
-    for (key, value) in &model.metadata {
-        if !KEYS.contains(&key.to_ascii_lowercase().as_str()) {
-            continue;
-        }
-        let names = names(value).filter(|names| Some(names.len()) == classes);
-        if names.is_some() && meaning.labels.is_none() {
-            meaning.labels = names;
-        } else {
-            meaning.notes.push(metadata_note(key, value));
-        }
-    }
-}
-
-/// The names of a list, or of an object whose keys are 0, 1, 2 and so on.
-fn names(json: &str) -> Option<Vec<String>> {
-    let name = |value: &serde_json::Value| match value {
-        serde_json::Value::String(name) => Some(name.clone()),
-        serde_json::Value::Number(number) => number.as_i64().map(|number| number.to_string()),
-        _ => None,
-    };
-    match serde_json::from_str(json).ok()? {
-        serde_json::Value::Array(list) => list.iter().map(name).collect(),
-        serde_json::Value::Object(map) => {
-            (0..map.len()).map(|at| name(map.get(&at.to_string())?)).collect()
-        }
-        _ => None,
-    }
 }

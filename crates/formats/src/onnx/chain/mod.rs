@@ -61,6 +61,7 @@ pub(super) fn read(model: &Model<'_>) -> Result<Archive, Problem> {
     Ok(Archive {
         network: Some(network),
         labels: meaning.labels,
+        class_names: meaning.class_names,
         task: meaning.task,
         notes: meaning.notes,
         ..Archive::new(Kind::Onnx, tensors)
