@@ -159,6 +159,7 @@ pub(super) fn recognise(values: &[f64], node: Alone<'_, '_>) -> Result<Option<Fu
     };
     Ok(match node.operator() {
         "LeakyRelu" => named("leaky-relu", &[("slope", decimal(node.float("alpha", 0.01)?))]),
+        "Celu" => named("celu", &[("alpha", decimal(node.float("alpha", 1.0)?))]),
         "Elu" => named("elu", &[("alpha", decimal(node.float("alpha", 1.0)?))]),
         "HardSigmoid" => named(
             "hard-sigmoid",
@@ -287,7 +288,7 @@ enum Operation {
 fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Operation>, Problem> {
     let known: &[&str] = match node.operator() {
         "Cast" => &["to", "saturate", "round_mode"],
-        "LeakyRelu" | "Elu" => &["alpha"],
+        "LeakyRelu" | "Celu" | "Elu" => &["alpha"],
         "Selu" => &["alpha", "gamma"],
         "HardSigmoid" => &["alpha", "beta"],
         "Gelu" => &["approximate"],
@@ -330,6 +331,10 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
         "Elu" => {
             let alpha = float("alpha", 1.0)?;
             one(move |x| if x < 0.0 { alpha * x.exp_m1() } else { x })
+        }
+        "Celu" => {
+            let alpha = float("alpha", 1.0)?;
+            one(move |x| if x < 0.0 { alpha * (x / alpha).exp_m1() } else { x })
         }
         "Selu" => {
             let alpha = float("alpha", SELU_ALPHA as f32)?;

@@ -24,12 +24,11 @@ const READINGS: u64 = 4;
 pub(super) struct Beside {
     /// The folder of the model; none if it was read from memory.
     folder: Option<PathBuf>,
-    files: RefCell<BTreeMap<String, Opened>>,
+    files: RefCell<BTreeMap<PathBuf, Opened>>,
 }
 
 #[derive(Debug)]
 struct Opened {
-    path: PathBuf,
     file: Part,
     /// Bytes that may still be read: tensors that share them could take more memory than the file.
     left: u64,
@@ -56,27 +55,19 @@ impl Beside {
 
     /// The files that were opened.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.files.borrow().values().map(|opened| opened.path.clone()).collect()
+        self.files.borrow().keys().cloned().collect()
     }
 
-    /// Opens a file, which must be a regular one within the folder.
-    fn open(&self, location: &str, tensor: &str) -> Result<Opened, Problem> {
-        let refused = |what: &str, why: &str| {
-            let (tensor, location) = (shown(tensor), shown(location));
-            Problem::refused(
-                format!("the numbers of the tensor {tensor} are in the file {location}{what}"),
-                why,
-            )
-        };
+    /// The one path of a file, which must be within the folder however it is written.
+    fn path(&self, location: &str, tensor: &str) -> Result<PathBuf, Problem> {
+        let refused = |what: &str, why: &str| refused(location, tensor, what, why);
         let Some(folder) = &self.folder else {
             return Err(refused(
                 ", beside the model",
                 "only a model read by its path has a folder",
             ));
         };
-        let inside =
-            Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside || location.is_empty() || location.contains(['\\', '\0']) {
+        if !is_inside(location) || location.is_empty() || location.contains(['\\', '\0']) {
             return Err(refused(" outside the folder of the model", SAVE_AS_ONE));
         }
         let path = folder.join(location);
@@ -95,10 +86,17 @@ impl Beside {
         if !path.starts_with(&folder) {
             return Err(refused(", a link to outside the folder of the model", COPY_IT));
         }
-        let file = match RegularFile::open(&path) {
+        Ok(path)
+    }
+}
+
+impl Opened {
+    /// Opens a file, which must be a regular one.
+    fn open(path: &Path, location: &str, tensor: &str) -> Result<Self, Problem> {
+        let file = match RegularFile::open(path) {
             Ok(file) => Arc::new(file),
             Err(OpenError::NotAFile) => {
-                return Err(refused(", no regular file", SAVE_AS_ONE));
+                return Err(refused(location, tensor, ", no regular file", SAVE_AS_ONE));
             }
             Err(OpenError::Io(error)) => return Err(error.into()),
         };
@@ -107,8 +105,35 @@ impl Beside {
             let what = "the size in bytes of a file beside the model";
             return Err(Problem::Limit { what, found: size, most: LARGEST_FILE });
         }
-        Ok(Opened { path, file: file.into(), left: size.saturating_mul(READINGS) })
+        Ok(Self { file: file.into(), left: size.saturating_mul(READINGS) })
     }
+}
+
+/// Whether a path never leaves the folder that it begins in, but by way of a link.
+fn is_inside(location: &str) -> bool {
+    let mut depth = 0_usize;
+    Path::new(location).components().all(|part| match part {
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        Component::CurDir => true,
+        Component::ParentDir => match depth.checked_sub(1) {
+            Some(above) => {
+                depth = above;
+                true
+            }
+            None => false,
+        },
+        Component::RootDir | Component::Prefix(_) => false,
+    })
+}
+
+/// The error of a file that is not opened.
+fn refused(location: &str, tensor: &str, what: &str, why: &str) -> Problem {
+    let (tensor, location) = (shown(tensor), shown(location));
+    let what = format!("the numbers of the tensor {tensor} are in the file {location}{what}");
+    Problem::refused(what, why)
 }
 
 const SAVE_AS_ONE: &str = "only files within that folder are opened; put the numbers into the model \
@@ -158,16 +183,17 @@ impl<'a> Place<'a> {
     ///
     /// [`Problem`] if the file may not be opened, or does not have so many bytes for this tensor.
     pub(super) fn part(&self, size: u64, tensor: &str) -> Result<Part, Problem> {
+        let path = self.beside.path(self.location, tensor)?;
         let mut files = self.beside.files.borrow_mut();
-        if !files.contains_key(self.location) {
+        if !files.contains_key(&path) {
             if files.len() == MOST_FILES {
                 let what = "the number of files beside the model";
                 let most = MOST_FILES as u64;
                 return Err(Problem::Limit { what, found: most + 1, most });
             }
-            files.insert(self.location.to_owned(), self.beside.open(self.location, tensor)?);
+            files.insert(path.clone(), Opened::open(&path, self.location, tensor)?);
         }
-        let Some(opened) = files.get_mut(self.location) else { return Ok(Vec::new().into()) };
+        let Some(opened) = files.get_mut(&path) else { return Ok(Vec::new().into()) };
         let end = self.offset.checked_add(size);
         let part = end.and_then(|end| opened.file.part(self.offset..end));
         let Some(part) = part.filter(|_| self.length.is_none_or(|length| length == size)) else {
