@@ -231,6 +231,17 @@ fn functions_by_name_and_by_layer() {
         ("LeakyReLU", json!({}), with("leaky-relu", "slope", 0.3)),
         ("LeakyReLU", json!({"alpha": 0.1}), with("leaky-relu", "slope", 0.1)),
         ("LeakyReLU", json!({"negative_slope": 0.1}), with("leaky-relu", "slope", 0.1)),
+        // Arrays of Python as Keras 2 and 3 wrap them.
+        (
+            "LeakyReLU",
+            json!({"alpha": {"type": "ndarray", "value": 0.1}}),
+            with("leaky-relu", "slope", 0.1),
+        ),
+        (
+            "LeakyReLU",
+            json!({"negative_slope": {"class_name": "__numpy__", "config": {"value": [0.1]}}}),
+            with("leaky-relu", "slope", 0.1),
+        ),
         ("ReLU", json!({"negative_slope": 0.5}), with("leaky-relu", "slope", 0.5)),
         ("ReLU", json!({"max_value": 6.0}), Some(("relu6".to_owned(), vec![]))),
         (
@@ -491,7 +502,7 @@ fn configurations_that_are_wrong() {
     );
     let unnamed = json!({"class_name": "Dense", "config": {}});
     malformed(&sequential(&[unnamed]), "has no name");
-    malformed(&sequential(&[dense("a\nb", 1, json!(null))]), "is called \"a\\nb\"");
+    malformed(&sequential(&[dense("a\nb", 1, json!(null))]), "is called \"a b\"");
     for (class, config, said) in [
         ("Dense", json!({}), "has no number of units"),
         ("Dense", json!({"units": -1}), "has no number of units"),

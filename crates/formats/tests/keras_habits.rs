@@ -305,3 +305,23 @@ fn layers_of_keras_1_that_are_no_others() {
     let problem = sequential(&[&[by_sample], &end[..]].concat()).unwrap_err().to_string();
     assert!(problem.contains("layer \"n\"") && problem.contains("another mode"), "{problem}");
 }
+
+#[test]
+fn batch_norms_of_every_name_are_batch_norms() {
+    let of = |class: &str| {
+        let layer = |class: &str, config: Value| json!({"class_name": class, "config": config});
+        let layers = [
+            layer("InputLayer", json!({"name": "x", "batch_input_shape": [null, 784]})),
+            layer(class, json!({"name": "n", "axis": [1]})),
+            layer("Dense", json!({"name": "a", "units": 10})),
+        ];
+        let model = json!({"class_name": "Sequential", "config": {"layers": layers}});
+        from_bytes(&keras_file(&model, "keras/plain.weights.h5")).unwrap_err().to_string()
+    };
+    // All that is wrong with it here are the weights, which are those of another model.
+    let usual = of("BatchNormalization");
+    for name in ["BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"] {
+        assert_eq!(of(name), usual);
+    }
+    assert!(of("BatchNormalizationV9").contains("of class \"BatchNormalizationV9\""));
+}

@@ -81,10 +81,12 @@ fn labels_of_other_programs() {
         ("from-one", &["1", "2", "3"]),
         ("threshold", &["3", "8"]),
         ("logit", &["out", "in"]),
-        ("named", &["a", "b", "c"]),
     ] {
         assert_eq!(labels(name).unwrap(), expected, "{name}");
     }
+    // What the file says of itself stands beside the network.
+    let [(_, names)] = &read(small("named.onnx")).unwrap().class_names[..] else { panic!() };
+    assert_eq!(*names, ["a", "b", "c"]);
     // The only logit is that of the second of two classes.
     let archive = read(small("logit.onnx")).unwrap();
     let Some(Layer::Activation(last)) = archive.network.unwrap().layers.pop() else { panic!() };
@@ -111,6 +113,26 @@ fn texts(name: &str, texts: &[&str]) -> Vec<u8> {
 }
 
 #[test]
+fn metadata_names_classes_in_any_form_beside_the_labels_of_the_graph() {
+    let said = |key: &str, value: &str| {
+        let pair = [bytes(1, key.as_bytes()), bytes(2, value.as_bytes())].concat();
+        let keys = [ints("keys_int64s", &[0, 1, 2]), texts("values_strings", &["c", "a", "b"])];
+        let encoder = classical("LabelEncoder", &["i"], "l", &keys);
+        from_bytes(&classes(&[encoder]).field(bytes(14, &pair)).bytes()).unwrap()
+    };
+    for value in [r#"["x", "y", "z"]"#, "{0: 'x', 1: 'y', 2: 'z'}", "x,y,z"] {
+        let archive = said("names", value);
+        assert_eq!(archive.labels.unwrap(), ["c", "a", "b"]);
+        let names = ["x", "y", "z"].map(str::to_owned).to_vec();
+        assert_eq!(archive.class_names, [("names".to_owned(), names)]);
+    }
+    let archive = said("names", "{0: 'x', 1: y}");
+    assert_eq!(archive.class_names, []);
+    assert_eq!(archive.notes.last().unwrap(), "metadata names: {0: 'x', 1: y}");
+    assert_eq!(said("stride", "1,2,3").class_names, []);
+}
+
+#[test]
 fn labels_that_are_not_understood_are_refused() {
     let gather = node("Gather", &["names", "i"], &["l"], &[]);
     let whole = |shape: &[u64], values: &[u8]| numbers("names", shape, 7, &bytes(7, values));
@@ -130,6 +152,15 @@ fn labels_that_are_not_understood_are_refused() {
     let encoded = classes(&[keys(&[2, 1, 0])]);
     assert_eq!(from_bytes(&encoded.bytes()).unwrap().labels.unwrap(), ["c", "b", "a"]);
     refused(&classes(&[keys(&[0, 1, 3])]), "not understood");
+    // A default stands for the keys that are not there, if the file has one.
+    let rest = |default: Vec<u8>| {
+        let values = texts("values_strings", &["c", "a"]);
+        let attributes = [ints("keys_int64s", &[0, 1]), values, default];
+        classes(&[classical("LabelEncoder", &["i"], "l", &attributes)])
+    };
+    let other = rest(text("default_string", "other"));
+    assert_eq!(from_bytes(&other.bytes()).unwrap().labels.unwrap(), ["c", "a", "other"]);
+    refused(&rest(int("default_int64", 7)), "not understood");
     refused(&classes(&[keys(&[0, 1, 1])]), "not understood");
     // A second list contradicts the first.
     let map = classical("ZipMap", &["y"], "m", &[ints("classlabels_int64s", &[7, 8, 9])]);
@@ -594,7 +625,11 @@ fn files_beside_the_model_lie_within_its_folder() {
         fs::write(path, [0; 100]).unwrap();
     }
     assert!(read_beside(&folder, &beside("w", 4, 48)).is_ok());
-    assert!(read_beside(&folder, &beside("inner/w", 52, 48)).is_ok());
+    // However a file within it is written, it is one.
+    for location in ["inner/w", "./inner/w", "./inner/./w", "inner/../inner/w"] {
+        let archive = read_beside(&folder, &beside(location, 52, 48)).unwrap();
+        assert_eq!(archive.files, [folder.canonicalize().unwrap().join("inner/w")], "{location}");
+    }
     let absolute = outer.path().join("secret").display().to_string();
     for location in ["../secret", &absolute, "./../secret", "inner/../../secret", ""] {
         let said = read_beside(&folder, &beside(location, 0, 48)).unwrap_err();
@@ -629,7 +664,9 @@ fn tensors_that_share_a_file_are_limited() {
         let entry = |key: &str, value: &str| {
             bytes(13, &[bytes(1, key.as_bytes()), bytes(2, value.as_bytes())].concat())
         };
-        let place = [entry("location", "w"), element(14, 1)].concat();
+        // Other spellings of its path do not allow for more.
+        let location = format!("{}w", "./".repeat(at));
+        let place = [entry("location", &location), element(14, 1)].concat();
         shared = shared.initializer(numbers(&name, &[3], 1, &place));
         nodes.push(node("Add", &[&format!("y{at}"), &name], &[&format!("y{}", at + 1)], &[]));
     }

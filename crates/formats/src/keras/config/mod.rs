@@ -220,7 +220,7 @@ impl<'v> Entry<'v> {
 
     /// A number, or `default` if it is not there.
     fn number(&self, key: &str, default: f64) -> Result<f64, Problem> {
-        match &self.config[key] {
+        match unwrapped(&self.config[key]) {
             Value::Null => Ok(default),
             value => value.as_f64().filter(|value| value.is_finite()).ok_or_else(|| {
                 let why = "only one number for all features is read";
@@ -237,6 +237,21 @@ impl<'v> Entry<'v> {
                 .as_bool()
                 .ok_or_else(|| self.malformed(&format!("has a {key} that is not true or false"))),
         }
+    }
+}
+
+/// A value without the wrapping that Keras puts around what was an array or a tensor in Python.
+fn unwrapped(value: &Value) -> &Value {
+    let inner = if value["type"] == "ndarray" {
+        &value["value"]
+    } else if value["class_name"] == "__numpy__" || value["class_name"] == "__tensor__" {
+        &value["config"]["value"]
+    } else {
+        value
+    };
+    match inner.as_array().map(Vec::as_slice) {
+        Some([only]) => only,
+        _ => inner,
     }
 }
 

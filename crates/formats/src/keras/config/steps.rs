@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Entry, Statistics, Step};
+use super::{Entry, Statistics, Step, unwrapped};
 use crate::error::{shown, shown_shape};
 use crate::{Norm, Problem};
 
@@ -44,7 +44,11 @@ impl Sample {
             }
             "Normalization" => self.normalization(layer)?,
             "Dense" => self.dense(layer)?,
-            "BatchNormalization" => self.norm(layer, Norm::Batch)?,
+            // The first two are names of TensorFlow 1 and 2; the third differs in training alone.
+            "BatchNormalizationV1"
+            | "BatchNormalizationV2"
+            | "SyncBatchNormalization"
+            | "BatchNormalization" => self.norm(layer, Norm::Batch)?,
             "LayerNormalization" => {
                 if layer.flag("rms_scaling", false)? {
                     let why = "it is no layer norm; use rms_scaling=False";
@@ -242,7 +246,7 @@ pub(super) fn unknown(layer: &Entry<'_>) -> Problem {
 
 /// Numbers in a row, however deep they are nested.
 fn numbers(value: &Value) -> Option<Vec<f64>> {
-    match value {
+    match unwrapped(value) {
         Value::Array(values) => {
             let parts: Option<Vec<_>> = values.iter().map(numbers).collect();
             parts.map(|parts| parts.concat())
