@@ -115,6 +115,18 @@ fn numbers_against_the_order_of_the_file_are_asked_about() {
 }
 
 #[test]
+fn norms_before_slopes_that_differ_go_into_weights() {
+    let norm = Options { activation: None, ..with_norm(&[]) };
+    let biases = "layers.0.bias, layers.1.bias, layers.2.bias are not in the file; if that is as it \
+                  should be, add --allow-missing 'layers.*.bias'";
+    refused("bent.pt", &norm, biases);
+    let options = Options { allow_missing: vec!["layers.*.bias".to_owned()], ..norm.clone() };
+    check("bent.pt", &options, "bent.logits");
+    let statistics = Options { allow_missing: vec!["norms.0.running_var".to_owned()], ..norm };
+    refused("bent.pt", &statistics, "--allow-missing norms.0.running_var names no parameter");
+}
+
+#[test]
 fn slopes_of_prelu_are_the_function_of_their_layer() {
     check("prelu.pt", &Options { activation: None, ..said() }, "prelu.logits");
     refused("prelu.pt", &said(), "leave out --activation");

@@ -167,13 +167,17 @@ pub enum ImportError {
     },
     /// A parameter that the network needs is not in the file.
     #[error(
-        "{0} is not in the file{1}; if that is as it should be, add --allow-missing {0}",
-        shown(path),
-        nearest.as_ref().map_or(String::new(), |n| format!(", which has a {} that is not used", shown(n)))
+        "{}{} not in the file{}; if that is as it should be, add {}",
+        several(&[std::slice::from_ref(path), others].concat()),
+        if others.is_empty() { " is" } else { " are" },
+        nearest.as_ref().map_or(String::new(), |n| format!(", which has a {} that is not used", shown(n))),
+        allowed(path, others)
     )]
     Missing {
         /// The path of the parameter.
         path: String,
+        /// Paths of others that are not there either.
+        others: Vec<String>,
         /// A tensor of the file with a similar name and no place.
         nearest: Option<String>,
     },
@@ -262,6 +266,17 @@ impl ImportError {
     }
 }
 
+/// The flags that allow parameters to be missing: one for the biases of all layers if several lack
+/// theirs and nothing else is missing.
+fn allowed(path: &str, others: &[String]) -> String {
+    let is_bias = |path: &str| path.starts_with("layers.") && path.ends_with(".bias");
+    if !others.is_empty() && is_bias(path) && others.iter().all(|path| is_bias(path)) {
+        return "--allow-missing 'layers.*.bias'".to_owned();
+    }
+    let all = [path].into_iter().chain(others.iter().map(String::as_str)).take(12);
+    all.map(|path| format!("--allow-missing {}", shown(path))).collect::<Vec<_>>().join(" ")
+}
+
 /// A number to four digits.
 fn short(number: f64) -> f64 {
     format!("{number:.3e}").parse().unwrap_or(number)
@@ -307,7 +322,7 @@ mod tests {
             },
             ImportError::Unpaired { norms: names.clone(), why: name(), by_order: true },
             ImportError::NoChain { found: names.clone(), hint: String::new() },
-            ImportError::Missing { path: name(), nearest: Some(name()) },
+            ImportError::Missing { path: name(), others: vec![name()], nearest: Some(name()) },
             ImportError::Unused { names: names.clone(), advice: name() },
             ImportError::SameName { name: name(), originals: [name(), name()] },
             ImportError::NamesNothing {
@@ -337,6 +352,31 @@ mod tests {
             let message = error.to_string();
             assert!(message.chars().count() < 2500, "{}", message.len());
             assert!(!message.contains(['\u{1b}', '\u{7}', '\n', '\u{202e}']), "{message}");
+        }
+        let missing = |others: &[&str]| {
+            let others = others.iter().map(ToString::to_string).collect();
+            ImportError::Missing { path: "layers.0.bias".to_owned(), others, nearest: None }
+                .to_string()
+        };
+        for (others, flags) in [
+            (
+                &[][..],
+                "layers.0.bias is not in the file; if that is as it should be, add \
+                       --allow-missing layers.0.bias",
+            ),
+            (
+                &["layers.2.bias"],
+                "layers.0.bias, layers.2.bias are not in the file; if that is as \
+                                  it should be, add --allow-missing 'layers.*.bias'",
+            ),
+            (
+                &["norms.0.bias"],
+                "layers.0.bias, norms.0.bias are not in the file; if that is as it \
+                                 should be, add --allow-missing layers.0.bias --allow-missing \
+                                 norms.0.bias",
+            ),
+        ] {
+            assert_eq!(missing(others), flags);
         }
         let few = ["a".to_owned(), "b".to_owned()];
         assert_eq!(

@@ -329,9 +329,11 @@ pub(crate) fn rebuilt(model: Model, network: &Architecture) -> Result<Model, Imp
     let tensors = model.to_host()?.weights;
     let mlp = Mlp::from_tensors(network, &model.device(), |name, shape| {
         let found = tensors.iter().find(|tensor| tensor.name == name && tensor.shape == shape);
-        found
-            .map(|tensor| tensor.values.clone())
-            .ok_or_else(|| ImportError::Missing { path: name.to_owned(), nearest: None })
+        found.map(|tensor| tensor.values.clone()).ok_or_else(|| ImportError::Missing {
+            path: name.to_owned(),
+            others: Vec::new(),
+            nearest: None,
+        })
     })?;
     let pictures =
         model.pictures.filter(|pictures| pictures.validate(&network.input_shape).is_ok());

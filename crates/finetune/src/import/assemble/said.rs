@@ -79,9 +79,12 @@ pub(super) fn check_missing(
 ) -> Result<(), ImportError> {
     let mut parameters = Vec::new();
     list(&network.layers, &mut parameters);
-    let names = parameters.iter().map(|(path, _)| path.as_str());
+    // A batch norm computes nothing without its statistics: these are never missing.
+    let is_statistic = |path: &str| path.contains(".running_");
+    let names = parameters.iter().map(|(path, _)| path.as_str()).filter(|path| !is_statistic(path));
     each_names("--allow-missing", &options.allow_missing, "parameter of the network", names)?;
     let has_batch_norms = parameters.iter().any(|(path, _)| path.ends_with(".running_var"));
+    let mut missing = Vec::new();
     for (path, is_there) in &parameters {
         let is_open = path.starts_with("norms.") && path.ends_with(".bias") && !has_batch_norms;
         // What says that linear layers have no biases says nothing of norms.
@@ -99,9 +102,15 @@ pub(super) fn check_missing(
                         .to_owned(),
             });
         }
-        return Err(tensors.missing(path));
+        missing.push(path.clone());
     }
-    Ok(())
+    let Some((first, rest)) = missing.split_first() else { return Ok(()) };
+    Err(match tensors.missing(first) {
+        ImportError::Missing { path, nearest, .. } => {
+            ImportError::Missing { path, others: rest.to_vec(), nearest }
+        }
+        error => error,
+    })
 }
 
 /// The path of each parameter, and whether it has a tensor.

@@ -38,7 +38,7 @@ impl Tensors {
         let left = self.listed.iter().map(|(name, ..)| name.as_str());
         let left = left.filter(|name| !self.held.contains_key(*name));
         let near = nearest(path, left).map(str::to_owned);
-        ImportError::Missing { path: path.to_owned(), nearest: near }
+        ImportError::Missing { path: path.to_owned(), others: Vec::new(), nearest: near }
     }
 
     /// The numbers of a vector of this length, all finite; `path` is where they go.
@@ -150,7 +150,37 @@ impl Tensors {
             let (name, shape, dtype) = (name.clone(), shape.clone(), dtype.name());
             placed.push(Placed { name, shape, dtype, fate });
         }
-        if unused.is_empty() { Ok(placed) } else { Err(inferred::unused(&unused, is_described)) }
+        if unused.is_empty() {
+            return Ok(placed);
+        }
+        Err(inferred::unused(&unused, is_described, &self.ends(&placed)))
+    }
+
+    /// Both ends of the network, by where tensors went.
+    fn ends(&self, placed: &[Placed]) -> inferred::Ends {
+        let went = |placed: &Placed| match &placed.fate {
+            Fate::Used { path, change } => Some((path.clone(), change.contains("transposed"))),
+            Fate::Skipped(_) => None,
+        };
+        let of = |wanted: &str| {
+            placed.iter().find_map(|tensor| {
+                let (path, is_transposed) = went(tensor)?;
+                (path == wanted).then(|| (tensor.name.clone(), tensor.shape.clone(), is_transposed))
+            })
+        };
+        let last = (0..placed.len()).rev().find(|at| of(&format!("layers.{at}.weight")).is_some());
+        let last = last.unwrap_or_default();
+        let weight = of(&format!("layers.{last}.weight"));
+        let size = |(_, shape, is_transposed): &(String, Vec<usize>, bool), is_output: bool| {
+            shape.get(usize::from(is_output == *is_transposed)).copied()
+        };
+        let inputs = of("layers.0.weight").and_then(|first| size(&first, false));
+        let outputs = weight.as_ref().and_then(|last| size(last, true));
+        inferred::Ends {
+            widths: inputs.zip(outputs).map(|(inputs, outputs)| [inputs, outputs]),
+            weight: weight.map(|(name, _, is_transposed)| (name, is_transposed)),
+            bias: of(&format!("layers.{last}.bias")).map(|(name, ..)| name),
+        }
     }
 }
 

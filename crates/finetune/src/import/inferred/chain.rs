@@ -11,7 +11,7 @@ use fireclay_formats::Layout;
 
 use super::super::ImportError;
 use super::groups::Group;
-use super::names::{Role, order, told_order};
+use super::names::{Role, firm_order, order, told_order};
 
 /// The most layers whose order is looked for by their shapes.
 const MOST_TRIED: usize = 64;
@@ -134,13 +134,33 @@ pub(super) fn no_order() -> ImportError {
 
 /// Names tell one order, and another was found.
 fn contradiction(dense: &[Group<'_>], by_name: &[usize], found: &[usize]) -> ImportError {
+    let is_told = |pair: &[usize]| {
+        firm_order(&dense[pair[0]].pieces, &dense[pair[1]].pieces) == Some(Ordering::Less)
+    };
+    // Where names do not tell the order of all, two of them tell what they do.
+    let pair = || {
+        let later = |at: usize| found.get(at + 1..).unwrap_or_default();
+        let against = |(at, &b): (usize, &usize)| {
+            let is_before = |&&a: &&usize| {
+                told_order(&dense[a].pieces, &dense[b].pieces) == Some(Ordering::Less)
+            };
+            later(at).iter().find(is_before).map(|&a| [a, b])
+        };
+        found.iter().enumerate().find_map(against)
+    };
+    let told = if by_name.windows(2).all(is_told) { None } else { pair() };
+    let is_of_file = found.is_sorted();
+    let (by_name, found) = match told {
+        Some([a, b]) => (vec![a, b], vec![b, a]),
+        None => (by_name.to_vec(), found.to_vec()),
+    };
     let names = |order: &[usize]| -> Vec<String> {
         order.iter().map(|&index| dense[index].name.clone()).collect()
     };
     ImportError::Contradiction {
-        is_of_file: found.is_sorted(),
-        by_name: names(by_name),
-        found: names(found),
+        is_of_file,
+        by_name: names(&by_name),
+        found: names(&found),
         hint: String::new(),
     }
 }
@@ -472,7 +492,6 @@ mod tests {
             ["decoder.0", "encoder.0", "encoder.1"],
             ["fc3", "fc2", "fc1"],
             ["theta3", "theta2", "theta1"],
-            ["fc1", "out", "fc2"],
         ] {
             let squares = layers.map(|name| (name, SQUARE));
             let error = read(&squares, belief(true, true)).unwrap_err();
@@ -484,6 +503,17 @@ mod tests {
             // In the order of the names it is taken.
             let sorted: Vec<_> = by_name.iter().map(|name| (name.as_str(), SQUARE)).collect();
             assert_eq!(read(&sorted, belief(true, true)).unwrap(), [0, 1, 2]);
+        }
+        // Of names that tell nothing of one layer, two are told that tell of each other.
+        for (layers, told) in
+            [(["fc1", "out", "fc2"], ["fc2", "out"]), (["out", "enc", "dec"], ["enc", "out"])]
+        {
+            let error = read(&layers.map(|name| (name, SQUARE)), belief(true, true)).unwrap_err();
+            let ImportError::Contradiction { by_name, mut found, .. } = error else {
+                unreachable!("{error}")
+            };
+            found.reverse();
+            assert_eq!((by_name.as_slice(), &found), (&told.map(str::to_owned)[..], &by_name));
         }
     }
 

@@ -47,8 +47,27 @@ impl<'a> Group<'a> {
         let is_likely = self.tensors.len() > 1 || is_called_norm(&self.pieces);
         !self.is_dense()
             && is_likely
+            && !self.is_scaler()
             && self.width().is_some()
             && self.tensors.keys().any(is_of_norm)
+    }
+
+    /// Whether it is the mean and deviation of features or targets, as scikit-learn's scalers have
+    /// them: by its name, or a scale that is neither called a norm's nor has a shift.
+    fn is_scaler(&self) -> bool {
+        const WORDS: &[&str] = &["scaler", "scalers", "standardizer", "standardiser"];
+        let is_running = |role: &Role| {
+            self.named(*role)
+                .is_some_and(|name| name.contains("running") || name.contains("moving"))
+        };
+        let has = |role: Role| self.tensors.contains_key(&role);
+        let is_half = has(Role::Mean) != has(Role::Variance)
+            || self.has_statistics() && has(Role::Gamma) && !has(Role::Beta);
+        let is_called = self.pieces.iter().any(|piece| piece.is_one_of(WORDS));
+        let is_of_norm = is_called_norm(&self.pieces)
+            || self.tensors.keys().any(is_running)
+            || self.named(Role::Gamma).is_some_and(|name| !name.ends_with("scale"));
+        is_called || is_half && !is_of_norm
     }
 
     /// Whether it may be the slopes of PReLU: a weight of one number, or of several by its name.
@@ -331,6 +350,25 @@ pub(super) fn refuse_apart(layers: &[Group<'_>], others: &[Group<'_>]) -> Result
             printable(&first(&biases, Role::Bias), 60)
         ),
         format!("if they belong together in their order, rename them: {pairs}{all}"),
+    ))
+}
+
+/// Refuses a batch norm that has one of its two statistics.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with the name of the norm.
+pub(super) fn refuse_parts_of_norms(others: &[Group<'_>]) -> Result<(), ImportError> {
+    let has = |group: &&Group<'_>, role| group.tensors.contains_key(&role);
+    let is_half = |group: &&Group<'_>| {
+        group.is_norm() && has(group, Role::Mean) != has(group, Role::Variance)
+    };
+    let Some(group) = others.iter().find(is_half) else { return Ok(()) };
+    let (found, lost) =
+        if has(&group, Role::Mean) { ("mean", "variance") } else { ("variance", "mean") };
+    Err(ImportError::unsupported(
+        format!("the norm {} has a {found} and no {lost}", printable(&group.name, 60)),
+        "a batch norm needs both; save it whole, or rename the tensors with --map",
     ))
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Look {
     Statistics,
     /// A deviation without a mean.
     Deviation,
+    /// Mean and deviation of the outputs, as those of a regression are.
+    Outputs,
     /// The deviation of outputs that are means.
     Spread,
     Temperature,
@@ -38,13 +40,15 @@ pub(super) enum Look {
     Metric,
     Counter,
     Optimizer,
+    Gradient,
+    Mask,
+    Centers,
+    /// The weights of several layers in one array.
+    Stacked,
     Copy,
     Loss,
     Unknown,
 }
-
-/// The most tensors that an example leaves out.
-const MOST_LEFT_OUT: usize = 4;
 
 /// Words of copies that training keeps beside a network.
 pub(super) const COPIES: &[&str] =
@@ -55,6 +59,15 @@ const BESIDES: &[&str] = &[
     "module", "copy", "copies", "old", "prev", "previous", "best", "backup", "init", "initial",
     "slow", "orig",
 ];
+
+/// Words for what a network is trained to give.
+const OUTPUTS: &[&str] =
+    &["y", "target", "targets", "tgt", "label", "labels", "out", "output", "outputs", "response"];
+
+const GRADIENTS: &[&str] = &["grad", "grads", "gradient", "gradients"];
+
+const CENTERS: &[&str] =
+    &["centers", "centres", "center", "centroids", "prototypes", "codebook", "memory"];
 
 /// Words for the state of metrics.
 const METRICS: &[&str] = &[
@@ -111,8 +124,14 @@ impl Look {
         if numbers == 1 && (ends(COUNTERS) || has(&["num"])) {
             return Self::Counter;
         }
+        if is_of_outputs(&pieces, shape) {
+            return Self::Outputs;
+        }
         if has(COPIES) {
             return Self::Copy;
+        }
+        if has(GRADIENTS) {
+            return Self::Gradient;
         }
         let is_row = shape.iter().filter(|&&size| size != 1).count() < 2;
         if has(&["loss", "criterion"])
@@ -143,6 +162,12 @@ impl Look {
             || has(&["parametrizations"])
         {
             return Self::Parts;
+        }
+        if ends(&["mask", "masks"]) {
+            return Self::Mask;
+        }
+        if has(CENTERS) {
+            return Self::Centers;
         }
         if has(&["ih", "hh", "lstm", "gru", "rnn", "recurrent"]) {
             return Self::Recurrent;
@@ -205,21 +230,22 @@ impl Look {
                 | Self::Adapter
                 | Self::Parts
                 | Self::Quantised
+                | Self::Stacked
         )
     }
 
     /// Whether it does nothing at inference.
-    fn is_idle(self) -> bool {
+    pub(super) fn is_idle(self) -> bool {
         self.is_beside() || matches!(self, Self::Copy | Self::Spread)
     }
 
     /// Whether it is no part of a network.
     fn is_beside(self) -> bool {
-        matches!(self, Self::Counter | Self::Optimizer | Self::Loss | Self::Metric)
+        matches!(self, Self::Counter | Self::Optimizer | Self::Gradient | Self::Loss | Self::Metric)
     }
 
     /// What it looks like, and what to do.
-    fn words(self) -> (&'static str, &'static str) {
+    pub(super) fn words(self) -> (&'static str, &'static str) {
         const NOT_ONE: &str = "only networks of linear layers, norms and activations are imported";
         match self {
             Self::Convolution => ("a convolution", NOT_ONE),
@@ -246,6 +272,26 @@ impl Look {
                 "a mean or a deviation of the inputs",
                 "the network needs it: say one mean and one deviation with --normalize and leave \
                  it out with --allow-unused, or export the network to ONNX",
+            ),
+            Self::Outputs => (
+                "a mean or a deviation of the outputs",
+                "the network needs it: before saving, multiply the deviation into the last weights \
+                 and bias, and add the mean to that bias",
+            ),
+            Self::Mask => (
+                "a mask of weights",
+                "multiply the weights by it before saving; then leave it out with --allow-unused",
+            ),
+            Self::Gradient => ("a gradient", "it does nothing at inference"),
+            Self::Centers => (
+                "centers or prototypes, as a loss or a radial layer has them",
+                "if only a loss uses them, leave them out with --allow-unused; else the network \
+                 cannot be imported",
+            ),
+            Self::Stacked => (
+                "the weights of several layers in one array",
+                "save each apart: for the array W and its bias b, numpy.savez with W1=W[0], b1=b[0] \
+                 and so on",
             ),
             Self::Deviation => (
                 "a deviation of the inputs or of the outputs",
@@ -287,9 +333,28 @@ impl Look {
     }
 }
 
+/// Whether it is a mean or a deviation of outputs, by its name: `y_mean`, `target.std`,
+/// `y_scaler.scale`.
+fn is_of_outputs(pieces: &[Piece], shape: &[usize]) -> bool {
+    let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
+    let is_scaled = has(&["scaler", "scalers"]) && has(&["scale", "min", "max", "range", "offset"]);
+    let is_statistic = has(&["mean", "means", "mu", "std", "sigma", "deviation", "stddev", "sd"])
+        || pieces.last().is_some_and(|last| last.is_one_of(&["var", "variance"]));
+    let is_of_norm = is_called_norm(pieces) || has(&["running", "moving", "log", "logstd"]);
+    vector(shape).is_some() && has(OUTPUTS) && (is_scaled || is_statistic) && !is_of_norm
+}
+
 /// Whether a name has one of some words behind another.
 fn follows(pieces: &[Piece], first: &str, second: &[&str]) -> bool {
     pieces.windows(2).any(|pair| pair[0].is_one_of(&[first]) && pair[1].is_one_of(second))
+}
+
+/// What a tensor looks like beside others: an array of matrices and one of as many biases are layers.
+fn look(tensor: &Tensor, tensors: &[&Tensor]) -> Look {
+    let look = Look::of(&tensor.name, &tensor.shape);
+    let [layers, rows, columns] = *tensor.shape else { return look };
+    let is_bias = |other: &&Tensor| matches!(*other.shape, [n, width] if n == layers && (width == rows || width == columns));
+    if look == Look::Convolution && tensors.iter().any(is_bias) { Look::Stacked } else { look }
 }
 
 /// Refuses tensors that no perceptron has.
@@ -299,7 +364,7 @@ fn follows(pieces: &[Piece], first: &str, second: &[&str]) -> bool {
 /// [`ImportError::Unsupported`] with the first of them and what it looks like.
 pub(super) fn refuse_strangers(tensors: &[&Tensor]) -> Result<(), ImportError> {
     let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    let is_stranger = |tensor: &&&Tensor| match Look::of(&tensor.name, &tensor.shape) {
+    let is_stranger = |tensor: &&&Tensor| match look(tensor, tensors) {
         // An embedding has no bias, a layer of that name has.
         Look::Embedding => {
             let bias = tensor.name.strip_suffix("weight").map(|start| format!("{start}bias"));
@@ -308,7 +373,7 @@ pub(super) fn refuse_strangers(tensors: &[&Tensor]) -> Result<(), ImportError> {
         look => look.is_no_perceptron(),
     };
     let Some(tensor) = tensors.iter().find(is_stranger) else { return Ok(()) };
-    let (what, todo) = Look::of(&tensor.name, &tensor.shape).words();
+    let (what, todo) = look(tensor, tensors).words();
     Err(ImportError::unsupported(
         format!("{} {:?} looks like {what}", printable(&tensor.name, 60), tensor.shape),
         format!("{todo}; if it is a layer like the others, rename it with --map"),
@@ -429,48 +494,6 @@ fn pattern(of: &[&Tensor], others: &[&Tensor]) -> Option<String> {
     (1..first.len()).rev().find(is_shared).map(|length| format!("{}*", &first[..length]))
 }
 
-/// The error of tensors that have no place in the network. A file that `describes` its network
-/// needs none of them.
-pub(in super::super) fn unused(tensors: &[(&str, &[usize])], describes: bool) -> ImportError {
-    let looks: Vec<(&str, Look)> =
-        tensors.iter().map(|(name, shape)| (*name, Look::of(name, shape))).collect();
-    let needed = looks.iter().find(|(_, look)| !look.is_idle() && !describes);
-    let is_matrix = |name: &str| tensors.iter().any(|(n, shape)| *n == name && shape.len() == 2);
-    let advice = match (needed, looks.first()) {
-        // A matrix may be the weights of a layer: advice to leave it out could do harm.
-        (Some((name, Look::Unknown)), _) if is_matrix(name) => format!(
-            "{} may be the weights of a layer: rename it with --map to a name that ends in weight, \
-             and its bias likewise",
-            printable(name, 60)
-        ),
-        // Numbered arrays of Keras.
-        (Some((name, Look::Norm | Look::Unknown)), _) if name.contains("/vars/") => format!(
-            "the class of {} is not told: rename its arrays with --map, of a layer norm to end in \
-             /gamma and /beta, of a batch norm in /gamma, /beta, /moving_mean and /moving_variance",
-            printable(name, 60)
-        ),
-        (Some((name, look)), _) => {
-            let (what, todo) = look.words();
-            format!("{} looks like {what}: {todo}", printable(name, 60))
-        }
-        (None, Some((name, look))) => {
-            let (what, todo) = look.words();
-            let why = if describes {
-                "the network of the file does without them".to_owned()
-            } else {
-                format!("{} looks like {what}, and {todo}", printable(name, 60))
-            };
-            let flag = |(name, _): &(&str, Look)| format!("--allow-unused {}", quoted(name));
-            let flags: Vec<String> = looks.iter().take(MOST_LEFT_OUT).map(flag).collect();
-            let rest = if looks.len() > MOST_LEFT_OUT { " and so on" } else { "" };
-            format!("{why}: leave out such tensors with {}{rest}", flags.join(" "))
-        }
-        (None, None) => String::new(),
-    };
-    let names = tensors.iter().map(|&(name, _)| name.to_owned()).collect();
-    ImportError::Unused { names, advice }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -502,6 +525,17 @@ mod tests {
             ("train_acc.tp", vec![3], Look::Metric),
             ("class.weight", vec![10, 8], Look::Unknown),
             ("class_weight", vec![10], Look::Loss),
+            ("target_mean", vec![3], Look::Outputs),
+            ("target.std", vec![3], Look::Outputs),
+            ("y_mu", vec![], Look::Outputs),
+            ("std_y", vec![3], Look::Outputs),
+            ("y_scaler.scale", vec![3], Look::Outputs),
+            ("target_net.bn.running_mean", vec![3], Look::Copy),
+            ("x_scaler.scale", vec![3], Look::Statistics),
+            ("0.mask", vec![8, 6], Look::Mask),
+            ("fc1.weight_mask", vec![8, 6], Look::Parts),
+            ("fc1.weight.grad", vec![8, 6], Look::Gradient),
+            ("centers", vec![3, 8], Look::Centers),
             ("normalizer.mean", vec![], Look::Statistics),
             ("act.weight", vec![1], Look::Slopes),
             ("logit_scale", vec![], Look::Factor),
@@ -516,31 +550,6 @@ mod tests {
         ] {
             assert_eq!(Look::of(name, &shape), look, "{name} {shape:?}");
         }
-    }
-
-    #[test]
-    fn what_a_network_needs_is_not_advised_to_be_left_out() {
-        for (name, shape) in [
-            ("conv.weight", vec![4, 1, 3, 3]),
-            ("fc1.weight_g", vec![8, 1]),
-            ("input_norm.weight", vec![784]),
-            ("act.weight", vec![8]),
-            ("mean", vec![784]),
-        ] {
-            let tensor = [(name, shape.as_slice())];
-            let message = unused(&tensor, false).to_string();
-            assert!(!message.contains(&format!("--allow-unused {name}")), "{message}");
-            assert!(message.contains("looks like"), "{message}");
-            // A file that describes its network has said that it is not needed.
-            let message = unused(&tensor, true).to_string();
-            assert!(message.ends_with(&format!("--allow-unused {name}")), "{message}");
-        }
-        let state = ("optimizer.m y", &[4_usize][..]);
-        let message = unused(&[state], false).to_string();
-        assert!(message.ends_with("--allow-unused 'optimizer.m y'"), "{message}");
-        // One that is needed is told of, wherever it stands.
-        let conv = ("conv.weight", &[4_usize, 1, 3, 3][..]);
-        assert!(unused(&[state, conv], false).to_string().contains("a convolution"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod chain;
 mod groups;
+mod left;
 mod looks;
 mod names;
 mod norms;
@@ -13,6 +14,9 @@ mod paired;
 #[cfg(test)]
 mod property;
 mod skips;
+#[cfg(test)]
+mod tests;
+mod twins;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +31,7 @@ use names::{Piece, Role, Word, numbers, stem};
 use norms::{Placed, Scene, Slot};
 
 pub(super) use groups::vector;
-pub(super) use looks::unused;
+pub(super) use left::{Ends, unused};
 
 /// What norms add to a variance unless something else was said: PyTorch's default, and Keras'.
 const EPSILON: f64 = 1e-5;
@@ -62,6 +66,7 @@ pub(super) fn network(
     looks::refuse_strangers(&tensors)?;
     looks::refuse_copies(&tensors)?;
     looks::refuse_half_norms(&tensors)?;
+    refuse_integers(archive, !tensors.iter().any(|tensor| tensor.shape.len() == 2), options)?;
     let (dense, others): (Vec<_>, Vec<_>) =
         by_name(&tensors).into_iter().partition(Group::is_dense);
     let belief = Belief {
@@ -72,6 +77,8 @@ pub(super) fn network(
         is_renamed: !options.map.is_empty(),
     };
     groups::refuse_apart(&dense, &others)?;
+    groups::refuse_parts_of_norms(&others)?;
+    twins::refuse(&dense)?;
     let (dense, order, layout) = ordered(archive, &tensors, dense, &others, belief, options)?;
     let layers: Vec<&Group<'_>> = order.into_iter().filter_map(|i| dense.get(i)).collect();
     let sizes: Vec<[usize; 2]> = layers.iter().filter_map(|group| group.sizes(layout)).collect();
@@ -80,6 +87,7 @@ pub(super) fn network(
     let scene = |norms: Vec<_>| Scene { layers: &layers, widths: &widths, norms, belief, options };
     let (slopes, others): (Vec<_>, Vec<_>) =
         others.iter().partition::<Vec<&Group<'_>>, _>(|group| group.is_slopes());
+    refuse_without_room(&layers, &others, options)?;
     let norms = others.iter().copied().filter(|group| group.is_norm()).collect();
     let norms = norms::place(&scene(norms), epsilon(archive.kind, options))?;
     let slopes = match &slopes[..] {
@@ -94,7 +102,7 @@ pub(super) fn network(
             "with --residual here, each hidden layer is x + activation(norm(x W + b))",
         ));
     }
-    let functions = activations(&layers, &others, slopes, options)
+    let functions = activations(&layers, slopes, options)
         .map_err(|error| slopes_unnamed(error, &layers, &widths, &others))?;
     check_slope(archive.kind, &functions, options)?;
     let has_norms = !norms.norms.is_empty();
@@ -103,6 +111,31 @@ pub(super) fn network(
     let mut notes: Vec<String> = note.into_iter().map(str::to_owned).collect();
     notes.extend(assumed(&network, has_norms, epsilon(archive.kind, options), options));
     Ok(Inferred { network, notes })
+}
+
+/// Refuses weights that are integers: those called weights, and any if there are `no_others`.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with the first of them.
+fn refuse_integers(
+    archive: &Archive,
+    no_others: bool,
+    options: &Options,
+) -> Result<(), ImportError> {
+    let is_weight = |tensor: &&Tensor| {
+        let is_called = names::part(&tensor.name).is_some_and(|part| part.role == Role::Weight);
+        tensor.shape.len() == 2
+            && !tensor.dtype.is_float()
+            && (is_called || no_others)
+            && !is_named(&tensor.name, &options.allow_unused)
+    };
+    let Some(tensor) = archive.tensors.iter().find(is_weight) else { return Ok(()) };
+    let (name, shape) = (printable(&tensor.name, 60), &tensor.shape);
+    Err(ImportError::unsupported(
+        format!("the matrix {name} {shape:?} holds integers ({})", tensor.dtype.name()),
+        "save weights in floating point, as the network computes with them",
+    ))
 }
 
 /// The slope behind each of several hidden layers, if the file has one that may be that of all.
@@ -315,10 +348,9 @@ fn layout(archive: &Archive, dense: &[Group<'_>]) -> Option<Layout> {
     layouts.all(|layout| layout == Some(first)).then_some(first)
 }
 
-/// The function behind each hidden layer, which must have room where names count every step.
+/// The function behind each hidden layer.
 fn activations(
     layers: &[&Group<'_>],
-    others: &[&Group<'_>],
     slopes: Option<Vec<String>>,
     options: &Options,
 ) -> Result<Vec<Layer>, ImportError> {
@@ -345,18 +377,6 @@ fn activations(
             });
         }
     };
-    if activation != fireclay::Activation::Identity
-        && let Some([a, b]) = without_room(layers, others)
-    {
-        return Err(ImportError::unsupported(
-            format!(
-                "the numbers leave no room for a function between {} and {}, and room elsewhere",
-                printable(&a.name, 60),
-                printable(&b.name, 60)
-            ),
-            "here a function follows every hidden layer; if one does, number them with --map",
-        ));
-    }
     let slope = options.leaky_slope.map(|slope| ("slope".to_owned(), slope));
     let constants = slope.into_iter().collect();
     let function =
@@ -364,7 +384,32 @@ fn activations(
     Ok(vec![function; hidden])
 }
 
-/// Two layers with numbers that follow each other, in a container that has steps without tensors.
+/// Refuses layers without a function between them, where numbers tell that others have one.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with the two layers.
+fn refuse_without_room(
+    layers: &[&Group<'_>],
+    others: &[&Group<'_>],
+    options: &Options,
+) -> Result<(), ImportError> {
+    if options.activation == Some(fireclay::Activation::Identity) {
+        return Ok(());
+    }
+    let Some([a, b]) = without_room(layers, others) else { return Ok(()) };
+    Err(ImportError::unsupported(
+        format!(
+            "the numbers leave no room for a function between {} and {}, and room elsewhere",
+            printable(&a.name, 60),
+            printable(&b.name, 60)
+        ),
+        "here a function follows every hidden layer; if one does, number them with --map",
+    ))
+}
+
+/// Two layers with nothing but norms between their numbers, in a container that has steps without
+/// tensors.
 fn without_room<'g>(layers: &[&'g Group<'g>], others: &[&Group<'_>]) -> Option<[&'g Group<'g>; 2]> {
     let container = |pieces: &[Piece]| {
         let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
@@ -373,7 +418,9 @@ fn without_room<'g>(layers: &[&'g Group<'g>], others: &[&Group<'_>]) -> Option<[
     };
     let mut rows: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
     let all = layers.iter().map(|layer| &layer.pieces);
-    for (row, number) in all.chain(others.iter().map(|o| &o.pieces)).filter_map(|p| container(p)) {
+    // A vector that is called a weight may be the slopes of a function.
+    let taken = others.iter().filter(|other| !other.is_weight_alone()).map(|other| &other.pieces);
+    for (row, number) in all.chain(taken).filter_map(|pieces| container(pieces)) {
         rows.entry(row).or_default().insert(number);
     }
     let pair = layers.windows(2).find(|pair| {
@@ -386,7 +433,10 @@ fn without_room<'g>(layers: &[&'g Group<'g>], others: &[&Group<'_>]) -> Option<[
             let span = numbers.last().zip(numbers.first()).map_or(0, |(last, first)| last - first);
             span >= numbers.len() as u64
         });
-        row == other && b == a.saturating_add(1) && has_gaps
+        // At most as many numbers as the row has are compared.
+        let is_full =
+            |numbers: &BTreeSet<u64>| a < b && numbers.range(a..b).count() as u64 == b - a;
+        row == other && has_gaps && rows.get(&row).is_some_and(is_full)
     })?;
     Some([pair[0], pair[1]])
 }
@@ -425,138 +475,5 @@ impl Steps<'_> {
     fn norm(&self, slot: Slot) -> Option<Layer> {
         let norm = self.norms.norms.iter().find(|(other, _)| *other == slot);
         norm.map(|(_, layer)| layer.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(names: &[(&str, &[usize])], options: &Options) -> Result<Vec<Layer>, ImportError> {
-        let tensor = |(name, shape): &(&str, &[usize])| Tensor::zeros(*name, shape.to_vec());
-        let archive = Archive {
-            kind: Kind::PyTorch,
-            tensors: names.iter().map(tensor).collect(),
-            network: None,
-            layout: Some(Layout::OutIn),
-            labels: None,
-            class_names: Vec::new(),
-            files: Vec::new(),
-            task: None,
-            notes: Vec::new(),
-        };
-        network(&archive, true, options).map(|found| found.network.layers)
-    }
-
-    #[test]
-    fn the_slope_of_leaky_relu_is_said_or_told_or_asked_for() {
-        let of = |kind, leaky_slope, activation| {
-            let shapes: [(&str, &[usize]); 2] = match kind {
-                Kind::PyTorch => [("0.weight", &[5, 6]), ("2.weight", &[4, 5])],
-                _ => [("0.weight", &[6, 5]), ("2.weight", &[5, 4])],
-            };
-            let tensors = shapes.map(|(name, shape)| Tensor::zeros(name, shape.to_vec())).to_vec();
-            let (network, labels) = (None, None);
-            let (layout, task, notes) = (Some(Layout::OutIn), None, Vec::new());
-            let (class_names, files) = (Vec::new(), Vec::new());
-            let archive =
-                Archive { kind, tensors, network, layout, labels, class_names, files, task, notes };
-            let activation = Some(activation);
-            let options = Options { activation, leaky_slope, ..Options::default() };
-            super::network(&archive, true, &options)
-        };
-        use fireclay::Activation::{LeakyRelu, Relu};
-        let said = of(Kind::KerasHdf5, Some(0.3), LeakyRelu).unwrap();
-        let Layer::Activation(function) = &said.network.layers[1] else { panic!("{said:?}") };
-        assert_eq!(function.constants, [("slope".to_owned(), 0.3)].into());
-        assert!(said.notes.is_empty(), "{:?}", said.notes);
-        let usual = of(Kind::PyTorch, None, LeakyRelu).unwrap();
-        assert!(usual.notes[0].contains("0.01") && usual.notes[0].ends_with("--leaky-slope"));
-        let asked = of(Kind::KerasHdf5, None, LeakyRelu).unwrap_err().to_string();
-        assert!(asked.contains("--leaky-slope"), "{asked}");
-        let useless = of(Kind::PyTorch, Some(0.3), Relu).unwrap_err().to_string();
-        assert!(useless.contains("--leaky-slope has no effect"), "{useless}");
-    }
-
-    #[test]
-    fn slopes_of_prelu_stand_behind_their_layers() {
-        let options = Options::default();
-        let sequential: [(&str, &[usize]); 5] = [
-            ("0.weight", &[5, 6]),
-            ("1.weight", &[1]),
-            ("2.weight", &[4, 5]),
-            ("3.weight", &[1]),
-            ("4.weight", &[3, 4]),
-        ];
-        let named: [(&str, &[usize]); 5] = [
-            ("fc1.weight", &[5, 6]),
-            ("fc2.weight", &[4, 5]),
-            ("fc3.weight", &[3, 4]),
-            ("prelu2.weight", &[4]),
-            ("prelu1.weight", &[5]),
-        ];
-        for (names, slopes) in [(sequential, [1, 3]), (named, [4, 3])] {
-            let layers = of(&names, &options).unwrap();
-            for (step, slope) in [(1, slopes[0]), (3, slopes[1])] {
-                let expected = Layer::Prelu { slope: names[slope].0.to_owned() };
-                assert_eq!(layers[step], expected, "{layers:?}");
-            }
-            let said = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
-            let error = of(&names, &said).unwrap_err().to_string();
-            assert!(error.contains("leave out --activation"), "{error}");
-        }
-        // A vector of no name is a scale without a shift as well: it has no place.
-        let mut open = sequential;
-        (open[1].1, open[3].1) = (&[5], &[4]);
-        let relu = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
-        assert_eq!(of(&open, &relu).unwrap().len(), 5);
-        assert!(of(&open, &options).is_err());
-    }
-
-    #[test]
-    fn one_slope_is_that_of_all_layers_if_that_was_said() {
-        let names: [(&str, &[usize]); 4] = [
-            ("fc1.weight", &[5, 6]),
-            ("act.weight", &[1]),
-            ("fc2.weight", &[4, 5]),
-            ("fc3.weight", &[3, 4]),
-        ];
-        let asked = of(&names, &Options::default()).unwrap_err().to_string();
-        assert!(asked.contains("say it with --activation leaky-relu if a PReLU"), "{asked}");
-        let leaky =
-            Options { activation: Some(fireclay::Activation::LeakyRelu), ..Options::default() };
-        let slope = Layer::Prelu { slope: "act.weight".to_owned() };
-        let layers = of(&names, &leaky).unwrap();
-        assert_eq!((&layers[1], &layers[3]), (&slope, &slope));
-        for options in [
-            Options { leaky_slope: Some(0.1), ..leaky.clone() },
-            Options { activation: Some(fireclay::Activation::Relu), ..Options::default() },
-        ] {
-            let layers = of(&names, &options);
-            assert!(!layers.is_ok_and(|layers| layers.contains(&slope)));
-        }
-        // One that a number or a name tells to be that of one layer is not that of all.
-        for name in ["act1.weight", "fc1.act.weight"] {
-            let mut own = names;
-            own[1].0 = name;
-            assert!(!of(&own, &leaky).is_ok_and(|layers| layers.contains(&slope)), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_file_without_a_matrix_is_no_network() {
-        let relu = Options { activation: Some(fireclay::Activation::Relu), ..Options::default() };
-        let by_order = Options { by_order: true, ..relu.clone() };
-        for options in [relu, by_order] {
-            for names in [
-                &[("0.weight", &[4, 1, 3, 3][..]), ("0.bias", &[4])][..],
-                &[("a", &[4]), ("b", &[4])],
-                &[("a", &[]), ("b", &[0, 0])],
-                &[],
-            ] {
-                let error = of(names, &options).unwrap_err().to_string();
-                assert!(!error.is_empty(), "{names:?}");
-            }
-        }
     }
 }

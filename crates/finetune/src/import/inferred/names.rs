@@ -110,6 +110,9 @@ const BACK: &[&str] = &[
     "top",
 ];
 
+/// Words for what stands between both.
+const MIDDLE: &[&str] = &["hid", "hidden", "hiddens", "mid", "middle", "body", "trunk"];
+
 /// Words that count, of which the first stands at the front.
 const COUNTED: [[&str; 2]; 9] = [
     ["first", "one"],
@@ -150,6 +153,24 @@ pub(super) fn told_order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
     let by_words = rank(a).cmp(&rank(b));
     let by_letters = letter(a).zip(letter(b)).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
     Some(by_words.then(by_letters)).filter(|order| order.is_ne())
+}
+
+/// Which of two names comes first by its numbers, or by words of which both tell a place. A word that
+/// tells none, such as `dense` beside `decoder`, leaves it open.
+pub(super) fn firm_order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let is_open = |piece: Option<&Piece>| {
+        rank(piece) == COUNTED.len() + 1 && !piece.is_some_and(|piece| piece.is_one_of(MIDDLE))
+    };
+    let is_letter = |piece: Option<&Piece>| matches!(piece, Some(Piece::Word(w)) if w.len() == 1);
+    let (next_a, next_b) = (a.get(same), b.get(same));
+    let is_firm = !is_open(next_a) && !is_open(next_b) || is_letter(next_a) && is_letter(next_b);
+    order(a, b).or_else(|| told_order(a, b).filter(|_| is_firm))
+}
+
+/// Whether a word says that something stands at the front or at the back of a network.
+pub(super) fn is_of_an_end(piece: &Piece) -> bool {
+    piece.is_one_of(FRONT) || piece.is_one_of(BACK)
 }
 
 /// A name without its numbers.

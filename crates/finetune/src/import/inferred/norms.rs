@@ -204,8 +204,12 @@ impl Scene<'_> {
         if self.fits(&only) && !is_ordered && !is_against {
             return Ok(only);
         }
-        let by_file = self.by_file();
+        let mut by_file = self.by_file();
         if is_ordered {
+            // Where names tell nothing, each has to stand behind its layer.
+            if told.is_none() && !self.is_each_behind() {
+                by_file.clear();
+            }
             return self.in_order(by_file, told.as_ref(), &only);
         }
         let Some(told) = told else {
@@ -308,7 +312,10 @@ impl Scene<'_> {
         ImportError::Unpaired {
             norms: self.norms.iter().map(|group| group.name.clone()).collect(),
             why: why.to_owned(),
-            by_order: self.belief.can_order() && !self.belief.by_order && self.by_file().len() == 1,
+            by_order: self.belief.can_order()
+                && !self.belief.by_order
+                && self.is_each_behind()
+                && self.by_file().len() == 1,
         }
     }
 
@@ -329,6 +336,15 @@ impl Scene<'_> {
             what: format!("whether the first of its norms stands on the input ({})", self.names()),
             flag: format!("{norm}{flag}"),
         }
+    }
+
+    /// Whether the file has each norm behind a layer of its own, or before all, where it fits.
+    fn is_each_behind(&self) -> bool {
+        let behind = |norm: &&Group<'_>| {
+            let before = self.layers.iter().filter(|layer| layer.place < norm.place).count();
+            before.checked_sub(1).map_or(Slot::Input, Slot::Behind)
+        };
+        self.fits(&self.norms.iter().map(behind).collect::<Vec<_>>())
     }
 
     /// Places by the order of the file, as far as they fit: each norm behind its layer, each before

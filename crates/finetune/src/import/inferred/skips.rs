@@ -137,7 +137,7 @@ fn block<'a>(layer: &'a Group<'_>, common: usize) -> Option<&'a [Piece]> {
 }
 
 /// How many pieces the names of all layers begin with.
-fn common(layers: &[&Group<'_>]) -> usize {
+pub(super) fn common(layers: &[&Group<'_>]) -> usize {
     let Some(first) = layers.first() else { return 0 };
     let is_common = |(at, piece): (usize, &Piece)| {
         layers.iter().all(|layer| layer.pieces.get(at) == Some(piece)).then_some(())
@@ -159,6 +159,16 @@ fn several_to_a_block<'g>(layers: &[&'g Group<'g>]) -> Option<&'g Group<'g>> {
 fn returning<'g>(layers: &[&'g Group<'g>], widths: &[usize]) -> Option<&'g Group<'g>> {
     let common = common(layers);
     let hidden = layers.get(..layers.len().saturating_sub(1))?;
+    // `0.0`, `1.0` and `2`: each hidden layer is the first step of a container of its own, which has
+    // no name. That is a layer and its function.
+    let is_first_step = |layer: &&Group<'_>| {
+        let numbers = layer.pieces.get(common..).unwrap_or_default();
+        matches!(numbers, [Piece::Number(_), Piece::Number(_)])
+    };
+    let are_single = hidden.windows(2).all(|pair| block(pair[0], common) != block(pair[1], common));
+    if are_single && hidden.iter().all(is_first_step) {
+        return None;
+    }
     let mut start = 0;
     for group in hidden.chunk_by(|a, b| block(a, common) == block(b, common)) {
         let end = start + group.len();
@@ -218,6 +228,7 @@ mod tests {
             ["inp", "blocks.0.fc1", "blocks.0.fc2", "head"],
             ["inp", "mid.0.0", "mid.0.2", "head"],
             ["layers.0.fc", "layers.1.fc", "layers.2.fc", "head"],
+            ["net.0.0", "net.1.0", "net.1.2", "net.2"],
         ] {
             let error = decide(&names, &widths, false, false).unwrap_err();
             assert!(error.contains("--no-residual"), "{names:?}: {error}");
@@ -229,7 +240,11 @@ mod tests {
         let names = ["net.0.0.0", "net.0.1.0", "net.0.2.0", "net.0.3"];
         assert_eq!(decide(&names, &[7, 6, 5, 4, 2], false, false), Ok((false, false)));
         // Where nothing hints at them, they may still be there.
-        for names in [["fc1", "fc2", "fc3", "head"], ["net.0", "net.2", "net.4", "net.6"]] {
+        for names in [
+            ["fc1", "fc2", "fc3", "head"],
+            ["net.0", "net.2", "net.4", "net.6"],
+            ["0.0", "1.0", "2.0", "3"],
+        ] {
             assert_eq!(decide(&names, &widths, false, false), Ok((false, true)), "{names:?}");
             assert_eq!(decide(&names, &widths, true, false), Ok((true, false)), "{names:?}");
         }

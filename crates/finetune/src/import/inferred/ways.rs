@@ -6,7 +6,7 @@ use fireclay_formats::{Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::Group;
-use super::names::{Role, Word, key, told_order};
+use super::names::{Role, Word, firm_order, key};
 
 /// The most layers that are numbered in a message.
 pub(super) const MOST_SHOWN: usize = 6;
@@ -64,7 +64,7 @@ fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
         return None;
     }
     let are_told =
-        |pair: &[&Group<'_>]| told_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less);
+        |pair: &[&Group<'_>]| firm_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less);
     if !layers.windows(2).all(are_told) {
         return None;
     }
@@ -99,10 +99,17 @@ pub(super) fn slopes(
     (is_shown && slopes.len() <= MOST_SHOWN).then_some(example)
 }
 
-/// `--map` for one of some layers, as it would be if it were the first.
-fn of_first(dense: &[Group<'_>], layers: &[String]) -> Option<String> {
-    let group = dense.iter().find(|group| layers.first() == Some(&group.name))?;
-    let example = format!("{} for the first", renamed(group, &[], "layers.0"));
+/// `--map` for each layer with a place `N` for a person to fill in; for the first alone if they are too
+/// many to show. No place is guessed: pasted as it is, it is refused.
+fn open_places(dense: &[Group<'_>]) -> Option<String> {
+    const COUNT: &str = "with each N the place of the layer, from 0";
+    let of = |group: &Group<'_>| renamed(group, &[], "layers.N");
+    let whole = dense.iter().map(of).collect::<Vec<_>>().join(" ");
+    let example = if dense.len() <= MOST_SHOWN && whole.len() < LONGEST - COUNT.len() {
+        format!("{whole}, {COUNT}")
+    } else {
+        format!("{} and so on, {COUNT}", of(dense.first()?))
+    };
     (printable(&example, LONGEST) == example).then_some(example)
 }
 
@@ -120,14 +127,17 @@ pub(super) fn with_way(
     };
     match error {
         ImportError::Contradiction { by_name, found, is_of_file, .. } => {
-            let example = of(&by_name).map(|example| {
+            let is_whole = by_name.len() == dense.len();
+            let example = of(&by_name).filter(|_| is_whole).map(|example| {
                 format!("if the names are right, number them in their order: {example}")
             });
-            let hint = example.unwrap_or_default();
+            let all = || Some(format!("number all layers in their order: {}", open_places(dense)?));
+            let hint = example.or_else(all).unwrap_or_default();
             ImportError::Contradiction { by_name, found, is_of_file, hint }
         }
         ImportError::Ambiguous { layers, by_order, .. } => {
-            let hint = of(&layers).unwrap_or_else(|| of_first(dense, &layers).unwrap_or_default());
+            // If names told the order firmly, it would not be asked for.
+            let hint = open_places(dense).unwrap_or_default();
             ImportError::Ambiguous { layers, by_order, hint }
         }
         error => error,
@@ -139,6 +149,20 @@ mod tests {
     use super::*;
     use crate::import::inferred::groups::by_name;
     use fireclay_formats::Tensor;
+
+    #[test]
+    fn no_place_is_guessed() {
+        let tensors: Vec<Tensor> = ["dec/kernel", "enc/kernel", "dense_2/kernel"]
+            .map(|name| Tensor::zeros(name, vec![6, 6]))
+            .into();
+        let dense = by_name(&tensors.iter().collect::<Vec<_>>());
+        let layers = dense.iter().map(|group| group.name.clone()).collect();
+        let error = ImportError::Ambiguous { layers, by_order: false, hint: String::new() };
+        let message = with_way(error, &dense, &[]).to_string();
+        let maps = "--map '^dec/=layers.N.' --map '^enc/=layers.N.' --map '^dense_2/=layers.N.', with \
+                    each N the place of the layer, from 0";
+        assert!(message.contains(maps), "{message}");
+    }
 
     #[test]
     fn examples_paste() {
@@ -173,6 +197,8 @@ mod tests {
             of(&["fc0.fc.weight", "norms.0.weight", "norms.0.running_var"]).unwrap(),
             r"--map '^fc0\.fc\.=layers.0.'"
         );
+        // `dense` may stand anywhere beside an encoder and a decoder.
+        assert_eq!(of(&["enc.fc.weight", "dense.fc.weight", "dec.fc.weight"]), None);
         for none in [
             &["a.fc.weight", "x.bn.weight", "x.bn.running_var"][..],
             &["b.fc.weight", "a.fc.weight"],

@@ -1,0 +1,269 @@
+//! What tensors of such names and shapes are read as.
+
+use super::super::NormPosition;
+use super::*;
+
+fn of(names: &[(&str, &[usize])], options: &Options) -> Result<Vec<Layer>, ImportError> {
+    let tensor = |(name, shape): &(&str, &[usize])| Tensor::zeros(*name, shape.to_vec());
+    let archive = Archive {
+        kind: Kind::PyTorch,
+        tensors: names.iter().map(tensor).collect(),
+        network: None,
+        layout: Some(Layout::OutIn),
+        labels: None,
+        class_names: Vec::new(),
+        files: Vec::new(),
+        task: None,
+        notes: Vec::new(),
+    };
+    network(&archive, true, options).map(|found| found.network.layers)
+}
+
+#[test]
+fn the_slope_of_leaky_relu_is_said_or_told_or_asked_for() {
+    let of = |kind, leaky_slope, activation| {
+        let shapes: [(&str, &[usize]); 2] = match kind {
+            Kind::PyTorch => [("0.weight", &[5, 6]), ("2.weight", &[4, 5])],
+            _ => [("0.weight", &[6, 5]), ("2.weight", &[5, 4])],
+        };
+        let tensors = shapes.map(|(name, shape)| Tensor::zeros(name, shape.to_vec())).to_vec();
+        let (network, labels) = (None, None);
+        let (layout, task, notes) = (Some(Layout::OutIn), None, Vec::new());
+        let (class_names, files) = (Vec::new(), Vec::new());
+        let archive =
+            Archive { kind, tensors, network, layout, labels, class_names, files, task, notes };
+        let activation = Some(activation);
+        let options = Options { activation, leaky_slope, ..Options::default() };
+        super::network(&archive, true, &options)
+    };
+    use fireclay::Activation::{LeakyRelu, Relu};
+    let said = of(Kind::KerasHdf5, Some(0.3), LeakyRelu).unwrap();
+    let Layer::Activation(function) = &said.network.layers[1] else { panic!("{said:?}") };
+    assert_eq!(function.constants, [("slope".to_owned(), 0.3)].into());
+    assert!(said.notes.is_empty(), "{:?}", said.notes);
+    let usual = of(Kind::PyTorch, None, LeakyRelu).unwrap();
+    assert!(usual.notes[0].contains("0.01") && usual.notes[0].ends_with("--leaky-slope"));
+    let asked = of(Kind::KerasHdf5, None, LeakyRelu).unwrap_err().to_string();
+    assert!(asked.contains("--leaky-slope"), "{asked}");
+    let useless = of(Kind::PyTorch, Some(0.3), Relu).unwrap_err().to_string();
+    assert!(useless.contains("--leaky-slope has no effect"), "{useless}");
+}
+
+#[test]
+fn slopes_of_prelu_stand_behind_their_layers() {
+    let options = Options::default();
+    let sequential: [(&str, &[usize]); 5] = [
+        ("0.weight", &[5, 6]),
+        ("1.weight", &[1]),
+        ("2.weight", &[4, 5]),
+        ("3.weight", &[1]),
+        ("4.weight", &[3, 4]),
+    ];
+    let named: [(&str, &[usize]); 5] = [
+        ("fc1.weight", &[5, 6]),
+        ("fc2.weight", &[4, 5]),
+        ("fc3.weight", &[3, 4]),
+        ("prelu2.weight", &[4]),
+        ("prelu1.weight", &[5]),
+    ];
+    for (names, slopes) in [(sequential, [1, 3]), (named, [4, 3])] {
+        let layers = of(&names, &options).unwrap();
+        for (step, slope) in [(1, slopes[0]), (3, slopes[1])] {
+            let expected = Layer::Prelu { slope: names[slope].0.to_owned() };
+            assert_eq!(layers[step], expected, "{layers:?}");
+        }
+        let said = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
+        let error = of(&names, &said).unwrap_err().to_string();
+        assert!(error.contains("leave out --activation"), "{error}");
+    }
+    // A vector of no name is a scale without a shift as well: it has no place.
+    let mut open = sequential;
+    (open[1].1, open[3].1) = (&[5], &[4]);
+    let relu = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
+    assert_eq!(of(&open, &relu).unwrap().len(), 5);
+    assert!(of(&open, &options).is_err());
+}
+
+#[test]
+fn one_slope_is_that_of_all_layers_if_that_was_said() {
+    let names: [(&str, &[usize]); 4] = [
+        ("fc1.weight", &[5, 6]),
+        ("act.weight", &[1]),
+        ("fc2.weight", &[4, 5]),
+        ("fc3.weight", &[3, 4]),
+    ];
+    let asked = of(&names, &Options::default()).unwrap_err().to_string();
+    assert!(asked.contains("say it with --activation leaky-relu if a PReLU"), "{asked}");
+    let leaky = Options { activation: Some(fireclay::Activation::LeakyRelu), ..Options::default() };
+    let slope = Layer::Prelu { slope: "act.weight".to_owned() };
+    let layers = of(&names, &leaky).unwrap();
+    assert_eq!((&layers[1], &layers[3]), (&slope, &slope));
+    for options in [
+        Options { leaky_slope: Some(0.1), ..leaky.clone() },
+        Options { activation: Some(fireclay::Activation::Relu), ..Options::default() },
+    ] {
+        let layers = of(&names, &options);
+        assert!(!layers.is_ok_and(|layers| layers.contains(&slope)));
+    }
+    // One that a number or a name tells to be that of one layer is not that of all.
+    for name in ["act1.weight", "fc1.act.weight"] {
+        let mut own = names;
+        own[1].0 = name;
+        assert!(!of(&own, &leaky).is_ok_and(|layers| layers.contains(&slope)), "{name}");
+    }
+}
+
+#[test]
+fn a_file_without_a_matrix_is_no_network() {
+    let relu = Options { activation: Some(fireclay::Activation::Relu), ..Options::default() };
+    let by_order = Options { by_order: true, ..relu.clone() };
+    for options in [relu, by_order] {
+        for names in [
+            &[("0.weight", &[4, 1, 3, 3][..]), ("0.bias", &[4])][..],
+            &[("a", &[4]), ("b", &[4])],
+            &[("a", &[]), ("b", &[0, 0])],
+            &[],
+        ] {
+            let error = of(names, &options).unwrap_err().to_string();
+            assert!(!error.is_empty(), "{names:?}");
+        }
+    }
+}
+
+/// The tensors of a batch norm.
+fn norm(name: &str, width: usize) -> Vec<(String, Vec<usize>)> {
+    let parts = ["weight", "bias", "running_mean", "running_var"];
+    parts.map(|part| (format!("{name}.{part}"), vec![width])).to_vec()
+}
+
+/// The tensors of a linear layer.
+fn layer(name: &str, [inputs, outputs]: [usize; 2]) -> Vec<(String, Vec<usize>)> {
+    let weight = (format!("{name}.weight"), vec![outputs, inputs]);
+    vec![weight, (format!("{name}.bias"), vec![outputs])]
+}
+
+fn read(tensors: &[Vec<(String, Vec<usize>)>], options: &Options) -> Result<Vec<Layer>, String> {
+    let tensors = tensors.concat();
+    let tensors: Vec<(&str, &[usize])> =
+        tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+    of(&tensors, options).map_err(|error| error.to_string())
+}
+
+fn with_norm() -> Options {
+    let (activation, norm) = (Some(fireclay::Activation::Relu), Some(fireclay::Norm::Batch));
+    Options { activation, norm, ..Options::default() }
+}
+
+#[test]
+fn a_norm_between_two_layers_leaves_no_room_for_a_function() {
+    let first = |name: &str| layer(name, [6, 8]);
+    let square = |name: &str| layer(name, [8, 8]);
+    let last = |name: &str| layer(name, [8, 3]);
+    let norm = |name: &str| norm(name, 8);
+    let options = with_norm();
+    for (tensors, between) in [
+        (vec![first("0"), norm("1"), square("3"), norm("4"), last("5")], "3 and 5"),
+        (vec![first("0"), norm("1"), square("4"), norm("5"), last("6")], "4 and 6"),
+        (vec![first("0"), norm("1"), square("2"), last("4")], "0 and 2"),
+        (vec![first("0"), square("2"), norm("3"), square("4"), last("6")], "2 and 4"),
+        (vec![first("net.0"), norm("net.2"), square("net.3"), norm("net.4"), last("net.5")], "3"),
+    ] {
+        let position = [NormPosition::BeforeActivation, NormPosition::AfterActivation];
+        for position in position.map(|one| vec![one]).into_iter().chain([vec![]]) {
+            let options = Options { norm_position: position, ..options.clone() };
+            let error = read(&tensors, &options).unwrap_err();
+            assert!(error.contains("leave no room for a function between"), "{error}");
+            assert!(error.contains(between), "{error}");
+        }
+        // Without a function anywhere there is nothing to be in doubt about.
+        let linear =
+            Options { activation: Some(fireclay::Activation::Identity), ..options.clone() };
+        let error = read(&tensors, &linear).err().unwrap_or_default();
+        assert!(!error.contains("no room"), "{error}");
+    }
+    let roomy = [first("0"), norm("1"), square("3"), norm("4"), last("6")];
+    assert_eq!(read(&roomy, &options).unwrap().len(), 7);
+    // Where no number is free, functions are not counted.
+    let full = [first("0"), norm("1"), square("2"), norm("3"), last("4")];
+    let position = vec![NormPosition::BeforeActivation];
+    assert_eq!(read(&full, &Options { norm_position: position, ..options }).unwrap().len(), 7);
+}
+
+#[test]
+fn the_order_of_the_file_places_norms_that_stand_behind_their_layers() {
+    let layers = [layer("l1", [6, 8]), layer("l2", [8, 8]), layer("out", [8, 3])];
+    let norms = [norm("norm_a", 8), norm("norm_b", 8)];
+    let [l1, l2, out] = layers;
+    let [a, b] = norms;
+    let by_order = Options { by_order: true, ..with_norm() };
+    let behind = [l1.clone(), a.clone(), l2.clone(), b.clone(), out.clone()];
+    assert!(read(&behind, &with_norm()).unwrap_err().contains("or add --by-order"));
+    assert_eq!(read(&behind, &by_order).unwrap().len(), 7);
+    for apart in [
+        [a.clone(), b.clone(), l1.clone(), l2.clone(), out.clone()],
+        [l1.clone(), l2.clone(), out.clone(), a.clone(), b.clone()],
+        [l1.clone(), l2.clone(), a.clone(), b.clone(), out.clone()],
+    ] {
+        let error = read(&apart, &with_norm()).unwrap_err();
+        assert!(!error.contains("--by-order"), "{error}");
+        let error = read(&apart, &by_order).unwrap_err();
+        assert!(error.contains("it is open which layer"), "{error}");
+    }
+}
+
+#[test]
+fn a_mean_and_a_scale_are_no_norm() {
+    let layers = [layer("0", [6, 8]), layer("2", [8, 3])].concat();
+    for (names, width) in [
+        (&["x_scaler.mean", "x_scaler.scale"][..], 6),
+        (&["x_scaler.mean", "x_scaler.var", "x_scaler.scale"], 6),
+        (&["x.mean", "x.scale"], 6),
+        (&["x.mean", "x.var", "x.scale"], 6),
+        (&["y_scaler.mean", "y_scaler.scale"], 3),
+    ] {
+        let scaler = names.iter().map(|name| ((*name).to_owned(), vec![width])).collect();
+        let options = Options { norm_position: vec![NormPosition::Input], ..with_norm() };
+        let error = read(&[layers.clone(), scaler], &options).unwrap_err();
+        assert!(error.contains("the file has no tensors of norms"), "{names:?}: {error}");
+    }
+    for (lost, words) in [
+        ("running_var", "the norm 1 has a mean and no variance"),
+        ("running_mean", "the norm 1 has a variance and no mean"),
+    ] {
+        let mut norm = norm("1", 8);
+        norm.retain(|(name, _)| !name.ends_with(lost));
+        let error = read(&[layers.clone(), norm], &with_norm()).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn weights_that_are_integers_are_told_from_none() {
+    let floats = layer("0", [6, 8]);
+    for names in [["0.weight", "0.bias"], ["a", "b"]] {
+        let mut tensors: Vec<Tensor> = names
+            .iter()
+            .zip(&floats)
+            .map(|(name, (_, shape))| Tensor::zeros(*name, shape.clone()))
+            .collect();
+        tensors[0].dtype = fireclay_formats::Dtype::I64;
+        let (kind, layout) = (Kind::PyTorch, Some(Layout::OutIn));
+        let archive = Archive { tensors, ..empty(kind, layout) };
+        let error = network(&archive, true, &Options::default()).unwrap_err().to_string();
+        assert!(error.contains("[8, 6] holds integers (i64)"), "{error}");
+    }
+}
+
+fn empty(kind: Kind, layout: Option<Layout>) -> Archive {
+    Archive {
+        kind,
+        tensors: Vec::new(),
+        network: None,
+        layout,
+        labels: None,
+        class_names: Vec::new(),
+        files: Vec::new(),
+        task: None,
+        notes: Vec::new(),
+    }
+}
