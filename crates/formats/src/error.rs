@@ -96,6 +96,19 @@ pub enum Problem {
         /// What to do.
         instead: &'static str,
     },
+    /// More bytes than a compressed file of its size may unpack to.
+    #[error(
+        "the file unpacks to {found} bytes, and at most {most} are unpacked of a file of its size; \
+         save it without compression, {how}"
+    )]
+    Unpacked {
+        /// The bytes that it unpacks to, as far as is known.
+        found: u64,
+        /// How many may be.
+        most: u64,
+        /// How to save it so.
+        how: &'static str,
+    },
     /// More than is allowed of something.
     #[error("{what} is {found}; at most {most} is read")]
     Limit {

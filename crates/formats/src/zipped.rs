@@ -15,20 +15,13 @@ use flate2::Crc;
 use crate::Problem;
 use crate::bytes::Cursor;
 use crate::error::shown;
-use crate::store::{MOST_KEPT, Part};
+use crate::store::{MOST_KEPT, Part, most_unpacked};
 
 /// The most entries of an archive.
 const MOST_ENTRIES: u64 = 10_000;
 
 /// The most bytes of the name of an entry.
 const LONGEST_NAME: usize = 1000;
-
-/// The most bytes that all entries together may have, as a multiple of those of the archive. The
-/// numbers of a network hardly compress; a network that is pruned to 6 % does to about this.
-const MOST_EXPANSION: u64 = 16;
-
-/// The bytes that all entries together may have in the smallest archive.
-const LEAST_LIMIT: u64 = 32 << 20;
 
 /// Whether a fuzzer is at work, whose changes would never have the right checksum.
 #[expect(unexpected_cfgs, reason = "cargo-fuzz sets it")]
@@ -180,12 +173,17 @@ impl<'a> Zipped<'a> {
 
     fn check_size(&self) -> Result<(), Problem> {
         let found = self.entries.values().fold(0, |sum: u64, entry| sum.saturating_add(entry.size));
-        let most = (self.file.size()).saturating_mul(MOST_EXPANSION).max(LEAST_LIMIT);
-        if found > most {
-            let what = "the size in bytes of the zip archive once unpacked";
-            return Err(Problem::Limit { what, found, most });
+        let most = most_unpacked(self.file.size());
+        if found <= most {
+            return Ok(());
         }
-        Ok(())
+        let is_numpy = self.names.iter().any(|name| name.ends_with(".npy"));
+        let how = if is_numpy {
+            "with numpy.savez and not numpy.savez_compressed"
+        } else {
+            "with zip -0, or with the program that it comes from"
+        };
+        Err(Problem::Unpacked { found, most, how })
     }
 }
 

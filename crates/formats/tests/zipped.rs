@@ -123,7 +123,7 @@ fn bombs() {
     let bomb = Entry::deflated("a/bomb", &vec![0; 40_000_000]);
     let found = from_bytes(&with_pickle(&[bomb]));
     assert!(
-        matches!(found, Err(Problem::Limit { found: 40_000_004, most: 33_554_432, .. })),
+        matches!(found, Err(Problem::Unpacked { found: 40_000_004, most: 33_554_432, .. })),
         "{found:?}"
     );
 }

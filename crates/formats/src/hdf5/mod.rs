@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bytes::Cursor;
 use crate::error::shown;
 use crate::numbers::Numbers;
-use crate::store::Part;
+use crate::store::{Part, most_unpacked};
 use crate::{Dtype, Problem};
 
 use group::Link;
@@ -244,9 +244,9 @@ impl Budget {
     }
 
     /// Bytes that each filter makes of chunks, and of the arrays made of them: three of each byte
-    /// for shuffled and deflated ones. Weights seldom shrink to half; this allows a tenth.
+    /// for shuffled and deflated ones.
     fn made(size: u64) -> u64 {
-        size.saturating_mul(32).saturating_add(8 << 20)
+        most_unpacked(size).saturating_mul(3)
     }
 
     /// One more structure is looked at.
@@ -265,8 +265,13 @@ impl Budget {
     }
 
     fn make(&self, bytes: u64) -> Result<(), Problem> {
-        let what = "the number of bytes to decompress of the HDF5 file";
-        pay(&self.made, bytes, what, Self::made(self.size))
+        pay(&self.made, bytes, "", Self::made(self.size)).map_err(|problem| match problem {
+            Problem::Limit { found, most, .. } => {
+                let how = "with h5py without compression, or with h5repack -f NONE";
+                Problem::Unpacked { found: found / 3, most: most / 3, how }
+            }
+            other => other,
+        })
     }
 }
 
