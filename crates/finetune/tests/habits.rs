@@ -89,11 +89,16 @@ fn classes_of_onnx_keep_their_names() {
         ("from-one", &["1", "2", "3"]),
         ("threshold", &["3", "8"]),
         ("logit", &["out", "in"]),
-        ("named", &["a", "b", "c"]),
     ] {
         let imported = opened(&format!("onnx/small/{name}.onnx"), None).unwrap();
         assert_eq!(imported.model.task.names(), expected, "{name}");
         assert!(matches!(imported.model.task, Task::Classification { .. }), "{name}");
+    }
+    // Names beside the network do not tell one label from several.
+    let named = |task| opened("onnx/small/named.onnx", task);
+    assert!(matches!(named(None), Err(ImportError::Unsaid { .. })));
+    for task in [TaskKind::Classification, TaskKind::MultiLabel] {
+        assert_eq!(named(Some(task)).unwrap().model.task.names(), ["a", "b", "c"]);
     }
 }
 

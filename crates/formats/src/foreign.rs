@@ -119,6 +119,7 @@ const BEGINNINGS: &[(&[u8], Words)] = &[
     (b"lmgg", Words("a GGML file", "start from the .safetensors or .pt that it was made of")),
     (b"fmgg", Words("a GGML file", "start from the .safetensors or .pt that it was made of")),
     (b"tjgg", Words("a GGML file", "start from the .safetensors or .pt that it was made of")),
+    (b"PK\x05\x06", Words("a zip archive without entries", COPY)),
     (b"RDX", Words("data of R", EXPORT)),
     (b"RDA", Words("data of R", EXPORT)),
     (b"X\n\0\0\0", Words("data of R", EXPORT)),

@@ -51,6 +51,7 @@ fn files_by_their_first_bytes() {
     for (beginning, what, instead) in [
         (&b"GGUF\x03\0\0\0"[..], "a GGUF file", ".safetensors"),
         (b"\x18\0\0\0ET12", "a program of ExecuTorch", ".pt"),
+        (b"PK\x05\x06\0\0", "a zip archive without entries", "download it again"),
         (b"RDX3\n", "data of R", ".onnx"),
         (b"\x89PNG\r\n\x1a\n", "a PNG picture, not a model", "name a model file"),
         (b"\xff\xd8\xff\xe0", "a JPEG picture, not a model", "name a model file"),
@@ -160,9 +161,9 @@ fn one_part_of_several_is_no_model() {
 #[test]
 fn what_is_unknown_is_shown_whole() {
     for (bytes, shown) in [
-        (&b"\x01\x02 abc"[..], "it begins with \"\\u{1}\\u{2} abc\""),
+        (&b"\x01\x02 abc"[..], "it begins with the bytes 01 02 20 61 62 63"),
         (b"\xc3\x28\0", "it begins with the bytes c3 28 00"),
-        ("\u{1}aaaaaaaaaaaaaa\u{e4}b".as_bytes(), "it begins with \"\\u{1}aaaaaaaaaaaaaa\""),
+        ("\u{1}aaaaaaaaaaaaaa\u{e4}b".as_bytes(), "it begins with the bytes 01 61 61 61"),
     ] {
         let message = from_bytes(bytes).unwrap_err().to_string();
         assert!(message.contains(shown), "{message}");

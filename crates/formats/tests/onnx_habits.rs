@@ -479,6 +479,29 @@ fn outputs_that_are_made_of_another() {
 }
 
 #[test]
+fn what_stands_before_the_layers_is_no_second_output() {
+    // As skl2onnx writes PolynomialFeatures before a classifier: both outputs need both ways.
+    let nodes = [
+        classical("ArrayFeatureExtractor", &["x", "at"], "a", &[]),
+        classical("ArrayFeatureExtractor", &["x", "at"], "b", &[]),
+        node("Concat", &["a", "b"], &["c"], &[int("axis", 1)]),
+        node("Gemm", &["c", "w"], &["z"], &[]),
+        node("Softmax", &["z"], &["y"], &[]),
+        node("ArgMax", &["y"], &["l"], &[int("axis", 1)]),
+    ];
+    let at = numbers("at", &[1], 7, &bytes(7, &[0]));
+    let before = model(&nodes).tensor("w", &[2, 3], &[0.5; 6]).initializer(at);
+    let before = before.output_values(&[value("y", None), value_of("l", 7, None)]);
+    refused(&before, "value \"x\", which goes to operator ai.onnx.ml.ArrayFeatureExtractor");
+    let said = from_bytes(&before.bytes()).unwrap_err().to_string();
+    assert!(said.contains("only dense layers") && !said.contains("extract_model"), "{said}");
+    // An operator that takes nothing of the input by name.
+    let branches = node("If", &["c"], &["y"], &[]);
+    let condition = numbers("c", &[], 9, &element(5, 1));
+    refused(&model(&[branches]).initializer(condition), "operator If");
+}
+
+#[test]
 fn numbers_divided_by_features_are_named() {
     for (operator, inputs) in [("Div", &["c", "y"][..]), ("Reciprocal", &["y"])] {
         let nodes = [node(operator, inputs, &["r"], &[])];

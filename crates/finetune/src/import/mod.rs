@@ -7,6 +7,7 @@
 mod assemble;
 mod error;
 mod inferred;
+mod integers;
 mod reparameterized;
 mod stranger;
 
@@ -194,7 +195,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
         }
         None => {
             let inferred = inferred::network(&archive, has_own_order, options)
-                .map_err(|error| networks(error, &archive))?;
+                .map_err(|error| integers::explain(networks(error, &archive), &archive))?;
             archive.notes.extend(inferred.notes);
             inferred.network
         }

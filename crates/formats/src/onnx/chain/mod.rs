@@ -25,6 +25,9 @@ use residual::Open;
 /// their inputs fit together.
 const OLDEST_OPSET: i64 = 7;
 
+/// The most outputs that are tried one by one.
+const MOST_TRIED: usize = 10;
+
 const ONE_AFTER_THE_OTHER: &str = "only dense layers, batch and layer normalisation, scaling, dropout \
                                    and activations are read, one after the other or with residual \
                                    connections";
@@ -217,6 +220,12 @@ impl<'a> Chain<'a> {
                 let what = format!("no operator makes the output {}", shown(other.name));
                 return Err(Problem::malformed(super::KIND, what));
             }
+            // What makes it was not met on any way from the input.
+            Some(other) if self.value == self.input => {
+                let maker = self.constants.maker(other.name).map(|at| self.graph.nodes[at].shown());
+                let what = maker.unwrap_or_else(|| format!("the output {}", shown(other.name)));
+                return Err(Problem::refused(what, ONE_AFTER_THE_OTHER));
+            }
             Some(other) => {
                 let what = format!("the output {} beside {}", shown(other.name), shown(self.value));
                 return Err(Problem::refused(what, self.one_output()));
@@ -226,6 +235,14 @@ impl<'a> Chain<'a> {
             None => return Ok(before),
         };
         Err(Problem::refused(what, ONE_AFTER_THE_OTHER))
+    }
+
+    /// Whether some output of the graph alone needs only one of several users of a value.
+    fn are_of_outputs(&self, users: &[usize]) -> bool {
+        self.graph.outputs.iter().take(MOST_TRIED).any(|output| {
+            let needed = needed(self.graph, &self.constants, vec![output.name]);
+            users.iter().filter(|user| needed.contains(user)).count() == 1
+        })
     }
 
     /// How to make a graph with one output of one with several.
@@ -314,7 +331,8 @@ impl<'a> Chain<'a> {
                 node.shown(),
                 second.shown()
             );
-            return if self.graph.outputs.len() > 1 && self.open.is_empty() {
+            let has_others = self.graph.outputs.len() > 1 && self.open.is_empty();
+            return if has_others && self.are_of_outputs(users) {
                 Problem::refused(what, self.one_output())
             } else {
                 Problem::refused(what, ONE_AFTER_THE_OTHER)
@@ -367,7 +385,8 @@ fn users<'a>(
 ) -> Result<HashMap<&'a str, Vec<usize>>, Problem> {
     let inputs: HashSet<_> = graph.inputs.iter().map(|input| input.name).collect();
     let mut users: HashMap<_, Vec<_>> = HashMap::new();
-    let needed = needed(graph, constants);
+    let outputs = graph.outputs.iter().map(|output| output.name).collect();
+    let needed = needed(graph, constants, outputs);
     for (index, node) in graph.nodes.iter().enumerate() {
         for &name in node.inputs.iter().filter(|name| !name.is_empty()) {
             let made = match constants.maker(name) {
@@ -387,10 +406,13 @@ fn users<'a>(
     Ok(users)
 }
 
-/// The nodes that an output of the graph depends on.
-fn needed(graph: &Graph<'_>, constants: &Constants<'_>) -> HashSet<usize> {
+/// The nodes that some values of the graph depend on.
+fn needed<'a>(
+    graph: &Graph<'a>,
+    constants: &Constants<'a>,
+    mut waiting: Vec<&'a str>,
+) -> HashSet<usize> {
     let mut needed = HashSet::new();
-    let mut waiting: Vec<&str> = graph.outputs.iter().map(|output| output.name).collect();
     while let Some(name) = waiting.pop() {
         if let Some(maker) = constants.maker(name).filter(|&maker| needed.insert(maker)) {
             waiting.extend(&graph.nodes[maker].inputs);

@@ -1,0 +1,92 @@
+//! Weights that are whole numbers, of which no network is made.
+
+use fireclay_formats::{Archive, Dtype, Kind, Tensor, printable};
+
+use super::ImportError;
+
+/// An error of tensors that make no network, in the words of weights that are whole numbers if the
+/// file has such.
+pub(super) fn explain(error: ImportError, archive: &Archive) -> ImportError {
+    let is_matrix = |tensor: &&Tensor| tensor.shape.len() == 2;
+    let mut matrices = archive.tensors.iter().filter(is_matrix);
+    let has_weights = matrices.clone().any(|tensor| tensor.dtype.is_float());
+    let found = matrices.find(|tensor| {
+        let is_whole = !tensor.dtype.is_float() && tensor.dtype != Dtype::Bool;
+        is_whole && (!has_weights || is_weight(&tensor.name))
+    });
+    let Some(Tensor { name, shape, dtype, .. }) = found else { return error };
+    let how = match archive.kind {
+        Kind::NumPy => {
+            "numpy.savez(\"float.npz\", **{k: v.astype(\"float32\") for k, v in \
+             numpy.load(FILE).items()})"
+        }
+        _ => "v.float() of each tensor v before it is saved",
+    };
+    ImportError::unsupported(
+        format!("tensor {} {shape:?} has whole numbers ({})", printable(name, 60), dtype.name()),
+        format!(
+            "weights are numbers of floating point; convert them with {how}; of a quantized network \
+             save the weights from before it was quantized"
+        ),
+    )
+}
+
+/// Whether a name is that of the weights of a layer.
+fn is_weight(name: &str) -> bool {
+    let last = name.rsplit(['.', '/']).next().unwrap_or_default();
+    matches!(last, "weight" | "kernel" | "w" | "W")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: Kind, tensors: &[(&str, &[usize], Dtype)]) -> String {
+        let tensor = |&(name, shape, dtype): &(&str, &[usize], Dtype)| {
+            let mut tensor = Tensor::zeros(name, shape.to_vec());
+            tensor.dtype = dtype;
+            tensor
+        };
+        let archive = Archive {
+            kind,
+            tensors: tensors.iter().map(tensor).collect(),
+            network: None,
+            layout: None,
+            labels: None,
+            class_names: Vec::new(),
+            files: Vec::new(),
+            task: None,
+            notes: Vec::new(),
+        };
+        let error = ImportError::NoLayers { tensors: tensors.len(), has_matrix: false };
+        explain(error, &archive).to_string()
+    }
+
+    #[test]
+    fn whole_numbers_are_named_and_converted() {
+        let said_of_numpy = said(Kind::NumPy, &[("W1", &[6, 8], Dtype::I64)]);
+        let expected =
+            "tensor W1 [6, 8] has whole numbers (i64); weights are numbers of floating point";
+        assert!(said_of_numpy.starts_with(expected), "{said_of_numpy}");
+        assert!(said_of_numpy.contains("v.astype(\"float32\")"), "{said_of_numpy}");
+        // One of several.
+        let float = ("2.weight", &[3, 8][..], Dtype::F32);
+        let some = said(Kind::PyTorch, &[("0.weight", &[8, 6], Dtype::I8), float]);
+        assert!(some.starts_with("tensor 0.weight [8, 6] has whole numbers (i8)"), "{some}");
+    }
+
+    #[test]
+    fn other_whole_numbers_say_nothing_of_weights() {
+        let float = ("0.weight", &[8, 6][..], Dtype::F32);
+        for other in [
+            ("confusion", &[3, 3][..], Dtype::I64),
+            ("0.mask", &[8, 6], Dtype::U8),
+            ("x.weight", &[8, 6], Dtype::Bool),
+            ("ids", &[8], Dtype::I64),
+        ] {
+            assert!(
+                said(Kind::PyTorch, &[float, other]).starts_with("the file has no weight matrix")
+            );
+        }
+    }
+}
