@@ -180,6 +180,11 @@ impl Tensors {
             widths: inputs.zip(outputs).map(|(inputs, outputs)| [inputs, outputs]),
             weight: weight.map(|(name, _, is_transposed)| (name, is_transposed)),
             bias: of(&format!("layers.{last}.bias")).map(|(name, ..)| name),
+            used: placed
+                .iter()
+                .filter(|tensor| matches!(tensor.fate, Fate::Used { .. }))
+                .map(|tensor| (tensor.name.clone(), tensor.shape.clone()))
+                .collect(),
         }
     }
 }

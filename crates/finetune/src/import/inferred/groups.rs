@@ -353,25 +353,6 @@ pub(super) fn refuse_apart(layers: &[Group<'_>], others: &[Group<'_>]) -> Result
     ))
 }
 
-/// Refuses a batch norm that has one of its two statistics.
-///
-/// # Errors
-///
-/// [`ImportError::Unsupported`] with the name of the norm.
-pub(super) fn refuse_parts_of_norms(others: &[Group<'_>]) -> Result<(), ImportError> {
-    let has = |group: &&Group<'_>, role| group.tensors.contains_key(&role);
-    let is_half = |group: &&Group<'_>| {
-        group.is_norm() && has(group, Role::Mean) != has(group, Role::Variance)
-    };
-    let Some(group) = others.iter().find(is_half) else { return Ok(()) };
-    let (found, lost) =
-        if has(&group, Role::Mean) { ("mean", "variance") } else { ("variance", "mean") };
-    Err(ImportError::unsupported(
-        format!("the norm {} has a {found} and no {lost}", printable(&group.name, 60)),
-        "a batch norm needs both; save it whole, or rename the tensors with --map",
-    ))
-}
-
 /// A layer of a file without names: its weight and its bias, as places in the file.
 type Ranked = (usize, Option<usize>);
 

@@ -20,6 +20,8 @@ pub(in super::super) struct Ends {
     pub(in super::super) weight: Option<(String, bool)>,
     /// Its bias.
     pub(in super::super) bias: Option<String>,
+    /// Name and shape of every tensor in use.
+    pub(in super::super) used: Vec<(String, Vec<usize>)>,
 }
 
 impl Ends {
@@ -134,15 +136,23 @@ fn with_factors(mut looks: Vec<(&str, Look)>) -> Vec<(&str, Look)> {
     looks
 }
 
-/// What a tensor looks like; `dW1` is a gradient if `db1` is there as well.
+/// What a tensor looks like beside the others: `dW1` is the gradient of `W1`, and what has the name of
+/// a copy is none if no matrix has.
 fn looked(name: &str, shape: &[usize], tensors: &[(&str, &[usize])], ends: &Ends) -> Look {
-    let other = match (name.strip_prefix("dW"), name.strip_prefix("db")) {
-        (Some(rest), _) => Some(format!("db{rest}")),
-        (_, Some(rest)) => Some(format!("dW{rest}")),
-        _ => None,
+    const CHANGES: [&str; 7] = ["d", "g", "v", "grad_", "delta_", "vel_", "dL_d"];
+    let is_change = |(used, other): &(String, Vec<usize>)| {
+        let start = name.strip_suffix(used.as_str());
+        start.is_some_and(|start| CHANGES.contains(&start)) && other == shape
     };
-    let is_pair = other.is_some_and(|other| tensors.iter().any(|(name, _)| *name == other));
-    if is_pair { Look::Gradient } else { ends.look(name, shape) }
+    if ends.used.iter().any(is_change) {
+        return Look::Gradient;
+    }
+    let is_copy =
+        |(name, shape): &(&str, &[usize])| shape.len() == 2 && Look::of(name, shape) == Look::Copy;
+    match ends.look(name, shape) {
+        Look::Copy if !tensors.iter().any(is_copy) => Look::Unknown,
+        look => look,
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +192,7 @@ mod tests {
             widths: Some([6, 3]),
             weight: Some(("2.weight".to_owned(), false)),
             bias: Some("2.bias".to_owned()),
+            used: Vec::new(),
         };
         for [mean, deviation] in [
             ["target_mean", "target_std"],
@@ -208,9 +219,21 @@ mod tests {
     #[test]
     fn gradients_are_left_out() {
         let tensors = [("dW1", &[6_usize, 8][..]), ("db1", &[8])];
-        let message = unused(&tensors, false, &Ends::default()).to_string();
+        let used = vec![("W1".to_owned(), vec![6, 8]), ("b1".to_owned(), vec![8])];
+        let ends = Ends { used, ..Ends::default() };
+        let message = unused(&tensors, false, &ends).to_string();
         assert!(message.ends_with("--allow-unused dW1 --allow-unused db1"), "{message}");
         let lone = unused(&tensors[..1], false, &Ends::default()).to_string();
         assert!(lone.contains("may be the weights of a layer"), "{lone}");
+    }
+
+    #[test]
+    fn a_vector_alone_is_no_copy() {
+        let average = [("average", &[3_usize][..])];
+        let message = unused(&average, false, &Ends::default()).to_string();
+        assert!(!message.contains("--allow-unused average"), "{message}");
+        let copy = [("ema.0.weight", &[3_usize, 8][..]), ("ema.0.bias", &[3])];
+        let message = unused(&copy, false, &Ends::default()).to_string();
+        assert!(message.ends_with("--allow-unused ema.0.weight --allow-unused ema.0.bias"));
     }
 }

@@ -198,10 +198,11 @@ impl Look {
         {
             return Self::Spread;
         }
-        if has(&["scaler", "normalizer"]) || ends(&["mean", "mu"]) {
+        let is_bound = is_vector && ends(&["min", "max", "mins", "maxs", "lb", "ub"]);
+        if has(&["scaler", "normalizer"]) || ends(&["mean", "mu"]) || is_bound {
             return Self::Statistics;
         }
-        if ends(&["std", "sigma", "deviation", "stddev"]) {
+        if ends(&["std", "sigma", "deviation", "stddev", "var", "variance"]) {
             return Self::Deviation;
         }
         if numbers == 1 && ends(&["temperature", "temp", "tau"]) {
@@ -269,12 +270,12 @@ impl Look {
                  renames them",
             ),
             Self::Statistics => (
-                "a mean or a deviation of the inputs",
+                "a mean, a deviation or a bound of the inputs",
                 "the network needs it: say one mean and one deviation with --normalize and leave \
                  it out with --allow-unused, or export the network to ONNX",
             ),
             Self::Outputs => (
-                "a mean or a deviation of the outputs",
+                "a mean, a deviation or a bound of the outputs",
                 "the network needs it: before saving, multiply the deviation into the last weights \
                  and bias, and add the mean to that bias",
             ),
@@ -337,7 +338,8 @@ impl Look {
 /// `y_scaler.scale`.
 fn is_of_outputs(pieces: &[Piece], shape: &[usize]) -> bool {
     let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
-    let is_scaled = has(&["scaler", "scalers"]) && has(&["scale", "min", "max", "range", "offset"]);
+    let is_scaled = has(&["scaler", "scalers", "target", "targets"]) && has(&["scale", "factor"])
+        || has(&["min", "max", "mins", "maxs", "range", "offset", "shift", "loc"]);
     let is_statistic = has(&["mean", "means", "mu", "std", "sigma", "deviation", "stddev", "sd"])
         || pieces.last().is_some_and(|last| last.is_one_of(&["var", "variance"]));
     let is_of_norm = is_called_norm(pieces) || has(&["running", "moving", "log", "logstd"]);
@@ -527,6 +529,10 @@ mod tests {
             ("class_weight", vec![10], Look::Loss),
             ("target_mean", vec![3], Look::Outputs),
             ("target.std", vec![3], Look::Outputs),
+            ("target_scale", vec![3], Look::Outputs),
+            ("y_max", vec![3], Look::Outputs),
+            ("x_max", vec![6], Look::Statistics),
+            ("input_var", vec![6], Look::Deviation),
             ("y_mu", vec![], Look::Outputs),
             ("std_y", vec![3], Look::Outputs),
             ("y_scaler.scale", vec![3], Look::Outputs),

@@ -77,7 +77,7 @@ pub(super) fn network(
         is_renamed: !options.map.is_empty(),
     };
     groups::refuse_apart(&dense, &others)?;
-    groups::refuse_parts_of_norms(&others)?;
+    norms::refuse_halves(&others)?;
     twins::refuse(&dense)?;
     let (dense, order, layout) = ordered(archive, &tensors, dense, &others, belief, options)?;
     let layers: Vec<&Group<'_>> = order.into_iter().filter_map(|i| dense.get(i)).collect();
@@ -87,6 +87,7 @@ pub(super) fn network(
     let scene = |norms: Vec<_>| Scene { layers: &layers, widths: &widths, norms, belief, options };
     let (slopes, others): (Vec<_>, Vec<_>) =
         others.iter().partition::<Vec<&Group<'_>>, _>(|group| group.is_slopes());
+    twins::refuse_beside(&layers, &widths)?;
     refuse_without_room(&layers, &others, options)?;
     let norms = others.iter().copied().filter(|group| group.is_norm()).collect();
     let norms = norms::place(&scene(norms), epsilon(archive.kind, options))?;

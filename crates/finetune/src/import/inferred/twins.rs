@@ -26,6 +26,39 @@ pub(super) fn refuse(dense: &[Group<'_>]) -> Result<(), ImportError> {
     let Some(twins) = [1, 2].into_iter().find_map(|length| alike(&layers, common, length)) else {
         return Ok(());
     };
+    Err(several_networks(&twins, common, "of one make"))
+}
+
+/// Refuses layers in their order, with the width before and behind each, that are those of several
+/// networks of which each takes as many inputs as the first: such as an actor and a critic.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with how to take one.
+pub(super) fn refuse_beside(layers: &[&Group<'_>], widths: &[usize]) -> Result<(), ImportError> {
+    let common = common(layers);
+    for length in [1, 2] {
+        let own =
+            |layer: &&Group<'_>| layer.pieces.get(common..common + length).map(<[Piece]>::to_vec);
+        let mut twins: Twins<'_> = BTreeMap::new();
+        let (mut start, mut count, mut are_networks) = (0, 0, true);
+        for row in layers.chunk_by(|a, b| own(a) == own(b)) {
+            let of_row = row.first().and_then(|layer| layer.pieces.get(common..common + length));
+            let is_named = of_row.is_some_and(|own| !own.iter().any(is_of_an_end));
+            are_networks &= is_named && row.len() > 1 && widths.get(start) == widths.first();
+            twins.entry(of_row.unwrap_or_default()).or_default().extend(row);
+            start += row.len();
+            count += 1;
+        }
+        if are_networks && count > 1 && twins.len() == count {
+            return Err(several_networks(&twins, common, "that take as many inputs"));
+        }
+    }
+    Ok(())
+}
+
+/// The error that tells several networks, and how to take one.
+fn several_networks(twins: &Twins<'_>, common: usize, what: &str) -> ImportError {
     let first =
         |layers: &Vec<&Group<'_>>| layers.first().map(|layer| (layer.place, layer.name.clone()));
     let mut starts: Vec<(usize, String)> = twins
@@ -40,13 +73,13 @@ pub(super) fn refuse(dense: &[Group<'_>]) -> Result<(), ImportError> {
     let shown: Vec<String> =
         starts.iter().map(|start| start.trim_end_matches(['.', '/', '_']).to_owned()).collect();
     let ways: Vec<String> = starts.iter().take(4).map(|start| way(start, &starts)).collect();
-    Err(ImportError::unsupported(
-        format!("the file has {} networks of one make: {}", twins.len(), several(&shown)),
+    ImportError::unsupported(
+        format!("the file has {} networks {what}: {}", twins.len(), several(&shown)),
         format!(
             "take one, with {}; if they are one network, number its layers in one row with --map",
             ways.join(" or ")
         ),
-    ))
+    )
 }
 
 /// The layers by so many pieces of their names behind what all begin with, if each has several, and
@@ -146,6 +179,45 @@ mod tests {
             [("stem", a), ("blocks.0.fc1", [8, 8]), ("blocks.0.fc2", [8, 8]), ("head", b)],
             [("net.0.0", a), ("net.0.2", b), ("net.1.0", [9, 6]), ("net.1.2", [6, 9])],
             [("l1.fc", [8, 8]), ("l2.fc", [8, 8]), ("l3.fc", [8, 8]), ("l4.fc", [8, 8])],
+        ] {
+            assert_eq!(refused(&one), None, "{one:?}");
+        }
+    }
+
+    #[test]
+    fn networks_that_take_the_same_inputs_are_not_run_one_after_the_other() {
+        let refused = |layers: &[(&str, [usize; 2])]| {
+            let tensors: Vec<Tensor> = layers
+                .iter()
+                .map(|(name, [inputs, outputs])| {
+                    Tensor::zeros(format!("{name}.weight"), vec![*outputs, *inputs])
+                })
+                .collect();
+            let groups = by_name(&tensors.iter().collect::<Vec<_>>());
+            let inputs = layers.first().map(|(_, [inputs, _])| *inputs);
+            let outputs = layers.iter().map(|(_, [_, outputs])| *outputs);
+            let widths: Vec<usize> = inputs.into_iter().chain(outputs).collect();
+            let error = refuse_beside(&groups.iter().collect::<Vec<_>>(), &widths).err();
+            error.map(|error| error.to_string())
+        };
+        let two = [
+            ("actor.0", [4, 32]),
+            ("actor.2", [32, 4]),
+            ("critic.0", [4, 64]),
+            ("critic.2", [64, 1]),
+        ];
+        let message = refused(&two).unwrap_or_default();
+        assert!(message.contains("--key actor or --key critic"), "{message}");
+        for one in [
+            [("a.0", [4, 32]), ("a.2", [32, 5]), ("b.0", [5, 64]), ("b.2", [64, 1])],
+            [
+                ("encoder.0", [4, 8]),
+                ("encoder.2", [8, 4]),
+                ("decoder.0", [4, 9]),
+                ("decoder.2", [9, 4]),
+            ],
+            [("blocks.0.0", [4, 8]), ("blocks.0.2", [8, 4]), ("mid", [4, 4]), ("head", [4, 1])],
+            [("net.0", [4, 4]), ("net.2", [4, 4]), ("net.4", [4, 4]), ("net.6", [4, 1])],
         ] {
             assert_eq!(refused(&one), None, "{one:?}");
         }
