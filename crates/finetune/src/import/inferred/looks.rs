@@ -271,8 +271,8 @@ impl Look {
             ),
             Self::Statistics => (
                 "a mean, a deviation or a bound of the inputs",
-                "the network needs it: say one mean and one deviation with --normalize and leave \
-                 it out with --allow-unused, or export the network to ONNX",
+                "the network needs it: if all its numbers are one, say it with --normalize and leave \
+                 it out with --allow-unused; else export the network to ONNX",
             ),
             Self::Outputs => (
                 "a mean, a deviation or a bound of the outputs",
