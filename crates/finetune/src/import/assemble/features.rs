@@ -11,6 +11,8 @@ use super::steps::NormStep;
 const LARGEST_BYTE: f64 = 255.0;
 /// Features that all bytes together move by less than this say next to nothing.
 const LEAST_WIDTH: f64 = 1.0 / 20.0;
+/// Features of a small picture.
+const LEAST_PICTURE: usize = 64;
 /// No network is given numbers as large as this.
 const LARGEST: f64 = 1000.0;
 
@@ -90,6 +92,29 @@ impl Seen {
             }
         }
         Ok(())
+    }
+
+    /// What a person should look at: raw features of a picture, of which the norm has seen only
+    /// numbers that bytes are made into.
+    pub(super) fn doubt(&self, said: Option<&Preprocessing>) -> Option<String> {
+        let is_small = |values: &[f64]| values.iter().all(|value| value.abs() <= 1.5);
+        let is_untrained = self.mean.iter().all(|&mean| mean == 0.0);
+        let may_be_picture = self.mean.len() >= LEAST_PICTURE && self.before.is_identity();
+        if flag_of(said).is_some()
+            || !may_be_picture
+            || is_untrained
+            || !is_small(&self.mean)
+            || !is_small(&self.deviation)
+        {
+            return None;
+        }
+        Some(format!(
+            "{} on the input has seen features with means from {:.3} to {:.3}; if raw features are \
+             bytes, say --preprocessing scale or --normalize",
+            self.name,
+            self.mean.iter().copied().fold(f64::INFINITY, f64::min),
+            self.mean.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        ))
     }
 }
 
@@ -171,8 +196,7 @@ fn doubt(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<Option<Stri
             "both --normalize and the file take a mean off; if the file was given pixels in [0, 1], \
              say --preprocessing scale instead"
         }
-        // As many features as a small picture has.
-        None if of_file.scale.len() >= 64 && low.abs().max(high.abs()) > 50.0 => {
+        None if of_file.scale.len() >= LEAST_PICTURE && low.abs().max(high.abs()) > 50.0 => {
             "if the file was given pixels in [0, 1], say --preprocessing scale"
         }
         _ => return Ok(None),
@@ -310,6 +334,24 @@ mod tests {
             assert!(seen(255.0, 33.0, 78.0).check(Some(said)).is_ok());
             let behind = seen(1.0, 33.0, 78.0).behind(&Diagonal::same(2, 255.0, 0.0));
             assert!(behind.check(Some(said)).is_ok());
+        }
+        // Small numbers of as many features as a picture has may be bytes that were divided.
+        let picture = |mean: f64, deviation: f64| Seen {
+            name: "the batch norm".to_owned(),
+            before: Diagonal::identity(64),
+            mean: vec![mean; 64],
+            deviation: vec![deviation; 64],
+        };
+        let none = Some(&Preprocessing::None);
+        let doubt = picture(0.13, 0.31).doubt(none).unwrap();
+        assert!(doubt.contains("from 0.130 to 0.130; if raw features are bytes"), "{doubt}");
+        for (seen, said) in [
+            (picture(33.0, 78.0), none),
+            (picture(0.0, 1.0), none),
+            (picture(0.13, 0.31), Some(&scale)),
+            (seen(1.0, 0.13, 0.31), none),
+        ] {
+            assert_eq!(seen.doubt(said), None);
         }
         assert!(bytes.check(None).is_ok() && bytes.check(Some(&Preprocessing::None)).is_ok());
     }

@@ -131,7 +131,7 @@ fn fold(
         other => other?,
     };
     let Blocks { mut blocks, input, prepares, input_dropout, seen, mut done, .. } = network;
-    for seen in seen {
+    for seen in &seen {
         seen.check(options.preprocessing.as_ref())?;
     }
     let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
@@ -152,7 +152,8 @@ fn fold(
     if let (true, Some(last)) = (meaning.is_binary, blocks.last_mut()) {
         last.linear = last.linear.after_zero(tensors)?;
     }
-    let (preprocessing, doubt) = (prepared.preprocessing, prepared.doubt);
+    let of_seen = seen.iter().find_map(|seen| seen.doubt(options.preprocessing.as_ref()));
+    let (preprocessing, doubt) = (prepared.preprocessing, prepared.doubt.or(of_seen));
     let file_prepares = prepares;
     Ok(Folded {
         blocks,
