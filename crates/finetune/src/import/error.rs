@@ -63,7 +63,8 @@ pub enum ImportError {
     /// A batch norm on the input has seen other features than a flag makes of bytes.
     #[error(
         "{} on the input has seen features with a mean of {} and a deviation of {}, and with {flag} \
-         bytes from 0 to 255 become {} to {}; if it was given raw features, use --preprocessing none",
+         bytes from 0 to 255 become {} to {}; say how they were prepared: --preprocessing none, \
+         --preprocessing scale or --normalize MEAN,DEVIATION",
         sentence(norm),
         short(*mean),
         short(*deviation),

@@ -11,6 +11,8 @@ use super::steps::NormStep;
 const LARGEST_BYTE: f64 = 255.0;
 /// Features that all bytes together move by less than this say next to nothing.
 const LEAST_WIDTH: f64 = 1.0 / 20.0;
+/// What means of bytes may be beyond their range, as a share of it.
+const SLACK: f64 = 1.0 / 20.0;
 /// Features of a small picture.
 const LEAST_PICTURE: usize = 64;
 /// No network is given numbers as large as this.
@@ -83,10 +85,13 @@ impl Seen {
             let (factor, shift) = (self.before.scale[feature], self.before.offset[feature]);
             let at = |byte: f64| factor * (scale * byte - mean) / deviation + shift;
             let (low, high) = (at(0.0).min(at(LARGEST_BYTE)), at(0.0).max(at(LARGEST_BYTE)));
-            // A norm that was trained for few steps is still near its first values, 0 and 1.
-            let room = (high - low).max(1.0);
+            // What a norm has seen is mixed with its first values, 0 and 1, for some steps; noise and
+            // few rows at a time add a little.
+            let width = high - low;
+            let means = low.min(0.0) - SLACK * width..=high.max(0.0) + SLACK * width;
+            let most = (1.0 + 2.0 * SLACK) * (width / 2.0).powi(2).max(1.0);
             let (mean, deviation) = (self.mean[feature], self.deviation[feature]);
-            if mean < low - room || mean > high + room || deviation > 2.0 * room {
+            if !means.contains(&mean) || deviation * deviation > most {
                 let norm = self.name.clone();
                 return Err(ImportError::SeenOtherwise { norm, flag, mean, deviation, low, high });
             }
@@ -330,6 +335,8 @@ mod tests {
             // Untrained, and trained on what the flag makes of bytes.
             assert!(seen(1.0, 0.0, 1.0).check(Some(said)).is_ok());
             assert!(seen(1.0, 0.5, 0.3).check(Some(said)).is_ok());
+            // Beyond what any bytes can have.
+            assert!(seen(1.0, -1.0, 0.3).check(Some(said)).is_err());
             // What the file does before the norm counts.
             assert!(seen(255.0, 33.0, 78.0).check(Some(said)).is_ok());
             let behind = seen(1.0, 33.0, 78.0).behind(&Diagonal::same(2, 255.0, 0.0));
@@ -352,6 +359,11 @@ mod tests {
             (seen(1.0, 0.13, 0.31), none),
         ] {
             assert_eq!(seen.doubt(said), None);
+        }
+        // Features that were normalised are not only divided.
+        for (mean, deviation) in [(-0.42, 0.01), (0.3, 1.1)] {
+            assert!(seen(1.0, mean, deviation).check(Some(&scale)).is_err());
+            assert!(seen(1.0, mean, deviation).check(Some(&normalize)).is_ok());
         }
         assert!(bytes.check(None).is_ok() && bytes.check(Some(&Preprocessing::None)).is_ok());
     }
