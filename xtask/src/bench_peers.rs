@@ -250,7 +250,7 @@ fn report(all: &Measured, args: &Args) -> Result<String> {
     }
     targets.push(row(&[
         &format!(
-            "batches of 32: step ({step:.0} µs) over what it can not do without ({floor:.0} µs)"
+            "batches of 32: step ({step:.0} µs) over what it cannot do without ({floor:.0} µs)"
         ),
         "at most 1.5",
         &format!("{:.2}", step / floor),
