@@ -197,16 +197,32 @@ impl EncodedMatrix {
         decoded
     }
 
+    /// The integer code of a weight; 0 in an encoding without.
+    pub(crate) fn code_of(&self, output: usize, input: usize) -> i8 {
+        match &self.numbers {
+            Numbers::Int8 { codes, .. } => codes[output * self.inputs + input],
+            Numbers::Int4 { codes, .. } => {
+                int4(codes[output * self.inputs.div_ceil(2) + input / 2], input % 2)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The scale of an integer code; 1 in an encoding without.
+    pub(crate) fn scale_of(&self, output: usize, input: usize) -> f32 {
+        match &self.numbers {
+            Numbers::Int8 { scales, .. } | Numbers::Int4 { scales, .. } => {
+                self.scale(scales, output, input)
+            }
+            _ => 1.0,
+        }
+    }
+
     /// One number of codes.
     fn number(&self, output: usize, input: usize) -> f32 {
         match &self.numbers {
-            Numbers::Int8 { codes, scales } => {
-                let code = codes[output * self.inputs + input];
-                f32::from(code) * self.scale(scales, output, input)
-            }
-            Numbers::Int4 { codes, scales } => {
-                let code = int4(codes[output * self.inputs.div_ceil(2) + input / 2], input % 2);
-                f32::from(code) * self.scale(scales, output, input)
+            Numbers::Int8 { .. } | Numbers::Int4 { .. } => {
+                f32::from(self.code_of(output, input)) * self.scale_of(output, input)
             }
             Numbers::Codebook { bits, codes, book } => {
                 let width = usize::from(*bits);

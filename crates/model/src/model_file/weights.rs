@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::codec::{PackedTensor, RawTensor, Tensors};
 use super::{ModelFileProblem, RUN_PREFIX, encoded};
+use crate::predictor::integers::Integers;
 use crate::predictor::packed::Packed;
 use crate::{EncodedMatrix, Encoding, Model, NamedTensor, ParameterPath, nearest, transpose};
 
@@ -92,6 +93,24 @@ impl Weights {
             [_, inputs] if !is_turned => transpose(&values, inputs),
             _ => values,
         })
+    }
+
+    /// Takes the weights of linear layer `i` as integers, if their encoding is one of integers.
+    pub(crate) fn take_integers(
+        &mut self,
+        i: usize,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Option<Integers>, ModelFileProblem> {
+        let path = ParameterPath::Weight(i);
+        let is_integer = matches!(
+            self.encodings.get(&path),
+            Some(Encoding::Int8 { .. } | Encoding::Int4 { .. })
+        );
+        if !is_integer {
+            return Ok(None);
+        }
+        let matrix = self.take_encoded(path, &[outputs, inputs])?;
+        Ok(matrix.as_ref().and_then(Integers::of))
     }
 
     /// The matrix at a path, if it has an encoding.

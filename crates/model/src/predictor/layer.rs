@@ -1,6 +1,7 @@
 //! The layers of a network, planned for prediction.
 
 use super::function::activate;
+use super::integers::{Dots, Integers, Rounded};
 use super::machine::Machine;
 use super::packed::{LANES, Lanes, Packed};
 use super::product::{BLOCK, Sums, Terms, multiply};
@@ -13,12 +14,40 @@ use crate::{
 /// A linear layer with what precedes and follows it.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
-    weights: Packed,
+    weights: Matrix,
     bias: Vec<f32>,
     norm: Option<(NormPosition, HostNorm)>,
     activation: Activation,
     slope: f32,
     skip: Option<Skip>,
+}
+
+/// The weights of a layer, as they are multiplied with.
+#[derive(Clone, Debug)]
+enum Matrix {
+    Floats(Packed),
+    Integers(Integers),
+}
+
+impl Matrix {
+    fn inputs(&self) -> usize {
+        match self {
+            Self::Floats(matrix) => matrix.inputs(),
+            Self::Integers(matrix) => matrix.inputs(),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        match self {
+            Self::Floats(matrix) => matrix.outputs(),
+            Self::Integers(matrix) => matrix.outputs(),
+        }
+    }
+
+    /// Outputs, in lanes.
+    fn width(&self) -> usize {
+        self.outputs().div_ceil(LANES)
+    }
 }
 
 /// A norm: `(x - mean) · factor + bias`, feature by feature.
@@ -36,6 +65,7 @@ struct HostNorm {
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     terms: Terms,
+    rounded: Rounded,
     sums: Vec<Lanes>,
     /// What a layer reads, after its norm.
     normed: Vec<f32>,
@@ -53,6 +83,7 @@ impl Room {
             layers.iter().any(|layer| layer.norm_at(NormPosition::Input).is_some());
         Self {
             terms: Terms::new(widest),
+            rounded: Rounded::default(),
             sums: vec![Lanes::ZERO; lanes * BLOCK],
             normed: vec![0.0; if has_input_norm { widest * BLOCK } else { 0 }],
             rows: vec![vec![0.0; widest * BLOCK]; span.unwrap_or(1) + 1],
@@ -80,15 +111,26 @@ impl Layer {
         machine: Machine,
     ) -> Result<Self, ModelFileProblem> {
         let sizes @ [_, outputs] = architecture.sizes(i);
-        let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
+        let integers = match architecture.adapter(i) {
+            None => weights.take_integers(i, sizes)?,
+            // An adapter is added to the weights, which are then no integers.
+            Some(_) => None,
+        };
+        let matrix = match integers {
+            Some(integers) => Matrix::Integers(integers),
+            None => {
+                let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
+                if let Some(lora) = architecture.adapter(i) {
+                    add_adapter(&mut packed, sizes, lora, i, weights)?;
+                }
+                Matrix::Floats(packed)
+            }
+        };
         let bias = if architecture.has_bias(i) {
             weights.take(ParameterPath::Bias(i), &[outputs])?
         } else {
             vec![0.0; outputs]
         };
-        if let Some(lora) = architecture.adapter(i) {
-            add_adapter(&mut packed, sizes, lora, i, weights)?;
-        }
         // The output layer is linear.
         let linear = HiddenLayer { activation: Activation::Identity, ..HiddenLayer::new(outputs) };
         let layer = architecture.hidden.get(i).unwrap_or(&linear);
@@ -97,7 +139,7 @@ impl Layer {
             None => None,
         };
         Ok(Self {
-            weights: packed,
+            weights: matrix,
             bias,
             norm,
             activation: layer.activation,
@@ -116,9 +158,9 @@ impl Layer {
 
     /// Computes layer `i` of a block of `count` rows, at most [`BLOCK`].
     #[inline(always)]
-    pub(super) fn forward<S: Sums>(&self, i: usize, count: usize, room: &mut Room) {
+    pub(super) fn forward<S: Sums, D: Dots>(&self, i: usize, count: usize, room: &mut Room) {
         let mut into = std::mem::take(room.rows_mut(i + 1));
-        let Room { terms, sums, normed, rows } = &mut *room;
+        let Room { terms, rounded, sums, normed, rows } = &mut *room;
         let mut input = &rows[i % rows.len()][..count * self.weights.inputs()];
         if let Some(norm) = self.norm_at(NormPosition::Input) {
             normed[..input.len()].copy_from_slice(input);
@@ -126,7 +168,10 @@ impl Layer {
             input = &normed[..input.len()];
         }
         let sums = &mut sums[..count * self.weights.width()];
-        multiply::<S>(input, &self.weights, terms, sums);
+        match &self.weights {
+            Matrix::Floats(matrix) => multiply::<S>(input, matrix, terms, sums),
+            Matrix::Integers(matrix) => matrix.multiply::<D>(input, rounded, sums),
+        }
         let outputs = &mut into[..count * self.outputs()];
         add_bias(sums, &self.bias, outputs);
         self.finish(i, outputs, room);

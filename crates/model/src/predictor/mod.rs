@@ -1,6 +1,7 @@
 //! The forward pass on the host.
 
 mod function;
+pub(crate) mod integers;
 mod layer;
 #[allow(unsafe_code, reason = "vector instructions")]
 mod machine;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use fireclay_files::ReadAt;
 
+use self::integers::Dots;
 use self::layer::{Layer, Room};
 use self::machine::Machine;
 use self::product::{BLOCK, Sums};
@@ -215,14 +217,14 @@ impl<'p> Session<'p> {
 
 /// Computes the outputs of a block of rows, and leaves them where the last layer writes.
 #[inline(always)]
-fn run<S: Sums>(session: &mut Session<'_>, raw: &[f32]) {
+fn run<S: Sums, D: Dots>(session: &mut Session<'_>, raw: &[f32]) {
     let Session { predictor, room } = session;
     let rows = &mut room.rows_mut(0)[..raw.len()];
     rows.copy_from_slice(raw);
     predictor.description.preprocessing.apply(rows);
     let count = raw.len() / predictor.features();
     for (i, layer) in predictor.layers.iter().enumerate() {
-        layer.forward::<S>(i, count, room);
+        layer.forward::<S, D>(i, count, room);
     }
 }
 
