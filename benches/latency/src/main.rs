@@ -60,7 +60,11 @@ fn main() -> Result<()> {
         })?);
         found.theirs_open.push(opened(|| run(&mut session(&environment, onnx, 1)?, &rows[..features], features))?);
     }
-    println!("{}", found.to_json(difference, threads.get()));
+    let mut found = found.to_json(difference, threads.get());
+    // The library is called after its version: libonnxruntime.so.1.32.0.
+    let version = library.rsplit_once(".so.").map_or("", |(_, version)| version);
+    found["onnxruntime"] = version.into();
+    println!("{found}");
     Ok(())
 }
 
@@ -85,7 +89,6 @@ impl Found {
         json!({
             "threads": threads,
             "sittings": SITTINGS,
-            "onnxruntime": library_version(),
             "largest difference of a logit": difference,
             "one row, p50, us": { "fireclay": of(&self.ours_single, 0), "onnxruntime": of(&self.theirs_single, 0) },
             "one row, p99, us": { "fireclay": of(&self.ours_single, 1), "onnxruntime": of(&self.theirs_single, 1) },
@@ -97,11 +100,6 @@ impl Found {
             "file to first prediction, ms": { "fireclay": summary(&self.ours_open, true), "onnxruntime": summary(&self.theirs_open, true) },
         })
     }
-}
-
-/// The version of ONNX Runtime that was loaded.
-fn library_version() -> String {
-    ort::info().split_whitespace().nth(1).unwrap_or("unknown").to_owned()
 }
 
 /// Median and worst sitting.
