@@ -4,6 +4,8 @@
 //! that of integers and exact, on every machine. Groups are added in their order. So an output depends
 //! on its row and on the matrix alone, to the bit.
 
+use std::ops::Range;
+
 use super::packed::{LANES, Lanes};
 use crate::{EncodedMatrix, Numbers};
 
@@ -35,8 +37,10 @@ pub(super) trait Dots: Copy {
 pub(crate) struct Integers {
     inputs: usize,
     outputs: usize,
-    /// Inputs of a group; the last may be shorter.
-    group: usize,
+    /// Where the inputs of each part end: parts of the groups that share a scale.
+    ends: Vec<usize>,
+    /// Quads of all parts.
+    quads: usize,
     /// For each lane of outputs the codes of all quads of its groups.
     codes: Vec<Codes>,
     /// For each lane and group: scales, and the sums of all codes.
@@ -62,22 +66,30 @@ impl Integers {
             Numbers::Int8 { scales, .. } | Numbers::Int4 { scales, .. } => scales,
             _ => return None,
         };
-        // Parts of a long group have its scale.
-        let parts = scales.group.min(inputs).div_ceil(MOST_OF_A_GROUP);
-        let group = scales.group.min(inputs).div_ceil(parts);
-        let count = inputs.div_ceil(group);
-        let mut integers = Self { inputs, outputs, group, codes: Vec::new(), groups: Vec::new() };
+        let mut ends = Vec::new();
+        for start in (0..inputs).step_by(scales.group) {
+            let end = inputs.min(start.saturating_add(scales.group));
+            ends.extend((start..end).step_by(MOST_OF_A_GROUP).skip(1));
+            ends.push(end);
+        }
+        let (codes, groups) = (Vec::new(), Vec::new());
+        let mut integers = Self { inputs, outputs, ends, quads: 0, codes, groups };
+        integers.quads = integers.parts().map(|part| part.len().div_ceil(QUAD)).sum();
+        let parts: Vec<Range<usize>> = integers.parts().collect();
         for lane in 0..integers.width() {
-            for part in 0..count {
-                integers.add_group(matrix, lane, part);
-            }
+            parts.iter().for_each(|part| integers.add_part(matrix, lane, part.clone()));
         }
         Some(integers)
     }
 
-    /// Packs the codes of a group for one lane of outputs.
-    fn add_group(&mut self, matrix: &EncodedMatrix, lane: usize, part: usize) {
-        let inputs = part * self.group..((part + 1) * self.group).min(self.inputs);
+    /// The inputs of each part.
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| start..end)
+    }
+
+    /// Packs the codes of a part for one lane of outputs.
+    fn add_part(&mut self, matrix: &EncodedMatrix, lane: usize, inputs: Range<usize>) {
         let outputs = lane * LANES..((lane + 1) * LANES).min(self.outputs);
         let (mut scales, mut sums) = (Lanes::ZERO, [0; LANES]);
         for (at, output) in outputs.clone().enumerate() {
@@ -110,12 +122,6 @@ impl Integers {
         self.outputs.div_ceil(LANES)
     }
 
-    /// Quads of all groups.
-    fn quads(&self) -> usize {
-        let whole = self.inputs / self.group * self.group.div_ceil(QUAD);
-        whole + (self.inputs % self.group).div_ceil(QUAD)
-    }
-
     /// Writes `rows · matrix`, row by row; `into` has the matrix' width in lanes for each row.
     #[inline(always)]
     pub(super) fn multiply<D: Dots>(
@@ -124,12 +130,12 @@ impl Integers {
         rounded: &mut Rounded,
         into: &mut [Lanes],
     ) {
-        let count = self.inputs.div_ceil(self.group);
+        let count = self.ends.len();
         let into = into.chunks_exact_mut(self.width());
         for (row, into) in rows.chunks_exact(self.inputs).zip(into) {
-            rounded.round(row, self.group);
+            rounded.round(row, &self.ends);
             for (lane, sums) in into.iter_mut().enumerate() {
-                let codes = &self.codes[lane * self.quads()..][..self.quads()];
+                let codes = &self.codes[lane * self.quads..][..self.quads];
                 let groups = &self.groups[lane * count..][..count];
                 *sums = rounded.dot::<D>(codes, groups);
             }
@@ -140,23 +146,27 @@ impl Integers {
 impl Rounded {
     /// Rounds a row. One without negative numbers has an offset of zero, and its zeros stay zero.
     #[inline(always)]
-    fn round(&mut self, row: &[f32], group: usize) {
+    fn round(&mut self, row: &[f32], ends: &[usize]) {
         let least = row.iter().fold(0.0f32, |least, &x| least.min(x));
         // Not `max`, which forgets a NaN.
         let larger = |most: f32, x: &f32| if x.abs() > most || x.is_nan() { x.abs() } else { most };
         let most = row.iter().fold(0.0, larger);
         let (offset, steps) = if least < 0.0 { (128, 127.0) } else { (0, 255.0) };
         (self.offset, self.scale) = (offset, most / steps);
-        let factor =
-            if self.scale > 0.0 && self.scale.is_finite() { 1.0 / self.scale } else { 0.0 };
+        // Numbers too small to be told from zero are zero.
+        let factor = if self.scale.is_finite() { 1.0 / self.scale } else { 0.0 };
+        let factor = if factor.is_finite() { factor } else { 0.0 };
         self.quads.clear();
         self.ends.clear();
         let mut place = 0;
-        for group in row.chunks(group) {
-            for quad in group.chunks(QUAD) {
+        let mut start = 0;
+        for &end in ends {
+            for quad in row[start..end].chunks(QUAD) {
                 let mut bytes = [0; QUAD];
                 for (byte, x) in bytes.iter_mut().zip(quad) {
-                    *byte = ((x * factor).round_ties_even() as i32 + offset).clamp(0, 255) as u8;
+                    *byte = ((x * factor).round_ties_even() as i32)
+                        .saturating_add(offset)
+                        .clamp(0, 255) as u8;
                 }
                 let bytes = u32::from_le_bytes(bytes);
                 if bytes != 0 {
@@ -165,6 +175,7 @@ impl Rounded {
                 place += 1;
             }
             self.ends.push(self.quads.len());
+            start = end;
         }
     }
 
@@ -213,7 +224,7 @@ mod tests {
         let description = Description {
             task: Task::numbered_classes(matrix.outputs),
             architecture: config.architecture().unwrap(),
-            preprocessing: Preprocessing::None,
+            preprocessing: Preprocessing::Scale { scale: 1.0 },
             pictures: None,
             provenance: Provenance::default(),
         };
@@ -250,7 +261,15 @@ mod tests {
             let byte = |i: usize| ((i as u64).wrapping_mul(seed | 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
             let scales = scales(group, outputs_, inputs);
             let numbers = if is_int4 {
-                Numbers::Int4 { codes: (0..outputs_ * inputs.div_ceil(2)).map(byte).collect(), scales }
+                Numbers::Int4 {
+                    codes: (0..outputs_ * inputs.div_ceil(2))
+                        .map(|i| {
+                            let is_half = !inputs.is_multiple_of(2) && i % inputs.div_ceil(2) == inputs / 2;
+                            if is_half { byte(i) & 0xF } else { byte(i) }
+                        })
+                        .collect(),
+                    scales,
+                }
             } else {
                 Numbers::Int8 { codes: (0..outputs_ * inputs).map(|i| byte(i).cast_signed()).collect(), scales }
             };
@@ -288,16 +307,29 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_long_groups_keep_their_scales() {
+        let (group, inputs) = (MOST_OF_A_GROUP + 1, 2 * MOST_OF_A_GROUP + 2);
+        let codes: Vec<i8> =
+            (0..inputs).map(|i| if i % group == group - 1 { 1 } else { 0 }).collect();
+        let numbers = Numbers::Int8 { codes, scales: Scales { group, values: vec![1.0, 100.0] } };
+        let model = model(EncodedMatrix { outputs: 1, inputs, numbers });
+        let found = outputs(&model, &vec![1.0; inputs], Machine::Plain)[0];
+        assert!((found - 101.0).abs() < 1e-3, "{found}");
+    }
+
+    #[test]
     fn a_number_that_is_none_stays_none() {
         let numbers = Numbers::Int8 { codes: vec![1, 2], scales: scales(2, 1, 2) };
         let matrix = Integers::of(&EncodedMatrix { outputs: 1, inputs: 2, numbers }).unwrap();
         let mut sums = [Lanes::ZERO];
         let mut rounded = Rounded::default();
         for row in [[f32::NAN, 1.0], [f32::INFINITY, 1.0]] {
-            rounded.round(&row, 2);
+            rounded.round(&row, &[2]);
             assert!(!rounded.scale.is_finite());
         }
-        rounded.round(&[0.0, 0.0], 2);
+        rounded.round(&[0.0, 0.0], &[2]);
+        rounded.round(&[-1e-40, 1e-41], &[2]);
+        rounded.round(&[0.0, 0.0], &[2]);
         matrix.multiply::<super::super::machine::PlainDots>(&[0.0, 0.0], &mut rounded, &mut sums);
         assert_eq!(sums[0].0[0], 0.0);
     }

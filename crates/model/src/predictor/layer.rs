@@ -4,7 +4,7 @@ use super::function::activate;
 use super::integers::{Dots, Integers, Rounded};
 use super::machine::Machine;
 use super::packed::{LANES, Lanes, Packed};
-use super::product::{BLOCK, Sums, Terms, multiply};
+use super::product::{Sums, Terms, multiply};
 use crate::model_file::Weights;
 use crate::{
     Activation, AdapterSide, Architecture, HiddenLayer, Lora, ModelFileProblem, Norm, NormPart,
@@ -74,19 +74,32 @@ pub(super) struct Room {
     rows: Vec<Vec<f32>>,
 }
 
+/// The hidden layers that the longest skip connection spans; at least one.
+fn span_of(layers: &[Layer]) -> usize {
+    layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max().unwrap_or(1)
+}
+
 impl Room {
-    pub(super) fn new(layers: &[Layer], features: usize) -> Self {
-        let widest = layers.iter().map(Layer::outputs).fold(features, usize::max);
+    /// Room for `block` rows.
+    pub(super) fn new(layers: &[Layer], features: usize, block: usize) -> Self {
+        let count = span_of(layers) + 1;
+        // The widest that each of them holds: a wide input need not make all of them wide.
+        let mut widths = vec![0; count];
+        widths[0] = features;
+        for (i, layer) in layers.iter().enumerate() {
+            let width = &mut widths[(i + 1) % count];
+            *width = layer.outputs().max(*width);
+        }
+        let widest = layers.iter().map(|layer| layer.weights.inputs()).fold(features, usize::max);
         let lanes = layers.iter().map(|layer| layer.weights.width()).max().unwrap_or(0);
-        let span = layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max();
         let has_input_norm =
             layers.iter().any(|layer| layer.norm_at(NormPosition::Input).is_some());
         Self {
-            terms: Terms::new(widest),
+            terms: Terms::new(widest, block),
             rounded: Rounded::default(),
-            sums: vec![Lanes::ZERO; lanes * BLOCK],
-            normed: vec![0.0; if has_input_norm { widest * BLOCK } else { 0 }],
-            rows: vec![vec![0.0; widest * BLOCK]; span.unwrap_or(1) + 1],
+            sums: vec![Lanes::ZERO; lanes * block],
+            normed: vec![0.0; if has_input_norm { widest * block } else { 0 }],
+            rows: widths.into_iter().map(|width| vec![0.0; width * block]).collect(),
         }
     }
 
@@ -103,18 +116,21 @@ impl Room {
 }
 
 impl Layer {
-    /// Plans layer `i` of a network, and takes its weights.
+    /// Plans layer `i` of a network, and takes its weights; features that it reads may have been
+    /// prepared.
     pub(super) fn new(
         architecture: &Architecture,
         i: usize,
         weights: &mut Weights,
         machine: Machine,
+        is_prepared: bool,
     ) -> Result<Self, ModelFileProblem> {
         let sizes @ [_, outputs] = architecture.sizes(i);
         let integers = match architecture.adapter(i) {
-            None => weights.take_integers(i, sizes)?,
+            // Raw features may differ by orders of magnitude, and a row is rounded with one scale.
+            None if i > 0 || is_prepared => weights.take_integers(i, sizes)?,
             // An adapter is added to the weights, which are then no integers.
-            Some(_) => None,
+            _ => None,
         };
         let matrix = match integers {
             Some(integers) => Matrix::Integers(integers),
@@ -156,7 +172,7 @@ impl Layer {
         self.norm.as_ref().filter(|(at, _)| *at == position).map(|(_, norm)| norm)
     }
 
-    /// Computes layer `i` of a block of `count` rows, at most [`BLOCK`].
+    /// Computes layer `i` of a block of `count` rows, at most as many as there is room for.
     #[inline(always)]
     pub(super) fn forward<S: Sums, D: Dots>(&self, i: usize, count: usize, room: &mut Room) {
         let mut into = std::mem::take(room.rows_mut(i + 1));
@@ -209,7 +225,8 @@ fn add_bias(sums: &[Lanes], bias: &[f32], into: &mut [f32]) {
         let lanes = row.chunks_mut(LANES).zip(bias.chunks(LANES)).zip(sums);
         for ((row, bias), sums) in lanes {
             for ((to, bias), sum) in row.iter_mut().zip(bias).zip(&sums.0) {
-                *to = sum + bias;
+                // A fused sum can be -0 where zeros are left out; with +0 it is +0 everywhere.
+                *to = (sum + 0.0) + bias;
             }
         }
     }

@@ -222,7 +222,7 @@ mod x86 {
         }
     }
 
-    /// Of [`avx512`] alone.
+    /// Of [`avx512`] and [`avx512_vnni`], which has all of its instructions.
     #[derive(Clone, Copy)]
     struct Avx512(__m512);
 
@@ -240,8 +240,8 @@ mod x86 {
 
         #[inline(always)]
         fn add(self, value: f32, weights: &Lanes) -> Self {
-            // SAFETY: `avx512` alone uses this type, so the machine has the instructions; the lanes
-            // are as many as are read, and aligned.
+            // SAFETY: `avx512` and `avx512_vnni` alone use this type, so the machine has the
+            // instructions; the lanes are as many as are read, and aligned.
             unsafe {
                 let weights = _mm512_load_ps(weights.0.as_ptr());
                 Self(_mm512_fmadd_ps(_mm512_set1_ps(value), weights, self.0))
