@@ -1,13 +1,13 @@
 //! `cargo xtask bench-latency`: prediction beside ONNX Runtime.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::bench_backends::machine;
-use crate::numbers::{between_marks, grouped, markdown};
+use crate::numbers::{grouped, markdown, write_page};
 use crate::process;
 
 /// Compare prediction with ONNX Runtime, and fill in docs/benchmarks.md.
@@ -34,7 +34,8 @@ const PROJECT: &str = "benches/latency";
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let folder = process::target()?.join("bench-latency");
     std::fs::create_dir_all(&folder)?;
-    let python = python(args, &folder)?;
+    let requirements = "benches/latency/requirements.txt";
+    let python = process::python(args.venv.as_deref(), &folder, requirements)?;
     let (shown, target) = (folder.display(), process::target()?);
     process::run("cargo build -p train")?;
     let train = process::built("train")?;
@@ -58,28 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let text = report(&found)?;
     println!("\n{text}");
     if !args.no_page {
-        let page = process::root().join("docs/benchmarks.md");
-        let old = std::fs::read_to_string(&page)?;
-        std::fs::write(&page, between_marks(&old, "latency", &text)?)?;
-        println!("wrote {}", page.display());
+        write_page("latency", &text)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The interpreter of the virtual environment, which is made if there is none.
-fn python(args: &Args, folder: &Path) -> Result<PathBuf> {
-    let venv = args.venv.clone().unwrap_or_else(|| folder.join("venv"));
-    let bin = venv.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let python = bin.join(format!("python{}", std::env::consts::EXE_SUFFIX));
-    if args.venv.is_none() {
-        if !python.exists() {
-            process::run(&format!("python3 -m venv {}", venv.display()))?;
-        }
-        let install = "-m pip install --quiet -r benches/latency/requirements.txt";
-        process::run(&format!("{} {install}", python.display()))?;
-    }
-    ensure!(python.exists(), "there is no {}", python.display());
-    Ok(python)
 }
 
 /// What is measured, whether less is better, and the share of ONNX Runtime's that is asked for.

@@ -1,7 +1,7 @@
 //! `cargo xtask bench-peers`: Fireclay beside Keras, PyTorch, JAX and scikit-learn.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bench_backends::machine;
-use crate::numbers::{Spread, between_marks, grouped, markdown};
+use crate::numbers::{Spread, grouped, markdown, write_page};
 use crate::process;
 
 /// Compare training speed with Keras, PyTorch, JAX and scikit-learn, and fill in docs/benchmarks.md.
@@ -65,7 +65,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             process::built_as("train", true)?.parent().context("a folder")?.to_owned()
         }
     };
-    let python = python(args, &folder)?;
+    println!("installing the peers; the first time this downloads some gigabytes");
+    let requirements = "benches/peers/requirements.txt";
+    let python = process::python(args.venv.as_deref(), &folder, requirements)?;
     let data = folder.join("data");
     let program = |name: &str| programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let bench = Bench { args, python, data, train: program("train"), probe: program("probe") };
@@ -74,31 +76,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let text = report(&measured, args)?;
     println!("\n{text}");
     if !args.no_page {
-        let page = process::root().join("docs/benchmarks.md");
-        let old = std::fs::read_to_string(&page)?;
-        std::fs::write(&page, between_marks(&old, "peers", &text)?)?;
-        println!("wrote {}", page.display());
+        write_page("peers", &text)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The interpreter of the virtual environment, which is made if it is not there.
-fn python(args: &Args, folder: &Path) -> Result<PathBuf> {
-    let venv = args.venv.clone().unwrap_or_else(|| folder.join("venv"));
-    let bin = venv.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let python = bin.join(format!("python{}", std::env::consts::EXE_SUFFIX));
-    if args.venv.is_none() {
-        let venv = venv.display();
-        if !python.exists() {
-            process::run(&format!("python3 -m venv {venv}"))?;
-        }
-        println!("installing the peers; the first time this downloads some gigabytes");
-        let python = python.display();
-        let line = format!("{python} -m pip install --quiet -r benches/peers/requirements.txt");
-        process::run(&line)?;
-    }
-    ensure!(python.exists(), "there is no {}", python.display());
-    Ok(python)
 }
 
 struct Bench<'a> {
@@ -250,7 +230,7 @@ fn report(all: &Measured, args: &Args) -> Result<String> {
     }
     targets.push(row(&[
         &format!(
-            "batches of 32: step ({step:.0} µs) over what it can not do without ({floor:.0} µs)"
+            "batches of 32: step ({step:.0} µs) over what it cannot do without ({floor:.0} µs)"
         ),
         "at most 1.5",
         &format!("{:.2}", step / floor),

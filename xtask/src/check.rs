@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(value_name = "STEP")]
     only: Vec<Step>,
 
-    /// Leave out the slow steps: tests and example
+    /// Leave out the slow steps: tests, example and wasm
     #[arg(long)]
     fast: bool,
 
@@ -97,7 +97,7 @@ impl Args {
         if self.skip.contains(&step) {
             return Some("--skip");
         }
-        (self.fast && matches!(step, Step::Tests | Step::Example)).then_some("--fast")
+        (self.fast && matches!(step, Step::Tests | Step::Wasm | Step::Example)).then_some("--fast")
     }
 }
 

@@ -4,6 +4,8 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::process;
+
 /// A number over the rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
@@ -52,6 +54,15 @@ pub(crate) fn markdown(table: &[Vec<String>]) -> String {
         }
     }
     text
+}
+
+/// Puts a text between the marks of docs/benchmarks.md.
+pub(crate) fn write_page(name: &str, text: &str) -> Result<()> {
+    let page = process::root().join("docs/benchmarks.md");
+    let old = std::fs::read_to_string(&page)?;
+    std::fs::write(&page, between_marks(&old, name, text)?)?;
+    println!("wrote {}", page.display());
+    Ok(())
 }
 
 /// A page with another text between its marks, `<!-- NAME:begin -->` and `<!-- NAME:end -->`.

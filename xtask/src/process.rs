@@ -162,3 +162,20 @@ fn memory(id: u32, field: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(field))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
+
+/// The interpreter of a virtual environment with these requirements: the one that was named, or one
+/// in this folder, which is made if there is none.
+pub(crate) fn python(venv: Option<&Path>, folder: &Path, requirements: &str) -> Result<PathBuf> {
+    let is_named = venv.is_some();
+    let venv = venv.map_or_else(|| folder.join("venv"), Path::to_owned);
+    let bin = venv.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let python = bin.join(format!("python{}", std::env::consts::EXE_SUFFIX));
+    if !is_named {
+        if !python.exists() {
+            run(&format!("python3 -m venv {}", venv.display()))?;
+        }
+        run(&format!("{} -m pip install --quiet -r {requirements}", python.display()))?;
+    }
+    ensure!(python.exists(), "there is no {}", python.display());
+    Ok(python)
+}

@@ -53,7 +53,7 @@ pub(crate) fn command() -> Command {
 
 /// Does what the command line asks for.
 pub(crate) fn run() -> Result<ExitCode> {
-    let matches = command().get_matches();
+    let matches = train::matches(command());
     // What a run tells people to type.
     train::call_it(match matches.subcommand_name() {
         Some("finetune") => train::Called {

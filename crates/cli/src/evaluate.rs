@@ -22,9 +22,10 @@ Examples:
   fireclay evaluate runs/mnist-1 --min-accuracy 0.97   exit code 1 if it is less
   fireclay evaluate runs/mnist-1 --min macro-f1=0.97 --max loss=0.1 --json
 
-Intervals hold the number of all rows of the kind with a probability of 95 %: by Wilson's formula for
-shares of rows, by a bootstrap of 1,000 draws for the others; of the calibration error, which chance makes
-larger, its spread is shown instead. Gates look at the number itself.";
+Intervals hold the number of all rows of the kind with a probability of 95 %: by Wilson's
+formula for shares of rows, by a bootstrap of 1,000 draws for the others; of the
+calibration error, which chance makes larger, its spread is shown instead. Gates look at
+the number itself.";
 
 /// Say how good a model is: every metric with its 95 % interval, class by class.
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     rows: Rows,
     /// End with exit code 1 if the accuracy is less than this share.
-    #[arg(long, value_name = "SHARE", help_heading = "Gates")]
+    #[arg(long, value_name = "SHARE", value_parser = limit, help_heading = "Gates")]
     min_accuracy: Option<f64>,
     /// End with exit code 1 if this measure is less; may be repeated.
     #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
@@ -75,9 +76,14 @@ impl FromStr for Limit {
     fn from_str(text: &str) -> Result<Self, String> {
         let (measure, number) =
             text.split_once('=').ok_or("give it as MEASURE=NUMBER, such as macro-f1=0.97")?;
-        let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-        Ok(Self { measure: measure.to_owned(), number })
+        Ok(Self { measure: measure.to_owned(), number: limit(number)? })
     }
+}
+
+/// The number of a gate.
+fn limit(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| !number.is_nan());
+    number.ok_or_else(|| format!("`{text}` is not a number"))
 }
 
 /// A gate, and whether it was met.
@@ -136,8 +142,17 @@ fn gate(evaluation: &Evaluation, name: &str, limit: f64, is_minimum: bool) -> Re
         let hint = nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
         bail!("there is no measure `{name}`{hint}; there are {}", names.join(", "));
     };
+    if measure.is_share && !(0.0..=1.0).contains(&limit) {
+        let hint = if (1.0..=100.0).contains(&limit) {
+            format!(", such as {} for {limit} %", limit / 100.0)
+        } else {
+            String::new()
+        };
+        bail!(
+            "the limit of {name} is {limit}; {name} is a share, so give a number from 0 to 1{hint}"
+        );
+    }
     let value = measure.estimate.value;
-    // A limit that is no number is never met.
     let is_met = if is_minimum { value >= limit } else { value <= limit };
     Ok(Gate { measure: name.to_owned(), is_minimum, limit, value, is_met })
 }

@@ -13,11 +13,17 @@ pub(crate) use train::{table, wrapped_at};
 ///
 /// That of standard output, unless whoever read it has gone.
 pub(crate) fn say(text: &str) -> Result<()> {
+    say_to_reader(text).map(drop)
+}
+
+/// As [`say`]; whether anybody still reads.
+pub(crate) fn say_to_reader(text: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -151,7 +151,7 @@ pub enum BackendError {
         found: Vec<String>,
     },
     /// The device is there and does not start.
-    #[error("backend {backend} found {device} but can not start it: {reason}")]
+    #[error("backend {backend} found {device} but cannot start it: {reason}")]
     Start {
         /// The backend asked for.
         backend: Backend,

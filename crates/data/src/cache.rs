@@ -78,7 +78,7 @@ impl<'a> Cache<'a> {
                 Err(error @ DataError::Write { .. }) => return Err(error),
                 Err(error) => {
                     let failed = attempt(url, &error);
-                    log::info!("{} can not be had: {}", failed.address, failed.reason);
+                    log::info!("{} cannot be had: {}", failed.address, failed.reason);
                     attempts.push(failed);
                 }
             }

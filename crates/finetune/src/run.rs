@@ -68,7 +68,8 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     };
     // Read before anything is loaded: a slip is told at once.
     let mut options = args.options()?;
-    let is_quiet = args.train.quiet;
+    // Settings alone go to standard output in a dry run.
+    let is_quiet = args.train.quiet || args.train.dry_run;
     args.train.defaults = vec![usual()?];
     let again = args.train.clone();
     let tune = std::mem::take(&mut args.tune);

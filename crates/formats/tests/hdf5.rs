@@ -226,7 +226,7 @@ fn damage_that_checksums_find() {
     // Behind the header of zlib.
     let at = find(&bytes, &[0x78, 0x5e]);
     bytes[at + 2] = 0xff;
-    malformed(&bytes, "can not be decompressed");
+    malformed(&bytes, "cannot be decompressed");
 }
 
 /// Where these bytes are first.
@@ -480,7 +480,7 @@ fn filters_that_lie() {
     assert_eq!(only(&file(filter(2, &[u32::MAX]))).shape, [2]);
     malformed(&file(filter(2, &[])), "bytes are expected");
     malformed(&file(filter(3, &[])), "has a chunk of 4 bytes instead of 8");
-    malformed(&file(filter(1, &[])), "can not be decompressed");
+    malformed(&file(filter(1, &[])), "cannot be decompressed");
     malformed(&file(vec![3, 0]), "a list of filters has version 3");
     limited(&file(vec![2, 33]), "the number of filters");
 }

@@ -103,6 +103,12 @@ pub enum AdapterError {
     /// A damaged file, or one that does not follow the format.
     #[error(transparent)]
     File(#[from] ModelFileProblem),
+    /// A model whose weights have encodings.
+    #[error(
+        "the model has weights in an encoding, which adapters cannot be beside; use the model that it \
+         was made of"
+    )]
+    Encoded,
     /// Another base than the one it was trained on.
     #[error(
         "this adapter was trained on the base {expected}, and this base is {found}; on another base \
@@ -142,8 +148,11 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// A document of the base that cannot be written as JSON.
+    /// A document of the base that cannot be written as JSON; [`AdapterError::Encoded`].
     pub fn between(base: &Model, tuned: &Model) -> Result<Self, AdapterError> {
+        if !base.encoded.is_empty() || !tuned.encoded.is_empty() {
+            return Err(AdapterError::Encoded);
+        }
         let digest = base.unwritten().digest()?;
         let had: BTreeMap<&str, &NamedTensor> =
             base.weights.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
@@ -230,6 +239,9 @@ impl Adapter {
     /// [`AdapterError::Base`] if it is another base; [`AdapterError::Missing`],
     /// [`AdapterError::Unused`] and [`AdapterError::Preprocessing`] if the adapter does not fit.
     pub fn apply(&self, base: &Model) -> Result<Model, AdapterError> {
+        if !base.encoded.is_empty() {
+            return Err(AdapterError::Encoded);
+        }
         let digest = base.unwritten().digest()?;
         if digest != self.document.base {
             return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });

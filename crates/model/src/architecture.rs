@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{finite, positive, rate, sizes};
 use crate::{
-    Activation, AdapterSide, ConfigError, Initializer, LEAKY_SLOPE, Lora, NORM_EPSILON, Norm,
-    NormPart, ParameterPath, named_enum,
+    Activation, AdapterSide, ConfigError, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
+    Norm, NormPart, ParameterPath, named_enum,
 };
 
 /// A multilayer perceptron, layer by layer; [`MlpConfig`](crate::MlpConfig) is the short way to
@@ -38,6 +38,20 @@ pub struct Architecture {
     pub initializer: Initializer,
     /// Low-rank adapters beside some of the linear layers.
     pub lora: Option<Lora>,
+    /// The short description that it was made of, if there was one.
+    pub short: Short,
+}
+
+/// The short description that a network was made of: it can say what changes nothing, such as skip
+/// connections where no two layers are equally wide, and is written as it was. It does not tell two
+/// networks apart.
+#[derive(Clone, Debug, Default)]
+pub struct Short(pub(crate) Option<Box<MlpConfig>>);
+
+impl PartialEq for Short {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// A hidden layer.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Activation, Architecture, HiddenLayer, Initializer, Lora, Skip, SkipPosition, named_enum,
+    Activation, Architecture, HiddenLayer, Initializer, Lora, Short, Skip, SkipPosition, named_enum,
 };
 
 /// A multilayer perceptron, described.
@@ -178,6 +178,7 @@ impl MlpConfig {
             output_bias: self.output_bias,
             initializer: self.initializer,
             lora: self.lora.clone(),
+            short: Short(self.layers.is_empty().then(|| Box::new(self.clone()))),
         }
     }
 
@@ -206,6 +207,20 @@ impl MlpConfig {
 impl From<&Architecture> for MlpConfig {
     /// The short way to describe a network, if its hidden layers are alike.
     fn from(network: &Architecture) -> Self {
+        if let Some(short) = &network.short.0 {
+            let now = Self {
+                input_shape: network.input_shape.clone(),
+                input_dropout: network.input_dropout,
+                outputs: network.outputs,
+                output_bias: network.output_bias,
+                initializer: network.initializer,
+                lora: network.lora.clone(),
+                ..Self::clone(short)
+            };
+            if now.expanded() == *network {
+                return now;
+            }
+        }
         let Architecture { input_shape, input_dropout, hidden, outputs, .. } = network.clone();
         let common = Self {
             input_shape,

@@ -89,7 +89,7 @@ pub struct Scales {
 }
 
 impl Encoding {
-    /// Bytes of the codes of a row of `inputs` numbers; none of a sparse one's numbers are codes.
+    /// Bytes of a row of `inputs` numbers in the matrix' own tensor.
     pub(crate) fn row_bytes(self, inputs: usize) -> Option<usize> {
         let bits = match self {
             Self::F16 | Self::Bf16 => 16,
@@ -140,6 +140,7 @@ impl EncodedMatrix {
             }
             Numbers::Int4 { codes, scales } => {
                 has("codes", codes.len(), bytes)?;
+                self.check_unused_bits(codes, 4)?;
                 self.check_scales(scales)
             }
             Numbers::Codebook { bits, codes, book } => {
@@ -147,12 +148,13 @@ impl EncodedMatrix {
                     return Err(EncodingError::Bits { found: *bits });
                 }
                 has("codes", codes.len(), bytes)?;
+                self.check_unused_bits(codes, usize::from(*bits))?;
                 has("numbers of the codebook", book.len(), 1 << bits)?;
                 are_finite("codebook", book)
             }
             Numbers::Sparse { kept, values } => {
                 has("bytes of kept positions", kept.len(), bytes)?;
-                self.check_unused_bits(kept)?;
+                self.check_unused_bits(kept, 1)?;
                 let kept = kept.iter().map(|byte| byte.count_ones() as usize).sum();
                 has("kept weights", values.len(), kept)
             }
@@ -168,14 +170,11 @@ impl EncodedMatrix {
     }
 
     /// Bits behind the last weight of a row must be zero, so that a matrix has one file.
-    fn check_unused_bits(&self, kept: &[u8]) -> Result<(), EncodingError> {
-        let used = self.inputs % 8;
+    fn check_unused_bits(&self, bytes: &[u8], bits: usize) -> Result<(), EncodingError> {
+        let used = self.inputs * bits % 8;
         let is_clean = |row: &[u8]| row.last().is_none_or(|last| used == 0 || last >> used == 0);
-        if kept.chunks(self.inputs.div_ceil(8).max(1)).all(is_clean) {
-            Ok(())
-        } else {
-            Err(EncodingError::UnusedBits)
-        }
+        let row = (self.inputs * bits).div_ceil(8).max(1);
+        if bytes.chunks(row).all(is_clean) { Ok(()) } else { Err(EncodingError::UnusedBits) }
     }
 
     /// Its numbers, row by row; the matrix has been [validated](Self::validate).
@@ -197,16 +196,32 @@ impl EncodedMatrix {
         decoded
     }
 
+    /// The integer code of a weight; 0 in an encoding without.
+    pub(crate) fn code_of(&self, output: usize, input: usize) -> i8 {
+        match &self.numbers {
+            Numbers::Int8 { codes, .. } => codes[output * self.inputs + input],
+            Numbers::Int4 { codes, .. } => {
+                int4(codes[output * self.inputs.div_ceil(2) + input / 2], input % 2)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The scale of an integer code; 1 in an encoding without.
+    pub(crate) fn scale_of(&self, output: usize, input: usize) -> f32 {
+        match &self.numbers {
+            Numbers::Int8 { scales, .. } | Numbers::Int4 { scales, .. } => {
+                self.scale(scales, output, input)
+            }
+            _ => 1.0,
+        }
+    }
+
     /// One number of codes.
     fn number(&self, output: usize, input: usize) -> f32 {
         match &self.numbers {
-            Numbers::Int8 { codes, scales } => {
-                let code = codes[output * self.inputs + input];
-                f32::from(code) * self.scale(scales, output, input)
-            }
-            Numbers::Int4 { codes, scales } => {
-                let code = int4(codes[output * self.inputs.div_ceil(2) + input / 2], input % 2);
-                f32::from(code) * self.scale(scales, output, input)
+            Numbers::Int8 { .. } | Numbers::Int4 { .. } => {
+                f32::from(self.code_of(output, input)) * self.scale_of(output, input)
             }
             Numbers::Codebook { bits, codes, book } => {
                 let width = usize::from(*bits);

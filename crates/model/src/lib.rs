@@ -1,7 +1,7 @@
 //! What a model is, without Burn: the architecture of a multilayer perceptron, its preprocessing, task
 //! and weights, and the file that holds them.
 //!
-//! Nothing here prints, reads a clock or starts a thread; the only files touched are model files, and
+//! Nothing here prints, reads a clock or starts a thread unasked; the only files touched are model files, and
 //! the only randomness comes from the seed that is passed in. The crate compiles for
 //! `wasm32-unknown-unknown`.
 
@@ -26,7 +26,7 @@ mod tensor;
 
 pub use activation::Activation;
 pub use adapter::{Adapter, AdapterError, AdapterFileError};
-pub use architecture::{Architecture, HiddenLayer, NormPosition, Skip, SkipPosition};
+pub use architecture::{Architecture, HiddenLayer, NormPosition, Short, Skip, SkipPosition};
 pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, NORM_EPSILON, Norm};
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
 pub use initializer::{Initializer, initial_values};

@@ -397,8 +397,8 @@ pub enum ReportError {
     /// The model can not be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    /// A plot can not be drawn.
-    #[error("the plot {name} can not be drawn: {reason}")]
+    /// A plot cannot be drawn.
+    #[error("the plot {name} cannot be drawn: {reason}")]
     Plot {
         /// The plot.
         name: String,

@@ -104,7 +104,7 @@ pub enum FitError {
     #[error("the device failed: {0}")]
     Device(#[from] TensorReadError),
     /// Progress could not be written.
-    #[error("the run can not be recorded: {0}")]
+    #[error("the run cannot be recorded: {0}")]
     Record(#[from] std::io::Error),
     /// There is nothing to train on.
     #[error("an epoch has no batch: {rows} training samples, batches of {batch} and --drop-last")]

@@ -11,6 +11,7 @@
 
 mod args;
 pub mod checkpoints;
+mod command_line;
 pub mod disk;
 pub mod ema;
 mod exit;
@@ -44,6 +45,7 @@ mod words;
 mod wrap;
 
 pub use args::{Args, Rate};
+pub use command_line::matches;
 pub use exit::{exit, tell};
 pub use interval::wilson;
 pub use pictures::{Drawn, known, pictures};

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use train::{Args, run};
 
 fn main() -> ExitCode {
-    train::exit(run(Args::parse()))
+    let matches = train::matches(Args::command());
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    train::exit(run(args))
 }

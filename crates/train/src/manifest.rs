@@ -190,7 +190,13 @@ impl Manifest {
     pub fn load(folder: &Path, disk: &Disk) -> io::Result<Self> {
         let path = Self::path(folder);
         let read = || {
-            let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            let invalid = |error| {
+                let what = format!(
+                    "this is no whole manifest of a run ({error}); put the whole file back, or name \
+                     the model file instead of its folder"
+                );
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            };
             serde_json::from_slice(&disk.read(&path, MOST_MANIFEST)?).map_err(invalid)
         };
         read().map_err(named(&path))

@@ -146,6 +146,15 @@ pub struct ScheduleError {
 }
 
 impl Schedule {
+    /// Length of the warm-up in epochs; 0 of a schedule without one.
+    pub fn warmup_epochs(&self) -> f64 {
+        match self {
+            Self::Constant(o) => o.warmup_epochs,
+            Self::Linear(o) | Self::Cosine(o) => o.warmup_epochs,
+            _ => 0.0,
+        }
+    }
+
     /// Names of all schedules.
     pub const NAMES: [&str; 7] =
         ["constant", "linear", "cosine", "step", "exponential", "one-cycle", "plateau"];

@@ -36,7 +36,11 @@ impl Signals {
             flag::register_usize(signal, signals.stop.clone(), signal as usize)?;
         }
         #[cfg(unix)]
-        flag::register(signal_hook::consts::SIGUSR1, signals.checkpoint.clone())?;
+        {
+            flag::register(signal_hook::consts::SIGUSR1, signals.checkpoint.clone())?;
+            // A limit on the size of files is then an error of the write, as a full disk is.
+            flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        }
         Ok(signals)
     }
 

@@ -263,7 +263,7 @@ struct BestEpoch {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The document is not that of a run's state.
-    #[error("its state of the run can not be read: {0}")]
+    #[error("its state of the run cannot be read: {0}")]
     Document(#[from] serde_json::Error),
     /// The model in it is not whole.
     #[error(transparent)]

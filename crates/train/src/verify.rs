@@ -407,7 +407,11 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut file = File::open(path)?;
     let mut length = [0; 8];
-    file.read_exact(&mut length)?;
+    file.read_exact(&mut length).map_err(|_| {
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        let what = format!("it has {size} bytes, fewer than a whole file; remove it, and continue");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
     let length = u64::from_le_bytes(length).min(MOST);
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;

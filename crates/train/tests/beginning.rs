@@ -75,6 +75,25 @@ fn a_dry_run_warns_as_a_run_does() {
 }
 
 #[test]
+fn settings_that_move_nothing_are_warned_of() {
+    let place = Place::new();
+    let words = [
+        "--lr is 1e-46: single precision rounds such steps away",
+        "--clip-norm is 1e-300: gradients are cut to nearly nothing",
+        "--dropout is 0.99999: nearly every unit",
+        "--warmup-epochs is 1000000.0: the run ends at the beginning of the warm-up",
+    ];
+    let line = format!(
+        "{DIGITS} --epochs 1 --lr 1e-46 --clip-norm 1e-300 --dropout 0.99999 --schedule cosine \
+         --warmup-epochs 1000000 --dry-run"
+    );
+    place.train(&line).warned(&words);
+    let usual =
+        "--lr 0.01 --clip-norm 1 --dropout 0.5 --schedule cosine --warmup-epochs 1 --dry-run";
+    place.train(&format!("{DIGITS} --epochs 5 {usual}")).succeeded();
+}
+
+#[test]
 fn the_folder_of_a_run_that_never_began_is_taken_again() {
     let place = Place::new();
     let folder = place.path("runs/run");

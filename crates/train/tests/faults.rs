@@ -93,7 +93,7 @@ fn goes_on(folder: &Path, run: &Path, whole: &Path) {
     if let Err(error) = train(folder, &format!("--resume {name}"), Disk::default()) {
         // All but the last flush had been done.
         let text = format!("{error:#}");
-        assert!(text.contains("is finished"), "{name} can not go on: {text}");
+        assert!(text.contains("is finished"), "{name} cannot go on: {text}");
     }
     for file in ["model.safetensors", "metrics.jsonl", "config.toml"] {
         let read = |run: &Path| fs::read(run.join(file)).unwrap();

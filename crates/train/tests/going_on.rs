@@ -121,7 +121,7 @@ fn a_run_is_worked_on_by_one_process_and_a_dead_one_holds_nothing() {
     let run = place.run("run");
     let mut child = start(&place, &format!("{DIGITS} {LONG} --name run"));
     wait_for("checkpoint", || !steps(&run).is_empty());
-    place.train("--resume run").failed(&["runs/run can not be resumed", "another process"]);
+    place.train("--resume run").failed(&["runs/run cannot be resumed", "another process"]);
     child.kill().unwrap();
     child.wait().unwrap();
     place.train("--resume run").succeeded();

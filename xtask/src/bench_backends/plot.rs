@@ -36,7 +36,7 @@ pub(crate) fn svg(report: &Report) -> Result<String> {
 }
 
 fn failed(error: &dyn std::error::Error) -> anyhow::Error {
-    anyhow!("the picture can not be drawn: {error}")
+    anyhow!("the picture cannot be drawn: {error}")
 }
 
 fn panel(

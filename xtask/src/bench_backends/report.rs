@@ -134,7 +134,7 @@ impl Agreement {
     /// The same in words.
     pub(crate) fn sentence(&self) -> String {
         if let Some(reason) = &self.reason {
-            return format!("can not start: {}", reason.replace('\n', "; "));
+            return format!("cannot start: {}", reason.replace('\n', "; "));
         }
         let verdict = if self.verdict == Verdict::Agrees { "agrees" } else { "WRONG" };
         let mut text = format!(

@@ -32,9 +32,10 @@ Examples:
 
 It reads models, checkpoints and adapters of Fireclay, .pt and .pth, .safetensors, .keras and .h5,
 .npz and .npy, .onnx and .bpk.
-Called odd are: a digest that is not right; numbers that are NaN or infinite; magnitudes above 10,000;
-matrices of zeros; units whose incoming weights are all zero; tensors with the same numbers; whatever
-is refused. Of the folder of a run, whatever its manifest contradicts.";
+Called odd are: a digest that is not right; numbers that are NaN or infinite; magnitudes
+above 10,000; matrices of zeros; units whose incoming weights are all zero; tensors with
+the same numbers; whatever is refused. Of the folder of a run, whatever its manifest
+contradicts.";
 
 /// Say what is in a file, and what is odd about it, without running anything.
 #[derive(Debug, clap::Args)]

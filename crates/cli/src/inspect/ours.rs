@@ -156,6 +156,8 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
             | ModelFileProblem::Preprocessing(_)
             | ModelFileProblem::Pictures(_)
             | ModelFileProblem::Outputs { .. }
+            | ModelFileProblem::EncodedPath { .. }
+            | ModelFileProblem::Encoding { .. }
             | ModelFileProblem::MissingTensor { .. }
             | ModelFileProblem::Shape { .. }
             | ModelFileProblem::Dtype { .. }

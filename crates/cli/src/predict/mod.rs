@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use self::input::{Reading, Rows};
 use self::table::Heading;
 use crate::model::{self, Where};
-use crate::output::{printable, say, wrapped};
+use crate::output::{printable, say_to_reader, wrapped};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -154,13 +154,15 @@ fn predict(input: &Path, args: &Args, model: &Loaded, reading: Reading) -> Resul
             let answer = Answer { args, model: model.description(), prediction };
             let row = (!rows.is_single).then_some(first + i);
             lines.push(match args.json {
-                true => answer.json(&name, row, &rows).to_string(),
+                true => answer.json(input, row, &rows).to_string(),
                 false => answer.text(&name, row, &rows, &batch[i]),
             });
         }
         first += batch.len();
         log::info!("predicted {first} rows of {name}");
-        say(&lines.join("\n"))?;
+        if !say_to_reader(&lines.join("\n"))? {
+            return Ok(());
+        }
     }
 }
 
@@ -239,13 +241,13 @@ impl Answer<'_> {
         text
     }
 
-    fn json(&self, name: &str, row: Option<usize>, rows: &Rows) -> Value {
+    fn json(&self, input: &Path, row: Option<usize>, rows: &Rows) -> Value {
         let top: Vec<Value> = self
             .ranked()
             .iter()
             .map(|(label, probability)| json!({ "label": label, "probability": probability }))
             .collect();
-        let mut answer = json!({ "input": name, "row": row });
+        let mut answer = json!({ "input": input.to_string_lossy(), "row": row });
         let more = match self.prediction {
             Prediction::Class { class, probability, .. } => json!({
                 "label": self.label(), "class": class, "probability": probability,

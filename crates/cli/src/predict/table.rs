@@ -268,10 +268,16 @@ fn number(cell: &str, line: usize, column: usize) -> Result<f32> {
         Err(_) if is_with_comma(cell) => {
             bail!("line {line}: `{}` has a comma; write numbers with a point, such as 1.5", shown())
         }
-        Err(_) => bail!(
+        Err(_) if cell.contains(['|', '\r']) => bail!(
+            "line {line}: `{}` is not a number; separate numbers with commas, semicolons or tabs, and \
+             end lines with LF",
+            shown()
+        ),
+        Err(_) if line == 1 => bail!(
             "line {line}: `{}` is not a number; if the line is a heading, say so with --header",
             shown()
         ),
+        Err(_) => bail!("line {line}: `{}` is not a number", shown()),
     }
 }
 

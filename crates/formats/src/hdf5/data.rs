@@ -213,7 +213,7 @@ impl<'s, 'a> Dataset<'s, 'a> {
                 Ok(0) => return Ok(inflated),
                 Ok(count) => count,
                 Err(error) => {
-                    return Err(self.malformed(&format!("can not be decompressed ({error})")));
+                    return Err(self.malformed(&format!("cannot be decompressed ({error})")));
                 }
             };
             self.source.budget.make(count as u64)?;

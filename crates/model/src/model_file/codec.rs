@@ -384,10 +384,17 @@ pub(crate) fn digest(
     by_name.sort_unstable_by_key(|tensor| &tensor.name);
     for tensor in by_name {
         digest.tensor(&tensor.name, &tensor.shape, tensor.size());
+        let mut count = 0;
         (tensor.bytes)(&mut |bytes| {
             digest.update(bytes);
+            count += bytes.len();
             Ok(())
         })?;
+        let expected = tensor.size() as usize;
+        if count != expected {
+            let name = tensor.name.clone().into_owned();
+            return Err(ModelFileProblem::Count { name, found: count, expected });
+        }
     }
     Ok(digest.finish())
 }

@@ -110,6 +110,16 @@ pub enum ModelFileProblem {
         /// Its shape in the architecture.
         expected: Vec<usize>,
     },
+    /// A tensor does not have as many values as its shape says.
+    #[error("tensor {name} has {found} values, its shape {expected}")]
+    Count {
+        /// The tensor's path.
+        name: String,
+        /// Its values, or their bytes.
+        found: usize,
+        /// As many as its shape says.
+        expected: usize,
+    },
     /// A tensor is of a type that the format does not allow.
     #[error("tensor {name} is {found}; its encoding is written as {expected}")]
     Dtype {

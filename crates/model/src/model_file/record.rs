@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Activation, Architecture, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
-    Norm, NormPosition, Skip,
+    Norm, NormPosition, Short, Skip,
 };
 
 /// Version 1: hidden layers that are alike.
@@ -170,6 +170,7 @@ impl From<ArchitectureV2> for Architecture {
             output_bias: record.output_bias,
             initializer: record.initializer,
             lora: record.lora,
+            short: Short::default(),
         }
     }
 }

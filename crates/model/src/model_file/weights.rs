@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::codec::{PackedTensor, RawTensor, Tensors};
 use super::{ModelFileProblem, RUN_PREFIX, encoded};
+use crate::predictor::integers::Integers;
 use crate::predictor::packed::Packed;
 use crate::{EncodedMatrix, Encoding, Model, NamedTensor, ParameterPath, nearest, transpose};
 
@@ -87,11 +88,33 @@ impl Weights {
             return Ok(transpose(&matrix.decode(), matrix.inputs));
         }
         let is_turned = self.is_turned;
-        let NamedTensor { values, .. } = self.take_stored(path, expected)?;
+        let NamedTensor { name, values, .. } = self.take_stored(path, expected)?;
+        let count = expected.iter().product();
+        if values.len() != count {
+            return Err(ModelFileProblem::Count { name, found: values.len(), expected: count });
+        }
         Ok(match *expected {
             [_, inputs] if !is_turned => transpose(&values, inputs),
             _ => values,
         })
+    }
+
+    /// Takes the weights of linear layer `i` as integers, if their encoding is one of integers.
+    pub(crate) fn take_integers(
+        &mut self,
+        i: usize,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Option<Integers>, ModelFileProblem> {
+        let path = ParameterPath::Weight(i);
+        let is_integer = matches!(
+            self.encodings.get(&path),
+            Some(Encoding::Int8 { .. } | Encoding::Int4 { .. })
+        );
+        if !is_integer {
+            return Ok(None);
+        }
+        let matrix = self.take_encoded(path, &[outputs, inputs])?;
+        Ok(matrix.as_ref().and_then(Integers::of))
     }
 
     /// The matrix at a path, if it has an encoding.
@@ -116,29 +139,6 @@ impl Weights {
         let matrix = encoded::matrix(encoding, outputs, inputs, own, beside);
         matrix.validate().map_err(|problem| ModelFileProblem::Encoding { path, problem })?;
         Ok(Some(matrix))
-    }
-
-    /// Checks that the tensors of a matrix are there, whose values have not been kept.
-    pub(super) fn check(
-        &mut self,
-        path: ParameterPath,
-        expected: &[usize],
-    ) -> Result<(), ModelFileProblem> {
-        let (Some(encoding), &[outputs, inputs]) = (self.encodings.remove(&path), expected) else {
-            return self.take_stored(path, expected).map(drop);
-        };
-        let name = path.to_string();
-        let Some(own) = self.raw.remove(&name) else { return Err(self.missing(&name)) };
-        let shape = encoded::shape(encoding, outputs, inputs).unwrap_or_default();
-        check_shape(&name, &own.shape, &shape)?;
-        if let Some((suffix, shape)) = encoded::beside(encoding, outputs, inputs, 0) {
-            let name = format!("{name}{suffix}");
-            let Some(beside) = self.left.remove(&name) else { return Err(self.missing(&name)) };
-            if encoding != Encoding::Sparse {
-                check_shape(&name, &beside.shape, &shape)?;
-            }
-        }
-        Ok(())
     }
 
     /// As [`take`](Self::take), as the file has it.

@@ -1,9 +1,10 @@
 //! The layers of a network, planned for prediction.
 
 use super::function::activate;
+use super::integers::{Dots, Integers, Rounded};
 use super::machine::Machine;
 use super::packed::{LANES, Lanes, Packed};
-use super::product::{BLOCK, Sums, Terms, multiply};
+use super::product::{Sums, Terms, multiply};
 use crate::model_file::Weights;
 use crate::{
     Activation, AdapterSide, Architecture, HiddenLayer, Lora, ModelFileProblem, Norm, NormPart,
@@ -13,12 +14,40 @@ use crate::{
 /// A linear layer with what precedes and follows it.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
-    weights: Packed,
+    weights: Matrix,
     bias: Vec<f32>,
     norm: Option<(NormPosition, HostNorm)>,
     activation: Activation,
     slope: f32,
     skip: Option<Skip>,
+}
+
+/// The weights of a layer, as they are multiplied with.
+#[derive(Clone, Debug)]
+enum Matrix {
+    Floats(Packed),
+    Integers(Integers),
+}
+
+impl Matrix {
+    fn inputs(&self) -> usize {
+        match self {
+            Self::Floats(matrix) => matrix.inputs(),
+            Self::Integers(matrix) => matrix.inputs(),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        match self {
+            Self::Floats(matrix) => matrix.outputs(),
+            Self::Integers(matrix) => matrix.outputs(),
+        }
+    }
+
+    /// Outputs, in lanes.
+    fn width(&self) -> usize {
+        self.outputs().div_ceil(LANES)
+    }
 }
 
 /// A norm: `(x - mean) · factor + bias`, feature by feature.
@@ -36,6 +65,7 @@ struct HostNorm {
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     terms: Terms,
+    rounded: Rounded,
     sums: Vec<Lanes>,
     /// What a layer reads, after its norm.
     normed: Vec<f32>,
@@ -44,18 +74,32 @@ pub(super) struct Room {
     rows: Vec<Vec<f32>>,
 }
 
+/// The hidden layers that the longest skip connection spans; at least one.
+fn span_of(layers: &[Layer]) -> usize {
+    layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max().unwrap_or(1)
+}
+
 impl Room {
-    pub(super) fn new(layers: &[Layer], features: usize) -> Self {
-        let widest = layers.iter().map(Layer::outputs).fold(features, usize::max);
+    /// Room for `block` rows.
+    pub(super) fn new(layers: &[Layer], features: usize, block: usize) -> Self {
+        let count = span_of(layers) + 1;
+        // The widest that each of them holds: a wide input need not make all of them wide.
+        let mut widths = vec![0; count];
+        widths[0] = features;
+        for (i, layer) in layers.iter().enumerate() {
+            let width = &mut widths[(i + 1) % count];
+            *width = layer.outputs().max(*width);
+        }
+        let widest = layers.iter().map(|layer| layer.weights.inputs()).fold(features, usize::max);
         let lanes = layers.iter().map(|layer| layer.weights.width()).max().unwrap_or(0);
-        let span = layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max();
         let has_input_norm =
             layers.iter().any(|layer| layer.norm_at(NormPosition::Input).is_some());
         Self {
-            terms: Terms::new(widest),
-            sums: vec![Lanes::ZERO; lanes * BLOCK],
-            normed: vec![0.0; if has_input_norm { widest * BLOCK } else { 0 }],
-            rows: vec![vec![0.0; widest * BLOCK]; span.unwrap_or(1) + 1],
+            terms: Terms::new(widest, block),
+            rounded: Rounded::default(),
+            sums: vec![Lanes::ZERO; lanes * block],
+            normed: vec![0.0; if has_input_norm { widest * block } else { 0 }],
+            rows: widths.into_iter().map(|width| vec![0.0; width * block]).collect(),
         }
     }
 
@@ -72,23 +116,37 @@ impl Room {
 }
 
 impl Layer {
-    /// Plans layer `i` of a network, and takes its weights.
+    /// Plans layer `i` of a network, and takes its weights; features that it reads may have been
+    /// prepared.
     pub(super) fn new(
         architecture: &Architecture,
         i: usize,
         weights: &mut Weights,
         machine: Machine,
+        is_prepared: bool,
     ) -> Result<Self, ModelFileProblem> {
         let sizes @ [_, outputs] = architecture.sizes(i);
-        let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
+        let integers = match architecture.adapter(i) {
+            // Raw features may differ by orders of magnitude, and a row is rounded with one scale.
+            None if i > 0 || is_prepared => weights.take_integers(i, sizes)?,
+            // An adapter is added to the weights, which are then no integers.
+            _ => None,
+        };
+        let matrix = match integers {
+            Some(integers) => Matrix::Integers(integers),
+            None => {
+                let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
+                if let Some(lora) = architecture.adapter(i) {
+                    add_adapter(&mut packed, sizes, lora, i, weights)?;
+                }
+                Matrix::Floats(packed)
+            }
+        };
         let bias = if architecture.has_bias(i) {
             weights.take(ParameterPath::Bias(i), &[outputs])?
         } else {
             vec![0.0; outputs]
         };
-        if let Some(lora) = architecture.adapter(i) {
-            add_adapter(&mut packed, sizes, lora, i, weights)?;
-        }
         // The output layer is linear.
         let linear = HiddenLayer { activation: Activation::Identity, ..HiddenLayer::new(outputs) };
         let layer = architecture.hidden.get(i).unwrap_or(&linear);
@@ -97,7 +155,7 @@ impl Layer {
             None => None,
         };
         Ok(Self {
-            weights: packed,
+            weights: matrix,
             bias,
             norm,
             activation: layer.activation,
@@ -114,11 +172,11 @@ impl Layer {
         self.norm.as_ref().filter(|(at, _)| *at == position).map(|(_, norm)| norm)
     }
 
-    /// Computes layer `i` of a block of `count` rows, at most [`BLOCK`].
+    /// Computes layer `i` of a block of `count` rows, at most as many as there is room for.
     #[inline(always)]
-    pub(super) fn forward<S: Sums>(&self, i: usize, count: usize, room: &mut Room) {
+    pub(super) fn forward<S: Sums, D: Dots>(&self, i: usize, count: usize, room: &mut Room) {
         let mut into = std::mem::take(room.rows_mut(i + 1));
-        let Room { terms, sums, normed, rows } = &mut *room;
+        let Room { terms, rounded, sums, normed, rows } = &mut *room;
         let mut input = &rows[i % rows.len()][..count * self.weights.inputs()];
         if let Some(norm) = self.norm_at(NormPosition::Input) {
             normed[..input.len()].copy_from_slice(input);
@@ -126,7 +184,10 @@ impl Layer {
             input = &normed[..input.len()];
         }
         let sums = &mut sums[..count * self.weights.width()];
-        multiply::<S>(input, &self.weights, terms, sums);
+        match &self.weights {
+            Matrix::Floats(matrix) => multiply::<S>(input, matrix, terms, sums),
+            Matrix::Integers(matrix) => matrix.multiply::<D>(input, rounded, sums),
+        }
         let outputs = &mut into[..count * self.outputs()];
         add_bias(sums, &self.bias, outputs);
         self.finish(i, outputs, room);
@@ -164,7 +225,8 @@ fn add_bias(sums: &[Lanes], bias: &[f32], into: &mut [f32]) {
         let lanes = row.chunks_mut(LANES).zip(bias.chunks(LANES)).zip(sums);
         for ((row, bias), sums) in lanes {
             for ((to, bias), sum) in row.iter_mut().zip(bias).zip(&sums.0) {
-                *to = sum + bias;
+                // A fused sum can be -0 where zeros are left out; with +0 it is +0 everywhere.
+                *to = (sum + 0.0) + bias;
             }
         }
     }

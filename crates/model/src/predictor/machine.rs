@@ -2,7 +2,8 @@
 //!
 //! The one module of this crate with `unsafe`.
 
-use super::packed::Lanes;
+use super::integers::{Codes, Dots, QUAD};
+use super::packed::{LANES, Lanes};
 use super::product::Sums;
 use super::{Session, run};
 
@@ -15,6 +16,9 @@ pub(super) enum Machine {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// With products of bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
 }
 
 impl Machine {
@@ -25,6 +29,7 @@ impl Machine {
 
     /// Those that this machine has, the widest last.
     pub(super) fn all() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut, reason = "there are no others"))]
         let mut all = vec![Self::Plain];
         #[cfg(target_arch = "x86_64")]
         {
@@ -35,6 +40,9 @@ impl Machine {
             }
             if has_avx2 && has!("avx512f") && has!("avx512vl") {
                 all.push(Self::Avx512);
+                if has!("avx512vnni") {
+                    all.push(Self::Avx512Vnni);
+                }
             }
         }
         all
@@ -47,20 +55,23 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 4,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => 8,
+            Self::Avx512 | Self::Avx512Vnni => 8,
         }
     }
 
     /// [`run`], with this machine's instructions.
     pub(super) fn run(self, session: &mut Session<'_>, raw: &[f32]) {
         match self {
-            Self::Plain => run::<Plain>(session, raw),
+            Self::Plain => run::<Plain, PlainDots>(session, raw),
             // SAFETY: this variant is made only where `all` found the features.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86::avx2(session, raw) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { x86::avx512(session, raw) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => unsafe { x86::avx512_vnni(session, raw) },
         }
     }
 }
@@ -96,21 +107,76 @@ impl Sums for Plain {
     }
 }
 
+/// Sums of integers that the compiler finds instructions for.
+#[derive(Clone, Copy)]
+pub(super) struct PlainDots([i32; LANES]);
+
+impl Dots for PlainDots {
+    const ZERO: Self = Self([0; LANES]);
+
+    #[inline(always)]
+    fn add(mut self, quad: u32, codes: &Codes) -> Self {
+        let quad = quad.to_le_bytes().map(i32::from);
+        let (codes, _) = codes.0.as_chunks::<QUAD>();
+        for (sum, codes) in self.0.iter_mut().zip(codes) {
+            let products = codes.iter().zip(quad).map(|(&code, byte)| i32::from(code) * byte);
+            *sum += products.sum::<i32>();
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn store(self) -> [i32; LANES] {
+        self.0
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Lanes, Session, Sums, run};
-    use crate::predictor::packed::LANES;
+    use super::{Codes, Dots, LANES, Lanes, PlainDots, Session, Sums, run};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn avx2(session: &mut Session<'_>, raw: &[f32]) {
-        run::<Avx2>(session, raw);
+        run::<Avx2, PlainDots>(session, raw);
     }
 
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
     pub(super) fn avx512(session: &mut Session<'_>, raw: &[f32]) {
-        run::<Avx512>(session, raw);
+        run::<Avx512, PlainDots>(session, raw);
+    }
+
+    #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+    pub(super) fn avx512_vnni(session: &mut Session<'_>, raw: &[f32]) {
+        run::<Avx512, Vnni>(session, raw);
+    }
+
+    /// Of [`avx512_vnni`] alone.
+    #[derive(Clone, Copy)]
+    struct Vnni(__m512i);
+
+    impl Dots for Vnni {
+        // SAFETY: all bits zero is a vector of zeros.
+        const ZERO: Self = Self(unsafe { std::mem::zeroed() });
+
+        #[inline(always)]
+        fn add(self, quad: u32, codes: &Codes) -> Self {
+            // SAFETY: `avx512_vnni` alone uses this type, so the machine has the instructions; the
+            // codes are as many as are read, and aligned.
+            unsafe {
+                let codes = _mm512_load_si512(codes.0.as_ptr().cast());
+                Self(_mm512_dpbusd_epi32(self.0, _mm512_set1_epi32(quad.cast_signed()), codes))
+            }
+        }
+
+        #[inline(always)]
+        fn store(self) -> [i32; LANES] {
+            let mut sums = [0; LANES];
+            // SAFETY: as for `add`; the sums are as many as are written.
+            unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), self.0) };
+            sums
+        }
     }
 
     /// Of [`avx2`] alone.
@@ -156,7 +222,7 @@ mod x86 {
         }
     }
 
-    /// Of [`avx512`] alone.
+    /// Of [`avx512`] and [`avx512_vnni`], which has all of its instructions.
     #[derive(Clone, Copy)]
     struct Avx512(__m512);
 
@@ -174,8 +240,8 @@ mod x86 {
 
         #[inline(always)]
         fn add(self, value: f32, weights: &Lanes) -> Self {
-            // SAFETY: `avx512` alone uses this type, so the machine has the instructions; the lanes
-            // are as many as are read, and aligned.
+            // SAFETY: `avx512` and `avx512_vnni` alone use this type, so the machine has the
+            // instructions; the lanes are as many as are read, and aligned.
             unsafe {
                 let weights = _mm512_load_ps(weights.0.as_ptr());
                 Self(_mm512_fmadd_ps(_mm512_set1_ps(value), weights, self.0))

@@ -1,6 +1,7 @@
 //! The forward pass on the host.
 
 mod function;
+pub(crate) mod integers;
 mod layer;
 #[allow(unsafe_code, reason = "vector instructions")]
 mod machine;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use fireclay_files::ReadAt;
 
+use self::integers::Dots;
 use self::layer::{Layer, Room};
 use self::machine::Machine;
 use self::product::{BLOCK, Sums};
@@ -45,7 +47,12 @@ pub struct Predictor {
     description: Description,
     layers: Vec<Layer>,
     machine: Machine,
+    /// Rows that are computed together at most.
+    block: usize,
 }
+
+/// Numbers of the widest layer for all rows that are computed together: a megabyte.
+const MOST_OF_A_BLOCK: usize = 1 << 18;
 
 impl Predictor {
     /// Makes a model ready.
@@ -85,11 +92,15 @@ impl Predictor {
         mut weights: Weights,
         machine: Machine,
     ) -> Result<Self, ModelFileProblem> {
+        description.validate()?;
         let architecture = &description.architecture;
-        let layer = |i| Layer::new(architecture, i, &mut weights, machine);
-        let layers = (0..architecture.layers()).map(layer).collect::<Result<_, _>>()?;
+        let is_prepared = description.preprocessing != Preprocessing::None;
+        let layer = |i| Layer::new(architecture, i, &mut weights, machine, is_prepared);
+        let layers: Vec<Layer> = (0..architecture.layers()).map(layer).collect::<Result<_, _>>()?;
         weights.finish()?;
-        Ok(Self { description, layers, machine })
+        let widest = layers.iter().map(Layer::outputs).fold(architecture.inputs(), usize::max);
+        let block = (MOST_OF_A_BLOCK / widest).clamp(1, BLOCK);
+        Ok(Self { description, layers, machine, block })
     }
 
     /// What the model is, apart from its weights.
@@ -125,25 +136,29 @@ impl Predictor {
         }
         let count = rows.len() / features;
         let mut results = vec![0.0; count * outputs];
-        // Whole blocks for each thread.
-        let share = count.div_ceil(threads.get()).next_multiple_of(BLOCK).max(BLOCK);
-        let parts = rows.chunks(share * features).zip(results.chunks_mut(share * outputs));
-        let run = |(rows, results): (&[f32], &mut [f32])| {
+        // Whole blocks for each thread, the first of them for this one.
+        let block = self.block;
+        let share = count.div_ceil(threads.get()).next_multiple_of(block).max(block);
+        let run = |rows: &[f32], results: &mut [f32]| {
             let mut session = self.session();
-            let blocks = rows.chunks(BLOCK * features);
-            for (rows, results) in blocks.zip(results.chunks_mut(BLOCK * outputs)) {
+            let blocks = rows.chunks(block * features);
+            for (rows, results) in blocks.zip(results.chunks_mut(block * outputs)) {
                 results.copy_from_slice(session.run(rows));
             }
         };
-        if threads.get() == 1 {
-            parts.for_each(run);
-        } else {
-            std::thread::scope(|scope| {
-                for part in parts {
-                    scope.spawn(move || run(part));
-                }
-            });
+        let (here, there) = results.split_at_mut((share * outputs).min(count * outputs));
+        let (of_here, of_there) = rows.split_at((share * features).min(rows.len()));
+        if there.is_empty() {
+            run(of_here, here);
+            return Ok(results);
         }
+        std::thread::scope(|scope| {
+            let parts = of_there.chunks(share * features).zip(there.chunks_mut(share * outputs));
+            for (rows, results) in parts {
+                scope.spawn(|| run(rows, results));
+            }
+            run(of_here, here);
+        });
         Ok(results)
     }
 
@@ -158,7 +173,7 @@ impl Predictor {
         }
         let mut session = self.session();
         let mut predictions = Vec::with_capacity(rows.len());
-        for block in rows.chunks(BLOCK) {
+        for block in rows.chunks(self.block) {
             let raw = block.iter().flat_map(|row| row.as_ref()).copied().collect::<Vec<_>>();
             for row in session.run(&raw).chunks_exact(self.outputs_of_a_row()) {
                 let mut row = row.to_vec();
@@ -179,10 +194,13 @@ pub struct Session<'p> {
 
 impl<'p> Session<'p> {
     fn new(predictor: &'p Predictor) -> Self {
-        Self { predictor, room: Room::new(&predictor.layers, predictor.features()) }
+        Self {
+            predictor,
+            room: Room::new(&predictor.layers, predictor.features(), predictor.block),
+        }
     }
 
-    /// Logits or values of one row of raw features. No memory is taken.
+    /// Logits or values of one row of raw features. No memory is taken after the first rows.
     ///
     /// # Errors
     ///
@@ -204,7 +222,7 @@ impl<'p> Session<'p> {
         Ok(task.prediction(&outputs))
     }
 
-    /// The outputs of at most [`BLOCK`] rows, which have been checked.
+    /// The outputs of at most a block of rows, which have been checked.
     fn run(&mut self, raw: &[f32]) -> &[f32] {
         self.predictor.machine.run(self, raw);
         let count = raw.len() / self.predictor.features();
@@ -215,14 +233,14 @@ impl<'p> Session<'p> {
 
 /// Computes the outputs of a block of rows, and leaves them where the last layer writes.
 #[inline(always)]
-fn run<S: Sums>(session: &mut Session<'_>, raw: &[f32]) {
+fn run<S: Sums, D: Dots>(session: &mut Session<'_>, raw: &[f32]) {
     let Session { predictor, room } = session;
     let rows = &mut room.rows_mut(0)[..raw.len()];
     rows.copy_from_slice(raw);
     predictor.description.preprocessing.apply(rows);
     let count = raw.len() / predictor.features();
     for (i, layer) in predictor.layers.iter().enumerate() {
-        layer.forward::<S>(i, count, room);
+        layer.forward::<S, D>(i, count, room);
     }
 }
 

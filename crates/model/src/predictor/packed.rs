@@ -10,7 +10,7 @@ pub(crate) struct Lanes(pub(super) [f32; LANES]);
 pub(super) const LANES: usize = 16;
 
 /// Numbers of a matrix up to which lanes are filled up with zeros, however few outputs there are.
-const FEW: usize = 1 << 20;
+const FEW: usize = 1 << 14;
 
 impl Lanes {
     pub(super) const ZERO: Self = Self([0.0; LANES]);
@@ -45,7 +45,8 @@ impl Packed {
     /// Of zeros; a panel has at most `widest` lanes.
     pub(crate) fn zeros([inputs, outputs]: [usize; 2], widest: usize) -> Self {
         let (count, lanes) = (inputs * outputs, outputs.div_ceil(LANES));
-        let is_narrow = count > FEW && inputs.saturating_mul(lanes * LANES) > count / 8 * 9;
+        let is_narrow =
+            count > FEW && inputs.saturating_mul(lanes * LANES) > count.saturating_mul(4);
         let mut packed = Self {
             inputs,
             outputs,
@@ -177,7 +178,7 @@ mod tests {
     fn a_matrix_of_few_outputs_takes_no_more_memory_than_it_has_numbers() {
         let narrow = Packed::zeros([FEW + 1, 1], 8);
         assert_eq!((narrow.narrow().len(), narrow.weights.len()), (FEW + 1, 0));
-        let wide = Packed::zeros([FEW / 64, 128], 8);
-        assert_eq!((wide.narrow().len(), wide.weights.len() * LANES), (0, FEW * 2));
+        let wide = Packed::zeros([FEW, 4], 8);
+        assert_eq!((wide.narrow().len(), wide.weights.len()), (0, FEW));
     }
 }

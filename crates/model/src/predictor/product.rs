@@ -2,8 +2,8 @@
 //!
 //! Every output is summed in one order: from zero, input by input, with one rounding each where the
 //! machine has fused multiply-add. Whether a row is alone or in a block, and whether its zeros are
-//! left out, therefore does not show in the result: a sum that begins with +0 never becomes -0, and
-//! to it a product with zero adds nothing.
+//! left out, therefore does not show in the result but for the sign of a zero, which goes where the
+//! bias is added.
 
 use std::ops::Range;
 
@@ -65,10 +65,10 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// For blocks of rows of at most `inputs` inputs.
-    pub(super) fn new(inputs: usize) -> Self {
-        let most = inputs * BLOCK + LANES;
-        let ends = Vec::with_capacity(BLOCK * inputs.div_ceil(LANES));
+    /// For `block` rows of at most `inputs` inputs.
+    pub(super) fn new(inputs: usize, block: usize) -> Self {
+        let most = inputs * block + LANES;
+        let ends = Vec::with_capacity(block * inputs.div_ceil(LANES));
         Self { indices: vec![0; most], values: vec![0.0; most], ends, tiles: 1 }
     }
 
@@ -150,12 +150,16 @@ fn multiply_narrow<S: Sums>(rows: &[f32], matrix: &Packed, into: &mut [Lanes]) {
     let outputs = matrix.outputs();
     let into = into.chunks_exact_mut(matrix.width());
     for (row, into) in rows.chunks_exact(matrix.inputs()).zip(into) {
-        for output in 0..outputs {
-            let weights = matrix.narrow().iter().skip(output).step_by(outputs);
-            let sum = row.iter().zip(weights).fold(0.0f32, |sum, (&value, &weight)| {
-                if S::IS_FUSED { value.mul_add(weight, sum) } else { sum + value * weight }
-            });
-            into[output / LANES].0[output % LANES] = sum;
+        into.fill(Lanes::ZERO);
+        for (&value, weights) in row.iter().zip(matrix.narrow().chunks_exact(outputs)) {
+            if value == 0.0 && matrix.is_finite() {
+                continue;
+            }
+            for (output, &weight) in weights.iter().enumerate() {
+                let sum = &mut into[output / LANES].0[output % LANES];
+                *sum =
+                    if S::IS_FUSED { value.mul_add(weight, *sum) } else { *sum + value * weight };
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ impl Run {
     /// A run that goes on from its newest whole checkpoint.
     pub(super) fn resumed(&self, job: &Job<'_>, path: &Path) -> Result<Begun> {
         let folder = RunFolder::open(path.to_owned())
-            .with_context(|| format!("{} can not be resumed", path.display()))?;
+            .with_context(|| format!("{} cannot be resumed", path.display()))?;
         // Read under the lock: until now another process may have changed it.
         let mut manifest = Manifest::load(path, &self.disk)?;
         self.check_data(&manifest)?;

@@ -30,7 +30,7 @@ impl Run {
         if was_shorter && schedule.knows_the_end() {
             bail!(
                 "the run was given more epochs on its way, and its schedule, {}, had other rates \
-                 before: it can not be repeated in one go",
+                 before: it cannot be repeated in one go",
                 schedule.name()
             );
         }
