@@ -10,8 +10,9 @@ use train::Drawn;
 use super::decode::PictureError;
 use super::grey::Grey;
 use super::light::Background;
-use super::marks::{Marks, inner, marks, reaches_all_edges, sheet};
+use super::marks::{Marks, inner, marks, reaches_all_edges};
 use super::picture::inverted;
+use super::sheet::sheet;
 
 /// Longest side that ink is looked for in; larger pictures are made smaller first.
 const WORKING_SIDE: usize = 600;
@@ -174,22 +175,36 @@ fn near([left, top, right, bottom]: [usize; 4], grey: &Grey) -> Option<[usize; 4
 
 /// Finds a character: on the sheet of paper that a picture shows, or else in all of it.
 fn character(grey: &Grey) -> Result<Character, PictureError> {
-    let found = ink(grey)?;
-    // A bright sheet on a dark ground has what is drawn on it in it.
-    let sheet = if found.is_inverted { None } else { sheet(&found.values) };
-    if let Some(sheet) = sheet {
-        // What reaches in is what the sheet lies on, where it lies askew.
-        let on_sheet = ink(&grey.cropped(sheet))
-            .and_then(|ink| drawn(Ink { values: inner(&ink.values), ..ink }));
-        if let Ok(mut character) = on_sheet {
-            let [left, top, right, bottom] = character.place;
-            let [x, y, ..] = sheet;
-            character.place = [left + x, top + y, right + x, bottom + y];
-            character.done.insert(0, "cut to the paper".to_owned());
+    let plain = stands_out(grey, &Background::of(grey));
+    let dark = plain.as_ref().ok().filter(|ink| ink.is_inverted).and_then(|ink| sheet(&ink.values, true));
+    if let Some(place) = dark {
+        // Darker ink in it would make it a shadow.
+        let found = on_sheet(grey, place).filter(|character| !character.is_inverted);
+        if let Some(mut character) = found {
+            character.done.insert(0, "cut to the dark panel".to_owned());
             return Ok(character);
         }
     }
+    let found = ink(grey, plain)?;
+    // A bright sheet on a dark ground has what is drawn on it in it.
+    let bright = if found.is_inverted { None } else { sheet(&found.values, false) };
+    if let Some(mut character) = bright.and_then(|place| on_sheet(grey, place)) {
+        character.done.insert(0, "cut to the paper".to_owned());
+        return Ok(character);
+    }
     drawn(found)
+}
+
+/// The character on a sheet, if there is one.
+fn on_sheet(grey: &Grey, sheet: [usize; 4]) -> Option<Character> {
+    let grey = grey.cropped(sheet);
+    let found = ink(&grey, stands_out(&grey, &Background::of(&grey))).ok()?;
+    // What reaches in is what the sheet lies on, where it lies askew.
+    let mut character = drawn(Ink { values: inner(&found.values), ..found }).ok()?;
+    let [left, top, right, bottom] = character.place;
+    let [x, y, ..] = sheet;
+    character.place = [left + x, top + y, right + x, bottom + y];
+    Some(character)
 }
 
 /// The character that ink draws.
@@ -215,9 +230,8 @@ fn drawn(Ink { values, is_inverted, was_uneven }: Ink) -> Result<Character, Pict
 }
 
 /// Separates ink from its background: by how much light it takes away from bright paper, or adds to
-/// a dark one.
-fn ink(grey: &Grey) -> Result<Ink, PictureError> {
-    let found = stands_out(grey, &Background::of(grey));
+/// a dark one; `found` is what stands out from a smooth background.
+fn ink(grey: &Grey, found: Result<Ink, PictureError>) -> Result<Ink, PictureError> {
     let margin = found.as_ref().map_or(0.0, in_margin);
     let is_cut_close = || found.as_ref().is_ok_and(|ink| reaches_all_edges(&ink.values));
     if margin < MUCH_OF_THE_MARGIN || is_cut_close() {
