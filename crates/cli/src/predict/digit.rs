@@ -79,12 +79,13 @@ pub(crate) fn moved(grey: &Grey, target: Target) -> Option<Grey> {
     }
     let ink = |&value: &f32| if value > FAINT { f64::from(value) } else { 0.0 };
     let drawn = Drawn::of(grey.values.iter().map(ink), width)?;
-    if drawn.side.abs_diff(target.side) > 1 {
+    if !drawn.is_of_side(target.side, [width, height]) {
         return None;
     }
     let off = drawn.off_centre(target.by, [width, height]);
-    let [right, down] =
-        off.map(|off| if off.abs() <= Drawn::ON_CENTRE { 0 } else { -off.round() as isize });
+    let [right, down] = off.map(|off| {
+        if off.abs() <= Drawn::on_centre([width, height]) { 0 } else { -off.round() as isize }
+    });
     let mut moved = Grey::black(width, height);
     for (at, value) in grey.values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
         let (x, y) = ((at % width) as isize + right, (at / width) as isize + down);
@@ -176,7 +177,8 @@ fn near([left, top, right, bottom]: [usize; 4], grey: &Grey) -> Option<[usize; 4
 /// Finds a character: on the sheet of paper that a picture shows, or else in all of it.
 fn character(grey: &Grey) -> Result<Character, PictureError> {
     let plain = stands_out(grey, &Background::of(grey));
-    let dark = plain.as_ref().ok().filter(|ink| ink.is_inverted).and_then(|ink| sheet(&ink.values, true));
+    let dark =
+        plain.as_ref().ok().filter(|ink| ink.is_inverted).and_then(|ink| sheet(&ink.values, true));
     if let Some(place) = dark {
         // Darker ink in it would make it a shadow.
         let found = on_sheet(grey, place).filter(|character| !character.is_inverted);
@@ -240,10 +242,12 @@ fn ink(grey: &Grey, found: Result<Ink, PictureError>) -> Result<Ink, PictureErro
     // One rarely draws there: a shadow, or a table that the paper lies on. With a longer reach than is
     // enough for the strokes more is left of the corners of shadows, with a shorter one less of the ink.
     let side = grey.width.min(grey.height);
-    match without_shadows(grey, side / 12) {
-        Some(shaded) if in_margin(&shaded) * 2.0 <= margin => {}
-        // Lines and frames are as dark as before.
-        _ => return found,
+    // Lines and frames are as dark as before; stripes of shadow are none within a shorter reach.
+    let is_shadow = |reach: usize| {
+        without_shadows(grey, reach).is_some_and(|shaded| in_margin(&shaded) * 2.0 <= margin)
+    };
+    if ![side / 12, side / 24, side / 40].into_iter().any(is_shadow) {
+        return found;
     }
     let mut shorter: Option<Ink> = None;
     for reach in [side / 40, side / 24, side / 12, side / 6] {

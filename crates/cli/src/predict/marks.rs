@@ -97,10 +97,11 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
 /// Leaves out what lies away from the character and is none: punch holes, edges, small print. Returns how
 /// many marks that were.
 fn leave_out_strays(kept: &mut Vec<Mark>, ink: &Grey) -> usize {
-    let is_other = |mark: &Mark| is_blob(mark) || is_line(mark, ink);
+    let is_other = |mark: &Mark| is_blob(mark, ink) || is_line(mark, ink);
     let of_it = |at: &usize| (!is_other(&kept[*at]), kept[*at].pixels.len());
     let Some(first) = (0..kept.len()).max_by_key(of_it) else { return 0 };
-    if is_other(&kept[first]) {
+    // Of a few pixels little can be said.
+    if is_other(&kept[first]) || kept[first].longest() < 16 {
         return 0;
     }
     // From mark to mark: strokes that belong together are near each other.
@@ -125,10 +126,12 @@ fn leave_out_strays(kept: &mut Vec<Mark>, ink: &Grey) -> usize {
     before - kept.len()
 }
 
-/// Whether a mark is as wide as high and full, such as a hole in the paper: a disc fills 79 % of its box.
-fn is_blob(mark: &Mark) -> bool {
+/// Whether a mark is small, as wide as high and full, such as a hole in the paper: a disc fills 79 % of
+/// its box.
+fn is_blob(mark: &Mark, ink: &Grey) -> bool {
     let (wide, high) = (mark.width(), mark.height());
     wide.min(high) >= 8
+        && wide.max(high) * 8 <= ink.width.min(ink.height)
         && wide.min(high) * 3 >= wide.max(high) * 2
         && mark.pixels.len() * 10 >= wide * high * 7
 }
@@ -160,20 +163,25 @@ fn beside_each_other(marks: &[&Mark], axis: usize) -> usize {
     count
 }
 
-/// Whether marks reach all four edges of the picture: a frame, or a character that was cut out.
+/// Whether one or two marks reach all four edges of the picture: a frame, or a character that was cut out;
+/// stripes of shadow are more.
 pub(super) fn reaches_all_edges(ink: &Grey) -> bool {
     let found = connected(ink);
     let largest = found.iter().map(|mark| mark.pixels.len()).max().unwrap_or(0) as f32;
     let mut inner = [ink.width, ink.height, 0, 0];
+    let mut outer = 0;
     for mark in found.iter().filter(|mark| mark.pixels.len() as f32 >= SPECK * largest) {
         let [left, top, right, bottom] = mark.bounds;
         let [x, y, z, w] = inner;
         inner = [x.min(left), y.min(top), z.max(right), w.max(bottom)];
+        let is_inside = left > 1 && top > 1 && right + 1 < ink.width && bottom + 1 < ink.height;
+        outer += usize::from(!is_inside);
     }
     // Edges are soft.
     let near = |side: usize| 1 + side / 24;
     let [left, top, right, bottom] = inner;
-    left <= near(ink.width)
+    outer <= 2
+        && left <= near(ink.width)
         && right + near(ink.width) >= ink.width
         && top <= near(ink.height)
         && bottom + near(ink.height) >= ink.height

@@ -20,10 +20,10 @@ pub(super) fn sheet(ink: &Grey, is_dark: bool) -> Option<[usize; 4]> {
     let (wide, high) = (mark.width() / 25, mark.height() / 25);
     let is_large = mark.width() > 16 && mark.height() > 16;
     (is_sheet && is_large && (!is_dark || is_straight())).then_some([
-        left + wide.max(1),
-        top + high.max(1),
-        right - wide.max(1),
-        bottom - high.max(1),
+        left + wide,
+        top + high,
+        right - wide,
+        bottom - high,
     ])
 }
 
@@ -73,8 +73,14 @@ mod tests {
             };
             for is_dark in [false, true] {
                 let [left, top, right, bottom] = sheet(&drawn(is_sheet), is_dark).unwrap();
-                assert!(left.abs_diff(33) < 8 && right.abs_diff(167) < 8, "{askew}: {left} {right}");
-                assert!(top.abs_diff(42) < 8 && bottom.abs_diff(158) < 8, "{askew}: {top} {bottom}");
+                assert!(
+                    left.abs_diff(33) < 8 && right.abs_diff(167) < 8,
+                    "{askew}: {left} {right}"
+                );
+                assert!(
+                    top.abs_diff(42) < 8 && bottom.abs_diff(158) < 8,
+                    "{askew}: {top} {bottom}"
+                );
             }
         }
         // A zero with a small hole, as an ellipse and nearly a box.
