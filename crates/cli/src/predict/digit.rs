@@ -253,8 +253,10 @@ fn ink(grey: &Grey, found: Result<Ink, PictureError>) -> Result<Ink, PictureErro
     for reach in [side / 40, side / 24, side / 12, side / 6] {
         let Some(longer) = without_shadows(grey, reach) else { continue };
         let longer = Ink { values: inner(&longer.values), ..longer };
+        // What spans the picture all at once is the shadow itself.
         if let Some(shorter) = shorter
-            && area(&longer.values) < 1.2 * area(&shorter.values)
+            && (area(&longer.values) < 1.2 * area(&shorter.values)
+                || spans(&longer.values) && !spans(&shorter.values))
         {
             return Ok(shorter);
         }
@@ -266,6 +268,13 @@ fn ink(grey: &Grey, found: Result<Ink, PictureError>) -> Result<Ink, PictureErro
 /// The dark ink of a picture with shadows whose strokes are narrower than twice this reach.
 fn without_shadows(grey: &Grey, reach: usize) -> Option<Ink> {
     stands_out(grey, &Background::under_shadows(grey, reach.max(1))).ok()
+}
+
+/// Whether ink reaches over nine tenths of the picture in both directions.
+fn spans(ink: &Grey) -> bool {
+    bounds(ink).is_some_and(|[left, top, right, bottom]| {
+        (right - left) * 10 >= ink.width * 9 && (bottom - top) * 10 >= ink.height * 9
+    })
 }
 
 /// The number of pixels that are ink.
