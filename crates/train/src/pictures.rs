@@ -262,6 +262,35 @@ mod tests {
     }
 
     #[test]
+    fn grey_ink_and_larger_pictures_are_measured() {
+        let data = fireclay_data::load(
+            &Source::Mnist,
+            &fireclay_data::LoadOptions::default(),
+            &mut |_| {},
+        );
+        let test = data.unwrap().test;
+        let Features::Bytes(bytes) = test.features() else { panic!("bytes") };
+        for [paper, ink] in [[30, 180], [220, 100], [200, 140], [128, 255]] {
+            let grey = |row: usize, at: usize| {
+                let value = i32::from(bytes[row * 784 + at]);
+                (paper + (ink - paper) * value / 255) as u8
+            };
+            let expected = Pictures {
+                ink: if ink < paper { Ink::DarkOnBright } else { Ink::BrightOnDark },
+                darkest: paper.min(ink) as u8,
+                brightest: paper.max(ink) as u8,
+                ..Pictures::MNIST
+            };
+            assert_eq!(measured(&set(&[28, 28], 500, grey)), Some(expected), "{paper} {ink}");
+        }
+        // Twice as large.
+        let large = |row: usize, at: usize| bytes[row * 784 + at / 112 * 28 + at % 56 / 2];
+        let placement = Placement::Centred { side: 40, by: Centre::Mass };
+        let expected = Pictures { placement, ..Pictures::MNIST };
+        assert_eq!(measured(&set(&[56, 56], 500, large)), Some(expected));
+    }
+
+    #[test]
     fn ink_that_moves_about_is_left_where_it_is() {
         let wandering =
             set(&[28, 28], 50, |row, at| 255 - 200 * u8::from(bar(at, [1 + row % 14, 2], [8, 20])));

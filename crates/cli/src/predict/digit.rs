@@ -181,7 +181,7 @@ fn character(grey: &Grey) -> Result<Character, PictureError> {
         plain.as_ref().ok().filter(|ink| ink.is_inverted).and_then(|ink| sheet(&ink.values, true));
     if let Some(place) = dark {
         // Darker ink in it would make it a shadow.
-        let found = on_sheet(grey, place).filter(|character| !character.is_inverted);
+        let found = on_sheet(grey, place, true).filter(|character| !character.is_inverted);
         if let Some(mut character) = found {
             character.done.insert(0, "cut to the dark panel".to_owned());
             return Ok(character);
@@ -190,17 +190,18 @@ fn character(grey: &Grey) -> Result<Character, PictureError> {
     let found = ink(grey, plain)?;
     // A bright sheet on a dark ground has what is drawn on it in it.
     let bright = if found.is_inverted { None } else { sheet(&found.values, false) };
-    if let Some(mut character) = bright.and_then(|place| on_sheet(grey, place)) {
+    if let Some(mut character) = bright.and_then(|place| on_sheet(grey, place, false)) {
         character.done.insert(0, "cut to the paper".to_owned());
         return Ok(character);
     }
     drawn(found)
 }
 
-/// The character on a sheet, if there is one.
-fn on_sheet(grey: &Grey, sheet: [usize; 4]) -> Option<Character> {
+/// The character on a sheet, if there is one; a dark one has no shadows.
+fn on_sheet(grey: &Grey, sheet: [usize; 4], is_dark: bool) -> Option<Character> {
     let grey = grey.cropped(sheet);
-    let found = ink(&grey, stands_out(&grey, &Background::of(&grey))).ok()?;
+    let plain = stands_out(&grey, &Background::of(&grey));
+    let found = if is_dark { plain } else { ink(&grey, plain) }.ok()?;
     // What reaches in is what the sheet lies on, where it lies askew.
     let mut character = drawn(Ink { values: inner(&found.values), ..found }).ok()?;
     let [left, top, right, bottom] = character.place;
@@ -222,6 +223,10 @@ fn drawn(Ink { values, is_inverted, was_uneven }: Ink) -> Result<Character, Pict
     }
     let place = bounds(&ink).ok_or(PictureError::Blank)?;
     let ink = ink.cropped(place);
+    // A panel on which no character was found.
+    if sheet(&ink, true).is_some() {
+        return Err(PictureError::Tangle);
+    }
     let longest = ink.width.max(ink.height) as f32;
     // Small noise has no room for more.
     let most_length = (longest / 8.0).clamp(3.0, MOST_LENGTH);

@@ -323,6 +323,29 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_grey_ink_stays_the_same_row() {
+        let value = |x: usize, y: usize| match (x, y) {
+            (12..17, 4..24) => 40 + ((x * y) % 141) as u8,
+            _ => 30,
+        };
+        let row: Vec<f32> = (0..784).map(|i| f32::from(value(i % 28, i / 28))).collect();
+        let look = Pictures { darkest: 30, brightest: 180, ..Pictures::MNIST };
+        for placement in [look.placement, Placement::AsIs] {
+            let look = Pictures { placement, ..look };
+            assert_eq!(fitted(grey(28, 28, value), MNIST, look).unwrap().features, row, "{look}");
+            let inverse = fitted(grey(28, 28, |x, y| 255 - value(x, y)), MNIST, look).unwrap();
+            assert_eq!(inverse.features, row, "{look}");
+        }
+        // Black on white has the numbers of the data as well.
+        let page = |x: usize, y: usize| {
+            if (90..110).contains(&x) && (60..140).contains(&y) { 0 } else { 255 }
+        };
+        let found = fitted(grey(200, 200, page), MNIST, look).unwrap().features;
+        assert_eq!(found.iter().copied().fold(255.0, f32::min), 30.0);
+        assert_eq!(found.iter().copied().fold(0.0, f32::max), 180.0);
+    }
+
+    #[test]
     fn ink_is_centred_by_mass_whatever_its_place_size_and_polarity() {
         let bar = |x: usize, y: usize, [left, top]: [usize; 2], size: usize| {
             (left..left + size).contains(&x) && (top..top + 4 * size).contains(&y)

@@ -14,8 +14,9 @@ pub(super) fn sheet(ink: &Grey, is_dark: bool) -> Option<[usize; 4]> {
     let is_sheet = is_solid
         && area * 16 >= ink.width * ink.height
         && mark.width().min(mark.height()) * 2 >= mark.longest();
-    // Bold digits are dark and solid as well, but round.
-    let is_straight = || outline as f32 <= 1.1 * between_corners(&mark, ink.width);
+    // Bold digits are dark and solid as well, but round: an ellipse is 1.57 times what is between its
+    // corners, a card with round corners less than 1.2 times.
+    let is_straight = || outline as f32 <= 1.2 * between_corners(&mark, ink.width);
     // Without its own edge, which may be askew.
     let (wide, high) = (mark.width() / 25, mark.height() / 25);
     let is_large = mark.width() > 16 && mark.height() > 16;
