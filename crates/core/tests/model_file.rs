@@ -84,7 +84,7 @@ fn pictures_are_kept_and_a_file_without_them_has_no_word_of_them() {
     let config =
         MlpConfig { input_shape: vec![28, 28], ..MlpConfig::from(none.mlp.architecture()) };
     let placement = Placement::Centred { side: 24, by: Centre::Box };
-    let pictures = Pictures { ink: Ink::DarkOnBright, placement, brightest: 1 };
+    let pictures = Pictures { ink: Ink::DarkOnBright, placement, darkest: 0, brightest: 1 };
     let some = Model { pictures: Some(pictures), ..model(config) };
     let (bytes, _) = some.to_bytes().unwrap();
     let back = read(&bytes).unwrap();

@@ -81,8 +81,7 @@ fn pictures(
     let (Some(ink), Some(placement)) = (args.ink, args.placement) else {
         return Ok(of_file.or(of_data));
     };
-    let brightest = of_data.map_or(u8::MAX, |pictures| pictures.brightest);
-    let said = Pictures { ink, placement, brightest };
+    let said = Pictures { ink, placement, ..of_data.unwrap_or(Pictures::MNIST) };
     for (other, whose) in [(of_file, "of the file"), (of_data, "of --data")] {
         if let Some(other) = other
             && (other.ink, other.placement) != (ink, placement)

@@ -24,6 +24,9 @@ pub struct Pictures {
     pub ink: Ink,
     /// Where in the picture it lies, and how large it is.
     pub placement: Placement,
+    /// The number that stands for black, below `brightest`: 0 for pixel bytes, more for grey paper or ink.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub darkest: u8,
     /// The number that stands for full brightness: 255 for pixel bytes, 1 for black and white.
     #[serde(default = "byte", skip_serializing_if = "is_byte")]
     pub brightest: u8,
@@ -109,13 +112,22 @@ pub enum PicturesError {
         /// Height of the picture.
         height: usize,
     },
-    /// Nothing is bright.
-    #[error("the brightest pixel cannot be 0")]
-    Black,
+    /// Nothing is brighter than black.
+    #[error("the brightest pixel, {brightest}, is not above the darkest, {darkest}")]
+    Levels {
+        /// The number of black.
+        darkest: u8,
+        /// The number of full brightness.
+        brightest: u8,
+    },
 }
 
 fn byte() -> u8 {
     u8::MAX
+}
+
+fn is_zero(darkest: &u8) -> bool {
+    *darkest == 0
 }
 
 fn is_byte(brightest: &u8) -> bool {
@@ -125,7 +137,12 @@ fn is_byte(brightest: &u8) -> bool {
 impl Pictures {
     /// Those of MNIST: bright ink, its longer side 20 pixels, its centre of mass in the middle.
     pub const MNIST: Self =
-        Self { ink: Ink::BrightOnDark, placement: Placement::MNIST, brightest: 255 };
+        Self { ink: Ink::BrightOnDark, placement: Placement::MNIST, darkest: 0, brightest: 255 };
+
+    /// Whether black is 0 and full brightness 255, as in a picture file.
+    pub fn has_all_levels(&self) -> bool {
+        is_zero(&self.darkest) && is_byte(&self.brightest)
+    }
 
     /// Checks that rows of this shape can be such pictures.
     ///
@@ -138,8 +155,9 @@ impl Pictures {
         else {
             return Err(PicturesError::NoPictures { shape: shape.to_vec() });
         };
-        if self.brightest == 0 {
-            return Err(PicturesError::Black);
+        let Self { darkest, brightest, .. } = *self;
+        if darkest >= brightest {
+            return Err(PicturesError::Levels { darkest, brightest });
         }
         match self.placement {
             Placement::Centred { side, .. } if side == 0 || side as usize > width.min(height) => {
@@ -179,7 +197,10 @@ impl PictureShape {
 impl fmt::Display for Pictures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ink {}, placement {}", self.ink, self.placement)?;
-        if is_byte(&self.brightest) { Ok(()) } else { write!(f, ", from 0 to {}", self.brightest) }
+        if self.has_all_levels() {
+            return Ok(());
+        }
+        write!(f, ", from {} to {}", self.darkest, self.brightest)
     }
 }
 
@@ -243,10 +264,20 @@ mod tests {
             r#"{"ink":"bright-on-dark","placement":{"kind":"centred","side":20,"by":"mass"}}"#
         );
         assert_eq!(serde_json::from_str::<Pictures>(&text).unwrap(), Pictures::MNIST);
-        let paper = Pictures { ink: Ink::DarkOnBright, placement: Placement::AsIs, brightest: 1 };
+        let paper = Pictures {
+            ink: Ink::DarkOnBright,
+            placement: Placement::AsIs,
+            darkest: 0,
+            brightest: 1,
+        };
         let text = serde_json::to_string(&paper).unwrap();
         assert_eq!(text, r#"{"ink":"dark-on-bright","placement":{"kind":"as-is"},"brightest":1}"#);
         assert_eq!(serde_json::from_str::<Pictures>(&text).unwrap(), paper);
+        let grey = Pictures { darkest: 30, brightest: 180, ..paper };
+        let text = serde_json::to_string(&grey).unwrap();
+        assert!(text.ends_with(r#""darkest":30,"brightest":180}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Pictures>(&text).unwrap(), grey);
+        assert_eq!(grey.to_string(), "ink dark-on-bright, placement as-is, from 30 to 180");
     }
 
     #[test]
@@ -272,6 +303,7 @@ mod tests {
             (of(Placement::AsIs), &[13]),
             (of(Placement::AsIs), &[8, 8, 3]),
             (Pictures { brightest: 0, ..of(Placement::AsIs) }, &[28, 28]),
+            (Pictures { darkest: 9, brightest: 9, ..of(Placement::AsIs) }, &[28, 28]),
         ] {
             assert!(pictures.validate(shape).is_err(), "{pictures:?} {shape:?}");
         }

@@ -34,32 +34,41 @@ pub fn known(source: &Source) -> Option<Pictures> {
 pub(crate) fn joined(one: Option<Pictures>, other: Option<Pictures>) -> Option<Pictures> {
     let (one, other) = (one?, other?);
     // Numbers of another size cannot be made from one picture for both.
-    if one.brightest != other.brightest {
+    if (one.darkest, one.brightest) != (other.darkest, other.brightest) {
         return None;
     }
     let ink = if one.ink == other.ink { one.ink } else { Ink::Mixed };
     let is_placed = one.ink == other.ink && one.placement == other.placement;
     let placement = if is_placed { one.placement } else { Placement::AsIs };
-    Some(Pictures { ink, placement, brightest: one.brightest })
+    Some(Pictures { ink, placement, ..one })
 }
 
 fn measured(rows: &Dataset) -> Option<Pictures> {
     let shape = PictureShape::of(rows.shape())?;
     let Features::Bytes(bytes) = rows.features() else { return None };
-    let most = bytes.iter().copied().max().unwrap_or(0);
-    if shape.channels != Channels::Grey || most == 0 {
+    let levels = levels(bytes)?;
+    if shape.channels != Channels::Grey {
         return None;
     }
-    // Grey levels that stop below the middle are numbers of another scale, such as 0 and 1.
-    let brightest = if most > u8::MAX / 2 { u8::MAX } else { most };
     let step = rows.len().div_ceil(MOST_ROWS);
     let looked_at = || bytes.chunks_exact(rows.width()).step_by(step);
-    let ink = ink(looked_at(), shape, brightest);
+    let ink = ink(looked_at(), shape, levels);
     let placement = match ink {
         Ink::Mixed => Placement::AsIs,
-        _ => placement(looked_at(), shape, brightest),
+        _ => placement(looked_at(), shape, levels),
     };
-    Some(Pictures { ink, placement, brightest })
+    let [darkest, brightest] = levels;
+    Some(Pictures { ink, placement, darkest, brightest })
+}
+
+/// The numbers of black and of full brightness; nothing if all are the same. What stops a little before
+/// 0 and 255 has them; what stops well before is grey ink or paper, or counts otherwise, as 0 and 1.
+fn levels(bytes: &[u8]) -> Option<[u8; 2]> {
+    let (least, most) = (*bytes.iter().min()?, *bytes.iter().max()?);
+    let near = u8::MAX / FAINTEST;
+    let darkest = if least <= near.min(most / FAINTEST) { 0 } else { least };
+    let brightest = if most >= u8::MAX - near { u8::MAX } else { most };
+    (least < most).then_some([darkest, brightest])
 }
 
 /// The places of the outermost pixels.
@@ -75,13 +84,14 @@ fn edge(PictureShape { width, height, .. }: PictureShape) -> Vec<usize> {
 fn ink<'a>(
     rows: impl ExactSizeIterator<Item = &'a [u8]>,
     shape: PictureShape,
-    brightest: u8,
+    [darkest, brightest]: [u8; 2],
 ) -> Ink {
     let edge = edge(shape);
     let count = rows.len() as f64;
     let (mut dark_rows, mut bright_rows) = (0.0, 0.0);
     for row in rows {
-        let quarters = |at: &usize| u32::from(row[*at]) * 4 / u32::from(brightest);
+        let range = u32::from(brightest - darkest);
+        let quarters = |at: &usize| u32::from(row[*at].saturating_sub(darkest)) * 4 / range;
         let dark = edge.iter().filter(|at| quarters(at) < 1).count();
         let bright = edge.iter().filter(|at| quarters(at) >= 3).count();
         dark_rows += f64::from(u8::from(dark * 2 > edge.len()));
@@ -100,14 +110,14 @@ fn ink<'a>(
 fn placement<'a>(
     rows: impl Iterator<Item = &'a [u8]>,
     shape: PictureShape,
-    brightest: u8,
+    [darkest, brightest]: [u8; 2],
 ) -> Placement {
     let width = shape.width;
     if width != shape.height || width < LEAST_SIDE {
         return Placement::AsIs;
     }
     let edge = edge(shape);
-    let faintest = brightest / FAINTEST;
+    let faintest = (brightest - darkest) / FAINTEST;
     let drawn = |row: &[u8]| {
         let paper = median(edge.iter().map(|at| row[*at]).collect());
         let ink = |&value: &u8| Some(value.abs_diff(paper)).filter(|ink| *ink > faintest);
@@ -122,7 +132,7 @@ fn placement<'a>(
     };
     let sides = [width, width];
     // Without a margin, whatever fills the picture lies in its middle.
-    if side + 2 > width || !agree(&|drawn| drawn.side.abs_diff(side) <= 1) {
+    if side + 2 > width || !agree(&|drawn| drawn.is_of_side(side, sides)) {
         return Placement::AsIs;
     }
     let by = if agree(&|drawn| drawn.is_centred(Centre::Mass, sides)) {
@@ -173,26 +183,38 @@ impl Drawn {
         Some(Self { side, mass: moments.map(|moment| moment / sum), middle })
     }
 
-    /// How far it is from where it belongs, to the right and down, in a picture of these sides; within
-    /// [`ON_CENTRE`](Self::ON_CENTRE) it is there.
+    /// How far it is from where it belongs, to the right and down, in a picture of these sides.
     ///
     /// Whoever moves by whole pixels brings a centre of mass to within half a pixel of the middle, or,
     /// as for MNIST, to within a pixel behind it: between both lies a quarter of a pixel.
     pub fn off_centre(&self, by: Centre, sides: [usize; 2]) -> [f64; 2] {
         let (found, behind) = match by {
-            Centre::Mass => (self.mass, 0.25),
+            Centre::Mass => (self.mass, 0.25 * pixel(sides)),
             Centre::Box => (self.middle, 0.0),
         };
         [0, 1].map(|axis| found[axis] - sides[axis] as f64 / 2.0 - behind)
     }
 
-    /// How far a centre may be off, in pixels.
-    pub const ON_CENTRE: f64 = 0.85;
+    /// How far a centre may be off in a picture of these sides, in pixels.
+    pub fn on_centre(sides: [usize; 2]) -> f64 {
+        0.85 * pixel(sides)
+    }
 
     /// Whether it is where it belongs.
     pub fn is_centred(&self, by: Centre, sides: [usize; 2]) -> bool {
-        self.off_centre(by, sides).iter().all(|off| off.abs() <= Self::ON_CENTRE)
+        self.off_centre(by, sides).iter().all(|off| off.abs() <= Self::on_centre(sides))
     }
+
+    /// Whether its longer side is this one, but for a pixel, in a picture of these sides.
+    pub fn is_of_side(&self, side: usize, sides: [usize; 2]) -> bool {
+        self.side.abs_diff(side) as f64 <= pixel(sides).ceil()
+    }
+}
+
+/// The pixel by which whoever made a picture of these sides may have been off: that of MNIST, or what
+/// became of it in a picture that was made larger.
+fn pixel(sides: [usize; 2]) -> f64 {
+    (sides[0].min(sides[1]) as f64 / 28.0).max(1.0)
 }
 
 #[cfg(test)]
@@ -229,7 +251,8 @@ mod tests {
         };
         let paper = Pictures { ink: Ink::DarkOnBright, ..Pictures::MNIST };
         assert_eq!(changed(&|_, value| 255 - value), Some(paper));
-        let both = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, brightest: 255 };
+        let both =
+            Pictures { ink: Ink::Mixed, placement: Placement::AsIs, darkest: 0, brightest: 255 };
         assert_eq!(
             changed(&|row, value| if row % 2 == 0 { value } else { 255 - value }),
             Some(both)
@@ -239,10 +262,40 @@ mod tests {
     }
 
     #[test]
+    fn grey_ink_and_larger_pictures_are_measured() {
+        let data = fireclay_data::load(
+            &Source::Mnist,
+            &fireclay_data::LoadOptions::default(),
+            &mut |_| {},
+        );
+        let test = data.unwrap().test;
+        let Features::Bytes(bytes) = test.features() else { panic!("bytes") };
+        for [paper, ink] in [[30, 180], [220, 100], [200, 140], [128, 255]] {
+            let grey = |row: usize, at: usize| {
+                let value = i32::from(bytes[row * 784 + at]);
+                (paper + (ink - paper) * value / 255) as u8
+            };
+            let expected = Pictures {
+                ink: if ink < paper { Ink::DarkOnBright } else { Ink::BrightOnDark },
+                darkest: paper.min(ink) as u8,
+                brightest: paper.max(ink) as u8,
+                ..Pictures::MNIST
+            };
+            assert_eq!(measured(&set(&[28, 28], 500, grey)), Some(expected), "{paper} {ink}");
+        }
+        // Twice as large.
+        let large = |row: usize, at: usize| bytes[row * 784 + at / 112 * 28 + at % 56 / 2];
+        let placement = Placement::Centred { side: 40, by: Centre::Mass };
+        let expected = Pictures { placement, ..Pictures::MNIST };
+        assert_eq!(measured(&set(&[56, 56], 500, large)), Some(expected));
+    }
+
+    #[test]
     fn ink_that_moves_about_is_left_where_it_is() {
         let wandering =
             set(&[28, 28], 50, |row, at| 255 - 200 * u8::from(bar(at, [1 + row % 14, 2], [8, 20])));
-        let paper = Pictures { ink: Ink::DarkOnBright, placement: Placement::AsIs, brightest: 255 };
+        let look = Pictures { placement: Placement::AsIs, ..Pictures::MNIST };
+        let paper = Pictures { ink: Ink::DarkOnBright, darkest: 55, ..look };
         assert_eq!(measured(&wandering), Some(paper));
         let sizes = set(&[28, 28], 50, |row, at| {
             let high = 6 + row % 12;

@@ -10,8 +10,9 @@ use train::Drawn;
 use super::decode::PictureError;
 use super::grey::Grey;
 use super::light::Background;
-use super::marks::{Marks, inner, marks, reaches_all_edges, sheet};
+use super::marks::{Marks, inner, marks, reaches_all_edges};
 use super::picture::inverted;
+use super::sheet::sheet;
 
 /// Longest side that ink is looked for in; larger pictures are made smaller first.
 const WORKING_SIDE: usize = 600;
@@ -78,12 +79,13 @@ pub(crate) fn moved(grey: &Grey, target: Target) -> Option<Grey> {
     }
     let ink = |&value: &f32| if value > FAINT { f64::from(value) } else { 0.0 };
     let drawn = Drawn::of(grey.values.iter().map(ink), width)?;
-    if drawn.side.abs_diff(target.side) > 1 {
+    if !drawn.is_of_side(target.side, [width, height]) {
         return None;
     }
     let off = drawn.off_centre(target.by, [width, height]);
-    let [right, down] =
-        off.map(|off| if off.abs() <= Drawn::ON_CENTRE { 0 } else { -off.round() as isize });
+    let [right, down] = off.map(|off| {
+        if off.abs() <= Drawn::on_centre([width, height]) { 0 } else { -off.round() as isize }
+    });
     let mut moved = Grey::black(width, height);
     for (at, value) in grey.values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
         let (x, y) = ((at % width) as isize + right, (at / width) as isize + down);
@@ -174,22 +176,38 @@ fn near([left, top, right, bottom]: [usize; 4], grey: &Grey) -> Option<[usize; 4
 
 /// Finds a character: on the sheet of paper that a picture shows, or else in all of it.
 fn character(grey: &Grey) -> Result<Character, PictureError> {
-    let found = ink(grey)?;
-    // A bright sheet on a dark ground has what is drawn on it in it.
-    let sheet = if found.is_inverted { None } else { sheet(&found.values) };
-    if let Some(sheet) = sheet {
-        // What reaches in is what the sheet lies on, where it lies askew.
-        let on_sheet = ink(&grey.cropped(sheet))
-            .and_then(|ink| drawn(Ink { values: inner(&ink.values), ..ink }));
-        if let Ok(mut character) = on_sheet {
-            let [left, top, right, bottom] = character.place;
-            let [x, y, ..] = sheet;
-            character.place = [left + x, top + y, right + x, bottom + y];
-            character.done.insert(0, "cut to the paper".to_owned());
+    let plain = stands_out(grey, &Background::of(grey));
+    let dark =
+        plain.as_ref().ok().filter(|ink| ink.is_inverted).and_then(|ink| sheet(&ink.values, true));
+    if let Some(place) = dark {
+        // Darker ink in it would make it a shadow.
+        let found = on_sheet(grey, place, true).filter(|character| !character.is_inverted);
+        if let Some(mut character) = found {
+            character.done.insert(0, "cut to the dark panel".to_owned());
             return Ok(character);
         }
     }
+    let found = ink(grey, plain)?;
+    // A bright sheet on a dark ground has what is drawn on it in it.
+    let bright = if found.is_inverted { None } else { sheet(&found.values, false) };
+    if let Some(mut character) = bright.and_then(|place| on_sheet(grey, place, false)) {
+        character.done.insert(0, "cut to the paper".to_owned());
+        return Ok(character);
+    }
     drawn(found)
+}
+
+/// The character on a sheet, if there is one; a dark one has no shadows.
+fn on_sheet(grey: &Grey, sheet: [usize; 4], is_dark: bool) -> Option<Character> {
+    let grey = grey.cropped(sheet);
+    let plain = stands_out(&grey, &Background::of(&grey));
+    let found = if is_dark { plain } else { ink(&grey, plain) }.ok()?;
+    // What reaches in is what the sheet lies on, where it lies askew.
+    let mut character = drawn(Ink { values: inner(&found.values), ..found }).ok()?;
+    let [left, top, right, bottom] = character.place;
+    let [x, y, ..] = sheet;
+    character.place = [left + x, top + y, right + x, bottom + y];
+    Some(character)
 }
 
 /// The character that ink draws.
@@ -205,6 +223,10 @@ fn drawn(Ink { values, is_inverted, was_uneven }: Ink) -> Result<Character, Pict
     }
     let place = bounds(&ink).ok_or(PictureError::Blank)?;
     let ink = ink.cropped(place);
+    // A panel on which no character was found.
+    if sheet(&ink, true).is_some() {
+        return Err(PictureError::Tangle);
+    }
     let longest = ink.width.max(ink.height) as f32;
     // Small noise has no room for more.
     let most_length = (longest / 8.0).clamp(3.0, MOST_LENGTH);
@@ -215,9 +237,8 @@ fn drawn(Ink { values, is_inverted, was_uneven }: Ink) -> Result<Character, Pict
 }
 
 /// Separates ink from its background: by how much light it takes away from bright paper, or adds to
-/// a dark one.
-fn ink(grey: &Grey) -> Result<Ink, PictureError> {
-    let found = stands_out(grey, &Background::of(grey));
+/// a dark one; `found` is what stands out from a smooth background.
+fn ink(grey: &Grey, found: Result<Ink, PictureError>) -> Result<Ink, PictureError> {
     let margin = found.as_ref().map_or(0.0, in_margin);
     let is_cut_close = || found.as_ref().is_ok_and(|ink| reaches_all_edges(&ink.values));
     if margin < MUCH_OF_THE_MARGIN || is_cut_close() {
@@ -226,17 +247,21 @@ fn ink(grey: &Grey) -> Result<Ink, PictureError> {
     // One rarely draws there: a shadow, or a table that the paper lies on. With a longer reach than is
     // enough for the strokes more is left of the corners of shadows, with a shorter one less of the ink.
     let side = grey.width.min(grey.height);
-    match without_shadows(grey, side / 12) {
-        Some(shaded) if in_margin(&shaded) * 2.0 <= margin => {}
-        // Lines and frames are as dark as before.
-        _ => return found,
+    // Lines and frames are as dark as before; stripes of shadow are none within a shorter reach.
+    let is_shadow = |reach: usize| {
+        without_shadows(grey, reach).is_some_and(|shaded| in_margin(&shaded) * 2.0 <= margin)
+    };
+    if ![side / 12, side / 24, side / 40].into_iter().any(is_shadow) {
+        return found;
     }
     let mut shorter: Option<Ink> = None;
     for reach in [side / 40, side / 24, side / 12, side / 6] {
         let Some(longer) = without_shadows(grey, reach) else { continue };
         let longer = Ink { values: inner(&longer.values), ..longer };
+        // What spans the picture all at once is the shadow itself.
         if let Some(shorter) = shorter
-            && area(&longer.values) < 1.2 * area(&shorter.values)
+            && (area(&longer.values) < 1.2 * area(&shorter.values)
+                || spans(&longer.values) && !spans(&shorter.values))
         {
             return Ok(shorter);
         }
@@ -248,6 +273,13 @@ fn ink(grey: &Grey) -> Result<Ink, PictureError> {
 /// The dark ink of a picture with shadows whose strokes are narrower than twice this reach.
 fn without_shadows(grey: &Grey, reach: usize) -> Option<Ink> {
     stands_out(grey, &Background::under_shadows(grey, reach.max(1))).ok()
+}
+
+/// Whether ink reaches over nine tenths of the picture in both directions.
+fn spans(ink: &Grey) -> bool {
+    bounds(ink).is_some_and(|[left, top, right, bottom]| {
+        (right - left) * 10 >= ink.width * 9 && (bottom - top) * 10 >= ink.height * 9
+    })
 }
 
 /// The number of pixels that are ink.

@@ -21,22 +21,22 @@ pub(super) struct Marks {
 }
 
 /// A mark: pixels of ink that touch each other.
-struct Mark {
-    pixels: Vec<usize>,
+pub(super) struct Mark {
+    pub(super) pixels: Vec<usize>,
     /// The box around it: left, top, right and bottom, the last two not in it.
-    bounds: [usize; 4],
+    pub(super) bounds: [usize; 4],
 }
 
 impl Mark {
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.bounds[2] - self.bounds[0]
     }
 
-    fn height(&self) -> usize {
+    pub(super) fn height(&self) -> usize {
         self.bounds[3] - self.bounds[1]
     }
 
-    fn longest(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         self.width().max(self.height())
     }
 
@@ -71,11 +71,16 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
     }
     let largest = found.iter().map(|mark| mark.pixels.len()).max().ok_or(PictureError::Blank)?;
     let is_speck = |mark: &Mark| (mark.pixels.len() as f32) < SPECK * largest as f32;
-    let (specks, kept): (Vec<_>, Vec<_>) = found.into_iter().partition(is_speck);
+    let (specks, mut kept): (Vec<_>, Vec<_>) = found.into_iter().partition(is_speck);
     match specks.len() {
         0 => {}
         1 => done.push("1 speck left out".to_owned()),
         specks => done.push(format!("{specks} specks left out")),
+    }
+    match leave_out_strays(&mut kept, ink) {
+        0 => {}
+        1 => done.push("1 mark away from it left out".to_owned()),
+        strays => done.push(format!("{strays} marks away from it left out")),
     }
     // A level line is no character, and a piece of one neither.
     let is_flat = |mark: &Mark| mark.width() >= mark.height() * 8;
@@ -87,6 +92,58 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
         return Err(PictureError::Crowd);
     }
     Ok(Marks { ink: only(ink, &kept), done, is_crowd: most.contains(&2) })
+}
+
+/// Leaves out what lies away from the character and is none: punch holes, edges, small print. Returns how
+/// many marks that were.
+fn leave_out_strays(kept: &mut Vec<Mark>, ink: &Grey) -> usize {
+    let is_other = |mark: &Mark| is_blob(mark, ink) || is_line(mark, ink);
+    let of_it = |at: &usize| (!is_other(&kept[*at]), kept[*at].pixels.len());
+    let Some(first) = (0..kept.len()).max_by_key(of_it) else { return 0 };
+    // Of a few pixels little can be said.
+    if is_other(&kept[first]) || kept[first].longest() < 16 {
+        return 0;
+    }
+    // From mark to mark: strokes that belong together are near each other.
+    let (most_gap, largest) = (kept[first].longest() / 4, kept[first].pixels.len());
+    let mut is_near = vec![false; kept.len()];
+    is_near[first] = true;
+    let mut next = vec![first];
+    while let Some(at) = next.pop() {
+        for other in 0..kept.len() {
+            if !is_near[other] && gap(&kept[at], &kept[other]) <= most_gap {
+                is_near[other] = true;
+                next.push(other);
+            }
+        }
+    }
+    let before = kept.len();
+    let mut is_near = is_near.into_iter();
+    kept.retain(|mark| {
+        let is_small = mark.pixels.len() * 4 < largest;
+        is_near.next().unwrap_or(true) || !(is_small || is_other(mark))
+    });
+    before - kept.len()
+}
+
+/// Whether a mark is small, as wide as high and full, such as a hole in the paper: a disc fills 79 % of
+/// its box.
+fn is_blob(mark: &Mark, ink: &Grey) -> bool {
+    let (wide, high) = (mark.width(), mark.height());
+    wide.min(high) >= 8
+        && wide.max(high) * 8 <= ink.width.min(ink.height)
+        && wide.min(high) * 3 >= wide.max(high) * 2
+        && mark.pixels.len() * 10 >= wide * high * 7
+}
+
+/// The pixels between the boxes around two marks, along the axis on which there are more.
+fn gap(one: &Mark, other: &Mark) -> usize {
+    let along = |axis: usize| {
+        let [start, end] = [one.bounds[axis], one.bounds[axis + 2]];
+        let [from, to] = [other.bounds[axis], other.bounds[axis + 2]];
+        from.saturating_sub(end).max(start.saturating_sub(to))
+    };
+    along(0).max(along(1))
 }
 
 /// How many marks there are without one beside or above another, 0 for beside; what a narrow gap parts
@@ -106,46 +163,25 @@ fn beside_each_other(marks: &[&Mark], axis: usize) -> usize {
     count
 }
 
-/// The inside of a mark that is no smaller than a sixteenth of the picture, nearly as wide as high, and
-/// straight at its edges, with little drawn on it: a sheet of paper.
-pub(super) fn sheet(ink: &Grey) -> Option<[usize; 4]> {
-    let mark = connected(ink).into_iter().max_by_key(|mark| mark.pixels.len())?;
-    let area = mark.width() * mark.height();
-    let [left, top, right, bottom] = mark.bounds;
-    let mut rows = vec![[usize::MAX, 0]; mark.height()];
-    for at in &mark.pixels {
-        let (x, row) = (at % ink.width, &mut rows[at / ink.width - top]);
-        *row = [row[0].min(x), row[1].max(x + 1)];
-    }
-    let outline: usize = rows.iter().map(|[first, last]| last.saturating_sub(*first)).sum();
-    let is_solid = mark.pixels.len() * 5 >= area * 3 && outline * 5 >= area * 4;
-    let is_sheet = is_solid
-        && area * 16 >= ink.width * ink.height
-        && mark.width().min(mark.height()) * 2 >= mark.longest();
-    // Without its own edge, which may be askew.
-    let (wide, high) = (mark.width() / 25, mark.height() / 25);
-    (is_sheet && mark.width() > 16 && mark.height() > 16).then_some([
-        left + wide,
-        top + high,
-        right - wide,
-        bottom - high,
-    ])
-}
-
-/// Whether marks reach all four edges of the picture: a frame, or a character that was cut out.
+/// Whether one or two marks reach all four edges of the picture: a frame, or a character that was cut out;
+/// stripes of shadow are more.
 pub(super) fn reaches_all_edges(ink: &Grey) -> bool {
     let found = connected(ink);
     let largest = found.iter().map(|mark| mark.pixels.len()).max().unwrap_or(0) as f32;
     let mut inner = [ink.width, ink.height, 0, 0];
+    let mut outer = 0;
     for mark in found.iter().filter(|mark| mark.pixels.len() as f32 >= SPECK * largest) {
         let [left, top, right, bottom] = mark.bounds;
         let [x, y, z, w] = inner;
         inner = [x.min(left), y.min(top), z.max(right), w.max(bottom)];
+        let is_inside = left > 1 && top > 1 && right + 1 < ink.width && bottom + 1 < ink.height;
+        outer += usize::from(!is_inside);
     }
     // Edges are soft.
     let near = |side: usize| 1 + side / 24;
     let [left, top, right, bottom] = inner;
-    left <= near(ink.width)
+    outer <= 2
+        && left <= near(ink.width)
         && right + near(ink.width) >= ink.width
         && top <= near(ink.height)
         && bottom + near(ink.height) >= ink.height
@@ -202,7 +238,10 @@ fn is_around(mark: &Mark, all: &[Mark], ink: &Grey) -> bool {
     };
     let is_wide = mark.width() * 10 >= width * 6 || mark.height() * 10 >= height * 6;
     if sides > 0 && is_wide && is_in_margin(mark, ink) {
-        return is_drawn(if sides > 2 { 30 } else { 15 });
+        // A straight strip along one edge is no stroke of what was cut out, which may reach three.
+        let area = mark.width() * mark.height();
+        let is_strip = sides == 3 && mark.pixels.len() * 10 >= area * 9;
+        return is_drawn(if sides > 2 && !is_strip { 30 } else { 15 });
     }
     is_line(mark, ink) && is_drawn(15)
 }
@@ -258,7 +297,8 @@ fn around(grey: &Grey, at: usize, radius: usize) -> impl Iterator<Item = usize> 
     rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
 }
 
-fn connected(ink: &Grey) -> Vec<Mark> {
+/// The marks of a picture.
+pub(super) fn connected(ink: &Grey) -> Vec<Mark> {
     let mut is_new: Vec<bool> = ink.values.iter().map(|value| *value >= 0.5).collect();
     let mut marks = Vec::new();
     for start in 0..is_new.len() {

@@ -11,6 +11,7 @@ mod light;
 mod marks;
 mod picture;
 mod pixels;
+mod sheet;
 mod table;
 
 use std::path::{Path, PathBuf};

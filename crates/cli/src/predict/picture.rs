@@ -61,7 +61,7 @@ pub(crate) fn row(
     let picture = decode(&bytes, USUAL_SIDE.max(form.width).max(form.height))?;
     drop(bytes);
     let mut row = fitted(picture, form, look)?;
-    if model.preprocessing == Preprocessing::None && look.brightest == u8::MAX {
+    if model.preprocessing == Preprocessing::None && look.has_all_levels() {
         row.done.push("given as 0 to 255, for the model has no preprocessing".to_owned());
     }
     Ok(row)
@@ -75,7 +75,7 @@ fn look(
     options: Options,
 ) -> Result<Pictures, PictureError> {
     let Options { fit, ink, placement } = options;
-    let as_it_is = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, brightest: u8::MAX };
+    let as_it_is = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, ..Pictures::MNIST };
     if form.channels != Channels::Grey {
         let flags = [
             ("--ink", ink.is_some()),
@@ -94,7 +94,6 @@ fn look(
         train::known(&source).filter(|pictures| pictures.validate(shape).is_ok())
     };
     let record = model.pictures.or_else(known);
-    let brightest = record.map_or(u8::MAX, |record| record.brightest);
     let said = match fit {
         Fit::Mnist => {
             let ink = record.map(|record| record.ink).filter(|ink| *ink != Ink::Mixed);
@@ -122,7 +121,7 @@ fn look(
             return Err(PictureError::Unsaid { missing: "--placement mnist or as-is" });
         }
     };
-    let look = Pictures { ink, placement, brightest };
+    let look = Pictures { ink, placement, ..record.unwrap_or(Pictures::MNIST) };
     look.validate(shape)?;
     Ok(look)
 }
@@ -139,14 +138,16 @@ fn fitted(picture: Picture, form: PictureShape, look: Pictures) -> Result<Row, P
     done.extend(colour.map(|name| format!("read by its {name}, in which the ink stands out most")));
     let values = values.into_iter().map(f32::from).collect();
     let mut grey = Grey { width, height, values };
-    let most = f32::from(look.brightest);
-    if look.brightest < u8::MAX {
-        // A picture with the numbers of the data as they are is nearly black.
-        let is_of_data = grey.largest() <= most;
-        if is_of_data {
-            grey = grey.map(|value| value * 255.0 / most);
+    let [least, most] = [look.darkest, look.brightest].map(f32::from);
+    if !look.has_all_levels() {
+        // A picture with the numbers of the data as they are shows less contrast than it stands for.
+        let stretched = |value: f32| (value - least) * 255.0 / (most - least);
+        if is_within(&grey, least, most) {
+            grey = grey.map(stretched);
+        } else if is_within(&grey, 255.0 - most, 255.0 - least) {
+            grey = grey.map(|value| 255.0 - stretched(255.0 - value));
         }
-        done.push(format!("given as 0 to {most}, as the data has it"));
+        done.push(format!("given as {least} to {most}, as the data has it"));
     }
     let grey = match look.placement {
         Placement::AsIs => as_is(&grey, form, look.ink, &mut done),
@@ -157,11 +158,18 @@ fn fitted(picture: Picture, form: PictureShape, look: Pictures) -> Result<Row, P
         }
     };
     // Whole numbers stay what they are.
-    let scaled = |value: f32| if look.brightest == u8::MAX { value } else { value * most / 255.0 };
+    let scaled = |value: f32| {
+        if look.has_all_levels() { value } else { least + value * (most - least) / 255.0 }
+    };
     let whole =
         |value: f32| if (value - value.round()).abs() < 1e-3 { value.round() } else { value };
     let features = grey.values.iter().map(|&value| whole(scaled(value))).collect();
     Ok(Row { features, done })
+}
+
+/// Whether all of a picture lies between two numbers.
+fn is_within(grey: &Grey, least: f32, most: f32) -> bool {
+    grey.values.iter().all(|value| (least..=most).contains(value))
 }
 
 /// In the size of the model, and inverted if its background is not that of the training pictures.
@@ -289,7 +297,7 @@ mod tests {
                 assert_eq!(other.done, [inverted(look.ink)], "{look}");
             }
         }
-        let mixed = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, brightest: 255 };
+        let mixed = Pictures { ink: Ink::Mixed, placement: Placement::AsIs, ..Pictures::MNIST };
         assert_eq!(fitted(grey(28, 28, value), MNIST, mixed).unwrap().features, plain);
     }
 
@@ -312,6 +320,29 @@ mod tests {
                 .enumerate()
                 .all(|(i, v)| *v == f32::from(u8::from(i % 8 % 3 == 1)))
         );
+    }
+
+    #[test]
+    fn a_row_of_grey_ink_stays_the_same_row() {
+        let value = |x: usize, y: usize| match (x, y) {
+            (12..17, 4..24) => 40 + ((x * y) % 141) as u8,
+            _ => 30,
+        };
+        let row: Vec<f32> = (0..784).map(|i| f32::from(value(i % 28, i / 28))).collect();
+        let look = Pictures { darkest: 30, brightest: 180, ..Pictures::MNIST };
+        for placement in [look.placement, Placement::AsIs] {
+            let look = Pictures { placement, ..look };
+            assert_eq!(fitted(grey(28, 28, value), MNIST, look).unwrap().features, row, "{look}");
+            let inverse = fitted(grey(28, 28, |x, y| 255 - value(x, y)), MNIST, look).unwrap();
+            assert_eq!(inverse.features, row, "{look}");
+        }
+        // Black on white has the numbers of the data as well.
+        let page = |x: usize, y: usize| {
+            if (90..110).contains(&x) && (60..140).contains(&y) { 0 } else { 255 }
+        };
+        let found = fitted(grey(200, 200, page), MNIST, look).unwrap().features;
+        assert_eq!(found.iter().copied().fold(255.0, f32::min), 30.0);
+        assert_eq!(found.iter().copied().fold(0.0, f32::max), 180.0);
     }
 
     #[test]

@@ -178,6 +178,87 @@ fn what_lies_around_a_digit_changes_little() {
     }
 }
 
+/// Pages of 400x400 with a digit in them, the pages changed.
+fn pages(
+    digits: &[(Grey, String)],
+    change: &dyn Fn(usize, usize, u8) -> u8,
+) -> Vec<(Grey, String)> {
+    let page = |grey: &Grey| grey.on_page([400, 400], [116, 116]).inverse().map(change);
+    digits.iter().map(|(grey, shown)| (page(grey), shown.clone())).collect()
+}
+
+#[test]
+fn what_lies_away_from_a_digit_is_left_out() {
+    let place = mnist();
+    let digits = digits(16);
+    let is_hole = |x: usize, y: usize, [left, top]: [usize; 2]| {
+        let [dx, dy] = [x as f32 - left as f32, y as f32 - top as f32];
+        dx * dx + dy * dy < 144.0
+    };
+    type Mark<'a> = &'a dyn Fn(usize, usize) -> bool;
+    let marks: [(&str, Mark<'_>); 5] = [
+        ("one-hole", &|x, y| is_hole(x, y, [25, 200])),
+        ("three-holes", &|x, y| [60, 200, 340].iter().any(|top| is_hole(x, y, [25, *top]))),
+        ("strip-at-the-right", &|x, _| x >= 374),
+        ("strip-at-the-bottom", &|_, y| y >= 374),
+        ("print", &|x, y| (330..380).contains(&x) && (20..28).contains(&y) && x % 8 < 5),
+    ];
+    for (name, is_mark) in marks {
+        let pages = pages(&digits, &|x, y, value| if is_mark(x, y) { 30 } else { value });
+        let right = right(place, name, &pages);
+        assert!(right >= 15, "{name}: {right} of 16");
+    }
+    let said = does(place, "predict runs/mnist one-hole/0.png three-holes/0.png");
+    assert!(said.contains("1 mark away from it left out"), "{said}");
+    assert!(said.contains("3 marks away from it left out"), "{said}");
+    let stripes = pages(&digits, &|x, y, value| {
+        let is_dark = (y + x * 2 / 5) % 100 < 50;
+        if is_dark { (f32::from(value) * 0.6) as u8 } else { value }
+    });
+    let right = right(place, "stripes", &stripes);
+    assert!(right >= 13, "stripes: {right} of 16");
+}
+
+#[test]
+fn a_dark_picture_on_a_bright_page_is_no_ink() {
+    let place = mnist();
+    let digits = digits(16);
+    // A bright frame around pictures of 28x28, and a page around larger ones.
+    let framed = |margin: usize| -> Vec<(Grey, String)> {
+        let side = 28 + 2 * margin;
+        let page = |grey: &Grey| {
+            Grey::new(side, side, |x, y| {
+                let (x, y) = (x.wrapping_sub(margin), y.wrapping_sub(margin));
+                if x < 28 && y < 28 { grey.values[y * 28 + x] } else { 255 }
+            })
+        };
+        digits.iter().map(|(grey, shown)| (page(grey), shown.clone())).collect()
+    };
+    let page = |margin: usize| -> Vec<(Grey, String)> {
+        let side = 168 + 2 * margin;
+        let page = |grey: &Grey| {
+            let panel = grey.on_page([side, side], [margin, margin]);
+            panel.map(|x, y, value| {
+                let is_in = |at: usize| (margin..margin + 168).contains(&at);
+                if is_in(x) && is_in(y) { value } else { 250 }
+            })
+        };
+        digits.iter().map(|(grey, shown)| (page(grey), shown.clone())).collect()
+    };
+    for (name, pictures, least) in [
+        ("frame-of-1", framed(1), 13),
+        ("frame-of-4", framed(4), 13),
+        ("page-of-4", page(4), 15),
+        ("page-of-10", page(10), 15),
+        ("page-of-60", page(60), 15),
+    ] {
+        let right = right(place, name, &pictures);
+        assert!(right >= least, "{name}: {right} of 16");
+    }
+    let said = does(place, "predict runs/mnist page-of-60/0.png");
+    assert!(said.contains("cut to the dark panel"), "{said}");
+}
+
 #[test]
 fn ink_of_any_colour_is_read_on_any_paper() {
     let place = mnist();
