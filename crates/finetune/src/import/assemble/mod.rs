@@ -131,10 +131,10 @@ fn fold(
         other => other?,
     };
     let Blocks { mut blocks, input, prepares, input_dropout, seen, mut done, .. } = network;
+    let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
     for seen in &seen {
         seen.check(options.preprocessing.as_ref())?;
     }
-    let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
     let is_left = prepared.left.is_some();
     if let (Some(left), Some(first)) = (prepared.left, blocks.first_mut()) {
         if first.skips {
