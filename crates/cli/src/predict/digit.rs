@@ -251,7 +251,11 @@ fn ink(grey: &Grey, found: Result<Ink, PictureError>) -> Result<Ink, PictureErro
     let is_shadow = |reach: usize| {
         without_shadows(grey, reach).is_some_and(|shaded| in_margin(&shaded) * 2.0 <= margin)
     };
-    if ![side / 12, side / 24, side / 40].into_iter().any(is_shadow) {
+    let are_stripes = || {
+        found.as_ref().is_ok_and(|ink| spans(&ink.values))
+            && [side / 24, side / 40].into_iter().any(is_shadow)
+    };
+    if !is_shadow(side / 12) && !are_stripes() {
         return found;
     }
     let mut shorter: Option<Ink> = None;
