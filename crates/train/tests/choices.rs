@@ -14,7 +14,7 @@ mod program;
 #[path = "support/runs.rs"]
 mod runs;
 use program::{DIGITS, Place};
-use runs::{check_refused, trained};
+use runs::{check_refused, trained, warned};
 
 #[test]
 fn the_line_of_the_issue_just_works() {
@@ -128,7 +128,8 @@ fn clipping_and_averaging_hold_the_weights_back() {
     let place = Place::new();
     let weights = |name: &str, line: &str| trained(&place, name, line).0.weights();
     let step = "--optimizer sgd --lr 1 --epochs 1 --batch-size 50";
-    let initial = weights("initial", "--optimizer sgd --lr 1e-30 --epochs 1");
+    let still = "--optimizer sgd --lr 1e-30 --epochs 1";
+    let initial = warned(&place, "initial", still, &["--lr is 1e-30"]).0.weights();
     let free = distance(&weights("free", step), &initial);
     let clipped = distance(&weights("clipped", &format!("{step} --clip-norm 0.001")), &initial);
     // One step of a gradient of norm 0.001, over all the weights.
@@ -144,7 +145,8 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
     let place = Place::new();
     // Nothing moves, so nothing improves after the first epoch.
     let still = "--optimizer sgd --lr 1e-30 --epochs 50 --batch-size 25";
-    let (run, stdout) = trained(&place, "patient", &format!("{still} --patience 2"));
+    let rounded = &["--lr is 1e-30"];
+    let (run, stdout) = warned(&place, "patient", &format!("{still} --patience 2"), rounded);
     let ending =
         "Stopped early for want of improvement.\nThe model is that of epoch 1, the best.\n";
     assert!(stdout.contains("epoch  3/50  "), "{stdout}");
@@ -159,7 +161,8 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
     assert_eq!(run.split("validation").len(), 3);
 
     // The last weights instead, and the sentence about stopping is a line of its own.
-    let (_, stdout) = trained(&place, "last", &format!("{still} --patience 1 --keep last"));
+    let last = format!("{still} --patience 1 --keep last");
+    let (_, stdout) = warned(&place, "last", &last, rounded);
     let line = stdout.lines().find(|line| line.starts_with("Stopped early")).unwrap();
     assert!(!line.contains("test loss"), "{line}");
 

@@ -178,9 +178,9 @@ fn numbers_are_right_over_an_epoch_for_any_batch_size() {
     let place = Place::new();
     let still = "--optimizer sgd --lr 1e-30 --epochs 1 --metrics recall,top-3";
     let measured = |name: &str, size: usize| {
-        let words: &[&str] =
-            if size > 50 { &["larger than the training split of 50"] } else { &[] };
-        let (_, stdout) = warned(&place, name, &format!("{still} --batch-size {size}"), words);
+        let mut words = vec!["--lr is 1e-30"];
+        words.extend((size > 50).then_some("larger than the training split of 50"));
+        let (_, stdout) = warned(&place, name, &format!("{still} --batch-size {size}"), &words);
         let line = stdout.lines().find(|line| line.starts_with("epoch")).unwrap().to_owned();
         // Without the seconds at its end.
         line.rsplit_once("  ").unwrap().0.to_owned()
