@@ -131,35 +131,49 @@ impl Predictor {
     /// A [`RowError`]: a number is not finite, or the last row lacks some.
     pub fn outputs(&self, rows: &[f32], threads: NonZero<usize>) -> Result<Vec<f32>, RowError> {
         let (features, outputs) = (self.features(), self.outputs_of_a_row());
-        for (row, values) in rows.chunks(features).enumerate() {
-            check_row(row, values, features)?;
-        }
         let count = rows.len() / features;
+        if let Some(last) = rows.chunks(features).nth(count) {
+            check_row(count, last, features)?;
+        }
         let mut results = vec![0.0; count * outputs];
         // Whole blocks for each thread, the first of them for this one.
-        let block = self.block;
-        let share = count.div_ceil(threads.get()).next_multiple_of(block).max(block);
-        let run = |rows: &[f32], results: &mut [f32]| {
-            let mut session = self.session();
-            let blocks = rows.chunks(block * features);
-            for (rows, results) in blocks.zip(results.chunks_mut(block * outputs)) {
-                results.copy_from_slice(session.run(rows));
-            }
-        };
+        let share = count.div_ceil(threads.get()).next_multiple_of(self.block).max(self.block);
         let (here, there) = results.split_at_mut((share * outputs).min(count * outputs));
         let (of_here, of_there) = rows.split_at((share * features).min(rows.len()));
         if there.is_empty() {
-            run(of_here, here);
+            self.fill(0, of_here, here)?;
             return Ok(results);
         }
         std::thread::scope(|scope| {
             let parts = of_there.chunks(share * features).zip(there.chunks_mut(share * outputs));
-            for (rows, results) in parts {
-                scope.spawn(|| run(rows, results));
-            }
-            run(of_here, here);
-        });
+            let parts = parts.enumerate().map(|(part, (rows, results))| {
+                scope.spawn(move || self.fill((part + 1) * share, rows, results))
+            });
+            let parts: Vec<_> = parts.collect();
+            // Of several errors the first row's.
+            self.fill(0, of_here, here)?;
+            parts.into_iter().try_for_each(|part| match part.join() {
+                Ok(filled) => filled,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })?;
         Ok(results)
+    }
+
+    /// Checks rows, the first of which has `first` others before it, and computes their outputs.
+    fn fill(&self, first: usize, rows: &[f32], results: &mut [f32]) -> Result<(), RowError> {
+        let (features, outputs) = (self.features(), self.outputs_of_a_row());
+        let mut session = self.session();
+        let blocks = rows.chunks(self.block * features);
+        let mut at = first;
+        for (rows, results) in blocks.zip(results.chunks_mut(self.block * outputs)) {
+            for row in rows.chunks_exact(features) {
+                check_row(at, row, features)?;
+                at += 1;
+            }
+            results.copy_from_slice(session.run(rows));
+        }
+        Ok(())
     }
 
     /// Predicts rows of raw features.
