@@ -123,7 +123,7 @@ pub struct FoundDevice {
     device: Device,
 }
 
-/// Why a backend can not be used.
+/// Why a backend cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// It was left out when this program was built.

@@ -207,7 +207,7 @@ fn average(losses: Tensor<2>) -> Tensor<1> {
     losses.mean_dim(1).squeeze_dim(1)
 }
 
-/// Why a loss can not be used as described.
+/// Why a loss cannot be used as described.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LossError {
     /// The loss belongs to another kind of task.

@@ -111,7 +111,7 @@ impl Mlp {
     ///
     /// # Errors
     ///
-    /// Adapters that the network can not have.
+    /// Adapters that the network cannot have.
     pub fn with_adapters(self, lora: Lora, seed: u64) -> Result<Self, ConfigError> {
         let architecture = Architecture { lora: Some(lora), ..self.architecture.clone() };
         architecture.validate()?;
@@ -330,7 +330,7 @@ impl Mlp {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn tensors(&self) -> Result<Vec<NamedTensor>, TensorReadError> {
         let read = self.stored().into_iter().map(|(name, stored)| {
             Ok(NamedTensor { name, shape: stored.shape(), values: stored.read()? })

@@ -258,7 +258,7 @@ impl Args {
                 arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3 [default: 0.003, of Adam]")
             })
             .mut_arg("replay_data", |arg| {
-                arg.help("The old data; how much of it is forgotten is told at the end. Of a run that goes on: where that data is now")
+                arg.help("Old data, on which forgetting is measured at the end; with --resume, where that data is now")
                     .help_heading("Fine-tuning")
             })
             .mut_arg("residual", |arg| {
@@ -293,7 +293,7 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// A flag that a network which is there already has no use for, or a file that can not be read.
+    /// A flag that a network which is there already has no use for, or a file that cannot be read.
     pub fn options(&self) -> Result<Options> {
         let train = &self.train;
         let of_a_new_network = [
@@ -326,7 +326,7 @@ impl Import {
     ///
     /// # Errors
     ///
-    /// A file that can not be read.
+    /// A file that cannot be read.
     pub fn options(&self) -> Result<Options> {
         let options = self.reading.options(self.preprocessing)?;
         let (activation, norm, residual) = (self.activation, self.norm, self.residual);

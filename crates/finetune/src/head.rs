@@ -45,7 +45,7 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// A number that is not that of the data's labels, or a file that can not be read.
+    /// A number that is not that of the data's labels, or a file that cannot be read.
     pub fn task(&self, base: &Task, data: &Task) -> Result<Task> {
         match self {
             Self::Keep => Ok(base.clone()),
@@ -131,7 +131,7 @@ pub struct Weights {
 ///
 /// # Errors
 ///
-/// A model with adapters, or a device that can not be read.
+/// A model with adapters, or a device that cannot be read.
 pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
     let Weights { are_kept, are_trained, seed } = weights;
     let old = model.mlp.architecture();

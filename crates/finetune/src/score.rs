@@ -43,7 +43,7 @@ impl std::fmt::Display for Accuracy {
 ///
 /// # Errors
 ///
-/// A device that can not be read.
+/// A device that cannot be read.
 pub fn accuracy(model: &Model, data: &Dataset) -> Result<Option<Accuracy>> {
     let Targets::Classes { ids, .. } = data.targets() else { return Ok(None) };
     let mut right = 0;
@@ -108,7 +108,7 @@ pub struct Difference {
 ///
 /// # Errors
 ///
-/// A device that can not be read.
+/// A device that cannot be read.
 pub fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Difference> {
     let mut found = Difference { rows: data.len(), ..Difference::default() };
     for_each_row(&[a, b], data, |_, logits| {

@@ -1,4 +1,4 @@
-//! What cannot be tuned so, and what is told before anything is trained.
+//! Fine-tuning that is refused, and the warnings before the first step.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use safetensors::{Dtype, tensor::TensorView};
@@ -62,7 +62,7 @@ fn a_default_that_was_not_asked_for_is_not_named() {
     }
 }
 
-/// One of ours as the start, one of another program as the teacher.
+/// A Fireclay model as the start, a model of another program as the teacher.
 #[test]
 fn what_is_said_of_a_file_is_said_of_the_teacher_if_the_start_says_all() {
     let place = place();

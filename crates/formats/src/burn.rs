@@ -84,7 +84,7 @@ pub(crate) fn read(file: &Part) -> Result<Archive, Problem> {
     Ok(Archive { class_names, notes, ..Archive::new(Kind::Burn, tensors) })
 }
 
-/// Why CBOR can not be read.
+/// Why CBOR cannot be read.
 fn reason<E>(error: ciborium::de::Error<E>) -> String {
     use ciborium::de::Error;
     match error {

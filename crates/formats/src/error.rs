@@ -1,10 +1,10 @@
-//! Why a file can not be read.
+//! Why a file cannot be read.
 
 use std::path::PathBuf;
 
 use crate::names::{listed, several};
 
-/// A file that can not be read.
+/// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct FormatError {

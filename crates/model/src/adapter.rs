@@ -80,7 +80,7 @@ impl Document {
     }
 }
 
-/// Why an adapter can not be read or used.
+/// Why an adapter cannot be read or used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct AdapterFileError {
@@ -170,7 +170,7 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// A document that can not be written as JSON.
+    /// A document that cannot be written as JSON.
     pub fn to_bytes(&self) -> Result<Vec<u8>, AdapterError> {
         Ok(pack(KEY, &self.document.write()?, &self.tensors)?.0)
     }

@@ -95,7 +95,7 @@ fn finite(field: &'static str, values: &[f32]) -> Result<(), PreprocessingError>
     }
 }
 
-/// Why a preprocessing can not be applied.
+/// Why a preprocessing cannot be applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PreprocessingError {
     /// A number is not finite, or a deviation is not positive.

@@ -84,7 +84,7 @@ fn are_places_of(labels: &[String], others: &[String]) -> bool {
         && !others.iter().any(|label| label.parse::<i64>().is_ok())
 }
 
-/// Why a model can not be measured on some data.
+/// Why a model cannot be measured on some data.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
     /// The rows do not have as many features as the model takes.
@@ -142,7 +142,7 @@ pub enum EvaluateError {
         /// Its value.
         found: f32,
     },
-    /// Two models can not be compared.
+    /// Two models cannot be compared.
     #[error("the second model has other labels: {found}; those of the first are {expected}")]
     OtherLabels {
         /// Labels of the second model.

@@ -87,7 +87,7 @@ const MISTAKES: usize = 48;
 impl Report {
     /// Reads the folder of a run, and measures its model on the test rows of its data.
     ///
-    /// A run that is not finished, or whose data can not be had, is reported as far as it goes.
+    /// A run that is not finished, or whose data cannot be had, is reported as far as it goes.
     /// Data that is neither in the program nor in its cache is fetched.
     ///
     /// # Errors
@@ -364,7 +364,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A file of a run can not be read.
+    /// A file of a run cannot be read.
     #[error("cannot read {}", .path.display())]
     Read {
         /// The file or folder.
@@ -391,10 +391,10 @@ pub enum ReportError {
     /// The model in the folder of a run is not the one that the run ended with.
     #[error(transparent)]
     Replaced(std::io::Error),
-    /// The model can not be loaded.
+    /// The model cannot be loaded.
     #[error(transparent)]
     Model(#[from] ModelFileError),
-    /// The model can not be measured.
+    /// The model cannot be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     /// A plot cannot be drawn.

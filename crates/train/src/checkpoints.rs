@@ -231,7 +231,7 @@ pub fn steps_in(folder: &Path) -> io::Result<Vec<u64>> {
 pub struct Newest {
     /// Its step and content; none if there is no whole one.
     pub found: Option<(u64, Checkpoint)>,
-    /// Newer ones that can not be read.
+    /// Newer ones that cannot be read.
     pub damaged: Vec<ModelFileError>,
 }
 

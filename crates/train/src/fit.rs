@@ -330,7 +330,7 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
 ///
 /// # Errors
 ///
-/// The device's, when it can not be read.
+/// The device's, when it cannot be read.
 pub fn evaluate(
     job: &Job<'_>,
     mlp: &Mlp,

@@ -66,7 +66,7 @@ impl Gradients {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn first_not_finite(&self) -> Result<Option<String>, TensorReadError> {
         for (path, gradient) in &self.0 {
             let values = gradient.clone().try_into_vec_as::<f32>()?;

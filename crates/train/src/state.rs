@@ -109,7 +109,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub(crate) fn snapshot(&self, meter: &mut Meter) -> Result<Snapshot, TensorReadError> {
         let meter = meter.progress();
         let document = Document {
@@ -223,7 +223,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn into_checkpoint(
         self,
         model: impl FnOnce(Mlp) -> Model,
@@ -259,7 +259,7 @@ struct BestEpoch {
     epoch: u64,
 }
 
-/// Why a state can not be kept or gone on from.
+/// Why a state cannot be kept or gone on from.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The document is not that of a run's state.
@@ -274,7 +274,7 @@ pub enum StateError {
         /// The tensor.
         name: String,
     },
-    /// A tensor has another size, or numbers it can not have.
+    /// A tensor has another size, or numbers it cannot have.
     #[error("tensor run.{name} has {found}; it must have {expected}")]
     Tensor {
         /// The tensor.

@@ -94,7 +94,7 @@ impl Lines {
         self.text += &format!("  {name:<13} {}\n", wrapped_at(value, 16));
     }
 
-    /// What our own files say of themselves; what can not be understood is left out here, and told
+    /// What our own files say of themselves; what cannot be understood is left out here, and told
     /// as odd.
     fn document(&mut self, document: &Value) {
         if let Some(version) = document.get("version").and_then(Value::as_u64) {

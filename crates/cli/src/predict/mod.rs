@@ -39,7 +39,7 @@ A picture is made to look like those that the model was trained on, which its fi
 uneven light is taken off, bright paper becomes black and ink white, frames and lines are left out,
 and the ink is scaled to 20x20 and centred by its mass; what looks so already stays as it is. What
 was done is said. Photos should show one character on paper. IDX, NPY and CSV hold raw numbers, as
-in training, and may be compressed with gzip or zstd. An input that cannot be read is told on
+in training, and may be compressed with gzip or zstd. An unreadable input is reported on
 standard error, the others are predicted, and the exit code is 2.";
 
 /// Say what a model makes of pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).

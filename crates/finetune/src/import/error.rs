@@ -9,13 +9,13 @@ use train::quoted_path;
 /// Why a file does not become a model. Names from the file are told as they may be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// A file of another program that can not be read.
+    /// A file of another program that cannot be read.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The numbers of a tensor that can no longer be read.
     #[error(transparent)]
     Numbers(#[from] Problem),
-    /// A model file of ours that can not be read.
+    /// A model file of ours that cannot be read.
     #[error(transparent)]
     Model(#[from] ModelFileError),
     /// An adapter file of ours.
@@ -28,7 +28,7 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
     },
-    /// The model that was made can not be used.
+    /// The model that was made cannot be used.
     #[error(transparent)]
     Problem(#[from] ModelFileProblem),
     /// The network would be impossible.
@@ -248,7 +248,7 @@ pub enum ImportError {
     Unsupported {
         /// What was found.
         what: String,
-        /// Why it can not be, and what to do.
+        /// Why it cannot be, and what to do.
         why: String,
     },
 }

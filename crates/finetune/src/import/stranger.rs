@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fireclay_formats::{FormatError, Problem, read};
 
-/// What a file is that is no model of ours, and what to do with it; none if that cannot be told.
+/// Names the kind of a file that is not a Fireclay model, and the way out; `None` if the kind is unknown.
 pub fn not_a_model(path: &Path) -> Option<String> {
     let pasted = train::quoted_path(path);
     let instead = format!(
@@ -13,7 +13,7 @@ pub fn not_a_model(path: &Path) -> Option<String> {
     told(path, "a model", &instead)
 }
 
-/// What a file is that is no adapter of ours; none if that cannot be told.
+/// Names the kind of a file that is not a Fireclay adapter; `None` if the kind is unknown.
 pub fn not_an_adapter(path: &Path) -> Option<String> {
     told(path, "an adapter", "")
 }

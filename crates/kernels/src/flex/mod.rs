@@ -1,6 +1,6 @@
 //! The fast bodies, for `f32` and `f64` on Burn's CPU backend `flex`.
 //!
-//! Each takes tensors and gives them back if it can not serve them: they are elsewhere, of another
+//! Each takes tensors and gives them back if it cannot serve them: they are elsewhere, of another
 //! type, or laid out in another way than row by row.
 
 mod chain;

@@ -80,7 +80,7 @@ impl From<MetricChoice> for String {
     }
 }
 
-/// Why a metric can not be measured.
+/// Why a metric cannot be measured.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MetricError {
     /// No metric is called so.

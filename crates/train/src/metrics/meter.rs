@@ -110,7 +110,7 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn first_not_finite(&self) -> Result<Option<usize>, TensorReadError> {
         if self.pending.is_empty() {
             return Ok(None);
@@ -130,7 +130,7 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn measure(&mut self, moment: Moment) -> Result<(), TensorReadError> {
         self.rows = 0;
         let Some(joined) = Observed::joined(std::mem::take(&mut self.pending)) else {
@@ -156,7 +156,7 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub(crate) fn resume(
         &mut self,
         progress: MeterProgress,
@@ -191,7 +191,7 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// The device's, when it can not be read.
+    /// The device's, when it cannot be read.
     pub fn finish(&mut self, moment: Moment) -> Result<Vec<Measured>, TensorReadError> {
         self.measure(moment)?;
         self.metrics.iter_mut().map(|metric| metric.finish()).collect()

@@ -81,7 +81,7 @@ impl Drop for Dashboard {
         // Closes the dashboard, which gives the terminal back.
         self.renderer = None;
         let lines = self.lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-        // There is nobody left to tell of a terminal that can not be written to.
+        // There is nobody left to tell of a terminal that cannot be written to.
         let _ = io::stdout().write_all(lines.as_bytes());
     }
 }

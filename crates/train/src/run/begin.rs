@@ -142,7 +142,7 @@ impl Run {
     ) -> Result<(State, u64)> {
         let newest = checkpoints::newest(&folder.checkpoints(), &self.disk, is_wanted)?;
         for damaged in &newest.damaged {
-            // There is nobody left to tell of a standard error that can not be written to.
+            // There is nobody left to tell of a standard error that cannot be written to.
             let _ = writeln!(io::stderr(), "warning: skipped a damaged checkpoint: {damaged}");
         }
         let Some((step, checkpoint)) = newest.found else {

@@ -132,7 +132,7 @@ impl Prepared {
     ///
     /// # Errors
     ///
-    /// A device that can not be read.
+    /// A device that cannot be read.
     pub fn start_from(&mut self, start: Start, tuning: Tuning) -> Result<()> {
         self.settings.model = start.model.mlp.architecture().into();
         self.settings.data.preprocessing = PreprocessingChoice::Model;
@@ -410,7 +410,7 @@ pub fn load_with_bar(source: &Source) -> Result<TrainTest> {
     Ok(data?)
 }
 
-/// Refuses what can not promise the same bits.
+/// Refuses what cannot promise the same bits.
 fn check_deterministic(settings: &Settings, pace: &[Every]) -> Result<()> {
     if !settings.backend.is_cpu() {
         bail!(

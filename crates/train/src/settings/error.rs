@@ -1,4 +1,4 @@
-//! Why settings can not be used.
+//! Why settings cannot be used.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::metrics::MetricError;
 use crate::optimizer::OptimizerError;
 use crate::schedule::ScheduleError;
 
-/// Why settings can not be used.
+/// Why settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// No recipe has this name.
@@ -22,7 +22,7 @@ pub enum SettingsError {
         /// The name given.
         found: String,
     },
-    /// A settings file can not be read.
+    /// A settings file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.

@@ -67,7 +67,7 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// The file can not be read, or is not TOML.
+    /// The file cannot be read, or is not TOML.
     pub fn file(path: &Path) -> Result<Self, SettingsError> {
         let text = read_text(path, MOST_SETTINGS)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
@@ -163,7 +163,7 @@ fn ignored(given: &toml::Table, read: &toml::Table) -> Option<String> {
     })
 }
 
-/// Says why a layer can not be read: a setting that its section's choice does not have, or else
+/// Says why a layer cannot be read: a setting that its section's choice does not have, or else
 /// the message of the TOML error. A choice that only the defaults made is not named.
 fn explain(error: &toml::de::Error, table: &toml::Table, layers: &[Layer]) -> String {
     let given = layers.last().map(|layer| &layer.table);

@@ -29,7 +29,7 @@ pub(crate) fn warned(place: &Place, name: &str, line: &str, words: &[&str]) -> (
     (run, outcome.stdout)
 }
 
-/// Tries commands that can not work: each says why, in these words, and leaves nothing behind.
+/// Tries commands that cannot work: each says why, in these words, and leaves nothing behind.
 pub(crate) fn check_refused(place: &Place, cases: &[(&str, &[&str])]) {
     let before = place.tree();
     for (line, words) in cases {

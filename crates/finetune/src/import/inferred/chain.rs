@@ -504,7 +504,7 @@ mod tests {
             let sorted: Vec<_> = by_name.iter().map(|name| (name.as_str(), SQUARE)).collect();
             assert_eq!(read(&sorted, belief(true, true)).unwrap(), [0, 1, 2]);
         }
-        // Of names that tell nothing of one layer, two are told that tell of each other.
+        // Where no name tells its own place, the error shows two names that order each other.
         for (layers, told) in
             [(["fc1", "out", "fc2"], ["fc2", "out"]), (["out", "enc", "dec"], ["enc", "out"])]
         {

@@ -179,7 +179,7 @@ mod tests {
         let state = ("optimizer.m y", &[4_usize][..]);
         let message = unused(&[state], false, &Ends::default()).to_string();
         assert!(message.ends_with("--allow-unused 'optimizer.m y'"), "{message}");
-        // One that is needed is told of, wherever it stands.
+        // The error names every tensor that is needed, wherever it stands.
         let conv = ("conv.weight", &[4_usize, 1, 3, 3][..]);
         assert!(
             unused(&[state, conv], false, &Ends::default()).to_string().contains("a convolution")

@@ -619,7 +619,7 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
             norm_position.push(NormPosition::Input);
         }
     }
-    // Who takes a file in its order that is not that of its layers is told so, if names tell it.
+    // A file order that is not the order of the layers is refused if names contradict it.
     let tells_order = !matches!(scheme, Scheme::Unrelated | Scheme::Words | Scheme::Chaos);
     let is_backwards = order == Order::Backwards && tells_order;
     // Who takes a shuffled file in its order is told so: four modules hardly look whole by chance.
