@@ -144,19 +144,22 @@ impl Predictor {
             self.fill(0, of_here, here)?;
             return Ok(results);
         }
-        std::thread::scope(|scope| {
+        let filled = std::thread::scope(|scope| {
             let parts = of_there.chunks(share * features).zip(there.chunks_mut(share * outputs));
             let parts = parts.enumerate().map(|(part, (rows, results))| {
-                scope.spawn(move || self.fill((part + 1) * share, rows, results))
+                let fill = move || self.fill((part + 1) * share, rows, results);
+                std::thread::Builder::new().spawn_scoped(scope, fill)
             });
-            let parts: Vec<_> = parts.collect();
+            let parts = parts.collect::<std::io::Result<Vec<_>>>().ok()?;
             // Of several errors the first row's.
-            self.fill(0, of_here, here)?;
-            parts.into_iter().try_for_each(|part| match part.join() {
-                Ok(filled) => filled,
+            let first = self.fill(0, of_here, here);
+            Some(parts.into_iter().fold(first, |before, part| match part.join() {
+                Ok(filled) => before.and(filled),
                 Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })?;
+            }))
+        });
+        // This thread does it all where the system refuses another one.
+        filled.unwrap_or_else(|| self.fill(0, rows, &mut results))?;
         Ok(results)
     }
 
