@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// The exit code of a program that came to `result`; an error is told on standard error.
+/// The exit code of a program that came to `result`; an error is printed on standard error.
 pub fn exit(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         tell(&error);
