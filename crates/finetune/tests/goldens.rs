@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use finetune::import::{Fate, ImportError, Imported, Options, TaskKind, import};
 use fireclay::{
-    Activation, Backend, Device, DeviceChoice, MlpConfig, Norm, Prediction, Preprocessing, Task,
+    Activation, Backend, Device, DeviceChoice, HiddenLayer, MlpConfig, Norm, NormPosition,
+    Prediction, Preprocessing, Task,
 };
 use fireclay_formats::Layout;
 
@@ -125,10 +126,11 @@ fn models_of_keras() {
     }
     // It says everything: activations, norms with Keras' epsilon, dropout, how pixels are scaled.
     let imported = check("norms.keras", &Options::default(), "norms.logits");
-    let config = MlpConfig::from(imported.model.mlp.architecture());
-    assert_eq!((config.activation, config.norm), (Activation::Gelu, Norm::Batch));
-    assert!((config.norm_epsilon - 1e-3).abs() < 1e-9);
-    assert!((config.dropout - 0.1).abs() < 1e-9);
+    for layer in &imported.model.mlp.architecture().hidden {
+        assert_eq!((layer.activation, layer.norm), (Activation::Gelu, Norm::Batch));
+        assert!((layer.norm_epsilon - 1e-3).abs() < 1e-9 && !layer.bias);
+        assert!((layer.dropout - 0.1).abs() < 1e-9);
+    }
     assert!(matches!(imported.model.task, Task::Classification { .. }));
     // Fixed statistics of each feature are preprocessing.
     let told = Options { task: Some(TaskKind::Classification), ..Options::default() };
@@ -136,9 +138,43 @@ fn models_of_keras() {
     assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
     let imported = check("keras/adapted.keras", &logits(), "keras/adapted.logits");
     assert!(matches!(imported.model.preprocessing, Preprocessing::Normalize { .. }));
-    // Hidden layers that differ are no network of ours.
-    let error = opened("keras/rich.keras", &logits()).unwrap_err();
-    assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");
+    let error = opened("keras/rich.keras", &logits()).unwrap_err().to_string();
+    assert!(error.starts_with("the file has elu with alpha = 0.7, behind dense"), "{error}");
+}
+
+#[test]
+fn networks_of_which_each_layer_is_another() {
+    for name in ["keras/functional.keras", "keras/functional.h5"] {
+        let imported = opened(name, &scaled()).unwrap();
+        check_probabilities(&imported, "keras/functional.logits", |distribution| {
+            distribution.to_vec()
+        });
+        let network = imported.model.mlp.architecture();
+        let found: Vec<_> =
+            network.hidden.iter().map(|layer| (layer.activation, layer.norm)).collect();
+        let expected = [
+            (Activation::Tanh, Norm::Layer),
+            (Activation::Selu, Norm::Layer),
+            (Activation::LeakyRelu, Norm::Batch),
+            (Activation::Mish, Norm::None),
+        ];
+        assert_eq!(found, expected, "{name}");
+        let [_, second, third, _] = &network.hidden[..] else { unreachable!() };
+        // Dropout stands behind this norm, and the slope is its own.
+        assert_eq!((second.dropout, second.norm_position), (0.2, NormPosition::AfterActivation));
+        assert_eq!((third.leaky_slope, second.norm_epsilon), (0.25, 1e-3));
+    }
+    for name in ["onnx/rich.onnx", "onnx/rich-17.onnx", "onnx/rich-dynamo.onnx"] {
+        let imported = check(name, &logits(), "onnx/rich.logits");
+        let [first, second] = &imported.model.mlp.architecture().hidden[..] else {
+            unreachable!("{name}")
+        };
+        // One of the two exporters folds batch norms itself.
+        let norm = if name.contains("dynamo") { Norm::None } else { Norm::Batch };
+        assert_eq!((first.activation, first.norm), (Activation::Gelu, norm), "{name}");
+        assert_eq!((second.activation, second.norm), (Activation::Silu, Norm::Layer), "{name}");
+        assert!(first.bias && !second.bias, "{name}");
+    }
 }
 
 #[test]
@@ -197,34 +233,67 @@ fn numbers(name: &str) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
 }
 
-#[test]
-fn what_is_folded_answers_as_pytorch_does() {
-    let rows = numbers("folded/rows.f32");
-    for (name, hidden, note) in [
-        ("norms", vec![6, 5], "batch norms are folded"),
-        ("slopes", vec![12, 10], "hidden layers are 12, 10 wide"),
-        // Each block carries the 6 numbers before it past its first layer.
-        ("blocks", vec![6, 11, 6, 11, 6], "skip connections became units"),
-    ] {
-        let told = Options {
-            task: Some(TaskKind::Regression),
-            preprocessing: Some(Preprocessing::None),
-            ..Options::default()
-        };
-        let imported = opened(&format!("folded/{name}.onnx"), &told).unwrap();
-        assert_eq!(MlpConfig::from(imported.model.mlp.architecture()).hidden, hidden, "{name}");
-        let has_note = imported.notes.iter().any(|found| found.contains(note));
-        assert!(has_note, "{name}: {:?}", imported.notes);
-        let data = burn::tensor::TensorData::new(rows.clone(), [16, 4]);
-        let raw = burn::Tensor::<2>::from_data(data, &device());
-        let found = imported.model.forward(raw).try_into_vec_as::<f32>().unwrap();
-        let expected = numbers(&format!("folded/{name}.f32"));
-        let largest = expected.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
-        assert_eq!(found.len(), expected.len());
-        for (a, b) in found.iter().zip(&expected) {
-            assert!((a - b).abs() <= 1e-5 * largest, "{name}: {a} {b}");
-        }
+/// What was said of files of numbers without preprocessing.
+fn numbers_of_features() -> Options {
+    Options {
+        task: Some(TaskKind::Regression),
+        preprocessing: Some(Preprocessing::None),
+        ..Options::default()
     }
+}
+
+/// Holds the outputs of a model on some rows to those of the program that its file is of.
+#[track_caller]
+fn answers(imported: &Imported, rows: &[f32], expected: &str) {
+    let inputs = imported.model.features();
+    let data = burn::tensor::TensorData::new(rows.to_vec(), [rows.len() / inputs, inputs]);
+    let raw = burn::Tensor::<2>::from_data(data, &device());
+    let found = imported.model.forward(raw).try_into_vec_as::<f32>().unwrap();
+    let numbers = numbers(expected);
+    let largest = numbers.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
+    assert_eq!(found.len(), numbers.len(), "{expected}");
+    for (a, b) in found.iter().zip(&numbers) {
+        assert!((a - b).abs() <= 1e-5 * largest, "{expected}: {a} {b}");
+    }
+}
+
+/// The hidden layers of a network, each in a few words.
+fn described(imported: &Imported) -> Vec<String> {
+    let one = |layer: &HiddenLayer| {
+        let mut words = vec![layer.width.to_string(), layer.activation.to_string()];
+        if layer.norm != Norm::None {
+            words.push(format!("{} {}", layer.norm, layer.norm_position));
+        }
+        words.extend(layer.skip.map(|skip| format!("skip {} {}", skip.span, skip.position)));
+        words.extend((!layer.bias).then(|| "no bias".to_owned()));
+        words.join(", ")
+    };
+    imported.model.mlp.architecture().hidden.iter().map(one).collect()
+}
+
+#[test]
+fn what_stays_or_is_folded_answers_as_pytorch_does() {
+    let rows = numbers("folded/rows.f32");
+    let of = |name: &str| {
+        let imported = opened(&format!("folded/{name}.onnx"), &numbers_of_features()).unwrap();
+        answers(&imported, &rows, &format!("folded/{name}.f32"));
+        imported
+    };
+    let has_note =
+        |imported: &Imported, note: &str| imported.notes.iter().any(|found| found.contains(note));
+    let norms = of("norms");
+    // Three norms about two layers: that behind the first activation is folded.
+    assert_eq!(described(&norms), ["6, tanh, batch input", "5, tanh, batch before-activation"]);
+    assert!(has_note(&norms, "batch norms without room"), "{:?}", norms.notes);
+    let slopes = of("slopes");
+    assert_eq!(described(&slopes), ["12, relu", "5, leaky-relu"]);
+    assert!(has_note(&slopes, "hidden layers are 12, 5 wide"), "{:?}", slopes.notes);
+    let block = [
+        "5, relu, batch before-activation",
+        "6, relu, batch before-activation, skip 2 before-activation",
+    ];
+    let blocks = of("blocks");
+    assert_eq!(described(&blocks), [&["6, relu"][..], &block, &block].concat());
 }
 
 #[test]
@@ -327,6 +396,6 @@ fn tensors_are_renamed_missed_and_left_out_only_as_told() {
             "{error}"
         );
     }
-    let bias = &imported.model.mlp.tensors().unwrap()[1];
-    assert!(bias.name == "layers.0.bias" && bias.values.iter().all(|&value| value == 0.0));
+    let network = imported.model.mlp.architecture();
+    assert!(!network.has_bias(0) && network.has_bias(1));
 }

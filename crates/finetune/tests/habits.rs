@@ -137,9 +137,18 @@ fn losses_of_keras_say_what_outputs_mean() {
 }
 
 #[test]
-fn what_differs_by_layer_is_refused_by_name() {
-    for name in ["keras/small/nested.keras", "keras/small/keras1.h5", "onnx/small/slopes.onnx"] {
-        let error = opened(name, Some(TaskKind::Classification)).unwrap_err();
-        assert!(matches!(error, ImportError::Unsupported { .. }), "{error}");
+fn networks_of_which_each_layer_is_another() {
+    for name in ["nested.keras", "nested.h5", "keras1.h5", "residual.keras", "residual.h5"] {
+        let answers = name.split('.').next().unwrap();
+        check("keras", name, answers, Some(TaskKind::Classification));
     }
+    check("keras", "twice.keras", "twice", Some(TaskKind::Regression));
+    for name in ["residual", "slopes", "norms"] {
+        for kind in ["", "-script", "-runtime"] {
+            check("onnx", &format!("{name}{kind}.onnx"), name, Some(TaskKind::Regression));
+        }
+    }
+    check("onnx", "keras-residual.onnx", "keras-residual", None);
+    let error = opened("keras/small/functions.keras", Some(TaskKind::Regression)).unwrap_err();
+    assert!(error.to_string().contains("elu with alpha = 0.5, behind dense"), "{error}");
 }

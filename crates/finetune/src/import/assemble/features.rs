@@ -65,13 +65,6 @@ impl Seen {
         }
     }
 
-    /// The same, of features that were changed by `first` already.
-    pub(super) fn behind(mut self, first: &Diagonal) -> Self {
-        let own = std::mem::replace(&mut self.before, first.clone());
-        self.before.then(own);
-        self
-    }
-
     /// Holds what was said of features to what the norm has seen of them: bytes would have to have
     /// such means and deviations once they are prepared.
     ///
@@ -339,8 +332,6 @@ mod tests {
             assert!(seen(1.0, -1.0, 0.3).check(Some(said)).is_err());
             // What the file does before the norm counts.
             assert!(seen(255.0, 33.0, 78.0).check(Some(said)).is_ok());
-            let behind = seen(1.0, 33.0, 78.0).behind(&Diagonal::same(2, 255.0, 0.0));
-            assert!(behind.check(Some(said)).is_ok());
         }
         // Small numbers of as many features as a picture has may be bytes that were divided.
         let picture = |mean: f64, deviation: f64| Seen {

@@ -1,74 +1,19 @@
-//! From steps in any order to blocks of a linear layer, a norm and a function each: what is affine
-//! goes into the linear layer beside it, which changes nothing but rounding.
+//! From steps in any order to blocks: a linear layer each, with the norm, function, dropout and skip
+//! connection beside it. Where the architecture has no room for a step, it goes into the weights beside
+//! it if it is affine, and else behind a linear layer that changes nothing; both are exact but for
+//! rounding.
 
 use std::collections::BTreeSet;
 
-use fireclay::Norm;
+use fireclay::{Activation, Norm, NormPosition, Skip, SkipPosition};
 
 use super::super::ImportError;
-use super::carry::carry;
+use super::block::Block;
 use super::features::Seen;
 use super::functions::Function;
 use super::linear::{Diagonal, Linear};
 use super::steps::{NormStep, Step};
 use super::tensors::Tensors;
-
-/// A linear layer and what stands behind it.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub(super) linear: Linear,
-    pub(super) norm: Option<NormStep>,
-    /// None if there is none.
-    pub(super) function: Option<Function>,
-    /// The tensor of its slopes.
-    pub(super) slopes: Option<String>,
-    /// What stands behind the function and has not gone into the next layer yet.
-    pub(super) after: Diagonal,
-    pub(super) dropout: f64,
-    /// Whether the block's input is added to what it makes of it.
-    pub(super) skips: bool,
-}
-
-impl Block {
-    fn new(linear: Linear) -> Self {
-        let after = Diagonal::identity(linear.outputs);
-        let (norm, function, slopes) = (None, None, None);
-        Self { linear, norm, function, slopes, after, dropout: 0.0, skips: false }
-    }
-
-    /// A factor and a shift of each feature, behind all that is there.
-    pub(super) fn and_then(&mut self, map: Diagonal) {
-        if self.function.is_some() || self.skips {
-            self.after.then(map);
-        } else if let Some(norm) = &mut self.norm {
-            norm.and_then(map);
-        } else {
-            self.linear.and_then(map);
-        }
-    }
-
-    /// Puts a batch norm into the linear layer before it.
-    ///
-    /// # Errors
-    ///
-    /// A layer norm, which depends on all features of a sample at once.
-    pub(super) fn fold_norm(&mut self, why: &str) -> Result<bool, ImportError> {
-        let Some(norm) = self.norm.take() else { return Ok(false) };
-        if norm.kind != Norm::Batch {
-            return Err(ImportError::unsupported(
-                format!("the file has {}, {why}", norm.name()),
-                NO_FOLD,
-            ));
-        }
-        self.linear.and_then(norm.into_diagonal());
-        Ok(true)
-    }
-}
-
-/// Why a layer norm stays where it is.
-const NO_FOLD: &str = "a layer norm depends on all numbers of a sample and cannot be folded into \
-                       weights; here it stands between a linear layer and its activation, in all \
-                       hidden layers or in none";
 
 /// What was done on the way, for a person to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,49 +22,86 @@ pub(super) enum Done {
     FoldedNorms,
     /// Factors and shifts went into weights.
     FoldedMaps,
-    /// Two linear layers became one.
-    Composed,
     /// A linear layer that changes nothing was put in.
     Added,
-    /// A skip around a linear layer went into its weights.
-    FoldedSkip,
     /// Units with slopes of their own became two each.
     Doubled,
-    /// Units beside a hidden layer carry its input past it.
-    Carried,
+    /// There is no dropout behind the last layer.
+    NoDropout,
+}
+
+/// What is done to the last layer's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    Identity,
+    Softmax,
+    Sigmoid,
+}
+
+/// What stands before the next linear layer and had no room beside the one before, in this order.
+/// A norm waits alone.
+#[derive(Debug)]
+struct Waiting {
+    /// The slopes of numbers that come as `relu(x)` and, where there is one, `relu(-x)` behind it, and
+    /// the tensor of slopes.
+    halves: Option<(Vec<Option<f64>>, Option<String>)>,
+    map: Diagonal,
+    norm: Option<NormStep>,
+    /// Of the next block: dropout at the beginning of a skip connection.
+    dropout: f64,
+}
+
+impl Waiting {
+    fn nothing(width: usize) -> Self {
+        Self { halves: None, map: Diagonal::identity(width), norm: None, dropout: 0.0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.halves.is_none() && self.map.is_identity() && self.norm.is_none()
+    }
 }
 
 /// The blocks of a network so far.
 #[derive(Debug)]
 pub(super) struct Blocks<'a> {
-    pub(super) tensors: &'a Tensors,
-    /// What stands before the first block.
-    pub(super) input: Diagonal,
+    tensors: &'a Tensors,
+    /// How many numbers a sample has here.
+    width: usize,
+    /// What is done to features before the first layer or norm, once there is one.
+    input: Option<Diagonal>,
     /// Whether that tells how features were prepared.
     pub(super) prepares: bool,
-    /// What batch norms among that have seen.
+    /// What batch norms before the first layer have seen.
     pub(super) seen: Vec<Seen>,
     pub(super) input_dropout: f64,
     pub(super) blocks: Vec<Block>,
-    pub(super) ends_in_softmax: bool,
+    waiting: Waiting,
+    /// Blocks below this one are finished: a skip connection begins behind them.
+    floor: usize,
+    ends_in_softmax: bool,
     pub(super) done: BTreeSet<Done>,
-    /// Whether skips are carried past hidden layers, and not left to the architecture.
-    pub(super) carries: bool,
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(width: usize, carries: bool, tensors: &'a Tensors) -> Self {
+    pub(super) fn new(width: usize, tensors: &'a Tensors) -> Self {
         Self {
             tensors,
-            input: Diagonal::identity(width),
+            width,
+            input: None,
             prepares: false,
             seen: Vec::new(),
             input_dropout: 0.0,
             blocks: Vec::new(),
+            waiting: Waiting::nothing(width),
+            floor: 0,
             ends_in_softmax: false,
             done: BTreeSet::new(),
-            carries,
         }
+    }
+
+    /// What is done to features before the first layer.
+    pub(super) fn input(&self) -> Diagonal {
+        self.input.clone().unwrap_or_else(|| self.waiting.map.clone())
     }
 
     /// Goes on with a step.
@@ -131,183 +113,281 @@ impl<'a> Blocks<'a> {
             ));
         }
         match step {
-            Step::Linear(linear) => self.linear(linear),
-            Step::Diagonal { map, prepares } => {
-                self.diagonal(map, prepares);
-                Ok(())
-            }
-            Step::Norm(norm) => self.norm(norm),
-            Step::Function { function, from } => self.function(function, from),
-            Step::Softmax => {
-                self.ends_in_softmax = true;
-                Ok(())
-            }
+            Step::Linear(linear) => self.linear(linear)?,
+            Step::Diagonal { map, prepares } => self.diagonal(map, prepares),
+            Step::Norm(norm) => self.norm(norm)?,
+            Step::Function { function, from } => self.function(function, from)?,
+            Step::Softmax => self.ends_in_softmax = true,
             Step::Dropout(rate) => {
-                let before = match self.blocks.last_mut() {
+                let before = match self.blocks.get_mut(self.floor..).and_then(<[_]>::last_mut) {
                     Some(block) => &mut block.dropout,
+                    None if self.floor > 0 => &mut self.waiting.dropout,
                     None => &mut self.input_dropout,
                 };
                 *before = before.max(rate);
-                Ok(())
             }
-            Step::Skip(inner) => self.skip(inner),
+            Step::Skip(inner) => self.skip(inner)?,
         }
+        Ok(())
+    }
+
+    /// The last block, if nothing waits behind it and no skip connection begins there.
+    fn open(&mut self) -> Option<&mut Block> {
+        if !self.waiting.is_empty() {
+            return None;
+        }
+        self.blocks.get_mut(self.floor..).and_then(<[_]>::last_mut)
+    }
+
+    /// What stands before the first layer so far is done to features.
+    fn begin(&mut self) {
+        if self.input.is_none() {
+            let nothing = Diagonal::identity(self.width);
+            self.input = Some(std::mem::replace(&mut self.waiting.map, nothing));
+        }
+    }
+
+    /// What waits goes into the layer that follows.
+    fn linear(&mut self, mut linear: Linear) -> Result<(), ImportError> {
+        self.begin();
+        let nothing = Waiting::nothing(linear.outputs);
+        let Waiting { halves, map, norm, dropout } = std::mem::replace(&mut self.waiting, nothing);
+        if !map.is_identity() {
+            linear.after(map, self.tensors)?;
+        }
+        if let Some((slopes, from)) = halves {
+            linear = linear.of_halves(&slopes, from, self.tensors)?;
+        }
+        self.width = linear.outputs;
+        let norm = norm.map(|norm| (NormPosition::Input, norm));
+        self.blocks.push(Block { norm, dropout, ..Block::new(linear) });
+        Ok(())
+    }
+
+    /// A linear layer that changes nothing, for what can only stand beside one.
+    fn add_identity(&mut self) -> Result<(), ImportError> {
+        self.done.insert(Done::Added);
+        self.linear(Linear::identity(self.width)?)
     }
 
     fn diagonal(&mut self, map: Diagonal, prepares: bool) {
-        match self.blocks.last_mut() {
-            Some(block) => {
-                if !map.is_identity() {
-                    self.done.insert(Done::FoldedMaps);
-                }
-                block.and_then(map);
-            }
-            None => {
-                self.input.then(map);
-                self.prepares |= prepares;
-            }
+        if self.input.is_none() {
+            self.prepares |= prepares;
+        } else if !map.is_identity() {
+            self.done.insert(Done::FoldedMaps);
         }
-    }
-
-    /// What stands behind the last function goes into the layer that follows.
-    pub(super) fn linear(&mut self, mut linear: Linear) -> Result<(), ImportError> {
-        if let Some(last) = self.blocks.last_mut()
-            && !last.after.is_identity()
-        {
-            let width = last.linear.outputs;
-            let after = std::mem::replace(&mut last.after, Diagonal::identity(width));
-            linear.after(after, self.tensors)?;
+        let left = match self.open() {
+            Some(last) => last.diagonal(map),
+            None => Some(map),
+        };
+        let Some(map) = left else { return };
+        match &mut self.waiting.norm {
+            Some(norm) => norm.and_then(map),
+            None => self.waiting.map.then(map),
         }
-        self.blocks.push(Block::new(linear));
-        Ok(())
     }
 
     fn norm(&mut self, norm: NormStep) -> Result<(), ImportError> {
         let is_batch = norm.kind == Norm::Batch;
-        let Some(last) = self.blocks.last_mut() else {
-            if !is_batch {
-                let what = format!("the file has {}, on its input", norm.name());
-                return Err(ImportError::unsupported(what, NO_FOLD));
+        if self.blocks.is_empty() {
+            self.see(&norm);
+        }
+        self.begin();
+        let tensors = self.tensors;
+        if let Some(last) = self.open() {
+            let (left, is_folded) = last.put_norm(norm, tensors)?;
+            self.done.extend(is_folded.then_some(Done::FoldedNorms));
+            self.waiting.norm = left;
+        } else if self.waiting.is_empty() {
+            self.waiting.norm = Some(norm);
+        } else if is_batch {
+            self.done.insert(Done::FoldedNorms);
+            let map = norm.into_diagonal();
+            match &mut self.waiting.norm {
+                Some(before) => before.and_then(map),
+                None => self.waiting.map.then(map),
             }
-            self.done.insert(Done::FoldedNorms);
-            self.seen.push(Seen::of(&norm, &self.input));
-            self.input.then(norm.into_diagonal());
-            return Ok(());
-        };
-        let is_behind = last.function.is_some() || last.skips;
-        if !is_batch && (is_behind || last.norm.as_ref().is_some_and(|n| n.kind == Norm::Layer)) {
-            let place = if is_behind { "behind an activation" } else { "behind another" };
-            let what = format!("the file has {}, {place}", norm.name());
-            return Err(ImportError::unsupported(what, NO_FOLD));
+        } else {
+            self.add_identity()?;
+            return self.norm(norm);
         }
-        if is_behind || is_batch && last.norm.is_some() {
-            self.done.insert(Done::FoldedNorms);
-            last.and_then(norm.into_diagonal());
-            return Ok(());
-        }
-        if last.fold_norm("")? {
-            self.done.insert(Done::FoldedNorms);
-        }
-        last.norm = Some(norm);
         Ok(())
+    }
+
+    /// Remembers what a batch norm on the input has seen.
+    fn see(&mut self, norm: &NormStep) {
+        let mut before = self.input.clone().unwrap_or_else(|| Diagonal::identity(self.width));
+        before.then(self.waiting.map.clone());
+        match &self.waiting.norm {
+            Some(waiting) if waiting.kind == Norm::Batch => {
+                before.then(waiting.clone().into_diagonal());
+            }
+            // What a layer norm makes of features is no line.
+            Some(_) => return,
+            None => {}
+        }
+        if norm.kind == Norm::Batch {
+            self.seen.push(Seen::of(norm, &before));
+        }
     }
 
     fn function(&mut self, function: Function, from: Option<String>) -> Result<(), ImportError> {
         if function.is_identity() && from.is_none() {
             return Ok(());
         }
-        // Nothing but a linear layer can have a function: one that changes nothing is put between.
-        if self.blocks.last().is_none_or(|last| last.function.is_some() || last.skips) {
+        if !self.open().is_some_and(|last| last.has_room_for_function()) {
             self.add_identity()?;
         }
+        let (activation, slope) = match function {
+            Function::Ours(activation) => (activation, 0.0),
+            Function::Bent(slopes) => match slopes.split_first() {
+                Some((&first, rest)) if rest.iter().any(|&slope| slope != first) => {
+                    return self.doubled(&slopes, from);
+                }
+                Some((&0.0, _)) | None => (Activation::Relu, 0.0),
+                Some((&1.0, _)) => (Activation::Identity, 0.0),
+                Some((&slope, _)) => (Activation::LeakyRelu, slope),
+            },
+        };
         if let Some(last) = self.blocks.last_mut() {
-            (last.function, last.slopes) = (Some(function), from);
+            last.set_function(activation, slope);
+            last.slopes = from;
         }
         Ok(())
     }
 
-    /// A linear layer that changes nothing, for what can only stand behind one, or before.
-    pub(super) fn add_identity(&mut self) -> Result<(), ImportError> {
-        let width = self.blocks.last().map_or(self.input.scale.len(), |last| last.linear.outputs);
-        self.done.insert(Done::Added);
-        self.linear(Linear::identity(width)?)
-    }
-
-    fn skip(&mut self, steps: Vec<Step>) -> Result<(), ImportError> {
-        let width = self.blocks.last().map_or(self.input.scale.len(), |last| last.linear.outputs);
-        let mut inner = Blocks::new(width, self.carries, self.tensors);
-        for step in steps {
-            inner.push(step)?;
-        }
-        if self.blocks.is_empty() {
-            self.seen.extend(inner.seen.drain(..).map(|seen| seen.behind(&self.input)));
-        }
-        let is_affine = inner.blocks.iter().all(|block| block.function.is_none() && !block.skips);
-        if is_affine && !inner.ends_in_softmax {
-            self.done.append(&mut inner.done);
-            return self.affine_skip(inner);
-        }
-        if self.carries && !inner.ends_in_softmax {
-            self.done.insert(Done::Carried);
-            return carry(self, inner);
-        }
-        self.done.append(&mut inner.done);
-        let around = |what: &str| {
-            ImportError::unsupported(
-                format!("the file has a skip connection {what}"),
-                "here a skip goes around one hidden layer: linear map, norm, activation and \
-                 dropout, and nothing else; only of relu networks can another be imported",
-            )
+    /// Behind the last block a slope for each unit: each that has one becomes two units of relu.
+    fn doubled(&mut self, slopes: &[f64], from: Option<String>) -> Result<(), ImportError> {
+        let is_plain = |block: &Block| {
+            let is_behind = |position: NormPosition| position != NormPosition::Input;
+            block.skip.is_none() && !block.norm.as_ref().is_some_and(|(at, _)| is_behind(*at))
         };
-        let is_plain = inner.input.is_identity() && !inner.ends_in_softmax;
-        let (Some(mut block), true, true) = (inner.blocks.pop(), is_plain, inner.blocks.is_empty())
-        else {
-            return Err(around("around more than one linear layer, or around a norm before it"));
-        };
-        if !block.after.is_identity() || block.skips {
-            return Err(around("around what stands behind an activation"));
-        }
-        match self.blocks.last() {
-            Some(last) if last.function.is_none() && !last.skips => {
-                return Err(around(
-                    "from a linear layer without an activation, where here it is from a hidden layer",
-                ));
-            }
-            Some(last) if !last.after.is_identity() => {
-                return Err(around("from a norm or a factor behind an activation"));
-            }
-            _ => {}
-        }
-        block.skips = true;
-        block.dropout = block.dropout.max(inner.input_dropout);
-        self.blocks.push(block);
-        Ok(())
-    }
-
-    /// `x + f(x)` of an affine `f` is affine.
-    fn affine_skip(&mut self, inner: Blocks<'_>) -> Result<(), ImportError> {
         let tensors = self.tensors;
-        let mut blocks = inner.blocks.into_iter();
-        self.done.insert(Done::FoldedSkip);
-        let Some(first) = blocks.next() else {
-            let mut map = inner.input;
-            map.scale.iter_mut().for_each(|scale| *scale += 1.0);
-            // Of what stands before the first layer it cannot be told whether it prepares features.
-            self.diagonal(map, false);
-            return Ok(());
-        };
-        let mut whole = affine(first)?;
-        whole.after(inner.input, tensors)?;
-        for block in blocks {
-            self.done.insert(Done::Composed);
-            whole = whole.composed(&affine(block)?, tensors)?;
+        if let Some(last) = self.blocks.last_mut()
+            && last.skip.is_none()
+            && !is_plain(&*last)
+            && last.fold_norm(tensors)?
+        {
+            self.done.insert(Done::FoldedNorms);
         }
-        self.linear(whole.plus_input(tensors)?)
+        if !self.blocks.last().is_some_and(is_plain) {
+            self.add_identity()?;
+        }
+        let halves: Vec<Option<f64>> =
+            slopes.iter().map(|&slope| (slope != 0.0).then_some(slope)).collect();
+        let is_doubled: Vec<bool> = halves.iter().map(Option::is_some).collect();
+        if let Some(last) = self.blocks.last_mut() {
+            last.linear = last.linear.with_negatives(&is_doubled, tensors)?;
+            last.set_function(Activation::Relu, 0.0);
+        }
+        self.waiting.halves = Some((halves, from));
+        self.done.insert(Done::Doubled);
+        Ok(())
     }
-}
 
-/// The linear layer of a block without a function.
-fn affine(mut block: Block) -> Result<Linear, ImportError> {
-    block.fold_norm("without an activation behind it")?;
-    Ok(block.linear)
+    /// `x + f(x)`: `x` is what the first layer of `f` reads, added to what the last one gives.
+    fn skip(&mut self, steps: Vec<Step>) -> Result<(), ImportError> {
+        self.begin();
+        if !self.waiting.is_empty() {
+            self.add_identity()?;
+        }
+        let start = self.blocks.len();
+        self.floor = start;
+        for step in steps {
+            self.push(step)?;
+        }
+        if self.ends_in_softmax {
+            return Err(ImportError::unsupported(
+                format!("the file has a softmax inside of a skip connection{}", self.place()),
+                "here softmax is the end of a network",
+            ));
+        }
+        if self.open().is_none_or(|last| last.skip.is_some()) {
+            self.add_identity()?;
+        }
+        let span = self.blocks.len() - start;
+        if let Some(last) = self.blocks.last_mut() {
+            last.skip = Some(Skip { span, position: SkipPosition::Output });
+        }
+        Ok(())
+    }
+
+    /// Where this is, in messages.
+    fn place(&self) -> String {
+        let last = self.blocks.last();
+        last.map_or_else(String::new, |last| format!(", behind {}", last.linear.name()))
+    }
+
+    /// Lets the network end in a linear layer and says what is done to its outputs; a sigmoid is left
+    /// in the network if its outputs are values.
+    pub(super) fn finish(&mut self, wants_values: bool) -> Result<Output, ImportError> {
+        let is_softmax = self.ends_in_softmax;
+        let is_sigmoid = |last: &mut Block| {
+            let is_last =
+                last.norm.as_ref().is_none_or(|(at, _)| *at != NormPosition::AfterActivation);
+            let function = last.activation.map(|(function, _)| function);
+            let is_sigmoid = function == Some(Activation::Sigmoid);
+            is_sigmoid && is_last && !last.ends_in_skip()
+        };
+        let is_sigmoid = !is_softmax && !wants_values && self.open().is_some_and(is_sigmoid);
+        if let (true, Some(last)) = (is_sigmoid, self.blocks.last_mut()) {
+            last.activation = None;
+        }
+        let is_hidden = |last: &mut Block| last.activation.is_some() || last.skip.is_some();
+        if self.open().is_none_or(is_hidden) {
+            self.add_identity()?;
+        }
+        self.end_without_norm()?;
+        if let Some(last) = self.blocks.last()
+            && last.dropout > 0.0
+        {
+            self.done.insert(Done::NoDropout);
+        }
+        Ok(match (is_sigmoid, is_softmax) {
+            (true, _) => Output::Sigmoid,
+            (false, true) => Output::Softmax,
+            (false, false) => Output::Identity,
+        })
+    }
+
+    /// The output layer has no norm: a batch norm goes into its weights, and a layer norm stands beside
+    /// a layer that changes nothing.
+    fn end_without_norm(&mut self) -> Result<(), ImportError> {
+        let Some(last) = self.blocks.last_mut() else { return Ok(()) };
+        if last.fold_norm(self.tensors)? {
+            self.done.insert(Done::FoldedNorms);
+        }
+        match last.norm.take() {
+            None => {}
+            Some((NormPosition::Input, norm)) => {
+                let identity = Linear::identity(last.linear.inputs)?;
+                let norm = Some((NormPosition::Input, norm));
+                let before = Block { norm, ..Block::new(identity) };
+                self.blocks.insert(self.blocks.len() - 1, before);
+                self.done.insert(Done::Added);
+            }
+            norm => {
+                last.norm = norm;
+                self.add_identity()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what no preprocessing can do to features before the first layer.
+    pub(super) fn before_first(&mut self, map: Diagonal) -> Result<(), ImportError> {
+        self.done.insert(Done::FoldedMaps);
+        let reads = |(at, block): (usize, &Block)| block.skip.is_some_and(|s| s.span == at + 1);
+        let is_skipped = self.blocks.iter().enumerate().any(reads);
+        let is_input = |block: &Block| matches!(block.norm, Some((NormPosition::Input, _)));
+        if is_skipped || self.blocks.first().is_some_and(is_input) {
+            let identity = Linear::identity(map.scale.len())?;
+            self.blocks.insert(0, Block::new(identity));
+            self.done.insert(Done::Added);
+        }
+        match self.blocks.first_mut() {
+            Some(first) => first.linear.after(map, self.tensors),
+            None => Ok(()),
+        }
+    }
 }

@@ -17,17 +17,6 @@ pub(super) enum Function {
 }
 
 impl Function {
-    /// What it is called in messages.
-    pub(super) fn name(&self) -> String {
-        match self {
-            Self::Ours(activation) => activation.to_string(),
-            Self::Bent(slopes) => match slopes.as_slice() {
-                [first, rest @ ..] if rest.iter().all(|slope| slope == first) => bent_name(*first),
-                _ => "PReLU".to_owned(),
-            },
-        }
-    }
-
     /// Whether it changes nothing.
     pub(super) fn is_identity(&self) -> bool {
         matches!(self, Self::Bent(slopes) if slopes.iter().all(|&slope| slope == 1.0))
@@ -45,16 +34,6 @@ impl Function {
             }
             Self::Ours(activation) => value(*activation, x),
         }
-    }
-}
-
-fn bent_name(slope: f64) -> String {
-    if slope == 0.0 {
-        "relu".to_owned()
-    } else if slope == 1.0 {
-        "identity".to_owned()
-    } else {
-        format!("leaky-relu with slope {slope}")
     }
 }
 

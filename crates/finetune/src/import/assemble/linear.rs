@@ -139,6 +139,12 @@ impl Linear {
         self.second.unwrap_or_else(|| self.is_stored())
     }
 
+    /// Whether it adds biases: of the file, or of what was folded in.
+    pub(super) fn has_bias(&self) -> bool {
+        let is_of_file = self.parts.iter().any(|(_, part)| *part == Part::Bias);
+        is_of_file || self.bias.iter().any(|&bias| bias != 0.0)
+    }
+
     fn is_stored(&self) -> bool {
         matches!(self.weight, Weight::Stored { .. })
             && self.of_inputs.is_none()
@@ -163,32 +169,6 @@ impl Linear {
         scale_by(&mut self.of_inputs, before.scale);
         self.parts.extend(before.from.into_iter().map(|name| (name, Part::Beside)));
         Ok(())
-    }
-
-    /// The layer that computes what this and then `next` compute.
-    pub(super) fn composed(&self, next: &Self, tensors: &Tensors) -> Result<Self, ImportError> {
-        let in_file = self.inputs * self.outputs + next.inputs * next.outputs;
-        let mut values = made(self.inputs, next.outputs, in_file)?;
-        let (first, second) = (self.numbers(tensors)?, next.numbers(tensors)?);
-        let rows = values.chunks_exact_mut(self.inputs).zip(second.chunks_exact(next.inputs));
-        for (row, factors) in rows {
-            for (factor, source) in factors.iter().zip(first.chunks_exact(self.inputs)) {
-                row.iter_mut().zip(source).for_each(|(sum, value)| *sum += factor * value);
-            }
-        }
-        let mut bias = next.product(&self.bias, tensors)?;
-        bias.iter_mut().zip(&next.bias).for_each(|(sum, bias)| *sum += bias);
-        let parts = self.parts.iter().chain(&next.parts).cloned().collect();
-        Ok(Self::of_numbers([self.inputs, next.outputs], values, bias, parts))
-    }
-
-    /// `x + f(x)`; as many outputs as inputs.
-    pub(super) fn plus_input(mut self, tensors: &Tensors) -> Result<Self, ImportError> {
-        let mut values = self.numbers(tensors)?;
-        values.iter_mut().step_by(self.inputs + 1).for_each(|value| *value += 1.0);
-        self.weight = Weight::Numbers(values);
-        (self.of_inputs, self.of_outputs) = (None, None);
-        Ok(self)
     }
 
     /// One output as two: 0, and itself.
@@ -243,42 +223,6 @@ impl Linear {
         let mut parts = self.parts.clone();
         parts.extend(from.map(|name| (name, Part::Beside)));
         Ok(Self::of_numbers([inputs, self.outputs], values, self.bias.clone(), parts))
-    }
-
-    /// Of a larger matrix, this at its beginning and `beside` added everywhere; as many outputs more
-    /// as there are `more` biases.
-    pub(super) fn in_block(
-        &self,
-        sizes: [usize; 2],
-        more: &[f64],
-        tensors: &Tensors,
-        beside: impl Fn(usize, usize) -> f64,
-    ) -> Result<Self, ImportError> {
-        let [inputs, outputs] = sizes;
-        let mut values = made(inputs, outputs, self.inputs * self.outputs)?;
-        for (at, value) in self.numbers(tensors)?.into_iter().enumerate() {
-            values[at / self.inputs * inputs + at % self.inputs] = value;
-        }
-        for (at, value) in values.iter_mut().enumerate() {
-            *value += beside(at / inputs, at % inputs);
-        }
-        let bias = [&self.bias, more].concat();
-        Ok(Self::of_numbers(sizes, values, bias, self.parts.clone()))
-    }
-
-    /// A layer that is in no file, with the shifts of `map` as biases.
-    pub(super) fn made_of(
-        sizes: [usize; 2],
-        map: &Diagonal,
-        number: impl Fn(usize, usize) -> f64,
-    ) -> Result<Self, ImportError> {
-        let [inputs, outputs] = sizes;
-        let mut values = made(inputs, outputs, 0)?;
-        for (at, value) in values.iter_mut().enumerate() {
-            *value = number(at / inputs, at % inputs);
-        }
-        let parts = map.from.iter().map(|name| (name.clone(), Part::Beside)).collect();
-        Ok(Self::of_numbers(sizes, values, map.offset.clone(), parts))
     }
 
     /// What it makes of an input.

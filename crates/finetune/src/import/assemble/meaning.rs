@@ -6,7 +6,7 @@ use fireclay_formats as formats;
 use fireclay_formats::Archive;
 
 use super::super::{ImportError, Options, TaskKind};
-use super::finish::Output;
+use super::fold::Output;
 
 /// What the outputs mean.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,11 @@
 //! From a network and the tensors that it names to a model of ours, wherever the network came from.
 //!
-//! [`steps`] reads it as numbers, [`fold`] puts what is affine into the linear layers, [`finish`]
-//! makes all hidden layers alike, [`features`] and [`meaning`] say what goes in and what comes out,
-//! and [`reference`](mod@reference) measures what that changed.
+//! [`steps`] reads it as numbers, [`fold`] makes [`block`]s of them, the layers of the architecture,
+//! [`features`] and [`meaning`] say what goes in and what comes out, and [`reference`](mod@reference)
+//! measures what that changed.
 
-mod carry;
+mod block;
 mod features;
-mod finish;
 mod fold;
 mod functions;
 mod linear;
@@ -27,8 +26,8 @@ use fireclay::{
 use fireclay_formats::{Archive, Dtype, Network};
 
 use super::{ImportError, Imported, Options, TaskKind};
-use finish::{Output, Shape, finish};
-use fold::{Block, Blocks, Done};
+use block::Block;
+use fold::{Blocks, Done, Output};
 use linear::Diagonal;
 use meaning::{labels, meaning, wanted};
 use reference::Reference;
@@ -52,10 +51,10 @@ pub(super) fn assemble(
     let Some(inputs) = steps::inputs(&network.layers, &tensors)? else {
         return Err(ImportError::unsupported("the file describes no linear layer", "it has none"));
     };
-    let steps = Reader { tensors: &tensors, width: inputs, linear: 0 }.steps(&network.layers)?;
+    let steps = Reader::new(inputs, &tensors).steps(&network.layers)?;
     let folded = fold(&archive, &steps, inputs, options, &tensors)?;
     let reference = if folded.is_changed() {
-        let compared = without_end(&steps, folded.shape.output);
+        let compared = without_end(&steps, folded.output);
         let said = options.preprocessing.as_ref();
         Some(Reference::of(compared, said, &folded.input, &tensors)?)
     } else {
@@ -99,7 +98,7 @@ pub(super) fn assemble(
 #[derive(Debug)]
 struct Folded {
     blocks: Vec<Block>,
-    shape: Shape,
+    output: Output,
     /// What the file does to features, of which `preprocessing` knows unless it `is_left` for the
     /// first layer.
     input: Diagonal,
@@ -122,42 +121,31 @@ fn fold(
     tensors: &Tensors,
 ) -> Result<Folded, ImportError> {
     let wants_values = wanted(archive, options) == Some(TaskKind::Regression);
-    let has_skips = steps.iter().any(|step| matches!(step, Step::Skip(_)));
-    let (network, shape) = match blocks(steps, inputs, wants_values, false, tensors) {
-        // Skips that are not those of the architecture may still be carried past layers.
-        Err(error @ ImportError::Unsupported { .. }) if has_skips => {
-            blocks(steps, inputs, wants_values, true, tensors).map_err(|_| error)?
-        }
-        other => other?,
-    };
-    let Blocks { mut blocks, input, prepares, input_dropout, seen, mut done, .. } = network;
-    let prepared = features::prepare(options.preprocessing.as_ref(), &input, prepares)?;
-    for seen in &seen {
+    let mut network = Blocks::new(inputs, tensors);
+    for step in steps {
+        network.push(step.clone())?;
+    }
+    let output = network.finish(wants_values)?;
+    let input = network.input();
+    let prepared = features::prepare(options.preprocessing.as_ref(), &input, network.prepares)?;
+    for seen in &network.seen {
         seen.check(options.preprocessing.as_ref())?;
     }
     let is_left = prepared.left.is_some();
-    if let (Some(left), Some(first)) = (prepared.left, blocks.first_mut()) {
-        if first.skips {
-            return Err(ImportError::unsupported(
-                "the file multiplies features by numbers that are not above 0, and a skip \
-                 connection takes them from there",
-                "here features are prepared by positive factors",
-            ));
-        }
-        done.insert(Done::FoldedMaps);
-        first.linear.after(left, tensors)?;
+    if let Some(left) = prepared.left {
+        network.before_first(left)?;
     }
+    let Blocks { mut blocks, prepares: file_prepares, input_dropout, seen, done, .. } = network;
     let outputs = blocks.last().map_or(0, |last| last.linear.outputs);
-    let meaning = meaning(archive, options, shape.output, outputs)?;
+    let meaning = meaning(archive, options, output, outputs)?;
     if let (true, Some(last)) = (meaning.is_binary, blocks.last_mut()) {
         last.linear = last.linear.after_zero(tensors)?;
     }
     let of_seen = seen.iter().find_map(|seen| seen.doubt(options.preprocessing.as_ref()));
     let (preprocessing, doubt) = (prepared.preprocessing, prepared.doubt.or(of_seen));
-    let file_prepares = prepares;
     Ok(Folded {
         blocks,
-        shape,
+        output,
         input,
         is_left,
         file_prepares,
@@ -169,30 +157,16 @@ fn fold(
     })
 }
 
-/// The blocks of a network of ours, all alike.
-fn blocks<'t>(
-    steps: &[Step],
-    inputs: usize,
-    wants_values: bool,
-    carries: bool,
-    tensors: &'t Tensors,
-) -> Result<(Blocks<'t>, Shape), ImportError> {
-    let mut network = Blocks::new(inputs, carries, tensors);
-    for step in steps {
-        network.push(step.clone())?;
-    }
-    let shape = finish(&mut network, wants_values)?;
-    Ok((network, shape))
-}
-
 impl Folded {
-    /// Whether the model computes anything in another way than the file.
+    /// Whether the model may compute anything in another way than the file.
     fn is_changed(&self) -> bool {
-        let is_beside = |norm: &NormStep| !norm.beside.is_empty();
+        let is_changed = |norm: &NormStep| !norm.beside.is_empty();
         !self.done.is_empty()
             || !self.input.is_identity()
             || self.blocks.iter().any(|block| {
-                !block.linear.is_as_in_file() || block.norm.as_ref().is_some_and(is_beside)
+                !block.linear.is_as_in_file()
+                    || block.skip.is_some()
+                    || block.norm.as_ref().is_some_and(|(_, norm)| is_changed(norm))
             })
     }
 
@@ -213,32 +187,23 @@ impl Folded {
             self.blocks.iter().map(|block| block.linear.outputs.to_string()).collect();
         let hidden = widths[..widths.len().saturating_sub(1)].join(", ");
         match done {
-            Done::FoldedNorms => "batch norms are folded into the layers beside them, which is \
-                                  exact; fine-tuning has no norms there"
+            Done::FoldedNorms => "batch norms without room beside a layer are folded into the \
+                                  weights, which is exact; fine-tuning has no norms there"
                 .to_owned(),
             Done::FoldedMaps => {
                 "factors and shifts between layers are folded into the layers beside them"
                     .to_owned()
             }
-            Done::Composed => {
-                "linear layers without an activation between them became one".to_owned()
-            }
-            Done::Added => {
-                "a linear layer that changes nothing was added, for a function that has \
-                            none before or behind it"
-                    .to_owned()
-            }
-            Done::FoldedSkip => {
-                "a skip connection around a linear layer is part of its weights".to_owned()
-            }
-            Done::Carried => format!(
-                "skip connections became units that carry what they skip, which is exact: hidden \
-                 layers are {hidden} wide, and fine-tuning trains those units too"
-            ),
+            Done::Added => "a linear layer that changes nothing was added, for a norm, a function \
+                            or a skip connection without room beside another"
+                .to_owned(),
             Done::Doubled => format!(
                 "units with slopes of their own became two relu units each, which is exact: hidden \
                  layers are {hidden} wide"
             ),
+            Done::NoDropout => "the dropout behind the last layer is left out; it changes no \
+                                prediction"
+                .to_owned(),
         }
     }
 }
@@ -257,23 +222,18 @@ fn architecture(
     folded: &Folded,
     input_shape: Option<&[usize]>,
 ) -> Result<Architecture, ImportError> {
-    let widths: Vec<usize> = folded.blocks.iter().map(|block| block.linear.outputs).collect();
-    let (outputs, hidden) = widths.split_last().map_or((0, &[][..]), |(last, all)| (*last, all));
     let inputs = folded.input.scale.len();
     let product = |shape: &&[usize]| shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
     let shape = input_shape.filter(|shape| product(shape) == Some(inputs));
     let shape = shape.map_or_else(|| vec![inputs], <[usize]>::to_vec);
-    let defaults = MlpConfig::new(shape, hidden, outputs);
-    let of_file = &folded.shape;
+    let Some((last, hidden)) = folded.blocks.split_last() else {
+        return Err(ImportError::unsupported("the file describes no linear layer", "it has none"));
+    };
     let config = MlpConfig {
-        activation: of_file.activation,
-        leaky_slope: of_file.leaky_slope.unwrap_or(defaults.leaky_slope),
-        norm: of_file.norm,
-        norm_epsilon: of_file.norm_epsilon.unwrap_or(defaults.norm_epsilon),
-        residual: of_file.is_residual,
-        dropout: of_file.dropout,
+        layers: hidden.iter().map(Block::described).collect(),
         input_dropout: folded.input_dropout,
-        ..defaults
+        output_bias: last.linear.has_bias(),
+        ..MlpConfig::new(shape, [], last.linear.outputs)
     };
     Ok(config.architecture()?)
 }
@@ -289,7 +249,7 @@ fn network_of(
     let mut norms = Vec::new();
     let mut layers = Vec::new();
     for (index, block) in blocks.into_iter().enumerate() {
-        norms.extend(block.norm);
+        norms.push(block.norm.map(|(_, norm)| norm));
         layers.push(Some(block.linear));
         if let Some(slopes) = block.slopes {
             let path = "architecture".to_owned();
@@ -301,7 +261,8 @@ fn network_of(
         let index = path.layer();
         match path {
             ParameterPath::Norm(_, part) => {
-                let norm = norms.get(index).ok_or_else(|| tensors.missing(&path.to_string()))?;
+                let norm = norms.get(index).and_then(Option::as_ref);
+                let norm = norm.ok_or_else(|| tensors.missing(&path.to_string()))?;
                 return Ok(norm_values(norm, part, path, tensors));
             }
             ParameterPath::Bias(_) => return Ok(std::mem::take(&mut bias)),

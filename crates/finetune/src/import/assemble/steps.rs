@@ -85,16 +85,23 @@ impl NormStep {
 
 /// Reads steps; keeps count of where it is.
 pub(super) struct Reader<'a> {
-    pub(super) tensors: &'a Tensors,
+    tensors: &'a Tensors,
     /// How many numbers a sample has here.
-    pub(super) width: usize,
+    width: usize,
     /// Linear layers so far.
-    pub(super) linear: usize,
+    linear: usize,
+    /// The weights of the last of them.
+    last: Option<&'a str>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Of a network that is given so many numbers.
+    pub(super) fn new(width: usize, tensors: &'a Tensors) -> Self {
+        Self { tensors, width, linear: 0, last: None }
+    }
+
     /// Reads some layers.
-    pub(super) fn steps(&mut self, layers: &[Layer]) -> Result<Vec<Step>, ImportError> {
+    pub(super) fn steps(&mut self, layers: &'a [Layer]) -> Result<Vec<Step>, ImportError> {
         let mut steps = Vec::new();
         for layer in layers {
             match layer {
@@ -145,7 +152,8 @@ impl Reader<'_> {
             steps.push(Step::Softmax);
             return Ok(());
         }
-        let Resolved { before, function, after } = resolve(found, self.width)?;
+        let Resolved { before, function, after } =
+            resolve(found, self.width).map_err(|error| self.placed(error))?;
         let map = |(scale, offset)| Step::Diagonal {
             map: Diagonal::same(self.width, scale, offset),
             prepares: false,
@@ -154,6 +162,16 @@ impl Reader<'_> {
         steps.push(Step::Function { function, from: None });
         steps.extend((after != (1.0, 0.0)).then(|| map(after)));
         Ok(())
+    }
+
+    /// An error of what stands behind the last linear layer, with the name of that.
+    fn placed(&self, error: ImportError) -> ImportError {
+        match (error, self.last) {
+            (ImportError::Unsupported { what, why }, Some(last)) => {
+                ImportError::unsupported(format!("{what}, behind {last}"), why)
+            }
+            (error, _) => error,
+        }
     }
 
     fn affine(&self, scale: Option<&str>, offset: Option<&str>) -> Result<Step, ImportError> {
@@ -169,7 +187,7 @@ impl Reader<'_> {
 
     fn dense(
         &mut self,
-        weight: &str,
+        weight: &'a str,
         bias: Option<&str>,
         layout: Layout,
     ) -> Result<Linear, ImportError> {
@@ -186,6 +204,7 @@ impl Reader<'_> {
             None => None,
         };
         self.linear += 1;
+        self.last = Some(weight);
         self.width = outputs;
         Ok(Linear::stored([inputs, outputs], weight, layout, bias))
     }
