@@ -12,7 +12,7 @@ use train::settings::PreprocessingChoice;
 
 use crate::head::{Head, label_file};
 use crate::import::{NormPosition, Options, TaskKind};
-use crate::pattern::Pattern;
+use crate::pattern::{Glob, Pattern};
 use crate::plan::Recipe;
 
 /// Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
@@ -126,12 +126,12 @@ pub struct Reading {
     /// Take the layers in the order of the file if neither names nor shapes tell it.
     #[arg(long)]
     pub by_order: bool,
-    /// Let these parameters be missing, by their path here: *.bias; they become zero, norms neutral.
-    #[arg(long, value_name = "PATH")]
-    pub allow_missing: Vec<String>,
-    /// Leave out these tensors, by their name in the file: optimizer.*.
-    #[arg(long, value_name = "NAME")]
-    pub allow_unused: Vec<String>,
+    /// Let these parameters be missing; patterns as for --freeze, such as biases. A layer then has no bias, and a norm is neutral.
+    #[arg(long, value_name = "PATTERN")]
+    pub allow_missing: Vec<Pattern>,
+    /// Leave out these tensors of the file: a name, a glob such as optimizer.*, or regex:….
+    #[arg(long, value_name = "PATTERN")]
+    pub allow_unused: Vec<Glob>,
     /// How weights lie, if the file does not say: out-in as in PyTorch, in-out as in Keras.
     #[arg(long, value_name = "HOW", value_parser = layout)]
     pub layout: Option<Layout>,

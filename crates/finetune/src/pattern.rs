@@ -1,18 +1,64 @@
-//! Which parameters a person means.
+//! Which parameters, or tensors of a file, a person means: one language for both.
 
+use std::fmt;
 use std::str::FromStr;
 
 use fireclay::{Architecture, ParameterPath};
 use regex::{Regex, RegexBuilder};
 
-/// Names some of a network's parameters.
+/// Names of parameters, or of tensors of a file.
 ///
-/// | text | parameters |
+/// | text | names |
 /// |---|---|
 /// | `layers.1.weight` | that one |
-/// | `layers.1` | all of that layer, and never those of `layers.10` |
-/// | `layers.*.bias` | `*` stands for one part of a path, `**` for any number of them |
-/// | `regex:layers\.[01]\..*` | those whose whole path the expression matches |
+/// | `layers.1` | that one and all below it, behind a `.` or a `/`; never `layers.10` |
+/// | `layers.*.bias`, `*.bias` | `*` stands for any text, of one part or of several |
+/// | `regex:layers\.[01]\..*` | those that the expression matches as a whole |
+#[derive(Clone, Debug)]
+pub struct Glob {
+    text: String,
+    names: Regex,
+}
+
+impl Glob {
+    /// Whether it names this one.
+    pub fn names(&self, name: &str) -> bool {
+        self.names.is_match(name)
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Glob {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let bad = |why: String| PatternError::Bad { pattern: text.to_owned(), why };
+        if text.is_empty() {
+            return Err(bad("it is empty".to_owned()));
+        }
+        let expression = match text.strip_prefix("regex:") {
+            Some(expression) => format!("^(?:{expression})$"),
+            None => {
+                let pieces: Vec<String> = text.split('*').map(regex::escape).collect();
+                format!(r"(?s)^{}(?:[./].*)?$", pieces.join(".*"))
+            }
+        };
+        // Small automata only: an expression may come from a settings file of a stranger.
+        let names = RegexBuilder::new(&expression).size_limit(1 << 20).build();
+        let names = names.map_err(|error| bad(error.to_string()))?;
+        Ok(Self { text: text.to_owned(), names })
+    }
+}
+
+/// Names some of a network's parameters: by their paths, as a [`Glob`], or by a word.
+///
+/// | word | parameters |
+/// |---|---|
 /// | `head` | the output layer |
 /// | `body`, `all-but-head` | all but the output layer |
 /// | `biases` | those of all linear layers; those of norms are `norms.*.bias` |
@@ -35,12 +81,12 @@ enum Kind {
     Adapters,
     First(usize),
     Last(usize),
-    Paths(Regex),
+    Paths(Glob),
 }
 
 impl Pattern {
-    /// Whether it names this parameter of a network with so many layers.
-    fn names(&self, path: ParameterPath, layers: usize) -> bool {
+    /// Whether it names this parameter of a network with so many linear layers.
+    pub fn names(&self, path: ParameterPath, layers: usize) -> bool {
         let layer = path.layer();
         match &self.kind {
             Kind::All => true,
@@ -51,7 +97,7 @@ impl Pattern {
             Kind::Adapters => matches!(path, ParameterPath::Adapter(..)),
             Kind::First(count) => layer < *count,
             Kind::Last(count) => layer.saturating_add(*count) >= layers,
-            Kind::Paths(regex) => regex.is_match(&path.to_string()),
+            Kind::Paths(glob) => glob.names(&path.to_string()),
         }
     }
 
@@ -79,8 +125,8 @@ impl Pattern {
     }
 }
 
-impl std::fmt::Display for Pattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
@@ -89,20 +135,12 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let bad = |why: String| PatternError::Bad { pattern: text.to_owned(), why };
+        let bad = |why: &str| PatternError::Bad { pattern: text.to_owned(), why: why.to_owned() };
         let count = |number: &str| match number.parse() {
-            Ok(0) | Err(_) => Err(bad("give a number of layers, such as first:2".to_owned())),
+            Ok(0) | Err(_) => Err(bad("give a number of layers, such as first:2")),
             Ok(count) => Ok(count),
         };
-        let regex = |expression: &str| {
-            // Small automata only: an expression may come from a settings file of a stranger.
-            RegexBuilder::new(&format!("^(?:{expression})$"))
-                .size_limit(1 << 20)
-                .build()
-                .map_err(|error| bad(error.to_string()))
-        };
         let kind = match text {
-            "" => return Err(bad("it is empty".to_owned())),
             "all" => Kind::All,
             "head" => Kind::Head,
             "body" | "all-but-head" => Kind::Body,
@@ -112,29 +150,12 @@ impl FromStr for Pattern {
             _ => match text.split_once(':') {
                 Some(("first", number)) => Kind::First(count(number)?),
                 Some(("last", number)) => Kind::Last(count(number)?),
-                Some(("regex", expression)) => Kind::Paths(regex(expression)?),
-                Some(_) => {
-                    return Err(bad("only first:, last: and regex: have a colon".to_owned()));
-                }
-                None => Kind::Paths(regex(&glob(text))?),
+                Some(("regex", _)) | None => Kind::Paths(text.parse()?),
+                Some(_) => return Err(bad("only first:, last: and regex: have a colon")),
             },
         };
         Ok(Self { text: text.to_owned(), kind })
     }
-}
-
-/// The expression of a path with `*` for a part and `**` for any number of them; what it names is
-/// a parameter, or all that is below it.
-fn glob(text: &str) -> String {
-    let parts = text.split('.').map(|part| match part {
-        "**" => ".*".to_owned(),
-        part => {
-            let pieces: Vec<String> = part.split('*').map(regex::escape).collect();
-            pieces.join("[^.]*")
-        }
-    });
-    let path: Vec<String> = parts.collect();
-    format!(r"{}(?:\..*)?", path.join(r"\."))
 }
 
 /// Why a pattern names nothing.
@@ -191,6 +212,40 @@ mod tests {
     }
 
     #[test]
+    fn a_star_stands_for_any_text_and_a_name_for_what_is_below_it() {
+        let named = |name: &str, glob: &str| glob.parse::<Glob>().unwrap().names(name);
+        for (name, glob) in [
+            ("a.b", "a.b"),
+            ("a.b", "*"),
+            ("a.b", "**"),
+            ("a.b", "a*"),
+            ("a.b", "*b"),
+            ("a.b.c", "a.*"),
+            ("a.b.c", "*.c"),
+            ("optim.0.step", "optim*step"),
+            ("optim.0.step", "optim"),
+            ("dense/kernel:0", "dense/kernel:0"),
+            ("dense/kernel:0", "dense"),
+            ("x\ny", "x*"),
+            ("x", "x*"),
+            ("layers.0.weight", r"regex:layers\.\d.*"),
+        ] {
+            assert!(named(name, glob), "{name} {glob}");
+        }
+        for (name, glob) in [
+            ("a.bc", "a.b"),
+            ("ab", "*a"),
+            ("ab", "a"),
+            ("a", "a*a"),
+            ("a.b", "a+b"),
+            ("layers.0.weight", r"regex:layers\.\d"),
+        ] {
+            assert!(!named(name, glob), "{name} {glob}");
+        }
+        assert!("".parse::<Glob>().is_err() && "regex:(".parse::<Glob>().is_err());
+    }
+
+    #[test]
     fn words_and_globs() {
         assert_eq!(paths("head"), ["layers.11.weight", "layers.11.bias"]);
         assert_eq!(paths("biases").len(), 12);
@@ -199,7 +254,8 @@ mod tests {
         assert_eq!(paths("adapters"), ["adapters.1.a", "adapters.1.b"]);
         let all = paths("all");
         assert_eq!(all.len(), 24 + 22 + 2);
-        assert_eq!(paths("**"), all);
+        assert_eq!((paths("*"), paths("**")), (all.clone(), all.clone()));
+        assert_eq!(paths("*.bias").len(), 12 + 11);
         assert_eq!(paths("body").len() + paths("head").len(), all.len());
         assert_eq!(paths("body"), paths("all-but-head"));
         assert_eq!(

@@ -373,18 +373,21 @@ fn tensors_are_renamed_missed_and_left_out_only_as_told() {
     let renamed = rename(r"^(\d)\.", "net.layer$1.").unwrap();
     assert_eq!(renamed.placed[0].name, "net.layer1.weight");
     let map = vec![(regex::Regex::new(r"^1\.bias$").unwrap(), "something".to_owned())];
-    let options = Options { map, allow_missing: vec!["*.bias".to_owned()], ..relu() };
+    let options = Options { map, allow_missing: vec!["*.bias".parse().unwrap()], ..relu() };
     let error = opened("pytorch/plain.pt", &options).unwrap_err();
     assert!(
         matches!(&error, ImportError::Unused { names, .. } if names == &["something"]),
         "{error}"
     );
-    let options = Options { allow_unused: vec!["some*".to_owned()], ..options };
+    let options = Options { allow_unused: vec!["some*".parse().unwrap()], ..options };
     let imported = opened("pytorch/plain.pt", &options).unwrap();
     // Rules that name nothing are slips.
     for (options, rule) in [
-        (Options { allow_unused: vec!["optimizer.*".to_owned()], ..relu() }, "--allow-unused"),
-        (Options { allow_missing: vec!["1.bias".to_owned()], ..relu() }, "--allow-missing"),
+        (
+            Options { allow_unused: vec!["optimizer.*".parse().unwrap()], ..relu() },
+            "--allow-unused",
+        ),
+        (Options { allow_missing: vec!["1.bias".parse().unwrap()], ..relu() }, "--allow-missing"),
         (
             Options { map: vec![(regex::Regex::new("no").unwrap(), String::new())], ..relu() },
             "--map",

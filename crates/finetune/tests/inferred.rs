@@ -120,9 +120,10 @@ fn norms_before_slopes_that_differ_go_into_weights() {
     let biases = "layers.0.bias, layers.1.bias, layers.2.bias are not in the file; if that is as it \
                   should be, add --allow-missing 'layers.*.bias'";
     refused("bent.pt", &norm, biases);
-    let options = Options { allow_missing: vec!["layers.*.bias".to_owned()], ..norm.clone() };
+    let options = Options { allow_missing: vec!["layers.*.bias".parse().unwrap()], ..norm.clone() };
     check("bent.pt", &options, "bent.logits");
-    let statistics = Options { allow_missing: vec!["norms.0.running_var".to_owned()], ..norm };
+    let statistics =
+        Options { allow_missing: vec!["norms.0.running_var".parse().unwrap()], ..norm };
     refused("bent.pt", &statistics, "--allow-missing norms.0.running_var names no parameter");
 }
 
@@ -174,7 +175,7 @@ fn weights_of_a_class_of_keras_are_called_by_their_attributes() {
     let position = vec![NormPosition::BeforeActivation];
     let options = Options { map, norm: Some(Norm::Batch), norm_position: position, ..said() };
     refused(name, &options, "--allow-missing norms.0.weight");
-    let allow_missing = vec!["norms.0.weight".to_owned()];
+    let allow_missing = vec!["norms.0.weight".parse().unwrap()];
     let options = Options { allow_missing, ..options };
     check(name, &options, "attributes.logits");
     let placed = opened(name, &options).unwrap().placed;

@@ -262,6 +262,18 @@ impl ImportError {
         }
     }
 
+    /// A rule that names none of these.
+    pub(super) fn names_nothing<'n>(
+        flag: &'static str,
+        rule: &impl ToString,
+        what: &'static str,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Self {
+        let rule = rule.to_string();
+        let nearest = fireclay::nearest(&rule, names).map(str::to_owned);
+        Self::NamesNothing { flag, rule, what, nearest }
+    }
+
     pub(super) fn unsupported(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into(), why: why.into() }
     }

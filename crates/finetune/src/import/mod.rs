@@ -22,6 +22,8 @@ use fireclay_files::{RegularFile, sha256};
 use fireclay_formats::{Archive, Layer, Layout};
 use regex::Regex;
 
+use crate::pattern::{Glob, Pattern};
+
 pub use error::ImportError;
 pub use stranger::{not_a_model, not_an_adapter};
 
@@ -35,11 +37,11 @@ pub struct Options {
     pub map: Vec<(Regex, String)>,
     /// Takes layers in the order of the file where names and shapes do not tell their order.
     pub by_order: bool,
-    /// Paths, of ours, that may be missing: biases become zero, norms neutral. `*` stands for
-    /// anything. Each must name a parameter.
-    pub allow_missing: Vec<String>,
-    /// Tensors, of the file, that may be left out. `*` stands for anything. Each must name a tensor.
-    pub allow_unused: Vec<String>,
+    /// Parameters, by their paths here, that may be missing: a layer then has no bias, and a norm is
+    /// neutral. Each must name a parameter.
+    pub allow_missing: Vec<Pattern>,
+    /// Tensors of the file that may be left out. Each must name a tensor.
+    pub allow_unused: Vec<Glob>,
     /// How weights lie.
     pub layout: Option<Layout>,
     /// The function after each hidden layer.
@@ -184,8 +186,7 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     if archive.network.is_none() {
         reparameterized::restore(&mut archive)?;
     }
-    let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
-    each_names("--allow-unused", &options.allow_unused, "tensor of the file", names)?;
+    check_unused(&archive, options)?;
     let described = archive.network.take();
     let is_described = described.is_some();
     let network = match described {
@@ -400,39 +401,24 @@ fn rename_layers(layers: &mut [Layer], renamed: &BTreeMap<String, String>) {
     }
 }
 
-/// Requires that each pattern stands for one of these names at least.
-fn each_names<'n>(
-    flag: &'static str,
-    patterns: &[String],
-    what: &'static str,
-    names: impl Iterator<Item = &'n str> + Clone,
-) -> Result<(), ImportError> {
-    for pattern in patterns {
-        let one = std::slice::from_ref(pattern);
-        if !names.clone().any(|name| is_named(name, one)) {
-            let nearest = nearest(pattern, names).map(str::to_owned);
-            return Err(ImportError::NamesNothing { flag, rule: pattern.clone(), what, nearest });
-        }
+/// Requires that each pattern of tensors that may be left out names one.
+fn check_unused(archive: &Archive, options: &Options) -> Result<(), ImportError> {
+    let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
+    let names_none = |glob: &&Glob| !names.clone().any(|name| glob.names(name));
+    match options.allow_unused.iter().find(names_none) {
+        Some(glob) => Err(ImportError::names_nothing(
+            "--allow-unused",
+            glob,
+            "tensor of the file",
+            names.clone(),
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Whether a name is one of those that a pattern with `*` stands for.
-fn is_named(name: &str, patterns: &[String]) -> bool {
-    patterns.iter().any(|pattern| {
-        let mut pieces = pattern.split('*');
-        let first = pieces.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else { return false };
-        let mut pieces: Vec<&str> = pieces.collect();
-        let Some(last) = pieces.pop() else { return rest.is_empty() };
-        for piece in pieces {
-            match rest.find(piece) {
-                Some(at) => rest = &rest[at + piece.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
-    })
+/// Whether a tensor may be left out.
+fn may_be_unused(name: &str, options: &Options) -> bool {
+    options.allow_unused.iter().any(|glob| glob.names(name))
 }
 
 #[cfg(test)]
@@ -534,12 +520,17 @@ mod tests {
     fn a_model_of_ours_needs_nothing_said() {
         let model = model(1);
         assert!(native(model.clone(), &Options::default()).unwrap().is_native);
-        let all = vec!["*".to_owned()];
         for (options, flag) in [
             (Options { key: Some("model".to_owned()), ..Options::default() }, "--key"),
             (Options { by_order: true, ..Options::default() }, "--by-order"),
-            (Options { allow_missing: all.clone(), ..Options::default() }, "--allow-missing"),
-            (Options { allow_unused: all, ..Options::default() }, "--allow-unused"),
+            (
+                Options { allow_missing: vec!["*".parse().unwrap()], ..Options::default() },
+                "--allow-missing",
+            ),
+            (
+                Options { allow_unused: vec!["*".parse().unwrap()], ..Options::default() },
+                "--allow-unused",
+            ),
             (Options { task: Some(TaskKind::Regression), ..Options::default() }, "--task"),
         ] {
             let error = native(model.clone(), &options).unwrap_err().to_string();
@@ -549,25 +540,15 @@ mod tests {
 
     #[test]
     fn patterns_name_something() {
-        let check = |patterns: &[&str]| {
-            let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.into()).collect();
-            let names = ["layers.0.bias", "layers.1.bias"].into_iter();
-            each_names("--allow-missing", &patterns, "parameter of the network", names)
+        let check = |globs: &[&str]| {
+            let allow_unused = globs.iter().map(|glob| glob.parse().unwrap()).collect();
+            let options = Options { allow_unused, ..Options::default() };
+            check_unused(&archive(&["layers.0.bias", "layers.1.bias"]), &options)
         };
         assert!(check(&[]).is_ok() && check(&["*.bias", "layers.0.bias"]).is_ok());
         let error = check(&["*.bias", "layers.0.biass"]).unwrap_err().to_string();
-        let said = "--allow-missing layers.0.biass names no parameter of the network; there is \
-                    layers.0.bias";
+        let said =
+            "--allow-unused layers.0.biass names no tensor of the file; there is layers.0.bias";
         assert_eq!(error, said);
-    }
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        let named = |name, pattern: &str| is_named(name, &[pattern.to_owned()]);
-        assert!(
-            named("a.b", "a.b") && named("a.b", "*") && named("a.b", "a*") && named("a.b", "*b")
-        );
-        assert!(named("optim.0.step", "optim*step") && named("x", "x*"));
-        assert!(!named("a.bc", "a.b") && !named("ab", "*a") && !named("a", "a*a"));
     }
 }

@@ -1,11 +1,12 @@
 //! Whether what was said of a file fits the network that is in it.
 
-use fireclay::{Activation, Norm};
+use fireclay::{Activation, Norm, NormPart, ParameterPath};
 use fireclay_formats as formats;
 use fireclay_formats::{Layer, Network};
 
-use super::super::{ImportError, Options, each_names, is_named};
+use super::super::{ImportError, Options};
 use super::tensors::Tensors;
+use crate::pattern::Pattern;
 
 /// Refuses what contradicts the network.
 pub(super) fn check(
@@ -77,32 +78,41 @@ pub(super) fn check_missing(
     tensors: &Tensors,
     options: &Options,
 ) -> Result<(), ImportError> {
-    let mut parameters = Vec::new();
-    list(&network.layers, &mut parameters);
+    let mut found = Parameters::default();
+    found.list(&network.layers);
+    let layers = found.linear;
     // A batch norm computes nothing without its statistics: these are never missing.
-    let is_statistic = |path: &str| path.contains(".running_");
-    let names = parameters.iter().map(|(path, _)| path.as_str()).filter(|path| !is_statistic(path));
-    each_names("--allow-missing", &options.allow_missing, "parameter of the network", names)?;
-    let has_batch_norms = parameters.iter().any(|(path, _)| path.ends_with(".running_var"));
+    let allowed: Vec<ParameterPath> =
+        found.all.iter().map(|(path, _)| *path).filter(|path| path.is_trainable()).collect();
+    for pattern in &options.allow_missing {
+        if !allowed.iter().any(|&path| pattern.names(path, layers)) {
+            let names: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            let names = names.iter().map(String::as_str);
+            let what = "parameter of the network";
+            return Err(ImportError::names_nothing("--allow-missing", pattern, what, names));
+        }
+    }
     let mut missing = Vec::new();
-    for (path, is_there) in &parameters {
-        let is_open = path.starts_with("norms.") && path.ends_with(".bias") && !has_batch_norms;
+    for (path, is_there) in found.all.iter().filter(|(_, is_there)| *is_there != Some(true)) {
+        let names = |pattern: &&Pattern| path.is_trainable() && pattern.names(*path, layers);
         // What says that linear layers have no biases says nothing of norms.
-        let says = |pattern: &&String| !is_open || pattern.starts_with("norms");
-        let said: Vec<String> = options.allow_missing.iter().filter(says).cloned().collect();
-        if *is_there || is_named(path, &said) {
-            continue;
-        }
-        if is_open {
-            return Err(ImportError::Unsaid {
-                what: "whether its norms without a bias are layer norms".to_owned(),
-                flag:
-                    "--allow-missing 'norms.*.bias' if they subtract the mean; RMS norms do not, \
-                       and are not imported"
+        let is_of_norms = |pattern: &Pattern| {
+            let mut named = allowed.iter().filter(|&&path| pattern.names(path, layers));
+            named.all(|path| matches!(path, ParameterPath::Norm(..)))
+        };
+        let mut said = options.allow_missing.iter().filter(names);
+        match is_there {
+            None if !said.any(is_of_norms) => {
+                return Err(ImportError::Unsaid {
+                    what: "whether its norms without a bias are layer norms".to_owned(),
+                    flag: "--allow-missing 'norms.*.bias' if they subtract the mean; RMS norms do \
+                           not, and are not imported"
                         .to_owned(),
-            });
+                });
+            }
+            Some(_) if said.next().is_none() => missing.push(path.to_string()),
+            _ => {}
         }
-        missing.push(path.clone());
     }
     let Some((first, rest)) = missing.split_first() else { return Ok(()) };
     Err(match tensors.missing(first) {
@@ -113,27 +123,42 @@ pub(super) fn check_missing(
     })
 }
 
-/// The path of each parameter, and whether it has a tensor.
-fn list(layers: &[Layer], all: &mut Vec<(String, bool)>) {
-    for layer in layers {
-        let is_layer = |path: &str| path.starts_with("layers.") && path.ends_with(".weight");
-        let linear = all.iter().filter(|(path, _)| is_layer(path)).count();
-        match layer {
-            Layer::Dense { bias, .. } => {
-                all.push((format!("layers.{linear}.weight"), true));
-                all.push((format!("layers.{linear}.bias"), bias.is_some()));
-            }
-            Layer::Norm { kind, scale, shift, mean, variance, .. } => {
-                let norm = linear.saturating_sub(1);
-                all.push((format!("norms.{norm}.weight"), scale.is_some()));
-                all.push((format!("norms.{norm}.bias"), shift.is_some()));
-                if *kind == formats::Norm::Batch {
-                    all.push((format!("norms.{norm}.running_mean"), mean.is_some()));
-                    all.push((format!("norms.{norm}.running_var"), variance.is_some()));
+/// The parameters of a network, each with whether it has a tensor; none of the bias of a layer norm
+/// that lacks it, and so may be no layer norm.
+#[derive(Debug, Default)]
+struct Parameters {
+    all: Vec<(ParameterPath, Option<bool>)>,
+    /// Linear layers so far.
+    linear: usize,
+}
+
+impl Parameters {
+    fn list(&mut self, layers: &[Layer]) {
+        for layer in layers {
+            match layer {
+                Layer::Dense { bias, .. } => {
+                    self.all.push((ParameterPath::Weight(self.linear), Some(true)));
+                    self.all.push((ParameterPath::Bias(self.linear), Some(bias.is_some())));
+                    self.linear += 1;
                 }
+                Layer::Norm { kind, scale, shift, mean, variance, .. } => {
+                    let norm = self.linear.saturating_sub(1);
+                    let is_batch = *kind == formats::Norm::Batch;
+                    let shift = (is_batch || shift.is_some()).then_some(shift.is_some());
+                    self.add(norm, NormPart::Weight, Some(scale.is_some()));
+                    self.add(norm, NormPart::Bias, shift);
+                    if is_batch {
+                        self.add(norm, NormPart::RunningMean, Some(mean.is_some()));
+                        self.add(norm, NormPart::RunningVar, Some(variance.is_some()));
+                    }
+                }
+                Layer::Residual(inner) => self.list(inner),
+                _ => {}
             }
-            Layer::Residual(inner) => list(inner, all),
-            _ => {}
         }
+    }
+
+    fn add(&mut self, norm: usize, part: NormPart, is_there: Option<bool>) {
+        self.all.push((ParameterPath::Norm(norm, part), is_there));
     }
 }

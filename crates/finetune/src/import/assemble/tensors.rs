@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fireclay::nearest;
 use fireclay_formats::{Dtype, Layer, Network, Tensor};
 
-use super::super::{Fate, ImportError, Options, Placed, inferred, is_named};
+use super::super::{Fate, ImportError, Options, Placed, inferred, may_be_unused};
 
 /// The tensors of a file. One that the network does not name is let go at once, any other when its
 /// numbers have been taken for the last time.
@@ -139,7 +139,7 @@ impl Tensors {
                 None if name.ends_with("num_batches_tracked") || name.ends_with("/count") => {
                     Fate::Skipped("a counter, which nothing here depends on".to_owned())
                 }
-                None if is_named(name, &options.allow_unused) => {
+                None if may_be_unused(name, options) => {
                     Fate::Skipped("left out, as --allow-unused says".to_owned())
                 }
                 None => {

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fireclay_formats as formats;
 use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor, printable};
 
-use super::{ImportError, Options, is_named};
+use super::{ImportError, Options, may_be_unused};
 use chain::{Belief, chain};
 use groups::{Group, by_name, by_rank};
 use names::{Piece, Role, Word, numbers, stem};
@@ -59,7 +59,7 @@ pub(super) fn network(
 ) -> Result<Inferred, ImportError> {
     let is_wanted = |tensor: &&Tensor| {
         tensor.dtype.is_float()
-            && !is_named(&tensor.name, &options.allow_unused)
+            && !may_be_unused(&tensor.name, options)
             && !looks::is_beside(&tensor.name, &tensor.shape)
     };
     let tensors: Vec<&Tensor> = archive.tensors.iter().filter(is_wanted).collect();
@@ -129,7 +129,7 @@ fn refuse_integers(
         tensor.shape.len() == 2
             && !tensor.dtype.is_float()
             && (is_called || no_others)
-            && !is_named(&tensor.name, &options.allow_unused)
+            && !may_be_unused(&tensor.name, options)
     };
     let Some(tensor) = archive.tensors.iter().find(is_weight) else { return Ok(()) };
     let (name, shape) = (printable(&tensor.name, 60), &tensor.shape);
