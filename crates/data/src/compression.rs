@@ -21,6 +21,23 @@ const MOST_UNPACKED: u64 = 8 << 20;
 /// times as large, and nothing but equal pictures comes near a hundred.
 const MOST_RATIO: u64 = 100;
 
+/// The most bytes of text for which that ratio holds, and the one above them: to read numbers takes ten
+/// times as long as to unpack them, and tables of 0 and 1 come to thirty times their compressed bytes.
+const MOST_OF_A_SMALL_TEXT: u64 = 32 << 20;
+const MOST_RATIO_OF_TEXT: u64 = 32;
+
+/// As [`is_likely`], of text.
+fn is_likely_text(unpacked: u64, packed: u64) -> bool {
+    let most = packed.saturating_mul(MOST_RATIO_OF_TEXT).max(MOST_OF_A_SMALL_TEXT);
+    is_likely(unpacked, packed) && unpacked <= most
+}
+
+/// Whether contents that begin with this byte are text: arrays and pictures begin with none of these,
+/// the first of the mark of the byte order included.
+fn begins_text(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'~' | 0xEF)
+}
+
 /// Whether so few compressed bytes are likely to hold so many.
 pub(crate) fn is_likely(unpacked: u64, packed: u64) -> bool {
     unpacked <= MOST_UNPACKED.max(packed.saturating_mul(MOST_RATIO))
@@ -59,12 +76,8 @@ pub(crate) fn decompress<'a>(
         compression,
         match compression {
             Compression::Plain => Box::new(counted.source),
-            Compression::Gzip => {
-                Box::new(Limited { contents: MultiGzDecoder::new(counted), unpacked: 0, packed })
-            }
-            Compression::Zstd => {
-                Box::new(Limited { contents: Zstd::new(counted), unpacked: 0, packed })
-            }
+            Compression::Gzip => Box::new(Limited::new(MultiGzDecoder::new(counted), packed)),
+            Compression::Zstd => Box::new(Limited::new(Zstd::new(counted), packed)),
         },
     ))
 }
@@ -99,13 +112,24 @@ struct Limited<R> {
     contents: R,
     unpacked: u64,
     packed: Rc<Cell<u64>>,
+    is_text: bool,
+}
+
+impl<R> Limited<R> {
+    fn new(contents: R, packed: Rc<Cell<u64>>) -> Self {
+        Self { contents, unpacked: 0, packed, is_text: false }
+    }
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.contents.read(buffer)?;
+        if self.unpacked == 0 {
+            self.is_text = buffer[..count].first().copied().is_some_and(begins_text);
+        }
         self.unpacked += count as u64;
         let (packed, unpacked) = (self.packed.get(), self.unpacked);
+        let is_likely = if self.is_text { is_likely_text } else { is_likely };
         if !is_likely(unpacked, packed) {
             let error = Inflated { packed, unpacked };
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
@@ -215,5 +239,21 @@ mod tests {
         let text = gzip(12 << 20, |i| if i % 97 == 0 { ((i * 7919) >> 5) as u8 } else { b'0' });
         assert!(text.len() * 100 > 12 << 20, "{}", text.len());
         assert_eq!(read(&text).1.unwrap(), 12 << 20);
+    }
+
+    #[test]
+    fn much_text_does_not_come_of_few_bytes() {
+        // Between 32 and 100 times as large.
+        let like = |start: u8| {
+            gzip(40 << 20, |i| if i % 61 == 0 { ((i * 7919) >> 5) as u8 } else { start })
+        };
+        let (text, bytes) = (like(b'0'), like(0));
+        for packed in [&text, &bytes] {
+            let ratio = (40 << 20) / packed.len();
+            assert!((33..100).contains(&ratio), "{ratio}");
+        }
+        let (count, found) = read(&text);
+        assert!(found.is_err() && count <= MOST_OF_A_SMALL_TEXT, "{count}");
+        assert_eq!(read(&bytes).1.unwrap(), 40 << 20);
     }
 }

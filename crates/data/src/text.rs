@@ -38,6 +38,9 @@ pub enum TextError {
         /// The encoding that its first bytes name.
         found: &'static str,
     },
+    /// Its lines end as those of old Macs.
+    #[error("its lines end with CR alone; end them with LF, as with `tr '\\r' '\\n' <OLD >NEW`")]
+    LoneCr,
     /// It is no text in UTF-8.
     #[error("line {line} is not UTF-8; save the file as UTF-8")]
     NotUtf8 {
@@ -67,7 +70,7 @@ pub fn read_text(path: &Path) -> Result<String, TextError> {
 ///
 /// # Errors
 ///
-/// [`TextError::Encoding`] and [`TextError::NotUtf8`].
+/// [`TextError::Encoding`], [`TextError::NotUtf8`] and [`TextError::LoneCr`].
 ///
 /// ```
 /// use fireclay_data::decode_text;
@@ -88,7 +91,16 @@ pub fn decode_text(bytes: &[u8]) -> Result<&str, TextError> {
     if matches!(bytes, [0, letter, ..] | [letter, 0, ..] if *letter != 0) {
         return Err(TextError::Encoding { found: "UTF-16" });
     }
+    if has_lone_cr(bytes) {
+        return Err(TextError::LoneCr);
+    }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Whether a CR stands between letters of one line.
+fn has_lone_cr(bytes: &[u8]) -> bool {
+    bytes.contains(&b'\r')
+        && bytes.windows(2).any(|pair| pair[0] == b'\r' && !matches!(pair[1], b'\n' | b'\r'))
 }
 
 #[cfg(test)]
@@ -100,6 +112,7 @@ mod tests {
         assert_eq!(decode_text(b"\xef\xbb\xbfa\r\nb").unwrap(), "a\r\nb");
         assert_eq!(decode_text("ä".as_bytes()).unwrap(), "ä");
         assert_eq!(decode_text(b"").unwrap(), "");
+        assert_eq!(decode_text(b"a\r\r\nb\r").unwrap(), "a\r\r\nb\r");
     }
 
     #[test]
@@ -111,6 +124,10 @@ mod tests {
             (b"\0a\0b", "it is encoded as UTF-16; save it as UTF-8"),
             (b"\xff\xfe\0\0a\0\0\0", "it is encoded as UTF-32; save it as UTF-8"),
             (b"a\nb\nM\xfcll\n", "line 3 is not UTF-8; save the file as UTF-8"),
+            (
+                b"a\rb\r",
+                "its lines end with CR alone; end them with LF, as with `tr '\\r' '\\n' <OLD >NEW`",
+            ),
         ] {
             assert_eq!(decode_text(bytes).unwrap_err().to_string(), expected);
         }

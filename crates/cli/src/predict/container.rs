@@ -109,7 +109,6 @@ pub(crate) fn of(bytes: &[u8]) -> Option<Container> {
         // All coefficients are kept, of two bytes for each, until the last scan.
         Kind::Jpeg if is_progressive(bytes) => found.copies = 3,
         Kind::Gif => {
-            found.copies = 2;
             found.is_first_of = (gif_pictures(bytes) > 1).then_some("pictures");
         }
         // The flags of an extended file: animation is the second bit.
@@ -186,30 +185,77 @@ fn needed_of_png(mut from: impl Read) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// Width and height, as its header says.
+/// Width and height of a PNG file, as its header says.
 pub(crate) fn size_of_png(bytes: &[u8]) -> Option<[usize; 2]> {
     Some([be_word(bytes, 16)? as usize, be_word(bytes, 20)? as usize])
 }
 
-/// Whether a JPEG file has its picture in several scans, each finer than the last: its frame is of the
-/// third kind.
+/// Whether a JPEG file has its picture in several scans, each finer than the last.
 fn is_progressive(bytes: &[u8]) -> bool {
+    matches!(jpeg_frame(bytes), Some(0xC2 | 0xC6 | 0xCA | 0xCE))
+}
+
+/// The marker of a JPEG file's frame, which says how its picture is coded.
+fn jpeg_frame(bytes: &[u8]) -> Option<u8> {
     let mut at = 2;
     while let (Some(0xFF), Some(&marker)) = (bytes.get(at), bytes.get(at + 1)) {
         match marker {
             // Any number of fill bytes stands before a marker.
             0xFF => at += 1,
-            0xC2 | 0xC6 | 0xCA | 0xCE => return true,
-            // Frames of other kinds, and the first scan.
-            0xC0 | 0xC1 | 0xC3 | 0xDA => return false,
-            _ => {
-                let Some(high) = bytes.get(at + 2) else { return false };
-                let Some(low) = bytes.get(at + 3) else { return false };
-                at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
-            }
+            // Tables, and what is reserved, have numbers among those of frames.
+            0xC4 | 0xC8 | 0xCC => at += jpeg_segment(bytes, at)?,
+            0xC0..=0xCF => return Some(marker),
+            // The first scan.
+            0xDA => return None,
+            _ => at += jpeg_segment(bytes, at)?,
         }
     }
-    false
+    None
+}
+
+/// The bytes of a segment with its marker.
+fn jpeg_segment(bytes: &[u8], at: usize) -> Option<usize> {
+    let length = *bytes.get(at + 2..)?.first_chunk::<2>()?;
+    Some(2 + usize::from(u16::from_be_bytes(length)))
+}
+
+/// What a whole file holds that is not read here, as far as its container says it.
+pub(crate) fn unread(kind: Kind, bytes: &[u8]) -> Option<String> {
+    match kind {
+        Kind::Jpeg => match jpeg_frame(bytes)? {
+            0xC0..=0xC2 => None,
+            0xC3 => Some("pixels of lossless JPEG".to_owned()),
+            0xC9..=0xCB => Some("pixels in arithmetic coding".to_owned()),
+            _ => Some("pixels of hierarchical JPEG".to_owned()),
+        },
+        Kind::Tiff => unread_of_tiff(&Directory::of(bytes)?),
+        _ => None,
+    }
+}
+
+/// The first of these that is not usual: the kind of the numbers, how many bits they have, what the
+/// colours are, and how all is compressed (TIFF 6.0, sections 8, 16, 19 and 23).
+fn unread_of_tiff(directory: &Directory<'_>) -> Option<String> {
+    const BITS: u16 = 258;
+    const COMPRESSION: u16 = 259;
+    const COLOURS: u16 = 262;
+    const FORMAT: u16 = 339;
+    let bits = directory.value(BITS).unwrap_or(1);
+    match directory.value(FORMAT) {
+        Some(2) => return Some(format!("signed whole numbers of {bits} bits")),
+        Some(3) => return Some(format!("floating-point numbers of {bits} bits")),
+        _ => {}
+    }
+    if ![1, 8, 16].contains(&bits) {
+        return Some(format!("numbers of {bits} bits"));
+    }
+    match directory.value(COLOURS) {
+        Some(6) => return Some("colours as YCbCr".to_owned()),
+        Some(8..=10) => return Some("colours as L*a*b*".to_owned()),
+        Some(colours @ 11..) => return Some(format!("colours of kind {colours}")),
+        _ => {}
+    }
+    directory.value(COMPRESSION).map(|kind| format!("pixels in compression {kind}"))
 }
 
 /// The pictures of a GIF file, two at the most.
@@ -274,16 +320,16 @@ impl<'a> Directory<'a> {
         Some(if self.is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
 
-    /// The value of a tag, if it is one of 2 or 4 bytes, or its first 4.
+    /// The value of a tag, if it is of 2 or 4 bytes, or the first of several.
     fn value(&self, tag: u16) -> Option<u32> {
         const SHORT: u16 = 3;
         let entries = (0..usize::from(self.entries)).map(|i| self.start + 12 * i);
         let at = entries.into_iter().find(|&at| self.half(at) == Some(tag))?;
-        if self.half(at + 2)? == SHORT {
-            self.half(at + 8).map(u32::from)
-        } else {
-            self.word(at + 8)
-        }
+        let (is_short, count) = (self.half(at + 2)? == SHORT, self.word(at + 4)?);
+        // More than 4 bytes stand elsewhere, and their place here.
+        let is_here = count <= if is_short { 2 } else { 1 };
+        let place = if is_here { at + 8 } else { usize::try_from(self.word(at + 8)?).ok()? };
+        if is_short { self.half(place).map(u32::from) } else { self.word(place) }
     }
 
     fn has_next(&self) -> bool {

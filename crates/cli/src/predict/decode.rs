@@ -4,22 +4,21 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::bmp::BmpDecoder;
-use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegDecoder;
-use image::codecs::png::PngDecoder;
 use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, Limits};
 
-use super::container::{self, Container};
+use super::container::{self, Container, Kind};
 use super::pixels::{Picture, Pixels};
+use super::rows;
 
 /// The longest side that is read, in pixels.
 const MOST_SIDE: usize = 16_384;
 /// The most pixels that are read.
 const MOST_PIXELS: usize = 64 << 20;
 /// The most memory that decoding a file of any size takes, in bytes.
-const MOST_BYTES: usize = 64 << 20;
+pub(super) const MOST_BYTES: usize = 64 << 20;
 /// How many times as many bytes there may be above that: more are of pictures of one colour, or made
 /// to fill the memory.
 const MOST_RATIO: usize = 50;
@@ -30,6 +29,9 @@ pub(crate) enum PictureError {
     /// The decoder says no.
     #[error("not a whole {kind} picture: {what}")]
     Malformed { kind: &'static str, what: String },
+    /// It is whole, and holds what is not read here.
+    #[error("the {kind} picture holds {what}; no such pictures are read, so save it as PNG")]
+    Unread { kind: &'static str, what: String },
     /// It would take too much memory.
     #[error(
         "the picture is {width}x{height}; at most {MOST_SIDE} pixels a side and {MOST_PIXELS} in all \
@@ -96,6 +98,11 @@ pub(crate) fn decode(bytes: &[u8], most_side: usize) -> Result<Picture, PictureE
         return Err(PictureError::Raw);
     }
     let name = container.kind.name();
+    if container.kind == Kind::Jpeg
+        && let Some(what) = container::unread(Kind::Jpeg, bytes)
+    {
+        return Err(PictureError::Unread { kind: name, what });
+    }
     let decoded = quietly(|| decoded(bytes, &container, most_side));
     let gave_up = || Err(malformed(name, "the decoder gave up on it"));
     let mut picture = decoded.unwrap_or_else(gave_up)?;
@@ -113,34 +120,50 @@ fn quietly<T>(decode: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-fn malformed(kind: &'static str, what: impl std::fmt::Display) -> PictureError {
+pub(super) fn malformed(kind: &'static str, what: impl std::fmt::Display) -> PictureError {
     let what = crate::output::printable(&what.to_string(), 200);
     PictureError::Malformed { kind, what }
 }
 
 fn decoded(bytes: &[u8], container: &Container, most_side: usize) -> Result<Picture, PictureError> {
-    use container::Kind;
     let kind = container.kind;
-    let fail = |error| malformed(kind.name(), error);
+    let fail = |error| failed(kind, bytes, error);
     let from = Cursor::new(bytes);
     let pixels = match kind {
         Kind::Png => {
-            // The header comes first, so that a size is judged before anything is read.
-            if let Some([width, height]) = container::size_of_png(bytes) {
-                check_size(width, height, 0, bytes.len())?;
-            }
-            let decoder = PngDecoder::with_limits(from, limits(MOST_BYTES));
-            pixels(decoder.map_err(fail)?, bytes, container)
+            let picture = rows::png(bytes, most_side)?;
+            return Ok(picture.turned(container.orientation.unwrap_or(1)));
         }
+        Kind::Gif => return rows::gif(bytes, most_side),
         Kind::Jpeg => pixels(JpegDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::Bmp => pixels(BmpDecoder::new(from).map_err(fail)?, bytes, container),
-        Kind::Gif => pixels(GifDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::WebP => pixels(WebPDecoder::new(from).map_err(fail)?, bytes, container),
         Kind::Tiff => pixels(TiffDecoder::new(from).map_err(fail)?, bytes, container),
     };
     let (pixels, orientation) = pixels?;
-    let factor = pixels.width.max(pixels.height).div_ceil(most_side.max(1));
-    Ok(pixels.flattened(factor).turned(orientation))
+    Ok(pixels.flattened(factor(pixels.width, pixels.height, most_side)).turned(orientation))
+}
+
+/// How many times smaller a picture has to become to have sides of at most `most_side`.
+pub(super) fn factor(width: usize, height: usize, most_side: usize) -> usize {
+    width.max(height).div_ceil(most_side.max(1))
+}
+
+/// What a decoder says of a file: it is damaged, or holds what is not read here.
+fn failed(kind: Kind, bytes: &[u8], error: image::ImageError) -> PictureError {
+    match error {
+        image::ImageError::Unsupported(_) => {
+            unread(kind, bytes, &format!("what its decoder does not know ({error})"))
+        }
+        error => malformed(kind.name(), error),
+    }
+}
+
+/// Pixels that are not read: what the container says of them, or else these words.
+fn unread(kind: Kind, bytes: &[u8], words: &str) -> PictureError {
+    let said = container::unread(kind, bytes);
+    let what = said.unwrap_or_else(|| crate::output::printable(words, 200));
+    PictureError::Unread { kind: kind.name(), what }
 }
 
 /// The pixels, and the tag of EXIF that says which way up a camera was held.
@@ -149,8 +172,8 @@ fn pixels(
     bytes: &[u8],
     container: &Container,
 ) -> Result<(Pixels, u8), PictureError> {
-    let kind = container.kind.name();
-    let fail = |error| malformed(kind, error);
+    let kind = container.kind;
+    let fail = |error| failed(kind, bytes, error);
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
     let decoded = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX);
@@ -171,12 +194,12 @@ fn pixels(
         image @ DynamicImage::ImageLumaA16(_) => (2, image.into_luma_alpha8().into_raw()),
         image @ DynamicImage::ImageRgb16(_) => (3, image.into_rgb8().into_raw()),
         image @ DynamicImage::ImageRgba16(_) => (4, image.into_rgba8().into_raw()),
-        _ => return Err(malformed(kind, "its numbers are not of 8 or 16 bits; save it with 8")),
+        _ => return Err(unread(kind, bytes, "numbers that are not of 8 or 16 bits")),
     };
     Ok((Pixels { width, height, channels, values }, orientation))
 }
 
-fn check_size(
+pub(super) fn check_size(
     width: usize,
     height: usize,
     decoded: usize,
@@ -315,6 +338,51 @@ mod tests {
             (greys(&found), found.done),
             (vec![50; 30], vec!["the first of its pictures".to_owned()])
         );
+    }
+
+    #[test]
+    fn pixels_that_are_not_read_are_named() {
+        let mut float = Cursor::new(Vec::new());
+        let pixels: image::Rgb32FImage = image::ImageBuffer::from_pixel(4, 4, image::Rgb([0.5; 3]));
+        pixels.write_to(&mut float, ImageFormat::Tiff).unwrap();
+        let mut jpeg = file(ImageFormat::Jpeg, None);
+        let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+        jpeg[frame + 1] = 0xC9;
+        for (bytes, words) in [
+            (float.into_inner(), "the TIFF picture holds floating-point numbers of 32 bits;"),
+            (jpeg, "the JPEG picture holds pixels in arithmetic coding;"),
+        ] {
+            let error = decode(&bytes, 1200).unwrap_err().to_string();
+            assert!(error.contains(words) && error.ends_with("so save it as PNG"), "{error}");
+        }
+    }
+
+    #[test]
+    fn interlaced_rows_and_wide_numbers_have_the_same_pixels() {
+        let values: Vec<u16> = ARROW.iter().map(|&grey| u16::from(grey) * 257 + 128).collect();
+        let wide = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(3, 4, values).unwrap();
+        let mut bytes = Cursor::new(Vec::new());
+        wide.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        // 128 of 65,535 more than the grey of 8 bits is the last number that is nearest to it.
+        assert_eq!(greys(&decode(&bytes.into_inner(), 1200).unwrap()), ARROW);
+        // By the seven passes of PNG, section 8.1; Pillow reads ARROW from it.
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x04\x08\0\0\0\x01\x19A\xeaM\0\0\0\x1eIDATx\x01\x01\x13\0\xec\xff\0\n\0\x1e\0FZ\0\xc8\0P\0(\xfa<\0dnx!\x15\x04\x89{\xeb\xa0D\0\0\0\0IEND\xaeB`\x82";
+        assert_eq!(greys(&decode(png, 1200).unwrap()), ARROW);
+        // GIF 89a, appendix E: every eighth row, from the fifth every eighth, from the third every
+        // fourth, and the rest.
+        let rows = [0, 2, 1, 3].map(|y| &ARROW[3 * y..3 * y + 3]).concat();
+        let palette: Vec<u8> = (0..=255).flat_map(|grey| [grey; 3]).collect();
+        let mut frame = gif::Frame::from_indexed_pixels(3, 4, rows, Some(60));
+        (frame.interlaced, frame.left, frame.top) = (true, 1, 2);
+        let mut bytes = Vec::new();
+        let mut encoder = gif::Encoder::new(&mut bytes, 5, 6, &palette).unwrap();
+        encoder.write_frame(&frame).unwrap();
+        drop(encoder);
+        let mut expected = [255; 30];
+        for (i, grey) in ARROW.into_iter().enumerate().filter(|(_, grey)| *grey != 60) {
+            expected[5 * (2 + i / 3) + 1 + i % 3] = grey;
+        }
+        assert_eq!(greys(&decode(&bytes, 1200).unwrap()), expected);
     }
 
     #[test]

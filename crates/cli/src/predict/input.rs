@@ -1,7 +1,7 @@
 //! What is to be predicted: files of several kinds, or standard input, to rows of numbers.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,8 @@ use super::container::Kind;
 use super::foreign;
 use super::picture;
 use super::table::{Heading, Table};
+use super::waiting::Waiting;
+use crate::output::printable;
 
 /// The most bytes of an array, which is read as a whole.
 const MOST_OF_AN_ARRAY: u64 = 2 << 30;
@@ -48,7 +50,7 @@ enum Source<'a> {
 /// Reads an input, `-` for standard input, in one pass; its content says what it is.
 pub(crate) fn read<'a>(name: &Path, model: &Description, reading: Reading) -> Result<Rows<'a>> {
     if name.as_os_str() == "-" {
-        let stdin = std::io::stdin().lock();
+        let stdin = arrived(|| Ok(std::io::stdin().lock()), "standard input")?;
         return begin(stdin, None, None, model, reading).context("standard input");
     }
     let named = || name.display().to_string();
@@ -56,17 +58,32 @@ pub(crate) fn read<'a>(name: &Path, model: &Description, reading: Reading) -> Re
     if metadata.is_dir() {
         bail!("{}: this is a folder; name the files in it", name.display());
     }
-    let file = File::open(name).with_context(named)?;
     // Of a pipe or a device it is not known.
     let length = metadata.is_file().then_some(metadata.len());
+    let open = || File::open(name).map(BufReader::new);
+    let file = if metadata.is_file() { open() } else { arrived(open, &shown(name)) };
     let promised = foreign::promised(name);
-    let rows = begin(BufReader::new(file), length, promised, model, reading);
+    let rows = begin(file.with_context(named)?, length, promised, model, reading);
     let rows = rows.with_context(named)?;
     match length {
         Some(length) => log::info!("read {}, {length} bytes", name.display()),
         None => log::info!("reading {}", name.display()),
     }
     Ok(rows)
+}
+
+/// Opens a stream and waits for its first bytes, which may take for ever: a pipe is not even open before
+/// a program opens its other end. What is waited for is said.
+fn arrived<R: BufRead>(open: impl FnOnce() -> io::Result<R>, name: &str) -> io::Result<R> {
+    let _waiting = Waiting::begin(format!("waiting for data from {name}; Ctrl-C ends it"));
+    let mut stream = open()?;
+    stream.fill_buf()?;
+    Ok(stream)
+}
+
+/// A path in messages.
+fn shown(name: &Path) -> String {
+    printable(&name.display().to_string(), 200)
 }
 
 /// Tells by the first bytes what a stream is; they may be compressed. What its name promises is for the

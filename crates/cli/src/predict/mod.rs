@@ -11,8 +11,10 @@ mod light;
 mod marks;
 mod picture;
 mod pixels;
+mod rows;
 mod sheet;
 mod table;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -23,45 +23,94 @@ pub(crate) struct Picture {
     pub(crate) done: Vec<String>,
 }
 
-impl Pixels {
-    /// The colours alone, each the mean of a square of this side; what is transparent is paper, white
-    /// or black, whichever stands out from what was drawn.
-    pub(crate) fn flattened(&self, side: usize) -> Picture {
-        let paper = self.paper();
-        let (width, height) = (self.width.div_ceil(side), self.height.div_ceil(side));
-        let mut pixels = Vec::with_capacity(width * height);
-        let mut sums = vec![[0_u32; 4]; width];
-        for (y, line) in self.values.chunks_exact(self.width * self.channels).enumerate() {
-            for (x, pixel) in line.chunks_exact(self.channels).enumerate() {
-                let [r, g, b] = over(paper, coloured(pixel)).map(u32::from);
-                let sum = &mut sums[x / side];
-                *sum = [sum[0] + r, sum[1] + g, sum[2] + b, sum[3] + 1];
-            }
-            if (y + 1) % side == 0 || y + 1 == self.height {
-                let mean = |&[r, g, b, count]: &[u32; 4]| {
-                    [r, g, b].map(|sum| ((sum + count / 2) / count.max(1)) as u8)
-                };
-                pixels.extend(sums.iter().map(mean));
-                sums.fill([0; 4]);
-            }
+/// A picture that comes row by row and is made smaller on the way, so that it is never in memory as it
+/// was.
+#[derive(Debug)]
+pub(crate) struct Flattening {
+    width: usize,
+    height: usize,
+    /// The side of the square of which each pixel becomes the mean.
+    side: usize,
+    /// Rows that have come.
+    rows: usize,
+    /// Of the squares that have begun: colours times alpha, alpha, and pixels.
+    sums: Vec<[u32; 5]>,
+    /// Colours as much as they cover the paper, and how much that is.
+    pixels: Vec<[u8; 4]>,
+    /// Brightness times alpha, and alpha, of all pixels.
+    drawn: u64,
+    opaque: u64,
+}
+
+impl Flattening {
+    /// Of a picture of this size, to means of squares of this side.
+    pub(crate) fn new(width: usize, height: usize, side: usize) -> Self {
+        let side = side.max(1);
+        let small = width.div_ceil(side);
+        Self {
+            width,
+            height,
+            side,
+            rows: 0,
+            sums: vec![[0; 5]; small],
+            pixels: Vec::with_capacity(small * height.div_ceil(side)),
+            drawn: 0,
+            opaque: 0,
         }
-        let done = match side {
+    }
+
+    /// The next row, of this many channels a pixel.
+    pub(crate) fn push(&mut self, row: &[u8], channels: usize) {
+        for (x, pixel) in row.chunks_exact(channels.max(1)).take(self.width).enumerate() {
+            let (rgb, alpha) = coloured(pixel);
+            if channels.is_multiple_of(2) {
+                self.drawn += u64::from(luma(rgb)) * u64::from(alpha);
+                self.opaque += u64::from(alpha);
+            }
+            let [r, g, b] = rgb.map(|c| u32::from(c) * u32::from(alpha));
+            let sum = &mut self.sums[x / self.side];
+            *sum = [sum[0] + r, sum[1] + g, sum[2] + b, sum[3] + u32::from(alpha), sum[4] + 1];
+        }
+        self.rows += 1;
+        if self.rows.is_multiple_of(self.side) || self.rows == self.height {
+            self.pixels.extend(self.sums.iter().map(mean));
+            self.sums.fill([0; 5]);
+        }
+    }
+
+    /// The picture on its paper, once all rows have come. What is transparent is paper, white or black,
+    /// whichever stands out from what was drawn.
+    pub(crate) fn finish(self) -> Picture {
+        let is_on_white = self.drawn * 2 <= self.opaque * 255;
+        let on_paper = |[r, g, b, alpha]: [u8; 4]| {
+            let paper = if is_on_white { 255 - alpha } else { 0 };
+            [r, g, b].map(|c| c.saturating_add(paper))
+        };
+        let pixels = self.pixels.into_iter().map(on_paper).collect();
+        let done = match self.side {
             1 => Vec::new(),
             _ => vec![format!("made smaller, from {}x{}", self.width, self.height)],
         };
+        let (width, height) = (self.width.div_ceil(self.side), self.height.div_ceil(self.side));
         Picture { width, height, pixels, done }
     }
+}
 
-    fn paper(&self) -> u8 {
-        if self.channels % 2 == 1 {
-            return 255;
+/// The mean of a square: colours times alpha, and alpha.
+fn mean(&[r, g, b, alpha, count]: &[u32; 5]) -> [u8; 4] {
+    let count = count.max(1);
+    let [r, g, b] = [r, g, b].map(|sum| ((sum + 255 * count / 2) / (255 * count)) as u8);
+    [r, g, b, ((alpha + count / 2) / count) as u8]
+}
+
+impl Pixels {
+    /// The colours alone, each the mean of a square of this side.
+    pub(crate) fn flattened(&self, side: usize) -> Picture {
+        let mut flattening = Flattening::new(self.width, self.height, side);
+        for row in self.values.chunks_exact((self.width * self.channels).max(1)) {
+            flattening.push(row, self.channels);
         }
-        let (mut drawn, mut opaque) = (0_u64, 0_u64);
-        for (rgb, alpha) in self.values.chunks_exact(self.channels).map(coloured) {
-            drawn += u64::from(luma(rgb)) * u64::from(alpha);
-            opaque += u64::from(alpha);
-        }
-        if drawn * 2 > opaque * 255 { 0 } else { 255 }
+        flattening.finish()
     }
 }
 
@@ -74,15 +123,6 @@ fn coloured(pixel: &[u8]) -> ([u8; 3], u8) {
         [r, g, b, alpha] => ([r, g, b], alpha),
         _ => ([0; 3], 255),
     }
-}
-
-/// A colour on paper, as much of it as its alpha says.
-fn over(paper: u8, (rgb, alpha): ([u8; 3], u8)) -> [u8; 3] {
-    if alpha == 255 {
-        return rgb;
-    }
-    let (paper, alpha) = (u32::from(paper), u32::from(alpha));
-    rgb.map(|c| ((u32::from(c) * alpha + paper * (255 - alpha) + 127) / 255) as u8)
 }
 
 /// Brightness of a colour, Rec. ITU-R BT.709; exact for greys.

@@ -1,5 +1,6 @@
 //! Tables: rows of numbers in text, read a line at a time.
 
+use std::borrow::Cow;
 use std::io::{BufRead, Read};
 
 use anyhow::{Result, bail};
@@ -28,12 +29,8 @@ pub(crate) enum Heading {
 
 /// A table whose rows are read as they are asked for.
 pub(crate) struct Table<R> {
-    source: R,
-    /// Numbers of a row.
-    width: usize,
-    separator: Option<char>,
-    /// The line that was read last, counted from 1.
-    line: usize,
+    lines: Lines<R>,
+    form: Form,
     /// A row that was read to see what the first line is.
     first: Option<Vec<f32>>,
     has_rows: bool,
@@ -41,10 +38,29 @@ pub(crate) struct Table<R> {
     is_headed: bool,
 }
 
-/// A line that holds something, without spaces around it.
-struct Line {
-    text: String,
+/// The lines of a stream.
+struct Lines<R> {
+    source: R,
+    /// The most bytes of a line.
+    most: usize,
+    /// The line that was read last, counted from 1.
     number: usize,
+    bytes: Vec<u8>,
+}
+
+/// A line that holds something, without spaces around it.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    text: &'a str,
+    number: usize,
+}
+
+/// What each line has.
+#[derive(Clone, Copy)]
+struct Form {
+    /// Numbers of a row.
+    width: usize,
+    separator: Option<char>,
 }
 
 impl<R: BufRead> Table<R> {
@@ -55,36 +71,30 @@ impl<R: BufRead> Table<R> {
         heading: Heading,
         done: &mut Vec<String>,
     ) -> Result<Self> {
-        let mut table = Self {
-            source,
-            width,
-            separator: None,
-            line: 0,
-            first: None,
-            has_rows: false,
-            is_headed: false,
-        };
-        let Some(first) = table.next_line()? else { bail!(NO_ROWS) };
-        table.separator = separator(&first.text);
-        let cells = table.cells(&first)?;
-        table.is_headed = is_heading(&cells, width, heading, &first)?;
-        if table.is_headed {
-            done.push(format!("its first line is a heading, and left out: {}", shown(&first.text)));
+        let most = MOST_OF_A_LINE.max(width.saturating_mul(MOST_OF_A_NUMBER));
+        let mut lines = Lines { source, most, number: 0, bytes: Vec::new() };
+        let Some(line) = lines.next()? else { bail!(NO_ROWS) };
+        let form = Form { width, separator: separator(line.text) };
+        let cells = form.cells(line)?;
+        let is_headed = is_heading(&cells, width, heading, line)?;
+        let mut first = None;
+        if is_headed {
+            done.push(format!("its first line is a heading, and left out: {}", shown(line.text)));
             if let Some(column) = surplus(&cells, width) {
                 bail!("its heading has {} columns; the model takes {width}; {column}", cells.len());
             }
         } else {
-            table.first = Some(table.row(&first)?);
+            first = Some(form.row(line)?);
         }
-        Ok(table)
+        Ok(Self { lines, form, first, has_rows: false, is_headed })
     }
 
     /// The next rows, `most` at the most; none after the last.
     pub(crate) fn next_rows(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
         let mut rows: Vec<Vec<f32>> = self.first.take().into_iter().collect();
         while rows.len() < most {
-            let Some(line) = self.next_line()? else { break };
-            rows.push(self.row(&line)?);
+            let Some(line) = self.lines.next()? else { break };
+            rows.push(self.form.row(line)?);
         }
         self.has_rows |= !rows.is_empty();
         if !self.has_rows && self.is_headed {
@@ -95,65 +105,111 @@ impl<R: BufRead> Table<R> {
         }
         Ok(rows)
     }
+}
 
+impl<R: BufRead> Lines<R> {
     /// The next line that is neither empty nor a comment.
-    fn next_line(&mut self) -> Result<Option<Line>> {
-        let most = MOST_OF_A_LINE.max(self.width.saturating_mul(MOST_OF_A_NUMBER));
+    fn next(&mut self) -> Result<Option<Line<'_>>> {
         loop {
-            let mut bytes = Vec::new();
-            self.source.by_ref().take(most as u64 + 1).read_until(b'\n', &mut bytes)?;
-            if bytes.is_empty() {
+            self.bytes.clear();
+            let most = self.most as u64 + 1;
+            self.source.by_ref().take(most).read_until(b'\n', &mut self.bytes)?;
+            if self.bytes.is_empty() {
                 return Ok(None);
             }
-            self.line += 1;
-            let number = self.line;
-            if bytes.len() > most {
-                bail!("line {number} has more than {most} bytes; this is no table for this model");
-            }
-            // Only the first may begin with a mark of the byte order.
-            let text = decode_text(&bytes).map_err(|error| match error {
-                TextError::NotUtf8 { .. } if bytes.iter().any(|byte| *byte < b'\t') => {
-                    anyhow::anyhow!(NO_TABLE)
-                }
-                TextError::NotUtf8 { .. } => {
-                    anyhow::anyhow!("line {number} is not UTF-8; save the file as UTF-8")
-                }
-                error => error.into(),
-            })?;
-            let text = text.trim();
-            if text.contains('\0') {
-                bail!(NO_TABLE);
-            }
-            if !text.is_empty() && !text.starts_with('#') {
-                return Ok(Some(Line { text: text.to_owned(), number }));
+            self.number += 1;
+            if is_something(&self.bytes) {
+                break;
             }
         }
+        let (number, most) = (self.number, self.most);
+        // Only the first may begin with a mark of the byte order.
+        let text = decode_text(&self.bytes);
+        if self.bytes.len() > most && !matches!(text, Err(TextError::LoneCr)) {
+            bail!("line {number} has more than {most} bytes; this is no table for this model");
+        }
+        let text = text.map_err(|error| match error {
+            TextError::NotUtf8 { .. } if self.bytes.iter().any(|byte| *byte < b'\t') => {
+                anyhow::anyhow!(NO_TABLE)
+            }
+            TextError::NotUtf8 { .. } => {
+                anyhow::anyhow!("line {number} is not UTF-8; save the file as UTF-8")
+            }
+            error => error.into(),
+        })?;
+        if text.contains('\0') {
+            bail!(NO_TABLE);
+        }
+        Ok(Some(Line { text: text.trim(), number }))
     }
+}
 
-    fn row(&self, line: &Line) -> Result<Vec<f32>> {
+/// Whether a line is neither empty nor a comment.
+fn is_something(line: &[u8]) -> bool {
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii();
+    !line.is_empty() && !line.starts_with(b"#")
+}
+
+impl Form {
+    fn row(self, line: Line<'_>) -> Result<Vec<f32>> {
+        if let Some(row) = self.plain_row(line.text) {
+            return Ok(row);
+        }
         let (cells, width) = (self.cells(line)?, self.width);
         if let Some(hint) = surplus(&cells, width) {
             let count = cells.len();
             bail!("line {} has {count} cells; the model takes {width}; {hint}", line.number);
         }
-        let number = |(i, cell): (usize, &String)| number(cell, line.number, i + 1);
-        let row = cells.iter().enumerate().map(number).collect::<Result<Vec<f32>>>()?;
+        let mut row = Vec::with_capacity(cells.len());
+        for (i, cell) in cells.iter().enumerate() {
+            row.push(number(cell, line.number, i + 1)?);
+        }
         if row.len() != width {
             bail!("line {} has {} numbers; the model takes {width}", line.number, row.len());
         }
         Ok(row)
     }
 
+    /// The row of a line in which nothing is unusual, in one walk over its bytes: tables have millions
+    /// of cells.
+    fn plain_row(self, text: &str) -> Option<Vec<f32>> {
+        let separator = u8::try_from(self.separator?).ok()?;
+        let bytes = text.as_bytes();
+        let mut row = Vec::with_capacity(self.width);
+        let (mut at, mut start, mut whole) = (0, 0, Some(0_u32));
+        loop {
+            let byte = bytes.get(at).copied();
+            if byte.is_none() || byte == Some(separator) {
+                // Up to 7 digits are exact as `f32`.
+                row.push(match whole {
+                    Some(whole) if (1..=7).contains(&(at - start)) => whole as f32,
+                    _ => {
+                        text.get(start..at)?.trim().parse().ok().filter(|n: &f32| n.is_finite())?
+                    }
+                });
+                (start, whole) = (at + 1, Some(0));
+            }
+            let Some(byte) = byte else { break };
+            if byte.is_ascii_digit() {
+                whole =
+                    whole.map(|whole| whole.wrapping_mul(10).wrapping_add(u32::from(byte - b'0')));
+            } else if byte != separator {
+                whole = None;
+            }
+            at += 1;
+        }
+        (row.len() == self.width).then_some(row)
+    }
+
     /// The cells of a line, without the empty one behind a separator that ends it.
-    fn cells(&self, line: &Line) -> Result<Vec<String>> {
-        let mut cells = cells(&line.text, self.separator);
-        let Some(cells) = cells.as_mut() else {
+    fn cells(self, line: Line<'_>) -> Result<Vec<Cow<'_, str>>> {
+        let Some(mut cells) = cells(line.text, self.separator) else {
             bail!("line {}: a quote is opened and not closed", line.number);
         };
-        if cells.len() == self.width + 1 && cells.last().is_some_and(String::is_empty) {
+        if cells.len() == self.width + 1 && cells.last().is_some_and(|cell| cell.is_empty()) {
             cells.pop();
         }
-        Ok(std::mem::take(cells))
+        Ok(cells)
     }
 }
 
@@ -166,36 +222,43 @@ fn separator(line: &str) -> Option<char> {
 }
 
 /// The cells of a line, without quotes around them; nothing if a quote is not closed.
-fn cells(line: &str, separator: Option<char>) -> Option<Vec<String>> {
+fn cells(line: &str, separator: Option<char>) -> Option<Vec<Cow<'_, str>>> {
     let Some(separator) = separator else {
-        let bare = |cell: &str| cell.trim_matches('"').to_owned();
-        return Some(line.split_whitespace().map(bare).collect());
+        return Some(line.split_whitespace().map(|cell| cell.trim_matches('"').into()).collect());
     };
+    if !line.contains('"') {
+        return Some(line.split(separator).map(|cell| cell.trim().into()).collect());
+    }
     let (mut cells, mut cell, mut is_quoted) = (Vec::new(), String::new(), false);
     for letter in line.chars() {
         match letter {
             '"' => is_quoted = !is_quoted,
             letter if letter == separator && !is_quoted => {
-                cells.push(std::mem::take(&mut cell).trim().to_owned());
+                cells.push(std::mem::take(&mut cell).trim().to_owned().into());
             }
             letter => cell.push(letter),
         }
     }
-    cells.push(cell.trim().to_owned());
+    cells.push(cell.trim().to_owned().into());
     (!is_quoted).then_some(cells)
 }
 
 /// Whether the first line is a heading; where both are likely it is asked for.
-fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> Result<bool> {
+fn is_heading(
+    cells: &[Cow<'_, str>],
+    width: usize,
+    heading: Heading,
+    line: Line<'_>,
+) -> Result<bool> {
     if heading != Heading::Auto {
         return Ok(heading == Heading::Yes);
     }
-    let is_number = |cell: &String| cell.parse::<f32>().is_ok();
+    let is_number = |cell: &Cow<'_, str>| cell.parse::<f32>().is_ok();
     if !cells.iter().any(is_number) {
         // Numbers with commas are no words.
         return Ok(!cells.iter().all(|cell| is_with_comma(cell)));
     }
-    let counts = |cells: &[String]| {
+    let counts = |cells: &[Cow<'_, str>]| {
         let counts_from =
             |first: usize| cells.iter().enumerate().all(|(i, cell)| cell.parse() == Ok(first + i));
         counts_from(0) || counts_from(1)
@@ -213,21 +276,21 @@ fn is_heading(cells: &[String], width: usize, heading: Heading, line: &Line) -> 
         bail!(
             "line {}: `{}` may be a heading or a row; say which with --header or --no-header",
             line.number,
-            shown(&line.text)
+            shown(line.text)
         );
     }
     Ok(true)
 }
 
 /// Whether the second of two cells is the next whole number.
-fn is_next(pair: &[String]) -> bool {
+fn is_next(pair: &[Cow<'_, str>]) -> bool {
     let [first, second] = pair else { return false };
     let numbers = first.parse::<u64>().ok().zip(second.parse::<u64>().ok());
     numbers.is_some_and(|(first, second)| first.checked_add(1) == Some(second))
 }
 
 /// Which columns are too many, as far as that can be told.
-fn surplus(cells: &[String], width: usize) -> Option<String> {
+fn surplus(cells: &[Cow<'_, str>], width: usize) -> Option<String> {
     if cells.len() <= width {
         return None;
     }
@@ -235,18 +298,18 @@ fn surplus(cells: &[String], width: usize) -> Option<String> {
         "label", "labels", "class", "target", "digit", "y", "id", "index", "row", "name",
         "filename",
     ];
-    let is_word = |cell: &&String| !cell.is_empty() && cell.parse::<f32>().is_err();
-    let is_named = |cell: &&String| NAMES.contains(&cell.to_lowercase().as_str());
-    let named: Vec<&String> = cells.iter().filter(is_named).collect();
-    let words: Vec<&String> = cells.iter().filter(is_word).collect();
+    let is_word = |cell: &&Cow<'_, str>| !cell.is_empty() && cell.parse::<f32>().is_err();
+    let is_named = |cell: &&Cow<'_, str>| NAMES.contains(&cell.to_lowercase().as_str());
+    let named: Vec<&Cow<'_, str>> = cells.iter().filter(is_named).collect();
+    let words: Vec<&Cow<'_, str>> = cells.iter().filter(is_word).collect();
     let columns = match (&named[..], &words[..]) {
         ([], [word]) => vec![*word],
         _ => named,
     };
-    let quoted = |cell: &&String| format!("`{}`", printable(cell, 30));
+    let quoted = |cell: &&Cow<'_, str>| format!("`{}`", printable(cell, 30));
     Some(match &columns[..] {
         [column] => format!("leave the column {} out", quoted(column)),
-        [] if cells.first().is_some_and(String::is_empty) => {
+        [] if cells.first().is_some_and(|cell| cell.is_empty()) => {
             "leave the column of row numbers out".to_owned()
         }
         [] => "leave out columns of answers and of row numbers".to_owned(),
@@ -268,9 +331,8 @@ fn number(cell: &str, line: usize, column: usize) -> Result<f32> {
         Err(_) if is_with_comma(cell) => {
             bail!("line {line}: `{}` has a comma; write numbers with a point, such as 1.5", shown())
         }
-        Err(_) if cell.contains(['|', '\r']) => bail!(
-            "line {line}: `{}` is not a number; separate numbers with commas, semicolons or tabs, and \
-             end lines with LF",
+        Err(_) if cell.contains('|') => bail!(
+            "line {line}: `{}` is not a number; separate numbers with commas, semicolons or tabs",
             shown()
         ),
         Err(_) if line == 1 => bail!(
@@ -387,6 +449,9 @@ mod tests {
         let wide: Vec<u8> = "\u{feff}1,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(error(&wide, 2).contains("UTF-16"));
         assert!(error(b"5,2\n\xe9,4\n", 2).contains("line 2 is not UTF-8"));
+        assert!(error(b"5,2\r3,4\r", 2).contains("its lines end with CR alone"));
+        let page = "5,2\r".repeat(20_000);
+        assert!(error(page.as_bytes(), 2).contains("its lines end with CR alone"));
         let endless = std::io::BufReader::new(std::io::repeat(b'7'));
         let found = Table::begin(endless, 2, Heading::Auto, &mut Vec::new()).err().unwrap();
         assert!(found.to_string().contains("has more than 65536 bytes"), "{found}");

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use fireclay_data::{Features, LoadOptions, Source, Targets, load};
 use serde_json::Value;
@@ -196,4 +197,38 @@ fn rows_that_are_no_bytes_are_warned_of() {
     let words = "idx:bits: no feature is above 1, and the preprocessing divides them by 255";
     place.train("evaluate runs/small --data idx:bits").warned(&[words]);
     does(&place, "evaluate runs/small --data idx:bits -q");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_gives_nothing_is_said_to_be_waited_for() {
+    let place = small();
+    let row = ["0"; 16].join(",") + "\n";
+    let fifo = place.path("rows.fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    for (input, name) in [("rows.fifo", "rows.fifo"), ("-", "standard input")] {
+        for wait in [Duration::ZERO, Duration::from_millis(1300)] {
+            let mut child = place
+                .command(&format!("predict runs/small {input}"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(wait);
+            let mut to = child.stdin.take().unwrap();
+            if input == "-" {
+                to.write_all(row.as_bytes()).unwrap();
+            } else {
+                fs::write(&fifo, &row).unwrap();
+            }
+            drop(to);
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{said}");
+            let is_said = said.contains(&format!("waiting for data from {name}"));
+            assert_eq!(is_said, !wait.is_zero(), "{input}, {wait:?}: {said}");
+        }
+    }
 }
