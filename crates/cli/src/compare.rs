@@ -50,6 +50,9 @@ pub(crate) struct Args {
     at: Where,
 }
 
+/// What is said of the units of two models of which the first has standardized targets.
+const UNITS_OF_FIRST: &str = "\n  Losses are those of targets as the first model standardizes them; all else is in the unit of the\n  targets.\n";
+
 /// What differs between two runs.
 #[derive(Debug, Serialize)]
 struct Runs {
@@ -66,6 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let first = model::load(&args.first, None, &device)?;
     let adapter = args.adapter.as_deref();
     let second = model::load(&args.second, adapter, &device)?;
+    let task = first.description().task.clone();
     let (name, data) = args.rows.load(first.description(), &args.first)?;
     let options = Options { worst: args.changed, ..Options::default() };
     let comparison = compare(&first, &second, &data, &options)?;
@@ -89,6 +93,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         group(comparison.rows as u64)
     );
     text += &measured(&comparison);
+    if task.scaling().is_some() {
+        text += UNITS_OF_FIRST;
+    }
     if let Some(runs) = &runs {
         text += &of_runs(runs);
     }

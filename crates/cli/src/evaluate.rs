@@ -21,6 +21,7 @@ Examples:
   fireclay evaluate model.safetensors --data qmnist
   fireclay evaluate runs/mnist-1 --min-accuracy 0.97   exit code 1 if it is less
   fireclay evaluate runs/mnist-1 --min macro-f1=0.97 --max loss=0.1 --json
+  fireclay evaluate runs/prices-1 --max-rmse 12.5      of a regression, in the target's unit
 
 Intervals hold the number of all rows of the kind with a probability of 95 %: by Wilson's
 formula for shares of rows, by a bootstrap of 1,000 draws for the others; of the
@@ -44,6 +45,15 @@ pub(crate) struct Args {
     /// End with exit code 1 if the accuracy is less than this share.
     #[arg(long, value_name = "SHARE", value_parser = limit, help_heading = "Gates")]
     min_accuracy: Option<f64>,
+    /// End with exit code 1 if the root mean squared error of a regression is more.
+    #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
+    max_rmse: Option<f64>,
+    /// End with exit code 1 if the mean absolute error of a regression is more.
+    #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
+    max_mae: Option<f64>,
+    /// End with exit code 1 if the R2 of a regression is less.
+    #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
+    min_r2: Option<f64>,
     /// End with exit code 1 if this measure is less; may be repeated.
     #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
     min: Vec<Limit>,
@@ -79,6 +89,10 @@ impl FromStr for Limit {
         Ok(Self { measure: measure.to_owned(), number: limit(number)? })
     }
 }
+
+/// What is said of the units of a model whose targets are standardized.
+const UNITS: &str =
+    "\nThe loss is that of standardized targets; all else is in the unit of the targets.\n";
 
 /// The number of a gate.
 fn limit(text: &str) -> Result<f64, String> {
@@ -118,7 +132,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 printable(&name, 100),
                 group(evaluation.rows as u64)
             );
-            say(&(heading + &text(&evaluation) + &said(&gates)))?;
+            let is_scaled = model.description().task.scaling().is_some();
+            let unit = if is_scaled { UNITS } else { "" };
+            say(&(heading + &text(&evaluation) + unit + &said(&gates)))?;
         }
     }
     let is_met = gates.iter().all(|gate| gate.is_met);
@@ -127,10 +143,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 impl Args {
     fn gates(&self, evaluation: &Evaluation) -> Result<Vec<Gate>> {
-        let accuracy = self.min_accuracy.map(|number| ("accuracy", number, true));
+        let named = [
+            ("accuracy", self.min_accuracy, true),
+            ("r2", self.min_r2, true),
+            ("rmse", self.max_rmse, false),
+            ("mae", self.max_mae, false),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(name, limit, is_minimum)| limit.map(|limit| (name, limit, is_minimum)));
         let least = self.min.iter().map(|limit| (limit.measure.as_str(), limit.number, true));
         let most = self.max.iter().map(|limit| (limit.measure.as_str(), limit.number, false));
-        let all = accuracy.into_iter().chain(least).chain(most);
+        let all = named.chain(least).chain(most);
         all.map(|(name, limit, is_minimum)| gate(evaluation, name, limit, is_minimum)).collect()
     }
 }
@@ -177,11 +201,11 @@ fn text(evaluation: &Evaluation) -> String {
         }
         Scores::MultiLabel(scores) => text += &classes(&scores.labels),
         Scores::Regression(scores) => {
-            let mut rows = vec![cells(["target", "r2", "rmse", "mae"])];
+            let mut rows = vec![cells(["target", "r2", "rmse", "mae", "median-error"])];
             rows.extend(scores.targets.iter().map(|target| {
                 let number = |estimate: Estimate| format!("{:.5}", estimate.value);
-                let [r2, rmse, mae] = [target.r2, target.rmse, target.mae].map(number);
-                vec![printable(&target.name, 30), r2, rmse, mae]
+                let all = [target.r2, target.rmse, target.mae, target.median_error].map(number);
+                std::iter::once(printable(&target.name, 30)).chain(all).collect()
             }));
             text += &format!("\n{}", table(&rows));
         }

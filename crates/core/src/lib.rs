@@ -49,7 +49,8 @@ pub use fireclay_model::{
     Ink, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor,
     Norm, NormPart, NormPosition, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
     Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
-    SkipPosition, Task, UnknownName, UnknownParameter, check_row, model_file, nearest,
+    SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter,
+    check_row, model_file, nearest,
 };
 pub use loaded::{LoadError, Loaded};
 pub use lora::LowRank;
@@ -58,4 +59,4 @@ pub use mlp::{Mlp, ParameterSource, unreadable};
 pub use model::{Model, PredictError};
 pub use norm::NormLayer;
 pub use preprocessing::{prepare, scaling};
-pub use targets::Targets;
+pub use targets::{Targets, restored, standardized};

@@ -93,8 +93,8 @@ impl Loaded {
         self.description.architecture.inputs()
     }
 
-    /// Logits or values, `[rows, outputs]`, of raw features, `[rows, features]` row by row, on all
-    /// cores.
+    /// Logits, or values in the unit of their target, `[rows, outputs]`, of raw features,
+    /// `[rows, features]` row by row, on all cores.
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ use crate::{Targets, Task};
 
 /// A loss: one number per sample, of which training minimises the mean.
 ///
-/// Several outputs of one sample are averaged.
+/// Several outputs of one sample are averaged. In regression, outputs and targets are in one unit: that
+/// of the network's outputs, which is a deviation where the targets are standardised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum Loss {
@@ -41,7 +42,8 @@ pub struct CrossEntropy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Huber {
-    /// Residual at which the loss turns from `r² / 2` to `delta (|r| - delta / 2)`; positive.
+    /// Residual at which the loss turns from `r² / 2` to `delta (|r| - delta / 2)`; positive. Of
+    /// standardised targets it is counted in deviations.
     pub delta: f64,
 }
 

@@ -10,6 +10,7 @@ use fireclay_model::{Description, RowError, check_row};
 
 use crate::mlp::unreadable;
 use crate::preprocessing::prepare;
+use crate::targets::restored;
 use crate::{
     Adapter, AdapterError, Checkpoint, Mlp, ModelFileError, ModelFileProblem, Pictures, Prediction,
     Predictor, Preprocessing, Provenance, Task,
@@ -34,8 +35,15 @@ pub struct Model {
 }
 
 impl Model {
-    /// Logits or values of raw features: `[batch, features] → [batch, outputs]`.
+    /// Logits, or values in the unit of their target, of raw features:
+    /// `[batch, features] → [batch, outputs]`.
     pub fn forward(&self, raw: Tensor<2>) -> Tensor<2> {
+        restored(&self.task, self.network_outputs(raw))
+    }
+
+    /// As [`forward`](Self::forward), with values as the network gives them: standardised where the
+    /// task has a [scaling](Task::scaling).
+    pub fn network_outputs(&self, raw: Tensor<2>) -> Tensor<2> {
         self.mlp.forward(prepare(&self.preprocessing, raw))
     }
 

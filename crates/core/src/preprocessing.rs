@@ -21,8 +21,8 @@ pub fn prepare(preprocessing: &Preprocessing, x: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// A row `[1, features]` on the device of `x`.
-fn row(values: Vec<f32>, x: &Tensor<2>) -> Tensor<2> {
+/// A row `[1, columns]` on the device of `x`.
+pub(crate) fn row(values: Vec<f32>, x: &Tensor<2>) -> Tensor<2> {
     let shape = [1, values.len()];
     Tensor::from_data(TensorData::new(values, shape), (&x.device(), x.dtype()))
 }

@@ -137,6 +137,6 @@ fn a_loss_of_another_task_or_out_of_range_is_refused() {
         with(0.0, Some(vec![1.0, f64::NAN, 1.0])),
         Err(LossError::BadSetting { setting: "class_weights", .. })
     ));
-    let regression = Task::Regression { targets: vec!["y".to_owned()] };
+    let regression = Task::regression(vec!["y".to_owned()]);
     assert!(Loss::Huber(Huber { delta: 0.0 }).validate(&regression).is_err());
 }

@@ -3,8 +3,8 @@
 
 use burn::tensor::{Device, Tensor};
 use fireclay::{
-    Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance, RowError, Task,
-    prepare,
+    Loaded, Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance, RowError,
+    TargetScaling, Task, prepare,
 };
 
 /// One output per input: `z = w x + b` with these weights, `[outputs, inputs]`.
@@ -47,10 +47,30 @@ fn labels_and_values_are_read_off_the_outputs() {
     let found = model.predict(&[[3.0, -3.0]]).unwrap();
     assert!(matches!(&found[0], Prediction::Labels { labels, .. } if labels == &["red"]));
 
-    let task = Task::Regression { targets: labels(&["x", "y"]) };
+    let task = Task::regression(labels(&["x", "y"]));
     let standard = Preprocessing::Standardize { mean: vec![1.0, 5.0], deviation: vec![2.0, 0.0] };
     let model = linear(&identity, &[0.0, 0.5], task, standard);
     assert_eq!(model.predict(&[[5.0, 9.0]]).unwrap(), [Prediction::Values(vec![2.0, 0.5])]);
+    assert_eq!(model.predictor().unwrap().predict(&[[5.0, 9.0]]).unwrap(), found_values(2.0, 0.5));
+
+    // Standardized outputs come back in the unit of their target, whoever computes them.
+    let scaling = TargetScaling { mean: vec![100.0, -1.0], deviation: vec![10.0, 4.0] };
+    let task = Task::Regression { targets: labels(&["x", "y"]), scaling: Some(scaling) };
+    let model = Model { task, ..model };
+    let expected = found_values(120.0, 1.0);
+    assert_eq!(model.predict(&[[5.0, 9.0]]).unwrap(), expected);
+    assert_eq!(model.predictor().unwrap().predict(&[[5.0, 9.0]]).unwrap(), expected);
+    let raw = || Tensor::<2>::from_floats([[5.0, 9.0]], &Device::flex());
+    assert_eq!(model.forward(raw()).try_into_vec_as::<f32>().unwrap(), [120.0, 1.0]);
+    assert_eq!(model.network_outputs(raw()).try_into_vec_as::<f32>().unwrap(), [2.0, 0.5]);
+    let loaded = Loaded::of(&model).unwrap();
+    assert_eq!(loaded.outputs(&[5.0, 9.0, 5.0, 9.0]).unwrap(), [120.0, 1.0, 120.0, 1.0]);
+    let predictor = model.predictor().unwrap();
+    assert_eq!(predictor.session().predict(&[5.0, 9.0]).unwrap(), expected[0]);
+}
+
+fn found_values(x: f32, y: f32) -> [Prediction; 1] {
+    [Prediction::Values(vec![x, y])]
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Architecture, Mlp, Model, NamedTensor, Task};
+use fireclay::{Architecture, Mlp, Model, NamedTensor, TargetScaling, Task};
 use fireclay_data::Dataset;
 use train::disk::{MOST_LABELS, read_text};
 use train::task;
@@ -75,7 +75,7 @@ impl Head {
                 Ok(match data {
                     Task::Classification { .. } => Task::Classification { labels },
                     Task::MultiLabel { .. } => Task::MultiLabel { labels },
-                    Task::Regression { .. } => Task::Regression { targets: labels },
+                    Task::Regression { .. } => Task::regression(labels),
                 })
             }
         }
@@ -124,6 +124,9 @@ pub struct Weights {
 
 /// Gives a model the output layer of a task.
 ///
+/// Outputs that are kept keep the scaling of their target, since their weights were trained for it; new
+/// ones have that of the task.
+///
 /// A layer of which no output is kept starts at zero if it is trained. So its first outputs say
 /// nothing, whatever comes from below, and the first gradients leave the layers below as they are:
 /// they only move as the output layer learns what to ask of them. Beside outputs that are kept new
@@ -135,7 +138,8 @@ pub struct Weights {
 pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
     let Weights { are_kept, are_trained, seed } = weights;
     let old = model.mlp.architecture();
-    if task == model.task && are_kept {
+    let same_kind = task.kind() == model.task.kind();
+    if same_kind && task.names() == model.task.names() && are_kept {
         let kept = task.names().to_vec();
         return Ok(Swapped {
             model: model.clone(),
@@ -151,7 +155,6 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
     let had = model.mlp.tensors()?;
     let head = format!("layers.{}.", model.mlp.layers.len() - 1);
     // Of another kind of task a name is another thing: the digit 3 is no number 3.
-    let same_kind = task.kind() == model.task.kind();
     let place = |label: &String| model.task.names().iter().position(|old| old == label);
     let sources: Vec<Option<usize>> = task
         .names()
@@ -180,9 +183,32 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
         Ok::<_, anyhow::Error>(new)
     })?;
     let names = task.names().iter().zip(&sources);
-    let kept = names.filter(|(_, source)| source.is_some()).map(|(name, _)| name.clone()).collect();
+    let kept: Vec<String> =
+        names.filter(|(_, source)| source.is_some()).map(|(name, _)| name.clone()).collect();
+    let task = with_scaling(task.clone(), &model.task, &sources);
     let model = Model { mlp, task, ..model.clone() };
     Ok(Swapped { model, kept, is_same: false, is_zero: starts_at_zero, left: None })
+}
+
+/// A regression with the scaling of the old one for each target that comes from there, by its place,
+/// and with its own for the others; other tasks as they are.
+fn with_scaling(task: Task, old: &Task, sources: &[Option<usize>]) -> Task {
+    let (new, before) = (task.scaling().cloned(), old.scaling().cloned());
+    let Task::Regression { targets, .. } = task else { return task };
+    // Without a scaling an output is in the unit of its target.
+    let of = |scaling: &Option<TargetScaling>, i: usize| {
+        scaling.as_ref().map_or((0.0, 1.0), |scaling| (scaling.mean[i], scaling.deviation[i]))
+    };
+    let numbers = sources.iter().enumerate().map(|(i, source)| match source {
+        Some(place) => of(&before, *place),
+        None => of(&new, i),
+    });
+    let (mean, deviation) = numbers.unzip();
+    let is_scaled = sources.iter().any(|source| match source {
+        Some(_) => before.is_some(),
+        None => new.is_some(),
+    });
+    Task::Regression { targets, scaling: is_scaled.then_some(TargetScaling { mean, deviation }) }
 }
 
 /// How well a model does what the labels promise that it has in common with the data: its loss on
@@ -311,7 +337,7 @@ mod tests {
     #[test]
     fn another_kind_of_task_shares_no_outputs() {
         let before = model(&["a", "b"]);
-        let task = Task::Regression { targets: vec!["a".to_owned()] };
+        let task = Task::regression(vec!["a".to_owned()]);
         let swapped = swap(&before, task.clone(), KEPT).unwrap();
         assert!(swapped.kept.is_empty());
         assert_eq!((swapped.model.task, rows(&before).len()), (task, 2));

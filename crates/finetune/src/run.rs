@@ -203,7 +203,7 @@ fn planned(
     prepared: &Prepared,
 ) -> Result<(Swapped, Model, Vec<Phase>)> {
     let (settings, data) = (prepared.settings(), prepared.data());
-    let wanted = head_task(&shaped.task, tune, data)?;
+    let wanted = prepared.scaled(head_task(&shaped.task, tune, data)?)?;
     let lora = tune.lora.as_ref().map(|lora| on_layers(lora, &tune.lora_on, shaped));
     let lora = lora.transpose()?;
     let outputs = wanted.outputs();
@@ -216,11 +216,25 @@ fn planned(
         seed: settings.seed,
     };
     let swapped = new_head(shaped, wanted, tune, weights, &data.train)?;
+    check_scaling(&swapped, settings)?;
     let mut model = swapped.model.clone();
     if let Some(lora) = lora {
         model.mlp = model.mlp.with_adapters(lora, settings.seed)?;
     }
     Ok((swapped, model, phases))
+}
+
+/// Refuses a scaling that was asked for where all outputs keep the one that they were trained for.
+fn check_scaling(swapped: &Swapped, settings: &Settings) -> Result<()> {
+    let task = &swapped.model.task;
+    let is_regression = matches!(task, Task::Regression { .. });
+    if is_regression && swapped.kept == task.names() && settings.data.target_scaling.is_some() {
+        bail!(
+            "--target-scaling is for new outputs, and these are kept with the scaling that they were \
+             trained for; leave it out, or add --fresh-head"
+        );
+    }
+    Ok(())
 }
 
 /// Goes on with a run, or repeats it.

@@ -81,7 +81,8 @@ pub fn losses(model: &Model, data: &Dataset) -> Result<Losses> {
     let (mut of_model, mut of_zero) = (0.0, 0.0);
     for rows in all.chunks(BATCH) {
         let batch = data.batch(rows, &device);
-        let (outputs, right) = (model.forward(batch.inputs), targets(batch.targets));
+        let outputs = model.network_outputs(batch.inputs);
+        let right = targets(batch.targets).standardized(&model.task);
         of_zero += sum(loss.rows(outputs.zeros_like(), &right).try_into_vec_as::<f32>()?);
         of_model += sum(loss.rows(outputs, &right).try_into_vec_as::<f32>()?);
     }
@@ -96,7 +97,8 @@ fn sum(values: Vec<f32>) -> f64 {
 /// How two models with the same outputs differ on the same rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Difference {
-    /// The largest difference of any output.
+    /// The largest difference of any output of the networks: of standardized numbers, in a regression
+    /// whose targets are.
     pub largest: f32,
     /// Rows with the same largest output.
     pub agreeing: usize,
@@ -158,7 +160,7 @@ fn uniform(state: &mut u64) -> f32 {
     ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32
 }
 
-/// Calls `see` with the number of each row and the outputs of each model for it.
+/// Calls `see` with the number of each row and the outputs of each network for it.
 fn for_each_row(
     models: &[&Model],
     data: &Dataset,
@@ -171,7 +173,7 @@ fn for_each_row(
         let inputs = data.batch(rows, &device).inputs;
         let mut outputs = Vec::new();
         for model in models {
-            outputs.push(model.forward(inputs.clone()).try_into_vec_as::<f32>()?);
+            outputs.push(model.network_outputs(inputs.clone()).try_into_vec_as::<f32>()?);
         }
         for (i, &row) in rows.iter().enumerate() {
             let logits: Vec<&[f32]> = outputs

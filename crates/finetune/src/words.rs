@@ -39,20 +39,30 @@ pub(crate) fn placed(imported: &Imported) -> String {
 pub(crate) fn head(swapped: &Swapped) -> String {
     let task: &Task = &swapped.model.task;
     if swapped.is_same {
-        return format!("The head is kept: {}", listed(task.names()));
+        let scaling = of_scaling(task, "the scaling of its targets too");
+        return format!("The head is kept: {}{scaling}", listed(task.names()));
     }
     let weights = match &swapped.kept[..] {
         [] if swapped.is_zero => "its weights start at zero".to_owned(),
         [] => "its weights are drawn".to_owned(),
         kept => format!("weights kept of {}", listed(kept)),
     };
-    let text = format!("A new head: {}; {weights}", listed(task.names()));
+    let scaling = match &swapped.kept[..] {
+        [] => of_scaling(task, "its targets are standardized anew, by the training rows"),
+        _ => of_scaling(task, "these keep the scaling of their targets"),
+    };
+    let text = format!("A new head: {}; {weights}{scaling}", listed(task.names()));
     let Some(Losses { model, zero }) = swapped.left else { return text };
     let note = format!(
         "note: on these rows the model's own outputs have a loss of {model:.3}, and outputs of zero \
          one of {zero:.3}, so its output layer is left; --head keep keeps it"
     );
     format!("{text}\n{}", wrapped_at(&note, 0))
+}
+
+/// What is said of the scaling of a task that has one.
+fn of_scaling(task: &Task, text: &str) -> String {
+    if task.scaling().is_some() { format!("; {text}") } else { String::new() }
 }
 
 /// The first names, and how many more there are.

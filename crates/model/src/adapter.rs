@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use fireclay_files::{Dtype, ReadAt};
 
-use crate::model_file::document::version;
+use crate::model_file::document::{check_scaling, version};
 use crate::model_file::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
 use crate::model_file::{Keep, open, pack, unpack_file};
 use crate::{
@@ -66,14 +66,15 @@ impl Document {
     where
         Architecture: From<A>,
     {
-        let Record { base, architecture, task, pictures, provenance, .. } = record;
+        let Record { version, base, architecture, task, pictures, provenance } = record;
+        check_scaling(version, &task)?;
         let architecture = Architecture::from(architecture);
         Ok(Self { base, architecture, task, pictures, provenance })
     }
 
     fn write(&self) -> Result<String, ModelFileProblem> {
         let Self { base, architecture, task, pictures, provenance } = self.clone();
-        let architecture = ArchitectureRecord::of(&architecture);
+        let architecture = ArchitectureRecord::of(&architecture, &task);
         let version = architecture.version();
         let record = Record { version, base, architecture, task, pictures, provenance };
         Ok(serde_json::to_string(&record)?)
@@ -200,6 +201,7 @@ impl Adapter {
             problem => AdapterError::File(problem),
         })?;
         document.architecture.validate().map_err(ModelFileProblem::from)?;
+        document.task.validate().map_err(ModelFileProblem::from)?;
         let (names, outputs) = (document.task.outputs(), document.architecture.outputs);
         if names != outputs {
             return Err(ModelFileProblem::Outputs { names, outputs }.into());
@@ -278,7 +280,7 @@ fn is_same_to_the_bit(a: &NamedTensor, b: &NamedTensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lora, MlpConfig, Preprocessing, initial_values, transpose};
+    use crate::{Lora, MlpConfig, Preprocessing, TargetScaling, initial_values, transpose};
 
     fn model(architecture: Architecture, seed: u64) -> Model {
         let weights = architecture.tensors().into_iter().map(|(path, shape)| {
@@ -327,6 +329,27 @@ mod tests {
         let again = read.apply(&base).unwrap();
         assert_eq!(again, tuned);
         assert_eq!(read.parameters(), 3 + 6 * 2 + 2 * 5);
+    }
+
+    #[test]
+    fn a_target_scaling_is_kept_in_version_2_and_refused_in_1() {
+        let (mut base, targets) = (base(), ["a", "b", "c"].map(String::from).to_vec());
+        let scaling = TargetScaling { mean: vec![1.0; 3], deviation: vec![2.0; 3] };
+        base.description.task = Task::Regression { targets, scaling: Some(scaling) };
+        let mut tuned = tuned(&base);
+        tuned.description.task = base.description.task.clone();
+        let adapter = Adapter::between(&base, &tuned).unwrap();
+        let text = adapter.document.write().unwrap();
+        assert!(text.starts_with("{\"version\":2"), "{text}");
+        let read = Adapter::from_bytes(&adapter.to_bytes().unwrap()).unwrap();
+        assert_eq!(read.apply(&base).unwrap(), tuned);
+        let plain = Adapter::between(&base, &self::tuned(&base)).unwrap().document.write().unwrap();
+        let task = serde_json::to_string(&tuned.description.task).unwrap();
+        let classes = serde_json::to_string(&Task::numbered_classes(3)).unwrap();
+        let old = plain.replace(&classes, &task);
+        assert!(plain.starts_with("{\"version\":1") && old != plain);
+        let error = Document::read(&old).unwrap_err();
+        assert!(matches!(error, ModelFileProblem::ScalingInVersion1), "{error}");
     }
 
     #[test]

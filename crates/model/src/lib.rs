@@ -21,6 +21,7 @@ mod prediction;
 mod predictor;
 mod preprocessing;
 pub mod rng;
+mod scaling;
 mod task;
 mod tensor;
 
@@ -39,5 +40,6 @@ pub use pictures::{Centre, Channels, Ink, PictureShape, Pictures, PicturesError,
 pub use prediction::{Prediction, RowError, check_row};
 pub use predictor::{Predictor, Session};
 pub use preprocessing::{Preprocessing, PreprocessingError};
+pub use scaling::{TargetScaling, TargetScalingError};
 pub use task::Task;
 pub use tensor::{NamedTensor, transpose};

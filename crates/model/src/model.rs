@@ -48,6 +48,7 @@ impl Description {
         if let Some(pictures) = &self.pictures {
             pictures.validate(&self.architecture.input_shape)?;
         }
+        self.task.validate()?;
         let (names, outputs) = (self.task.outputs(), self.architecture.outputs);
         if names == outputs { Ok(()) } else { Err(ModelFileProblem::Outputs { names, outputs }) }
     }

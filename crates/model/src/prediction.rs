@@ -23,12 +23,13 @@ pub enum Prediction {
         /// Probability of every label, by index.
         probabilities: Vec<f32>,
     },
-    /// Of a regression model: a number per target, by index.
+    /// Of a regression model: a number per target in the target's unit, by index.
     Values(Vec<f32>),
 }
 
 impl Task {
-    /// Turns the outputs of one row into probabilities, or leaves them as the values they are.
+    /// Turns the logits of one row into probabilities; values in the unit of their target are left as
+    /// they are.
     pub fn finish(&self, outputs: &mut [f32]) {
         match self {
             Self::Classification { .. } => softmax(outputs),

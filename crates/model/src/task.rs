@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{TargetScaling, TargetScalingError};
+
 /// What is predicted; fixes the number of outputs and names each of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Task {
     /// Exactly one of the labels per sample: outputs are logits of a softmax.
@@ -20,6 +22,10 @@ pub enum Task {
     Regression {
         /// Name of each target, by its index.
         targets: Vec<String>,
+        /// How the targets were standardised for training; none if the network gives values in their
+        /// unit by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scaling: Option<TargetScaling>,
     },
 }
 
@@ -29,17 +35,48 @@ impl Task {
         Self::Classification { labels: (0..classes).map(|class| class.to_string()).collect() }
     }
 
+    /// Regression of these targets, in whose unit the network gives its outputs.
+    pub fn regression(targets: Vec<String>) -> Self {
+        Self::Regression { targets, scaling: None }
+    }
+
     /// Names of the outputs, by index.
     pub fn names(&self) -> &[String] {
         match self {
             Self::Classification { labels } | Self::MultiLabel { labels } => labels,
-            Self::Regression { targets } => targets,
+            Self::Regression { targets, .. } => targets,
         }
     }
 
     /// Number of outputs of the network.
     pub fn outputs(&self) -> usize {
         self.names().len()
+    }
+
+    /// How the targets were standardised for training, of a regression where they were.
+    pub fn scaling(&self) -> Option<&TargetScaling> {
+        match self {
+            Self::Regression { scaling, .. } => scaling.as_ref(),
+            Self::Classification { .. } | Self::MultiLabel { .. } => None,
+        }
+    }
+
+    /// Turns outputs of the network, `[rows, outputs]` row by row, into logits, or values in the unit
+    /// of each target, in place.
+    #[inline]
+    pub fn restore(&self, outputs: &mut [f32]) {
+        if let Some(scaling) = self.scaling() {
+            scaling.restore(outputs);
+        }
+    }
+
+    /// Checks the scaling of the targets, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A [`TargetScalingError`].
+    pub fn validate(&self) -> Result<(), TargetScalingError> {
+        self.scaling().map_or(Ok(()), |scaling| scaling.validate(self.outputs()))
     }
 
     /// The word for this kind of task in messages.

@@ -7,8 +7,8 @@ use std::num::NonZero;
 use fireclay_model::{
     Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, MlpConfig, Model,
     ModelFileProblem as Problem, NamedTensor, Norm, NormPosition, Numbers, ParameterPath,
-    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, Task, initial_values,
-    transpose,
+    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling, Task,
+    initial_values, transpose,
 };
 use proptest::prelude::*;
 
@@ -385,4 +385,89 @@ proptest! {
         let _ = Predictor::from_source(&written.as_slice());
         let _ = fireclay_model::model_file::check(&written.as_slice());
     }
+}
+
+/// A regression with standardized targets, on an architecture that version 1 could describe.
+fn regression() -> Model {
+    let mut model = model(MlpConfig::new([3], [4], 2).architecture().unwrap());
+    let scaling = TargetScaling { mean: vec![5000.0, -0.5], deviation: vec![1000.0, 0.25] };
+    let targets = vec!["price".to_owned(), "slope".to_owned()];
+    model.description.task = Task::Regression { targets, scaling: Some(scaling) };
+    model
+}
+
+#[test]
+fn a_target_scaling_is_of_version_2_and_turned_back() {
+    let scaled = regression();
+    let written = bytes(&scaled);
+    assert_eq!(version(&written), 2);
+    let read = Model::from_bytes(&written).unwrap();
+    assert_eq!(read, scaled);
+    assert_eq!(bytes(&read), written);
+    let rows: Vec<f32> = (0..30).map(|i| (i % 7) as f32 - 3.0).collect();
+    let outputs = |model: &Model| {
+        let predictor = Predictor::new(model.clone()).unwrap();
+        predictor.outputs(&rows, NonZero::<usize>::MIN).unwrap()
+    };
+    let mut plain = scaled.clone();
+    plain.description.task = Task::regression(scaled.description.task.names().to_vec());
+    assert_eq!(version(&bytes(&plain)), 1, "without one it is as older programs wrote it");
+    let mut expected = outputs(&plain);
+    for row in expected.chunks_exact_mut(2) {
+        row[0] = row[0] * 1000.0 + 5000.0;
+        row[1] = row[1] * 0.25 - 0.5;
+    }
+    assert_eq!(outputs(&read), expected);
+}
+
+#[test]
+fn a_target_scaling_that_cannot_be_is_refused() {
+    let written = bytes(&regression());
+    let with = |pointer: &str, value: serde_json::Value| {
+        let forged = forged(&written, |document| {
+            *document.pointer_mut(pointer).unwrap() = value.clone();
+        });
+        Model::from_bytes(&forged).unwrap_err()
+    };
+    for (pointer, value) in [
+        ("/task/scaling/deviation/0", serde_json::json!(0.0)),
+        ("/task/scaling/deviation/1", serde_json::json!(-1.0)),
+        ("/task/scaling/deviation", serde_json::json!([1.0])),
+        ("/task/scaling/mean", serde_json::json!([1.0, 2.0, 3.0])),
+        ("/task/scaling/mean/0", serde_json::json!(1e300)),
+    ] {
+        let error = with(pointer, value);
+        assert!(matches!(error, Problem::TargetScaling(_)), "{pointer}: {error}");
+    }
+    for (pointer, value) in [
+        // What JSON writes of NaN.
+        ("/task/scaling/mean/0", serde_json::json!(null)),
+        ("/task/scaling", serde_json::json!({ "mean": [0.0, 0.0] })),
+        (
+            "/task/scaling",
+            serde_json::json!({ "mean": [0.0, 0.0], "deviation": [1.0, 1.0], "unit": "m" }),
+        ),
+        ("/task/kind", serde_json::json!("multi-label")),
+    ] {
+        let error = with(pointer, value);
+        assert!(matches!(error, Problem::Document(_)), "{pointer}: {error}");
+    }
+}
+
+/// A program that reads version 1 alone would misread such a file, so none has that number.
+#[test]
+fn version_1_has_no_target_scaling() {
+    let mut plain = regression();
+    plain.description.task = Task::regression(plain.description.task.names().to_vec());
+    let forged = forged(&bytes(&plain), |document| {
+        let scaling = serde_json::json!({ "mean": [0.0, 0.0], "deviation": [1.0, 1.0] });
+        document["task"]["scaling"] = scaling;
+    });
+    let error = Model::from_bytes(&forged).unwrap_err();
+    assert!(matches!(error, Problem::ScalingInVersion1), "{error}");
+    // A regression that an older program wrote.
+    let old = include_bytes!("fixtures/regression-v1.safetensors");
+    let model = Model::from_bytes(old).unwrap();
+    assert_eq!(model.description.task, Task::regression(vec!["sum".to_owned()]));
+    assert_eq!(bytes(&model), old);
 }

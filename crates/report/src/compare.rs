@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_model_does_not_differ_from_itself() {
-        let task = Task::Regression { targets: vec!["y".to_owned()] };
+        let task = Task::regression(vec!["y".to_owned()]);
         let targets = Targets::Values { values: vec![1.0, 2.0], names: task.names().to_vec() };
         let found = compare_outputs(&task, &[1.5, 2.5], &[1.5, 2.5], &targets, &Options::default())
             .unwrap();

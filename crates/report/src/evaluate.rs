@@ -39,7 +39,8 @@ pub struct Evaluation {
     /// Rows measured on.
     pub rows: usize,
     /// Mean loss, the usual one of the task and without weights: cross-entropy of a classifier,
-    /// binary cross-entropy of a multi-label model, squared error in regression.
+    /// binary cross-entropy of a multi-label model, squared error in regression; of standardized
+    /// targets, if the task has a scaling, while all else is in the unit of the targets.
     pub loss: Estimate,
     /// What else there is to measure.
     pub scores: Scores,
@@ -117,7 +118,7 @@ pub fn evaluate(
 /// more.
 const MOST_OUTPUTS: usize = 25_000;
 
-/// Measures outputs that are there: logits, or values in regression, `[rows, outputs]`.
+/// Measures outputs that are there: logits, or values in the unit of their target, `[rows, outputs]`.
 ///
 /// Everything is computed in double precision.
 ///
@@ -149,9 +150,9 @@ pub fn evaluate_outputs(
             count(values.len() / width)?;
             Ok(multi_label::evaluation(labels, outputs, values, options))
         }
-        (Task::Regression { targets: names }, Targets::Values { values, .. }) => {
+        (Task::Regression { targets: names, scaling }, Targets::Values { values, .. }) => {
             count(values.len() / width)?;
-            Ok(regression::evaluation(names, outputs, values, options))
+            Ok(regression::evaluation(names, scaling.as_ref(), outputs, values, options))
         }
         _ => {
             let found = train::task(targets).kind();

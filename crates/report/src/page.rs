@@ -102,7 +102,7 @@ fn subtitle(report: &Report) -> String {
         let kind = match &model.task {
             Task::Classification { labels } => format!("{} classes", labels.len()),
             Task::MultiLabel { labels } => format!("{} labels", labels.len()),
-            Task::Regression { targets } => format!("{} regression targets", targets.len()),
+            Task::Regression { targets, .. } => format!("{} regression targets", targets.len()),
         };
         parts.push(kind);
     }
@@ -199,10 +199,12 @@ fn curves(plots: &[Plot]) -> Option<Markup> {
 }
 
 fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
+    let is_scaled = report.model.as_ref().is_some_and(|model| model.task.scaling().is_some());
     html! {
         p.soft {
             "On " (grouped(evaluation.rows)) " rows of " (report.data)
             ". The intervals are those of 95 %: of what the number would be on all rows of the kind."
+            @if is_scaled { " The loss is that of standardized targets; all else is in the unit of the targets." }
         }
         div.scroll { table {
             tr { th { "measure" } th.n { "value" } th.n { "95 % interval" } th { "by" } }
@@ -304,11 +306,11 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
 fn targets(scores: &Regression) -> Markup {
     html! {
         div.scroll { table {
-            tr { th { "target" } th.n { "R2" } th.n { "RMSE" } th.n { "MAE" } }
+            tr { th { "target" } th.n { "R2" } th.n { "RMSE" } th.n { "MAE" } th.n { "median error" } }
             @for target in &scores.targets {
                 tr {
                     td.l { (target.name) }
-                    @for estimate in [&target.r2, &target.rmse, &target.mae] {
+                    @for estimate in [&target.r2, &target.rmse, &target.mae, &target.median_error] {
                         td.n title={ "95 %: " (interval(estimate, false)) } { (number(estimate.value, false)) }
                     }
                 }

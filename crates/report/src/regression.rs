@@ -1,6 +1,8 @@
 //! Real numbers: how far off they are.
 
+use fireclay::TargetScaling;
 use serde::{Deserialize, Serialize};
+use train::metrics::{median, r2};
 
 use crate::bootstrap;
 use crate::estimate::Estimate;
@@ -15,6 +17,8 @@ pub struct Regression {
     pub rmse: Estimate,
     /// Coefficient of determination: 1 minus the squared error over that of the mean.
     pub r2: Estimate,
+    /// Median absolute error.
+    pub median_error: Estimate,
     /// Every target, by index.
     pub targets: Vec<TargetScores>,
 }
@@ -30,6 +34,8 @@ pub struct TargetScores {
     pub rmse: Estimate,
     /// Coefficient of determination; of a target that is constant, 1 if it is met and else 0.
     pub r2: Estimate,
+    /// Median absolute error, in the unit of the target.
+    pub median_error: Estimate,
 }
 
 /// Predictions and truth, both `[rows, targets]`.
@@ -37,29 +43,39 @@ struct Rows<'a> {
     predicted: &'a [f32],
     truth: &'a [f32],
     width: usize,
+    /// What the error of each target is divided by for the loss.
+    units: Vec<f64>,
 }
 
-/// Everything that is measured of a regression model.
+/// Everything that is measured of a regression model, whose targets may be standardized: then so is
+/// the loss.
 pub(crate) fn evaluation(
     names: &[String],
+    scaling: Option<&TargetScaling>,
     predicted: &[f32],
     truth: &[f32],
     options: &Options,
 ) -> Evaluation {
-    let rows = Rows { predicted, truth, width: names.len() };
+    let units = match scaling {
+        Some(scaling) => scaling.deviation.iter().map(|&d| f64::from(d)).collect(),
+        None => vec![1.0; names.len()],
+    };
+    let rows = Rows { predicted, truth, width: names.len(), units };
     let count = truth.len() / names.len();
     let numbers = bootstrap::estimates(count, options, |drawn| rows.numbers(drawn));
-    let targets = names.iter().zip(numbers[4..].chunks_exact(3));
+    let targets = names.iter().zip(numbers[5..].chunks_exact(4));
     let scores = Regression {
         mae: numbers[1],
         rmse: numbers[2],
         r2: numbers[3],
+        median_error: numbers[4],
         targets: targets
             .map(|(name, of)| TargetScores {
                 name: name.clone(),
                 mae: of[0],
                 rmse: of[1],
                 r2: of[2],
+                median_error: of[3],
             })
             .collect(),
     };
@@ -91,19 +107,20 @@ impl Rows<'_> {
         &values[row * self.width..][..self.width]
     }
 
-    /// Mean squared error of a row.
+    /// Mean squared error of a row, in the unit of the loss.
     fn loss(&self, row: usize) -> f64 {
         let pairs = self.of(self.predicted, row).iter().zip(self.of(self.truth, row));
-        let squares = pairs.map(|(&p, &t)| (f64::from(p) - f64::from(t)).powi(2));
+        let pairs = pairs.zip(&self.units);
+        let squares = pairs.map(|((&p, &t), unit)| ((f64::from(p) - f64::from(t)) / unit).powi(2));
         squares.sum::<f64>() / self.width as f64
     }
 
-    /// Loss, then MAE, RMSE and R2 averaged over the targets, then those of each target.
+    /// Loss, then MAE, RMSE, R2 and median error averaged over the targets, then those of each target.
     fn numbers(&self, drawn: &[u32]) -> Vec<f64> {
-        let mut numbers = vec![0.0; 4];
+        let mut numbers = vec![0.0; 5];
         for target in 0..self.width {
-            let [mse, mae, r2] = self.scores(drawn, target);
-            let all = [mse, mae, mse.sqrt(), r2];
+            let [mse, mae, r2, median] = self.scores(drawn, target);
+            let all = [mse / self.units[target].powi(2), mae, mse.sqrt(), r2, median];
             for (sum, value) in numbers.iter_mut().zip(all) {
                 *sum += value / self.width as f64;
             }
@@ -112,25 +129,23 @@ impl Rows<'_> {
         numbers
     }
 
-    /// Mean squared error, mean absolute error and coefficient of determination of a target.
-    fn scores(&self, drawn: &[u32], target: usize) -> [f64; 3] {
+    /// Mean squared error, mean absolute error, coefficient of determination and median absolute error
+    /// of a target.
+    fn scores(&self, drawn: &[u32], target: usize) -> [f64; 4] {
         let place = |row: u32| row as usize * self.width + target;
         let n = drawn.len() as f64;
         let truth = |row: u32| f64::from(self.truth[place(row)]);
         let mean = drawn.iter().map(|&row| truth(row)).sum::<f64>() / n;
         let (mut squares, mut absolutes, mut spread) = (0.0, 0.0, 0.0);
+        let mut distances = Vec::with_capacity(drawn.len());
         for &row in drawn {
             let off = f64::from(self.predicted[place(row)]) - truth(row);
             squares += off * off;
             absolutes += off.abs();
+            distances.push(off.abs());
             spread += (truth(row) - mean).powi(2);
         }
-        let r2 = match (squares == 0.0, spread == 0.0) {
-            (true, _) => 1.0,
-            (false, true) => 0.0,
-            (false, false) => 1.0 - squares / spread,
-        };
-        [squares / n, absolutes / n, r2]
+        [squares / n, absolutes / n, r2(squares, spread), median(&mut distances)]
     }
 }
 
@@ -140,6 +155,7 @@ impl Regression {
             Measure { more_is_better: true, ..Measure::error("r2", self.r2) },
             Measure::error("rmse", self.rmse),
             Measure::error("mae", self.mae),
+            Measure::error("median-error", self.median_error),
         ]
     }
 }

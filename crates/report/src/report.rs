@@ -217,9 +217,15 @@ impl Report {
             all.push(Plot { name: name.to_owned(), caption: caption.to_owned(), svg });
             Ok::<(), ReportError>(())
         };
-        for (name, caption) in
-            [("loss", "Loss"), ("accuracy", "Accuracy"), ("learning-rate", "Learning rate")]
-        {
+        for (name, caption) in [
+            ("loss", "Loss"),
+            ("accuracy", "Accuracy"),
+            ("mae", "Mean absolute error"),
+            ("rmse", "Root mean squared error"),
+            ("r2", "R2"),
+            ("median-error", "Median absolute error"),
+            ("learning-rate", "Learning rate"),
+        ] {
             let curves = self.log.as_ref().map(|log| log.curves(name)).unwrap_or_default();
             if !curves.steps.is_empty() || !curves.training.is_empty() {
                 add(name, caption, plots::curves(name, &curves))?;

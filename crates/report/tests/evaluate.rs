@@ -118,10 +118,10 @@ fn what_does_not_fit_is_refused() {
         Err(EvaluateError::Task { found: "regression", expected: "classification" })
     ));
     let narrow = Dataset::new(vec![5], Features::Bytes(vec![0; 10]), values).unwrap();
-    let regression = model(Task::Regression { targets: names(&["y"]) }, 1);
+    let regression = model(Task::regression(names(&["y"])), 1);
     let found = evaluate(&regression, &narrow, &options);
     assert!(matches!(found, Err(EvaluateError::Features { found: 5, expected: 36 })));
-    let other = model(Task::Regression { targets: names(&["z"]) }, 1);
+    let other = model(Task::regression(names(&["z"])), 1);
     let found = evaluate(&other, &numbers, &options);
     assert!(matches!(found, Err(EvaluateError::Names { .. })));
     // Of several sigmoids for one class of many there is a way out.

@@ -255,7 +255,7 @@ fn names_from_strangers_are_text() {
     for (task, targets) in [
         (Task::Classification { labels: labels.clone() }, classes),
         (Task::MultiLabel { labels: labels.clone() }, several),
-        (Task::Regression { targets: labels }, numbers),
+        (Task::regression(labels), numbers),
     ] {
         // Rows that are pictures, and rows that are none.
         for shape in [vec![4, 4], vec![16]] {

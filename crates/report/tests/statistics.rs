@@ -130,7 +130,7 @@ fn numbers_are_measured_as_scikit_learn_does() {
     let golden = golden();
     let case = &golden["regression"];
     let names = labels(case);
-    let task = Task::Regression { targets: names.clone() };
+    let task = Task::regression(names.clone());
     let targets = Targets::Values { values: floats(&case["targets"]), names };
     let outputs = floats(&case["outputs"]);
     let found = evaluate_outputs(&task, &outputs, &targets, &options(&golden)).unwrap();
@@ -140,6 +140,7 @@ fn numbers_are_measured_as_scikit_learn_does() {
         assert_estimate(case, &format!("mae {i}"), target.mae);
         assert_estimate(case, &format!("rmse {i}"), target.rmse);
         assert_estimate(case, &format!("r2 {i}"), target.r2);
+        assert_estimate(case, &format!("median-error {i}"), target.median_error);
     }
 }
 

@@ -9,11 +9,12 @@ use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm};
 use toml::Value;
 
 use crate::checkpoints::Every;
-use crate::metrics::MetricChoice;
+use crate::metrics::{MetricChoice, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::settings::{
-    FLAGS, Keep, Layer, Monitor, OnDivergence, PreprocessingChoice, SettingsError, Validation,
+    FLAGS, Keep, Layer, OnDivergence, PreprocessingChoice, SettingsError, TargetScalingChoice,
+    Validation,
 };
 
 /// Trains a multilayer perceptron.
@@ -62,6 +63,9 @@ pub struct Args {
     /// Prepare raw features in this way.
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
+    /// Prepare the targets of a regression in this way for training; standardize by default.
+    #[arg(long, value_name = "HOW", help_heading = "Data")]
+    pub target_scaling: Option<TargetScalingChoice>,
 
     /// Widths of the hidden layers: 300,100; or none, for a linear model.
     #[arg(long, value_name = "WIDTHS", value_parser = widths, help_heading = "Network")]
@@ -134,14 +138,14 @@ pub struct Args {
     /// Stop after this many epochs without improvement, and keep the best.
     #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
     pub patience: Option<u32>,
-    /// How much better an epoch must be to count as an improvement.
+    /// How much better an epoch must be to count as an improvement, in the unit of --monitor.
     #[arg(long, value_name = "AMOUNT", requires = "patience", help_heading = "Training")]
     pub min_improvement: Option<f64>,
     /// Which weights become the model.
     #[arg(long, value_name = "WHICH", help_heading = "Training")]
     pub keep: Option<Keep>,
-    /// What makes an epoch the best, on the validation samples.
-    #[arg(long, value_name = "WHAT", help_heading = "Training")]
+    /// What makes an epoch the best, on the validation samples: loss (the default), accuracy, f-1, rmse, r2 or any other metric of the task.
+    #[arg(long, value_name = "METRIC", help_heading = "Training")]
     pub monitor: Option<Monitor>,
     /// Measure these too: top-5, precision, recall, f-1, auroc, learning-rate, speed.
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Training")]
@@ -301,6 +305,7 @@ impl Args {
         let labels = self.classes.iter().map(|label| name(label)).collect::<Vec<_>>();
         set("data.classes", (!labels.is_empty()).then_some(Value::Array(labels)));
         set("data.preprocessing", self.preprocessing.and_then(spelled));
+        set("data.target_scaling", self.target_scaling.and_then(spelled));
         set(
             "model.hidden",
             self.hidden.as_ref().map(|w| Value::Array(w.0.iter().map(count).collect())),
@@ -331,7 +336,7 @@ impl Args {
         set("training.early_stopping.patience", self.patience.as_ref().map(count));
         set("training.early_stopping.min_improvement", number(self.min_improvement));
         set("training.keep", self.keep.and_then(spelled));
-        set("training.monitor", self.monitor.and_then(spelled));
+        set("training.monitor", self.monitor.map(|monitor| Value::String(monitor.to_string())));
         let metrics: Vec<_> = self.metrics.iter().map(|m| Value::String(m.to_string())).collect();
         set("training.on_divergence", self.on_divergence.map(|how| Value::String(how.to_string())));
         set("training.metrics", (!metrics.is_empty()).then_some(Value::Array(metrics)));

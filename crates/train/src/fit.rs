@@ -72,7 +72,7 @@ pub struct Fitted {
 pub enum Ending {
     /// After its last epoch.
     Complete,
-    /// Early, for want of improvement.
+    /// Early, as nothing improved any more.
     Early,
     /// Early, because the observer wanted it.
     Stopped,
@@ -127,7 +127,7 @@ pub fn fit(
     observer: &mut dyn Observer,
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
-    let mut meter = Meter::new(job.task, &job.training.metrics);
+    let mut meter = Meter::new(job.task, &job.training.measured());
     let how = |feed: &Feed<'_>| match feed.is_resident() {
         true => "selected from the data set, which lies on the device",
         false => "uploaded: the data set is too large to lie on the device",
@@ -201,7 +201,7 @@ pub fn fit(
                 last_good: Box::new(state.mlp.valid()),
             });
         }
-        state.plateau.observe(job.schedule, validation.get("loss").unwrap_or(f64::NAN));
+        state.plateau.observe(job.schedule, job.training.monitor, &validation);
         let improved = state.best.observe(job.training, &validation, &model, epoch);
         state.progress.epochs = epoch;
         let samples = job.samples_per_epoch();
@@ -312,7 +312,8 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
         let inputs = prepare(job.preprocessing, raw.clone());
         let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
-        let mut losses = job.loss.rows(outputs.clone(), &targets);
+        let wanted = targets.clone().standardized(job.task);
+        let mut losses = job.loss.rows(outputs.clone(), &wanted);
         if let Some(tuned) = &job.tuned {
             let weights = job.loss.row_weights(&losses, &targets);
             losses = tuned.with_teacher(losses, weights, &outputs, raw, job.task);
@@ -320,7 +321,7 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
         // Differentiating the loss of each row differentiates their sum.
         let shares = losses.clone().div_scalar(weight);
         sum.accumulate(Gradients::of(&shares, &state.mlp));
-        parts.push(Observed { losses, outputs, targets }.detached());
+        parts.push(Observed { losses, outputs, targets }.detached().restored(job.task));
     }
     let observed = Observed::joined(parts).unwrap_or_else(|| unreachable!("a step has rows"));
     (sum, observed)
@@ -337,11 +338,10 @@ pub fn evaluate(
     data: &Dataset,
     rows: &[usize],
 ) -> Result<Evaluation, TensorReadError> {
-    let of_outputs = |choice: &&MetricChoice| {
-        !matches!(choice, MetricChoice::LearningRate | MetricChoice::Speed)
-    };
+    let of_outputs =
+        |choice: &MetricChoice| !matches!(choice, MetricChoice::LearningRate | MetricChoice::Speed);
     let choices: Vec<MetricChoice> =
-        job.training.metrics.iter().filter(of_outputs).copied().collect();
+        job.training.measured().into_iter().filter(of_outputs).collect();
     let mut meter = Meter::new(job.task, &choices);
     let moment =
         Moment { step: 0, steps: rows.len().div_ceil(EVALUATION_BATCH), learning_rate: 0.0 };
@@ -352,8 +352,8 @@ pub fn evaluate(
     for rows in rows.chunks(EVALUATION_BATCH) {
         let (raw, targets) = job.batch(data, rows);
         let outputs = mlp.forward(prepare(job.preprocessing, raw));
-        let losses = job.loss.rows(outputs.clone(), &targets);
-        meter.record(Observed { losses, outputs, targets });
+        let losses = job.loss.rows(outputs.clone(), &targets.clone().standardized(job.task));
+        meter.record(Observed { losses, outputs, targets }.restored(job.task));
         if meter.is_due() {
             meter.measure(moment)?;
         }

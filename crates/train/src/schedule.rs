@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::Evaluation;
+use crate::metrics::Monitor;
+
 /// How the learning rate changes over a run.
 ///
 /// All but [`Plateau`](Self::Plateau) are pure functions of the step. Steps count from 0; a warm-up
@@ -21,7 +24,8 @@ pub enum Schedule {
     Exponential(Exponential),
     /// Up and down again (Smith and Topin 2018), with PyTorch's cosine branches.
     OneCycle(OneCycle),
-    /// Multiplied by `factor` whenever the validation loss has not improved for a while.
+    /// Multiplied by `factor` whenever the validation loss, or what is monitored, has not improved for
+    /// a while.
     Plateau(Plateau),
 }
 
@@ -81,10 +85,30 @@ pub struct Plateau {
     pub factor: f64,
     /// Epochs without improvement that are still tolerated.
     pub patience: u64,
-    /// How much lower a validation loss must be to be better, as a share of the best.
+    /// How much better an epoch must be to be better, as a share of the best.
     pub threshold: f64,
     /// The factor never falls below this.
     pub least: f64,
+    /// What must improve on the validation split.
+    #[serde(skip_serializing_if = "Watched::is_loss")]
+    pub watch: Watched,
+}
+
+/// What a schedule looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watched {
+    /// The loss.
+    #[default]
+    Loss,
+    /// What is monitored for early stopping and the best weights.
+    Monitor,
+}
+
+impl Watched {
+    fn is_loss(&self) -> bool {
+        *self == Self::Loss
+    }
 }
 
 impl Default for Step {
@@ -107,7 +131,7 @@ impl Default for OneCycle {
 
 impl Default for Plateau {
     fn default() -> Self {
-        Self { factor: 0.1, patience: 10, threshold: 1e-4, least: 0.0 }
+        Self { factor: 0.1, patience: 10, threshold: 1e-4, least: 0.0, watch: Watched::Loss }
     }
 }
 
@@ -309,11 +333,27 @@ impl PlateauState {
         self.factor
     }
 
-    /// Takes note of an epoch's validation loss.
-    pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
+    /// Takes note of what was found on the validation split after an epoch.
+    pub(crate) fn observe(&mut self, schedule: &Schedule, monitor: Monitor, found: &Evaluation) {
         let Schedule::Plateau(o) = schedule else { return };
-        if loss < self.best.unwrap_or(f64::INFINITY) * (1.0 - o.threshold) {
-            self.best = Some(loss);
+        let watched = match o.watch {
+            Watched::Loss => Monitor::Loss,
+            Watched::Monitor => monitor,
+        };
+        let value = found.get(&watched.to_string()).unwrap_or(f64::NAN);
+        self.take_note(o, watched.more_is_better(), value);
+    }
+
+    /// PyTorch's `ReduceLROnPlateau` with a relative threshold; its share of a negative number, as R2
+    /// may be, is that of the number without its sign.
+    fn take_note(&mut self, o: &Plateau, more_is_better: bool, value: f64) {
+        let is_better = match self.best {
+            None if more_is_better => !value.is_nan(),
+            Some(best) if more_is_better => value > best + best.abs() * o.threshold,
+            best => value < best.unwrap_or(f64::INFINITY) * (1.0 - o.threshold),
+        };
+        if is_better {
+            self.best = Some(value);
             self.waited = 0;
             return;
         }
@@ -386,12 +426,24 @@ mod tests {
     #[test]
     fn plateau_cuts_after_its_patience() {
         let schedule =
-            Schedule::Plateau(Plateau { factor: 0.5, patience: 1, threshold: 0.0, least: 0.3 });
+            Plateau { factor: 0.5, patience: 1, threshold: 0.0, least: 0.3, ..Plateau::default() };
         let mut state = PlateauState::default();
         let factors = [1.0, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8].map(|loss| {
-            state.observe(&schedule, loss);
+            state.take_note(&schedule, false, loss);
             state.factor()
         });
         assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]);
+    }
+
+    #[test]
+    fn plateau_may_wait_for_more() {
+        let schedule = Plateau { factor: 0.5, patience: 0, threshold: 0.1, ..Plateau::default() };
+        let mut state = PlateauState::default();
+        // R2 begins below 0; an improvement of less than a tenth is none.
+        let factors = [-5.0, -4.9, -4.0, 0.5, 0.54, 0.6].map(|r2| {
+            state.take_note(&schedule, true, r2);
+            state.factor()
+        });
+        assert_eq!(factors, [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]);
     }
 }

@@ -14,7 +14,7 @@ use crate::fit::{Evaluation, Job};
 use crate::metrics::{Meter, MeterProgress, Observed, Sum};
 use crate::optimizer::Optimizer;
 use crate::schedule::PlateauState;
-use crate::settings::{Monitor, TrainingSettings};
+use crate::settings::TrainingSettings;
 
 /// Everything that training changes.
 ///
@@ -183,7 +183,7 @@ impl State {
             )?,
             sums: document.sums,
         };
-        let expected = Meter::new(job.task, &job.training.metrics).sums();
+        let expected = Meter::new(job.task, &job.training.measured()).sums();
         if meter.sums.len() != expected {
             return Err(StateError::Sums { found: meter.sums.len(), expected });
         }
@@ -469,10 +469,8 @@ impl Best {
         mlp: &Mlp,
         epoch: u64,
     ) -> bool {
-        let score = match o.monitor {
-            Monitor::Loss => found.get("loss").map(|loss| -loss),
-            Monitor::Accuracy => found.get("accuracy"),
-        };
+        let value = found.get(&o.monitor.to_string());
+        let score = value.map(|value| if o.monitor.more_is_better() { value } else { -value });
         let least = o.early_stopping.as_ref().map_or(0.0, |stop| stop.min_improvement);
         let improved = match (score, self.score) {
             (Some(score), Some(best)) => score > best + least,

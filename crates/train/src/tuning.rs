@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, sigmoid, softmax};
-use fireclay::{Adapter, Architecture, Device, Mlp, Model, Task, nearest};
+use fireclay::{Adapter, Architecture, Device, Mlp, Model, Task, nearest, standardized};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
@@ -284,7 +284,8 @@ impl Tuned<'_> {
         else {
             return losses;
         };
-        let wanted = teacher.forward(raw.without_autodiff()).autodiff();
+        // In the unit of the student's outputs, whatever the teacher's is.
+        let wanted = standardized(task, teacher.forward(raw.without_autodiff())).autodiff();
         let soft = distance(task, outputs.clone(), wanted, settings.temperature);
         let soft = match weights {
             Some(weights) => soft * weights,
@@ -386,7 +387,7 @@ mod tests {
         for task in [
             Task::Classification { labels: names.clone() },
             Task::MultiLabel { labels: names.clone() },
-            Task::Regression { targets: names.clone() },
+            Task::regression(names.clone()),
         ] {
             let of = |outputs: &Tensor<2>| {
                 let rows = distance(&task, outputs.clone(), same.clone(), 2.0);

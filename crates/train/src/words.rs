@@ -37,6 +37,9 @@ impl Run {
             optimizer.learning_rate(),
             training.batch_size * training.accumulate,
         );
+        if self.task.scaling().is_some() {
+            text += "\nThe loss is that of standardized targets; all else is in the unit of the targets.";
+        }
         if !backend.is_cpu() {
             text += "\nThe first steps compile and tune kernels; later runs find them in a cache.";
         }
@@ -56,14 +59,20 @@ impl Run {
         let model = folder.join(MODEL).display().to_string();
         let program = program();
         let more = self.more();
+        let monitor = self.settings.training.monitor;
         let ending = match fitted.ending {
             Ending::Complete => "",
-            Ending::Early => "Stopped early for want of improvement.\n",
+            Ending::Early => {
+                &format!("Stopped early: the validation {monitor} no longer improved.\n")
+            }
             Ending::Stopped => "Stopped from the dashboard.\n",
             Ending::Interrupted => "",
         };
         let best = match self.settings.training.keeps_best() {
-            true => format!("The model is that of epoch {}, the best.\n", fitted.epoch),
+            true => format!(
+                "The model is that of epoch {}, the best by validation {monitor}.\n",
+                fitted.epoch
+            ),
             false => String::new(),
         };
         let again = match fitted.ending {

@@ -147,8 +147,8 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
     let still = "--optimizer sgd --lr 1e-30 --epochs 50 --batch-size 25";
     let rounded = &["--lr is 1e-30"];
     let (run, stdout) = warned(&place, "patient", &format!("{still} --patience 2"), rounded);
-    let ending =
-        "Stopped early for want of improvement.\nThe model is that of epoch 1, the best.\n";
+    let ending = "Stopped early: the validation loss no longer improved.\n\
+         The model is that of epoch 1, the best by validation loss.\n";
     assert!(stdout.contains("epoch  3/50  "), "{stdout}");
     assert!(!stdout.contains("epoch  4/50"), "{stdout}");
     assert!(stdout.contains(ending), "{stdout}");
@@ -173,7 +173,8 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
         run.split("validation").iter().map(|line| line["loss"].as_f64().unwrap()).collect();
     let best = 1 + (0..6).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
     assert!(
-        stdout.contains(&format!("The model is that of epoch {best}, the best.")),
+        stdout
+            .contains(&format!("The model is that of epoch {best}, the best by validation loss.")),
         "{losses:?}"
     );
     assert_eq!(run.test()["epoch"], best);

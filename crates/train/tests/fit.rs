@@ -185,7 +185,7 @@ fn labels_and_numbers_are_learnt_too() {
     assert!(seen.training[29][1].value > 0.95, "{:?}", seen.training[29]);
 
     let values = points.chunks(2).flat_map(|p| [p[0] + p[1], p[0] - 2.0 * p[1]]).collect();
-    let task = Task::Regression { targets: names.clone() };
+    let task = Task::regression(names.clone());
     let mut setup = Setup::new(points, Targets::Values { values, names }, task);
     setup.optimizer = OptimizerConfig::Sgd(Sgd { learning_rate: 0.05, ..Sgd::default() });
     setup.training.epochs = 30;

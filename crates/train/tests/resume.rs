@@ -8,7 +8,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use fireclay::{Activation, Backend, Checkpoint, DeviceChoice, Mlp, Model, Norm, Provenance, Task};
+use fireclay::{
+    Activation, Backend, Checkpoint, DeviceChoice, Mlp, Model, Norm, Provenance, TargetScaling,
+    Task,
+};
 use fireclay_data::Targets;
 use train::disk::Disk;
 use train::fit::{Ending, Job, fit};
@@ -154,9 +157,14 @@ fn varied(i: u64) -> (Setup, String) {
         }
         _ => {
             let names = vec!["sum".to_owned()];
-            let values = points.chunks(2).map(|p| p[0] + p[1] * p[0]).collect();
-            let targets = Targets::Values { values, names: names.clone() };
-            Setup::new(points, targets, Task::Regression { targets: names })
+            let values: Vec<f32> = points.chunks(2).map(|p| p[0] + p[1] * p[0]).collect();
+            let targets = Targets::Values { values: values.clone(), names: names.clone() };
+            let mut setup = Setup::new(points, targets, Task::regression(names.clone()));
+            if one_of(&[true, true, false], i, 15) {
+                let scaling = TargetScaling::fit(&values, 1, &setup.split.train).unwrap();
+                setup.task = Task::Regression { targets: names, scaling: Some(scaling) };
+            }
+            setup
         }
     };
     let optimizer = OptimizerConfig::NAMES[i as usize % OptimizerConfig::NAMES.len()];
@@ -164,7 +172,8 @@ fn varied(i: u64) -> (Setup, String) {
     setup.optimizer =
         toml::from_str(&format!("name = \"{optimizer}\"\nlearning_rate = 0.01{momentum}")).unwrap();
     let schedule = one_of(&Schedule::NAMES, i, 1);
-    setup.schedule = toml::from_str(&format!("name = \"{schedule}\"")).unwrap();
+    let watch = if schedule == "plateau" { "\nwatch = \"monitor\"\npatience = 0" } else { "" };
+    setup.schedule = toml::from_str(&format!("name = \"{schedule}\"{watch}")).unwrap();
     setup.model.activation = one_of(&[Activation::Relu, Activation::Tanh, Activation::Gelu], i, 2);
     setup.model.norm = one_of(&[Norm::None, Norm::Batch, Norm::Layer], i, 3);
     setup.model.dropout = one_of(&[0.0, 0.3], i, 4);
@@ -175,6 +184,11 @@ fn varied(i: u64) -> (Setup, String) {
         0 => one_of(&[vec![], of_classes.to_vec(), vec![MetricChoice::TopK(2)]], i, 7),
         1 => one_of(&[vec![], vec![MetricChoice::FBeta(1.0), MetricChoice::LearningRate]], i, 7),
         _ => vec![MetricChoice::LearningRate],
+    };
+    let monitors = match i % 3 {
+        0 => ["loss", "accuracy", "f-1"],
+        1 => ["loss", "accuracy", "recall"],
+        _ => ["loss", "r2", "rmse"],
     };
     setup.training = TrainingSettings {
         epochs: 3,
@@ -190,13 +204,14 @@ fn varied(i: u64) -> (Setup, String) {
             13,
         ),
         keep: one_of(&[Keep::Auto, Keep::Best], i, 14),
+        monitor: one_of(&monitors, i, 16).parse().unwrap(),
         metrics,
         ..setup.training
     };
     let training = &setup.training;
     let what = format!(
         "setup {i}: {optimizer}, {schedule}, {}, norm {}, dropout {}, batches of {} x {}, \
-         ema {:?}, early stopping {}, {:?}",
+         ema {:?}, early stopping {}, by {}, {:?}",
         setup.task.kind(),
         setup.model.norm,
         setup.model.dropout,
@@ -204,6 +219,7 @@ fn varied(i: u64) -> (Setup, String) {
         training.accumulate,
         training.ema,
         training.early_stopping.is_some(),
+        training.monitor,
         training.metrics,
     );
     (setup, what)

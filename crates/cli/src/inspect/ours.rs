@@ -155,6 +155,8 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
         ModelFileProblem::Config(_)
             | ModelFileProblem::Preprocessing(_)
             | ModelFileProblem::Pictures(_)
+            | ModelFileProblem::TargetScaling(_)
+            | ModelFileProblem::ScalingInVersion1
             | ModelFileProblem::Outputs { .. }
             | ModelFileProblem::EncodedPath { .. }
             | ModelFileProblem::Encoding { .. }

@@ -1,6 +1,6 @@
 //! What was found, in words.
 
-use fireclay::{Architecture, Norm, Pictures, Preprocessing, Provenance, Task};
+use fireclay::{Architecture, Norm, Pictures, Preprocessing, Provenance, TargetScaling, Task};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use train::group;
@@ -85,6 +85,15 @@ fn short(digest: &str) -> String {
     }
 }
 
+/// How each target was standardised for training.
+fn standardized(task: &Task, scaling: &TargetScaling) -> String {
+    let numbers = scaling.mean.iter().zip(&scaling.deviation);
+    let each = task.names().iter().zip(numbers).map(|(name, (mean, deviation))| {
+        format!("{name} by mean {mean} and deviation {deviation}")
+    });
+    format!("standardized for training: {}", listed(&each.collect::<Vec<_>>(), MOST_LABELS))
+}
+
 struct Lines {
     text: String,
 }
@@ -106,6 +115,9 @@ impl Lines {
         if let Some(task) = part::<Task>(document.get("task")) {
             let labels = listed(task.names(), MOST_LABELS);
             self.item("task", &format!("{}: {labels}", task.kind()));
+            if let Some(scaling) = task.scaling() {
+                self.item("targets", &standardized(&task, scaling));
+            }
         }
         if let Some(preprocessing) = part::<Preprocessing>(document.get("preprocessing")) {
             self.item("preprocessing", &prepared(&preprocessing));

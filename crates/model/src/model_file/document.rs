@@ -83,9 +83,11 @@ impl Document {
         Ok(Self { version, model, encodings, run })
     }
 
-    /// Checks everything but the weights. Version 1 and checkpoints have no encodings.
+    /// Checks everything but the weights. Version 1 has no target scaling, and it and checkpoints have
+    /// no encodings.
     pub(super) fn validate(&self) -> Result<(), ModelFileProblem> {
         self.model.validate()?;
+        check_scaling(self.version, &self.model.task)?;
         match self.encodings.first_key_value() {
             Some((&path, _)) if self.version == 1 || self.run.is_some() => {
                 Err(ModelFileProblem::EncodedPath { path })
@@ -105,7 +107,7 @@ impl Document {
         let Description { architecture, task, preprocessing, pictures, provenance } =
             self.model.clone();
         let architecture = if self.encodings.is_empty() {
-            ArchitectureRecord::of(&architecture)
+            ArchitectureRecord::of(&architecture, &task)
         } else {
             ArchitectureRecord::V2((&architecture).into())
         };
@@ -121,6 +123,14 @@ impl Document {
             run: self.run.clone(),
         };
         Ok(serde_json::to_string(&record)?)
+    }
+}
+
+/// Makes sure that a task has nothing that the version of its file does not have.
+pub(crate) fn check_scaling(version: u32, task: &Task) -> Result<(), ModelFileProblem> {
+    match task.scaling() {
+        Some(_) if version == 1 => Err(ModelFileProblem::ScalingInVersion1),
+        _ => Ok(()),
     }
 }
 

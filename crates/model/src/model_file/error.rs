@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
-use crate::{ConfigError, EncodingError, ParameterPath, PicturesError, PreprocessingError};
+use crate::{
+    ConfigError, EncodingError, ParameterPath, PicturesError, PreprocessingError,
+    TargetScalingError,
+};
 
 /// A model file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,12 @@ pub enum ModelFileProblem {
     /// The pictures cannot be those of the architecture.
     #[error("{0}")]
     Pictures(#[from] PicturesError),
+    /// The scaling of the targets is impossible.
+    #[error("{0}")]
+    TargetScaling(#[from] TargetScalingError),
+    /// A file of version 1 has a scaling of the targets.
+    #[error("its task has a target scaling, which version 1 of the format does not have")]
+    ScalingInVersion1,
     /// Outputs and their names differ in number.
     #[error("its task names {names} outputs, its network has {outputs}")]
     Outputs {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Activation, Architecture, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
-    Norm, NormPosition, Short, Skip,
+    Norm, NormPosition, Short, Skip, Task,
 };
 
 /// Version 1: hidden layers that are alike.
@@ -184,10 +184,11 @@ pub(crate) enum ArchitectureRecord {
 }
 
 impl ArchitectureRecord {
-    /// In the oldest version that can describe it, so that a network has the same bytes, and the same
-    /// digest, that older programs gave it.
-    pub(crate) fn of(network: &Architecture) -> Self {
-        ArchitectureV1::of(network).map_or_else(|| Self::V2(network.into()), Self::V1)
+    /// In the oldest version that can describe it and what the network is for, so that a model has
+    /// the same bytes, and the same digest, that older programs gave it.
+    pub(crate) fn of(network: &Architecture, task: &Task) -> Self {
+        let oldest = ArchitectureV1::of(network).filter(|_| task.scaling().is_none());
+        oldest.map_or_else(|| Self::V2(network.into()), Self::V1)
     }
 
     pub(crate) fn version(&self) -> u32 {

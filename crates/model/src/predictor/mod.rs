@@ -113,7 +113,7 @@ impl Predictor {
         self.description.architecture.inputs()
     }
 
-    /// Numbers that the network gives for a row.
+    /// Logits or values of a row.
     pub fn outputs_of_a_row(&self) -> usize {
         self.description.architecture.outputs
     }
@@ -123,8 +123,8 @@ impl Predictor {
         Session::new(self)
     }
 
-    /// Logits or values, `[rows, outputs]`, of raw features, `[rows, features]` row by row, on as
-    /// many threads.
+    /// Logits, or values in the unit of their target, `[rows, outputs]`, of raw features,
+    /// `[rows, features]` row by row, on as many threads.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// Logits or values of one row of raw features. No memory is taken after the first rows.
+    /// Logits, or values in the unit of their target, of one row of raw features. No memory is taken after the first rows.
     ///
     /// # Errors
     ///
@@ -243,8 +243,10 @@ impl<'p> Session<'p> {
     fn run(&mut self, raw: &[f32]) -> &[f32] {
         self.predictor.machine.run(self, raw);
         let count = raw.len() / self.predictor.features();
-        let outputs = self.room.rows(self.predictor.layers.len());
-        &outputs[..count * self.predictor.outputs_of_a_row()]
+        let outputs = self.room.rows_mut(self.predictor.layers.len());
+        let outputs = &mut outputs[..count * self.predictor.outputs_of_a_row()];
+        self.predictor.description.task.restore(outputs);
+        outputs
     }
 }
 

@@ -169,6 +169,7 @@ def regression():
             "mae": metrics.mean_absolute_error,
             "rmse": metrics.root_mean_squared_error,
             "r2": metrics.r2_score,
+            "median-error": metrics.median_absolute_error,
         }
         found = {"loss": metrics.mean_squared_error(t, s)}
         for name, measure in kinds.items():

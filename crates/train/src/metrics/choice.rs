@@ -6,7 +6,10 @@ use std::str::FromStr;
 use fireclay::Task;
 use serde::{Deserialize, Serialize};
 
-/// A metric beside the loss and the accuracy.
+use super::Monitor;
+use super::errors::NAMES;
+
+/// A metric beside those of every run: the loss, the accuracy, and the errors of a regression.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum MetricChoice {
@@ -45,9 +48,14 @@ impl FromStr for MetricChoice {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unknown = || MetricError::Unknown { found: text.to_owned() };
+        if ["loss", "accuracy"].into_iter().chain(NAMES.map(|(name, _)| name)).any(|n| n == text) {
+            return Err(MetricError::Always { found: text.to_owned() });
+        }
         match text {
-            "precision" => Ok(Self::Precision),
-            "recall" => Ok(Self::Recall),
+            "precision" | "macro-precision" => Ok(Self::Precision),
+            "recall" | "macro-recall" => Ok(Self::Recall),
+            // As `evaluate` calls it.
+            "macro-f1" => Ok(Self::FBeta(1.0)),
             "auroc" => Ok(Self::Auroc),
             "learning-rate" => Ok(Self::LearningRate),
             "speed" => Ok(Self::Speed),
@@ -90,6 +98,31 @@ pub enum MetricError {
     Unknown {
         /// The name given.
         found: String,
+    },
+    /// A metric of every run that it fits.
+    #[error("`{found}` is measured in every run that it fits; leave it out")]
+    Always {
+        /// The name given.
+        found: String,
+    },
+    /// No metric that can be monitored is called so.
+    #[error(
+        "unknown metric `{found}`; what can be monitored: loss; accuracy, top-K (such as top-5), precision, recall, f-BETA (such as f-1) and auroc of classes or labels; {} of a regression",
+        NAMES.map(|(name, _)| name).join(", ")
+    )]
+    UnknownMonitor {
+        /// The name given.
+        found: String,
+    },
+    /// A metric that is not measured of the validation rows of such a task.
+    #[error("the monitor {monitor} does not fit a {task} task; choose one of {}", choices.join(", "))]
+    Monitor {
+        /// The metric.
+        monitor: Monitor,
+        /// The kind of task.
+        task: &'static str,
+        /// The metrics that fit it.
+        choices: Vec<&'static str>,
     },
     /// The metric belongs to another kind of task.
     #[error("metric {metric} does not fit a {task} task")]

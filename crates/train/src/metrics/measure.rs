@@ -10,11 +10,12 @@ use burn::train::metric::{
 use burn::train::renderer::MetricState;
 use fireclay::Task;
 
+use super::errors::Errors;
 use super::macro_score::{Guess, MacroScore, Score};
 use super::meter::Sum;
 use super::{Measured, MetricChoice, Moment, Observed};
 
-/// The metrics of every run: the loss, and the accuracy where the task has one.
+/// The metrics of every run: the loss, and the accuracy or, of a regression, the errors.
 pub(super) fn always(task: &Task) -> Vec<Box<dyn Measure>> {
     let loss = mean("loss", LossMetric::new(), false, |o| LossInput::new(o.losses.clone()));
     match task {
@@ -31,7 +32,7 @@ pub(super) fn always(task: &Task) -> Vec<Box<dyn Measure>> {
             });
             vec![loss, accuracy]
         }
-        Task::Regression { .. } => vec![loss],
+        Task::Regression { .. } => vec![loss, Box::new(Errors::default())],
     }
 }
 
@@ -57,19 +58,21 @@ impl MetricChoice {
     }
 }
 
-/// One of Burn's metrics, whatever its input.
+/// One of Burn's metrics, whatever its input, or several numbers that come of the same sums.
 pub(super) trait Measure: Send {
     fn start(&mut self, moment: Moment) -> Result<(), TensorReadError>;
     fn update(&mut self, observed: &Observed, moment: Moment) -> Result<(), TensorReadError>;
-    fn finish(&mut self) -> Result<Measured, TensorReadError>;
-    fn latest(&self) -> Option<Measured>;
-    fn so_far(&self) -> Option<Measured>;
-    fn definition(&self) -> MetricDefinition;
-    fn state(&self) -> Option<MetricState>;
+    fn finish(&mut self) -> Result<Vec<Measured>, TensorReadError>;
+    fn latest(&self) -> Vec<Measured>;
+    fn so_far(&self) -> Vec<Measured>;
+    fn definitions(&self) -> Vec<MetricDefinition>;
+    fn states(&self) -> Vec<MetricState>;
     /// The sum to go on from, of a metric that is a mean over rows.
     fn sum(&mut self) -> Option<&mut Sum>;
     /// Whether it can only go on from all the rows of the epoch.
     fn needs_rows(&self) -> bool;
+    /// Some rows of the epoch were measured and not kept, by a program that had no such metric.
+    fn lacks_rows(&mut self) {}
 }
 
 /// How the number of an epoch comes from those of its parts.
@@ -168,7 +171,7 @@ impl<M: Metric + Numeric> Measure for BurnMetric<M> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Measured, TensorReadError> {
+    fn finish(&mut self) -> Result<Vec<Measured>, TensorReadError> {
         let value = match &self.whole {
             Whole::Mean(sum) => sum.mean(),
             Whole::Kept => {
@@ -177,31 +180,33 @@ impl<M: Metric + Numeric> Measure for BurnMetric<M> {
             }
             Whole::Last(_) => self.metric.value().map_or(0.0, |value| value.current()),
         };
-        Ok(self.measured(value))
+        Ok(vec![self.measured(value)])
     }
 
-    fn latest(&self) -> Option<Measured> {
-        self.last.as_ref()?;
-        Some(self.measured(self.metric.value()?.current()))
+    fn latest(&self) -> Vec<Measured> {
+        let value = self.last.as_ref().and_then(|_| self.metric.value());
+        value.map(|value| self.measured(value.current())).into_iter().collect()
     }
 
-    fn so_far(&self) -> Option<Measured> {
-        match &self.whole {
-            Whole::Mean(sum) => (sum.rows > 0).then(|| self.measured(sum.mean())),
+    fn so_far(&self) -> Vec<Measured> {
+        let value = match &self.whole {
+            Whole::Mean(sum) => (sum.rows > 0).then(|| sum.mean()),
             Whole::Kept => {
-                self.last.as_ref()?;
-                Some(self.measured(self.metric.running_value()?.current()))
+                let value = self.last.as_ref().and_then(|_| self.metric.running_value());
+                value.map(|value| value.current())
             }
-            Whole::Last(_) => self.latest(),
-        }
+            Whole::Last(_) => return self.latest(),
+        };
+        value.map(|value| self.measured(value)).into_iter().collect()
     }
 
-    fn definition(&self) -> MetricDefinition {
-        MetricDefinition::new(self.id(), &self.metric)
+    fn definitions(&self) -> Vec<MetricDefinition> {
+        vec![MetricDefinition::new(self.id(), &self.metric)]
     }
 
-    fn state(&self) -> Option<MetricState> {
-        Some(MetricState::Numeric(self.last.clone()?, self.metric.value()))
+    fn states(&self) -> Vec<MetricState> {
+        let last = self.last.clone().into_iter();
+        last.map(|last| MetricState::Numeric(last, self.metric.value())).collect()
     }
 
     fn sum(&mut self) -> Option<&mut Sum> {

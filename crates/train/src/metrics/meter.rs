@@ -79,7 +79,7 @@ const MOST_PENDING_ROWS: usize = 1 << 14;
 const MOST_PENDING_STEPS: usize = 50;
 
 impl Meter {
-    /// A meter of the loss, the accuracy where the task has one, and `choices`.
+    /// A meter of the loss, the accuracy or, of a regression, the errors, and `choices`.
     pub fn new(task: &Task, choices: &[MetricChoice]) -> Self {
         let mut metrics = measure::always(task);
         metrics.extend(choices.iter().map(|choice| choice.measure(task)));
@@ -162,6 +162,10 @@ impl Meter {
         progress: MeterProgress,
         moment: Moment,
     ) -> Result<(), TensorReadError> {
+        let kept = progress.measured.iter().map(|observed| observed.rows() as u64).sum::<u64>();
+        if progress.sums.first().is_some_and(|losses| losses.rows != kept) {
+            self.metrics.iter_mut().for_each(|metric| metric.lacks_rows());
+        }
         for observed in &progress.measured {
             self.metrics.iter_mut().try_for_each(|metric| metric.update(observed, moment))?;
         }
@@ -179,12 +183,12 @@ impl Meter {
 
     /// The numbers of the last measurement alone, of metrics that have any before the epoch's end.
     pub fn latest(&self) -> Vec<Measured> {
-        self.metrics.iter().filter_map(|metric| metric.latest()).collect()
+        self.metrics.iter().flat_map(|metric| metric.latest()).collect()
     }
 
     /// The numbers of the epoch so far, of metrics that have any before its end.
     pub fn so_far(&self) -> Vec<Measured> {
-        self.metrics.iter().filter_map(|metric| metric.so_far()).collect()
+        self.metrics.iter().flat_map(|metric| metric.so_far()).collect()
     }
 
     /// The numbers of the whole epoch.
@@ -194,17 +198,21 @@ impl Meter {
     /// The device's, when it cannot be read.
     pub fn finish(&mut self, moment: Moment) -> Result<Vec<Measured>, TensorReadError> {
         self.measure(moment)?;
-        self.metrics.iter_mut().map(|metric| metric.finish()).collect()
+        let mut measured = Vec::new();
+        for metric in &mut self.metrics {
+            measured.extend(metric.finish()?);
+        }
+        Ok(measured)
     }
 
     /// Names and kinds for Burn's dashboard.
     pub fn definitions(&self) -> Vec<MetricDefinition> {
-        self.metrics.iter().map(|metric| metric.definition()).collect()
+        self.metrics.iter().flat_map(|metric| metric.definitions()).collect()
     }
 
     /// The last update of each metric for Burn's dashboard.
     pub fn states(&self) -> Vec<MetricState> {
-        self.metrics.iter().filter_map(|metric| metric.state()).collect()
+        self.metrics.iter().flat_map(|metric| metric.states()).collect()
     }
 }
 

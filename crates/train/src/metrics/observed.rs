@@ -3,14 +3,14 @@
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Bool, Int, Tensor};
 use burn::train::metric::ConfusionStatsInput;
-use fireclay::Targets;
+use fireclay::{Targets, Task, restored};
 
 /// What some rows came to.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// Loss of each row, `[rows]`.
     pub losses: Tensor<1>,
-    /// Logits or values, `[rows, outputs]`.
+    /// Logits, or values in the unit of their target, `[rows, outputs]`.
     pub outputs: Tensor<2>,
     /// The right answers.
     pub targets: Targets,
@@ -32,6 +32,12 @@ impl Observed {
                 Targets::Values(values) => Targets::Values(values.without_autodiff()),
             },
         }
+    }
+
+    /// With the outputs of the network of a task as values in the unit of their target, in which the
+    /// right answers are.
+    pub fn restored(self, task: &Task) -> Self {
+        Self { outputs: restored(task, self.outputs), ..self }
     }
 
     /// The rows of several observations, in order; none of none.

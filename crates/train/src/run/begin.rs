@@ -88,7 +88,11 @@ impl Run {
             );
         }
         if is_finished && job.is_at_its_end(&state) {
-            bail!("the run stopped early, for want of improvement; more epochs do not change that");
+            bail!(
+                "the run stopped early: its validation {} no longer improved, and more epochs do not \
+                 change that",
+                self.settings.training.monitor
+            );
         }
         let session = self.session(state.progress().step);
         folder.sweep(&self.disk)?;

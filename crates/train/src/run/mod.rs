@@ -110,7 +110,7 @@ pub(crate) struct Run {
     pub(crate) data: TrainTest,
     summary: DataSummary,
     pictures: Option<Pictures>,
-    task: Task,
+    pub(crate) task: Task,
     pub(crate) split: Split,
     start: Option<Start>,
 }

@@ -17,7 +17,9 @@ use crate::pictures;
 use crate::place::{self, Sought};
 use crate::resume::{self, DataNames, Found};
 use crate::run_folder::check_free;
-use crate::settings::{DataSettings, OnDivergence, PreprocessingChoice, Settings};
+use crate::settings::{
+    DataSettings, OnDivergence, PreprocessingChoice, Settings, TargetScalingChoice,
+};
 use crate::tuning::{Replay, Start, Tuning, is_teacher_of};
 use crate::verify;
 
@@ -128,6 +130,28 @@ impl Prepared {
         self.start.as_ref()
     }
 
+    /// A task whose outputs are new, with the scaling of its targets, which is fitted on the training
+    /// rows of the run; only of a regression, and if nobody says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Validation samples that cannot be held out, or targets beyond single precision.
+    pub fn scaled(&self, task: Task) -> Result<Task> {
+        if !matches!(task, Task::Regression { .. }) || task.outputs() != self.task().outputs() {
+            return Ok(task);
+        }
+        let Self { settings, data, .. } = self;
+        let split = hold_out(settings, data)?;
+        let choice = settings.data.target_scaling.or(Some(TargetScalingChoice::Standardize));
+        let of_new = DataSettings { target_scaling: choice, ..settings.data.clone() };
+        Ok(of_new.scaled(task, &data.train, &split.train)?)
+    }
+
+    /// What the targets of its data ask of a network.
+    fn task(&self) -> Task {
+        task(self.data.train.targets())
+    }
+
     /// Makes it start from these models instead of a fresh network.
     ///
     /// # Errors
@@ -136,6 +160,9 @@ impl Prepared {
     pub fn start_from(&mut self, start: Start, tuning: Tuning) -> Result<()> {
         self.settings.model = start.model.mlp.architecture().into();
         self.settings.data.preprocessing = PreprocessingChoice::Model;
+        if matches!(start.model.task, Task::Regression { .. }) {
+            self.settings.data.target_scaling = Some(TargetScalingChoice::Model);
+        }
         self.settings.tuning = Some(start.signed(tuning)?);
         self.start = Some(start);
         Ok(())
@@ -157,6 +184,9 @@ impl Prepared {
         if start.is_some() {
             data = fitted_to(data, &task)?;
         }
+        if found.is_none() && matches!(task, Task::Regression { .. }) {
+            settings.data.target_scaling.get_or_insert(TargetScalingChoice::Standardize);
+        }
         settings.resolve(&data.train, &task)?;
         if let Some(teacher) = start.as_ref().and_then(|start| start.teacher.as_ref())
             && !is_teacher_of(teacher, &task)
@@ -168,6 +198,7 @@ impl Prepared {
             );
         }
         let mut split = hold_out(&settings, &data)?;
+        let task = settings.data.scaled(task, &data.train, &split.train)?;
         let mut pictures = pictures::pictures(&source, &data.train);
         let mut old = replay.as_ref().map(|_| Replayed::default());
         if let Some(replay) = &replay
@@ -369,7 +400,7 @@ pub fn task(targets: &Targets) -> Task {
     match targets {
         Targets::Classes { labels, .. } => Task::Classification { labels: labels.clone() },
         Targets::MultiLabel { labels, .. } => Task::MultiLabel { labels: labels.clone() },
-        Targets::Values { names, .. } => Task::Regression { targets: names.clone() },
+        Targets::Values { names, .. } => Task::regression(names.clone()),
     }
 }
 

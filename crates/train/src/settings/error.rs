@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fireclay::{ConfigError, LossError, PreprocessingError, nearest};
+use fireclay::{ConfigError, LossError, PreprocessingError, TargetScalingError, nearest};
 
 use super::layers::RECIPES;
 use crate::metrics::MetricError;
@@ -89,4 +89,15 @@ pub enum SettingsError {
     /// The preprocessing is impossible.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),
+    /// Targets are scaled that are no numbers.
+    #[error(
+        "data.target_scaling (--target-scaling) is for the numbers of a regression, and this is a {task} task; leave it out"
+    )]
+    TargetScaling {
+        /// The kind of task.
+        task: &'static str,
+    },
+    /// The targets cannot be scaled.
+    #[error("{0}; give --target-scaling none, or targets in another unit")]
+    Targets(#[from] TargetScalingError),
 }

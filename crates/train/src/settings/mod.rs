@@ -6,12 +6,12 @@ mod layers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, Task};
-use fireclay_data::{Dataset, Features, Holdout, Source};
+use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, TargetScaling, Task};
+use fireclay_data::{Dataset, Features, Holdout, Source, Targets};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::sha256;
-use crate::metrics::MetricChoice;
+use crate::metrics::{MetricChoice, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::tuning::Tuning;
@@ -65,6 +65,10 @@ pub struct DataSettings {
     pub classes: Vec<String>,
     /// What is done to raw features before the network sees them.
     pub preprocessing: PreprocessingChoice,
+    /// What is done to the targets of a regression for training; nothing if absent, as in runs of
+    /// programs that left them as they are. A new run has it, if it is a regression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_scaling: Option<TargetScalingChoice>,
 }
 
 /// How much to hold out for validation.
@@ -91,6 +95,19 @@ pub enum PreprocessingChoice {
     /// Pixel bytes to [0, 1], then to mean 0 and deviation 1 over all pixels together.
     Normalize,
     /// Each feature to mean 0 and deviation 1.
+    Standardize,
+    /// As in the model that training starts from.
+    #[value(skip)]
+    Model,
+}
+
+/// What is done to the targets of a regression; outputs are turned back into their unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetScalingChoice {
+    /// They are left as they are.
+    None,
+    /// Each to mean 0 and deviation 1 over the training rows; the default of a new run.
     Standardize,
     /// As in the model that training starts from.
     #[value(skip)]
@@ -195,7 +212,8 @@ impl From<OnDivergence> for String {
 pub struct EarlyStopping {
     /// Epochs without improvement after which the run ends.
     pub patience: u64,
-    /// How much better than the best an epoch must be to count as an improvement.
+    /// How much better than the best an epoch must be to count as an improvement, in the unit of what
+    /// is monitored.
     pub min_improvement: f64,
 }
 
@@ -210,17 +228,6 @@ pub enum Keep {
     Last,
     /// Those of the best epoch.
     Best,
-}
-
-/// What tells a good epoch from a bad one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Monitor {
-    /// The lowest validation loss.
-    #[default]
-    Loss,
-    /// The highest validation accuracy.
-    Accuracy,
 }
 
 impl Default for Settings {
@@ -248,6 +255,7 @@ impl Default for DataSettings {
             stratified: false,
             classes: Vec::new(),
             preprocessing: PreprocessingChoice::default(),
+            target_scaling: None,
         }
     }
 }
@@ -352,6 +360,11 @@ impl Settings {
         self.loss.get_or_insert_with(|| Loss::default_for(task)).validate(task)?;
         for metric in &self.training.metrics {
             metric.validate(task)?;
+        }
+        self.training.monitor.validate(task)?;
+        let is_regression = matches!(task, Task::Regression { .. });
+        if self.data.target_scaling.is_some() && !is_regression {
+            return Err(SettingsError::TargetScaling { task: task.kind() });
         }
         Ok(())
     }
@@ -463,7 +476,40 @@ impl DataSettings {
     }
 }
 
+impl DataSettings {
+    /// The task with the chosen scaling of its targets, fitted on the training rows; that of another
+    /// model has its own.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Targets`] for targets beyond single precision.
+    pub fn scaled(
+        &self,
+        task: Task,
+        data: &Dataset,
+        training: &[usize],
+    ) -> Result<Task, SettingsError> {
+        match (task, data.targets(), self.target_scaling) {
+            (
+                Task::Regression { targets, .. },
+                Targets::Values { values, .. },
+                Some(TargetScalingChoice::Standardize),
+            ) => {
+                let scaling = Some(TargetScaling::fit(values, targets.len(), training)?);
+                Ok(Task::Regression { targets, scaling })
+            }
+            (task, ..) => Ok(task),
+        }
+    }
+}
+
 impl TrainingSettings {
+    /// What is measured beside the metrics of every run: what was asked for, and what is monitored.
+    pub fn measured(&self) -> Vec<MetricChoice> {
+        let monitored = self.monitor.choice().filter(|choice| !self.metrics.contains(choice));
+        self.metrics.iter().copied().chain(monitored).collect()
+    }
+
     /// Whether the model is the best epoch's rather than the last's.
     pub fn keeps_best(&self) -> bool {
         match self.keep {

@@ -66,7 +66,7 @@ pub(super) fn assemble(
     let (names, of_names) = labels(&archive, options, outputs)?;
     let task = match folded.meaning.kind {
         TaskKind::MultiLabel => Task::MultiLabel { labels: names },
-        TaskKind::Regression => Task::Regression { targets: names },
+        TaskKind::Regression => Task::regression(names),
         TaskKind::Classification => Task::Classification { labels: names },
     };
     let preprocessing = folded.preprocessing.clone();

@@ -673,10 +673,10 @@ fn sigmoids_are_labels_and_one_alone_is_two_classes() {
         (10, sigmoid, Some(Classification), classes(10)),
         (2, softmax, None, classes(2)),
         (2, Some("log-softmax"), None, classes(2)),
-        (1, None, Some(Regression), Task::Regression { targets: labels(&["0"]) }),
+        (1, None, Some(Regression), Task::regression(labels(&["0"]))),
         (1, None, Some(Classification), classes(2)),
         (3, None, Some(Classification), classes(3)),
-        (1, sigmoid, Some(Regression), Task::Regression { targets: labels(&["0"]) }),
+        (1, sigmoid, Some(Regression), Task::regression(labels(&["0"]))),
     ] {
         let found = of(outputs, end, said).unwrap().model.task;
         assert_eq!(found, expected, "{outputs} {end:?} {said:?}");
@@ -714,7 +714,7 @@ fn linear_outputs_may_mean_anything_unless_something_tells() {
         one_layer(outputs, None, of_file, options).unwrap().model.task
     };
     assert_eq!(of(10, &nothing, &digits), Task::numbered_classes(10));
-    let values = Task::Regression { targets: vec!["y".to_owned()] };
+    let values = Task::regression(vec!["y".to_owned()]);
     assert_eq!(of(1, &nothing, &of_data(values)).kind(), "regression");
     let said = Options { labels: names(3), ..Options::default() };
     assert_eq!(of(3, &nothing, &said).names(), ["n0", "n1", "n2"]);
