@@ -107,13 +107,10 @@ impl Found {
     ) -> Result<(Settings, DataNames)> {
         let folder = self.folder();
         let path = config(folder);
-        let own = Layer::file(&path).with_context(|| {
-            let hint = hint_inside(folder);
-            format!("{} is not the folder of a run{hint}", folder.display())
-        })?;
-        let before = Settings::from_layers(&[own])?;
+        let own = own_layer(folder, manifest)?;
+        let before = Settings::from_layers(std::slice::from_ref(&own))?;
         // Below the flags lie all of the run's settings, not the defaults.
-        let mut layers = vec![Layer::file(&path)?];
+        let mut layers = vec![own];
         layers.extend(args.layers()?);
         let mut settings = Settings::from_layers(&layers)?;
         let is_told = args.data.is_some() || settings.data.source != before.data.source;
@@ -150,6 +147,20 @@ impl Found {
         }
         Ok((settings, names))
     }
+}
+
+/// The settings of a run: its file, or what its manifest has of them if the file is gone.
+fn own_layer(folder: &Path, manifest: Option<&Manifest>) -> Result<Layer> {
+    let path = config(folder);
+    let is_gone = std::fs::symlink_metadata(&path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if let Some(manifest) = manifest.filter(|_| is_gone) {
+        return Ok(Layer::text(MANIFEST, &manifest.settings.to_file())?);
+    }
+    Layer::file(&path).with_context(|| {
+        let hint = hint_inside(folder);
+        format!("{} is not the folder of a run{hint}", folder.display())
+    })
 }
 
 /// What the data of a run is called.

@@ -127,6 +127,8 @@ fn way_out(path: &Path, what: &str) -> &'static str {
     let is = |name: &str| path.file_name().is_some_and(|file| file == name);
     if is(MODEL) {
         "; --resume writes it again from the last checkpoint, and --repeat does the whole run again"
+    } else if is(CONFIG) {
+        "; manifest.json has them too, and --resume writes it again"
     } else if is(ADAPTER) || is(METRICS) || what.is_empty() {
         ""
     } else {
@@ -243,6 +245,9 @@ fn faults(folder: &Path, manifest: &Manifest, disk: &Disk) -> Vec<Fault> {
 }
 
 fn of_settings(folder: &Path, manifest: &Manifest) -> Option<Fault> {
+    if let Some(missing) = missing(folder, CONFIG) {
+        return Some(missing);
+    }
     let path = folder.join(CONFIG);
     let read = Layer::file(&path).and_then(|layer| Settings::from_layers(&[layer]));
     match read {
@@ -277,6 +282,7 @@ fn role(name: &str) -> &'static str {
         ADAPTER => "what the run added to its base",
         MODEL => "the model that the run ended with",
         METRICS => "the log of the run",
+        CONFIG => "the settings of the run",
         _ => "",
     }
 }

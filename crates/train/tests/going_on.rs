@@ -175,6 +175,25 @@ fn what_would_change_the_mathematics_is_refused_with_the_difference() {
 }
 
 #[test]
+fn settings_that_are_gone_are_written_again_from_the_manifest() {
+    let place = Place::new();
+    let run = finished(&place, "run");
+    let config = run.path.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::remove_file(&config).unwrap();
+    place.train("--repeat run").succeeded();
+    let ended = place.train("--resume run");
+    assert!(ended.stderr.contains("error: the run runs/run is finished"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(&config).unwrap(), text);
+    fs::remove_file(&config).unwrap();
+    place.train("--resume run --epochs 5").warned(&["config.toml is missing"]);
+    let longer = fs::read_to_string(&config).unwrap();
+    assert_eq!(longer, text.replace("epochs = 3", "epochs = 5"));
+    place.train(&format!("{DIGITS} --epochs 5 --name longer")).succeeded();
+    assert_same(&run, &place.run("longer"));
+}
+
+#[test]
 fn a_finished_run_that_is_extended_equals_a_longer_one() {
     let place = Place::new();
     let run = finished(&place, "run");

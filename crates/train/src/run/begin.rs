@@ -63,6 +63,9 @@ impl Run {
         // Read under the lock: until now another process may have changed it.
         let mut manifest = Manifest::load(path, &self.disk)?;
         self.check_data(&manifest)?;
+        if !folder.config().exists() {
+            self.disk.write_whole(&folder.config(), manifest.settings.to_file().as_bytes())?;
+        }
         let has_model = path.join(MODEL).exists();
         // The run will write its own model in this place: another one must not be lost.
         if has_model {

@@ -74,6 +74,15 @@ impl Layer {
         Self::parse(path.display().to_string(), &text)
     }
 
+    /// Settings as text, which messages call `origin`.
+    ///
+    /// # Errors
+    ///
+    /// The text is not TOML.
+    pub fn text(origin: &str, text: &str) -> Result<Self, SettingsError> {
+        Self::parse(origin.to_owned(), text)
+    }
+
     fn parse(origin: String, text: &str) -> Result<Self, SettingsError> {
         match toml::from_str(text) {
             Ok(table) => Ok(Self { origin, table }),
