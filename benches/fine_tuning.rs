@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use fireclay::{
-    CrossEntropy, Device, Lora, Loss, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task,
+    CrossEntropy, Device, InputSpec, Lora, Loss, Mlp, MlpConfig, Model, Preprocessing, Provenance,
+    Task,
 };
 use fireclay_data::{Dataset, Split};
 use train::fit::{Job, fit};
@@ -56,8 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let model = Model {
             mlp: mlp.clone(),
             task: Task::numbered_classes(10),
-            preprocessing: Preprocessing::PIXELS,
-            pictures: None,
+            input: InputSpec::dense(&mlp.architecture().input_shape, Preprocessing::PIXELS),
             provenance: Provenance::default(),
         };
         let start = Start { model, teacher: None, base: None };
@@ -81,7 +81,7 @@ fn train(data: &Dataset, device: &Device, tuned: Tuned<'_>, steps: u64) -> Durat
         feed: None,
         split: &split,
         task: &tuned.start.model.task,
-        preprocessing: &tuned.start.model.preprocessing,
+        preprocessing: tuned.start.model.input.preprocessing(),
         loss: &Loss::CrossEntropy(CrossEntropy::default()),
         optimizer: &OptimizerConfig::default(),
         schedule: &Schedule::default(),

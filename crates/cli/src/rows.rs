@@ -71,7 +71,7 @@ impl Rows {
             Part::Test => ("test", data.test),
             Part::Train => ("train", data.train),
         };
-        if let Some(warning) = train::warnings::of_scale(&model.preprocessing, &data) {
+        if let Some(warning) = train::warnings::of_scale(model.input.preprocessing(), &data) {
             log::warn!("{source}: {warning}");
         }
         let alone = match &classes[..] {

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fireclay::{Backend, DeviceChoice, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{
+    Backend, DeviceChoice, InputSpec, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task,
+};
 
 const MIB: u64 = 1 << 20;
 /// Seconds on the CPU.
@@ -214,8 +216,8 @@ fn a_hostile_input_of_predict_costs_little_and_is_refused() {
     let network = Model {
         mlp: Mlp::init(&MlpConfig::new([28, 28], [16], 10), 1, &device).unwrap(),
         task: Task::numbered_classes(10),
-        preprocessing: Preprocessing::PIXELS,
-        pictures: Some(fireclay::Pictures::MNIST),
+        input: InputSpec::dense(&[28, 28], Preprocessing::PIXELS)
+            .with_pictures(Some(fireclay::Pictures::MNIST)),
         provenance: Provenance::default(),
     };
     network.save(&model).unwrap();
@@ -243,8 +245,7 @@ fn model(path: &Path) -> Model {
     let model = Model {
         mlp: Mlp::init(&MlpConfig::new([4096], [4000, 128], 3), 1, &device).unwrap(),
         task: Task::numbered_classes(3),
-        preprocessing: Preprocessing::None,
-        pictures: None,
+        input: InputSpec::dense(&[4096], Preprocessing::None),
         provenance: Provenance::default(),
     };
     model.save(path).unwrap();

@@ -10,8 +10,8 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Tensor;
 use fireclay::{
-    Activation, Backend, DeviceChoice, DropoutKey, Loss, Mlp, MlpConfig, Model, Prediction,
-    Preprocessing, Provenance, Targets, Task,
+    Activation, Backend, DeviceChoice, DropoutKey, InputSpec, Loss, Mlp, MlpConfig, Model,
+    Prediction, Preprocessing, Provenance, Targets, Task,
 };
 
 const CASES: [[f32; 2]; 4] = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
@@ -40,8 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Model {
         mlp: mlp.valid(),
         task: Task::MultiLabel { labels: vec!["different".to_owned()] },
-        preprocessing: Preprocessing::None,
-        pictures: None,
+        input: InputSpec::dense(&[4], Preprocessing::None),
         provenance: Provenance::default(),
     };
     for ((case, [answer]), prediction) in CASES.iter().zip(ANSWERS).zip(model.predict(&CASES)?) {

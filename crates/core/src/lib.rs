@@ -45,12 +45,13 @@ pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
-    Architecture, Centre, Channels, Checkpoint, ConfigError, Description, HiddenLayer, Initializer,
-    Ink, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor,
-    Norm, NormPart, NormPosition, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
+    Architecture, Category, Centre, Channels, Checkpoint, ConfigError, Dense, Description, Encoder,
+    Field, FieldKind, HiddenLayer, Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE, Lora,
+    MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart,
+    NormPosition, Number, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
     Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
-    SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter,
-    check_row, model_file, nearest,
+    SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter, Value,
+    ValueProblem, check_row, model_file, nearest,
 };
 pub use loaded::{LoadError, Loaded};
 pub use lora::LowRank;

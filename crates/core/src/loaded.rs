@@ -98,8 +98,10 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// A number that is not finite, or a last row that lacks some; a device that fails.
+    /// A number that is not finite, or a last row that lacks some; a model of named columns; a device
+    /// that fails.
     pub fn outputs(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
+        self.description.input.require_dense()?;
         match &self.place {
             Place::Host(predictor) => {
                 let threads = std::thread::available_parallelism();

@@ -12,8 +12,8 @@ use crate::mlp::unreadable;
 use crate::preprocessing::prepare;
 use crate::targets::restored;
 use crate::{
-    Adapter, AdapterError, Checkpoint, Mlp, ModelFileError, ModelFileProblem, Pictures, Prediction,
-    Predictor, Preprocessing, Provenance, Task,
+    Adapter, AdapterError, Checkpoint, InputSpec, Mlp, ModelFileError, ModelFileProblem,
+    Prediction, Predictor, Provenance, Task,
 };
 
 /// A trained network on a device, with its preprocessing and the meaning of its outputs.
@@ -26,25 +26,24 @@ pub struct Model {
     pub mlp: Mlp,
     /// What the outputs mean.
     pub task: Task,
-    /// From raw features to the network's input.
-    pub preprocessing: Preprocessing,
-    /// What the pictures looked like that it was trained on, if they were pictures and it is known.
-    pub pictures: Option<Pictures>,
+    /// What it takes for one row, and how that becomes the network's input.
+    pub input: InputSpec,
     /// Where the model comes from.
     pub provenance: Provenance,
 }
 
 impl Model {
-    /// Logits, or values in the unit of their target, of raw features:
-    /// `[batch, features] → [batch, outputs]`.
-    pub fn forward(&self, raw: Tensor<2>) -> Tensor<2> {
-        restored(&self.task, self.network_outputs(raw))
+    /// Logits, or values in the unit of their target, `[batch, outputs]`, of rows: raw features,
+    /// `[batch, features]`, of a [dense](InputSpec::as_dense) input, and what an encoder makes of any
+    /// other.
+    pub fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+        restored(&self.task, self.network_outputs(rows))
     }
 
     /// As [`forward`](Self::forward), with values as the network gives them: standardised where the
     /// task has a [scaling](Task::scaling).
-    pub fn network_outputs(&self, raw: Tensor<2>) -> Tensor<2> {
-        self.mlp.forward(prepare(&self.preprocessing, raw))
+    pub fn network_outputs(&self, rows: Tensor<2>) -> Tensor<2> {
+        self.mlp.forward(prepare(self.input.preprocessing(), rows))
     }
 
     /// Number of raw features of a row.
@@ -76,6 +75,7 @@ impl Model {
     }
 
     fn upload(&self, rows: &[impl AsRef<[f32]>]) -> Result<Tensor<2>, RowError> {
+        self.input.require_dense()?;
         let expected = self.features();
         let mut values = Vec::with_capacity(rows.len() * expected);
         for (row, features) in rows.iter().map(AsRef::as_ref).enumerate() {
@@ -100,8 +100,7 @@ impl Model {
         Description {
             architecture: self.mlp.architecture().clone(),
             task: self.task.clone(),
-            preprocessing: self.preprocessing.clone(),
-            pictures: self.pictures,
+            input: self.input.clone(),
             provenance: self.provenance.clone(),
         }
     }
@@ -192,10 +191,10 @@ impl Model {
         mut weights: Weights,
         device: &Device,
     ) -> Result<Self, ModelFileProblem> {
-        let Description { architecture, task, preprocessing, pictures, provenance } = description;
+        let Description { architecture, task, input, provenance } = description;
         let mlp = Mlp::build(&architecture, device, &mut |path, shape| weights.take(path, shape))?;
         weights.finish()?;
-        Ok(Self { mlp, task, preprocessing, pictures, provenance })
+        Ok(Self { mlp, task, input, provenance })
     }
 
     /// Writes a model file: to a sibling first, flushed to disk and then renamed, so that `path`

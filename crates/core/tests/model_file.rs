@@ -6,8 +6,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use fireclay::{
-    Activation, Centre, Checkpoint, Ink, Mlp, MlpConfig, Model, ModelFileProblem as Problem,
-    NamedTensor, Norm, Pictures, Placement, Prediction, Preprocessing, Provenance, Task,
+    Activation, Centre, Checkpoint, Ink, InputError, InputSpec, Mlp, MlpConfig, Model,
+    ModelFileProblem as Problem, NamedTensor, Norm, Pictures, Placement, Prediction, Preprocessing,
+    Provenance, Task,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,7 +17,8 @@ fn model(config: MlpConfig) -> Model {
     let task = Task::numbered_classes(config.outputs);
     let mlp = Mlp::init(&config, 5, &Device::flex()).unwrap();
     let provenance = Provenance { program: "test".to_owned(), ..Provenance::default() };
-    Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance }
+    let input = InputSpec::dense(&mlp.architecture().input_shape, Preprocessing::PIXELS);
+    Model { mlp, task, input, provenance }
 }
 
 fn small() -> Model {
@@ -51,7 +53,7 @@ fn what_is_written_is_read() {
         assert_eq!(back.mlp.architecture(), model.mlp.architecture());
         assert_eq!(back.mlp.tensors().unwrap(), model.mlp.tensors().unwrap());
         assert_eq!(back.task, model.task);
-        assert_eq!(back.preprocessing, model.preprocessing);
+        assert_eq!(back.input, model.input);
         assert_eq!(back.provenance, model.provenance);
         assert_eq!(back.to_bytes().unwrap(), (bytes, digest), "one model, one file");
     }
@@ -85,10 +87,11 @@ fn pictures_are_kept_and_a_file_without_them_has_no_word_of_them() {
         MlpConfig { input_shape: vec![28, 28], ..MlpConfig::from(none.mlp.architecture()) };
     let placement = Placement::Centred { side: 24, by: Centre::Box };
     let pictures = Pictures { ink: Ink::DarkOnBright, placement, darkest: 0, brightest: 1 };
-    let some = Model { pictures: Some(pictures), ..model(config) };
+    let mut some = model(config);
+    some.input = some.input.with_pictures(Some(pictures));
     let (bytes, _) = some.to_bytes().unwrap();
     let back = read(&bytes).unwrap();
-    assert_eq!(back.pictures, some.pictures);
+    assert_eq!(back.input.pictures(), Some(pictures));
     assert_eq!(back.to_bytes().unwrap().0, bytes);
     for (field, lie) in [
         ("/pictures/placement/side", json!(29)),
@@ -97,7 +100,7 @@ fn pictures_are_kept_and_a_file_without_them_has_no_word_of_them() {
     ] {
         let forged =
             forged(&bytes, |document| *document.pointer_mut(field).unwrap() = lie.clone(), None);
-        assert!(matches!(read(&forged), Err(Problem::Pictures(_))), "{field}");
+        assert!(matches!(read(&forged), Err(Problem::Input(InputError::Pictures(_)))), "{field}");
     }
     for lie in [json!("white"), json!({ "ink": "bright-on-dark" })] {
         let forged = forged(&bytes, |document| document["pictures"] = lie.clone(), None);
@@ -220,7 +223,7 @@ fn a_consistent_lie_is_found_too() {
     assert!(matches!(error, Problem::Outputs { names: 1, outputs: 3 }), "{error}");
     let error =
         forge(|d| d["preprocessing"] = serde_json::json!({"kind": "scale", "scale": 1e300}), None);
-    assert!(matches!(error, Problem::Preprocessing(_) | Problem::Document(_)), "{error}");
+    assert!(matches!(error, Problem::Input(_) | Problem::Document(_)), "{error}");
 }
 
 /// Rewrites a file with a changed document or a renamed tensor, and the digest that fits.

@@ -3,8 +3,8 @@
 
 use burn::tensor::{Device, Tensor};
 use fireclay::{
-    Loaded, Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance, RowError,
-    TargetScaling, Task, prepare,
+    InputSpec, Loaded, Mlp, MlpConfig, Model, PredictError, Prediction, Preprocessing, Provenance,
+    RowError, TargetScaling, Task, prepare,
 };
 
 /// One output per input: `z = w x + b` with these weights, `[outputs, inputs]`.
@@ -14,7 +14,8 @@ fn linear(weight: &[f32], bias: &[f32], task: Task, preprocessing: Preprocessing
         Ok::<_, ()>(if name.ends_with("weight") { weight.to_vec() } else { bias.to_vec() })
     };
     let mlp = Mlp::from_tensors(&config.architecture().unwrap(), &Device::flex(), take).unwrap();
-    Model { mlp, task, preprocessing, pictures: None, provenance: Provenance::default() }
+    let input = InputSpec::dense(&mlp.architecture().input_shape, preprocessing);
+    Model { mlp, task, input, provenance: Provenance::default() }
 }
 
 fn labels(names: &[&str]) -> Vec<String> {

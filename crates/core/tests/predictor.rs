@@ -6,8 +6,8 @@ use std::num::NonZero;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fireclay::{
-    Activation, Architecture, HiddenLayer, Lora, Mlp, MlpConfig, Model, NamedTensor, Norm,
-    NormPosition, Predictor, Preprocessing, Provenance, Skip, SkipPosition, Task,
+    Activation, Architecture, HiddenLayer, InputSpec, Lora, Mlp, MlpConfig, Model, NamedTensor,
+    Norm, NormPosition, Predictor, Preprocessing, Provenance, Skip, SkipPosition, Task,
 };
 use proptest::prelude::*;
 
@@ -48,7 +48,8 @@ fn model(network: &Architecture, preprocessing: Preprocessing, seed: u64) -> Mod
     });
     let task = Task::numbered_classes(network.outputs);
     let provenance = Provenance::default();
-    Model { mlp: mlp.unwrap(), task, preprocessing, pictures: None, provenance }
+    let input = InputSpec::dense(&network.input_shape, preprocessing);
+    Model { mlp: mlp.unwrap(), task, input, provenance }
 }
 
 fn by_burn(model: &Model, rows: &[f32]) -> Vec<f32> {

@@ -242,7 +242,7 @@ mod tests {
     use fireclay::MlpConfig;
 
     use super::*;
-    use fireclay::{Device, Preprocessing, Provenance};
+    use fireclay::{Device, InputSpec, Preprocessing, Provenance};
     use fireclay_data::{Features, Targets};
 
     const KEPT: Weights = Weights { are_kept: true, are_trained: true, seed: 9 };
@@ -257,8 +257,7 @@ mod tests {
         Model {
             mlp: Mlp::init(&config, 7, &Device::flex()).unwrap(),
             task: labels(names),
-            preprocessing: Preprocessing::None,
-            pictures: None,
+            input: InputSpec::dense(&[2], Preprocessing::None),
             provenance: Provenance::default(),
         }
     }

@@ -47,8 +47,9 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     };
     let shape = &model.mlp.architecture().input_shape;
     let of_data = of_data.filter(|pictures| pictures.validate(shape).is_ok());
-    model.pictures = pictures(args, model.pictures, of_data)?;
-    if let Some(pictures) = &model.pictures {
+    let pictures = pictures(args, model.input.pictures(), of_data)?;
+    model.input = model.input.with_pictures(pictures);
+    if let Some(pictures) = pictures {
         pictures.validate(shape).context("--ink and --placement")?;
     } else if PictureShape::of(shape).is_some_and(|shape| shape.channels == Channels::Grey) {
         say(is_quiet, &wrapped_at(UNSAID_PICTURES, 0))?;

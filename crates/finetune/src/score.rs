@@ -132,7 +132,7 @@ pub(crate) fn random_rows(model: &Model) -> Result<Dataset> {
     let mut state = 1;
     let features = (0..ROWS * width).map(|i| {
         let unit = uniform(&mut state);
-        match &model.preprocessing {
+        match model.input.preprocessing() {
             Preprocessing::Scale { scale } | Preprocessing::Normalize { scale, .. }
                 if scale.is_normal() =>
             {

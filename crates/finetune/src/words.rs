@@ -155,7 +155,7 @@ fn round(number: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::import::Placed;
-    use fireclay::{Device, Model, Preprocessing, Provenance};
+    use fireclay::{Device, InputSpec, Model, Preprocessing, Provenance};
 
     #[test]
     fn names_from_a_file_can_not_move_the_cursor() {
@@ -165,8 +165,7 @@ mod tests {
             mlp: fireclay::Mlp::init(&fireclay::MlpConfig::new([2], [], 2), 1, &Device::flex())
                 .unwrap(),
             task: Task::numbered_classes(2),
-            preprocessing: Preprocessing::None,
-            pictures: None,
+            input: InputSpec::dense(&[2], Preprocessing::None),
             provenance: Provenance::default(),
         };
         let fate = Fate::Used { path: "layers.0.bias".to_owned(), change: "as is".to_owned() };

@@ -135,9 +135,9 @@ fn models_of_keras() {
     // Fixed statistics of each feature are preprocessing.
     let told = Options { task: Some(TaskKind::Classification), ..Options::default() };
     let imported = check("normalization.keras", &told, "normalization.logits");
-    assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
+    assert!(matches!(imported.model.input.preprocessing(), Preprocessing::Standardize { .. }));
     let imported = check("keras/adapted.keras", &logits(), "keras/adapted.logits");
-    assert!(matches!(imported.model.preprocessing, Preprocessing::Normalize { .. }));
+    assert!(matches!(imported.model.input.preprocessing(), Preprocessing::Normalize { .. }));
     let error = opened("keras/rich.keras", &logits()).unwrap_err().to_string();
     assert!(error.starts_with("the file has elu with alpha = 0.7, behind dense"), "{error}");
 }

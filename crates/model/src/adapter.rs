@@ -15,7 +15,7 @@ use crate::model_file::document::{check_scaling, version};
 use crate::model_file::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
 use crate::model_file::{Keep, open, pack, unpack_file};
 use crate::{
-    Architecture, Description, Model, ModelFileProblem, NamedTensor, Pictures, PreprocessingError,
+    Architecture, Description, InputError, Model, ModelFileProblem, NamedTensor, Pictures,
     Provenance, Task,
 };
 
@@ -123,7 +123,7 @@ pub enum AdapterError {
     },
     /// The tuned network takes other features than the base prepares.
     #[error(transparent)]
-    Preprocessing(#[from] PreprocessingError),
+    Input(#[from] InputError),
     /// A tensor of the adapter has no place in the tuned network.
     #[error(
         "tensor {name} of shape {shape:?} has no place in the network that the adapter describes"
@@ -161,8 +161,8 @@ impl Adapter {
             had.get(tensor.name.as_str()).is_some_and(|old| is_same_to_the_bit(old, tensor))
         };
         let tensors = tuned.weights.iter().filter(|tensor| !is_same(tensor)).cloned().collect();
-        let Description { architecture, task, pictures, provenance, .. } =
-            tuned.description.clone();
+        let Description { architecture, task, input, provenance } = tuned.description.clone();
+        let pictures = input.pictures();
         let document = Document { base: digest, architecture, task, pictures, provenance };
         Ok(Self { document, tensors })
     }
@@ -208,7 +208,7 @@ impl Adapter {
         }
         if let Some(pictures) = &document.pictures {
             let shape = &document.architecture.input_shape;
-            pictures.validate(shape).map_err(ModelFileProblem::from)?;
+            pictures.validate(shape).map_err(InputError::from)?;
         }
         Ok(Self { document, tensors: tensors.plain })
     }
@@ -249,8 +249,9 @@ impl Adapter {
             return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });
         }
         let Document { architecture, task, pictures, provenance, .. } = self.document.clone();
-        let preprocessing = base.description.preprocessing.clone();
-        preprocessing.validate(architecture.inputs())?;
+        let input = base.description.input.clone().with_pictures(pictures);
+        let input = input.with_shape(&architecture.input_shape);
+        input.validate_for(&architecture.input_shape)?;
         let all = || self.tensors.iter().chain(&base.weights);
         let mut used = BTreeSet::new();
         let mut weights = Vec::new();
@@ -267,7 +268,7 @@ impl Adapter {
             let (name, shape) = (unused.name.clone(), unused.shape.clone());
             return Err(AdapterError::Unused { name, shape });
         }
-        let description = Description { architecture, task, preprocessing, pictures, provenance };
+        let description = Description { architecture, task, input, provenance };
         Ok(Model { description, weights, encoded: BTreeMap::new() })
     }
 }
@@ -280,7 +281,7 @@ fn is_same_to_the_bit(a: &NamedTensor, b: &NamedTensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lora, MlpConfig, Preprocessing, TargetScaling, initial_values, transpose};
+    use crate::{InputSpec, Lora, MlpConfig, Preprocessing, TargetScaling, initial_values, transpose};
 
     fn model(architecture: Architecture, seed: u64) -> Model {
         let weights = architecture.tensors().into_iter().map(|(path, shape)| {
@@ -293,9 +294,8 @@ mod tests {
         });
         let weights = weights.collect();
         let (task, provenance) = (Task::numbered_classes(3), Provenance::default());
-        let preprocessing = Preprocessing::None;
-        let description =
-            Description { architecture, task, preprocessing, pictures: None, provenance };
+        let input = InputSpec::dense(&architecture.input_shape, Preprocessing::None);
+        let description = Description { architecture, task, input, provenance };
         Model { description, weights, encoded: BTreeMap::new() }
     }
 
@@ -309,7 +309,7 @@ mod tests {
         let architecture =
             Architecture { lora: Some(lora), ..base.description.architecture.clone() };
         let mut tuned = model(architecture, 3);
-        tuned.description.preprocessing = base.description.preprocessing.clone();
+        tuned.description.input = base.description.input.clone();
         for tensor in &mut tuned.weights {
             if tensor.name == "adapters.1.b" || tensor.name == "layers.2.bias" {
                 tensor.values.iter_mut().enumerate().for_each(|(i, value)| *value = i as f32);
@@ -364,8 +364,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_the_base_is_refused() {
         let mut base = base();
-        base.description.preprocessing =
+        let preprocessing =
             Preprocessing::Standardize { mean: vec![0.0; 4], deviation: vec![1.0; 4] };
+        base.description.input = InputSpec::dense(&[4], preprocessing);
         let adapter = Adapter::between(&base, &tuned(&base)).unwrap();
         let extra = NamedTensor { name: "junk".to_owned(), shape: vec![1], values: vec![0.0] };
         let mut larger = adapter.clone();
@@ -382,7 +383,7 @@ mod tests {
         };
         wider.tensors.push(weight);
         let error = wider.apply(&base).unwrap_err();
-        assert!(matches!(error, AdapterError::Preprocessing(_)), "{error}");
+        assert!(matches!(error, AdapterError::Input(InputError::Preprocessing(_))), "{error}");
     }
 
     #[test]

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Encoding {
     /// IEEE 754 half precision.
+    #[serde(deserialize_with = "crate::strict::no_fields")]
     F16,
     /// The upper half of an `f32`.
+    #[serde(deserialize_with = "crate::strict::no_fields")]
     Bf16,
     /// Integers from -128 to 127, with a scale for each group of inputs of each output.
     Int8 {
@@ -26,6 +28,7 @@ pub enum Encoding {
         bits: u8,
     },
     /// The weights that are not zero, and which those are.
+    #[serde(deserialize_with = "crate::strict::no_fields")]
     Sparse,
 }
 

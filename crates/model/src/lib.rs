@@ -11,6 +11,7 @@ mod architecture;
 mod config;
 mod encoding;
 mod initializer;
+mod input;
 mod lora;
 mod model;
 pub mod model_file;
@@ -22,6 +23,7 @@ mod predictor;
 mod preprocessing;
 pub mod rng;
 mod scaling;
+mod strict;
 mod task;
 mod tensor;
 
@@ -31,6 +33,9 @@ pub use architecture::{Architecture, HiddenLayer, NormPosition, Short, Skip, Ski
 pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, NORM_EPSILON, Norm};
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
 pub use initializer::{Initializer, initial_values};
+pub use input::{
+    Category, Dense, Encoder, Field, FieldKind, InputError, InputSpec, Number, Value, ValueProblem,
+};
 pub use lora::Lora;
 pub use model::{Ancestor, Description, Model, Provenance};
 pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};

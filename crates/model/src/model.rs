@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Architecture, EncodedMatrix, ModelFileProblem, NamedTensor, ParameterPath, Pictures,
-    Preprocessing, Task,
+    Architecture, EncodedMatrix, InputSpec, ModelFileProblem, NamedTensor, ParameterPath, Task,
 };
 
 /// A model on the host: what a model file holds.
@@ -28,10 +27,8 @@ pub struct Description {
     pub architecture: Architecture,
     /// What the outputs mean.
     pub task: Task,
-    /// From raw features to the network's input.
-    pub preprocessing: Preprocessing,
-    /// What the pictures looked like that it was trained on, if they were pictures and it is known.
-    pub pictures: Option<Pictures>,
+    /// What it takes for one row, and how that becomes the network's input.
+    pub input: InputSpec,
     /// Where the model comes from.
     pub provenance: Provenance,
 }
@@ -44,10 +41,7 @@ impl Description {
     /// A [`ModelFileProblem`] that names the first field at fault.
     pub fn validate(&self) -> Result<(), ModelFileProblem> {
         self.architecture.validate()?;
-        self.preprocessing.validate(self.architecture.inputs())?;
-        if let Some(pictures) = &self.pictures {
-            pictures.validate(&self.architecture.input_shape)?;
-        }
+        self.input.validate_for(&self.architecture.input_shape)?;
         self.task.validate()?;
         let (names, outputs) = (self.task.outputs(), self.architecture.outputs);
         if names == outputs { Ok(()) } else { Err(ModelFileProblem::Outputs { names, outputs }) }

@@ -49,6 +49,7 @@ named_enum! {
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Placement {
     /// Anywhere, and of any size.
+    #[serde(deserialize_with = "crate::strict::no_fields")]
     AsIs,
     /// Its longer side is always the same, and so is its centre.
     Centred {

@@ -110,6 +110,12 @@ pub enum RowError {
         /// The model's features.
         expected: usize,
     },
+    /// A row of numbers for a model that takes named columns.
+    #[error("this model takes the columns {}; give rows by the names of their columns", fields.join(", "))]
+    Named {
+        /// The names of its fields.
+        fields: Vec<String>,
+    },
     /// A feature is not a finite number.
     #[error("row {row}: feature {feature} is {found}; features must be finite numbers")]
     NotFinite {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub enum Preprocessing {
     /// `x`.
     #[default]
+    #[serde(deserialize_with = "crate::strict::no_fields")]
     None,
     /// `scale x`, the same for every feature; `1/255` for pixel bytes.
     Scale {
@@ -82,6 +83,26 @@ impl Preprocessing {
                         found: deviation[index],
                     }),
                     None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Maps rows of raw features, in place.
+    #[inline(always)]
+    pub(crate) fn apply(&self, rows: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Scale { scale } => rows.iter_mut().for_each(|x| *x *= scale),
+            Self::Normalize { scale, mean, deviation } => {
+                rows.iter_mut().for_each(|x| *x = (*x * scale - mean) / deviation);
+            }
+            Self::Standardize { mean, deviation } => {
+                for row in rows.chunks_exact_mut(mean.len()) {
+                    for ((x, mean), &deviation) in row.iter_mut().zip(mean).zip(deviation) {
+                        let factor = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
+                        *x = (*x - mean) * factor;
+                    }
                 }
             }
         }

@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use fireclay_model::{
-    Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, MlpConfig, Model,
-    ModelFileProblem as Problem, NamedTensor, Norm, NormPosition, Numbers, ParameterPath,
-    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling, Task,
+    Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, InputSpec,
+    MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm, NormPosition, Numbers,
+    ParameterPath, Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition,
+    TargetScaling, Task,
     initial_values, transpose,
 };
 use proptest::prelude::*;
+
+use support::forged;
+
+#[path = "support/forged.rs"]
+mod support;
 
 fn model(architecture: Architecture) -> Model {
     let weights = architecture.tensors().into_iter().map(|(path, shape)| {
@@ -23,8 +29,8 @@ fn model(architecture: Architecture) -> Model {
     });
     let weights = weights.collect();
     let task = Task::numbered_classes(architecture.outputs);
-    let (preprocessing, provenance) = (Preprocessing::None, Provenance::default());
-    let description = Description { architecture, task, preprocessing, pictures: None, provenance };
+    let input = InputSpec::dense(&architecture.input_shape, Preprocessing::None);
+    let description = Description { architecture, task, input, provenance: Provenance::default() };
     Model { description, weights, encoded: BTreeMap::new() }
 }
 
@@ -295,39 +301,6 @@ fn version_2_keeps_loading() {
     let model = Model::load(tests.join("fixtures/model-v2.safetensors")).unwrap();
     let file = std::fs::read(tests.join("fixtures/model-v2.safetensors")).unwrap();
     assert_eq!(bytes(&model), file, "one model, one file");
-}
-
-/// The file with another document, under a digest that is right.
-fn forged(written: &[u8], change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
-    use sha2::{Digest, Sha256};
-    let tensors = safetensors::SafeTensors::deserialize(written).unwrap();
-    let (_, metadata) = safetensors::SafeTensors::read_metadata(written).unwrap();
-    let document = &metadata.metadata().as_ref().unwrap()["fireclay"];
-    let mut document: serde_json::Value = serde_json::from_str(document).unwrap();
-    change(&mut document);
-    let document = document.to_string();
-    let mut digest = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        digest.update((bytes.len() as u64).to_le_bytes());
-        digest.update(bytes);
-    };
-    field(document.as_bytes());
-    let mut all = tensors.tensors();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, view) in &all {
-        field(name.as_bytes());
-        field(
-            &view.shape().iter().flat_map(|&size| (size as u64).to_le_bytes()).collect::<Vec<_>>(),
-        );
-        field(view.data());
-    }
-    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let metadata = [
-        ("fireclay".to_owned(), document),
-        ("fireclay_digest".to_owned(), format!("sha256:{digest}")),
-        ("format".to_owned(), "pt".to_owned()),
-    ];
-    safetensors::serialize(all, Some(metadata.into_iter().collect())).unwrap()
 }
 
 #[test]

@@ -280,7 +280,7 @@ impl Report {
                 return Ok(());
             }
         };
-        if let Some(warning) = train::warnings::of_scale(&model.preprocessing, &test) {
+        if let Some(warning) = train::warnings::of_scale(model.input.preprocessing(), &test) {
             self.notes.push(format!("The test rows: {warning}."));
         }
         if let Err(error) = self.measure(&model, &test, options) {

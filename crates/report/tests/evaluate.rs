@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use burn::tensor::Device;
-use fireclay::{Loaded, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{InputSpec, Loaded, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{DataError, Dataset, Features, Targets};
 use fireclay_report::{Comparison, EvaluateError, Evaluation, Options, Scores, evaluate_outputs};
 
@@ -31,7 +31,8 @@ fn model(task: Task, seed: u64) -> Model {
     let mlp =
         Mlp::init(&MlpConfig::new([6, 6], [17], task.outputs()), seed, &Device::flex()).unwrap();
     let provenance = Provenance::default();
-    Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance }
+    let input = InputSpec::dense(&mlp.architecture().input_shape, Preprocessing::PIXELS);
+    Model { mlp, task, input, provenance }
 }
 
 fn classifier(labels: &[&str], seed: u64) -> Model {
@@ -56,7 +57,8 @@ const LABELS: [&str; 3] = ["a", "b", "c"];
 fn the_batch_size_changes_nothing() {
     let narrow = (classifier(&LABELS, 1), data(&LABELS));
     let wide = Mlp::init(&MlpConfig::new([28, 28], [128, 100], 3), 1, &Device::flex()).unwrap();
-    let wide = Model { mlp: wide, ..narrow.0.clone() };
+    let input = InputSpec::dense(&[28, 28], Preprocessing::PIXELS);
+    let wide = Model { mlp: wide, input, ..narrow.0.clone() };
     let pixels = (0..203 * 784).map(|i: usize| (i * i * 31 % 251) as u8).collect();
     let ids = (0..203).map(|row| row % 3).collect();
     let targets = Targets::Classes { ids, labels: names(&LABELS) };
@@ -140,7 +142,8 @@ fn a_model_with_very_many_outputs_is_refused() {
 #[test]
 fn a_model_that_gives_nan_is_refused() {
     let mut model = classifier(&LABELS, 1);
-    model.preprocessing = Preprocessing::Scale { scale: f32::MAX };
+    let shape = &model.mlp.architecture().input_shape;
+    model.input = InputSpec::dense(shape, Preprocessing::Scale { scale: f32::MAX });
     let found = evaluate(&model, &data(&LABELS), &Options::default());
     assert!(matches!(found, Err(EvaluateError::NotFinite { row: 0, .. })), "{found:?}");
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use burn::tensor::Device;
 use clap::Parser;
-use fireclay::{Ancestor, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{Ancestor, InputSpec, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{Dataset, Features, Targets};
 use fireclay_report::{Options, Report, ReportError};
 use tempfile::TempDir;
@@ -209,8 +209,8 @@ fn a_page_of_many_classes_is_not_a_book() {
     let targets = Targets::Classes { ids: (0..100).collect(), labels: task.names().to_vec() };
     let data = Dataset::new(vec![4, 4], Features::Bytes(vec![9; 1600]), targets).unwrap();
     let provenance = Provenance::default();
-    let model =
-        Model { mlp, task, preprocessing: Preprocessing::PIXELS, pictures: None, provenance };
+    let input = InputSpec::dense(&[4, 4], Preprocessing::PIXELS);
+    let model = Model { mlp, task, input, provenance };
     let page = Report::from_model("many", &model, Some(("rows", &data)), &quick()).unwrap();
     let page = page.html().unwrap();
     assert!(page.len() < 200_000, "{} bytes", page.len());
@@ -262,8 +262,7 @@ fn names_from_strangers_are_text() {
             let model = Model {
                 mlp: mlp.clone(),
                 task: task.clone(),
-                preprocessing: Preprocessing::PIXELS,
-                pictures: None,
+                input: InputSpec::dense(&mlp.architecture().input_shape, Preprocessing::PIXELS),
                 provenance: provenance.clone(),
             };
             let features = Features::Bytes(features.clone());

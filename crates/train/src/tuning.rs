@@ -416,8 +416,7 @@ mod tests {
         let model = |labels: usize| Model {
             mlp: Mlp::init(&MlpConfig::new([2], [], labels), 1, &device).unwrap(),
             task: Task::numbered_classes(labels),
-            preprocessing: fireclay::Preprocessing::None,
-            pictures: None,
+            input: fireclay::InputSpec::dense(&[2], fireclay::Preprocessing::None),
             provenance: fireclay::Provenance::default(),
         };
         assert!(is_teacher_of(&model(3), &Task::numbered_classes(3)));

@@ -7,8 +7,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{
-    Activation, Backend, Checkpoint, CrossEntropy, DeviceChoice, DropoutKey, Loss, Mlp, MlpConfig,
-    Model, Norm, Preprocessing, Provenance, Targets, Task,
+    Activation, Backend, Checkpoint, CrossEntropy, DeviceChoice, DropoutKey, InputSpec, Loss, Mlp,
+    MlpConfig, Model, Norm, Preprocessing, Provenance, Targets, Task,
 };
 use fireclay_data::{
     Batch, BatchTargets, Dataset, Features as HostFeatures, Feed, Targets as HostTargets,
@@ -186,8 +186,8 @@ fn a_model_moves_between_backends_bit_by_bit() {
         let mlp = stepped(&configs()[1], &OptimizerConfig::default(), 2, &device);
         let task = Task::numbered_classes(CLASSES);
         let provenance = Provenance::default();
-        let model =
-            Model { mlp, task, preprocessing: Preprocessing::None, pictures: None, provenance };
+        let input = InputSpec::dense(&mlp.architecture().input_shape, Preprocessing::None);
+        let model = Model { mlp, task, input, provenance };
         model.save(&path).unwrap();
         for target in [&device, &flex()] {
             let loaded = Model::load(&path, target).unwrap();
@@ -278,8 +278,7 @@ fn a_run_goes_on_from_a_checkpoint() {
         let model = |mlp| Model {
             mlp,
             task: setup.task.clone(),
-            preprocessing: setup.preprocessing.clone(),
-            pictures: None,
+            input: setup.input(),
             provenance: Provenance::default(),
         };
         let checkpoint = take.taken.unwrap().into_checkpoint(model, ()).unwrap();

@@ -30,8 +30,7 @@ fn files() -> [Vec<u8>; 2] {
     let model = |mlp| Model {
         mlp,
         task: setup.task.clone(),
-        preprocessing: setup.preprocessing.clone(),
-        pictures: None,
+        input: setup.input(),
         provenance: Provenance::default(),
     };
     let checkpoint = take.taken.unwrap().into_checkpoint(model, "mark").unwrap();

@@ -113,7 +113,7 @@ fn a_run_of_another_version_is_compared_by_its_weights() {
         text["result"].as_object_mut().unwrap().remove("log");
         fs::write(run.path.join("manifest.json"), text.to_string()).unwrap();
     };
-    model.pictures = None;
+    model.input = model.input.with_pictures(None);
     model.provenance.program = "fireclay 0.0.9".to_owned();
     rewrite(&model);
     let said = |outcome: &program::Outcome| {
@@ -124,7 +124,8 @@ fn a_run_of_another_version_is_compared_by_its_weights() {
                  says beside them differs in pictures, provenance.program";
     assert!(same.contains(words), "{same}");
     // Another preprocessing is another model.
-    model.preprocessing = fireclay::Preprocessing::None;
+    let shape = &model.mlp.architecture().input_shape;
+    model.input = fireclay::InputSpec::dense(shape, fireclay::Preprocessing::None);
     rewrite(&model);
     let other = place.train("--repeat run");
     assert_eq!(other.code, Some(1), "{}", other.stderr);

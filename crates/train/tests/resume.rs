@@ -9,8 +9,8 @@ use std::io;
 use std::path::Path;
 
 use fireclay::{
-    Activation, Backend, Checkpoint, DeviceChoice, Mlp, Model, Norm, Provenance, TargetScaling,
-    Task,
+    Activation, Backend, Checkpoint, DeviceChoice, InputSpec, Mlp, Model, Norm, Provenance,
+    TargetScaling, Task,
 };
 use fireclay_data::Targets;
 use train::disk::Disk;
@@ -68,8 +68,7 @@ impl Observer for Recording<'_> {
         let model = |mlp| Model {
             mlp,
             task: self.job.task.clone(),
-            preprocessing: self.job.preprocessing.clone(),
-            pictures: None,
+            input: InputSpec::dense(&[2], self.job.preprocessing.clone()),
             provenance: Provenance::default(),
         };
         let checkpoint = snapshot.into_checkpoint(model, ()).unwrap();

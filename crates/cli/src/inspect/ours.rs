@@ -153,8 +153,7 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
     matches!(
         problem,
         ModelFileProblem::Config(_)
-            | ModelFileProblem::Preprocessing(_)
-            | ModelFileProblem::Pictures(_)
+            | ModelFileProblem::Input(_)
             | ModelFileProblem::TargetScaling(_)
             | ModelFileProblem::ScalingInVersion1
             | ModelFileProblem::Outputs { .. }

@@ -146,7 +146,7 @@ fn predict(input: &Path, args: &Args, model: &Loaded, reading: Reading) -> Resul
         if batch.is_empty() {
             return Ok(());
         }
-        let warning = train::warnings::of_rows(&model.description().preprocessing, &batch);
+        let warning = train::warnings::of_rows(model.description().input.preprocessing(), &batch);
         if let Some(warning) = warning.filter(|_| first == 0) {
             log::warn!("{name}: {warning}");
         }

@@ -61,7 +61,7 @@ pub(crate) fn row(
     let picture = decode(&bytes, USUAL_SIDE.max(form.width).max(form.height))?;
     drop(bytes);
     let mut row = fitted(picture, form, look)?;
-    if model.preprocessing == Preprocessing::None && look.has_all_levels() {
+    if *model.input.preprocessing() == Preprocessing::None && look.has_all_levels() {
         row.done.push("given as 0 to 255, for the model has no preprocessing".to_owned());
     }
     Ok(row)
@@ -93,7 +93,7 @@ fn look(
         let source: Source = model.provenance.data.as_ref()?.parse().ok()?;
         train::known(&source).filter(|pictures| pictures.validate(shape).is_ok())
     };
-    let record = model.pictures.or_else(known);
+    let record = model.input.pictures().or_else(known);
     let said = match fit {
         Fit::Mnist => {
             let ink = record.map(|record| record.ink).filter(|ink| *ink != Ink::Mixed);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fireclay::{
-    Activation, Adapter, AdapterError, Ancestor, Architecture, Device, Mlp, Model, Norm,
+    Activation, Adapter, AdapterError, Ancestor, Architecture, Device, InputSpec, Mlp, Model, Norm,
     Preprocessing, Provenance, Task, nearest,
 };
 use fireclay_files::{RegularFile, sha256};
@@ -337,9 +337,10 @@ pub(crate) fn rebuilt(model: Model, network: &Architecture) -> Result<Model, Imp
             nearest: None,
         })
     })?;
-    let pictures =
-        model.pictures.filter(|pictures| pictures.validate(&network.input_shape).is_ok());
-    Ok(Model { mlp, pictures, ..model })
+    let shape = &network.input_shape;
+    let pictures = model.input.pictures().filter(|pictures| pictures.validate(shape).is_ok());
+    let input = InputSpec::dense(shape, model.input.preprocessing().clone());
+    Ok(Model { mlp, input: input.with_pictures(pictures), ..model })
 }
 
 /// Renames tensors; each rule must change a name, and names must stay different.
@@ -471,8 +472,7 @@ mod tests {
         Model {
             mlp: Mlp::init(&MlpConfig::new([2], [3], 2), seed, &Device::flex()).unwrap(),
             task: fireclay::Task::numbered_classes(2),
-            preprocessing: Preprocessing::None,
-            pictures: None,
+            input: InputSpec::dense(&[2], Preprocessing::None),
             provenance: Provenance::default(),
         }
     }

@@ -6,17 +6,16 @@ use fireclay_files::Dtype;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
-use super::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
+use super::record::{ArchitectureV1, ArchitectureV2};
 use super::{FORMAT_VERSION, ModelFileProblem, encoded};
 use crate::{
-    Architecture, Description, Encoding, ParameterPath, Pictures, Preprocessing, Provenance, Task,
+    Architecture, Description, Encoding, InputSpec, ParameterPath, Pictures, Preprocessing,
+    Provenance, Task,
 };
 
 /// What a model file says of its model, and of the run that it is a checkpoint of.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
-    /// Of the file that was read.
-    version: u32,
     pub(super) model: Description,
     /// The weight matrices that are not of type `F32`.
     pub(super) encodings: BTreeMap<ParameterPath, Encoding>,
@@ -24,17 +23,40 @@ pub(super) struct Document {
     pub(super) run: Option<serde_json::Value>,
 }
 
-/// The document as it is written.
+/// The document of version 1, as it is written: hidden layers that are alike, and rows of numbers.
 #[derive(Serialize, Deserialize)]
-struct Record<A> {
+struct RecordV1 {
     version: u32,
-    architecture: A,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    encodings: BTreeMap<String, Encoding>,
+    architecture: ArchitectureV1,
     task: Task,
     preprocessing: Preprocessing,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pictures: Option<Pictures>,
+    #[serde(default)]
+    provenance: Provenance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<serde_json::Value>,
+}
+
+/// The document of version 2.
+#[derive(Serialize, Deserialize)]
+struct RecordV2 {
+    version: u32,
+    architecture: ArchitectureV2,
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "crate::strict::distinct_keys"
+    )]
+    encodings: BTreeMap<String, Encoding>,
+    task: Task,
+    /// Of one dense field by the usual name; otherwise there is `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    preprocessing: Option<Preprocessing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pictures: Option<Pictures>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<InputSpec>,
     #[serde(default)]
     provenance: Provenance,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,50 +70,22 @@ impl Document {
         encodings: BTreeMap<ParameterPath, Encoding>,
         run: Option<serde_json::Value>,
     ) -> Self {
-        Self { version: FORMAT_VERSION, model, encodings, run }
+        Self { model, encodings, run }
     }
 
     /// Reads the text of the file's metadata.
     pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
         match version(text, FORMAT_VERSION)? {
-            1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
-            _ => Self::of_record(serde_json::from_str::<Record<ArchitectureV2>>(text)?),
+            1 => serde_json::from_str::<RecordV1>(text)?.try_into(),
+            _ => serde_json::from_str::<RecordV2>(text)?.try_into(),
         }
     }
 
-    fn of_record<A>(record: Record<A>) -> Result<Self, ModelFileProblem>
-    where
-        Architecture: From<A>,
-    {
-        let Record {
-            version,
-            architecture,
-            encodings,
-            task,
-            preprocessing,
-            pictures,
-            provenance,
-            run,
-        } = record;
-        let encodings = encodings.into_iter().map(|(path, encoding)| {
-            let path = path.parse::<ParameterPath>().map_err(serde_json::Error::custom)?;
-            Ok((path, encoding))
-        });
-        let encodings = encodings.collect::<Result<_, ModelFileProblem>>()?;
-        let architecture = Architecture::from(architecture);
-        let model = Description { architecture, task, preprocessing, pictures, provenance };
-        Ok(Self { version, model, encodings, run })
-    }
-
-    /// Checks everything but the weights. Version 1 has no target scaling, and it and checkpoints have
-    /// no encodings.
+    /// Checks everything but the weights. Checkpoints have no encodings.
     pub(super) fn validate(&self) -> Result<(), ModelFileProblem> {
         self.model.validate()?;
-        check_scaling(self.version, &self.model.task)?;
         match self.encodings.first_key_value() {
-            Some((&path, _)) if self.version == 1 || self.run.is_some() => {
-                Err(ModelFileProblem::EncodedPath { path })
-            }
+            Some((&path, _)) if self.run.is_some() => Err(ModelFileProblem::EncodedPath { path }),
             _ => Ok(()),
         }
     }
@@ -102,25 +96,41 @@ impl Document {
         encoding.map_or(Dtype::F32, |&encoding| encoded::dtype(encoding))
     }
 
-    /// The text that is written, the same for the same document.
+    /// The text that is written, the same for the same document: in the oldest version that can
+    /// describe it, so that a model has the same bytes, and the same digest, that older programs
+    /// gave it.
     pub(super) fn write(&self) -> Result<String, ModelFileProblem> {
-        let Description { architecture, task, preprocessing, pictures, provenance } =
-            self.model.clone();
-        let architecture = if self.encodings.is_empty() {
-            ArchitectureRecord::of(&architecture, &task)
-        } else {
-            ArchitectureRecord::V2((&architecture).into())
+        let Description { architecture, task, input, provenance } = self.model.clone();
+        let (provenance, run) = (provenance.with_finite_metrics(), self.run.clone());
+        let (preprocessing, pictures, input) = match input.as_features() {
+            Some(dense) => (Some(dense.preprocessing.clone()), dense.pictures, None),
+            None => (None, None, Some(input)),
         };
+        let is_old = self.encodings.is_empty() && task.scaling().is_none();
+        let old = ArchitectureV1::of(&architecture).filter(|_| is_old).zip(preprocessing.clone());
+        if let Some((architecture, preprocessing)) = old {
+            let record = RecordV1 {
+                version: 1,
+                architecture,
+                task,
+                preprocessing,
+                pictures,
+                provenance,
+                run,
+            };
+            return Ok(serde_json::to_string(&record)?);
+        }
         let encodings = self.encodings.iter().map(|(path, &encoding)| (path.to_string(), encoding));
-        let record = Record {
-            version: architecture.version(),
-            architecture,
+        let record = RecordV2 {
+            version: 2,
+            architecture: (&architecture).into(),
             encodings: encodings.collect(),
             task,
             preprocessing,
             pictures,
-            provenance: provenance.with_finite_metrics(),
-            run: self.run.clone(),
+            input,
+            provenance,
+            run,
         };
         Ok(serde_json::to_string(&record)?)
     }
@@ -133,6 +143,46 @@ pub(crate) fn check_scaling(version: u32, task: &Task) -> Result<(), ModelFilePr
         _ => Ok(()),
     }
 }
+
+impl TryFrom<RecordV1> for Document {
+    type Error = ModelFileProblem;
+
+    fn try_from(record: RecordV1) -> Result<Self, ModelFileProblem> {
+        let RecordV1 { architecture, task, preprocessing, pictures, provenance, run, .. } = record;
+        check_scaling(1, &task)?;
+        let architecture = Architecture::from(architecture);
+        let input = InputSpec::dense(&architecture.input_shape, preprocessing);
+        let input = input.with_pictures(pictures);
+        let model = Description { architecture, task, input, provenance };
+        Ok(Self { model, encodings: BTreeMap::new(), run })
+    }
+}
+
+impl TryFrom<RecordV2> for Document {
+    type Error = ModelFileProblem;
+
+    fn try_from(record: RecordV2) -> Result<Self, ModelFileProblem> {
+        let RecordV2 { architecture, encodings, task, provenance, run, .. } = record;
+        let encodings = encodings.into_iter().map(|(path, encoding)| {
+            let path = path.parse::<ParameterPath>().map_err(serde_json::Error::custom)?;
+            Ok((path, encoding))
+        });
+        let encodings = encodings.collect::<Result<_, ModelFileProblem>>()?;
+        let architecture = Architecture::from(architecture);
+        let input = match (record.preprocessing, record.pictures, record.input) {
+            (Some(preprocessing), pictures, None) => {
+                InputSpec::dense(&architecture.input_shape, preprocessing).with_pictures(pictures)
+            }
+            (None, None, Some(input)) => input,
+            _ => return Err(serde_json::Error::custom(ONE_INPUT).into()),
+        };
+        let model = Description { architecture, task, input, provenance };
+        Ok(Self { model, encodings, run })
+    }
+}
+
+/// What a document with two inputs, or with none, lacks.
+const ONE_INPUT: &str = "it needs either `preprocessing`, with or without `pictures`, or `input`";
 
 /// The version is read before the rest, whose meaning depends on it.
 pub(crate) fn version(text: &str, newest: u32) -> Result<u32, ModelFileProblem> {

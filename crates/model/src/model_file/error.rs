@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
-use crate::{
-    ConfigError, EncodingError, ParameterPath, PicturesError, PreprocessingError,
-    TargetScalingError,
-};
+use crate::{ConfigError, EncodingError, InputError, ParameterPath, TargetScalingError};
 
 /// A model file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +78,9 @@ pub enum ModelFileProblem {
     /// The architecture is impossible.
     #[error("its architecture is impossible: {0}")]
     Config(#[from] ConfigError),
-    /// The preprocessing is impossible.
+    /// The input is impossible, or not that of the architecture.
     #[error("{0}")]
-    Preprocessing(#[from] PreprocessingError),
-    /// The pictures cannot be those of the architecture.
-    #[error("{0}")]
-    Pictures(#[from] PicturesError),
+    Input(#[from] InputError),
     /// The scaling of the targets is impossible.
     #[error("{0}")]
     TargetScaling(#[from] TargetScalingError),

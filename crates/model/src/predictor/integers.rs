@@ -207,8 +207,8 @@ mod tests {
     use super::*;
     use crate::model_file::Weights;
     use crate::{
-        Description, MlpConfig, Model, NamedTensor, ParameterPath, Preprocessing, Provenance,
-        Scales, Task,
+        Description, InputSpec, MlpConfig, Model, NamedTensor, ParameterPath, Preprocessing,
+        Provenance, Scales, Task,
     };
     use proptest::prelude::*;
 
@@ -224,8 +224,7 @@ mod tests {
         let description = Description {
             task: Task::numbered_classes(matrix.outputs),
             architecture: config.architecture().unwrap(),
-            preprocessing: Preprocessing::Scale { scale: 1.0 },
-            pictures: None,
+            input: InputSpec::dense(&[matrix.inputs], Preprocessing::Scale { scale: 1.0 }),
             provenance: Provenance::default(),
         };
         let weights: Vec<NamedTensor> = Vec::new();

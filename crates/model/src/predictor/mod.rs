@@ -19,8 +19,8 @@ use self::machine::Machine;
 use self::product::{BLOCK, Sums};
 use crate::model_file::{Weights, open, read_packed};
 use crate::{
-    Description, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing, RowError,
-    check_row,
+    Description, InputError, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing,
+    RowError, Value, check_row,
 };
 
 /// A model made ready to predict on this machine: weights laid out for its vector instructions, and
@@ -94,8 +94,9 @@ impl Predictor {
     ) -> Result<Self, ModelFileProblem> {
         description.validate()?;
         let architecture = &description.architecture;
-        let is_prepared = description.preprocessing != Preprocessing::None;
-        let layer = |i| Layer::new(architecture, i, &mut weights, machine, is_prepared);
+        let input = &description.input;
+        let is_raw = input.as_dense().is_some() && *input.preprocessing() == Preprocessing::None;
+        let layer = |i| Layer::new(architecture, i, &mut weights, machine, !is_raw);
         let layers: Vec<Layer> = (0..architecture.layers()).map(layer).collect::<Result<_, _>>()?;
         weights.finish()?;
         let widest = layers.iter().map(Layer::outputs).fold(architecture.inputs(), usize::max);
@@ -120,7 +121,7 @@ impl Predictor {
 
     /// Room to predict rows one after the other; each thread has its own.
     pub fn session(&self) -> Session<'_> {
-        Session::new(self)
+        Session::new(self, self.description.input.preprocessing())
     }
 
     /// Logits, or values in the unit of their target, `[rows, outputs]`, of raw features,
@@ -128,8 +129,9 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// A [`RowError`]: a number is not finite, or the last row lacks some.
+    /// A [`RowError`]: a number is not finite, or the last row lacks some; a model of named columns.
     pub fn outputs(&self, rows: &[f32], threads: NonZero<usize>) -> Result<Vec<f32>, RowError> {
+        self.description.input.require_dense()?;
         let (features, outputs) = (self.features(), self.outputs_of_a_row());
         let count = rows.len() / features;
         if let Some(last) = rows.chunks(features).nth(count) {
@@ -183,22 +185,49 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// A [`RowError`]: a row of another width, or with a number that is not finite.
+    /// A [`RowError`]: a row of another width, or with a number that is not finite; a model of named
+    /// columns.
     pub fn predict(&self, rows: &[impl AsRef<[f32]>]) -> Result<Vec<Prediction>, RowError> {
+        self.description.input.require_dense()?;
         for (at, row) in rows.iter().enumerate() {
             check_row(at, row.as_ref(), self.features())?;
         }
-        let mut session = self.session();
-        let mut predictions = Vec::with_capacity(rows.len());
-        for block in rows.chunks(self.block) {
-            let raw = block.iter().flat_map(|row| row.as_ref()).copied().collect::<Vec<_>>();
-            for row in session.run(&raw).chunks_exact(self.outputs_of_a_row()) {
-                let mut row = row.to_vec();
-                self.description.task.finish(&mut row);
-                predictions.push(self.description.task.prediction(&row));
+        let raw: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
+        Ok(self.predictions(self.session(), &raw))
+    }
+
+    /// Predicts rows by the names of their columns, which may come in any order.
+    ///
+    /// # Errors
+    ///
+    /// An [`InputError`]: a column that the model takes is missing, or a value is not one of its
+    /// column.
+    pub fn predict_values<'a>(
+        &self,
+        columns: &[impl AsRef<str>],
+        rows: &[impl AsRef<[Value<'a>]>],
+    ) -> Result<Vec<Prediction>, InputError> {
+        let encoder = self.description.input.encoder(columns)?;
+        let mut encoded = vec![0.0; rows.len() * self.features()];
+        let room = encoded.chunks_exact_mut(self.features());
+        for (at, (row, into)) in rows.iter().zip(room).enumerate() {
+            encoder.encode_into(at, row.as_ref(), into)?;
+        }
+        Ok(self.predictions(Session::new(self, &Preprocessing::None), &encoded))
+    }
+
+    /// What rows are predicted to be that have been checked.
+    fn predictions(&self, mut session: Session<'_>, rows: &[f32]) -> Vec<Prediction> {
+        let task = &self.description.task;
+        let mut predictions = Vec::with_capacity(rows.len() / self.features());
+        for block in rows.chunks(self.block * self.features()) {
+            for outputs in session.run(block).chunks_exact(self.outputs_of_a_row()) {
+                let mut outputs = outputs.to_vec();
+                task.finish(&mut outputs);
+                predictions.push(task.prediction(&outputs));
             }
         }
-        Ok(predictions)
+        predictions
     }
 }
 
@@ -206,23 +235,25 @@ impl Predictor {
 #[derive(Clone, Debug)]
 pub struct Session<'p> {
     predictor: &'p Predictor,
+    /// What is done to the rows it is given.
+    preprocessing: &'p Preprocessing,
     room: Room,
 }
 
 impl<'p> Session<'p> {
-    fn new(predictor: &'p Predictor) -> Self {
-        Self {
-            predictor,
-            room: Room::new(&predictor.layers, predictor.features(), predictor.block),
-        }
+    fn new(predictor: &'p Predictor, preprocessing: &'p Preprocessing) -> Self {
+        let room = Room::new(&predictor.layers, predictor.features(), predictor.block);
+        Self { predictor, preprocessing, room }
     }
 
     /// Logits, or values in the unit of their target, of one row of raw features. No memory is taken after the first rows.
     ///
     /// # Errors
     ///
-    /// A [`RowError`]: a row of another width, or with a number that is not finite.
+    /// A [`RowError`]: a row of another width, or with a number that is not finite; a model of named
+    /// columns.
     pub fn outputs(&mut self, row: &[f32]) -> Result<&[f32], RowError> {
+        self.predictor.description.input.require_dense()?;
         check_row(0, row, self.predictor.features())?;
         Ok(self.run(row))
     }
@@ -253,42 +284,20 @@ impl<'p> Session<'p> {
 /// Computes the outputs of a block of rows, and leaves them where the last layer writes.
 #[inline(always)]
 fn run<S: Sums, D: Dots>(session: &mut Session<'_>, raw: &[f32]) {
-    let Session { predictor, room } = session;
+    let Session { predictor, preprocessing, room } = session;
     let rows = &mut room.rows_mut(0)[..raw.len()];
     rows.copy_from_slice(raw);
-    predictor.description.preprocessing.apply(rows);
+    preprocessing.apply(rows);
     let count = raw.len() / predictor.features();
     for (i, layer) in predictor.layers.iter().enumerate() {
         layer.forward::<S, D>(i, count, room);
     }
 }
 
-impl Preprocessing {
-    /// Maps rows of raw features, in place.
-    #[inline(always)]
-    fn apply(&self, rows: &mut [f32]) {
-        match self {
-            Self::None => {}
-            Self::Scale { scale } => rows.iter_mut().for_each(|x| *x *= scale),
-            Self::Normalize { scale, mean, deviation } => {
-                rows.iter_mut().for_each(|x| *x = (*x * scale - mean) / deviation);
-            }
-            Self::Standardize { mean, deviation } => {
-                for row in rows.chunks_exact_mut(mean.len()) {
-                    for ((x, mean), &deviation) in row.iter_mut().zip(mean).zip(deviation) {
-                        let factor = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
-                        *x = (*x - mean) * factor;
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MlpConfig, NamedTensor, Provenance, Task};
+    use crate::{InputSpec, MlpConfig, NamedTensor, Provenance, Task};
 
     fn model(config: MlpConfig) -> Model {
         let architecture = config.architecture().unwrap();
@@ -301,9 +310,9 @@ mod tests {
         });
         let weights = weights.collect();
         let task = Task::numbered_classes(config.outputs);
-        let (preprocessing, provenance) = (Preprocessing::None, Provenance::default());
-        let description =
-            Description { architecture, task, preprocessing, pictures: None, provenance };
+        let input = InputSpec::dense(&architecture.input_shape, Preprocessing::None);
+        let provenance = Provenance::default();
+        let description = Description { architecture, task, input, provenance };
         Model { description, weights, encoded: Default::default() }
     }
 

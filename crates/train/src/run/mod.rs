@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use fireclay::{Device, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
+use fireclay::{Device, InputSpec, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
 use fireclay_data::{Feed, Source, Split, TrainTest};
 use log::LevelFilter;
 
@@ -125,18 +125,15 @@ pub(crate) struct Sources {
 
 impl Run {
     fn execute(&self, found: Option<Found>) -> Result<Ended> {
-        let preprocessing = match &self.start {
-            Some(start) => start.model.preprocessing.clone(),
-            None => self.settings.data.preprocessing(&self.data.train, &self.split.train),
-        };
-        preprocessing.validate(self.data.train.width())?;
+        let input = self.input()?;
+        let preprocessing = input.preprocessing();
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
-        self.check(&self.job(None, &preprocessing, &loss), found.as_ref())?;
+        self.check(&self.job(None, preprocessing, &loss), found.as_ref())?;
         if self.args.dry_run {
-            return self.dry_run(&self.job(None, &preprocessing, &loss));
+            return self.dry_run(&self.job(None, preprocessing, &loss));
         }
         let feed = self.feed();
-        let job = self.job(feed.as_ref(), &preprocessing, &loss);
+        let job = self.job(feed.as_ref(), preprocessing, &loss);
         let signals = Signals::catch().context("signals cannot be caught")?;
         let mut begun = match &found {
             Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
@@ -149,7 +146,7 @@ impl Run {
             self.say(&words::resumption(begun.state.progress(), job.length()?))?;
         }
         let clock = Instant::now();
-        let trained = self.train(&job, &mut begun, &signals, &preprocessing);
+        let trained = self.train(&job, &mut begun, &signals, &input);
         let seconds = clock.elapsed().as_secs_f64();
         log::info!("the steps took {seconds:.3} s");
         let (fitted, mut log) = match trained {
@@ -165,7 +162,7 @@ impl Run {
             return self.interrupted(begun, signal, fitted.step);
         }
         let test = self.test(&job, &fitted, &mut log)?;
-        let model = self.model(fitted.mlp.clone(), preprocessing.clone(), &test);
+        let model = self.model(fitted.mlp.clone(), input.clone(), &test);
         let folder = begun.folder.path().to_owned();
         let code = self.finish(begun, found.as_ref(), &fitted, &test, &model)?;
         Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
@@ -229,10 +226,10 @@ impl Run {
         job: &Job<'_>,
         begun: &mut Begun,
         signals: &Signals,
-        preprocessing: &Preprocessing,
+        input: &InputSpec,
     ) -> Result<(Fitted, MetricsLog)> {
         let folder = begun.folder.path().to_owned();
-        let model = |mlp| self.model(mlp, preprocessing.clone(), &Evaluation::default());
+        let model = |mlp| self.model(mlp, input.clone(), &Evaluation::default());
         loop {
             let step = begun.state.progress().step;
             let known = checkpoints::steps_in(&begun.folder.checkpoints())?;
@@ -266,7 +263,7 @@ impl Run {
                     self.roll_back(job, begun, times, step, &error)?;
                 }
                 FitError::NotFinite { .. } => {
-                    return Err(self.rescue(error, &begun.folder, preprocessing.clone()));
+                    return Err(self.rescue(error, &begun.folder, input.clone()));
                 }
                 FitError::Record(_) => {
                     let again = words::resume(&folder);
@@ -313,6 +310,25 @@ impl Run {
 
     fn warn(&self, warnings: &[String]) {
         warnings.iter().filter(|_| !self.args.quiet).for_each(warn);
+    }
+
+    /// What the model takes: that of the model it starts from, or rows like those of the data,
+    /// prepared as the settings say and as fits the training rows.
+    fn input(&self) -> Result<InputSpec> {
+        let data = &self.data.train;
+        let input = match &self.start {
+            Some(start) => {
+                start.model.input.require_dense()?;
+                start.model.input.clone()
+            }
+            None => {
+                let preprocessing = self.settings.data.preprocessing(data, &self.split.train);
+                InputSpec::dense(&self.settings.model.input_shape, preprocessing)
+            }
+        };
+        let input = input.with_pictures(self.pictures);
+        input.preprocessing().validate(data.width())?;
+        Ok(input)
     }
 
     /// How the samples get to a device with memory of its own.
@@ -371,14 +387,9 @@ impl Run {
     }
 
     /// Keeps what can be kept of a run that failed, and says so.
-    fn rescue(
-        &self,
-        error: FitError,
-        folder: &RunFolder,
-        preprocessing: Preprocessing,
-    ) -> anyhow::Error {
+    fn rescue(&self, error: FitError, folder: &RunFolder, input: InputSpec) -> anyhow::Error {
         let FitError::NotFinite { last_good, .. } = &error else { return error.into() };
-        let model = self.model(last_good.as_ref().clone(), preprocessing, &Evaluation::default());
+        let model = self.model(last_good.as_ref().clone(), input, &Evaluation::default());
         let path = folder.last_good();
         let saved = model.to_bytes().map_err(anyhow::Error::from);
         let saved = saved.and_then(|(bytes, _)| Ok(self.disk.write_whole(&path, &bytes)?));
@@ -405,7 +416,7 @@ impl Run {
         Ok(test)
     }
 
-    fn model(&self, mlp: Mlp, preprocessing: Preprocessing, test: &Evaluation) -> Model {
+    fn model(&self, mlp: Mlp, input: InputSpec, test: &Evaluation) -> Model {
         let metrics =
             test.by_name().into_iter().map(|(name, value)| (format!("test {name}"), value));
         let start = self.start.as_ref().map(|start| start.model.provenance.clone());
@@ -413,8 +424,7 @@ impl Run {
         Model {
             mlp,
             task: self.task.clone(),
-            preprocessing,
-            pictures: self.pictures,
+            input,
             provenance: Provenance {
                 program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
                 data: Some(portable(&self.settings.data.source)),

@@ -107,7 +107,8 @@ impl Run {
     fn in_other_words(&self, path: &Path, recorded: &str, model: &Model) -> Option<String> {
         let old = Model::load(path, &self.device).ok()?;
         let is_recorded = crate::verify::metadata(path).ok()?.digest.as_deref() == Some(recorded);
-        let predicts_the_same = old.task == model.task && old.preprocessing == model.preprocessing;
+        let predicts_the_same =
+            old.task == model.task && old.input.preprocessing() == model.input.preprocessing();
         if !is_recorded || !predicts_the_same || !has_same_bits(&old, model)? {
             return None;
         }

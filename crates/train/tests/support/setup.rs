@@ -2,7 +2,7 @@
 
 use std::io;
 
-use fireclay::{Device, Loss, MlpConfig, Preprocessing, Task};
+use fireclay::{Device, InputSpec, Loss, MlpConfig, Preprocessing, Task};
 use fireclay_data::{Dataset, Features, Holdout, Split, Targets, split};
 use train::fit::Job;
 use train::metrics::Meter;
@@ -52,6 +52,11 @@ impl Setup {
             task,
             seed: 1,
         }
+    }
+
+    /// What its model takes.
+    pub(crate) fn input(&self) -> InputSpec {
+        InputSpec::dense(&[2], self.preprocessing.clone())
     }
 
     pub(crate) fn job<'a>(&'a self, device: &'a Device) -> Job<'a> {

@@ -20,8 +20,8 @@ mod tests;
 use std::collections::BTreeSet;
 
 use fireclay::{
-    Ancestor, Architecture, Device, Mlp, MlpConfig, Model, NormPart, ParameterPath, Preprocessing,
-    Provenance, Task,
+    Ancestor, Architecture, Device, InputSpec, Mlp, MlpConfig, Model, NormPart, ParameterPath,
+    Preprocessing, Provenance, Task,
 };
 use fireclay_formats::{Archive, Dtype, Network};
 
@@ -82,7 +82,8 @@ pub(super) fn assemble(
     let mlp = network_of(folded.blocks, &architecture, &mut tensors, device)?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
-    let model = Model { mlp, task, preprocessing, pictures: None, provenance };
+    let input = InputSpec::dense(&mlp.architecture().input_shape, preprocessing);
+    let model = Model { mlp, task, input, provenance };
     if let Some(reference) = reference {
         let share = reference.difference(&model)?;
         notes.push(format!(

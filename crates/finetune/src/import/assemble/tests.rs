@@ -835,7 +835,7 @@ fn what_stands_before_the_first_layer_is_preprocessing() {
     made.dense(2);
     let imported = made.imported(&unsaid).unwrap();
     made.compare(&imported);
-    assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
+    assert!(matches!(imported.model.input.preprocessing(), Preprocessing::Standardize { .. }));
     // A batch norm does not.
     let mut norm = Made::new(2, 3);
     norm.norm(BATCH).dense(2);
@@ -861,7 +861,7 @@ fn what_stands_before_the_first_layer_is_preprocessing() {
     fixed.dense(2);
     let imported = fixed.imported(&unsaid).unwrap();
     fixed.compare(&imported);
-    assert!(matches!(imported.model.preprocessing, Preprocessing::Standardize { .. }));
+    assert!(matches!(imported.model.input.preprocessing(), Preprocessing::Standardize { .. }));
 }
 
 #[test]

@@ -1,0 +1,225 @@
+//! From the values of a row to what the network sees, by the names of their columns.
+
+use super::{Category, Dense, Field, FieldKind, InputError, InputSpec, Number};
+
+/// The value of a field in one row, as the data has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// There is none.
+    Missing,
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(&'a str),
+    /// Numbers of a [`Dense`] field, row by row.
+    Dense(&'a [f32]),
+}
+
+/// Turns rows with these columns into what the network sees.
+#[derive(Clone, Debug)]
+pub struct Encoder<'a> {
+    input: &'a InputSpec,
+    /// The column of each field.
+    places: Vec<usize>,
+    columns: usize,
+    ignored: Vec<String>,
+}
+
+impl InputSpec {
+    /// Finds the column of each field by its name; columns may come in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::MissingColumns`] and [`InputError::DuplicateColumn`].
+    pub fn encoder(&self, columns: &[impl AsRef<str>]) -> Result<Encoder<'_>, InputError> {
+        let mut places = Vec::with_capacity(self.fields.len());
+        let mut missing = Vec::new();
+        for field in &self.fields {
+            let is_its = |(_, column): &(usize, &_)| AsRef::<str>::as_ref(*column) == field.name;
+            let mut found = columns.iter().enumerate().filter(is_its).map(|(place, _)| place);
+            match (found.next(), found.next()) {
+                (Some(place), None) => places.push(place),
+                (Some(_), Some(_)) => {
+                    return Err(InputError::DuplicateColumn { name: field.name.clone() });
+                }
+                (None, _) => missing.push(field.name.clone()),
+            }
+        }
+        if !missing.is_empty() {
+            let expected = self.fields.iter().map(|field| field.name.clone()).collect();
+            return Err(InputError::MissingColumns { missing, expected });
+        }
+        let others = columns.iter().enumerate().filter(|(place, _)| !places.contains(place));
+        let ignored = others.map(|(_, column)| column.as_ref().to_owned()).collect();
+        Ok(Encoder { input: self, places, columns: columns.len(), ignored })
+    }
+}
+
+impl Encoder<'_> {
+    /// Columns that are of no field.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// What the network sees of a row, which has `row` others before it: `[width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Columns`], and [`InputError::Value`] for the first value at fault.
+    pub fn encode(&self, row: usize, values: &[Value<'_>]) -> Result<Vec<f32>, InputError> {
+        let mut encoded = vec![0.0; self.input.width()];
+        self.encode_into(row, values, &mut encoded)?;
+        Ok(encoded)
+    }
+
+    /// As [`encode`](Self::encode), into the room for one row.
+    ///
+    /// # Errors
+    ///
+    /// As for [`encode`](Self::encode).
+    pub fn encode_into(
+        &self,
+        row: usize,
+        values: &[Value<'_>],
+        into: &mut [f32],
+    ) -> Result<(), InputError> {
+        if values.len() != self.columns {
+            let (found, expected) = (values.len(), self.columns);
+            return Err(InputError::Columns { row, found, expected });
+        }
+        let mut left = into;
+        for (field, &place) in self.input.fields.iter().zip(&self.places) {
+            let (room, rest) = left.split_at_mut(field.width());
+            field.encode(values[place], room).map_err(|problem| InputError::Value {
+                row,
+                column: field.name.clone(),
+                problem,
+            })?;
+            left = rest;
+        }
+        Ok(())
+    }
+}
+
+impl Field {
+    fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
+        match &self.kind {
+            FieldKind::Dense(dense) => dense.encode(value, into),
+            FieldKind::Number(number) => number.encode(value, into),
+            FieldKind::Category(category) => category.encode(value, into),
+        }
+    }
+}
+
+impl Dense {
+    fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
+        let Value::Dense(numbers) = value else {
+            return Err(ValueProblem::of(value, "numbers of one shape"));
+        };
+        if numbers.len() != into.len() {
+            let (found, expected) = (numbers.len(), into.len());
+            return Err(ValueProblem::Count { found, expected });
+        }
+        if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(ValueProblem::NotFiniteAt { at, found: numbers[at] });
+        }
+        into.copy_from_slice(numbers);
+        self.preprocessing.apply(into);
+        Ok(())
+    }
+}
+
+impl Number {
+    fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
+        let found = match value {
+            Value::Number(number) => number,
+            Value::Missing if self.missing => {
+                into.copy_from_slice(&[0.0, 1.0]);
+                return Ok(());
+            }
+            other => return Err(ValueProblem::of(other, "a number")),
+        };
+        // In double precision: of large numbers, such as times, single precision keeps too little.
+        let is_constant = self.deviation == 0.0;
+        let scaled = if is_constant { 0.0 } else { (found - self.mean) / self.deviation };
+        if !found.is_finite() || !(scaled as f32).is_finite() {
+            return Err(ValueProblem::NotFinite { found });
+        }
+        into.fill(0.0);
+        into[0] = scaled as f32;
+        Ok(())
+    }
+}
+
+impl Category {
+    fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
+        let place = match value {
+            Value::Text(text) => {
+                self.values.binary_search_by(|known| known.as_str().cmp(text)).ok()
+            }
+            Value::Missing if self.missing => Some(self.values.len()),
+            other => return Err(ValueProblem::of(other, "a text")),
+        };
+        into.fill(0.0);
+        if let Some(place) = place {
+            into[place] = 1.0;
+        }
+        Ok(())
+    }
+}
+
+/// Why a value is not one of its field.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ValueProblem {
+    /// It is missing, and was not in any training row.
+    #[error("it is missing, and no training row lacks it; the model expects {expected}")]
+    Missing {
+        /// What the field takes.
+        expected: &'static str,
+    },
+    /// It is of another kind.
+    #[error("it is {found}, and the model expects {expected}")]
+    Kind {
+        /// What it is.
+        found: String,
+        /// What the field takes.
+        expected: &'static str,
+    },
+    /// A number that is not finite, or is too far from the training rows for single precision.
+    #[error("it is {found:?}; numbers must be finite, and so must the network's input")]
+    NotFinite {
+        /// The number.
+        found: f64,
+    },
+    /// One of several numbers is not finite.
+    #[error("number {at} of it is {found}; numbers must be finite")]
+    NotFiniteAt {
+        /// Its place, from 0.
+        at: usize,
+        /// The number.
+        found: f32,
+    },
+    /// Another number of numbers.
+    #[error("it has {found} numbers, and the model expects {expected}")]
+    Count {
+        /// Numbers of the value.
+        found: usize,
+        /// Numbers of the field.
+        expected: usize,
+    },
+}
+
+impl ValueProblem {
+    fn of(value: Value<'_>, expected: &'static str) -> Self {
+        let found = match value {
+            Value::Missing => return Self::Missing { expected },
+            Value::Number(number) => format!("a number, {number}"),
+            Value::Text(text) => {
+                let beginning: String = text.chars().take(40).collect();
+                format!("a text, {beginning:?}")
+            }
+            Value::Dense(numbers) => format!("a row of {} numbers", numbers.len()),
+        };
+        Self::Kind { found, expected }
+    }
+}

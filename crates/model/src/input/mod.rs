@@ -1,0 +1,393 @@
+//! What a model takes for one row, and how that becomes the numbers the network sees.
+
+mod encoder;
+mod field;
+mod fit;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Pictures, PicturesError, Preprocessing, PreprocessingError, RowError};
+
+pub use encoder::{Encoder, Value, ValueProblem};
+pub use field::{Category, Dense, Field, FieldKind, Number};
+
+/// What a model takes for one row: named fields, whose encodings stand side by side in front of the
+/// network.
+///
+/// Pictures, embeddings and rows of features are one [`Dense`] field; a table has a field for each
+/// column. Everything that an encoding was fitted to is in the field, and so in the model file.
+///
+/// ```
+/// use fireclay_model::{Field, InputSpec, Number, Value};
+///
+/// let sizes = Number::fit([Some(1.0), Some(3.0), None]);
+/// let colours = fireclay_model::Category::fit([Some("red"), Some("blue")]);
+/// let input = InputSpec::new(vec![
+///     Field::new("size", sizes),
+///     Field::new("colour", colours),
+/// ])?;
+/// // The number, whether it is missing, and one place for each colour.
+/// assert_eq!(input.width(), 4);
+/// // By name: columns may come in any order, and those of no field are left out.
+/// let encoder = input.encoder(&["colour", "weather", "size"])?;
+/// let row = encoder.encode(0, &[Value::Text("red"), Value::Missing, Value::Number(3.0)])?;
+/// assert_eq!(row, [1.0, 0.0, 0.0, 1.0]);
+/// # Ok::<(), fireclay_model::InputError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    fields: Vec<Field>,
+}
+
+impl InputSpec {
+    /// The name of the one field of models whose files give it none.
+    pub const FEATURES: &'static str = "features";
+
+    /// Fields, in the order in which the network sees them.
+    ///
+    /// # Errors
+    ///
+    /// An [`InputError`] that names the first field at fault.
+    pub fn new(fields: Vec<Field>) -> Result<Self, InputError> {
+        let input = Self { fields };
+        input.validate()?;
+        Ok(input)
+    }
+
+    /// Rows of numbers of one shape, such as `[28, 28]`: one field, named
+    /// [`FEATURES`](Self::FEATURES). Whether the preprocessing fits them shows in
+    /// [`validate`](Self::validate).
+    pub fn dense(shape: &[usize], preprocessing: Preprocessing) -> Self {
+        let dense = Dense { shape: shape.to_vec(), preprocessing, pictures: None };
+        Self { fields: vec![Field::new(Self::FEATURES, dense)] }
+    }
+
+    /// The same input, of rows that are such pictures; one that is not [dense](Self::as_dense) has
+    /// none.
+    #[must_use]
+    pub fn with_pictures(mut self, pictures: Option<Pictures>) -> Self {
+        if let Some(dense) = self.as_dense_mut() {
+            dense.pictures = pictures;
+        }
+        self
+    }
+
+    /// The same input, of rows of this shape, if it is [dense](Self::as_dense).
+    #[must_use]
+    pub(crate) fn with_shape(mut self, shape: &[usize]) -> Self {
+        if let Some(dense) = self.as_dense_mut() {
+            dense.shape = shape.to_vec();
+        }
+        self
+    }
+
+    fn as_dense_mut(&mut self) -> Option<&mut Dense> {
+        match &mut self.fields[..] {
+            [Field { kind: FieldKind::Dense(dense), .. }] => Some(dense),
+            _ => None,
+        }
+    }
+
+    /// The fields, in the order in which the network sees them.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The one field of rows of numbers, if that is all the model takes.
+    pub fn as_dense(&self) -> Option<&Dense> {
+        match &self.fields[..] {
+            [Field { kind: FieldKind::Dense(dense), .. }] => Some(dense),
+            _ => None,
+        }
+    }
+
+    /// As [`as_dense`](Self::as_dense), for whoever has rows of numbers without names.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Named`].
+    pub fn require_dense(&self) -> Result<&Dense, RowError> {
+        self.as_dense().ok_or_else(|| RowError::Named {
+            fields: self.fields.iter().map(|field| field.name.clone()).collect(),
+        })
+    }
+
+    /// The one field, if it has the name that files of version 1 know it by.
+    pub(crate) fn as_features(&self) -> Option<&Dense> {
+        self.as_dense().filter(|_| self.fields[0].name == Self::FEATURES)
+    }
+
+    /// What is done to the rows that the network is given: that of a [`Dense`] input; rows of other
+    /// inputs are encoded before.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        self.as_dense().map_or(&Preprocessing::None, |dense| &dense.preprocessing)
+    }
+
+    /// What the pictures look like that a row stands for, if it does and that is known.
+    pub fn pictures(&self) -> Option<Pictures> {
+        self.as_dense().and_then(|dense| dense.pictures)
+    }
+
+    /// Numbers that the network sees of a row.
+    pub fn width(&self) -> usize {
+        self.fields.iter().map(Field::width).fold(0, usize::saturating_add)
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// An [`InputError`] that names the first field at fault.
+    pub fn validate(&self) -> Result<(), InputError> {
+        if self.fields.is_empty() {
+            return Err(InputError::NoField);
+        }
+        let mut names: Vec<&str> = self.fields.iter().map(|field| field.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(InputError::Duplicate { name: pair[0].to_owned() });
+        }
+        self.fields.iter().try_for_each(Field::validate)
+    }
+
+    /// Checks that a network whose input has this shape can see what the fields give.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Shape`], and those of [`validate`](Self::validate).
+    pub fn validate_for(&self, shape: &[usize]) -> Result<(), InputError> {
+        self.validate()?;
+        let found = self.as_dense().map_or_else(|| vec![self.width()], |dense| dense.shape.clone());
+        if found == shape {
+            Ok(())
+        } else {
+            Err(InputError::Shape { found, expected: shape.to_vec() })
+        }
+    }
+}
+
+/// Why an input cannot be that of a model.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InputError {
+    /// There is no field.
+    #[error("the input has no field")]
+    NoField,
+    /// Two fields have one name.
+    #[error("the input has two fields named {name:?}; names must differ")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// The fields give other numbers than the network takes.
+    #[error("the input gives rows of shape {found:?}, and the network takes {expected:?}")]
+    Shape {
+        /// What the fields give.
+        found: Vec<usize>,
+        /// What the network takes.
+        expected: Vec<usize>,
+    },
+    /// A shape without axes, or with too many numbers to count.
+    #[error("field {field:?} has the impossible shape {shape:?}")]
+    BadShape {
+        /// The field.
+        field: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A statistic that nothing can be fitted to.
+    #[error("field {field:?}: {what} is {found}; it must be finite, and a deviation not below 0")]
+    Statistic {
+        /// The field.
+        field: String,
+        /// The statistic.
+        what: &'static str,
+        /// Its value.
+        found: f64,
+    },
+    /// Categories that are not in order, or occur twice.
+    #[error("field {field:?}: its categories are not sorted, or {value:?} occurs twice")]
+    Categories {
+        /// The field.
+        field: String,
+        /// The first category at fault.
+        value: String,
+    },
+    /// The preprocessing does not fit.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+    /// The pictures do not fit.
+    #[error(transparent)]
+    Pictures(#[from] PicturesError),
+    /// Columns that the model takes are not there.
+    #[error("columns are missing: {}; the model takes {}", in_words(missing), in_words(expected))]
+    MissingColumns {
+        /// The fields without a column.
+        missing: Vec<String>,
+        /// All fields.
+        expected: Vec<String>,
+    },
+    /// Two columns have the name of one field.
+    #[error("two columns are named {name:?}, which the model takes; names must differ")]
+    DuplicateColumn {
+        /// The name.
+        name: String,
+    },
+    /// A value is not one of its field.
+    #[error("row {row}, column {column:?}: {problem}")]
+    Value {
+        /// The row, from 0.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What is wrong.
+        problem: ValueProblem,
+    },
+    /// A row has another number of values than there are columns.
+    #[error("row {row} has {found} values for {expected} columns")]
+    Columns {
+        /// The row, from 0.
+        row: usize,
+        /// Its values.
+        found: usize,
+        /// Columns.
+        expected: usize,
+    },
+}
+
+/// Names in quotes, at most ten of them.
+fn in_words(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("{name:?}")).collect();
+    let more = names.len().saturating_sub(MOST);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    shown.join(", ") + &rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> InputSpec {
+        let size = Number { mean: 2.0, deviation: 2.0, missing: true };
+        let colour = Category { values: vec!["blue".into(), "red".into()], missing: false };
+        let pixels = Dense {
+            shape: vec![1, 2],
+            preprocessing: Preprocessing::Scale { scale: 0.5 },
+            pictures: None,
+        };
+        let fields = vec![
+            Field::new("size", size),
+            Field::new("pixels", pixels),
+            Field::new("colour", colour),
+        ];
+        InputSpec::new(fields).unwrap()
+    }
+
+    fn error(row: &[Value<'_>]) -> String {
+        let input = table();
+        let encoder = input.encoder(&["size", "pixels", "colour"]).unwrap();
+        encoder.encode(3, row).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn fields_stand_side_by_side_in_their_own_order() {
+        let input = table();
+        assert_eq!(input.width(), 6);
+        let encoder = input.encoder(&["extra", "colour", "pixels", "size"]).unwrap();
+        assert_eq!(encoder.ignored(), ["extra"]);
+        let row =
+            [Value::Text("?"), Value::Text("red"), Value::Dense(&[4.0, 6.0]), Value::Number(6.0)];
+        assert_eq!(encoder.encode(0, &row).unwrap(), [2.0, 0.0, 2.0, 3.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn what_was_never_seen_is_nothing_and_what_is_missing_is_said() {
+        let input = table();
+        let encoder = input.encoder(&["size", "pixels", "colour"]).unwrap();
+        let row = [Value::Missing, Value::Dense(&[0.0, 0.0]), Value::Text("green")];
+        assert_eq!(encoder.encode(0, &row).unwrap(), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn constant_numbers_become_0() {
+        let constant = Number::fit([Some(5.0), Some(5.0)]);
+        let input = InputSpec::new(vec![Field::new("x", constant)]).unwrap();
+        let encoder = input.encoder(&["x"]).unwrap();
+        assert_eq!(encoder.encode(0, &[Value::Number(9.0)]).unwrap(), [0.0]);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_are_named() {
+        let input = table();
+        let missing = input.encoder(&["colour", "Size"]).unwrap_err().to_string();
+        assert!(missing.contains(r#"missing: "size", "pixels"; the model takes"#), "{missing}");
+        let twice = input.encoder(&["size", "pixels", "colour", "size"]).unwrap_err();
+        assert!(matches!(twice, InputError::DuplicateColumn { name } if name == "size"));
+        assert!(input.encoder(&["size", "pixels", "colour", "x", "x"]).is_ok());
+    }
+
+    #[test]
+    fn values_that_do_not_fit_name_row_and_column() {
+        let pixels = Value::Dense(&[0.0, 0.0]);
+        let red = Value::Text("red");
+        for (row, expected) in [
+            (vec![Value::Number(f64::NAN), pixels, red], r#"row 3, column "size": it is NaN"#),
+            (vec![Value::Number(1e300), pixels, red], r#"column "size": it is 1e300"#),
+            (vec![Value::Text("big"), pixels, red], r#"column "size": it is a text, "big""#),
+            (vec![Value::Number(1.0), Value::Missing, red], r#"column "pixels": it is missing"#),
+            (vec![Value::Number(1.0), pixels, Value::Missing], r#"column "colour": it is missing"#),
+            (
+                vec![Value::Number(1.0), pixels, Value::Number(1.0)],
+                r#"column "colour": it is a number"#,
+            ),
+            (vec![Value::Number(1.0), Value::Dense(&[1.0]), red], "it has 1 numbers"),
+            (
+                vec![Value::Number(1.0), Value::Dense(&[1.0, f32::INFINITY]), red],
+                "number 1 of it is inf",
+            ),
+            (vec![pixels, red], "row 3 has 2 values for 3 columns"),
+        ] {
+            let found = error(&row);
+            assert!(found.contains(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn impossible_inputs_are_refused() {
+        let number = |mean, deviation| Field::new("x", Number { mean, deviation, missing: false });
+        let category = |values: &[&str]| {
+            let values = values.iter().map(|&value| value.to_owned()).collect();
+            Field::new("c", Category { values, missing: false })
+        };
+        let shape = |shape: &[usize]| {
+            let (shape, preprocessing) = (shape.to_vec(), Preprocessing::None);
+            Field::new("d", Dense { shape, preprocessing, pictures: None })
+        };
+        let wrong = Dense {
+            shape: vec![2],
+            preprocessing: Preprocessing::Standardize { mean: vec![0.0], deviation: vec![1.0] },
+            pictures: None,
+        };
+        for fields in [
+            vec![],
+            vec![number(0.0, 1.0), number(0.0, 1.0)],
+            vec![number(f64::NAN, 1.0)],
+            vec![number(0.0, -1.0)],
+            vec![category(&["b", "a"])],
+            vec![category(&["a", "a"])],
+            vec![category(&[])],
+            vec![shape(&[])],
+            vec![shape(&[0])],
+            vec![shape(&[usize::MAX, 2])],
+            vec![Field::new("d", wrong)],
+        ] {
+            assert!(InputSpec::new(fields.clone()).is_err(), "{fields:?}");
+        }
+        assert!(table().validate_for(&[6]).is_ok());
+        assert!(matches!(table().validate_for(&[7]), Err(InputError::Shape { .. })));
+        let dense = InputSpec::dense(&[2, 3], Preprocessing::PIXELS);
+        assert!(dense.validate_for(&[2, 3]).is_ok());
+        assert!(dense.validate_for(&[6]).is_err(), "another shape of as many numbers");
+    }
+}
