@@ -11,7 +11,7 @@ use fireclay::{
     CrossEntropy, Device, InputSpec, Lora, Loss, Mlp, MlpConfig, Model, Preprocessing, Provenance,
     Task,
 };
-use fireclay_data::{Dataset, Split};
+use fireclay_data::{Dataset, RowSource, Split};
 use train::fit::{Job, fit};
 use train::metrics::Meter;
 use train::optimizer::OptimizerConfig;
@@ -77,8 +77,7 @@ fn train(data: &Dataset, device: &Device, tuned: Tuned<'_>, steps: u64) -> Durat
     let mut training = Settings::default().training;
     (training.epochs, training.batch_size) = (u64::MAX / 1_000_000, BATCH);
     let job = Job {
-        data,
-        feed: None,
+        rows: RowSource::gathered(data, device),
         split: &split,
         task: &tuned.start.model.task,
         preprocessing: tuned.start.model.input.preprocessing(),

@@ -5,7 +5,7 @@ use std::io;
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing, prepare};
-use fireclay_data::{Dataset, Features, Feed, Split, Targets, permutation};
+use fireclay_data::{Dataset, Features, RowSource, Split, Targets, permutation};
 use serde_json::{Value, json};
 use train::fit::{Job, fit};
 use train::metrics::Meter;
@@ -28,16 +28,12 @@ const ROWS: usize = 1000;
 const MOST_TRAINED: usize = 1_000_000;
 
 /// The logits before training, and the loss after it.
-pub(crate) fn measure(
-    network: &MlpConfig,
-    data: &Dataset,
-    feed: Option<&Feed<'_>>,
-    device: &Device,
-) -> Result<Value> {
+pub(crate) fn measure(network: &MlpConfig, rows: RowSource<'_>, device: &Device) -> Result<Value> {
+    let data = rows.data();
     let mlp = Mlp::init(network, SEED, device)?;
     let before = logits(&mlp, data, device)?;
     let after = if trains(network) {
-        let (trained, classes) = (trained(mlp, data, feed, device)?, classes(data, &compared()));
+        let (trained, classes) = (trained(mlp, rows, device)?, classes(data, &compared()));
         Some(loss(&logits(&trained, data, device)?, &classes))
     } else {
         None
@@ -97,7 +93,7 @@ fn classes(data: &Dataset, rows: &[usize]) -> Vec<usize> {
 }
 
 /// The network after an epoch of some steps, by the loop of `train`.
-fn trained(mlp: Mlp, data: &Dataset, feed: Option<&Feed<'_>>, device: &Device) -> Result<Mlp> {
+fn trained(mlp: Mlp, rows: RowSource<'_>, device: &Device) -> Result<Mlp> {
     // Burn's lazy constructors compute nothing by themselves: a first look at the device.
     let one = Tensor::<1>::from_data(TensorData::from([1.0f32]), device);
     if one.try_into_vec_as::<f32>()? != [1.0] {
@@ -107,10 +103,9 @@ fn trained(mlp: Mlp, data: &Dataset, feed: Option<&Feed<'_>>, device: &Device) -
     let training =
         TrainingSettings { epochs: 1, batch_size: BATCH, ..Settings::default().training };
     let job = Job {
-        data,
-        feed,
+        task: &task(rows.data()),
+        rows,
         split: &split,
-        task: &task(data),
         preprocessing: &Preprocessing::PIXELS,
         loss: &Loss::CrossEntropy(CrossEntropy::default()),
         optimizer: &OptimizerConfig::default(),

@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use fireclay::{Activation, Backend, DeviceChoice, MlpConfig, Task};
-use fireclay_data::{Dataset, Features, Feed, LoadOptions, Source, Targets, TrainTest, load};
+use fireclay_data::{Dataset, Features, LoadOptions, RowSource, Source, Targets, TrainTest, load};
 
 #[derive(Parser)]
 struct Cli {
@@ -78,9 +78,13 @@ fn run(cli: &Cli) -> Result<serde_json::Value> {
     let device = cli.backend.device(cli.device)?;
     let TrainTest { train: data, test } =
         load(&Source::Mnist, &LoadOptions::default(), &mut |_| {})?;
-    let is_needed = !cli.backend.is_cpu();
-    let feed = is_needed.then(|| Feed::new(&data, &device));
-    let feed = feed.as_ref();
+    let rows = || {
+        if cli.backend.is_cpu() {
+            RowSource::gathered(&data, &device)
+        } else {
+            RowSource::on_device(&data, &device)
+        }
+    };
     let document = match &cli.command {
         Command::Export { folder } => {
             std::fs::create_dir_all(folder)?;
@@ -96,10 +100,10 @@ fn run(cli: &Cli) -> Result<serde_json::Value> {
             }
             serde_json::json!({})
         }
-        Command::Agree => agree::measure(&network, &data, feed, &device)?,
+        Command::Agree => agree::measure(&network, rows(), &device)?,
         Command::Reference => agree::reference(&network, &data)?,
         Command::Train { batch, seconds } => {
-            speed::train(&network, &data, feed, &device, *batch, *seconds)?
+            speed::train(&network, rows(), &device, *batch, *seconds)?
         }
         Command::Infer { batch, seconds } => {
             speed::infer(&network, &data, &device, *batch, *seconds)?

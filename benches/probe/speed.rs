@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing, prepare};
-use fireclay_data::{Dataset, Feed, Split, permutation};
+use fireclay_data::{Dataset, RowSource, Split, permutation};
 use serde_json::{Value, json};
 use train::fit::{Job, fit};
 use train::metrics::Meter;
@@ -22,8 +22,7 @@ use crate::{sync, task};
 /// the steps after a warm-up.
 pub(crate) fn train(
     network: &MlpConfig,
-    data: &Dataset,
-    feed: Option<&Feed<'_>>,
+    rows: RowSource<'_>,
     device: &Device,
     batch: usize,
     seconds: f64,
@@ -35,10 +34,9 @@ pub(crate) fn train(
         ..Settings::default().training
     };
     let job = Job {
-        data,
-        feed,
+        task: &task(rows.data()),
+        rows,
         split: &split,
-        task: &task(data),
         preprocessing: &Preprocessing::PIXELS,
         loss: &Loss::CrossEntropy(CrossEntropy::default()),
         optimizer: &OptimizerConfig::default(),

@@ -53,7 +53,7 @@ pub use fireclay_model::{
     SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter, Value,
     ValueProblem, check_row, model_file, nearest,
 };
-pub use loaded::{LoadError, Loaded};
+pub use loaded::{LoadError, Loaded, ValuesError};
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};
 pub use mlp::{Mlp, ParameterSource, unreadable};

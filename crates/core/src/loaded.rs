@@ -3,11 +3,11 @@
 use std::num::NonZero;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 
 use crate::{
-    Adapter, AdapterError, Backend, Description, Model, ModelFileError, ModelFileProblem,
-    PredictError, Prediction, Predictor, check_row, host,
+    Adapter, AdapterError, Backend, Description, InputError, Model, ModelFileError,
+    ModelFileProblem, PredictError, Prediction, Predictor, Value, check_row, host,
 };
 
 /// Rows that are computed together on a device, always as many.
@@ -117,14 +117,24 @@ impl Loaded {
         for (at, row) in rows.chunks(features).enumerate() {
             check_row(at, row, features)?;
         }
-        let device = model.device().without_autodiff();
+        Ok(self.in_blocks(rows, &model.device(), |rows| model.forward(rows))?)
+    }
+
+    /// The outputs of checked rows, by a function of `[BLOCK, features]` on the device.
+    fn in_blocks(
+        &self,
+        rows: &[f32],
+        device: &Device,
+        forward: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Result<Vec<f32>, TensorReadError> {
+        let (features, device) = (self.features(), device.clone().without_autodiff());
         let count = rows.len() / features;
         let mut outputs = Vec::with_capacity(count.next_multiple_of(BLOCK));
         for block in rows.chunks(BLOCK * features) {
             let mut block = block.to_vec();
             block.resize(BLOCK * features, 0.0);
             let block = Tensor::from_data(TensorData::new(block, [BLOCK, features]), &device);
-            outputs.extend(model.forward(block).try_into_vec_as::<f32>()?);
+            outputs.extend(forward(block).try_into_vec_as::<f32>()?);
         }
         outputs.truncate(count * self.description.architecture.outputs);
         Ok(outputs)
@@ -140,14 +150,56 @@ impl Loaded {
             check_row(at, row.as_ref(), self.features())?;
         }
         let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-        let mut outputs = self.outputs(&rows)?;
+        Ok(self.predictions(self.outputs(&rows)?))
+    }
+
+    /// Predicts rows by the names of their columns, which may come in any order; for any model.
+    ///
+    /// # Errors
+    ///
+    /// A column that the model takes is missing, or a value is not one of its column; a device that
+    /// fails.
+    pub fn predict_values<'a>(
+        &self,
+        columns: &[impl AsRef<str>],
+        rows: &[impl AsRef<[Value<'a>]>],
+    ) -> Result<Vec<Prediction>, ValuesError> {
+        match &self.place {
+            Place::Host(predictor) => Ok(predictor.predict_values(columns, rows)?),
+            Place::Device(model) => {
+                let encoder = self.description.input.encoder(columns)?;
+                let mut encoded = vec![0.0; rows.len() * self.features()];
+                let room = encoded.chunks_exact_mut(self.features());
+                for (at, (row, into)) in rows.iter().zip(room).enumerate() {
+                    encoder.encode_into(at, row.as_ref(), into)?;
+                }
+                let forward = |rows| model.mlp.forward(rows);
+                Ok(self.predictions(self.in_blocks(&encoded, &model.device(), forward)?))
+            }
+        }
+    }
+
+    /// What rows with these outputs are predicted to be.
+    fn predictions(&self, mut outputs: Vec<f32>) -> Vec<Prediction> {
         let task = &self.description.task;
-        let predict = |row: &mut [f32]| {
+        let rows = outputs.chunks_exact_mut(task.outputs());
+        rows.map(|row| {
             task.finish(row);
             task.prediction(row)
-        };
-        Ok(outputs.chunks_exact_mut(task.outputs()).map(predict).collect())
+        })
+        .collect()
     }
+}
+
+/// Why rows of named columns cannot be predicted.
+#[derive(Debug, thiserror::Error)]
+pub enum ValuesError {
+    /// The columns or a value do not fit.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The device failed.
+    #[error("the device failed: {0}")]
+    Device(#[from] TensorReadError),
 }
 
 /// Why a model cannot be loaded with an adapter.

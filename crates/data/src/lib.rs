@@ -41,9 +41,9 @@
 
 mod batch;
 mod dataset;
-mod feed;
 mod loader;
 mod order;
+mod row_source;
 mod select;
 mod split;
 mod statistics;
@@ -72,11 +72,11 @@ pub use checksum::read_idx;
 pub use compression::{Inflated, decompressed};
 pub use dataset::{Dataset, Features, Targets};
 pub use error::{Attempt, DataError};
-pub use feed::Feed;
 pub use idx::{Idx, IdxError, IdxRows, IdxValues, parse_idx};
 pub use load::{LoadOptions, Progress, TrainTest, load};
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, permutation};
+pub use row_source::{HostRows, RowSource};
 pub use source::{EmnistSplit, Source};
 pub use split::{Holdout, Split, split};
 pub use text::{TextError, decode_text, read_text};

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorReadError};
 use burn::train::renderer::MetricState;
 use fireclay::{DropoutKey, Loss, Mlp, Preprocessing, Targets, Task, prepare};
 use fireclay_data::{
-    BatchTargets, Dataset, Feed, Split, Targets as HostTargets, batches, permutation,
+    BatchTargets, Dataset, RowSource, Split, Targets as HostTargets, batches, permutation,
 };
 
 use crate::fused::Fused;
@@ -28,9 +28,7 @@ const EVALUATION_BATCH: usize = 1000;
 /// Everything that training reads and does not change.
 pub struct Job<'a> {
     /// The samples.
-    pub data: &'a Dataset,
-    /// The same samples by way of a device that has memory of its own.
-    pub feed: Option<&'a Feed<'a>>,
+    pub rows: RowSource<'a>,
     /// Which of them train and which validate.
     pub split: &'a Split,
     /// What the outputs mean.
@@ -128,11 +126,7 @@ pub fn fit(
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
     let mut meter = Meter::new(job.task, &job.training.measured());
-    let how = |feed: &Feed<'_>| match feed.is_resident() {
-        true => "selected from the data set, which lies on the device",
-        false => "uploaded: the data set is too large to lie on the device",
-    };
-    let mut profile = Profile { batches: job.feed.map(how), ..Profile::default() };
+    let mut profile = Profile { batches: job.rows.in_words(), ..Profile::default() };
     observer.start(job, length, &meter)?;
 
     while let Some(epoch) = job.next_epoch(&state) {
@@ -191,7 +185,7 @@ pub fn fit(
         let seconds = started.elapsed().as_secs_f64();
         let model = state.model();
         let validation =
-            profile.validation.on(|| evaluate(job, &model, job.data, &job.split.validation))?;
+            profile.validation.on(|| evaluate(job, &model, &job.rows, &job.split.validation))?;
         if validation.get("loss").is_some_and(|loss| !loss.is_finite()) {
             return Err(FitError::NotFinite {
                 step: state.progress.step,
@@ -308,7 +302,7 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
     let mut sum = Gradients::default();
     let mut parts = Vec::new();
     for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
-        let (raw, targets) = job.batch(job.data, rows);
+        let (raw, targets) = batch(&job.rows, rows);
         let inputs = prepare(job.preprocessing, raw.clone());
         let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
         let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
@@ -335,7 +329,7 @@ fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Ob
 pub fn evaluate(
     job: &Job<'_>,
     mlp: &Mlp,
-    data: &Dataset,
+    source: &RowSource<'_>,
     rows: &[usize],
 ) -> Result<Evaluation, TensorReadError> {
     let of_outputs =
@@ -350,7 +344,7 @@ pub fn evaluate(
     }
     meter.start(moment)?;
     for rows in rows.chunks(EVALUATION_BATCH) {
-        let (raw, targets) = job.batch(data, rows);
+        let (raw, targets) = batch(source, rows);
         let outputs = mlp.forward(prepare(job.preprocessing, raw));
         let losses = job.loss.rows(outputs.clone(), &targets.clone().standardized(job.task));
         meter.record(Observed { losses, outputs, targets }.restored(job.task));
@@ -473,7 +467,18 @@ pub fn targets(batch: BatchTargets) -> Targets {
     }
 }
 
+/// Raw features, `[batch, features]`, and what is right.
+fn batch(source: &RowSource<'_>, rows: &[usize]) -> (Tensor<2>, Targets) {
+    let batch = source.batch(rows);
+    (batch.inputs, targets(batch.targets))
+}
+
 impl Job<'_> {
+    /// The samples on the host.
+    pub fn data(&self) -> &Dataset {
+        self.rows.data()
+    }
+
     /// How long the run is.
     ///
     /// # Errors
@@ -544,15 +549,6 @@ impl Job<'_> {
         permutation(train.len(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
     }
 
-    /// Raw features, `[batch, features]`, and what is right.
-    fn batch(&self, data: &Dataset, rows: &[usize]) -> (Tensor<2>, Targets) {
-        let batch = match self.feed.filter(|feed| std::ptr::eq(feed.data(), data)) {
-            Some(feed) => feed.batch(rows),
-            None => data.batch(rows, self.device),
-        };
-        (batch.inputs, targets(batch.targets))
-    }
-
     /// What is trained in an epoch, from 1, if not everything, and whether it is the first so.
     pub(crate) fn phase(&self, epoch: u64) -> Option<(&Phase, bool)> {
         self.tuned?.tuning.phase(epoch)
@@ -570,7 +566,7 @@ impl Job<'_> {
 
     /// What the summed losses of these rows are divided by.
     pub(crate) fn weight(&self, rows: &[usize]) -> f64 {
-        match self.data.targets() {
+        match self.data().targets() {
             HostTargets::Classes { ids, .. } => {
                 rows.iter().map(|&row| self.loss.class_weight(ids[row] as usize)).sum()
             }

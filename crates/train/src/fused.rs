@@ -7,7 +7,7 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
 use fireclay::{Activation, Architecture, Loss, Mlp, Norm, Targets, scaling};
-use fireclay_data::{Features as HostFeatures, Targets as HostTargets};
+use fireclay_data::{Features as HostFeatures, HostRows, Targets as HostTargets};
 use fireclay_kernels::{Batch, Chain, Features, Rows, Smoothing, TrainedLayer, TrainedParameter};
 
 use crate::fit::Job;
@@ -62,17 +62,18 @@ impl Fused {
         rows: &[usize],
         factor: f64,
     ) -> Observed {
-        let HostTargets::Classes { ids, .. } = job.data.targets() else {
+        let HostRows { features, width, targets, indices } = job.rows.on_host(rows);
+        let HostTargets::Classes { ids, .. } = targets else {
             unreachable!("cross-entropy takes classes")
         };
-        let classes: Vec<usize> = rows.iter().map(|&row| ids[row] as usize).collect();
-        let features = match job.data.features() {
+        let classes: Vec<usize> = indices.iter().map(|&row| ids[row] as usize).collect();
+        let features = match features {
             HostFeatures::Bytes(bytes) => Features::Bytes(bytes),
             HostFeatures::Floats(floats) => Features::Floats(floats),
         };
         let scaling = scaling(job.preprocessing);
         let batch = Batch {
-            rows: Rows { features, width: job.data.width(), indices: rows, scaling },
+            rows: Rows { features, width, indices, scaling },
             classes: &classes,
             smoothing: &self.smoothing,
             divisor: job.weight(rows),

@@ -211,7 +211,8 @@ const STEPS_OF_A_DAY: u64 = 10_000 * 24 * 60 * 60;
 /// What is to be said of a run before its first step; `model` is the network that it trains, and
 /// `test` are the rows that it is measured on in the end.
 pub fn of(job: &Job<'_>, model: &MlpConfig, test: &Dataset) -> Vec<Warning> {
-    let Job { data, split, loss, training, preprocessing, .. } = job;
+    let Job { split, loss, training, preprocessing, .. } = job;
+    let data = job.data();
     let mut found = Vec::new();
     found.extend(of_norms(job, model));
     found.extend(of_hidden_layers(model, job.tuned.is_some()));

@@ -11,7 +11,7 @@ use fireclay::{
     MlpConfig, Model, Norm, Preprocessing, Provenance, Targets, Task,
 };
 use fireclay_data::{
-    Batch, BatchTargets, Dataset, Features as HostFeatures, Feed, Targets as HostTargets,
+    Batch, BatchTargets, Dataset, Features as HostFeatures, RowSource, Targets as HostTargets,
 };
 use train::fit::{Job, fit};
 use train::gradients::Gradients;
@@ -204,9 +204,9 @@ fn a_model_moves_between_backends_bit_by_bit() {
     }
 }
 
-/// By a feed as without one, for every kind of data: fewer bytes than an integer has, more, floats.
+/// In every way for every kind of data: fewer bytes than an integer has, more, floats.
 #[test]
-fn a_feed_gives_the_batches_of_the_data_set() {
+fn every_way_to_a_device_gives_the_same_batches() {
     let names = |count: usize| (0..count).map(|i| format!("t{i}")).collect::<Vec<_>>();
     let bytes = |width: usize| HostFeatures::Bytes((0..=255).cycle().take(6 * width).collect());
     let floats = HostFeatures::Floats((0..12).map(|i| i as f32 / 7.0 - 0.5).collect());
@@ -223,9 +223,9 @@ fn a_feed_gives_the_batches_of_the_data_set() {
     for (name, device) in devices() {
         for set in &sets {
             let set = set.as_ref().unwrap();
-            let feed = Feed::new(set, &device);
-            assert!(feed.is_resident());
-            assert_eq!(content(feed.batch(&order)), content(set.batch(&order, &flex())), "{name}");
+            let rows = RowSource::on_device(set, &device);
+            assert!(rows.in_words().is_some_and(|words| words.starts_with("selected")));
+            assert_eq!(content(rows.batch(&order)), content(set.batch(&order, &flex())), "{name}");
         }
     }
 }
@@ -240,23 +240,24 @@ fn content(batch: Batch) -> (Vec<f32>, [usize; 2], Vec<f32>) {
 }
 
 #[test]
-fn a_run_with_a_feed_is_the_run_without() {
+fn a_run_with_data_on_the_device_is_the_run_without() {
     for (name, device) in devices() {
         let mut setup = Setup::classes();
         setup.model.dropout = 0.25;
-        let feed = Feed::new(&setup.data, &device);
-        let trained = |feed| {
-            let job = Job { feed, ..setup.job(&device) };
+        let trained = |rows: RowSource<'_>| {
+            let is_there = rows.in_words().is_some();
+            let job = Job { rows, ..setup.job(&device) };
             let state = State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
             let fitted = fit(&job, state, &mut Take::at(u64::MAX)).unwrap();
-            assert_eq!(fitted.profile.batches.is_some(), feed.is_some());
+            assert_eq!(fitted.profile.batches.is_some(), is_there);
             parameters(&fitted.mlp)
         };
-        let (found, expected) = (trained(Some(&feed)), trained(None));
+        let found = trained(RowSource::on_device(&setup.data, &device));
+        let expected = trained(RowSource::gathered(&setup.data, &device));
         if device == flex() {
             assert_eq!(found, expected);
         }
-        assert_agree(&format!("{name}: with a feed"), &found, &expected, 1e-5);
+        assert_agree(&format!("{name}: with data on the device"), &found, &expected, 1e-5);
     }
 }
 

@@ -153,8 +153,8 @@ fn early_stopping_ends_the_run_and_gives_back_the_best() {
     assert_eq!(seen.validation.len() as u64, best_epoch + 3);
 
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
-    let again =
-        evaluate(&setup.job(&device), &fitted.mlp, &setup.data, &setup.split.validation).unwrap();
+    let job = setup.job(&device);
+    let again = evaluate(&job, &fitted.mlp, &job.rows, &setup.split.validation).unwrap();
     assert_eq!(again.get("loss"), Some(best), "the weights are those of the best epoch");
 
     setup.training.keep = Keep::Last;

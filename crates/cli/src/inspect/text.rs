@@ -1,6 +1,9 @@
 //! What was found, in words.
 
-use fireclay::{Architecture, Norm, Pictures, Preprocessing, Provenance, TargetScaling, Task};
+use fireclay::{
+    Architecture, Field, FieldKind, InputSpec, Norm, Pictures, Preprocessing, Provenance,
+    TargetScaling, Task,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use train::group;
@@ -119,6 +122,9 @@ impl Lines {
                 self.item("targets", &standardized(&task, scaling));
             }
         }
+        if let Some(input) = part::<InputSpec>(document.get("input")) {
+            self.item("columns", &columns(&input));
+        }
         if let Some(preprocessing) = part::<Preprocessing>(document.get("preprocessing")) {
             self.item("preprocessing", &prepared(&preprocessing));
         }
@@ -220,6 +226,26 @@ const MOST_NAME: usize = 22;
 
 fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2e}"))
+}
+
+/// The fields of an input, and what each of them takes.
+fn columns(input: &InputSpec) -> String {
+    let field = |field: &Field| {
+        let takes = match &field.kind {
+            FieldKind::Dense(dense) => format!("{} numbers", sizes(&dense.shape)),
+            FieldKind::Number(_) => "number".to_owned(),
+            FieldKind::Category(category) => {
+                let count = category.values.len();
+                format!("{count} categor{}", if count == 1 { "y" } else { "ies" })
+            }
+            _ => "another kind".to_owned(),
+        };
+        format!("{} ({takes})", printable(&field.name, 30))
+    };
+    let shown: Vec<String> = input.fields().iter().take(MOST_LABELS).map(field).collect();
+    let more = input.fields().len().saturating_sub(MOST_LABELS);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    shown.join(", ") + &rest
 }
 
 fn prepared(preprocessing: &Preprocessing) -> String {

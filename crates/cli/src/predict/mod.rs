@@ -1,6 +1,7 @@
 //! `fireclay predict`: what a model says of pictures, arrays and tables.
 
 mod blocks;
+mod columns;
 mod container;
 mod decode;
 mod digit;
@@ -23,7 +24,8 @@ use anyhow::{Context, Result, bail};
 use fireclay::{Description, Loaded, Prediction, Task};
 use serde_json::{Value, json};
 
-use self::input::{Reading, Rows};
+use self::columns::Columns;
+use self::input::Reading;
 use self::table::Heading;
 use crate::model::{self, Where};
 use crate::output::{printable, say_to_reader, wrapped};
@@ -119,8 +121,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let reading = Reading { pictures: args.pictures, heading };
     let mut failed = 0;
+    let is_dense = model.description().input.as_dense().is_some();
     for input in &args.inputs {
-        match predict(input, args, &model, reading) {
+        let predicted = if is_dense {
+            predict(input, args, &model, reading)
+        } else {
+            predict_columns(input, args, &model)
+        };
+        match predicted {
             Ok(()) => {}
             // The only one is the error of the program.
             Err(error) if args.inputs.len() == 1 => return Err(error),
@@ -154,12 +162,39 @@ fn predict(input: &Path, args: &Args, model: &Loaded, reading: Reading) -> Resul
         let mut lines = Vec::with_capacity(batch.len());
         for (i, prediction) in predicted.iter().enumerate() {
             check_finite(prediction).with_context(|| name.clone())?;
-            let answer = Answer { args, model: model.description(), prediction };
+            let done = &rows.done;
+            let answer = Answer { args, model: model.description(), prediction, done };
             let row = (!rows.is_single).then_some(first + i);
-            lines.push(match args.json {
-                true => answer.json(input, row, &rows).to_string(),
-                false => answer.text(&name, row, &rows, &batch[i]),
-            });
+            lines.push(answer.line(input, row, &batch[i]));
+        }
+        first += batch.len();
+        log::info!("predicted {first} rows of {name}");
+        if !say_to_reader(&lines.join("\n"))? {
+            return Ok(());
+        }
+    }
+}
+
+/// As [`predict`], for a model that takes named columns.
+fn predict_columns(input: &Path, args: &Args, model: &Loaded) -> Result<()> {
+    let name = printable(&input.display().to_string(), 200);
+    let mut table = columns::read(input, &model.description().input)?;
+    let mut first = 0;
+    loop {
+        let Columns { header, done, .. } = &table;
+        let (header, done) = (header.clone(), done.clone());
+        let batch = table.next_rows(batch(model)).with_context(|| name.clone())?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows = table.values(&batch);
+        let predicted =
+            model.predict_values(&header, &rows).map_err(|error| columns::counted(error, first));
+        let mut lines = Vec::with_capacity(batch.len());
+        for (i, prediction) in predicted.with_context(|| name.clone())?.iter().enumerate() {
+            check_finite(prediction).with_context(|| name.clone())?;
+            let answer = Answer { args, model: model.description(), prediction, done: &done };
+            lines.push(answer.line(input, Some(first + i), &[]));
         }
         first += batch.len();
         log::info!("predicted {first} rows of {name}");
@@ -186,6 +221,8 @@ struct Answer<'a> {
     args: &'a Args,
     model: &'a Description,
     prediction: &'a Prediction,
+    /// What was done to make the rows.
+    done: &'a [String],
 }
 
 impl Answer<'_> {
@@ -215,7 +252,16 @@ impl Answer<'_> {
         ranked
     }
 
-    fn text(&self, name: &str, row: Option<usize>, rows: &Rows, features: &[f32]) -> String {
+    /// What is printed of a row; its features are drawn if they are a picture.
+    fn line(&self, input: &Path, row: Option<usize>, features: &[f32]) -> String {
+        if self.args.json {
+            self.json(input, row).to_string()
+        } else {
+            self.text(&printable(&input.display().to_string(), 200), row, features)
+        }
+    }
+
+    fn text(&self, name: &str, row: Option<usize>, features: &[f32]) -> String {
         let row_name = row.map_or(name.to_owned(), |row| format!("{name} {row}"));
         let share =
             |(label, p): &(&str, f32)| format!("{} {:.2} %", printable(label, 40), 100.0 * p);
@@ -233,8 +279,8 @@ impl Answer<'_> {
             }
         };
         let mut text = format!("{row_name}  {said}");
-        if !self.args.quiet && !rows.done.is_empty() && row.is_none_or(|row| row == 0) {
-            text += &format!("\n{}", wrapped(&rows.done.join("; ")));
+        if !self.args.quiet && !self.done.is_empty() && row.is_none_or(|row| row == 0) {
+            text += &format!("\n{}", wrapped(&self.done.join("; ")));
         }
         if self.args.show {
             let shape = &self.model.architecture.input_shape;
@@ -244,7 +290,7 @@ impl Answer<'_> {
         text
     }
 
-    fn json(&self, input: &Path, row: Option<usize>, rows: &Rows) -> Value {
+    fn json(&self, input: &Path, row: Option<usize>) -> Value {
         let top: Vec<Value> = self
             .ranked()
             .iter()
@@ -265,8 +311,8 @@ impl Answer<'_> {
         };
         if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
             answer.extend(more);
-            if !rows.done.is_empty() {
-                answer.insert("done".to_owned(), json!(rows.done));
+            if !self.done.is_empty() {
+                answer.insert("done".to_owned(), json!(self.done));
             }
         }
         answer

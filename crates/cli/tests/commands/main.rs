@@ -1,6 +1,7 @@
 //! The program as its users see it: every command, every error, in a folder of its own.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod columns;
 mod evaluate;
 mod help;
 mod inspect;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use fireclay::{Device, InputSpec, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
-use fireclay_data::{Feed, Source, Split, TrainTest};
+use fireclay_data::{RowSource, Source, Split, TrainTest};
 use log::LevelFilter;
 
 use begin::Begun;
@@ -128,12 +128,14 @@ impl Run {
         let input = self.input()?;
         let preprocessing = input.preprocessing();
         let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
-        self.check(&self.job(None, preprocessing, &loss), found.as_ref())?;
+        // Nothing is uploaded before it is known that the run can begin.
+        let on_host = RowSource::gathered(&self.data.train, &self.device);
+        let planned = self.job(on_host, preprocessing, &loss);
+        self.check(&planned, found.as_ref())?;
         if self.args.dry_run {
-            return self.dry_run(&self.job(None, preprocessing, &loss));
+            return self.dry_run(&planned);
         }
-        let feed = self.feed();
-        let job = self.job(feed.as_ref(), preprocessing, &loss);
+        let job = self.job(self.rows(), preprocessing, &loss);
         let signals = Signals::catch().context("signals cannot be caught")?;
         let mut begun = match &found {
             Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
@@ -331,21 +333,24 @@ impl Run {
         Ok(input)
     }
 
-    /// How the samples get to a device with memory of its own.
-    fn feed(&self) -> Option<Feed<'_>> {
-        let is_needed = !self.settings.backend.is_cpu();
-        is_needed.then(|| Feed::new(&self.data.train, &self.device))
+    /// The samples, on their way to a device with memory of its own if that is one.
+    fn rows(&self) -> RowSource<'_> {
+        let (data, device) = (&self.data.train, &self.device);
+        if self.settings.backend.is_cpu() {
+            RowSource::gathered(data, device)
+        } else {
+            RowSource::on_device(data, device)
+        }
     }
 
     fn job<'a>(
         &'a self,
-        feed: Option<&'a Feed<'a>>,
+        rows: RowSource<'a>,
         preprocessing: &'a Preprocessing,
         loss: &'a Loss,
     ) -> Job<'a> {
         Job {
-            data: &self.data.train,
-            feed,
+            rows,
             split: &self.split,
             task: &self.task,
             preprocessing,
@@ -405,7 +410,8 @@ impl Run {
     /// Reads the test split, for the first and only time.
     fn test(&self, job: &Job<'_>, fitted: &Fitted, log: &mut MetricsLog) -> Result<Evaluation> {
         let rows: Vec<usize> = (0..self.data.test.len()).collect();
-        let test = evaluate(job, &fitted.mlp, &self.data.test, &rows)?;
+        let source = RowSource::gathered(&self.data.test, &self.device);
+        let test = evaluate(job, &fitted.mlp, &source, &rows)?;
         if let Some(loss) = test.get("loss").filter(|loss| !loss.is_finite()) {
             bail!(
                 "the test loss is {loss}, so the network is not saved; try a smaller learning rate"

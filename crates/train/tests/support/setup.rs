@@ -3,7 +3,7 @@
 use std::io;
 
 use fireclay::{Device, InputSpec, Loss, MlpConfig, Preprocessing, Task};
-use fireclay_data::{Dataset, Features, Holdout, Split, Targets, split};
+use fireclay_data::{Dataset, Features, Holdout, RowSource, Split, Targets, split};
 use train::fit::Job;
 use train::metrics::Meter;
 use train::optimizer::{OptimizerConfig, Sgd};
@@ -61,8 +61,7 @@ impl Setup {
 
     pub(crate) fn job<'a>(&'a self, device: &'a Device) -> Job<'a> {
         Job {
-            data: &self.data,
-            feed: None,
+            rows: RowSource::gathered(&self.data, device),
             split: &self.split,
             task: &self.task,
             preprocessing: &self.preprocessing,

@@ -1,48 +1,73 @@
-//! Batches for a device with memory of its own, such as a graphics card.
+//! Where training and evaluation read rows: one door for every way to get them to a device.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::batch::matrix;
-use crate::{Batch, BatchTargets, Dataset, Features};
+use crate::{Batch, BatchTargets, Dataset, Features, Targets};
 
 /// The largest part of a data set that lies on a device, in bytes: what every WebGPU device can
 /// bind as one buffer (`maxStorageBufferBindingSize`, WebGPU, section 3.6.2).
 const LARGEST: usize = 128 << 20;
 
-/// Gives a device the batches of a data set, with as little traffic as possible.
+/// The rows of a data set, for a device: whatever trains or measures a network reads them here.
 ///
-/// A data set that fits lies on the device whole; a batch is a selection there, and only the
-/// numbers of its rows travel. Of a larger one each batch is uploaded, which a device that computes
-/// behind a queue does while it still works on the batch before. Bytes travel and lie as bytes,
-/// four to an integer, and become floats where they are used.
+/// On the CPU a batch is gathered from host memory. To a device with memory of its own
+/// ([`on_device`](Self::on_device)) as little as possible travels: a data set that fits lies there
+/// whole, a batch is a selection, and only the numbers of its rows travel. Of a larger one each batch
+/// is uploaded, which a device that computes behind a queue does while it still works on the batch
+/// before. Bytes travel and lie as bytes, four to an integer, and become floats where they are used.
 ///
-/// The batches are those of [`Dataset::batch`], which is the better way on the CPU.
+/// Every way gives the same batches.
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use fireclay_data::{Dataset, Feed, Features, Targets};
+/// use fireclay_data::{Dataset, Features, RowSource, Targets};
 ///
 /// let targets = Targets::Values { values: vec![0.0, 1.0], names: vec!["y".to_owned()] };
 /// let data = Dataset::new(vec![3], Features::Bytes(vec![1, 2, 3, 4, 5, 255]), targets)?;
-/// let batch = Feed::new(&data, &Device::flex()).batch(&[1]);
+/// let batch = RowSource::on_device(&data, &Device::flex()).batch(&[1]);
 /// assert_eq!(batch.inputs.try_into_vec_as::<f32>()?, [4.0, 5.0, 255.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Feed<'a> {
+#[derive(Clone, Debug)]
+pub struct RowSource<'a> {
     data: &'a Dataset,
     device: Device,
-    /// All rows, if they fit.
-    resident: Option<Rows>,
-    /// How far right each byte of an integer lies, `[1, 1, 4]`.
-    shifts: Tensor<3, Int>,
+    way: Way,
+}
+
+/// Rows on the host, as they are stored, for an operation that gathers and prepares them itself.
+#[derive(Clone, Copy, Debug)]
+pub struct HostRows<'a> {
+    /// The features of all rows, row by row.
+    pub features: &'a Features,
+    /// Features of a row.
+    pub width: usize,
+    /// The targets of all rows.
+    pub targets: &'a Targets,
+    /// Which rows, in order.
+    pub indices: &'a [usize],
+}
+
+/// How rows get to the device.
+#[derive(Clone, Debug)]
+enum Way {
+    /// Gathered on the host, as floats.
+    Gathered,
+    /// Selected from the data set, which lies on the device.
+    Selected(Rows, Unpacking),
+    /// Uploaded as they are stored.
+    Uploaded(Unpacking),
 }
 
 /// Rows on the device.
+#[derive(Clone, Debug)]
 struct Rows {
     features: DeviceFeatures,
     targets: BatchTargets,
 }
 
+#[derive(Clone, Debug)]
 enum DeviceFeatures {
     /// `[rows, ceil(width / 4)]`, the first byte of each integer the least.
     Bytes(Tensor<2, Int>),
@@ -50,9 +75,18 @@ enum DeviceFeatures {
     Floats(Tensor<2>),
 }
 
-impl<'a> Feed<'a> {
-    /// Uploads the data set if it fits.
-    pub fn new(data: &'a Dataset, device: &Device) -> Self {
+/// How far right each byte of an integer lies, `[1, 1, 4]`.
+#[derive(Clone, Debug)]
+struct Unpacking(Tensor<3, Int>);
+
+impl<'a> RowSource<'a> {
+    /// Rows that are gathered on the host: for the CPU, or where they are few.
+    pub fn gathered(data: &'a Dataset, device: &Device) -> Self {
+        Self { data, device: device.clone(), way: Way::Gathered }
+    }
+
+    /// Rows for a device with memory of its own; the data set is uploaded if it fits.
+    pub fn on_device(data: &'a Dataset, device: &Device) -> Self {
         Self::within(data, device, LARGEST)
     }
 
@@ -62,49 +96,68 @@ impl<'a> Feed<'a> {
             Features::Floats(_) => data.width(),
         };
         let widest = numbers.max(data.targets().labels().len());
-        let fits = 4 * widest * data.len() <= largest;
-        let resident = fits.then(|| {
+        let unpacking = Unpacking(Tensor::from_data([[[0, 8, 16, 24]]], device));
+        let way = if 4 * widest * data.len() <= largest {
             let all: Vec<usize> = (0..data.len()).collect();
-            Rows::upload(data, &all, device)
-        });
-        let shifts = Tensor::from_data([[[0, 8, 16, 24]]], device);
-        Self { data, device: device.clone(), resident, shifts }
+            Way::Selected(Rows::upload(data, &all, device), unpacking)
+        } else {
+            Way::Uploaded(unpacking)
+        };
+        Self { data, device: device.clone(), way }
     }
 
-    /// The data set that batches are of.
+    /// The data set that rows are of.
     pub fn data(&self) -> &'a Dataset {
         self.data
     }
 
-    /// Whether the data set lies on the device whole.
-    pub fn is_resident(&self) -> bool {
-        self.resident.is_some()
+    /// How rows get to a device with memory of its own; none on the CPU.
+    pub fn in_words(&self) -> Option<&'static str> {
+        match self.way {
+            Way::Gathered => None,
+            Way::Selected(..) => Some("selected from the data set, which lies on the device"),
+            Way::Uploaded(_) => Some("uploaded: the data set is too large to lie on the device"),
+        }
     }
 
-    /// The same as [`Dataset::batch`].
+    /// Raw features and targets on the device, in the order of `indices`; see [`Dataset::batch`].
     ///
     /// # Panics
     ///
-    /// If an index is not less than [`Dataset::len`], as [`Dataset::batch`].
+    /// If an index is not less than [`Dataset::len`]: a mistake of the caller, as in slice indexing.
     pub fn batch(&self, indices: &[usize]) -> Batch {
-        indices.iter().for_each(|&index| self.data.check_row(index));
-        let Rows { features, targets } = match &self.resident {
-            Some(all) => all.select(indices, &self.device),
-            None => Rows::upload(self.data, indices, &self.device),
+        let (rows, unpacking) = match &self.way {
+            Way::Gathered => return self.data.batch(indices, &self.device),
+            Way::Selected(all, unpacking) => {
+                indices.iter().for_each(|&index| self.data.check_row(index));
+                (all.select(indices, &self.device), unpacking)
+            }
+            Way::Uploaded(unpacking) => {
+                indices.iter().for_each(|&index| self.data.check_row(index));
+                (Rows::upload(self.data, indices, &self.device), unpacking)
+            }
         };
-        let inputs = match features {
+        let inputs = match rows.features {
             DeviceFeatures::Floats(floats) => floats,
-            DeviceFeatures::Bytes(packed) => self.unpack(packed),
+            DeviceFeatures::Bytes(packed) => unpacking.apply(packed, self.data.width()),
         };
-        Batch { inputs, targets }
+        Batch { inputs, targets: rows.targets }
     }
 
+    /// The same rows on the host, as they are stored.
+    pub fn on_host<'b>(&'b self, indices: &'b [usize]) -> HostRows<'b> {
+        let (features, targets) = (self.data.features(), self.data.targets());
+        HostRows { features, width: self.data.width(), targets, indices }
+    }
+}
+
+impl Unpacking {
     /// `[rows, width]` of bytes that lie four to an integer.
-    fn unpack(&self, packed: Tensor<2, Int>) -> Tensor<2> {
+    fn apply(&self, packed: Tensor<2, Int>, width: usize) -> Tensor<2> {
         let [rows, integers] = packed.dims();
-        let bytes = packed.unsqueeze_dim::<3>(2).bitwise_right_shift(self.shifts.clone());
+        let bytes = packed.unsqueeze_dim::<3>(2).bitwise_right_shift(self.0.clone());
         let bytes = bytes.bitwise_and_scalar(0xFF).float().reshape([rows, 4 * integers]);
-        bytes.narrow(1, 0, self.data.width())
+        bytes.narrow(1, 0, width)
     }
 }
 
@@ -159,7 +212,6 @@ fn pack(bytes: &[u8]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Targets;
 
     #[test]
     fn what_does_not_fit_is_uploaded_batch_by_batch() {
@@ -168,12 +220,14 @@ mod tests {
         let data = Dataset::new(vec![5], features, targets).unwrap();
         let device = Device::flex();
         // Two integers for the five bytes of each row.
-        let (fits, does_not) = (Feed::within(&data, &device, 24), Feed::within(&data, &device, 23));
-        assert!(fits.is_resident() && !does_not.is_resident());
+        let fits = RowSource::within(&data, &device, 24);
+        let does_not = RowSource::within(&data, &device, 23);
+        let is_selected = |rows: &RowSource<'_>| matches!(rows.way, Way::Selected(..));
+        assert!(is_selected(&fits) && !is_selected(&does_not));
         let rows = [2, 0, 2, 1];
         let expected = data.batch(&rows, &device);
-        for feed in [fits, does_not] {
-            let found = feed.batch(&rows);
+        for source in [fits, does_not] {
+            let found = source.batch(&rows);
             assert_eq!(found.inputs.to_data(), expected.inputs.to_data());
             let (BatchTargets::Classes(found), BatchTargets::Classes(expected)) =
                 (found.targets, &expected.targets)
@@ -189,6 +243,6 @@ mod tests {
     fn a_row_that_is_not_there_is_a_mistake_of_the_caller() {
         let targets = Targets::Classes { ids: vec![0, 0], labels: vec!["a".into()] };
         let data = Dataset::new(vec![1], Features::Bytes(vec![1, 2]), targets).unwrap();
-        Feed::new(&data, &Device::flex()).batch(&[0, 2]);
+        RowSource::on_device(&data, &Device::flex()).batch(&[0, 2]);
     }
 }
