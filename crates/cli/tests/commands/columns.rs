@@ -10,22 +10,23 @@ use fireclay::{
 use crate::program::Place;
 use crate::support::{does, lines};
 
-/// A regression on a size and a colour.
-fn model() -> Model {
+/// A network on a size and a colour.
+fn model(task: Task) -> Model {
     let size = Number { mean: 2.0, deviation: 4.0, missing: true };
     let colour = Category { values: vec!["blue".to_owned(), "red".to_owned()], missing: false };
     let fields = vec![Field::new("size", size), Field::new("colour", colour)];
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     Model {
-        mlp: Mlp::init(&MlpConfig::new([4], [3], 1), 1, &device).unwrap(),
-        task: Task::Regression { targets: vec!["price".to_owned()] },
+        mlp: Mlp::init(&MlpConfig::new([4], [3], task.outputs()), 1, &device).unwrap(),
+        task,
         input: InputSpec::new(fields).unwrap(),
         provenance: Provenance::default(),
     }
 }
 
 fn place() -> (Place, Model) {
-    let (place, model) = (Place::new(), model());
+    let task = Task::Regression { targets: vec!["price".to_owned()] };
+    let (place, model) = (Place::new(), model(task));
     model.save(place.path("model.safetensors")).unwrap();
     (place, model)
 }
@@ -64,7 +65,8 @@ fn what_does_not_fit_the_columns_is_said() {
 
 #[test]
 fn rows_without_names_are_refused() {
-    let (place, _) = place();
+    let place = Place::new();
+    model(Task::numbered_classes(10)).save(place.path("model.safetensors")).unwrap();
     for line in [
         "evaluate model.safetensors --data mnist",
         "finetune --from model.safetensors --data mnist",
