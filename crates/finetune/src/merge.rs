@@ -216,6 +216,7 @@ pub(crate) fn descendant(parent: Ancestor, of_parent: &Provenance) -> Provenance
 
 /// Checks that rows are as wide as a model takes them.
 pub(crate) fn fits(model: &Model, width: usize) -> Result<()> {
+    model.input.require_dense()?;
     let takes = model.features();
     if takes == width {
         return Ok(());

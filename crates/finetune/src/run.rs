@@ -85,9 +85,9 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         false => options.clone(),
     };
     let imported = import(&from, &of_start, device)?;
-    say(is_quiet, &format!("{}\n{}", from.display(), words::placed(&imported)))?;
     let base = imported.model.clone();
     check_plain(&base, &from)?;
+    say(is_quiet, &format!("{}\n{}", from.display(), words::placed(&imported)))?;
     let replay = replay(&tune, again.replay_data.clone());
     let old = match &replay {
         Some(replay) => Some(old_data(replay, &base)?),
@@ -153,8 +153,10 @@ fn check_scratch(tune: &Tune, again: &train::Args) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a model with adapters, beside which there is no room for others.
+/// Refuses a model with adapters, beside which there is no room for others, and one of named columns,
+/// which no data set has.
 fn check_plain(base: &Model, from: &Path) -> Result<()> {
+    base.input.require_dense()?;
     if base.mlp.architecture().lora.is_none() {
         return Ok(());
     }

@@ -281,7 +281,9 @@ fn is_same_to_the_bit(a: &NamedTensor, b: &NamedTensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InputSpec, Lora, MlpConfig, Preprocessing, TargetScaling, initial_values, transpose};
+    use crate::{
+        InputSpec, Lora, MlpConfig, Preprocessing, TargetScaling, initial_values, transpose,
+    };
 
     fn model(architecture: Architecture, seed: u64) -> Model {
         let weights = architecture.tensors().into_iter().map(|(path, shape)| {

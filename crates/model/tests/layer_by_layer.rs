@@ -7,9 +7,8 @@ use std::num::NonZero;
 use fireclay_model::{
     Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, InputSpec,
     MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm, NormPosition, Numbers,
-    ParameterPath, Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition,
-    TargetScaling, Task,
-    initial_values, transpose,
+    ParameterPath, Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling,
+    Task, initial_values, transpose,
 };
 use proptest::prelude::*;
 

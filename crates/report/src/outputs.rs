@@ -17,6 +17,7 @@ pub fn outputs(
     data: &Dataset,
     batch_size: usize,
 ) -> Result<Vec<f32>, EvaluateError> {
+    model.description().input.require_dense().map_err(PredictError::from)?;
     let (found, expected) = (data.width(), model.features());
     if found != expected {
         return Err(EvaluateError::Features { found, expected });
