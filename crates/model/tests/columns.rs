@@ -159,3 +159,28 @@ fn document(bytes: &[u8]) -> serde_json::Value {
     let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
     serde_json::from_str(&metadata.metadata().as_ref().unwrap()["fireclay"]).unwrap()
 }
+
+/// A file of each released version stays here for good; `goldens/read_columns_v2.py` read this one by
+/// its specification alone, in NumPy, and wrote the probabilities of
+/// these rows.
+#[test]
+fn columns_of_version_2_keep_loading() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let predictor = Predictor::load(tests.join("fixtures/columns-v2.safetensors")).unwrap();
+    let golden = std::fs::read(tests.join("goldens/columns-v2-probabilities.json")).unwrap();
+    let golden: Vec<Vec<f64>> = serde_json::from_slice(&golden).unwrap();
+    let columns = ["pixels", "size", "weather", "colour"];
+    let rows = [
+        [Value::Dense(&[0.0, 255.0]), Value::Number(6.0), Value::Missing, Value::Text("blue")],
+        [Value::Dense(&[17.0, 3.0]), Value::Missing, Value::Missing, Value::Text("red")],
+        [Value::Dense(&[200.0, 90.0]), Value::Number(-2.5), Value::Missing, Value::Text("green")],
+        [Value::Dense(&[1.0, 2.0]), Value::Number(3.0), Value::Text("rain"), Value::Missing],
+    ];
+    let found = predictor.predict_values(&columns, &rows).unwrap();
+    assert_eq!(found.len(), golden.len());
+    for (found, golden) in found.iter().zip(&golden) {
+        for (&found, golden) in distribution(found).iter().zip(golden) {
+            assert!((f64::from(found) - golden).abs() < 1e-6, "{found} {golden}");
+        }
+    }
+}
