@@ -92,7 +92,7 @@ impl FromStr for Limit {
 
 /// What is said of the units of a model whose targets are standardized.
 const UNITS: &str =
-    "\nThe loss is that of standardized targets; all else is in the unit of the targets.\n";
+    "\nThe loss is of standardized targets; all else is in the unit of the targets.\n";
 
 /// The number of a gate.
 fn limit(text: &str) -> Result<f64, String> {

@@ -70,20 +70,54 @@ pub enum DataError {
         /// What is wrong with the rows.
         source: Box<DataError>,
     },
-    /// A set has more images than labels, or the other way round.
+    /// A set has more images than labels, or features than targets, or the other way round.
     #[error(
-        "{} has {image_count} images but {} has {label_count} labels; each image needs one label",
+        "{} has {image_count} rows but {} has {label_count}; each row of one needs one of the other",
         .images.display(), .labels.display()
     )]
     CountMismatch {
-        /// The file of images.
+        /// The file of images or features.
         images: PathBuf,
-        /// The file of labels.
+        /// The file of labels or targets.
         labels: PathBuf,
-        /// Rows in the file of images.
+        /// Rows in the file of images or features.
         image_count: usize,
-        /// Rows in the file of labels.
+        /// Rows in the file of labels or targets.
         label_count: usize,
+    },
+    /// A folder has two files where one is needed.
+    #[error(
+        "{} has {} and {}, of which one is needed; leave the other out", .folder.display(), .first, .second
+    )]
+    TwoFiles {
+        /// The folder.
+        folder: PathBuf,
+        /// Name of the first.
+        first: String,
+        /// Name of the second.
+        second: String,
+    },
+    /// The training rows have classes and the test rows numbers, or the other way round.
+    #[error(
+        "{} has classes for some rows and numbers for others; training and test rows need the same",
+        .folder.display()
+    )]
+    MixedTargets {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file of targets has more or fewer of them a row than others, or than there are names.
+    #[error(
+        "{} has {found} targets a row, and {expected} are expected; both files of targets need as many, \
+         and a labels.txt as many lines", .path.display()
+    )]
+    TargetColumns {
+        /// The file of targets.
+        path: PathBuf,
+        /// Targets of a row.
+        found: usize,
+        /// Names of targets.
+        expected: usize,
     },
     /// A published set does not have the number of rows it is known to have.
     #[error("{} has {found} rows, the published file has {expected}; remove it to fetch it again", .path.display())]

@@ -7,10 +7,11 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
+use crate::Features;
 use crate::compression::is_likely;
 
 /// The contents of an IDX file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Idx {
     /// Sizes, the number of rows first; never empty, never containing 0.
     pub shape: Vec<usize>,
@@ -19,12 +20,14 @@ pub struct Idx {
 }
 
 /// The values of an IDX file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum IdxValues {
     /// Element type `0x08`.
     Bytes(Vec<u8>),
     /// Element type `0x0C`.
     Ints(Vec<i32>),
+    /// Element types `0x0D` and, rounded to single precision, `0x0E`.
+    Floats(Vec<f32>),
 }
 
 /// Why bytes are not a usable IDX file.
@@ -41,7 +44,7 @@ pub enum IdxError {
     },
     /// The element type is not read here.
     #[error(
-        "its element type is {found:#04x}; 0x08 (unsigned byte) and 0x0c (32-bit integer) are supported"
+        "its element type is {found:#04x}; 0x08 (unsigned byte), 0x0c (32-bit integer), 0x0d and 0x0e (floats of 32 and 64 bits) are supported"
     )]
     ElementType {
         /// The third byte.
@@ -86,7 +89,7 @@ pub enum IdxError {
         if shape.len() == 1 { "; this looks like a file of labels" } else { "" }
     )]
     NotImages {
-        /// What it holds: `unsigned bytes` or `32-bit integers`.
+        /// What it holds, such as `32-bit integers`.
         element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
@@ -98,7 +101,28 @@ pub enum IdxError {
         if shape.len() > 2 { "; this looks like a file of images" } else { "" }
     )]
     NotLabels {
-        /// What it holds: `unsigned bytes` or `32-bit integers`.
+        /// What it holds, such as `32-bit integers`.
+        element: &'static str,
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// The file holds something else than rows of features.
+    #[error(
+        "it holds {element} of shape {shape:?}, and features are floats or bytes of shape [rows, ..] with \
+         two axes or more"
+    )]
+    NotFeatures {
+        /// What it holds, such as `32-bit integers`.
+        element: &'static str,
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// The file holds something else than the targets of a regression.
+    #[error(
+        "it holds {element} of shape {shape:?}, and targets are floats of shape [rows] or [rows, targets]"
+    )]
+    NotTargets {
+        /// What it holds, such as `32-bit integers`.
         element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
@@ -206,6 +230,10 @@ impl<R: Read> IdxRows<R> {
         Ok(match self.header.element {
             Element::Byte => IdxValues::Bytes(payload),
             Element::Int => IdxValues::Ints(ints(&payload)),
+            Element::Float => IdxValues::Floats(words(&payload).map(f32::from_be_bytes).collect()),
+            Element::Double => {
+                IdxValues::Floats(words(&payload).map(|x| f64::from_be_bytes(x) as f32).collect())
+            }
         })
     }
 
@@ -230,6 +258,30 @@ impl Idx {
         }
     }
 
+    /// Takes the file as rows of features: the shape of one row, and the features of all.
+    pub(crate) fn into_features(self) -> Result<(Vec<usize>, Features), IdxError> {
+        match self.values {
+            IdxValues::Bytes(bytes) if self.shape.len() > 1 => {
+                Ok((self.shape[1..].to_vec(), Features::Bytes(bytes)))
+            }
+            IdxValues::Floats(floats) if self.shape.len() > 1 => {
+                Ok((self.shape[1..].to_vec(), Features::Floats(floats)))
+            }
+            values => Err(IdxError::NotFeatures { element: values.element(), shape: self.shape }),
+        }
+    }
+
+    /// Takes the file as targets of a regression: how many a row has, and those of all rows.
+    pub(crate) fn into_targets(self) -> Result<(usize, Vec<f32>), IdxError> {
+        match (self.values, self.shape.as_slice()) {
+            (IdxValues::Floats(values), [_]) => Ok((1, values)),
+            (IdxValues::Floats(values), &[_, targets]) => Ok((targets, values)),
+            (values, _) => {
+                Err(IdxError::NotTargets { element: values.element(), shape: self.shape })
+            }
+        }
+    }
+
     /// Takes the file as class labels; of QMNIST's eight columns the first is the class.
     pub(crate) fn into_class_ids(self) -> Result<Vec<u32>, IdxError> {
         match (&self.values, self.shape.as_slice()) {
@@ -249,6 +301,7 @@ impl IdxValues {
         match self {
             Self::Bytes(_) => "unsigned bytes",
             Self::Ints(_) => "32-bit integers",
+            Self::Floats(_) => "floats",
         }
     }
 }
@@ -261,13 +314,16 @@ fn class_id((row, &id): (usize, &i32)) -> Result<u32, IdxError> {
 enum Element {
     Byte,
     Int,
+    Float,
+    Double,
 }
 
 impl Element {
     fn bytes(self) -> usize {
         match self {
             Element::Byte => 1,
-            Element::Int => 4,
+            Element::Int | Element::Float => 4,
+            Element::Double => 8,
         }
     }
 }
@@ -288,6 +344,8 @@ impl Header {
         let element = match element {
             0x08 => Element::Byte,
             0x0C => Element::Int,
+            0x0D => Element::Float,
+            0x0E => Element::Double,
             found => return Err(IdxError::ElementType { found }),
         };
         let shape = read_shape(reader, rank)?;
@@ -395,7 +453,7 @@ fn ints(payload: &[u8]) -> Vec<i32> {
     words(payload).map(i32::from_be_bytes).collect()
 }
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks().0.iter().copied()
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
-use crate::idx::Idx;
+use crate::idx::{Idx, IdxValues};
 use crate::{DataError, Dataset, Features, Source, Targets};
 use crate::{catalog, emnist, folder, mnist};
 
@@ -83,24 +83,30 @@ impl Part {
     }
 }
 
-/// Puts images and class ids, read from `label_path`, together.
+/// Puts images, or rows of numbers, and class ids, read from `label_path`, together.
 pub(crate) fn classified(
     images: Part,
     label_path: &Path,
     ids: Vec<u32>,
     labels: Vec<String>,
 ) -> Result<Dataset, DataError> {
-    if images.rows() != ids.len() {
-        return Err(DataError::CountMismatch {
-            image_count: images.rows(),
-            label_count: ids.len(),
-            images: images.path,
-            labels: label_path.to_owned(),
-        });
-    }
-    let (shape, pixels) = images.idx.into_images().map_err(DataError::idx(&images.path))?;
-    Dataset::new(shape, Features::Bytes(pixels), Targets::Classes { ids, labels })
+    check_rows(&images, label_path, ids.len())?;
+    let rows = match images.idx.values {
+        IdxValues::Floats(_) => images.idx.into_features(),
+        _ => images.idx.into_images().map(|(shape, pixels)| (shape, Features::Bytes(pixels))),
+    };
+    let (shape, features) = rows.map_err(DataError::idx(&images.path))?;
+    Dataset::new(shape, features, Targets::Classes { ids, labels })
         .map_err(DataError::in_file(label_path))
+}
+
+/// Refuses a file of rows and one of labels, or targets, that have not as many of them.
+pub(crate) fn check_rows(rows: &Part, labels: &Path, label_count: usize) -> Result<(), DataError> {
+    if rows.rows() == label_count {
+        return Ok(());
+    }
+    let (image_count, images) = (rows.rows(), rows.path.clone());
+    Err(DataError::CountMismatch { image_count, label_count, images, labels: labels.to_owned() })
 }
 
 /// Labels "0" to "9".

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use fireclay_data::{DataError, IdxError, LoadOptions, Source, Targets, TrainTest, load};
+use fireclay_data::{DataError, Features, IdxError, LoadOptions, Source, Targets, TrainTest, load};
 use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 
@@ -123,7 +123,13 @@ fn a_missing_file_lists_what_was_looked_for_and_what_is_there() {
     fs::write(folder.path().join("train.csv"), "").unwrap();
     let error = load_folder(folder.path()).unwrap_err();
     let DataError::MissingFile { looked_for, found, .. } = &error else { panic!("{error:?}") };
-    assert_eq!(looked_for, &["train-images-idx3-ubyte", "train-images.idx3-ubyte"]);
+    let expected = [
+        "train-images-idx3-ubyte",
+        "train-images.idx3-ubyte",
+        "train-features-idx2-float",
+        "train-features.idx2-float",
+    ];
+    assert_eq!(looked_for, &expected);
     assert_eq!(found, &["train.csv"]);
     assert!(error.to_string().contains("it contains train.csv"), "{error}");
     let absent = load_folder(&folder.path().join("absent"));
@@ -223,4 +229,107 @@ fn files_that_were_exchanged_are_named() {
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |&error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// An IDX file of floats: `0x0D`, or `0x0E` of double precision.
+fn floats(shape: &[u8], values: &[f32], is_double: bool) -> Vec<u8> {
+    let mut bytes = vec![0, 0, if is_double { 0x0E } else { 0x0D }, shape.len() as u8];
+    shape.iter().for_each(|&size| bytes.extend([0, 0, 0, size]));
+    for &value in values {
+        if is_double {
+            bytes.extend(f64::from(value).to_be_bytes());
+        } else {
+            bytes.extend(value.to_be_bytes());
+        }
+    }
+    bytes
+}
+
+/// Three training rows and two test rows of two features and of two targets.
+fn numbers() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("train-features-idx2-float", floats(&[3, 2], &[0.5, 1.0, -2.0, 3.0, 1e6, 0.0], false)),
+        ("train-targets-idx2-float", floats(&[3, 2], &[1.5, -1.0, 2.5, 0.0, 1e-3, 7.0], true)),
+        ("test-features.idx2-float", floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0], true)),
+        ("t10k-targets-idx2-float", floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0], false)),
+    ]
+}
+
+fn of_files(files: &[(&str, Vec<u8>)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn numbers_are_a_regression() {
+    let folder = of_files(&numbers());
+    let data = load_folder(folder.path()).unwrap();
+    let expected = vec![0.5, 1.0, -2.0, 3.0, 1e6, 0.0];
+    assert_eq!(data.train.features(), &Features::Floats(expected));
+    let names = ["0", "1"].map(String::from).to_vec();
+    let values = vec![1.5, -1.0, 2.5, 0.0, 1e-3, 7.0];
+    assert_eq!(data.train.targets(), &Targets::Values { values, names });
+    fs::write(folder.path().join("labels.txt"), "price\nslope\n").unwrap();
+    let data = load_folder(folder.path()).unwrap();
+    assert_eq!(data.test.targets().labels(), ["price", "slope"]);
+    // One target may be a list, and rows may be pictures, or have classes.
+    let [images, classes, test_images, test_classes] = files();
+    let one = |values: &[f32]| floats(&[values.len() as u8], values, false);
+    let folder = of_files(&[
+        (NAMES[0], images),
+        ("train-targets-idx1-float", one(&[0.5, 1.5, 2.5])),
+        (NAMES[2], test_images),
+        ("t10k-targets-idx1-float", one(&[0.5, 1.5])),
+    ]);
+    let data = load_folder(folder.path()).unwrap();
+    assert_eq!(
+        (data.train.shape(), data.train.targets().labels()),
+        (&[2, 2][..], &["0".to_owned()][..])
+    );
+    let [rows, _, test_rows, _] = &numbers()[..] else { panic!() };
+    let files = [rows.clone(), (NAMES[1], classes), test_rows.clone(), (NAMES[3], test_classes)];
+    let data = load_folder(of_files(&files).path()).unwrap();
+    assert!(matches!(data.train.features(), Features::Floats(_)));
+    assert!(matches!(data.train.targets(), Targets::Classes { .. }));
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    let with = |at: usize, bytes: Vec<u8>| {
+        let mut files = numbers();
+        files[at].1 = bytes;
+        load_folder(of_files(&files).path()).unwrap_err()
+    };
+    let error = with(1, floats(&[3, 3], &[0.0; 9], false));
+    assert!(matches!(error, DataError::TargetColumns { found: 2, expected: 3, .. }), "{error}");
+    let error = with(1, floats(&[2, 2], &[0.0; 4], false));
+    assert!(matches!(error, DataError::CountMismatch { .. }), "{error}");
+    let error = with(1, floats(&[3, 1, 2], &[0.0; 6], false));
+    assert!(matches!(error, DataError::Idx { source: IdxError::NotTargets { .. }, .. }), "{error}");
+    let error = with(1, labels(&[0, 1, 2]));
+    assert!(matches!(error, DataError::MixedTargets { .. }), "{error}");
+    let error = with(0, floats(&[3], &[0.0; 3], false));
+    assert!(
+        matches!(error, DataError::Idx { source: IdxError::NotFeatures { .. }, .. }),
+        "{error}"
+    );
+    let error = with(2, floats(&[2, 3], &[0.0; 6], false));
+    assert!(matches!(error, DataError::ShapeMismatch { .. }), "{error}");
+    for bad in [f32::NAN, f32::INFINITY] {
+        let error = with(1, floats(&[3, 2], &[0.0, 0.0, 0.0, bad, 0.0, 0.0], true));
+        let DataError::InFile { source, .. } = error else { panic!("{error}") };
+        let is_named =
+            matches!(*source, DataError::NotFinite { role: "target", row: 1, column: 1, .. });
+        assert!(is_named, "{source}");
+    }
+    let short = floats(&[3, 2], &[0.0; 5], false);
+    assert!(matches!(with(1, short), DataError::Idx { source: IdxError::Truncated { .. }, .. }));
+    let mut files = numbers();
+    files.push((NAMES[1], labels(&[0, 1, 2])));
+    let error = load_folder(of_files(&files).path()).unwrap_err();
+    assert!(matches!(error, DataError::TwoFiles { .. }), "{error}");
+    assert!(error.to_string().contains("leave the other out"), "{error}");
 }

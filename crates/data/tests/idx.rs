@@ -79,8 +79,8 @@ fn wrong_magic() {
 
 #[test]
 fn unknown_element_type() {
-    let found = idx_error(&file(0x0D, &[1], &[0; 4]));
-    assert!(matches!(found, IdxError::ElementType { found: 0x0D }));
+    let found = idx_error(&file(0x0B, &[1], &[0; 4]));
+    assert!(matches!(found, IdxError::ElementType { found: 0x0B }));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::multi_label::MultiLabel;
 use crate::pictures::UNITS;
 use crate::plots::{MOST_BARS, MOST_CONFUSED};
 use crate::regression::Regression;
-use crate::report::{Described, Mistake, Plot, Report};
+use crate::report::{CURVES, Described, Mistake, Plot, Report};
 
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 const STYLE: &str = include_str!("page.css");
@@ -186,10 +186,8 @@ fn key(colour: &str, text: &str) -> Markup {
 }
 
 fn curves(plots: &[Plot]) -> Option<Markup> {
-    let shown: Vec<Markup> = ["loss", "accuracy", "learning-rate"]
-        .into_iter()
-        .filter_map(|name| plot(plots, name, &html! {}))
-        .collect();
+    let shown: Vec<Markup> =
+        CURVES.iter().filter_map(|(name, _)| plot(plots, name, &html! {})).collect();
     (!shown.is_empty()).then(|| {
         html! {
             div.plots { @for figure in &shown { (figure) } }
@@ -204,7 +202,7 @@ fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
         p.soft {
             "On " (grouped(evaluation.rows)) " rows of " (report.data)
             ". The intervals are those of 95 %: of what the number would be on all rows of the kind."
-            @if is_scaled { " The loss is that of standardized targets; all else is in the unit of the targets." }
+            @if is_scaled { " The loss is of standardized targets; all else is in the unit of the targets." }
         }
         div.scroll { table {
             tr { th { "measure" } th.n { "value" } th.n { "95 % interval" } th { "by" } }

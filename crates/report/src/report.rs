@@ -81,6 +81,17 @@ impl Plot {
     }
 }
 
+/// The numbers of a run that are drawn over its epochs, where it has them, with their captions.
+pub(crate) const CURVES: [(&str, &str); 7] = [
+    ("loss", "Loss"),
+    ("accuracy", "Accuracy"),
+    ("mae", "Mean absolute error"),
+    ("rmse", "Root mean squared error"),
+    ("r2", "R2"),
+    ("median-error", "Median absolute error"),
+    ("learning-rate", "Learning rate"),
+];
+
 /// Mistakes that are shown.
 const MISTAKES: usize = 48;
 
@@ -217,15 +228,7 @@ impl Report {
             all.push(Plot { name: name.to_owned(), caption: caption.to_owned(), svg });
             Ok::<(), ReportError>(())
         };
-        for (name, caption) in [
-            ("loss", "Loss"),
-            ("accuracy", "Accuracy"),
-            ("mae", "Mean absolute error"),
-            ("rmse", "Root mean squared error"),
-            ("r2", "R2"),
-            ("median-error", "Median absolute error"),
-            ("learning-rate", "Learning rate"),
-        ] {
+        for (name, caption) in CURVES {
             let curves = self.log.as_ref().map(|log| log.curves(name)).unwrap_or_default();
             if !curves.steps.is_empty() || !curves.training.is_empty() {
                 add(name, caption, plots::curves(name, &curves))?;

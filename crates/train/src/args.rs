@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, help_heading = "Backend")]
     pub list_backends: bool,
 
-    /// Learn from this: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER.
+    /// Learn from this: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER, of images or of numbers.
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     pub data: Option<String>,
     /// Hold out this many samples, or this share of them, for validation.

@@ -64,7 +64,9 @@ pub fn data_files(source: Option<&str>) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_data = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
-        name.is_some_and(|name| name.contains("ubyte") || name == "labels.txt")
+        let is_idx =
+            |name: &str| name.contains("ubyte") || name.contains("-float") && name.contains("idx");
+        name.is_some_and(|name| is_idx(&name) || name == "labels.txt")
     };
     entries.map(|entry| entry.path()).filter(is_data).collect()
 }

@@ -198,6 +198,7 @@ impl Rows<'_> {
                 let values: Vec<f32> = match idx.next_rows(most)? {
                     IdxValues::Bytes(bytes) => bytes.into_iter().map(f32::from).collect(),
                     IdxValues::Ints(ints) => ints.into_iter().map(|int| int as f32).collect(),
+                    IdxValues::Floats(floats) => floats,
                 };
                 if values.is_empty() {
                     idx.end()?;

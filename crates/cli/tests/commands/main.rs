@@ -10,6 +10,7 @@ mod predict;
 #[allow(dead_code, reason = "shared with the tests of `train`")]
 #[path = "../../../train/tests/support/program.rs"]
 mod program;
+mod regression;
 mod report;
 mod support;
 mod training;

@@ -78,7 +78,7 @@ fn choices(task: &Task) -> Vec<&'static str> {
     match task {
         Task::Regression { .. } => names.extend(NAMES.map(|(name, _)| name)),
         Task::MultiLabel { .. } => {
-            names.extend(["accuracy", "precision", "recall", "f-1", "auroc"])
+            names.extend(["accuracy", "precision", "recall", "f-1", "auroc"]);
         }
         Task::Classification { .. } => {
             names.extend(["accuracy", "top-5", "precision", "recall", "f-1", "auroc"]);

@@ -1,0 +1,259 @@
+//! A regression from a folder of numbers to a page.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::program::Place;
+use crate::support::{does, is_plain, json, lines};
+
+/// Features of a row; `price` and `slope` are smooth functions of them, far from zero and small.
+fn row(i: usize) -> ([f32; 3], [f32; 2]) {
+    let x = [0, 1, 2].map(|k| ((i * (37 + 11 * k) + 13 * k) % 1009) as f32 / 504.0 - 1.0);
+    let price = 5000.0 + 1000.0 * (x[0] + x[1] * x[2]);
+    (x, [price, 0.01 * (x[1] - x[0])])
+}
+
+/// Writes 200 rows to train on and 50 to test with.
+fn write_numbers(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("labels.txt"), "price\nslope\n").unwrap();
+    for (part, rows) in [("train", 0..200), ("test", 200..250)] {
+        let (features, targets): (Vec<_>, Vec<_>) = rows.map(row).unzip();
+        let write = |kind: &str, values: &[f32], columns: usize| {
+            let sizes = [values.len() / columns, columns].map(|size| (size as u32).to_be_bytes());
+            let values = values.iter().flat_map(|value| value.to_be_bytes());
+            let bytes: Vec<u8> =
+                [0, 0, 0x0D, 2].into_iter().chain(sizes.concat()).chain(values).collect();
+            fs::write(folder.join(format!("{part}-{kind}-idx2-float")), bytes).unwrap();
+        };
+        write("features", features.as_flattened(), 3);
+        write("targets", targets.as_flattened(), 2);
+    }
+}
+
+const TRAIN: &str = "train --config numbers.toml";
+
+/// Settings that each test changes as it needs.
+const SETTINGS: &str = "\
+[data]
+source = \"idx:numbers\"
+validation = 40
+[model]
+hidden = [16]
+[optimizer]
+learning_rate = 0.01
+[training]
+epochs = 30
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    write_numbers(&place.path("numbers"));
+    fs::write(place.path("numbers.toml"), SETTINGS).unwrap();
+    place
+}
+
+fn value(found: &Value, name: &str) -> f64 {
+    let measures = found["measures"].as_array().unwrap();
+    let measure = measures.iter().find(|measure| measure["name"] == name);
+    measure.unwrap()["estimate"]["value"].as_f64().unwrap()
+}
+
+#[test]
+fn numbers_are_learnt_and_told_in_their_unit() {
+    let place = place();
+    let said = does(&place, &format!("{TRAIN} --name a --monitor rmse --patience 30"));
+    for words in [
+        "all else is in the unit of the targets",
+        " rmse ",
+        "the best by validation rmse",
+        "median-error",
+    ] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let run = place.run("a");
+    let config = run.config();
+    assert_eq!(config["data"]["target_scaling"].as_str(), Some("standardize"));
+    assert_eq!(config["training"]["monitor"].as_str(), Some("rmse"));
+    let test = run.test();
+    for name in ["loss", "mae", "rmse", "r2", "median-error"] {
+        assert!(test[name].is_f64(), "{name}: {test}");
+    }
+
+    let said = does(&place, "evaluate runs/a");
+    is_plain(&said);
+    for words in ["price", "slope", "median-error", "The loss is of standardized targets"] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let found = json(&place, "evaluate runs/a --json");
+    assert!(value(&found, "r2") > 0.9, "{found}");
+    for name in ["loss", "mae", "rmse", "r2", "median-error"] {
+        let (evaluated, trained) = (value(&found, name), test[name].as_f64().unwrap());
+        assert!(
+            (evaluated - trained).abs() < 1e-4 * evaluated.abs(),
+            "{name} {evaluated} {trained}"
+        );
+    }
+    let prices = &found["evaluation"]["scores"]["targets"][0];
+    let price_error = prices["mae"]["value"].as_f64().unwrap();
+    assert!(price_error > 1.0 && price_error < 300.0, "{prices}");
+
+    for (line, code, words) in [
+        ("evaluate runs/a --max-rmse 1e6", 0, "met     rmse at most 1000000"),
+        ("evaluate runs/a --max-rmse 0.001", 1, "NOT MET rmse at most 0.001"),
+        ("evaluate runs/a --min-r2 0.5 --max-mae 1000", 0, "met     mae at most 1000"),
+        ("evaluate runs/a --max median-error=0", 1, "NOT MET median-error at most 0"),
+    ] {
+        let outcome = place.train(line);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(code), ""), "{line}");
+        assert!(outcome.stdout.contains(words), "{line}: {}", outcome.stdout);
+    }
+    place.train("evaluate runs/a --min-accuracy 0.5").refused(&["there is no measure `accuracy`"]);
+}
+
+#[test]
+fn a_model_predicts_in_the_unit_of_its_targets() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name a -q --no-report --epochs 60"));
+    let said = does(&place, "inspect runs/a/model.safetensors");
+    for words in ["version 2", "regression: price, slope", "price by mean", "deviation"] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let (features, [price, slope]) = row(207);
+    let text = features.map(|x| x.to_string()).join(",");
+    fs::write(place.path("row.csv"), format!("{text}\n")).unwrap();
+    let found = lines(&does(&place, "predict runs/a row.csv --json"));
+    let values = ["price", "slope"].map(|name| found[0]["values"][name].as_f64().unwrap());
+    assert!((values[0] - f64::from(price)).abs() < 400.0, "{values:?} {price}");
+    assert!((values[1] - f64::from(slope)).abs() < 0.004, "{values:?} {slope}");
+    // The rows of the folder itself.
+    let found = lines(&does(&place, "predict runs/a numbers/test-features-idx2-float --json"));
+    assert_eq!(found.len(), 50);
+
+    does(&place, &format!("{TRAIN} --name b -q --seed 2 --tensorboard"));
+    let said = does(&place, "compare runs/a runs/b");
+    assert!(
+        said.contains("median-error") && said.contains("the first model standardizes"),
+        "{said}"
+    );
+    let page = fs::read_to_string(place.path("runs/b/report.html")).unwrap();
+    for words in ["median error", "standardized targets", "Root mean squared error", "Targets"] {
+        assert!(page.contains(words), "no `{words}` in the page");
+    }
+    let events = fs::read_dir(place.path("runs/b")).unwrap().flatten();
+    let events = events.map(|entry| entry.path()).find(|path| {
+        path.file_name().unwrap().to_string_lossy().starts_with("events.out.tfevents")
+    });
+    let events = fs::read(events.unwrap()).unwrap();
+    let has = |tag: &[u8]| events.windows(tag.len()).any(|window| window == tag);
+    assert!(has(b"rmse/validation") && has(b"median-error/test"));
+}
+
+#[test]
+fn a_run_goes_on_and_is_repeated_with_its_scaling() {
+    let place = place();
+    let line = "--schedule plateau --set schedule.watch=monitor --monitor r2 --keep best -q";
+    does(&place, &format!("{TRAIN} --name whole --no-report {line}"));
+    does(&place, &format!("{TRAIN} --name part --no-report {line} --epochs 12"));
+    does(&place, "train --resume part --epochs 30 -q --no-report");
+    does(&place, "train --repeat whole --name again -q --no-report");
+    let model = |name: &str| place.run(name).bytes("model.safetensors");
+    assert!(model("part") == model("whole") && model("again") == model("whole"));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_does() {
+    let place = place();
+    let train =
+        |line: &str| place.train(&format!("train --data idx:numbers --validation 40 {line}"));
+    train("--monitor accuracy")
+        .refused(&["does not fit a regression task", "rmse, r2, median-error"]);
+    train("--monitor rsme").refused(&["unknown metric `rsme`", "mae, rmse, r2"]);
+    train("--metrics rmse").refused(&["measured in every run"]);
+    train("--loss cross-entropy").refused(&["does not fit a regression task"]);
+    let digits =
+        |line: &str| place.train(&format!("train --data idx:digits --validation 10 {line}"));
+    digits("--monitor rmse").refused(&["does not fit a classification task", "loss, accuracy"]);
+    digits("--target-scaling none").refused(&["--target-scaling", "classification task"]);
+    // Without scaling a network has to give thousands by itself, and its file is as it was before.
+    does(&place, &format!("{TRAIN} --name plain --target-scaling none -q --no-report"));
+    assert!(place.run("plain").model("model.safetensors").task.scaling().is_none());
+    assert!(does(&place, "inspect runs/plain/model.safetensors").contains("version 1"));
+}
+
+#[test]
+fn a_constant_target_is_warned_of_and_learnt() {
+    let place = place();
+    let folder = place.path("numbers");
+    for (part, rows) in [("train", 200_u32), ("test", 50)] {
+        let values = (0..rows).flat_map(|row| [row as f32 % 7.0, 3.5]);
+        let values = values.flat_map(f32::to_be_bytes);
+        let sizes = [rows, 2].map(u32::to_be_bytes).concat();
+        let bytes: Vec<u8> = [0, 0, 0x0D, 2].into_iter().chain(sizes).chain(values).collect();
+        fs::write(folder.join(format!("{part}-targets-idx2-float")), bytes).unwrap();
+    }
+    let outcome = place.train(&format!("{TRAIN} --name a --no-report"));
+    let outcome = outcome.warned(&["the same value of slope"]);
+    assert_eq!(outcome.code, Some(0));
+    let model = place.run("a").model("model.safetensors");
+    let scaling = model.task.scaling().unwrap();
+    assert_eq!((scaling.mean[1], scaling.deviation[1]), (3.5, 1.0));
+}
+
+#[test]
+fn a_tuned_model_keeps_the_scaling_of_outputs_that_it_keeps() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    let base = place.run("base").model("model.safetensors").task;
+    let tune = "finetune --from runs/base/model.safetensors --data idx:numbers --validation 40 --epochs 2 --no-report";
+    let said = does(&place, &format!("{tune} --name kept"));
+    assert!(said.contains("the scaling of its targets too"), "{said}");
+    assert_eq!(place.run("kept").model("model.safetensors").task, base);
+    place.train(&format!("{tune} --target-scaling none --name no")).failed(&["--fresh-head"]);
+    // Other rows have another mean, to which new outputs are fitted.
+    let said = does(&place, &format!("{tune} --fresh-head --seed 9 --name fresh"));
+    assert!(said.contains("its targets are standardized anew"), "{said}");
+    let fresh = place.run("fresh").model("model.safetensors").task;
+    assert_ne!(fresh.scaling().unwrap().mean, base.scaling().unwrap().mean);
+    // New names are new outputs, beside one that is kept with its own scaling.
+    fs::write(place.path("numbers/labels.txt"), "cost\nslope\n").unwrap();
+    let said = does(&place, &format!("{tune} --seed 9 --name mixed"));
+    assert!(said.contains("weights kept of slope; these keep the scaling"), "{said}");
+    let mixed = place.run("mixed").model("model.safetensors").task;
+    let (mixed, base) = (mixed.scaling().unwrap(), base.scaling().unwrap());
+    assert_eq!((mixed.mean[1], mixed.deviation[1]), (base.mean[1], base.deviation[1]));
+    assert_eq!(mixed.mean[0], fresh.scaling().unwrap().mean[0]);
+}
+
+#[test]
+fn adapters_and_teachers_know_of_the_scaling() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    let tune = "finetune --from runs/base/model.safetensors --data idx:numbers --validation 40 --epochs 2 -q --no-report";
+    does(&place, &format!("{tune} --lora rank=2 --name lora"));
+    does(
+        &place,
+        "finetune merge --base runs/base/model.safetensors --adapter runs/lora/adapter.safetensors --to merged.safetensors -q",
+    );
+    let measured = |line: &str| {
+        value(&json(&place, &format!("evaluate {line} --data idx:numbers --json")), "rmse")
+    };
+    let whole = measured("runs/lora");
+    let beside = measured("runs/base --adapter runs/lora/adapter.safetensors");
+    let merged = measured("merged.safetensors");
+    assert_eq!(whole, beside);
+    assert!((whole - merged).abs() < 1e-3 * whole, "{whole} {merged}");
+    // A teacher whose targets are in another unit teaches the same.
+    does(
+        &place,
+        &format!("{TRAIN} --name plain -q --no-report --target-scaling none --lr 0.05 --epochs 60"),
+    );
+    does(
+        &place,
+        &format!("{tune} --teacher runs/plain/model.safetensors --alpha 1 --name taught --lr 1e-4"),
+    );
+    let taught = measured("runs/taught");
+    assert!(taught < 2.0 * measured("runs/base").max(measured("runs/plain")), "{taught}");
+}
