@@ -169,7 +169,7 @@ fn unusable_data_is_named() {
     check(images, |bytes| bytes.clear(), &["cut off"]);
     check(images, |bytes| bytes.push(0), &["bytes follow"]);
     check(images, |bytes| bytes[0] = 0x89, &["starts with"]);
-    check(images, |bytes| bytes[2] = 0x0d, &["element type"]);
+    check(images, |bytes| bytes[2] = 0x0b, &["element type"]);
     check(images, |bytes| bytes[4] = 0x7f, &["cut off"]);
     check(labels, |bytes| bytes[7] = 59, &["bytes follow"]);
 
