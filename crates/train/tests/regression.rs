@@ -86,13 +86,7 @@ fn fitted(setup: &Setup) -> (Fitted, Seen) {
 }
 
 fn model(setup: &Setup, mlp: Mlp) -> Model {
-    Model {
-        mlp,
-        task: setup.task.clone(),
-        preprocessing: setup.preprocessing.clone(),
-        pictures: None,
-        provenance: Provenance::default(),
-    }
+    Model { mlp, task: setup.task.clone(), input: setup.input(), provenance: Provenance::default() }
 }
 
 fn weights(mlp: &Mlp) -> Vec<f32> {
@@ -131,7 +125,8 @@ fn errors_are_those_of_the_written_model() {
     let (fitted, _) = fitted(&setup);
     let device = device();
     let rows: Vec<usize> = (0..100).collect();
-    let found = evaluate(&setup.job(&device), &fitted.mlp, &setup.data, &rows).unwrap();
+    let job = setup.job(&device);
+    let found = evaluate(&job, &fitted.mlp, &job.rows, &rows).unwrap();
     let names: Vec<_> = found.measured.iter().map(|measured| measured.name.as_str()).collect();
     assert_eq!(names, ["loss", "mae", "rmse", "r2", "median-error"]);
 
