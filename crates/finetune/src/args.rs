@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use fireclay::{Activation, Ink, Lora, Norm, Placement, Preprocessing};
+use fireclay::{Activation, Ink, Lora, Norm, NormPosition, Placement, Preprocessing};
 use fireclay_formats::Layout;
 use regex::RegexBuilder;
 use train::settings::PreprocessingChoice;
 
 use crate::head::{Head, label_file};
-use crate::import::{NormPosition, Options, TaskKind};
+use crate::import::{Layers, Options, TaskKind};
 use crate::pattern::{Glob, Pattern};
 use crate::plan::Recipe;
 
@@ -60,9 +60,9 @@ pub struct Import {
     /// Say how often the model is right on the test samples of this data.
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
-    /// Function after each hidden layer, if the file does not say.
-    #[arg(long, value_name = "NAME")]
-    pub activation: Option<Activation>,
+    /// Function after each hidden layer, if the file does not say: one for all, or one for each: relu,tanh.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub activation: Vec<Activation>,
     /// Normalisation of hidden layers, if the file does not say.
     #[arg(long, value_name = "NAME")]
     pub norm: Option<Norm>,
@@ -135,7 +135,10 @@ pub struct Reading {
     /// How weights lie, if the file does not say: out-in as in PyTorch, in-out as in Keras.
     #[arg(long, value_name = "HOW", value_parser = layout)]
     pub layout: Option<Layout>,
-    /// Where norms stand, if the file does not say; with a comma for several: input,before-activation.
+    /// Each hidden layer in full, if the file does not say: a file with [[model.layers]] as in settings.
+    #[arg(long, value_name = "FILE")]
+    pub layers: Option<PathBuf>,
+    /// Where norms stand, if the file does not say: before-activation, after-activation or input; with a comma for several.
     #[arg(long, value_name = "PLACE", value_delimiter = ',')]
     pub norm_position: Vec<NormPosition>,
     /// Number that norms add to the variance, if the file does not say (default 1e-5, of Keras 1e-3).
@@ -265,6 +268,10 @@ impl Args {
                 arg.help("Hidden layers of the file add their input behind the activation, where both are equally wide")
                     .help_heading("Import")
             })
+            .mut_arg("activation", |arg| {
+                arg.help("Function after each hidden layer of the file: one for all, or one for each: relu,tanh")
+                    .help_heading("Import")
+            })
             .mut_arg("recipe", |arg| {
                 arg.help("Order of training: full, lp-ft or probe [default: full]").help_heading("Fine-tuning")
             });
@@ -294,7 +301,9 @@ impl Args {
     /// # Errors
     ///
     /// A flag that a network which is there already has no use for, or a file that cannot be read.
-    pub fn options(&self) -> Result<Options> {
+    pub fn options(&mut self) -> Result<Options> {
+        // Those of a new network are all alike.
+        let activation = std::mem::take(&mut self.train.activation);
         let train = &self.train;
         let of_a_new_network = [
             ("--hidden", train.hidden.is_some()),
@@ -316,7 +325,7 @@ impl Args {
             }
         }
         let options = self.reading.options(train.preprocessing)?;
-        let (activation, norm, residual) = (train.activation, train.norm, train.residual);
+        let (norm, residual) = (train.norm, train.residual);
         Ok(Options { activation, norm, residual, ..options })
     }
 }
@@ -329,7 +338,7 @@ impl Import {
     /// A file that cannot be read.
     pub fn options(&self) -> Result<Options> {
         let options = self.reading.options(self.preprocessing)?;
-        let (activation, norm, residual) = (self.activation, self.norm, self.residual);
+        let (activation, norm, residual) = (self.activation.clone(), self.norm, self.residual);
         Ok(Options { activation, norm, residual, ..options })
     }
 }
@@ -351,6 +360,12 @@ impl Reading {
             ),
             None => self.normalize.clone(),
         };
+        let layers = match &self.layers {
+            Some(path) => {
+                Some(Layers::read(path).with_context(|| format!("--layers {}", path.display()))?)
+            }
+            None => None,
+        };
         Ok(Options {
             key: self.key.clone(),
             map: self.map.iter().map(|Rename { from, to }| (from.clone(), to.clone())).collect(),
@@ -358,6 +373,7 @@ impl Reading {
             allow_missing: self.allow_missing.clone(),
             allow_unused: self.allow_unused.clone(),
             layout: self.layout,
+            layers,
             norm_position: self.norm_position.clone(),
             norm_epsilon: self.norm_epsilon,
             leaky_slope: self.leaky_slope,
@@ -472,6 +488,24 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Args::described().debug_assert();
+    }
+
+    #[test]
+    fn functions_of_each_layer_are_those_of_the_file() {
+        let words = ["finetune", "--from", "model.pt", "--activation", "relu,gelu"];
+        let mut args = Args::parse_from(words);
+        let two = [Activation::Relu, Activation::Gelu];
+        assert_eq!(args.options().unwrap().activation, two);
+        // A new network, such as the one beside a tuned one, has none of them.
+        assert!(args.train.layers().is_ok());
+        let error = train::Args { activation: two.to_vec(), ..train::Args::default() };
+        let error = error.layers().unwrap_err().to_string();
+        assert!(error.contains("[[model.layers]]"), "{error}");
+        let words = ["finetune", "import", "model.pt", "--to", "x", "--activation", "relu,gelu"];
+        let Some(Command::Import(import)) = Args::parse_from(words).command else {
+            unreachable!("it was typed")
+        };
+        assert_eq!(import.options().unwrap().activation, two);
     }
 
     #[test]

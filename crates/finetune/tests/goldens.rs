@@ -36,7 +36,7 @@ fn images() -> Vec<Vec<f32>> {
 
 /// What a file does not say.
 fn relu() -> Options {
-    Options { activation: Some(Activation::Relu), ..logits() }
+    Options { activation: vec![Activation::Relu], ..logits() }
 }
 
 /// Outputs are logits of classes, which no file with linear outputs says.
@@ -103,7 +103,7 @@ fn state_dicts_of_pytorch() {
 fn norms_of_pytorch() {
     for (name, norm) in [("batch", Norm::Batch), ("layer", Norm::Layer)] {
         let file = format!("{name}.pt");
-        let told = Options { activation: Some(Activation::Tanh), ..logits() };
+        let told = Options { activation: vec![Activation::Tanh], ..logits() };
         let error = opened(&file, &told).unwrap_err();
         assert!(error.to_string().contains(&format!("--norm {norm}")), "{error}");
         let told = Options { norm: Some(norm), ..told };
@@ -312,7 +312,7 @@ fn a_file_that_scales_pixels_itself_is_not_given_scaled_ones() {
 
 #[test]
 fn order_alone_is_only_taken_when_told() {
-    let told = Options { activation: Some(Activation::Tanh), ..logits() };
+    let told = Options { activation: vec![Activation::Tanh], ..logits() };
     let error = opened("numpy/unnamed.npz", &told).unwrap_err();
     assert!(matches!(error, ImportError::NoLayers { .. }), "{error}");
     let told = Options { by_order: true, ..told };
@@ -335,14 +335,14 @@ fn what_a_file_does_not_say_is_asked_for() {
         error => panic!("{error}"),
     };
     assert!(unsaid(&logits()).contains("--activation"));
-    let told = Options { activation: Some(Activation::Relu), ..Options::default() };
+    let told = Options { activation: vec![Activation::Relu], ..Options::default() };
     assert!(unsaid(&told).contains("--preprocessing"));
     // Contradictions are told too.
     let told = Options { norm: Some(Norm::Batch), ..relu() };
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));
     let told = Options { layout: Some(Layout::InOut), ..relu() };
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::NoChain { .. })));
-    let told = Options { activation: Some(Activation::Tanh), ..logits() };
+    let told = Options { activation: vec![Activation::Tanh], ..logits() };
     assert!(matches!(opened("keras/plain.keras", &told), Err(ImportError::Unsupported { .. })));
     let told = Options { labels: Some(vec!["a".to_owned()]), ..relu() };
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));

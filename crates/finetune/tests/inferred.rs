@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use finetune::import::{ImportError, Imported, NormPosition, Options, TaskKind, import};
-use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, Preprocessing};
+use finetune::import::{ImportError, Imported, Options, TaskKind, import};
+use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, NormPosition, Preprocessing};
 use fireclay_formats::Layout;
 use regex::Regex;
 
@@ -21,7 +21,7 @@ fn golden(name: &str) -> PathBuf {
 /// What no file says.
 fn said() -> Options {
     Options {
-        activation: Some(Activation::Relu),
+        activation: vec![Activation::Relu],
         preprocessing: Some(Preprocessing::None),
         task: Some(TaskKind::Regression),
         ..Options::default()
@@ -116,7 +116,7 @@ fn numbers_against_the_order_of_the_file_are_asked_about() {
 
 #[test]
 fn norms_before_slopes_that_differ_go_into_weights() {
-    let norm = Options { activation: None, ..with_norm(&[]) };
+    let norm = Options { activation: vec![], ..with_norm(&[]) };
     let biases = "layers.0.bias, layers.1.bias, layers.2.bias are not in the file; if that is as it \
                   should be, add --allow-missing 'layers.*.bias'";
     refused("bent.pt", &norm, biases);
@@ -129,7 +129,7 @@ fn norms_before_slopes_that_differ_go_into_weights() {
 
 #[test]
 fn slopes_of_prelu_are_the_function_of_their_layer() {
-    check("prelu.pt", &Options { activation: None, ..said() }, "prelu.logits");
+    check("prelu.pt", &Options { activation: vec![], ..said() }, "prelu.logits");
     refused("prelu.pt", &said(), "leave out --activation");
 }
 
@@ -156,11 +156,11 @@ fn norms_before_their_layers_are_asked_for_where_widths_allow_them() {
 
 #[test]
 fn slopes_of_all_layers_and_of_each_unit() {
-    refused("shared.pt", &Options { activation: None, ..said() }, "--activation leaky-relu");
-    let leaky = Options { activation: Some(Activation::LeakyRelu), ..said() };
+    refused("shared.pt", &Options { activation: vec![], ..said() }, "--activation leaky-relu");
+    let leaky = Options { activation: vec![Activation::LeakyRelu], ..said() };
     check("shared.pt", &leaky, "shared.logits");
     let asked = r"--map '^net\.1\.=net.0.prelu.' --map '^net\.3\.=net.2.prelu.'";
-    let open = Options { activation: None, ..said() };
+    let open = Options { activation: vec![], ..said() };
     refused("slopes.pt", &open, asked);
     let map = [(r"^net\.1\.", "net.0.prelu."), (r"^net\.3\.", "net.2.prelu.")];
     let map = map.map(|(from, to)| (Regex::new(from).unwrap(), to.to_owned())).to_vec();

@@ -22,7 +22,7 @@ fn numbers(name: &str) -> Vec<f32> {
 
 fn opened(name: &str) -> Result<Imported, ImportError> {
     let options = Options {
-        activation: Some(Activation::Tanh),
+        activation: vec![Activation::Tanh],
         preprocessing: Some(Preprocessing::None),
         task: Some(TaskKind::Classification),
         ..Options::default()

@@ -71,8 +71,8 @@ pub struct Args {
     #[arg(long, value_name = "WIDTHS", value_parser = widths, help_heading = "Network")]
     pub hidden: Option<Widths>,
     /// Function after each hidden layer.
-    #[arg(long, value_name = "NAME", help_heading = "Network")]
-    pub activation: Option<Activation>,
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Network")]
+    pub activation: Vec<Activation>,
     /// Share of hidden outputs dropped in training.
     #[arg(long, value_name = "SHARE", help_heading = "Network")]
     pub dropout: Option<f64>,
@@ -250,7 +250,8 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// An unknown recipe, an unreadable file, or a --set that is not `path=value`.
+    /// An unknown recipe, an unreadable file, several activations, or a --set that is not
+    /// `path=value`.
     pub fn layers(&self) -> Result<Vec<Layer>, SettingsError> {
         let mut layers = self.defaults.clone();
         if let Some(recipe) = &self.recipe {
@@ -258,6 +259,12 @@ impl Args {
         }
         if let Some(file) = &self.config {
             layers.push(Layer::file(file)?);
+        }
+        if self.activation.len() > 1 {
+            let message = "--activation gives all hidden layers one function; describe each layer \
+                           with [[model.layers]] in a settings file"
+                .to_owned();
+            return Err(SettingsError::Parse { origin: FLAGS.to_owned(), message });
         }
         layers.push(self.flags());
         for assignment in &self.set {
@@ -310,7 +317,7 @@ impl Args {
             "model.hidden",
             self.hidden.as_ref().map(|w| Value::Array(w.0.iter().map(count).collect())),
         );
-        set("model.activation", self.activation.map(|choice| name(choice.name())));
+        set("model.activation", self.activation.first().map(|choice| name(choice.name())));
         set("model.dropout", number(self.dropout));
         set("model.input_dropout", number(self.input_dropout));
         set("model.norm", self.norm.map(|choice| name(choice.name())));

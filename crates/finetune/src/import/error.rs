@@ -125,9 +125,10 @@ pub enum ImportError {
     /// It is not told which norm belongs to which layer.
     #[error(
         "it is open which layer each of the norms {} belongs to: {}; number layers and norms in one \
-         row with --map, such as net.0 (a layer) and net.1 (its norm){}",
+         row with --map, such as net.0 (a layer) and net.1 (its norm){}{}",
         sentence(&several(norms)),
         sentence(why),
+        if *by_layers { ", or describe each layer with --layers" } else { "" },
         if *by_order {
             ", or add --by-order if each stands behind the layer before it in the file"
         } else {
@@ -141,6 +142,8 @@ pub enum ImportError {
         why: String,
         /// Whether the file may have them in their order.
         by_order: bool,
+        /// Whether layers were not described one by one, which may tell it.
+        by_layers: bool,
     },
     /// The layers do not follow each other.
     #[error("the weights do not make a chain of layers: {}; {hint}", several(found))]
@@ -333,7 +336,12 @@ mod tests {
                 is_of_file: true,
                 hint: name(),
             },
-            ImportError::Unpaired { norms: names.clone(), why: name(), by_order: true },
+            ImportError::Unpaired {
+                norms: names.clone(),
+                why: name(),
+                by_order: true,
+                by_layers: true,
+            },
             ImportError::NoChain { found: names.clone(), hint: String::new() },
             ImportError::Missing { path: name(), others: vec![name()], nearest: Some(name()) },
             ImportError::Unused { names: names.clone(), advice: name() },

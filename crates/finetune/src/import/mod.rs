@@ -8,6 +8,7 @@ mod assemble;
 mod error;
 mod inferred;
 mod integers;
+mod layers;
 mod reparameterized;
 mod stranger;
 
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use fireclay::{
     Activation, Adapter, AdapterError, Ancestor, Architecture, Device, InputSpec, Mlp, Model, Norm,
-    Preprocessing, Provenance, Task, nearest,
+    NormPosition, Preprocessing, Provenance, Task, nearest,
 };
 use fireclay_files::{RegularFile, sha256};
 use fireclay_formats::{Archive, Layer, Layout};
@@ -25,6 +26,7 @@ use regex::Regex;
 use crate::pattern::{Glob, Pattern};
 
 pub use error::ImportError;
+pub use layers::{Layers, LayersError, SaidLayer};
 pub use stranger::{not_a_model, not_an_adapter};
 
 /// What a file does not say, and how its names are read.
@@ -44,8 +46,10 @@ pub struct Options {
     pub allow_unused: Vec<Glob>,
     /// How weights lie.
     pub layout: Option<Layout>,
-    /// The function after each hidden layer.
-    pub activation: Option<Activation>,
+    /// The function after each hidden layer: one for all, or one for each.
+    pub activation: Vec<Activation>,
+    /// Each hidden layer in full, in the place of what is said of all.
+    pub layers: Option<Layers>,
     /// The normalisation of hidden layers.
     pub norm: Option<Norm>,
     /// Where norms stand: on one side of the activations, on the input, or both.
@@ -67,28 +71,6 @@ pub struct Options {
     /// The task of the data that the model is meant for: it tells what outputs mean, if there are as
     /// many and nothing else does.
     pub data: Option<Task>,
-}
-
-/// Where norms stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum NormPosition {
-    /// Between the linear map and the activation.
-    BeforeActivation,
-    /// Behind the activation.
-    AfterActivation,
-    /// On the input, before the first layer.
-    Input,
-}
-
-impl NormPosition {
-    /// The name in flags and messages.
-    fn name(self) -> &'static str {
-        match self {
-            Self::BeforeActivation => "before-activation",
-            Self::AfterActivation => "after-activation",
-            Self::Input => "input",
-        }
-    }
 }
 
 /// What outputs mean, without their names.
@@ -238,6 +220,7 @@ fn describes(options: &Options) -> Result<(), ImportError> {
         ("--leaky-slope", options.leaky_slope.is_some()),
         ("--residual", options.residual),
         ("--no-residual", options.no_residual),
+        ("--layers", options.layers.is_some()),
     ];
     match said.into_iter().find(|(_, is_said)| *is_said) {
         Some((flag, _)) => Err(ImportError::unsupported(
@@ -282,7 +265,8 @@ fn networks(error: ImportError, archive: &Archive) -> ImportError {
 /// A model of ours, whose tensors are where they belong, and which says everything itself.
 fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
     let said = [
-        ("--activation", options.activation.is_some()),
+        ("--activation", !options.activation.is_empty()),
+        ("--layers", options.layers.is_some()),
         ("--norm", options.norm.is_some()),
         ("--norm-position", !options.norm_position.is_empty()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),

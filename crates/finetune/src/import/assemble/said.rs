@@ -16,8 +16,8 @@ pub(super) fn check(
 ) -> Result<(), ImportError> {
     let mut found = Found::default();
     found.walk(&network.layers);
-    if let (Some(said), true) = (options.activation, is_described && found.linear > 1) {
-        check_activation(&found, said)?;
+    if is_described && found.linear > 1 {
+        options.activation.iter().try_for_each(|&said| check_activation(&found, said))?;
     }
     let has = |kind: formats::Norm| found.norms.contains(&kind);
     let (batch, layer) = (has(formats::Norm::Batch), has(formats::Norm::Layer));
@@ -102,6 +102,7 @@ pub(super) fn check_missing(
         };
         let mut said = options.allow_missing.iter().filter(names);
         match is_there {
+            Some(_) if is_said_missing(*path, options) => {}
             None if !said.any(is_of_norms) => {
                 return Err(ImportError::Unsaid {
                     what: "whether its norms without a bias are layer norms".to_owned(),
@@ -121,6 +122,12 @@ pub(super) fn check_missing(
         }
         error => error,
     })
+}
+
+/// Whether `--layers` says that a layer has no such bias.
+fn is_said_missing(path: ParameterPath, options: &Options) -> bool {
+    let (ParameterPath::Bias(layer), Some(said)) = (path, &options.layers) else { return false };
+    !said.hidden.get(layer).map_or(said.output_bias, |said| said.layer.bias)
 }
 
 /// The parameters of a network, each with whether it has a tensor; none of the bias of a layer norm

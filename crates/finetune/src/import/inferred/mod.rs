@@ -4,7 +4,9 @@
 //! Evidence is what names, shapes and the order of the file tell. Where it leaves several networks,
 //! or contradicts itself or a flag, the network is asked for and never guessed.
 
+mod as_said;
 mod chain;
+mod functions;
 mod groups;
 mod left;
 mod looks;
@@ -13,22 +15,24 @@ mod norms;
 mod paired;
 #[cfg(test)]
 mod property;
+mod said;
 mod skips;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod twins;
 mod ways;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use fireclay_formats as formats;
+use fireclay::NormPosition;
 use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor, printable};
 
 use super::{ImportError, Options, may_be_unused};
 use chain::{Belief, chain};
+use functions::{refuse_without_room, slopes_unnamed};
 use groups::{Group, by_name, by_rank};
-use names::{Piece, Role, Word, numbers, stem};
-use norms::{Placed, Scene, Slot};
+use names::{Role, Word};
+use norms::Scene;
+use steps::Parts;
 
 pub(super) use groups::vector;
 pub(super) use left::{Ends, unused};
@@ -84,34 +88,60 @@ pub(super) fn network(
     let sizes: Vec<[usize; 2]> = layers.iter().filter_map(|group| group.sizes(layout)).collect();
     let inputs = sizes.first().map(|[inputs, _]| *inputs);
     let widths: Vec<usize> = inputs.into_iter().chain(sizes.iter().map(|[_, o]| *o)).collect();
-    let scene = |norms: Vec<_>| Scene { layers: &layers, widths: &widths, norms, belief, options };
     let (slopes, others): (Vec<_>, Vec<_>) =
         others.iter().partition::<Vec<&Group<'_>>, _>(|group| group.is_slopes());
     twins::refuse_beside(&layers, &widths)?;
-    refuse_without_room(&layers, &others, options)?;
-    let norms = others.iter().copied().filter(|group| group.is_norm()).collect();
-    let norms = norms::place(&scene(norms), epsilon(archive.kind, options))?;
-    let slopes = match &slopes[..] {
-        [] => None,
-        [one] => shared_slope(one, &layers, options)?.or_else(|| scene(slopes).slopes()),
-        _ => scene(slopes).slopes(),
-    };
-    let (residual, note) = skips::skips(&layers, &widths, options)?;
-    if residual && (norms.is_after || norms.is_against_names) {
-        return Err(ImportError::unsupported(
-            "the norms of the file do not stand between a layer and its activation",
-            "with --residual here, each hidden layer is x + activation(norm(x W + b))",
-        ));
+    let mut said = said::said(&layers, &widths, options)?;
+    refuse_without_room(&layers, &others, &said)?;
+    let epsilon = epsilon(archive.kind, options);
+    let scene =
+        |norms, said| Scene { layers: &layers, widths: &widths, norms, said, belief, options };
+    let norms: Vec<_> = others.iter().copied().filter(|group| group.is_norm()).collect();
+    let norms = norms::place(&scene(norms, said::norms(options, epsilon)), epsilon)?;
+    let slopes = functions::slopes(&scene(slopes, None), options)?;
+    let mut notes = Vec::new();
+    if options.layers.is_none() {
+        let (residual, note) = skips::skips(&layers, &widths, options)?;
+        notes.extend(note.map(str::to_owned));
+        if residual && !norms.is_plain() {
+            return Err(ImportError::unsupported(
+                "the norms of the file do not stand between a layer and its activation",
+                "with --residual, each hidden layer is x + activation(norm(x W + b)); describe \
+                 others with --layers",
+            ));
+        }
+        if residual {
+            said::with_skips(&mut said, &widths);
+        }
     }
-    let functions = activations(&layers, slopes, options)
-        .map_err(|error| slopes_unnamed(error, &layers, &widths, &others))?;
-    check_slope(archive.kind, &functions, options)?;
-    let has_norms = !norms.norms.is_empty();
-    let layers = Steps { layers: &layers, widths: &widths, layout, norms, residual, functions };
-    let network = Network { input_shape: None, layers: layers.all() };
-    let mut notes: Vec<String> = note.into_iter().map(str::to_owned).collect();
-    notes.extend(assumed(&network, has_norms, epsilon(archive.kind, options), options));
+    let functions = functions::functions(&said, slopes, &layers, archive.kind, options)
+        .map_err(|error| slopes_unnamed(error, &layers, &widths, &others, &said))?;
+    notes.extend(functions::assumed(&said, &functions));
+    notes.extend(assumed_epsilon(&norms, epsilon, options));
+    let parts = Parts { layers: &layers, layout, norms, functions, said: &said };
+    let network = Network { input_shape: None, layers: parts.network()? };
     Ok(Inferred { network, notes })
+}
+
+/// What norms add to a variance, if it was taken for granted.
+fn assumed_epsilon(norms: &norms::Placed, epsilon: f64, options: &Options) -> Option<String> {
+    let (is_open, way) = match &options.layers {
+        Some(said) => {
+            let is_open = |(layer, ..): &(usize, NormPosition, Layer)| {
+                said.hidden.get(*layer).is_some_and(|said| !said.says_epsilon)
+            };
+            (norms.norms.iter().any(is_open), "its norm_epsilon in the file of --layers")
+        }
+        None => {
+            let has_norms = norms.input.is_some() || !norms.norms.is_empty();
+            (has_norms && options.norm_epsilon.is_none(), "--norm-epsilon")
+        }
+    };
+    is_open.then(|| {
+        format!(
+            "norms are taken with {epsilon:e} added to the variance; say another number with {way}"
+        )
+    })
 }
 
 /// Refuses weights that are integers: those called weights, and any if there are `no_others`.
@@ -137,119 +167,6 @@ fn refuse_integers(
         format!("the matrix {name} {shape:?} holds integers ({})", tensor.dtype.name()),
         "save weights in floating point, as the network computes with them",
     ))
-}
-
-/// The slope behind each of several hidden layers, if the file has one that may be that of all.
-///
-/// # Errors
-///
-/// [`ImportError::Unsaid`] if it was not said that all have it.
-fn shared_slope(
-    slope: &Group<'_>,
-    layers: &[&Group<'_>],
-    options: &Options,
-) -> Result<Option<Vec<String>>, ImportError> {
-    let hidden = layers.len().saturating_sub(1);
-    // With a number in a row with those of layers, or the name of one, it is that of one layer.
-    let is_own = |layer: &&Group<'_>| {
-        stem(&layer.pieces) == stem(&slope.pieces) || names::key(&layer.pieces) == slope.pieces
-    };
-    let is_counted = !numbers(&slope.pieces).is_empty();
-    if hidden == 1 && slope.is_called_slopes() && options.activation.is_none() {
-        let fits = slope.width() == Some(1)
-            || layers
-                .first()
-                .and_then(|layer| layer.tensors.get(&Role::Bias))
-                .is_some_and(|bias| vector(&bias.shape) == slope.width());
-        return Ok(slope.named(Role::Weight).filter(|_| fits).map(|name| vec![name]));
-    }
-    if hidden < 2 || slope.width() != Some(1) || is_counted || layers.iter().any(is_own) {
-        return Ok(None);
-    }
-    let Some(name) = slope.named(Role::Weight) else { return Ok(None) };
-    match options.activation {
-        Some(fireclay::Activation::LeakyRelu) if options.leaky_slope.is_none() => {
-            Ok(Some(vec![name; hidden]))
-        }
-        None => Err(ImportError::Unsaid {
-            what: format!("whether the one slope {} is that of all layers", printable(&name, 60)),
-            flag: "--activation leaky-relu if a PReLU of this slope follows every hidden layer; \
-                   otherwise export the network to ONNX"
-                .to_owned(),
-        }),
-        Some(_) => Ok(None),
-    }
-}
-
-/// The error that no function is known, with names for vectors that may be slopes of PReLU.
-fn slopes_unnamed(
-    error: ImportError,
-    layers: &[&Group<'_>],
-    widths: &[usize],
-    others: &[&Group<'_>],
-) -> ImportError {
-    let ImportError::Unsaid { what, flag } = error else { return error };
-    let vectors = others.iter().copied().filter(|group| group.is_weight_alone()).collect();
-    let (belief, options) = (Belief::default(), &Options::default());
-    let scene = Scene { layers, widths, norms: vectors, belief, options };
-    let hint = scene.slopes().and_then(|slopes| ways::slopes(layers, others, &slopes));
-    let flag = match hint {
-        Some(maps) => format!(
-            "{flag}; if the vectors behind them are slopes of PReLU, and not scales of RMS norms, \
-             with {maps}"
-        ),
-        None => flag,
-    };
-    ImportError::Unsaid { what, flag }
-}
-
-/// Whether leaky-relu is among these functions.
-fn is_leaky(functions: &[Layer]) -> bool {
-    functions
-        .iter()
-        .any(|layer| matches!(layer, Layer::Activation(function) if function.name == "leaky-relu"))
-}
-
-/// Requires a slope where programs differ in their default, and refuses one without use.
-fn check_slope(kind: Kind, functions: &[Layer], options: &Options) -> Result<(), ImportError> {
-    let is_leaky = is_leaky(functions);
-    match options.leaky_slope {
-        Some(_) if !is_leaky => Err(ImportError::unsupported(
-            "--leaky-slope has no effect: the network has no leaky-relu",
-            "add --activation leaky-relu, or remove it",
-        )),
-        // Keras' layer has 0.3, its function 0.2, and PyTorch 0.01.
-        None if is_leaky && matches!(kind, Kind::Keras | Kind::KerasHdf5) => {
-            Err(ImportError::Unsaid {
-                what: "the slope of leaky-relu".to_owned(),
-                flag: "--leaky-slope 0.3, or another".to_owned(),
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The constants that tensors do not tell and that were taken for granted.
-fn assumed(network: &Network, has_norms: bool, epsilon: f64, options: &Options) -> Vec<String> {
-    let mut notes = Vec::new();
-    if options.leaky_slope.is_none() && is_leaky(&network.layers) {
-        notes.push(
-            "leaky-relu is taken with the slope 0.01, PyTorch's default; say another with \
-             --leaky-slope"
-                .to_owned(),
-        );
-    }
-    let has_elu = options.activation == Some(fireclay::Activation::Elu) && network.layers.len() > 1;
-    if has_elu {
-        notes.push("elu is taken with alpha 1, the usual one; no other can be imported".to_owned());
-    }
-    if has_norms && options.norm_epsilon.is_none() {
-        notes.push(format!(
-            "norms are taken with {epsilon:e} added to the variance; say another number with \
-             --norm-epsilon"
-        ));
-    }
-    notes
 }
 
 fn epsilon(kind: Kind, options: &Options) -> f64 {
@@ -347,134 +264,4 @@ fn layout(archive: &Archive, dense: &[Group<'_>]) -> Option<Layout> {
     let mut layouts = dense.iter().map(of);
     let first = layouts.next().flatten()?;
     layouts.all(|layout| layout == Some(first)).then_some(first)
-}
-
-/// The function behind each hidden layer.
-fn activations(
-    layers: &[&Group<'_>],
-    slopes: Option<Vec<String>>,
-    options: &Options,
-) -> Result<Vec<Layer>, ImportError> {
-    let hidden = layers.len().saturating_sub(1);
-    let activation = match (options.activation, slopes) {
-        _ if hidden == 0 => return Ok(Vec::new()),
-        (None, Some(slopes)) => {
-            return Ok(slopes.into_iter().map(|slope| Layer::Prelu { slope }).collect());
-        }
-        (Some(fireclay::Activation::LeakyRelu), Some(slopes)) if options.leaky_slope.is_none() => {
-            return Ok(slopes.into_iter().map(|slope| Layer::Prelu { slope }).collect());
-        }
-        (Some(said), Some(_)) => {
-            return Err(ImportError::unsupported(
-                format!("the file has slopes of PReLU, and --activation says {said}"),
-                "leave out --activation",
-            ));
-        }
-        (Some(said), None) => said,
-        (None, None) => {
-            return Err(ImportError::Unsaid {
-                what: "which function follows its hidden layers".to_owned(),
-                flag: "--activation relu, or another".to_owned(),
-            });
-        }
-    };
-    let slope = options.leaky_slope.map(|slope| ("slope".to_owned(), slope));
-    let constants = slope.into_iter().collect();
-    let function =
-        Layer::Activation(formats::Activation { name: activation.name().to_owned(), constants });
-    Ok(vec![function; hidden])
-}
-
-/// Refuses layers without a function between them, where numbers tell that others have one.
-///
-/// # Errors
-///
-/// [`ImportError::Unsupported`] with the two layers.
-fn refuse_without_room(
-    layers: &[&Group<'_>],
-    others: &[&Group<'_>],
-    options: &Options,
-) -> Result<(), ImportError> {
-    if options.activation == Some(fireclay::Activation::Identity) {
-        return Ok(());
-    }
-    let Some([a, b]) = without_room(layers, others) else { return Ok(()) };
-    Err(ImportError::unsupported(
-        format!(
-            "the numbers leave no room for a function between {} and {}, and room elsewhere",
-            printable(&a.name, 60),
-            printable(&b.name, 60)
-        ),
-        "here a function follows every hidden layer; if one does, number them with --map",
-    ))
-}
-
-/// Two layers with nothing but norms between their numbers, in a container that has steps without
-/// tensors.
-fn without_room<'g>(layers: &[&'g Group<'g>], others: &[&Group<'_>]) -> Option<[&'g Group<'g>; 2]> {
-    let container = |pieces: &[Piece]| {
-        let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
-        let words: Vec<Piece> = stem(pieces).into_iter().cloned().collect();
-        Some(((words, level), last))
-    };
-    let mut rows: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
-    let all = layers.iter().map(|layer| &layer.pieces);
-    // A vector that is called a weight may be the slopes of a function.
-    let taken = others.iter().filter(|other| !other.is_weight_alone()).map(|other| &other.pieces);
-    for (row, number) in all.chain(taken).filter_map(|pieces| container(pieces)) {
-        rows.entry(row).or_default().insert(number);
-    }
-    let pair = layers.windows(2).find(|pair| {
-        let (Some((row, a)), Some((other, b))) =
-            (container(&pair[0].pieces), container(&pair[1].pieces))
-        else {
-            return false;
-        };
-        let has_gaps = rows.get(&row).is_some_and(|numbers| {
-            let span = numbers.last().zip(numbers.first()).map_or(0, |(last, first)| last - first);
-            span >= numbers.len() as u64
-        });
-        // At most as many numbers as the row has are compared.
-        let is_full =
-            |numbers: &BTreeSet<u64>| a < b && numbers.range(a..b).count() as u64 == b - a;
-        row == other && has_gaps && rows.get(&row).is_some_and(is_full)
-    })?;
-    Some([pair[0], pair[1]])
-}
-
-/// What a network is made of.
-struct Steps<'a> {
-    layers: &'a [&'a Group<'a>],
-    widths: &'a [usize],
-    layout: Layout,
-    norms: Placed,
-    residual: bool,
-    functions: Vec<Layer>,
-}
-
-impl Steps<'_> {
-    /// The layers, one after the other.
-    fn all(&self) -> Vec<Layer> {
-        let mut steps: Vec<Layer> = self.norm(Slot::Input).into_iter().collect();
-        for (index, group) in self.layers.iter().enumerate() {
-            let Some(weight) = group.named(Role::Weight) else { continue };
-            let (bias, layout) = (group.named(Role::Bias), self.layout);
-            let mut step = vec![Layer::Dense { weight, bias, layout }];
-            let is_hidden = index + 1 < self.layers.len();
-            let function = self.functions.get(index).cloned();
-            let norm = self.norm(Slot::Behind(index));
-            let (before, after) = if self.norms.is_after { (None, norm) } else { (norm, None) };
-            step.extend(before.into_iter().chain(function).chain(after));
-            if self.residual && is_hidden && self.widths[index] == self.widths[index + 1] {
-                step = vec![Layer::Residual(step)];
-            }
-            steps.extend(step);
-        }
-        steps
-    }
-
-    fn norm(&self, slot: Slot) -> Option<Layer> {
-        let norm = self.norms.norms.iter().find(|(other, _)| *other == slot);
-        norm.map(|(_, layer)| layer.clone())
-    }
 }

@@ -3,19 +3,23 @@
 //! Widths, names, the numbers of one `Sequential` and the order of the file are evidence. Where it
 //! leaves several places or contradicts itself, the place is asked for.
 
-use fireclay::Norm;
+use fireclay::{Norm, NormPosition};
 use fireclay_formats as formats;
 use fireclay_formats::{Layer, printable};
 
 use super::super::error::several;
-use super::super::{ImportError, NormPosition, Options};
+use super::super::{ImportError, Options};
 use super::chain::Belief;
 use super::groups::Group;
 use super::names::Role;
 use super::paired::{Numbered, Side, Told};
+use super::said::SaidNorm;
 
 /// The most layers, and the most norms, that are compared with each other.
 const MOST: usize = 512;
+
+/// Words for batch norms in names.
+const BATCH_NORM: &[&str] = &["bn", "bns", "batchnorm", "batch", "batchnorms"];
 
 /// What has the same tensors as a layer norm and is none.
 const ONLY_LAYER: &str = "say --norm layer only of layer norms: a group norm is one if it has one \
@@ -33,11 +37,22 @@ pub(super) enum Slot {
 /// The norms of a network.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Placed {
-    pub(super) norms: Vec<(Slot, Layer)>,
-    /// Whether those behind a layer stand behind its activation.
-    pub(super) is_after: bool,
+    /// On the input of the network, whatever the first layer adds.
+    pub(super) input: Option<Layer>,
+    /// The layer of each, and where it stands.
+    pub(super) norms: Vec<(usize, NormPosition, Layer)>,
     /// Whether the names of norms and layers tell another place than the one that was taken.
     pub(super) is_against_names: bool,
+}
+
+impl Placed {
+    /// Whether each stands between a layer and its activation, and no name tells another place.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_before = |(_, position, _): &(usize, NormPosition, Layer)| {
+            *position == NormPosition::BeforeActivation
+        };
+        self.norms.iter().all(is_before) && !self.is_against_names
+    }
 }
 
 /// Layers in their order, with the norms of the file.
@@ -46,6 +61,8 @@ pub(super) struct Scene<'a> {
     /// The number of inputs, and the width behind each layer.
     pub(super) widths: &'a [usize],
     pub(super) norms: Vec<&'a Group<'a>>,
+    /// The norms of each layer, if they were said.
+    pub(super) said: Option<Vec<SaidNorm>>,
     pub(super) belief: Belief,
     pub(super) options: &'a Options,
 }
@@ -57,6 +74,9 @@ pub(super) struct Scene<'a> {
 /// [`ImportError::Unsaid`] if it is not known where, [`ImportError::Unsupported`] if the flags
 /// contradict the file.
 pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportError> {
+    if let Some(said) = &scene.said {
+        return scene.as_said(said);
+    }
     let said = scene.options.norm.filter(|norm| *norm != Norm::None);
     if scene.norms.is_empty() {
         let flag = match (said, scene.options.norm_position.is_empty()) {
@@ -69,36 +89,51 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
             format!("leave out {flag}, or rename the tensors with --map"),
         ));
     }
-    if scene.norms.len().max(scene.layers.len()) > MOST {
-        return Err(ImportError::unsupported(
-            format!("the file has {} layers and {} norms", scene.layers.len(), scene.norms.len()),
-            format!("with norms, at most {MOST} of each are imported from tensors alone"),
-        ));
-    }
+    scene.refuse_many()?;
     let kind = scene.kind_of_norm()?;
     let slots = scene.slots()?;
     let evidence = scene.side(&slots)?;
     let position = scene.position(kind, &slots, evidence, epsilon)?;
     let by_names = scene.by_names();
-    let layer = |(group, slot): (&&Group<'_>, &Slot)| {
-        let layer = Layer::Norm {
-            kind: match kind {
-                Norm::Batch => formats::Norm::Batch,
-                _ => formats::Norm::Layer,
-            },
-            scale: group.named(Role::Gamma).or_else(|| group.named(Role::Weight)),
-            shift: group.named(Role::Beta).or_else(|| group.named(Role::Bias)),
-            mean: group.named(Role::Mean),
-            variance: group.named(Role::Variance),
-            epsilon,
-        };
-        (*slot, layer)
-    };
-    Ok(Placed {
-        norms: scene.norms.iter().zip(&slots).map(layer).collect(),
-        is_after: position == NormPosition::AfterActivation,
-        is_against_names: by_names.is_some_and(|told| told.slots != slots),
-    })
+    let is_against_names = by_names.is_some_and(|told| told.slots != slots);
+    let mut placed = Placed { is_against_names, ..Placed::default() };
+    for (group, slot) in scene.norms.iter().zip(&slots) {
+        let layer = described(group, kind, epsilon);
+        match slot {
+            Slot::Input => placed.input = Some(layer),
+            Slot::Behind(at) => placed.norms.push((*at, position, layer)),
+        }
+    }
+    Ok(placed)
+}
+
+/// A norm in the words of the readers.
+pub(super) fn described(group: &Group<'_>, kind: Norm, epsilon: f64) -> Layer {
+    Layer::Norm {
+        kind: match kind {
+            Norm::Batch => formats::Norm::Batch,
+            _ => formats::Norm::Layer,
+        },
+        scale: group.named(Role::Gamma).or_else(|| group.named(Role::Weight)),
+        shift: group.named(Role::Beta).or_else(|| group.named(Role::Bias)),
+        mean: group.named(Role::Mean),
+        variance: group.named(Role::Variance),
+        epsilon,
+    }
+}
+
+/// Refuses a norm on the input if numbers leave room for a function between it and the first layer.
+pub(super) fn refuse_room_before(group: &Group<'_>, side: Side) -> Result<(), ImportError> {
+    if !matches!(side, Side::Before | Side::Open) {
+        return Ok(());
+    }
+    Err(ImportError::unsupported(
+        format!(
+            "the numbers leave room for a function between the norm {} and the first layer",
+            printable(&group.name, 60)
+        ),
+        "if there is none, number them one after the other with --map",
+    ))
 }
 
 /// Refuses a batch norm that has one of its two statistics.
@@ -121,7 +156,18 @@ pub(super) fn refuse_halves(others: &[Group<'_>]) -> Result<(), ImportError> {
 }
 
 impl Scene<'_> {
-    fn names(&self) -> String {
+    /// Refuses more layers and norms than are compared with each other.
+    pub(super) fn refuse_many(&self) -> Result<(), ImportError> {
+        if self.norms.len().max(self.layers.len()) <= MOST {
+            return Ok(());
+        }
+        Err(ImportError::unsupported(
+            format!("the file has {} layers and {} norms", self.layers.len(), self.norms.len()),
+            format!("with norms, at most {MOST} of each are imported from tensors alone"),
+        ))
+    }
+
+    pub(super) fn names(&self) -> String {
         several(&self.norms.iter().map(|group| group.name.clone()).collect::<Vec<_>>())
     }
 
@@ -130,41 +176,11 @@ impl Scene<'_> {
         let with = self.norms.iter().filter(|group| group.has_statistics()).count();
         if with != 0 && with != self.norms.len() {
             let what = format!("some of the norms {} have running statistics", self.names());
-            return Err(ImportError::unsupported(what, "all norms of a network are of one kind"));
+            let why = "say the norm of each hidden layer with --layers";
+            return Err(ImportError::unsupported(what, why));
         }
         let kind = if with == 0 { Norm::Layer } else { Norm::Batch };
-        let is_called = |group: &Group<'_>, words: &[&str]| {
-            group.pieces.iter().any(|piece| piece.is_one_of(words))
-        };
-        for group in &self.norms {
-            let name = printable(&group.name, 60);
-            let lacks_statistics = kind == Norm::Layer
-                && is_called(group, &["bn", "bns", "batchnorm", "batch", "batchnorms"]);
-            if lacks_statistics {
-                return Err(ImportError::unsupported(
-                    format!("the batch norm {name} has no running statistics"),
-                    "its outputs depend on the other rows of a batch",
-                ));
-            }
-            if is_called(group, &["gn", "group", "groupnorm", "instance", "instancenorm"]) {
-                return Err(ImportError::unsupported(
-                    format!("{name} looks like a group norm or an instance norm"),
-                    "only batch norms and layer norms are imported",
-                ));
-            }
-            let has_shift = [Role::Beta, Role::Bias].iter().any(|r| group.tensors.contains_key(r));
-            let is_rms = is_called(group, &["rms", "rmsnorm"]);
-            if kind == Norm::Layer && (is_rms || !has_shift && self.options.norm.is_none()) {
-                return Err(ImportError::unsupported(
-                    format!(
-                        "{name} has a scale and no shift, as RMS norms, PReLU and scaled residuals \
-                         have"
-                    ),
-                    "only batch norms and layer norms are imported: of layer norms without a bias, \
-                     which subtract the mean, say --norm layer and --allow-missing 'norms.*.bias'",
-                ));
-            }
-        }
+        self.norms.iter().try_for_each(|group| self.check_kind(group, kind))?;
         match self.options.norm {
             Some(said) if said != kind => {
                 let have = if kind == Norm::Batch { "have" } else { "have no" };
@@ -180,6 +196,43 @@ impl Scene<'_> {
         }
     }
 
+    /// Requires that a norm can be of this kind, by its tensors and its name.
+    pub(super) fn check_kind(&self, group: &Group<'_>, kind: Norm) -> Result<(), ImportError> {
+        let is_called = |words: &[&str]| group.pieces.iter().any(|piece| piece.is_one_of(words));
+        let name = printable(&group.name, 60);
+        let is_batch = kind == Norm::Batch || is_called(BATCH_NORM);
+        if is_batch && !group.has_statistics() {
+            return Err(ImportError::unsupported(
+                format!("the batch norm {name} has no running statistics"),
+                "its outputs depend on the other rows of a batch",
+            ));
+        }
+        if kind == Norm::Layer && group.has_statistics() {
+            return Err(ImportError::unsupported(
+                format!("the norm {name} has running statistics"),
+                "that is so of batch norms: say batch of it",
+            ));
+        }
+        if is_called(&["gn", "group", "groupnorm", "instance", "instancenorm"]) {
+            return Err(ImportError::unsupported(
+                format!("{name} looks like a group norm or an instance norm"),
+                "only batch norms and layer norms are imported",
+            ));
+        }
+        let has_shift = [Role::Beta, Role::Bias].iter().any(|r| group.tensors.contains_key(r));
+        let is_said = self.options.norm.is_some() || self.said.is_some();
+        if kind == Norm::Layer && (is_called(&["rms", "rmsnorm"]) || !has_shift && !is_said) {
+            return Err(ImportError::unsupported(
+                format!(
+                    "{name} has a scale and no shift, as RMS norms, PReLU and scaled residuals have"
+                ),
+                "only batch norms and layer norms are imported: of layer norms without a bias, \
+                 which subtract the mean, say --norm layer and --allow-missing 'norms.*.bias'",
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether a norm can stand here, by its width and by what was said.
     pub(super) fn is_allowed(&self, norm: usize, slot: Slot) -> bool {
         let said = &self.options.norm_position;
@@ -188,9 +241,11 @@ impl Scene<'_> {
             Slot::Input => 0,
             Slot::Behind(layer) => layer + 1,
         };
-        let is_said = match slot {
-            Slot::Input => said.is_empty() || said.contains(&NormPosition::Input),
-            Slot::Behind(_) => said.is_empty() || said.iter().any(|p| *p != NormPosition::Input),
+        let is_said = match (&self.said, slot) {
+            (Some(said), _) => said.iter().any(|norm| norm.slot() == slot),
+            _ if said.is_empty() => true,
+            (None, Slot::Input) => said.contains(&NormPosition::Input),
+            (None, Slot::Behind(_)) => said.iter().any(|p| *p != NormPosition::Input),
         };
         is_said && width.is_some() && self.widths.get(place).copied() == width
     }
@@ -206,7 +261,7 @@ impl Scene<'_> {
     }
 
     /// The place of each norm.
-    fn slots(&self) -> Result<Vec<Slot>, ImportError> {
+    pub(super) fn slots(&self) -> Result<Vec<Slot>, ImportError> {
         let every: Vec<Slot> =
             [Slot::Input].into_iter().chain((0..self.layers.len()).map(Slot::Behind)).collect();
         let mut only = Vec::new();
@@ -313,7 +368,9 @@ impl Scene<'_> {
         let why = match (is_input, self.options.norm_position.is_empty()) {
             (true, false) => "on the input there are as many: add input to --norm-position",
             (false, false) => "--norm-position may be another",
-            _ => "a norm stands on the input or behind a layer, and is as wide",
+            _ => {
+                "a norm stands on the input or behind a layer, and is as wide; --layers may say others"
+            }
         };
         ImportError::unsupported(what, why)
     }
@@ -324,13 +381,15 @@ impl Scene<'_> {
             norms: self.norms.iter().map(|group| group.name.clone()).collect(),
             why: "each may stand behind the layer of its name or before it".to_owned(),
             by_order: false,
+            by_layers: self.said.is_none(),
         }
     }
 
-    fn unpaired(&self, why: &str) -> ImportError {
+    pub(super) fn unpaired(&self, why: &str) -> ImportError {
         ImportError::Unpaired {
             norms: self.norms.iter().map(|group| group.name.clone()).collect(),
             why: why.to_owned(),
+            by_layers: self.said.is_none(),
             by_order: self.belief.can_order()
                 && !self.belief.by_order
                 && self.is_each_behind()
@@ -411,18 +470,8 @@ impl Scene<'_> {
             if by_numbers != *slot || Slot::Behind(self.layers.len() - 1) == *slot {
                 continue;
             }
-            let is_open = matches!(side, Side::Before | Side::Open);
-            if *slot == Slot::Input && is_open {
-                return Err(ImportError::unsupported(
-                    format!(
-                        "the numbers leave room for a function between the norm {} and the first \
-                         layer",
-                        printable(&group.name, 60)
-                    ),
-                    "if there is none, number them one after the other with --map",
-                ));
-            }
             if *slot == Slot::Input {
+                refuse_room_before(group, side)?;
                 continue;
             }
             all = match (all, side) {
@@ -430,7 +479,7 @@ impl Scene<'_> {
                 (Side::Before, Side::After) | (Side::After, Side::Before) => {
                     return Err(ImportError::unsupported(
                         format!("the numbers of {} tell different places", self.names()),
-                        "all norms stand on one side of the activation",
+                        "say the norm of each hidden layer with --layers",
                     ));
                 }
                 (Side::Open, side) | (side, Side::Open) => side,

@@ -59,7 +59,7 @@ impl Scene<'_> {
 
     /// Whether a program numbered norms by itself, apart from layers: Keras' `dense_3` and
     /// `batch_normalization_2`, Flax' `Dense_0` and `LayerNorm_0`.
-    fn are_counted(&self) -> bool {
+    pub(super) fn are_counted(&self) -> bool {
         let is_class = |group: &&Group<'_>| {
             let words = stem(&group.pieces);
             let end = words.get(words.len().saturating_sub(2)..).unwrap_or_default();
@@ -70,20 +70,21 @@ impl Scene<'_> {
             && own_keys(&self.norms, Some(&self.norms)).iter().all(|key| stem(key).is_empty())
     }
 
-    /// Slopes of PReLU, one behind each hidden layer, in their order, if their names tell that.
-    pub(super) fn slopes(&self) -> Option<Vec<String>> {
+    /// For each hidden layer the slopes of PReLU behind it, if there are any, and if names tell the
+    /// layer of all.
+    pub(super) fn slopes(&self) -> Option<Vec<Option<String>>> {
         let by_numbers: Option<Vec<Slot>> =
             self.norms.iter().map(|group| self.by_numbers(group).map(|place| place.slot)).collect();
         let slots = by_numbers.or_else(|| self.by_keys())?;
-        let hidden = self.layers.len().saturating_sub(1);
-        let slope = |layer| {
-            let norm = slots.iter().position(|slot| *slot == Slot::Behind(layer))?;
-            let length = self.norms[norm].width()?;
+        let mut slopes = vec![None; self.layers.len().saturating_sub(1)];
+        for (group, slot) in self.norms.iter().zip(slots) {
+            let Slot::Behind(layer) = slot else { return None };
+            let length = group.width()?;
             let fits = length == 1 || self.widths.get(layer + 1) == Some(&length);
-            self.norms[norm].named(Role::Weight).filter(|_| fits)
-        };
-        let slopes: Option<Vec<String>> = (0..hidden).map(slope).collect();
-        slopes.filter(|slopes| slopes.len() == self.norms.len())
+            let place = slopes.get_mut(layer).filter(|place| fits && place.is_none())?;
+            *place = Some(group.named(Role::Weight)?);
+        }
+        Some(slopes)
     }
 
     /// The place of a norm whose name differs from those of layers in numbers alone, and the side
@@ -135,7 +136,7 @@ impl Scene<'_> {
     }
 
     /// Places by what tells layers apart: `stem_norm` is that of `stem`, `bn1` of `fc1`.
-    fn by_keys(&self) -> Option<Vec<Slot>> {
+    pub(super) fn by_keys(&self) -> Option<Vec<Slot>> {
         let (last, hidden) = self.layers.split_last()?;
         let all = [self.layers, &self.norms].concat();
         let plain = |groups: &[&Group<'_>]| own_keys(groups, None);
@@ -170,9 +171,9 @@ impl Scene<'_> {
         self.is_allowed(norm, Slot::Input) && (is_called || is_one_more)
     }
 
-    /// Places by counting: norms that differ in numbers alone, as many as hidden layers that do,
-    /// or one more for the input.
-    fn by_ranks(&self) -> Option<Vec<Slot>> {
+    /// The norms in the order of their numbers, if names differ in these alone, as those of hidden
+    /// layers do.
+    pub(super) fn ranked(&self) -> Option<Vec<usize>> {
         let (_, hidden) = self.layers.split_last()?;
         let mut ranked: Vec<usize> = (0..self.norms.len()).collect();
         ranked.sort_by(|&a, &b| self.norms[a].pieces.cmp(&self.norms[b].pieces));
@@ -184,22 +185,28 @@ impl Scene<'_> {
             hidden.iter().any(|layer| numbers(&layer.pieces) == numbers(&norm.pieces))
         };
         // Numbers of which some are those of layers, and others are not, count something else.
-        if !self.are_counted() && hidden.len() > 1 && norms.iter().any(is_shared) {
-            return None;
-        }
+        let is_mixed = !self.are_counted() && hidden.len() > 1 && norms.iter().any(is_shared);
+        (!is_mixed).then_some(ranked)
+    }
+
+    /// Places by counting: norms that differ in numbers alone, as many as hidden layers that do,
+    /// or one more for the input.
+    fn by_ranks(&self) -> Option<Vec<Slot>> {
+        let (_, hidden) = self.layers.split_last()?;
+        let ranked = self.ranked()?;
         // One more is that of the input, or that of the last layer.
         let first = *ranked.first()?;
         let last = *ranked.last()?;
         let (input, output) = (Slot::Input, Slot::Behind(hidden.len()));
         let is_of_input = self.is_allowed(first, input) && !self.is_allowed(last, output);
-        let places: Vec<Slot> = if norms.len() == hidden.len() + 1 && is_of_input {
+        let places: Vec<Slot> = if ranked.len() == hidden.len() + 1 && is_of_input {
             [input].into_iter().chain((0..hidden.len()).map(Slot::Behind)).collect()
-        } else if norms.len() == hidden.len() || norms.len() == hidden.len() + 1 {
-            (0..norms.len()).map(Slot::Behind).collect()
+        } else if ranked.len() == hidden.len() || ranked.len() == hidden.len() + 1 {
+            (0..ranked.len()).map(Slot::Behind).collect()
         } else {
             return None;
         };
-        let place = |norm| Some(places[ranked.iter().position(|&other| other == norm)?]);
+        let place = |norm| places.get(ranked.iter().position(|&other| other == norm)?).copied();
         (0..ranked.len()).map(place).collect()
     }
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use fireclay::{Activation, Norm};
+use fireclay::{Activation, HiddenLayer, Norm, NormPosition, Skip, SkipPosition};
 use fireclay_formats as formats;
 use fireclay_formats::{Archive, Kind, Layer, Layout, Tensor};
 
-use super::super::{NormPosition, Options};
+use super::super::{Layers, Options, SaidLayer};
 use super::{EPSILON, EPSILON_OF_KERAS, has_own_order, network};
 
 /// Networks that are tried.
@@ -67,6 +67,35 @@ struct Truth {
     without: Option<usize>,
     residual: bool,
     layout: Layout,
+    /// The hidden layers, if they differ by more than their widths.
+    each: Option<Vec<HiddenLayer>>,
+}
+
+/// Hidden layers of these widths that differ in everything.
+fn each(random: &mut Random, widths: &[usize], biases: &[bool]) -> Vec<HiddenLayer> {
+    let kinds =
+        random.one(&[[Norm::Batch, Norm::Batch], [Norm::Layer; 2], [Norm::Batch, Norm::Layer]]);
+    let mut layers: Vec<HiddenLayer> = Vec::new();
+    for at in 0..widths.len() - 2 {
+        let mut skip = None;
+        if random.chance(25) {
+            let spans: Vec<usize> =
+                (1..=at + 1).filter(|span| widths[at + 1 - span] == widths[at + 1]).collect();
+            let position = random.one(SkipPosition::ALL);
+            skip = (!spans.is_empty()).then(|| Skip { span: random.one(&spans), position });
+        }
+        let norm = random.one(&[Norm::None, kinds[0], kinds[1]]);
+        layers.push(HiddenLayer {
+            activation: random.one(&[Activation::Relu, Activation::Tanh, Activation::Gelu]),
+            norm,
+            norm_position: random.one(NormPosition::ALL),
+            dropout: random.one(&[0.0, 0.5]),
+            bias: biases[at],
+            skip,
+            ..HiddenLayer::new(widths[at + 1])
+        });
+    }
+    layers
 }
 
 impl Truth {
@@ -80,7 +109,7 @@ impl Truth {
         widths.insert(0, if random.chance(25) { width } else { 9 });
         widths.push(if random.chance(15) { width } else { random.one(&[1, 2, 7]) });
         let share = random.one(&[0, 100, 100, 100, 60]);
-        let biases = (0..=hidden).map(|_| random.chance(share)).collect();
+        let biases: Vec<bool> = (0..=hidden).map(|_| random.chance(share)).collect();
         let norm = random.one(&[None, None, Some(Norm::Batch), Some(Norm::Layer)]);
         let norm = norm.filter(|_| hidden > 0);
         let (before, after) = (NormPosition::BeforeActivation, NormPosition::AfterActivation);
@@ -104,7 +133,30 @@ impl Truth {
         let is_before = positions.is_empty() || positions == [before];
         let residual = squares && is_before && random.chance(20);
         let layout = random.one(&[Layout::OutIn, Layout::InOut]);
-        Self { widths, biases, norm, positions, before_layers, without, residual, layout }
+        if random.chance(25) {
+            let each = Some(each(random, &widths, &biases));
+            let (norm, positions, before_layers, without) = (None, vec![], None, None);
+            let residual = false;
+            return Self {
+                widths,
+                biases,
+                norm,
+                positions,
+                before_layers,
+                without,
+                residual,
+                layout,
+                each,
+            };
+        }
+        let each = None;
+        Self { widths, biases, norm, positions, before_layers, without, residual, layout, each }
+    }
+
+    /// What the norm that is called like a layer is, if it has one.
+    fn norm_of(&self, at: usize) -> Option<(Norm, NormPosition)> {
+        let layer = self.each.as_ref()?.get(at)?;
+        (layer.norm != Norm::None).then_some((layer.norm, layer.norm_position))
     }
 
     fn hidden(&self) -> usize {
@@ -116,18 +168,75 @@ impl Truth {
     }
 
     fn has_norms(&self) -> bool {
-        self.before_layers.is_some()
+        let of_each = |each: &Vec<HiddenLayer>| each.iter().any(|layer| layer.norm != Norm::None);
+        self.each.as_ref().is_some_and(of_each)
+            || self.before_layers.is_some()
             || self.positions.iter().any(|position| *position != NormPosition::Input)
     }
 
     /// Whether a layer has a norm that is called like it.
     fn has_norm(&self, at: usize) -> bool {
+        if self.each.is_some() {
+            return self.norm_of(at).is_some();
+        }
         let layers = self.hidden() + usize::from(self.before_layers == Some(true));
         self.has_norms() && at < layers && Some(at) != self.without
     }
 
     fn is_after(&self) -> bool {
         self.before_layers.is_none() && self.positions.contains(&NormPosition::AfterActivation)
+    }
+
+    /// What it computes, of tensors of these names, if its layers differ; none if two skip
+    /// connections overlap.
+    fn layers_of_each(
+        &self,
+        each: &[HiddenLayer],
+        names: &BTreeMap<Module, Names>,
+        epsilon: f64,
+    ) -> Option<Vec<Layer>> {
+        let mut all: Vec<Layer> = Vec::new();
+        let mut read: Vec<Vec<Layer>> = Vec::new();
+        for at in 0..=self.hidden() {
+            let layer = each.get(at).cloned().unwrap_or_default();
+            read.push(all.clone());
+            let add = |all: &mut Vec<Layer>, here: SkipPosition| {
+                let Some(skip) = layer.skip.filter(|skip| skip.position == here) else {
+                    return Some(());
+                };
+                let before = &read[at + 1 - skip.span];
+                let inner = all.strip_prefix(&before[..])?.to_vec();
+                *all = [&before[..], &[Layer::Residual(inner)]].concat();
+                Some(())
+            };
+            let norm = |here| {
+                let norm = names.get(&Module::Norm(at))?;
+                let kind = match layer.norm {
+                    Norm::Batch => formats::Norm::Batch,
+                    _ => formats::Norm::Layer,
+                };
+                let (scale, shift) = (Some(norm.weight.clone()), Some(norm.bias.clone()));
+                let (mean, variance) = (norm.mean.clone(), norm.variance.clone());
+                let norm = Layer::Norm { kind, scale, shift, mean, variance, epsilon };
+                (layer.norm_position == here).then_some(norm)
+            };
+            all.extend(norm(NormPosition::Input));
+            let linear = &names[&Module::Linear(at)];
+            let bias = self.biases[at].then(|| linear.bias.clone());
+            all.push(Layer::Dense { weight: linear.weight.clone(), bias, layout: self.layout });
+            add(&mut all, SkipPosition::BeforeNorm)?;
+            all.extend(norm(NormPosition::BeforeActivation));
+            add(&mut all, SkipPosition::BeforeActivation)?;
+            if at < self.hidden() {
+                let name = layer.activation.name().to_owned();
+                let constants = BTreeMap::new();
+                all.push(Layer::Activation(formats::Activation { name, constants }));
+            }
+            all.extend(norm(NormPosition::AfterActivation));
+            all.extend((layer.dropout > 0.0).then_some(Layer::Dropout(layer.dropout)));
+            add(&mut all, SkipPosition::Output)?;
+        }
+        Some(all)
     }
 
     /// What it computes, of tensors of these names.
@@ -251,7 +360,7 @@ impl<'a> Namer<'a> {
             Scheme::Chaos,
         ]);
         let scheme = match scheme {
-            Scheme::Theta if truth.hidden() == 0 || truth.norm.is_some() => Scheme::Handmade,
+            Scheme::Theta if truth.hidden() == 0 || truth.has_norms() => Scheme::Handmade,
             scheme => scheme,
         };
         let mut words = vec!["stem", "body", "mid", "neck", "tail", "trunk", "north", "omega"];
@@ -278,6 +387,7 @@ impl<'a> Namer<'a> {
             },
             words,
             kinds: match truth.norm {
+                _ if truth.each.is_some() => random.one(&[["fc", "norm"], ["l", "n"]]),
                 Some(Norm::Batch) => {
                     random.one(&[["fc", "bn"], ["l", "n"], ["hidden", "batch_norm"]])
                 }
@@ -290,8 +400,41 @@ impl<'a> Namer<'a> {
         }
     }
 
+    /// The number of a module in one `Sequential`, whose layers differ.
+    fn counted_each(&self, module: Module, each: &[HiddenLayer], first: usize) -> usize {
+        let mut count = first;
+        for at in 0..=each.len() {
+            let layer = each.get(at).cloned().unwrap_or_default();
+            let norm = (layer.norm != Norm::None).then_some(layer.norm_position);
+            // Functions and dropout have no tensors, and are counted.
+            let rest = [
+                (norm == Some(NormPosition::Input)).then_some(Module::Norm(at)),
+                Some(Module::Linear(at)),
+                (norm == Some(NormPosition::BeforeActivation)).then_some(Module::Norm(at)),
+            ];
+            for found in rest.into_iter().flatten() {
+                if found == module {
+                    return count;
+                }
+                count += 1;
+            }
+            count += 1;
+            if norm == Some(NormPosition::AfterActivation) {
+                if module == Module::Norm(at) {
+                    return count;
+                }
+                count += 1;
+            }
+            count += usize::from(layer.dropout > 0.0);
+        }
+        count
+    }
+
     /// The number of a module in one `Sequential`.
     fn counted(&self, module: Module, dropout: bool, first: usize) -> usize {
+        if let Some(each) = &self.truth.each {
+            return self.counted_each(module, each, first);
+        }
         let step = 2 + usize::from(self.truth.has_norms()) + usize::from(dropout);
         let start = first + usize::from(self.truth.has_input_norm());
         match module {
@@ -338,14 +481,33 @@ impl<'a> Namer<'a> {
                 format!("units.{at}.{}", usize::from(!is_norm && self.truth.has_norm(at)))
             }
             (Scheme::Nested, _) if is_norm => {
-                format!("units.{at}.{}", 1 + usize::from(self.truth.is_after()))
+                let number = match self.truth.norm_of(at) {
+                    Some((_, NormPosition::Input)) => 0,
+                    Some((_, NormPosition::AfterActivation)) => 2,
+                    Some(_) => 1,
+                    None => 1 + usize::from(self.truth.is_after()),
+                };
+                format!("units.{at}.{number}")
             }
-            (Scheme::Nested, _) => format!("units.{at}.0"),
+            (Scheme::Nested, _) => {
+                let norm = self.truth.norm_of(at);
+                let is_second = norm.is_some_and(|(_, at)| at == NormPosition::Input);
+                format!("units.{at}.{}", usize::from(is_second))
+            }
             (Scheme::Keras, _) => {
-                let class = match (is_norm, self.truth.norm) {
+                let kind = self.truth.norm_of(at).map(|(kind, _)| kind).or(self.truth.norm);
+                let class = match (is_norm, kind) {
                     (false, _) => "dense",
                     (true, Some(Norm::Batch)) => "batch_normalization",
                     (true, _) => "layer_normalization",
+                };
+                // Of layers that differ, norms are counted by their class.
+                let is_before = |other: &usize| {
+                    self.truth.norm_of(*other).is_some_and(|(other, _)| Some(other) == kind)
+                };
+                let at = match (&self.truth.each, is_norm) {
+                    (Some(_), true) => (0..at).filter(is_before).count(),
+                    _ => at,
                 };
                 let shift = usize::from(is_norm && !is_input && self.truth.has_input_norm());
                 let offset = if is_norm { self.offset } else { self.start };
@@ -385,7 +547,11 @@ impl<'a> Namer<'a> {
     fn names(&self, module: Module) -> Names {
         let name = self.name(module);
         let is_norm = !matches!(module, Module::Linear(_));
-        let has_statistics = is_norm && self.truth.norm == Some(Norm::Batch);
+        let kind = match module {
+            Module::Norm(at) => self.truth.norm_of(at).map(|(kind, _)| kind).or(self.truth.norm),
+            _ => self.truth.norm,
+        };
+        let has_statistics = is_norm && kind == Some(Norm::Batch);
         let [weight, bias, mean, variance] = match (self.scheme, is_norm) {
             (Scheme::Keras, true) => {
                 ["/gamma", "/beta", "/moving_mean", "/moving_variance"].map(|e| name.clone() + e)
@@ -421,7 +587,9 @@ fn made(random: &mut Random, truth: &Truth, scheme: Scheme) -> Vec<Module> {
     for at in 0..=truth.hidden() {
         modules.push(Module::Linear(at));
         if truth.has_norm(at) {
-            let place = modules.len() - usize::from(truth.before_layers.is_some() && is_inline);
+            let is_before = truth.before_layers.is_some()
+                || truth.norm_of(at).is_some_and(|(_, at)| at == NormPosition::Input);
+            let place = modules.len() - usize::from(is_before && is_inline);
             modules.insert(place, Module::Norm(at));
         }
     }
@@ -442,7 +610,11 @@ fn tensors(
 ) -> Vec<Tensor> {
     let (at, is_norm) = match module {
         Module::InputNorm => (0, true),
-        Module::Norm(at) => (at + usize::from(truth.before_layers.is_none()), true),
+        Module::Norm(at) => {
+            let is_before = truth.before_layers.is_some()
+                || truth.norm_of(at).is_some_and(|(_, at)| at == NormPosition::Input);
+            (at + usize::from(!is_before), true)
+        }
         Module::Linear(at) => (at, false),
     };
     let inputs = truth.widths[at] + usize::from(scheme == Scheme::Theta);
@@ -482,8 +654,8 @@ enum Order {
     Backwards,
 }
 
-/// One case; whether it was imported, and how it was called.
-fn case(seed: u64) -> (Scheme, Order, bool) {
+/// One case; how it was called, whether its layers differ, and whether it was imported.
+fn case(seed: u64) -> (Scheme, Order, bool, bool) {
     let mut random = Random(seed);
     let mut truth = Truth::random(&mut random);
     let namer = Namer::random(&mut random, &truth);
@@ -563,12 +735,17 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
         notes,
     };
     let epsilon = if kind == Kind::KerasHdf5 { EPSILON_OF_KERAS } else { EPSILON };
-    let expected = truth.layers(&names, epsilon);
+    let expected = match &truth.each {
+        Some(each) => truth.layers_of_each(each, &names, epsilon).unwrap_or_default(),
+        None => truth.layers(&names, epsilon),
+    };
     // The biases are in the weights: there is no network of such tensors.
     let expected = if scheme == Scheme::Theta { Vec::new() } else { expected };
     match network(&archive, has_own_order(&archive.tensors), &options) {
         // What has no place is an error of its own.
-        Ok(found) if uses(&found.network.layers) < archive.tensors.len() => (scheme, order, false),
+        Ok(found) if uses(&found.network.layers) < archive.tensors.len() => {
+            (scheme, order, truth.each.is_some(), false)
+        }
         Ok(found) => {
             let context = || {
                 format!(
@@ -577,11 +754,11 @@ fn case(seed: u64) -> (Scheme, Order, bool) {
                 )
             };
             assert_eq!(found.network.layers, expected, "{}", context());
-            (scheme, order, true)
+            (scheme, order, truth.each.is_some(), true)
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            (scheme, order, false)
+            (scheme, order, truth.each.is_some(), false)
         }
     }
 }
@@ -626,14 +803,41 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
     let is_seen = order == Order::Tensors
         && truth.hidden() > 2
         && truth.biases.iter().all(|has_bias| *has_bias);
+    let by_order = (order == Order::Made || is_backwards || is_seen) && random.chance(30);
+    let layout = random.chance(50).then_some(layout);
+    if let Some(each) = &truth.each
+        && truth.hidden() > 0
+    {
+        let is_plain = |layer: &HiddenLayer| {
+            layer.norm == Norm::None && layer.skip.is_none() && layer.dropout == 0.0
+        };
+        if each.iter().all(is_plain) {
+            let activation = each.iter().map(|layer| layer.activation).collect();
+            return Options {
+                activation,
+                by_order,
+                layout,
+                no_residual: true,
+                ..Options::default()
+            };
+        }
+        let mut said = |layer: &HiddenLayer| SaidLayer {
+            layer: HiddenLayer { width: random.one(&[0, layer.width]), ..layer.clone() },
+            says_epsilon: false,
+            says_slope: false,
+        };
+        let hidden = each.iter().map(&mut said).collect();
+        let layers = Layers { hidden, output_bias: truth.biases[truth.hidden()] };
+        return Options { layers: Some(layers), by_order, layout, ..Options::default() };
+    }
     Options {
-        activation: Some(Activation::Relu),
+        activation: vec![Activation::Relu],
         norm,
         norm_position,
         residual,
         no_residual: !residual && random.chance(60),
-        by_order: (order == Order::Made || is_backwards || is_seen) && random.chance(30),
-        layout: random.chance(50).then_some(layout),
+        by_order,
+        layout,
         ..Options::default()
     }
 }
@@ -642,12 +846,13 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
 fn a_network_is_the_one_that_was_made_or_none() {
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     for seed in 0..CASES {
-        let (scheme, order, is_imported) = case(seed);
+        let (scheme, order, differs, is_imported) = case(seed);
         let scheme = match scheme {
             Scheme::Sequential { .. } => "Sequential".to_owned(),
             scheme => format!("{scheme:?}"),
         };
-        let count = counts.entry(format!("{scheme} {order:?}")).or_default();
+        let each = if differs { " each" } else { "" };
+        let count = counts.entry(format!("{scheme} {order:?}{each}")).or_default();
         count[0] += usize::from(is_imported);
         count[1] += 1;
     }
@@ -663,6 +868,13 @@ fn a_network_is_the_one_that_was_made_or_none() {
         ("Handmade Made", 60),
         ("Pairs Made", 55),
         ("Told Made", 40),
+        ("Sequential Made each", 70),
+        ("Numbered Made each", 70),
+        ("Lists Made each", 60),
+        ("Words Made each", 45),
+        ("Blocks Made each", 60),
+        ("Nested Made each", 60),
+        ("Keras Made each", 60),
     ] {
         let [imported, all] = counts[scheme];
         assert!(imported * 100 >= all * least, "{scheme}: {imported} of {all} in {counts:?}");

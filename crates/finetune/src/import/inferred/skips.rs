@@ -58,7 +58,7 @@ pub(super) fn skips(
                 printable(&layer.name, 60)
             ),
             "here skip connections add a layer's input as it is; if it is a layer like the others, \
-             say --no-residual",
+             say --no-residual or describe each layer with --layers",
         ));
     }
     let deep = several_to_a_block(layers);
@@ -81,9 +81,11 @@ pub(super) fn skips(
                 printable(&layer.name, 60)
             ),
             flag: match deep {
-                Some(_) => "--no-residual if they do not; blocks of several layers that add their \
-                            input cannot be imported"
-                    .to_owned(),
+                Some(_) => {
+                    "--no-residual if they do not; if a block of several layers adds its input, \
+                            describe each layer with --layers"
+                        .to_owned()
+                }
                 None => "--residual if each adds its input behind its activation, or --no-residual"
                     .to_owned(),
             },
@@ -107,7 +109,8 @@ fn said(
     if let Some(layer) = deep {
         return Err(ImportError::unsupported(
             format!("{} is in a block of several layers", printable(&layer.name, 60)),
-            "here a skip connection passes one layer: x + f(x W + b), and not x + W2 f(W1 x)",
+            "--residual passes one layer: x + f(x W + b); of x + W2 f(W1 x) describe each layer with \
+             --layers, with skip = { span = 2 }",
         ));
     }
     // Of `inp` and `blocks.0`, both square, only the second may have a skip connection.
@@ -118,7 +121,8 @@ fn said(
     {
         return Err(ImportError::unsupported(
             "names tell some hidden layers of equal width from others",
-            "here all hidden layers of equal width add their input, or none does",
+            "with --residual all hidden layers of equal width add their input; else describe each with \
+             --layers",
         ));
     }
     Ok(())

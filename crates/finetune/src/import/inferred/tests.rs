@@ -1,6 +1,6 @@
 //! What tensors of such names and shapes are read as.
 
-use super::super::NormPosition;
+use super::super::{Layers, SaidLayer};
 use super::*;
 
 fn of(names: &[(&str, &[usize])], options: &Options) -> Result<Vec<Layer>, ImportError> {
@@ -32,7 +32,7 @@ fn the_slope_of_leaky_relu_is_said_or_told_or_asked_for() {
         let (class_names, files) = (Vec::new(), Vec::new());
         let archive =
             Archive { kind, tensors, network, layout, labels, class_names, files, task, notes };
-        let activation = Some(activation);
+        let activation = vec![activation];
         let options = Options { activation, leaky_slope, ..Options::default() };
         super::network(&archive, true, &options)
     };
@@ -72,14 +72,14 @@ fn slopes_of_prelu_stand_behind_their_layers() {
             let expected = Layer::Prelu { slope: names[slope].0.to_owned() };
             assert_eq!(layers[step], expected, "{layers:?}");
         }
-        let said = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
+        let said = Options { activation: vec![fireclay::Activation::Relu], ..options.clone() };
         let error = of(&names, &said).unwrap_err().to_string();
         assert!(error.contains("leave out --activation"), "{error}");
     }
     // A vector of no name is a scale without a shift as well: it has no place.
     let mut open = sequential;
     (open[1].1, open[3].1) = (&[5], &[4]);
-    let relu = Options { activation: Some(fireclay::Activation::Relu), ..options.clone() };
+    let relu = Options { activation: vec![fireclay::Activation::Relu], ..options.clone() };
     assert_eq!(of(&open, &relu).unwrap().len(), 5);
     assert!(of(&open, &options).is_err());
 }
@@ -94,13 +94,13 @@ fn one_slope_is_that_of_all_layers_if_that_was_said() {
     ];
     let asked = of(&names, &Options::default()).unwrap_err().to_string();
     assert!(asked.contains("say it with --activation leaky-relu if a PReLU"), "{asked}");
-    let leaky = Options { activation: Some(fireclay::Activation::LeakyRelu), ..Options::default() };
+    let leaky = Options { activation: vec![fireclay::Activation::LeakyRelu], ..Options::default() };
     let slope = Layer::Prelu { slope: "act.weight".to_owned() };
     let layers = of(&names, &leaky).unwrap();
     assert_eq!((&layers[1], &layers[3]), (&slope, &slope));
     for options in [
         Options { leaky_slope: Some(0.1), ..leaky.clone() },
-        Options { activation: Some(fireclay::Activation::Relu), ..Options::default() },
+        Options { activation: vec![fireclay::Activation::Relu], ..Options::default() },
     ] {
         let layers = of(&names, &options);
         assert!(!layers.is_ok_and(|layers| layers.contains(&slope)));
@@ -115,7 +115,7 @@ fn one_slope_is_that_of_all_layers_if_that_was_said() {
 
 #[test]
 fn a_file_without_a_matrix_is_no_network() {
-    let relu = Options { activation: Some(fireclay::Activation::Relu), ..Options::default() };
+    let relu = Options { activation: vec![fireclay::Activation::Relu], ..Options::default() };
     let by_order = Options { by_order: true, ..relu.clone() };
     for options in [relu, by_order] {
         for names in [
@@ -150,7 +150,7 @@ fn read(tensors: &[Vec<(String, Vec<usize>)>], options: &Options) -> Result<Vec<
 }
 
 fn with_norm() -> Options {
-    let (activation, norm) = (Some(fireclay::Activation::Relu), Some(fireclay::Norm::Batch));
+    let (activation, norm) = (vec![fireclay::Activation::Relu], Some(fireclay::Norm::Batch));
     Options { activation, norm, ..Options::default() }
 }
 
@@ -177,7 +177,7 @@ fn a_norm_between_two_layers_leaves_no_room_for_a_function() {
         }
         // Without a function anywhere there is nothing to be in doubt about.
         let linear =
-            Options { activation: Some(fireclay::Activation::Identity), ..options.clone() };
+            Options { activation: vec![fireclay::Activation::Identity], ..options.clone() };
         let error = read(&tensors, &linear).err().unwrap_or_default();
         assert!(!error.contains("no room"), "{error}");
     }
@@ -266,4 +266,138 @@ fn empty(kind: Kind, layout: Option<Layout>) -> Archive {
         task: None,
         notes: Vec::new(),
     }
+}
+
+/// Hidden layers as `--layers` has them.
+fn in_full(hidden: &[fireclay::HiddenLayer]) -> Options {
+    let said = |layer: &fireclay::HiddenLayer| SaidLayer {
+        layer: layer.clone(),
+        says_epsilon: false,
+        says_slope: false,
+    };
+    let layers = Layers { hidden: hidden.iter().map(said).collect(), output_bias: true };
+    Options { layers: Some(layers), ..Options::default() }
+}
+
+#[test]
+fn functions_are_as_many_as_hidden_layers_or_one() {
+    use fireclay::Activation::{Gelu, Identity, LeakyRelu, Relu, Tanh};
+    let names: [(&str, &[usize]); 4] = [
+        ("fc1.weight", &[5, 6]),
+        ("fc2.weight", &[4, 5]),
+        ("prelu2.weight", &[4]),
+        ("fc3.weight", &[3, 4]),
+    ];
+    let of = |activation: &[fireclay::Activation], count: usize| {
+        let options = Options { activation: activation.to_vec(), ..Options::default() };
+        let kept: Vec<_> = names.iter().copied().filter(|(_, s)| s.len() >= count).collect();
+        of(&kept, &options).map_err(|error| error.to_string())
+    };
+    let layers = of(&[Gelu, Tanh], 2).unwrap();
+    let found: Vec<&str> = layers
+        .iter()
+        .filter_map(|layer| match layer {
+            Layer::Activation(function) => Some(function.name.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(found, ["gelu", "tanh"]);
+    for wrong in [&[Relu, Gelu, Tanh][..], &[Relu; 5]] {
+        let error = of(wrong, 2).unwrap_err();
+        let said = format!(
+            "--activation names {} functions, and the network has 2 hidden layers: fc1, fc2",
+            wrong.len()
+        );
+        assert!(error.starts_with(&said), "{error}");
+    }
+    // Slopes are those of the layer that they are called like, and of no other function.
+    let layers = of(&[Relu, LeakyRelu], 1).unwrap();
+    assert_eq!(layers[3], Layer::Prelu { slope: "prelu2.weight".to_owned() });
+    let error = of(&[LeakyRelu, Relu], 1).unwrap_err();
+    assert!(error.contains("prelu2.weight behind fc2, and --activation says relu"), "{error}");
+    assert!(of(&[], 1).unwrap_err().contains("which function follows"));
+    // Nothing between two layers where there is room between others.
+    let full: [(&str, &[usize]); 4] = [
+        ("0.weight", &[5, 6]),
+        ("1.weight", &[5, 5]),
+        ("3.weight", &[4, 5]),
+        ("5.weight", &[3, 4]),
+    ];
+    let said = |activation: &[fireclay::Activation]| {
+        super::tests::of(&full, &Options { activation: activation.to_vec(), ..Options::default() })
+    };
+    assert!(said(&[Identity, Relu, Relu]).is_ok());
+    let error = said(&[Relu, Relu, Identity]).unwrap_err().to_string();
+    assert!(error.contains("no room for a function between 0 and 1"), "{error}");
+}
+
+#[test]
+fn layers_in_full_are_held_to_the_file() {
+    use fireclay::{Activation, HiddenLayer, Norm, NormPosition, Skip, SkipPosition};
+    let names: [(&str, &[usize]); 8] = [
+        ("fc1.weight", &[5, 6]),
+        ("fc1.bias", &[5]),
+        ("fc2.weight", &[5, 5]),
+        ("fc2.bias", &[5]),
+        ("fc2_norm.weight", &[5]),
+        ("fc2_norm.bias", &[5]),
+        ("fc3.weight", &[3, 5]),
+        ("fc3.bias", &[3]),
+    ];
+    let plain = HiddenLayer { activation: Activation::Tanh, ..HiddenLayer::new(5) };
+    let normed = HiddenLayer {
+        norm: Norm::Layer,
+        norm_position: NormPosition::Input,
+        skip: Some(Skip { span: 1, position: SkipPosition::Output }),
+        ..HiddenLayer::new(0)
+    };
+    let layers = of(&names, &in_full(&[plain.clone(), normed.clone()])).unwrap();
+    let [.., Layer::Residual(inner), Layer::Dense { .. }] = &layers[..] else {
+        panic!("{layers:?}")
+    };
+    assert!(matches!(inner[..], [Layer::Norm { .. }, Layer::Dense { .. }, _]), "{inner:?}");
+    let two = [&names[..4], &[("fc1_norm.weight", &[5][..]), ("fc1_norm.bias", &[5])], &names[4..]];
+    let flag = Options { norm: Some(Norm::Layer), ..in_full(&[plain.clone(), normed.clone()]) };
+    let skip = |span| Some(Skip { span, position: SkipPosition::Output });
+    let without = HiddenLayer { bias: false, ..plain.clone() };
+    let wide = HiddenLayer { width: 4, ..plain.clone() };
+    let batch = HiddenLayer { norm: Norm::Batch, ..normed.clone() };
+    let far = HiddenLayer { skip: skip(3), ..normed.clone() };
+    let other = HiddenLayer { skip: skip(2), ..normed.clone() };
+    for (names, options, words) in [
+        (&names[..], flag, "leave out --norm"),
+        (
+            &names,
+            in_full(std::slice::from_ref(&plain)),
+            "describes 1 hidden layer, and the network has 2",
+        ),
+        (&names, in_full(&[wide, normed.clone()]), "4 wide of fc1, which has 5 outputs"),
+        (&names, in_full(&[without, normed.clone()]), "fc1 has no bias, and the file has fc1.bias"),
+        (&names, in_full(&[plain.clone(), batch]), "the batch norm fc2_norm has no running"),
+        (&names, in_full(&[plain.clone(), far]), "--layers describes no network"),
+        (&names, in_full(&[plain.clone(), other]), "--layers describes no network"),
+        (&names, in_full(&[plain.clone(), plain.clone()]), "describes 0 norms, and the file has 1"),
+        (&two.concat(), in_full(&[plain, normed]), "the file has 2: fc1_norm, fc2_norm"),
+    ] {
+        let error = super::tests::of(names, &options).unwrap_err().to_string();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+}
+
+#[test]
+fn skip_connections_that_overlap_are_refused_by_name() {
+    use fireclay::{HiddenLayer, Skip};
+    let names: [(&str, &[usize]); 4] = [
+        ("fc1.weight", &[5, 5]),
+        ("fc2.weight", &[5, 5]),
+        ("fc3.weight", &[5, 5]),
+        ("fc4.weight", &[3, 5]),
+    ];
+    let layer = |span: Option<usize>| HiddenLayer {
+        skip: span.map(|span| Skip { span, position: Default::default() }),
+        ..HiddenLayer::new(5)
+    };
+    assert!(of(&names, &in_full(&[layer(None), layer(Some(2)), layer(Some(3))])).is_ok());
+    let error = of(&names, &in_full(&[layer(None), layer(Some(2)), layer(Some(2))])).unwrap_err();
+    assert!(error.to_string().contains("of fc2 and fc3 overlap"), "{error}");
 }

@@ -1,0 +1,152 @@
+//! Norms of which `--layers` says the layer and the side of it: which of the file's norms is which.
+//!
+//! Names tell the layer of each, or numbers the order of all; where names tell nothing, widths or the
+//! order of the file may. What contradicts either is refused.
+
+use fireclay::NormPosition;
+use fireclay_formats::printable;
+
+use super::super::ImportError;
+use super::norms::{Placed, Scene, Slot, described, refuse_room_before};
+use super::paired::Side;
+use super::said::SaidNorm;
+
+impl Scene<'_> {
+    /// Norms where they were said to stand.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError::Unsupported`] if there are more or fewer, or if one contradicts what was said of
+    /// it; [`ImportError::Unpaired`] if it is not told which is which.
+    pub(super) fn as_said(&self, said: &[SaidNorm]) -> Result<Placed, ImportError> {
+        if said.len() != self.norms.len() {
+            let names =
+                if self.norms.is_empty() { String::new() } else { format!(": {}", self.names()) };
+            return Err(ImportError::unsupported(
+                format!(
+                    "--layers describes {} norms, and the file has {}{names}",
+                    said.len(),
+                    self.norms.len()
+                ),
+                "say each norm of the file with its layer, or leave its tensors out with \
+                 --allow-unused",
+            ));
+        }
+        self.refuse_many()?;
+        let mut placed = Placed::default();
+        for (group, norm) in self.norms.iter().zip(self.paired(said)?) {
+            let width = match norm.slot() {
+                Slot::Input => self.widths.first(),
+                Slot::Behind(layer) => self.widths.get(layer + 1),
+            };
+            let name = printable(&group.name, 60);
+            if group.width().as_ref() != width {
+                return Err(ImportError::unsupported(
+                    format!(
+                        "the norm {name} has {} numbers, and where --layers says it {}",
+                        group.width().unwrap_or_default(),
+                        width.copied().unwrap_or_default()
+                    ),
+                    "its norm_position may be another",
+                ));
+            }
+            self.check_kind(group, norm.kind)?;
+            let layer = described(group, norm.kind, norm.epsilon);
+            placed.norms.push((norm.layer, norm.position, layer));
+        }
+        Ok(placed)
+    }
+
+    /// Which norm that was said each of the file's is.
+    fn paired(&self, said: &[SaidNorm]) -> Result<Vec<SaidNorm>, ImportError> {
+        let by_names = match self.by_steps(said)? {
+            Some(found) => Some(found),
+            None => self.by_layers(said).or_else(|| self.in_turn(said)),
+        };
+        if let Some(found) = by_names {
+            if self.belief.file() && !self.is_as_in_file(&found) {
+                return Err(self.unpaired("the order of the file contradicts their names"));
+            }
+            return Ok(found);
+        }
+        let mut slots: Vec<Slot> = said.iter().map(SaidNorm::slot).collect();
+        slots.sort_unstable();
+        if slots.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(self.unpaired("two of them stand between the same layers"));
+        }
+        let norm = |slot| said.iter().copied().find(|norm| norm.slot() == slot);
+        let found: Option<Vec<SaidNorm>> = self.slots()?.into_iter().map(norm).collect();
+        found.ok_or_else(|| self.unpaired("their names do not tell"))
+    }
+
+    /// By numbers in one row with layers, as a `Sequential` counts its steps, if all have such.
+    fn by_steps(&self, said: &[SaidNorm]) -> Result<Option<Vec<SaidNorm>>, ImportError> {
+        let mut found: Vec<SaidNorm> = Vec::new();
+        for group in &self.norms {
+            let numbered = self.by_numbers(group).filter(|numbered| !numbered.is_shared);
+            let Some(numbered) = numbered else { return Ok(None) };
+            if numbered.slot == Slot::Input {
+                refuse_room_before(group, numbered.side)?;
+            }
+            let fits = |norm: &&SaidNorm| {
+                let is_before = norm.position == NormPosition::BeforeActivation;
+                let is_side = match numbered.side {
+                    Side::Before => is_before || numbered.slot == Slot::Input,
+                    Side::After => !is_before,
+                    Side::Open | Side::Untold => true,
+                };
+                norm.slot() == numbered.slot && is_side && !found.contains(norm)
+            };
+            let mut fitting = said.iter().filter(fits);
+            match (fitting.next(), fitting.next()) {
+                (Some(norm), None) => found.push(*norm),
+                (None, _) => {
+                    let name = printable(&group.name, 60);
+                    return Err(ImportError::unsupported(
+                        format!("the numbers of the norm {name} tell another place than --layers"),
+                        "say where it stands with norm and norm_position of its layer",
+                    ));
+                }
+                _ => return Err(self.unpaired("two of them stand between the same layers")),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// By names that tell the layer of each, if these are the layers that were said.
+    fn by_layers(&self, said: &[SaidNorm]) -> Option<Vec<SaidNorm>> {
+        // Numbers that count norms alone say nothing of layers.
+        let slots = if self.are_counted() { None } else { self.by_keys() }?;
+        let of = |slot: &Slot| match slot {
+            Slot::Input => said.iter().find(|norm| norm.slot() == Slot::Input),
+            Slot::Behind(layer) => said.iter().find(|norm| norm.layer == *layer),
+        };
+        let found: Option<Vec<SaidNorm>> = slots.iter().map(of).map(Option::<&_>::copied).collect();
+        let is_own = |found: &Vec<SaidNorm>| {
+            found.iter().enumerate().all(|(at, norm)| !found[..at].contains(norm))
+        };
+        found.filter(is_own)
+    }
+
+    /// In the order of their numbers, if names differ in these alone.
+    fn in_turn(&self, said: &[SaidNorm]) -> Option<Vec<SaidNorm>> {
+        let ranked = self.ranked()?;
+        let of = |norm| said.get(ranked.iter().position(|&other| other == norm)?).copied();
+        (0..ranked.len()).map(of).collect()
+    }
+
+    /// Whether the file has the norms in their order, each beside its layer, or all before or behind
+    /// all layers.
+    fn is_as_in_file(&self, found: &[SaidNorm]) -> bool {
+        let before = |place: usize| self.layers.iter().filter(|layer| layer.place < place).count();
+        let mut norms: Vec<(usize, usize, usize)> = Vec::new();
+        for (group, norm) in self.norms.iter().zip(found) {
+            norms.push((group.place, before(group.place), norm.layer));
+        }
+        norms.sort_unstable();
+        let is_beside =
+            |&(_, count, layer): &(usize, usize, usize)| [layer, layer + 1].contains(&count);
+        let are_apart = norms.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        norms.is_sorted_by_key(|(.., layer)| *layer) && (are_apart || norms.iter().all(is_beside))
+    }
+}

@@ -1,0 +1,186 @@
+//! What was said of hidden layers: by flags for all of them, by a list of functions, or of each in full
+//! with `--layers`.
+
+use fireclay::{
+    Activation, ConfigError, HiddenLayer, MlpConfig, Norm, NormPosition, Skip, SkipPosition,
+};
+use fireclay_formats::printable;
+
+use super::super::error::several;
+use super::super::{ImportError, Layers, Options, SaidLayer};
+use super::groups::Group;
+use super::names::Role;
+use super::norms::Slot;
+
+/// What tensors do not tell of a hidden layer, as far as it was said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Said {
+    pub(super) activation: Option<Activation>,
+    /// What leaky relu multiplies numbers below 0 by.
+    pub(super) slope: Option<f64>,
+    pub(super) skip: Option<Skip>,
+    pub(super) dropout: f64,
+}
+
+/// A norm that was said of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SaidNorm {
+    pub(super) layer: usize,
+    pub(super) position: NormPosition,
+    pub(super) kind: Norm,
+    pub(super) epsilon: f64,
+}
+
+impl SaidNorm {
+    /// Its place as far as layers go.
+    pub(super) fn slot(&self) -> Slot {
+        match (self.position, self.layer) {
+            (NormPosition::Input, 0) => Slot::Input,
+            (NormPosition::Input, layer) => Slot::Behind(layer - 1),
+            (_, layer) => Slot::Behind(layer),
+        }
+    }
+}
+
+/// What was said of each hidden layer, but for its norm; `widths` are the inputs and the width behind
+/// each layer.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] if that is of more or fewer layers than there are, or of others.
+pub(super) fn said(
+    layers: &[&Group<'_>],
+    widths: &[usize],
+    options: &Options,
+) -> Result<Vec<Said>, ImportError> {
+    let hidden = layers.len().saturating_sub(1);
+    if let Some(said) = &options.layers {
+        return in_full(said, layers, widths, options);
+    }
+    let functions = &options.activation;
+    if functions.len() > 1 && functions.len() != hidden {
+        return Err(ImportError::unsupported(
+            format!(
+                "--activation names {} functions, and the network has {}",
+                functions.len(),
+                listed(layers)
+            ),
+            "give one for all hidden layers, or one for each in this order",
+        ));
+    }
+    let of = |layer: usize| Said {
+        activation: functions.get(layer).or(functions.first()).copied(),
+        slope: options.leaky_slope,
+        skip: None,
+        dropout: 0.0,
+    };
+    Ok((0..hidden).map(of).collect())
+}
+
+/// The skip connections of `--residual`: each hidden layer that is as wide as the one before adds its
+/// input.
+pub(super) fn with_skips(said: &mut [Said], widths: &[usize]) {
+    for (layer, said) in said.iter_mut().enumerate() {
+        let is_square = widths.get(layer) == widths.get(layer + 1);
+        said.skip = is_square.then_some(Skip { span: 1, position: SkipPosition::Output });
+    }
+}
+
+/// The hidden layers and how many they are, in messages.
+fn listed(layers: &[&Group<'_>]) -> String {
+    let hidden = layers.len().saturating_sub(1);
+    let names: Vec<String> = layers.iter().take(hidden).map(|layer| layer.name.clone()).collect();
+    let noun = if hidden == 1 { "hidden layer" } else { "hidden layers" };
+    match hidden {
+        0 => "no hidden layer".to_owned(),
+        _ => format!("{hidden} {noun}: {}", several(&names)),
+    }
+}
+
+/// What `--layers` says, held to the layers of the file.
+fn in_full(
+    said: &Layers,
+    layers: &[&Group<'_>],
+    widths: &[usize],
+    options: &Options,
+) -> Result<Vec<Said>, ImportError> {
+    let flags = [
+        ("--activation", !options.activation.is_empty()),
+        ("--norm", options.norm.is_some()),
+        ("--norm-position", !options.norm_position.is_empty()),
+        ("--norm-epsilon", options.norm_epsilon.is_some()),
+        ("--leaky-slope", options.leaky_slope.is_some()),
+        ("--residual", options.residual),
+        ("--no-residual", options.no_residual),
+    ];
+    if let Some((flag, _)) = flags.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(ImportError::unsupported(
+            format!("--layers says all of each hidden layer, and {flag} says it of all"),
+            format!("leave out {flag}"),
+        ));
+    }
+    if said.hidden.len() + 1 != layers.len() {
+        let count = said.hidden.len();
+        let noun = if count == 1 { "hidden layer" } else { "hidden layers" };
+        return Err(ImportError::unsupported(
+            format!("--layers describes {count} {noun}, and the network has {}", listed(layers)),
+            "describe each hidden layer, in this order",
+        ));
+    }
+    let has_biases = said.hidden.iter().map(|said| said.layer.bias).chain([said.output_bias]);
+    for (layer, has_bias) in layers.iter().zip(has_biases) {
+        if let (false, Some(bias)) = (has_bias, layer.named(Role::Bias)) {
+            let (name, bias) = (printable(&layer.name, 60), printable(&bias, 60));
+            return Err(ImportError::unsupported(
+                format!("--layers says that {name} has no bias, and the file has {bias}"),
+                "remove that from the file of --layers, or leave the tensor out with --allow-unused",
+            ));
+        }
+    }
+    check_widths(said, layers, widths)?;
+    let of = |SaidLayer { layer, says_slope, .. }: &SaidLayer| Said {
+        activation: Some(layer.activation),
+        slope: says_slope.then_some(layer.leaky_slope),
+        skip: layer.skip,
+        dropout: layer.dropout,
+    };
+    Ok(said.hidden.iter().map(of).collect())
+}
+
+/// Requires that hidden layers are as wide as was said, if it was, and that their skip connections
+/// add as many numbers as there are.
+fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Result<(), ImportError> {
+    let mut hidden: Vec<HiddenLayer> = Vec::new();
+    for ((SaidLayer { layer, .. }, group), &width) in
+        said.hidden.iter().zip(layers).zip(widths.get(1..).unwrap_or_default())
+    {
+        if ![0, width].contains(&layer.width) {
+            let name = printable(&group.name, 60);
+            return Err(ImportError::unsupported(
+                format!("--layers says {} wide of {name}, which has {width} outputs", layer.width),
+                "give each layer its width in the file, or none",
+            ));
+        }
+        hidden.push(HiddenLayer { width, ..layer.clone() });
+    }
+    let inputs = widths.first().copied().unwrap_or_default();
+    let outputs = widths.last().copied().unwrap_or_default();
+    let network = MlpConfig { layers: hidden, ..MlpConfig::new([inputs], [], outputs) };
+    network.architecture().map(|_| ()).map_err(|error: ConfigError| {
+        ImportError::unsupported(format!("--layers describes no network: {error}"), "change it")
+    })
+}
+
+/// The norms that `--layers` says, if that was given; `usual` is added to a variance where it does not
+/// say what.
+pub(super) fn norms(options: &Options, usual: f64) -> Option<Vec<SaidNorm>> {
+    let said = options.layers.as_ref()?;
+    let of = |(layer, said): (usize, &SaidLayer)| SaidNorm {
+        layer,
+        position: said.layer.norm_position,
+        kind: said.layer.norm,
+        epsilon: if said.says_epsilon { said.layer.norm_epsilon } else { usual },
+    };
+    let norms = said.hidden.iter().enumerate().map(of);
+    Some(norms.filter(|norm| norm.kind != Norm::None).collect())
+}
