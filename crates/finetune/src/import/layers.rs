@@ -19,9 +19,9 @@ pub struct Layers {
 pub struct SaidLayer {
     /// All of it; of width 0 if that is left to the file.
     pub layer: HiddenLayer,
-    /// Whether the number that its norm adds to a variance was said.
+    /// Whether that has the number that its norm adds to a variance.
     pub says_epsilon: bool,
-    /// Whether the slope of its leaky relu was said.
+    /// Whether that has the slope of its leaky relu.
     pub says_slope: bool,
 }
 

@@ -12,11 +12,11 @@ use super::paired::Side;
 use super::said::SaidNorm;
 
 impl Scene<'_> {
-    /// Norms where they were said to stand.
+    /// Norms where `--layers` has them.
     ///
     /// # Errors
     ///
-    /// [`ImportError::Unsupported`] if there are more or fewer, or if one contradicts what was said of
+    /// [`ImportError::Unsupported`] if there are more or fewer, or if one contradicts what is described of
     /// it; [`ImportError::Unpaired`] if it is not told which is which.
     pub(super) fn as_said(&self, said: &[SaidNorm]) -> Result<Placed, ImportError> {
         if said.len() != self.norms.len() {
@@ -57,7 +57,7 @@ impl Scene<'_> {
         Ok(placed)
     }
 
-    /// Which norm that was said each of the file's is.
+    /// Which described norm each of the file's is.
     fn paired(&self, said: &[SaidNorm]) -> Result<Vec<SaidNorm>, ImportError> {
         let by_names = match self.by_steps(said)? {
             Some(found) => Some(found),
@@ -113,7 +113,7 @@ impl Scene<'_> {
         Ok(Some(found))
     }
 
-    /// By names that tell the layer of each, if these are the layers that were said.
+    /// By names that tell the layer of each, if these are the layers that have norms.
     fn by_layers(&self, said: &[SaidNorm]) -> Option<Vec<SaidNorm>> {
         // Numbers that count norms alone say nothing of layers.
         let slots = if self.are_counted() { None } else { self.by_keys() }?;

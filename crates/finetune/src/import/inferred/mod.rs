@@ -32,6 +32,7 @@ use functions::{refuse_without_room, slopes_unnamed};
 use groups::{Group, by_name, by_rank};
 use names::{Role, Word};
 use norms::Scene;
+use said::Said;
 use steps::Parts;
 
 pub(super) use groups::vector;
@@ -100,20 +101,7 @@ pub(super) fn network(
     let norms = norms::place(&scene(norms, said::norms(options, epsilon)), epsilon)?;
     let slopes = functions::slopes(&scene(slopes, None), options)?;
     let mut notes = Vec::new();
-    if options.layers.is_none() {
-        let (residual, note) = skips::skips(&layers, &widths, options)?;
-        notes.extend(note.map(str::to_owned));
-        if residual && !norms.is_plain() {
-            return Err(ImportError::unsupported(
-                "the norms of the file do not stand between a layer and its activation",
-                "with --residual, each hidden layer is x + activation(norm(x W + b)); describe \
-                 others with --layers",
-            ));
-        }
-        if residual {
-            said::with_skips(&mut said, &widths);
-        }
-    }
+    notes.extend(add_skips(&mut said, &layers, &widths, &norms, options)?);
     let functions = functions::functions(&said, slopes, &layers, archive.kind, options)
         .map_err(|error| slopes_unnamed(error, &layers, &widths, &others, &said))?;
     notes.extend(functions::assumed(&said, &functions));
@@ -121,6 +109,33 @@ pub(super) fn network(
     let parts = Parts { layers: &layers, layout, norms, functions, said: &said };
     let network = Network { input_shape: None, layers: parts.network()? };
     Ok(Inferred { network, notes })
+}
+
+/// Adds the skip connections of all hidden layers, unless each layer is described, and says what a
+/// person should know of them.
+fn add_skips(
+    said: &mut [Said],
+    layers: &[&Group<'_>],
+    widths: &[usize],
+    norms: &norms::Placed,
+    options: &Options,
+) -> Result<Option<String>, ImportError> {
+    if options.layers.is_some() {
+        skips::refuse_beside(layers, "so by another name with --map")?;
+        return Ok(None);
+    }
+    let (residual, note) = skips::skips(layers, widths, options)?;
+    if residual && !norms.is_plain() {
+        return Err(ImportError::unsupported(
+            "the norms of the file do not stand between a layer and its activation",
+            "with --residual, each hidden layer is x + activation(norm(x W + b)); describe others \
+             with --layers",
+        ));
+    }
+    if residual {
+        said::with_skips(said, widths);
+    }
+    Ok(note.map(str::to_owned))
 }
 
 /// What norms add to a variance, if it was taken for granted.

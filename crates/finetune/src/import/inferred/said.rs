@@ -1,5 +1,5 @@
-//! What was said of hidden layers: by flags for all of them, by a list of functions, or of each in full
-//! with `--layers`.
+//! What a person says of hidden layers: by flags for all of them, by a list of functions, or of each in
+//! full with `--layers`.
 
 use fireclay::{
     Activation, ConfigError, HiddenLayer, MlpConfig, Norm, NormPosition, Skip, SkipPosition,
@@ -12,7 +12,7 @@ use super::groups::Group;
 use super::names::Role;
 use super::norms::Slot;
 
-/// What tensors do not tell of a hidden layer, as far as it was said.
+/// What tensors do not tell of a hidden layer, as far as a person does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Said {
     pub(super) activation: Option<Activation>,
@@ -22,7 +22,7 @@ pub(super) struct Said {
     pub(super) dropout: f64,
 }
 
-/// A norm that was said of a layer.
+/// A norm as `--layers` describes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SaidNorm {
     pub(super) layer: usize,
@@ -42,8 +42,8 @@ impl SaidNorm {
     }
 }
 
-/// What was said of each hidden layer, but for its norm; `widths` are the inputs and the width behind
-/// each layer.
+/// What a person says of each hidden layer, but for its norm; `widths` are the inputs and the width
+/// behind each layer.
 ///
 /// # Errors
 ///
@@ -147,8 +147,8 @@ fn in_full(
     Ok(said.hidden.iter().map(of).collect())
 }
 
-/// Requires that hidden layers are as wide as was said, if it was, and that their skip connections
-/// add as many numbers as there are.
+/// Requires that hidden layers are as wide as described, and that their skip connections add as many
+/// numbers as there are.
 fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Result<(), ImportError> {
     let mut hidden: Vec<HiddenLayer> = Vec::new();
     for ((SaidLayer { layer, .. }, group), &width) in
@@ -171,8 +171,8 @@ fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Resul
     })
 }
 
-/// The norms that `--layers` says, if that was given; `usual` is added to a variance where it does not
-/// say what.
+/// The norms of `--layers`, if that was given; `usual` is added to a variance where it does not say
+/// what.
 pub(super) fn norms(options: &Options, usual: f64) -> Option<Vec<SaidNorm>> {
     let said = options.layers.as_ref()?;
     let of = |(layer, said): (usize, &SaidLayer)| SaidNorm {

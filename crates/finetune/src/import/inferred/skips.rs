@@ -50,16 +50,8 @@ pub(super) fn skips(
     let hidden = hidden.unwrap_or_default();
     let is_square = |layer: &usize| widths.get(*layer) == widths.get(*layer + 1);
     let squares: Vec<usize> = (0..hidden.len()).filter(is_square).collect();
-    let beside = layers.iter().find(|layer| is_called(layer, BESIDE));
-    if let (Some(layer), false) = (beside, options.no_residual) {
-        return Err(ImportError::unsupported(
-            format!(
-                "{} looks like the linear map of a skip connection",
-                printable(&layer.name, 60)
-            ),
-            "here skip connections add a layer's input as it is; if it is a layer like the others, \
-             say --no-residual or describe each layer with --layers",
-        ));
+    if !options.no_residual {
+        refuse_beside(layers, "--no-residual")?;
     }
     let deep = several_to_a_block(layers);
     if options.residual {
@@ -92,6 +84,22 @@ pub(super) fn skips(
         }),
         _ => Ok((false, (!squares.is_empty()).then_some(NOTE))),
     }
+}
+
+/// Refuses a linear map beside the others, by its name.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with the name, and the flag that calls it a layer like the others.
+pub(super) fn refuse_beside(layers: &[&Group<'_>], flag: &str) -> Result<(), ImportError> {
+    let Some(layer) = layers.iter().find(|layer| is_called(layer, BESIDE)) else { return Ok(()) };
+    Err(ImportError::unsupported(
+        format!("{} looks like the linear map of a skip connection", printable(&layer.name, 60)),
+        format!(
+            "here skip connections add a layer's input as it is; if it is a layer like the others, \
+             say {flag}"
+        ),
+    ))
 }
 
 /// Whether `--residual` can be so.

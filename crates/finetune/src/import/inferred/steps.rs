@@ -28,18 +28,33 @@ struct Row {
     open: Vec<(usize, Vec<Layer>)>,
 }
 
+/// The most skip connections within each other, as in files that describe their network.
+const MOST_NESTED: usize = 16;
+
 impl Parts<'_> {
     /// The layers, one after the other.
     ///
     /// # Errors
     ///
-    /// [`ImportError::Unsupported`] if two skip connections overlap, and neither is inside of the other.
+    /// [`ImportError::Unsupported`] if two skip connections overlap, and neither is inside of the
+    /// other, or if too many are within each other.
     pub(super) fn network(&self) -> Result<Vec<Layer>, ImportError> {
         let mut row = Row { steps: self.norms.input.iter().cloned().collect(), ..Row::default() };
+        let ends = self.ends();
         for (index, group) in self.layers.iter().enumerate() {
             let Some(weight) = group.named(Role::Weight) else { continue };
             let (bias, layout) = (group.named(Role::Bias), self.layout);
-            self.begin(&mut row, index);
+            let of_layer = ends.get(index).map(Vec::as_slice).unwrap_or_default();
+            // That of the last layer is around the others.
+            for &end in of_layer.iter().rev() {
+                row.open.push((end, std::mem::take(&mut row.steps)));
+            }
+            if row.open.len() > MOST_NESTED {
+                return Err(ImportError::unsupported(
+                    format!("more than {MOST_NESTED} skip connections are within each other"),
+                    "such a network is not imported from tensors alone",
+                ));
+            }
             row.steps.extend(self.norm(index, NormPosition::Input));
             row.steps.push(Layer::Dense { weight, bias, layout });
             self.end(&mut row, index, SkipPosition::BeforeNorm)?;
@@ -59,13 +74,16 @@ impl Parts<'_> {
         norms.find(|norm| (norm.0, norm.1) == (layer, position)).map(|(.., norm)| norm.clone())
     }
 
-    /// Begins the skip connections that take what a layer reads, that of the last layer first.
-    fn begin(&self, row: &mut Row, layer: usize) {
-        for (end, said) in self.said.iter().enumerate().skip(layer).rev() {
-            if said.skip.is_some_and(|skip| layer + skip.span == end + 1) {
-                row.open.push((end, std::mem::take(&mut row.steps)));
+    /// For each hidden layer the layers at whose end a skip connection adds what it reads.
+    fn ends(&self) -> Vec<Vec<usize>> {
+        let mut ends = vec![Vec::new(); self.said.len()];
+        for (end, said) in self.said.iter().enumerate() {
+            let start = said.skip.and_then(|skip| (end + 1).checked_sub(skip.span));
+            if let Some(of_start) = start.and_then(|start| ends.get_mut(start)) {
+                of_start.push(end);
             }
         }
+        ends
     }
 
     /// Ends the skip connection of a layer, if it has one that is added here.

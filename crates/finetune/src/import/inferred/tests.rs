@@ -400,4 +400,18 @@ fn skip_connections_that_overlap_are_refused_by_name() {
     assert!(of(&names, &in_full(&[layer(None), layer(Some(2)), layer(Some(3))])).is_ok());
     let error = of(&names, &in_full(&[layer(None), layer(Some(2)), layer(Some(2))])).unwrap_err();
     assert!(error.to_string().contains("of fc2 and fc3 overlap"), "{error}");
+    // Each around all before it: more than a reader follows.
+    let names: Vec<String> = (0..=20).map(|layer| format!("fc{layer}.weight")).collect();
+    let deep: Vec<(&str, &[usize])> =
+        names.iter().map(|name| (name.as_str(), &[5, 5][..])).collect();
+    let all: Vec<HiddenLayer> = (1..=20).map(|span| layer(Some(span))).collect();
+    assert!(of(&deep[..9], &in_full(&all[..8])).is_ok());
+    let error = of(&deep, &in_full(&all)).unwrap_err().to_string();
+    assert!(error.contains("more than 16 skip connections"), "{error}");
+    // A linear map beside others is no layer among them.
+    let names: [(&str, &[usize]); 3] =
+        [("fc1.weight", &[5, 5]), ("shortcut.weight", &[4, 5]), ("fc2.weight", &[3, 4])];
+    let options = in_full(&[HiddenLayer::new(5), HiddenLayer::new(4)]);
+    let error = of(&names, &options).unwrap_err().to_string();
+    assert!(error.contains("shortcut looks like the linear map"), "{error}");
 }
