@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use fireclay::model_file::is_model_file;
 use fireclay::{Adapter, Architecture, Lora, Mlp, Model, ParameterPath, Provenance, Task};
-use fireclay_data::{Dataset, TrainTest};
+use fireclay_data::{Dataset, Targets, TrainTest};
 use train::disk::Disk;
+use train::metrics::short;
 use train::run_folder::check_name;
 use train::settings::{Layer, Settings};
 use train::tuning::{ADAPTER, BASE, Distillation, Phase, Replay, Start, Tuning};
@@ -24,7 +25,7 @@ use crate::import::{Options, import, rebuilt};
 use crate::merge::{descendant, fits, run_import, run_merge};
 use crate::pattern::Pattern;
 use crate::plan::{Plan, Recipe, usual};
-use crate::score::accuracy;
+use crate::score::{accuracy, errors};
 use crate::table::{row, table};
 use crate::words;
 
@@ -382,9 +383,17 @@ fn new_head(
     swap(base, wanted, weights)
 }
 
-/// The table of how often models are right on the same rows; each with its name, what was trained
-/// of it, and the time. Empty if there is nothing to be right about.
+/// The table of how often models are right on the same rows, or how far off they are; each with its
+/// name, what was trained of it, and the time. Empty of several labels a row.
 fn compared(models: &[(&str, &Model, String, String)], test: &Dataset) -> Result<String> {
+    if matches!(test.targets(), Targets::Values { .. }) {
+        let mut rows = vec![row!["", "rmse", "mae", "r2 on the test samples", "trained", "time"]];
+        for (name, model, trained, time) in models {
+            let [rmse, mae, r2] = errors(model, test)?;
+            rows.push(row![name, short(rmse), short(mae), short(r2), trained, time]);
+        }
+        return Ok(format!("\n{}", table(&rows)));
+    }
     let mut rows = vec![row!["", "accuracy on the test samples, 95 % interval", "trained", "time"]];
     for (name, model, trained, time) in models {
         let Some(found) = accuracy(model, test)? else { return Ok(String::new()) };

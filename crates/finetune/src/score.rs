@@ -1,9 +1,11 @@
 //! What models say of the same rows.
 
 use anyhow::Result;
+use burn::tensor::Tensor;
 use fireclay::{Loss, Model, Preprocessing};
 use fireclay_data::{Dataset, Features, Targets};
 use train::fit::targets;
+use train::metrics::{Meter, Moment, Observed};
 use train::wilson;
 
 /// Rows at a time: enough to keep a device busy, few enough to be small.
@@ -51,6 +53,31 @@ pub fn accuracy(model: &Model, data: &Dataset) -> Result<Option<Accuracy>> {
         right += usize::from(argmax(logits[0]) == ids[row] as usize);
     })?;
     Ok(Some(Accuracy { right, rows: data.len() }))
+}
+
+/// How far off a regression is on the rows of a data set with its targets: RMSE, MAE and R2, in their
+/// unit and averaged over them.
+///
+/// # Errors
+///
+/// A device that cannot be read.
+pub fn errors(model: &Model, data: &Dataset) -> Result<[f64; 3]> {
+    let device = model.device();
+    let mut meter = Meter::new(&model.task, &[]);
+    let all: Vec<usize> = (0..data.len()).collect();
+    let moment = Moment { step: 0, steps: all.len().div_ceil(BATCH), learning_rate: 0.0 };
+    meter.start(moment)?;
+    for rows in all.chunks(BATCH) {
+        let batch = data.batch(rows, &device);
+        let (outputs, right) = (model.forward(batch.inputs), targets(batch.targets));
+        // Nobody asks for the loss.
+        let losses = Tensor::zeros([rows.len()], &device);
+        meter.record(Observed { losses, outputs, targets: right });
+        meter.measure(moment)?;
+    }
+    let found = meter.finish(moment)?;
+    let value = |name: &str| found.iter().find(|measured| measured.name == name);
+    Ok(["rmse", "mae", "r2"].map(|name| value(name).map_or(f64::NAN, |measured| measured.value)))
 }
 
 /// Mean losses on the same rows: of a model, and of outputs that are zero for every row.

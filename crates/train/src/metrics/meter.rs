@@ -34,7 +34,7 @@ impl fmt::Display for Measured {
 }
 
 /// A number in a few characters, whatever its size.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         0.01..1e5 => format!("{value:.4}"),
         0.0 => "0".to_owned(),
