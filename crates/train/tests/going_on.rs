@@ -439,3 +439,31 @@ fn threads_and_checkpoints_change_no_bit() {
         assert_same(&run(name, threads, pace), &first);
     }
 }
+
+/// A run of five epochs that a program wrote which knew no monitors but the loss and the accuracy, and
+/// the model that this program came to after twelve.
+#[test]
+fn a_run_of_an_older_program_goes_on_as_it_would_have() {
+    let place = Place::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run-before-monitors");
+    let folder = place.path("runs/before");
+    fs::create_dir_all(folder.join("checkpoints")).unwrap();
+    let files = ["config.toml", "manifest.json", "metrics.jsonl", "model.safetensors"];
+    for file in files.into_iter().chain(["checkpoints/step-00000050.safetensors"]) {
+        fs::copy(fixture.join(file), folder.join(file)).unwrap();
+    }
+    place.train("--resume before --epochs 12 -q").succeeded();
+    let run = place.run("before");
+    let expected = Run { path: fixture };
+    let weights = |model: Model| {
+        let tensors = model.mlp.tensors().unwrap().into_iter();
+        tensors.flat_map(|tensor| tensor.values).collect::<Vec<f32>>()
+    };
+    let expected = weights(expected.model("expected.safetensors"));
+    // On the machine that made them the bits are the same; others may round otherwise.
+    for (found, expected) in run.weights().iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+    assert_eq!(run.weights().len(), expected.len());
+    assert_eq!(run.split("validation").len(), 12);
+}

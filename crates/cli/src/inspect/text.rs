@@ -91,10 +91,14 @@ fn short(digest: &str) -> String {
 /// How each target was standardised for training.
 fn standardized(task: &Task, scaling: &TargetScaling) -> String {
     let numbers = scaling.mean.iter().zip(&scaling.deviation);
-    let each = task.names().iter().zip(numbers).map(|(name, (mean, deviation))| {
-        format!("{name} by mean {mean} and deviation {deviation}")
-    });
-    format!("standardized for training: {}", listed(&each.collect::<Vec<_>>(), MOST_LABELS))
+    let each =
+        task.names().iter().zip(numbers).map(|(name, (mean, deviation))| {
+            format!("{} {mean} and {deviation}", printable(name, 16))
+        });
+    format!(
+        "standardized for training, by mean and deviation: {}",
+        listed(&each.collect::<Vec<_>>(), MOST_LABELS)
+    )
 }
 
 struct Lines {

@@ -118,7 +118,9 @@ fn a_model_predicts_in_the_unit_of_its_targets() {
     let place = place();
     does(&place, &format!("{TRAIN} --name a -q --no-report --epochs 60"));
     let said = does(&place, "inspect runs/a/model.safetensors");
-    for words in ["version 2", "regression: price, slope", "price by mean", "deviation"] {
+    for words in
+        ["version 2", "regression: price, slope", "by mean and deviation: price", ", slope "]
+    {
         assert!(said.contains(words), "no `{words}` in: {said}");
     }
     let (features, [price, slope]) = row(207);
@@ -161,6 +163,18 @@ fn a_run_goes_on_and_is_repeated_with_its_scaling() {
     does(&place, "train --repeat whole --name again -q --no-report");
     let model = |name: &str| place.run(name).bytes("model.safetensors");
     assert!(model("part") == model("whole") && model("again") == model("whole"));
+    // A rate that is halved until the run comes to an end.
+    let line = "--optimizer sgd --lr 1e38 --hidden 8,8,8 --activation softplus --no-report \
+                --on-divergence rollback:140 --checkpoint-every 1epoch";
+    let train = |line: &str| place.train(line).warned(&["learning rate is 1e38"]);
+    train(&format!("{TRAIN} {line} --name far --epochs 4"));
+    train(&format!("{TRAIN} {line} --name near --epochs 2"));
+    train("train --resume near --epochs 4 --no-report");
+    train("train --repeat far --name further --no-report");
+    assert!(place.run("far").model("model.safetensors").task.scaling().is_some());
+    assert!(model("near") == model("far") && model("further") == model("far"));
+    let told = |name: &str| place.run(name).bytes("metrics.jsonl");
+    assert!(told("near") == told("far") && told("further") == told("far"));
 }
 
 #[test]
@@ -210,6 +224,7 @@ fn a_tuned_model_keeps_the_scaling_of_outputs_that_it_keeps() {
     let tune = "finetune --from runs/base/model.safetensors --data idx:numbers --validation 40 --epochs 2 --no-report";
     let said = does(&place, &format!("{tune} --name kept"));
     assert!(said.contains("the scaling of its targets too"), "{said}");
+    assert!(said.contains("r2 on the test samples") && said.contains("tuned"), "{said}");
     assert_eq!(place.run("kept").model("model.safetensors").task, base);
     place.train(&format!("{tune} --target-scaling none --name no")).failed(&["--fresh-head"]);
     // Other rows have another mean, to which new outputs are fitted.
