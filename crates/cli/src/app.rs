@@ -186,7 +186,7 @@ fn with_report(command: Command) -> Command {
 
 fn finetune() -> Command {
     let command = finetune::Args::described()
-        .about("Train a model that is there already, ours or another program's");
+        .about("Fine-tune an existing model, Fireclay's or another program's");
     renamed(with_report(command), "finetune")
 }
 

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::output::say_json;
 
-/// List the backends, whether they are compiled in, and their devices.
+/// List backends, compiled features and devices.
 #[derive(Debug, clap::Args)]
-#[command(about = "List what it can compute with: backends and devices")]
+#[command(about = "List backends, compiled features and devices")]
 pub(crate) struct Args {
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

@@ -20,9 +20,9 @@ Examples:
   fireclay compare runs/mnist-1 runs/mnist-2
   fireclay compare runs/mnist-1 other.safetensors --data qmnist --json
 
-McNemar's test asks whether one of two models is right more often on the same rows than chance would
-have it: exactly if they differ on fewer than 25 rows, else by chi-square. For folders of runs, the
-settings that differ and the curves are told as well.";
+McNemar's test compares the two error rates on the same rows: exactly if the models differ on fewer
+than 25 rows, otherwise by chi-square. For folders of runs, differing settings and learning curves
+are shown too.";
 
 /// Compare two models on the same rows, and their runs if they are the folders of runs.
 #[derive(Debug, clap::Args)]
@@ -33,17 +33,17 @@ settings that differ and the curves are told as well.";
 pub(crate) struct Args {
     /// A model file, or the folder of a run.
     first: PathBuf,
-    /// Another.
+    /// Model to compare with: a file, or the folder of a run.
     second: PathBuf,
-    /// Apply this low-rank adapter to the second; name the base twice to compare it with the tuned one.
+    /// Low-rank adapter to apply to the second model; name the base twice to compare it with its tuned version.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
     #[command(flatten)]
     rows: Rows,
-    /// Show so many of the rows of which they say something else.
+    /// Number of rows with a changed prediction to show.
     #[arg(long, value_name = "N", default_value_t = 10)]
     changed: usize,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

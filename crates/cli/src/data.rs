@@ -16,9 +16,9 @@ Examples:
   fireclay data fetch fashion-mnist        fetch it now, to be offline later
   fireclay data show idx:my-images --json";
 
-/// List, show and fetch data sets.
+/// List, show and download data sets.
 #[derive(Debug, clap::Args)]
-#[command(about = "List, show and fetch data sets", after_help = EXAMPLES)]
+#[command(about = "List, show and download data sets", after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -26,23 +26,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the data sets that can be asked for by name.
+    /// List the named data sets.
     List {
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Say what is in one: rows, shape, classes and digests; it is fetched if need be.
+    /// Show rows, shape, classes and digests of a data set, downloading it if necessary.
     Show {
-        /// Its name, as --data of `train` takes it.
+        /// Name of the data set, as in --data of `train`.
         source: String,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Fetch one into the cache, and check it against its published sums.
+    /// Download a data set into the cache, and verify its published checksums.
     Fetch {
-        /// Its name, as --data of `train` takes it.
+        /// Name of the data set, as in --data of `train`.
         source: String,
         #[arg(from_global)]
         quiet: bool,

@@ -23,50 +23,49 @@ Examples:
   fireclay evaluate runs/mnist-1 --min macro-f1=0.97 --max loss=0.1 --json
   fireclay evaluate runs/prices-1 --max-rmse 12.5      of a regression, in the target's unit
 
-Intervals hold the number of all rows of the kind with a probability of 95 %: by Wilson's
-formula for shares of rows, by a bootstrap of 1,000 draws for the others; of the
-calibration error, which chance makes larger, its spread is shown instead. Gates look at
-the number itself.";
+Intervals are 95 % confidence intervals: Wilson for proportions, bootstrap (1,000 draws)
+otherwise. Calibration error is biased upwards, so its bootstrap spread is shown instead.
+Gates compare the value itself.";
 
-/// Say how good a model is: every metric with its 95 % interval, class by class.
+/// Evaluate a model: metrics with 95 % confidence intervals, per class.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say how good a model is, with 95 % intervals, class by class",
+    about = "Evaluate a model: metrics with 95 % confidence intervals, per class",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
     /// A model file, or the folder of a run.
     model: PathBuf,
-    /// Apply this low-rank adapter, which `finetune --lora` wrote, to the model, its base.
+    /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
     #[command(flatten)]
     rows: Rows,
-    /// End with exit code 1 if the accuracy is less than this share.
+    /// Exit with code 1 if the accuracy is below this share.
     #[arg(long, value_name = "SHARE", value_parser = limit, help_heading = "Gates")]
     min_accuracy: Option<f64>,
-    /// End with exit code 1 if the root mean squared error of a regression is more.
+    /// Exit with code 1 if the root mean squared error is above this value.
     #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
     max_rmse: Option<f64>,
-    /// End with exit code 1 if the mean absolute error of a regression is more.
+    /// Exit with code 1 if the mean absolute error is above this value.
     #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
     max_mae: Option<f64>,
-    /// End with exit code 1 if the R2 of a regression is less.
+    /// Exit with code 1 if R2 is below this value.
     #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
     min_r2: Option<f64>,
-    /// End with exit code 1 if this measure is less; may be repeated.
+    /// Exit with code 1 if a metric is below this value; repeatable.
     #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
     min: Vec<Limit>,
-    /// End with exit code 1 if this measure is more; may be repeated.
+    /// Exit with code 1 if a metric is above this value; repeatable.
     #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
     max: Vec<Limit>,
-    /// Show so many of the rows with the greatest loss.
+    /// Number of rows with the largest loss to show.
     #[arg(long, value_name = "N", default_value_t = 10)]
     worst: usize,
-    /// Compute so many rows at a time; changes nothing but time and memory.
+    /// Rows per batch; affects time and memory only.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -21,10 +21,10 @@ use crate::output::printable;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Backend")]
 pub(crate) struct Where {
-    /// Compute with this backend.
+    /// Backend to compute with.
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
-    /// Use this device of it: a number, `cpu` or `integrated`.
+    /// Device to use: an index from `fireclay backends`, `cpu` or `integrated`.
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceChoice>,
 }

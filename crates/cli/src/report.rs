@@ -26,25 +26,25 @@ Examples:
 
 The page holds everything it shows: it opens from disk and needs neither network nor script.";
 
-/// Write a run, or a model, as one page: curves, scores, mistakes, weights, settings.
+/// Write a report of a run or a model: curves, scores, mistakes, weights, settings.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Write a run, or a model, as one page",
+    about = "Write a report of a run or a model as one HTML page",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
     /// The folder of a run, or a model file.
     run: PathBuf,
-    /// The page to write; by default report.html in the folder of the run, or beside the model.
+    /// Page to write [default: report.html in the run's folder, or beside the model].
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Write the plots to this folder too, each as .svg and .png.
+    /// Folder for the plots as .svg and .png.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
-    /// Write the measurements into the folder of the run too, for `tensorboard --logdir runs`.
+    /// Write an event file into the run's folder, for `tensorboard --logdir runs`.
     #[arg(long)]
     tensorboard: bool,
-    /// Replace files of --to and --plots that exist; never one that is read.
+    /// Overwrite files of --to and --plots that exist; an input is never overwritten.
     #[arg(long)]
     force: bool,
     #[arg(from_global)]

@@ -15,13 +15,13 @@ use crate::output::printable;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct Rows {
-    /// Measure on this data: a name such as mnist, or idx:FOLDER; by default what the model was trained on.
+    /// Data set: a name such as mnist, or idx:FOLDER [default: the data the model was trained on].
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
-    /// Measure on these rows of it.
+    /// Split of the data set.
     #[arg(long, value_name = "ROWS", default_value = "test")]
     split: Part,
-    /// Measure on these classes alone, by their labels; of the data that the model was trained on, by default those that it was.
+    /// Classes to evaluate, given by label [default: all, or those the model was trained on].
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     classes: Vec<String>,
 }
@@ -29,9 +29,9 @@ pub(crate) struct Rows {
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// Those that training never sees.
+    /// Rows that training never sees.
     Test,
-    /// Those that are trained on, with those that are held out for validation.
+    /// Rows for training and validation.
     Train,
 }
 
@@ -86,7 +86,7 @@ impl Rows {
 /// says.
 fn data_of(model: &Description, named: &Path) -> Result<(String, TrainTest)> {
     let Some(source) = &model.provenance.data else {
-        bail!("the model does not say what it was trained on; say with --data what to measure on");
+        bail!("the model does not record its training data; name a data set with --data");
     };
     let run = model::run_of(named)?;
     let of_model =

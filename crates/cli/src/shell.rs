@@ -20,11 +20,11 @@ Examples:
   fireclay completions fish > ~/.config/fish/completions/fireclay.fish
   fireclay completions powershell >> $PROFILE";
 
-/// Write the script that completes commands and flags in a shell.
+/// Print a shell completion script.
 #[derive(Debug, clap::Args)]
-#[command(about = "Write the script that completes commands in a shell", after_help = INSTALL)]
+#[command(about = "Print a shell completion script", after_help = INSTALL)]
 pub(crate) struct Completions {
-    /// The shell.
+    /// Shell.
     shell: Shell,
 }
 
@@ -36,9 +36,9 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(about = "Write a manual page for each command", after_help = READ)]
 pub(crate) struct Man {
-    /// The folder to write them to; made if it does not exist.
+    /// Folder to write the pages to; created if it does not exist.
     folder: PathBuf,
-    /// Replace files that exist and are no manual pages of fireclay.
+    /// Overwrite existing files that are not manual pages of fireclay.
     #[arg(long)]
     force: bool,
     #[arg(from_global)]

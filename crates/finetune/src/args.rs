@@ -15,15 +15,15 @@ use crate::import::{Layers, Options, TaskKind};
 use crate::pattern::{Glob, Pattern};
 use crate::plan::Recipe;
 
-/// Trains a model that is there already: of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
+/// Fine-tunes a model of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
 ///
-/// With nothing but --from: the output layer is kept if the data has its labels and the model knows
-/// them, and starts at zero if not. Everything is trained from the first step, at a learning rate of
-/// 0.003 that falls to zero along a cosine.
+/// By default, the output layer is kept if the data has its labels and the model predicts them;
+/// otherwise it starts at zero. All parameters are trained from the first step, with a learning rate
+/// of 0.003 that decays to zero along a cosine.
 #[derive(Debug, Default, Parser)]
 #[command(name = "finetune", version, args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// What to do instead.
+    /// Subcommand.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// What to train.
@@ -40,9 +40,9 @@ pub struct Args {
 /// What can be done instead of training.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Turn a file of another program into a Fireclay model, and say where each tensor went.
+    /// Convert a file of another program into a Fireclay model, and list where each tensor went.
     Import(Box<Import>),
-    /// Add an adapter into the weights of its base, and say what rounding changed.
+    /// Merge an adapter into the weights of its base, and report the rounding error.
     Merge(Merge),
 }
 
@@ -54,10 +54,10 @@ pub struct Import {
     /// The model file to write.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    /// Replace the file of --to if it exists; never one that is read.
+    /// Overwrite the file of --to if it exists; an input is never overwritten.
     #[arg(long)]
     pub force: bool,
-    /// Say how often the model is right on the test samples of this data.
+    /// Report the accuracy on the test samples of this data set.
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
     /// Function after each hidden layer, if the file does not say: one for all, or one for each: relu,tanh.
@@ -72,10 +72,10 @@ pub struct Import {
     /// How raw features were prepared for the network: none, or scale (bytes to [0, 1]).
     #[arg(long, value_name = "HOW")]
     pub preprocessing: Option<PreprocessingChoice>,
-    /// Ink of the training pictures, if --data does not tell: bright-on-dark, dark-on-bright or mixed.
+    /// Ink of the training pictures, if --data does not show it: bright-on-dark, dark-on-bright or mixed.
     #[arg(long, value_name = "INK", requires = "placement")]
     pub ink: Option<Ink>,
-    /// Place of the ink, if --data does not tell: as-is, mnist, emnist, or mass:PIXELS or box:PIXELS (its longer side, and what is in the centre).
+    /// Placement of the ink, if --data does not show it: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
     #[arg(long, value_name = "PLACE", requires = "ink")]
     pub placement: Option<Placement>,
     /// Print nothing but errors.
@@ -89,22 +89,22 @@ pub struct Import {
 /// `finetune merge`.
 #[derive(Debug, clap::Args)]
 pub struct Merge {
-    /// The base that the adapter was trained on; not needed for a model that holds its adapters.
+    /// Base model that the adapter was trained on; not needed for a model with adapters inside.
     #[arg(long, value_name = "FILE")]
     pub base: Option<PathBuf>,
-    /// The adapter file, or a model file with adapters.
+    /// Adapter file, or model file with adapters.
     #[arg(long, value_name = "FILE")]
     pub adapter: PathBuf,
     /// The model file to write.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    /// Replace the file of --to if it exists; never one that is read.
+    /// Overwrite the file of --to if it exists; an input is never overwritten.
     #[arg(long)]
     pub force: bool,
-    /// Compare on the test samples of this data; by default on 1,000 random rows.
+    /// Data set whose test samples are compared [default: 1,000 random rows].
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
-    /// Largest difference of any output that is allowed; above it nothing is written.
+    /// Largest allowed difference of any output; above it, nothing is written.
     #[arg(long, value_name = "NUMBER", default_value_t = 1e-3)]
     pub tolerance: f32,
     /// Print nothing but errors.
@@ -117,46 +117,46 @@ pub struct Merge {
 #[command(next_help_heading = "Import")]
 #[group(id = "reading", multiple = true, conflicts_with_all = ["resume", "repeat"])]
 pub struct Reading {
-    /// Take the tensors below this key of a checkpoint, or with this beginning of their names; . takes all.
+    /// Read the tensors below this key of a checkpoint, or with this prefix of their names; `.` reads all.
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
-    /// Rename tensors before they are matched; may be repeated: --map 'encoder\.(\d)=layers.$1'.
+    /// Rename tensors before matching; repeatable: --map 'encoder\.(\d)=layers.$1'.
     #[arg(long, value_name = "REGEX=NAME")]
     pub map: Vec<Rename>,
-    /// Take the layers in the order of the file if neither names nor shapes tell it.
+    /// Use the order of the file for layers whose order neither names nor shapes determine.
     #[arg(long)]
     pub by_order: bool,
-    /// Let these parameters be missing; patterns as for --freeze, such as biases. A layer then has no bias, and a norm is neutral.
+    /// Accept these parameters as missing (patterns as for --freeze): a bias is left out, a norm becomes the identity.
     #[arg(long, value_name = "PATTERN")]
     pub allow_missing: Vec<Pattern>,
-    /// Leave out these tensors of the file: a name, a glob such as optimizer.*, or regex:….
+    /// Ignore these tensors of the file: a name, a glob such as optimizer.*, or regex:….
     #[arg(long, value_name = "PATTERN")]
     pub allow_unused: Vec<Glob>,
-    /// How weights lie, if the file does not say: out-in as in PyTorch, in-out as in Keras.
+    /// Layout of weight matrices, if the file does not say: out-in as in PyTorch, in-out as in Keras.
     #[arg(long, value_name = "HOW", value_parser = layout)]
     pub layout: Option<Layout>,
-    /// Each hidden layer in full, if the file does not say: a file with [[model.layers]] as in settings.
+    /// File with each hidden layer in full, as [[model.layers]] of a settings file, if the model file does not say.
     #[arg(long, value_name = "FILE")]
     pub layers: Option<PathBuf>,
-    /// Where norms stand, if the file does not say: before-activation, after-activation or input; with a comma for several.
+    /// Position of norms, if the file does not say: before-activation, after-activation or input; several with a comma.
     #[arg(long, value_name = "PLACE", value_delimiter = ',')]
     pub norm_position: Vec<NormPosition>,
-    /// Number that norms add to the variance, if the file does not say (default 1e-5, of Keras 1e-3).
+    /// Epsilon of norms, if the file does not say [default: 1e-5; for Keras 1e-3].
     #[arg(long, value_name = "NUMBER", value_parser = epsilon)]
     pub norm_epsilon: Option<f64>,
-    /// Slope of leaky-relu below 0, if the file does not say (default 0.01, PyTorch's).
+    /// Negative slope of leaky-relu, if the file does not say [default: 0.01, as PyTorch].
     #[arg(long, value_name = "NUMBER", value_parser = slope, allow_negative_numbers = true)]
     pub leaky_slope: Option<f64>,
-    /// No layer adds its input, whatever names suggest.
+    /// Import without skip connections, even if names suggest them.
     #[arg(long, conflicts_with = "residual")]
     pub no_residual: bool,
-    /// Mean and deviation of pixels in [0, 1] that were taken off: 0.1307,0.3081.
+    /// Mean and standard deviation that normalized pixels in [0, 1], such as 0.1307,0.3081.
     #[arg(long, value_name = "MEAN,DEVIATION", value_parser = normalize, conflicts_with = "preprocessing")]
     pub normalize: Option<Preprocessing>,
-    /// What the outputs mean, if the file does not say.
+    /// Task of the outputs, if the file does not say.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskKind>,
-    /// File with the label of each output, one a line.
+    /// File with the label of each output, one per line.
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 }
@@ -166,55 +166,55 @@ pub struct Reading {
 #[command(next_help_heading = "Fine-tuning")]
 #[group(id = "tune", multiple = true, conflicts_with_all = ["resume", "repeat"])]
 pub struct Tune {
-    /// Start from this model: our own file or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
+    /// Model to start from: a Fireclay model or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// Output layer: keep, data (an output for each label of the data), both (of the model, then of the data), a number, or a file of labels. Labels that both have keep their weights.
+    /// Output layer: keep, data (the labels of the data), both (the labels of the model, then of the data), a number, or a file of labels. Labels in common keep their weights.
     #[arg(long, value_name = "HEAD")]
     pub head: Option<Head>,
-    /// Keep no weights of the output layer, not of labels that both have either; it starts at zero.
+    /// Reinitialize the whole output layer with zeros, including labels the model already predicts.
     #[arg(long)]
     pub fresh_head: bool,
-    /// Do not train these: a path, a glob, regex:…, or all-but-head, body, head, biases, norms, first:N, last:N.
+    /// Parameters to freeze: a path, a glob, regex:…, or all-but-head, body, head, biases, norms, first:N, last:N.
     #[arg(long, value_name = "PATTERN")]
     pub freeze: Vec<Pattern>,
-    /// Train these alone; patterns as for --freeze.
+    /// Parameters to train, all others frozen; patterns as for --freeze.
     #[arg(long, value_name = "PATTERN")]
     pub train: Vec<Pattern>,
     /// Multiply the learning rate by this for each layer further from the output.
     #[arg(long, value_name = "FACTOR")]
     pub lr_decay: Option<f64>,
-    /// Train the head first, and one layer more each time: 1epoch.
+    /// Unfreeze one more layer at this interval, from the head down, such as 1epoch.
     #[arg(long, value_name = "PACE", value_parser = epochs)]
     pub unfreeze_every: Option<u64>,
-    /// Pull the weights below the head towards their start (L2-SP).
+    /// Strength of L2-SP: pull the weights below the head towards their initial values.
     #[arg(long, value_name = "STRENGTH")]
     pub l2_sp: Option<f64>,
-    /// Keep the running statistics of batch norms, and use them in training.
+    /// Freeze the running statistics of batch norms, and use them in training.
     #[arg(long)]
     pub keep_statistics: bool,
-    /// Train low-rank adapters and the head: rank=8, and, if wanted, alpha=32 (four times the rank by default), dropout=0.1 and rs (divide by the root of the rank).
+    /// Train low-rank adapters (LoRA) and the head: rank=8, and optionally alpha=32 [default: 4 x rank], dropout=0.1 and rs (scale by the root of the rank).
     #[arg(long, value_name = "SETTINGS", value_parser = lora)]
     pub lora: Option<Lora>,
-    /// Layers that get an adapter; patterns as for --freeze.
+    /// Layers with an adapter; patterns as for --freeze.
     #[arg(long, value_name = "PATTERN", requires = "lora")]
     pub lora_on: Vec<Pattern>,
-    /// Learn from this model too, of any size, with the same labels.
+    /// Teacher for distillation: a model of any size with the same labels.
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
-    /// What logits are divided by when the teacher is matched.
+    /// Temperature of distillation, which divides the logits.
     #[arg(long, value_name = "T", default_value_t = 4.0, requires = "teacher")]
     pub temperature: f64,
-    /// Share of the teacher in the loss.
+    /// Weight of the distillation loss.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "teacher")]
     pub alpha: f64,
-    /// Mix in rows of the old data, as a share of the training rows.
+    /// Rows of the old data to mix in, as a share of the training rows.
     #[arg(long, value_name = "FRACTION", requires = "replay_data")]
     pub replay: Option<f64>,
-    /// Classes of the old data, if not all.
+    /// Classes of the old data to use [default: all].
     #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "replay_data")]
     pub replay_classes: Vec<String>,
-    /// Train this as well and compare: a fresh network of the same kind on the same rows.
+    /// Baseline to train and compare with: the same network from scratch on the same rows.
     #[arg(long, value_name = "WHAT")]
     pub baseline: Option<Baseline>,
 }
@@ -236,7 +236,7 @@ Examples:
                                        low-rank adapters; adapter.safetensors is small
   finetune --from model.onnx --preprocessing scale --lr body=1e-4 --lr head=1e-3
   finetune --from big.safetensors --teacher bigger.safetensors
-  finetune --resume latest             go on with a run that was stopped
+  finetune --resume latest             resume the last run
   finetune import model.h5 --preprocessing scale --to model.safetensors --data mnist
   finetune merge --base model.safetensors --adapter runs/mnist-1/adapter.safetensors --to merged.safetensors
 

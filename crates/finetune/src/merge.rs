@@ -178,7 +178,7 @@ fn tuned(args: &Merge, device: &Device) -> Result<Model> {
     let Some(base) = &args.base else {
         return Model::load(path, device).map_err(|error| match error.problem {
             ModelFileProblem::NoDocument => anyhow::anyhow!(
-                "{} is not a whole model; say with --base what the adapter was trained on",
+                "{} is not a whole model; name the base of the adapter with --base",
                 path.display()
             ),
             _ => not_ours(error),

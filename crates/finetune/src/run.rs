@@ -64,7 +64,7 @@ pub fn run_to_end(mut args: Args) -> Result<Ended> {
 fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let Some(from) = args.tune.from.clone() else {
         bail!(
-            "say with --from which model to start from, or with --resume which run to go on with"
+            "no starting model: pass --from FILE, or --resume RUN to continue a run"
         );
     };
     // Read before anything is loaded: a slip is told at once.
@@ -97,7 +97,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let width = prepared.data().train.width();
     if !says_data(&again)? && base.features() != width {
         bail!(
-            "the model takes {} features; say with --data which samples it is tuned to",
+            "the model takes {} features; name the data to fine-tune on with --data",
             base.features()
         );
     }

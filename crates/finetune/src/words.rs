@@ -48,7 +48,7 @@ pub(crate) fn head(swapped: &Swapped) -> String {
         kept => format!("weights kept of {}", listed(kept)),
     };
     let scaling = match &swapped.kept[..] {
-        [] => of_scaling(task, "its targets are standardized anew, by the training rows"),
+        [] => of_scaling(task, "its targets are standardized on the training rows"),
         _ => of_scaling(task, "these keep the scaling of their targets"),
     };
     let text = format!("A new head: {}; {weights}{scaling}", listed(task.names()));

@@ -157,7 +157,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
             .train(&format!("--resume {name}-cut --checkpoint-every 3steps"))
             .succeeded()
             .stdout;
-        assert!(said.contains("going on after step"), "{name}: {said}");
+        assert!(said.contains("resuming after step"), "{name}: {said}");
         // What is told at the end is told of a run that went on too.
         assert!(said.contains("tuned") && said.contains(" of "), "{name}: {said}");
         assert_eq!(said.contains("the old task, idx:digits"), name == "pulled", "{said}");

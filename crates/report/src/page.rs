@@ -191,7 +191,7 @@ fn curves(plots: &[Plot]) -> Option<Markup> {
     (!shown.is_empty()).then(|| {
         html! {
             div.plots { @for figure in &shown { (figure) } }
-            p.soft { "Pale: the last steps together. Dark: all samples of an epoch, while the network still changed. Steps that are beyond the axis run along its edge." }
+            p.soft { "Pale: running training loss. Dark: mean over each epoch. Values off the scale are drawn at the edge." }
         }
     })
 }
@@ -201,7 +201,7 @@ fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
     html! {
         p.soft {
             "On " (grouped(evaluation.rows)) " rows of " (report.data)
-            ". The intervals are those of 95 %: of what the number would be on all rows of the kind."
+            ". 95 % confidence intervals, treating these rows as a sample."
             @if is_scaled { " The loss is of standardized targets; all else is in the unit of the targets." }
         }
         div.scroll { table {
@@ -242,7 +242,7 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
                 div.wide[has_names] { (figure) }
             }
             @if pairs.is_empty() {
-                p { @if scores.confusion.is_empty() { "It was not counted." } @else { "There is none." } }
+                p { @if scores.confusion.is_empty() { "Not computed: more than 1,000 classes." } @else { "No confusions." } }
             } @else {
                 div.scroll { table {
                     tr { th { "true" } th { "predicted" } th.n { "rows" } th.n { "of the class" } }

@@ -19,158 +19,158 @@ use crate::settings::{
 
 /// Trains a multilayer perceptron.
 ///
-/// Without arguments: the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the MNIST that
-/// comes with the program. Settings are taken from the defaults, then from --recipe, then from
-/// --config, then from flags; the last one wins.
+/// Without arguments, it trains the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the
+/// bundled MNIST. Settings come from the defaults, then --recipe, then --config, then flags; later
+/// ones win.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct Args {
-    /// Start from settings that come with the program.
+    /// Start from a bundled recipe.
     #[arg(long, value_name = "NAME", help_heading = "Settings")]
     pub recipe: Option<String>,
-    /// Take settings from a TOML file, such as a run's config.toml.
+    /// Read settings from a TOML file, such as a run's config.toml.
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub config: Option<PathBuf>,
-    /// Set any setting of the file by its path; may be repeated: --set optimizer.alpha=0.9.
+    /// Set one setting by its path in the file, such as optimizer.alpha=0.9; repeatable.
     #[arg(long, value_name = "PATH=VALUE", help_heading = "Settings")]
     pub set: Vec<String>,
-    /// Fix every random choice of the run.
+    /// Seed of every random choice.
     #[arg(long, value_name = "N", help_heading = "Settings")]
     pub seed: Option<u32>,
 
-    /// Compute with this backend.
+    /// Backend to compute with.
     #[arg(long, value_name = "NAME", help_heading = "Backend")]
     pub backend: Option<Backend>,
-    /// Use this device of it: a number, `cpu` or `integrated`.
+    /// Device to use: an index from --list-backends, `cpu` or `integrated`.
     #[arg(long, value_name = "DEVICE", help_heading = "Backend")]
     pub device: Option<DeviceChoice>,
-    /// List the backends, whether they are compiled in, and their devices; then stop.
+    /// List backends, compiled features and devices, then exit.
     #[arg(long, help_heading = "Backend")]
     pub list_backends: bool,
 
-    /// Learn from this: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER, of images or of numbers.
+    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER (images or numbers).
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     pub data: Option<String>,
-    /// Hold out this many samples, or this share of them, for validation.
+    /// Samples held out for validation: a number or a share.
     #[arg(long, value_name = "N|SHARE", help_heading = "Data")]
     pub validation: Option<Validation>,
-    /// Hold out the same share of every class.
+    /// Hold out the same share of each class.
     #[arg(long, help_heading = "Data")]
     pub stratified: bool,
-    /// Learn these classes alone, by their labels.
+    /// Train on these classes only, given by label.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', help_heading = "Data")]
     pub classes: Vec<String>,
-    /// Prepare raw features in this way.
+    /// Preprocessing of raw features.
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
-    /// Prepare the targets of a regression in this way for training; standardize by default.
+    /// Scaling of regression targets during training [default: standardize].
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub target_scaling: Option<TargetScalingChoice>,
 
-    /// Widths of the hidden layers: 300,100; or none, for a linear model.
+    /// Widths of the hidden layers, such as 300,100; `none` for a linear model.
     #[arg(long, value_name = "WIDTHS", value_parser = widths, help_heading = "Network")]
     pub hidden: Option<Widths>,
-    /// Function after each hidden layer.
+    /// Activation function of the hidden layers.
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Network")]
     pub activation: Vec<Activation>,
-    /// Share of hidden outputs dropped in training.
+    /// Dropout rate of the hidden layers.
     #[arg(long, value_name = "SHARE", help_heading = "Network")]
     pub dropout: Option<f64>,
-    /// Share of inputs dropped in training.
+    /// Dropout rate of the inputs.
     #[arg(long, value_name = "SHARE", help_heading = "Network")]
     pub input_dropout: Option<f64>,
-    /// Normalisation of hidden layers: none, batch or layer.
+    /// Normalization of the hidden layers: none, batch or layer.
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub norm: Option<Norm>,
-    /// Add a hidden layer's input to its output where the two are equally wide.
+    /// Add skip connections around hidden layers whose input and output are equally wide.
     #[arg(long, help_heading = "Network")]
     pub residual: bool,
     /// Distribution of the initial weights.
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub initializer: Option<Initializer>,
 
-    /// What to make small; the task's usual loss by default.
+    /// Loss function [default: the usual one for the task].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(LOSSES), help_heading = "Optimization")]
     pub loss: Option<String>,
-    /// Share of the target given evenly to all classes.
+    /// Label smoothing: share of the target spread over all classes.
     #[arg(long, value_name = "SHARE", help_heading = "Optimization")]
     pub label_smoothing: Option<f64>,
-    /// How the weights move.
+    /// Optimizer.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OptimizerConfig::NAMES), help_heading = "Optimization")]
     pub optimizer: Option<String>,
     /// Learning rate.
     #[arg(long, value_name = "RATE", help_heading = "Optimization")]
     pub lr: Vec<Rate>,
-    /// Share of the last step kept (sgd, rmsprop, muon).
+    /// Momentum (sgd, rmsprop, muon).
     #[arg(long, value_name = "SHARE", help_heading = "Optimization")]
     pub momentum: Option<f64>,
-    /// Look ahead along the momentum (sgd).
+    /// Use Nesterov momentum (sgd).
     #[arg(long, help_heading = "Optimization")]
     pub nesterov: bool,
-    /// Pull weight matrices towards zero.
+    /// Weight decay; applies to weight matrices only.
     #[arg(long, value_name = "RATE", help_heading = "Optimization")]
     pub weight_decay: Option<f64>,
-    /// How the learning rate changes.
+    /// Learning rate schedule.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Schedule::NAMES), help_heading = "Optimization")]
     pub schedule: Option<String>,
-    /// Epochs over which the rate rises at first (constant, linear, cosine).
+    /// Warm-up epochs of the learning rate (constant, linear, cosine).
     #[arg(long, value_name = "EPOCHS", help_heading = "Optimization")]
     pub warmup_epochs: Option<f64>,
 
-    /// Passes over the training samples.
+    /// Number of epochs.
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u32>,
-    /// Samples of a batch.
+    /// Batch size.
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch_size: Option<u32>,
-    /// Batches averaged into one step.
+    /// Batches to accumulate into one optimizer step.
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub accumulate: Option<u32>,
-    /// Leave out the last batch of an epoch if it is short.
+    /// Drop the last batch of an epoch if it is incomplete.
     #[arg(long, help_heading = "Training")]
     pub drop_last: bool,
-    /// Greatest joint norm of all gradients.
+    /// Clip the global gradient norm to this value.
     #[arg(long, value_name = "NORM", help_heading = "Training")]
     pub clip_norm: Option<f64>,
-    /// Average the weights, keeping this share at each step; the average is the model.
+    /// Average the weights with this decay per step (EMA); the average becomes the model.
     #[arg(long, value_name = "DECAY", help_heading = "Training")]
     pub ema: Option<f64>,
-    /// Stop after this many epochs without improvement, and keep the best.
+    /// Stop after this many epochs without improvement, and keep the best weights.
     #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
     pub patience: Option<u32>,
-    /// How much better an epoch must be to count as an improvement, in the unit of --monitor.
+    /// Smallest improvement that counts for --patience, in the unit of --monitor.
     #[arg(long, value_name = "AMOUNT", requires = "patience", help_heading = "Training")]
     pub min_improvement: Option<f64>,
-    /// Which weights become the model.
+    /// Weights that become the model.
     #[arg(long, value_name = "WHICH", help_heading = "Training")]
     pub keep: Option<Keep>,
-    /// What makes an epoch the best, on the validation samples: loss (the default), accuracy, f-1, rmse, r2 or any other metric of the task.
+    /// Validation metric that selects the best epoch, such as accuracy, f-1, rmse or r2 [default: loss].
     #[arg(long, value_name = "METRIC", help_heading = "Training")]
     pub monitor: Option<Monitor>,
-    /// Measure these too: top-5, precision, recall, f-1, auroc, learning-rate, speed.
+    /// Additional metrics: top-5, precision, recall, f-1, auroc, learning-rate, speed.
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Training")]
     pub metrics: Vec<MetricChoice>,
 
-    /// Go on with a run: its folder, its name, or `latest`.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["repeat", "name", "dry_run"], help_heading = "Going on")]
+    /// Resume a run, given by folder, name or `latest`.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["repeat", "name", "dry_run"], help_heading = "Resuming")]
     pub resume: Option<String>,
-    /// Do a finished run once more and say whether the model comes out the same.
-    #[arg(long, value_name = "RUN", help_heading = "Going on")]
+    /// Repeat a finished run and compare the models bit by bit.
+    #[arg(long, value_name = "RUN", help_heading = "Resuming")]
     pub repeat: Option<String>,
-    /// Write a checkpoint this often: 500steps, 1epoch, 30s, several of them, or never; by default 1epoch,60s, and as before in a run that is there already.
-    #[arg(long, value_name = "PACE", value_delimiter = ',', help_heading = "Going on")]
+    /// Checkpoint interval: 500steps, 1epoch, 30s, several of these, or never [default: 1epoch,60s, or that of the resumed run].
+    #[arg(long, value_name = "PACE", value_delimiter = ',', help_heading = "Resuming")]
     pub checkpoint_every: Vec<Every>,
-    /// If the loss stops being a number: stop, or rollback (rollback:5, at most 5 times) to the last checkpoint with half the learning rate.
-    #[arg(long, value_name = "HOW", help_heading = "Going on")]
+    /// Action when the loss is not finite: stop, or rollback[:N] to the last checkpoint with half the learning rate, at most N times.
+    #[arg(long, value_name = "HOW", help_heading = "Resuming")]
     pub on_divergence: Option<OnDivergence>,
-    /// Where the data is that a tuned run replays, if it has moved.
-    #[arg(long, value_name = "SOURCE", help_heading = "Going on")]
+    /// New location of the replayed data of a fine-tuning run.
+    #[arg(long, value_name = "SOURCE", help_heading = "Resuming")]
     pub replay_data: Option<String>,
-    /// Refuse what cannot promise the same bits every time.
-    #[arg(long, help_heading = "Going on")]
+    /// Refuse settings that cannot reproduce the same bits.
+    #[arg(long, help_heading = "Resuming")]
     pub deterministic: bool,
 
-    /// Name of the run's folder; numbered by default.
+    /// Name of the run's folder [default: numbered].
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub name: Option<String>,
     /// Folder of all runs.
@@ -182,14 +182,14 @@ pub struct Args {
     /// Print nothing but errors.
     #[arg(short, long, global = true, help_heading = "Output")]
     pub quiet: bool,
-    /// Say at the end where the time went, and whether a step is one fused operation.
+    /// Print where the time went, and whether a step is one fused operation.
     #[arg(long, conflicts_with = "quiet", help_heading = "Output")]
     pub profile: bool,
-    /// Check everything, print the resolved settings and stop; nothing is written.
+    /// Check everything and print the resolved settings; write nothing.
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
 
-    /// What another program that trains with this one's loop takes where nothing is said.
+    /// Default settings of a program that trains with this loop, below the user's.
     #[arg(skip)]
     pub defaults: Vec<Layer>,
 }
@@ -199,13 +199,13 @@ const LOSSES: [&str; 5] = ["cross-entropy", "binary-cross-entropy", "mse", "mae"
 const EXAMPLES: &str = "\
 Examples:
   train                                          the tutorial, a few seconds
-  train --recipe mnist-small                     a first look, in seconds
+  train --recipe mnist-small                     a small network, in seconds
   train --backend wgpu                           on a GPU
   train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
-  train --data fashion-mnist --patience 3        another set, fetched once; stops when done
-  train --resume latest                          go on with a run that was stopped
-  train --repeat mnist-1                         do a run again and compare the models
-  train --config runs/mnist-1/config.toml --lr 0.01     another run, with one change";
+  train --data fashion-mnist --patience 3        another data set, with early stopping
+  train --resume latest                          resume the last run
+  train --repeat mnist-1                         repeat a run and compare the models
+  train --config runs/mnist-1/config.toml --lr 0.01     a new run with one setting changed";
 
 /// A learning rate, of some parameters or of all: `1e-3` or `body=1e-4`.
 #[derive(Clone, Debug, PartialEq)]

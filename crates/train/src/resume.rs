@@ -72,7 +72,7 @@ fn check_began(folder: &Path) -> Result<()> {
     let config = config(folder);
     if config.exists() {
         bail!(
-            "{named} has no {MANIFEST}, without which a run cannot go on; put it back, or start a \
+            "{named} has no {MANIFEST}, so the run cannot be resumed; put the file back, or start a \
              new run with --config {}",
             quoted_path(&config)
         );
@@ -122,9 +122,9 @@ impl Found {
                 .iter()
                 .map(|(setting, wanted, has)| format!("\n  {setting} is {has}, not {wanted}"));
             bail!(
-                "{} goes on with the settings that it began with, and the command line asks for \
-                 others:{}\nThe number of epochs, the backend and the device may change, and the \
-                 folder of the data; for anything else start a new run, with --config {}",
+                "{} resumes with its own settings, and the command line has others:{}\nOnly the number \
+                 of epochs, the backend, the device and the folder of the data may change; for \
+                 anything else start a new run with --config {}",
                 folder.display(),
                 lines.collect::<String>(),
                 quoted_path(&path)

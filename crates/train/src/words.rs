@@ -79,7 +79,7 @@ impl Run {
         let again = match fitted.ending {
             Ending::Stopped => {
                 format!(
-                    "{program} --resume {pasted}\n                      goes on where it stopped"
+                    "{program} --resume {pasted}\n                      continues the run"
                 )
             }
             _ => format!(
@@ -94,10 +94,10 @@ impl Run {
              config.toml         the settings\n  \
              metrics.jsonl       every measurement\n  \
              manifest.json       program, machine, data and result\n  \
-             checkpoints         to go on from, with --resume\n\n\
+             checkpoints         for --resume\n\n\
              Use the model from Rust:\n  \
              Model::load({model:?}, &device)?.predict(&rows)?\n\
-             Go on with:\n  \
+             Next:\n  \
              {again}{more}",
             list(&test.measured),
             digest.get(..19).unwrap_or(digest),
@@ -122,7 +122,7 @@ impl Run {
     /// The last lines of a run that a signal stopped.
     pub(crate) fn interruption(&self, folder: &Path, signal: i32, step: u64) -> String {
         format!(
-            "Stopped by {} after step {}, which is in a checkpoint. Go on with:\n  {}",
+            "Stopped by {} after step {}, which is in a checkpoint. Resume with:\n  {}",
             signals::name(signal),
             group(step),
             resume(folder),
@@ -133,7 +133,7 @@ impl Run {
 /// Where a run goes on.
 pub(crate) fn resumption(progress: RunProgress, length: Length) -> String {
     format!(
-        "going on after step {} of {}, {} of {} epochs done",
+        "resuming after step {} of {}, {} of {} epochs done",
         group(progress.step),
         group(length.steps()),
         progress.epochs,

@@ -37,25 +37,25 @@ above 10,000; matrices of zeros; units whose incoming weights are all zero; tens
 the same numbers; whatever is refused. Of the folder of a run, whatever its manifest
 contradicts.";
 
-/// Say what is in a file, and what is odd about it, without running anything.
+/// Inspect a file: tensors, network, provenance and anomalies, without executing anything.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say what is in a file, and what is odd about it; nothing is run",
+    about = "Inspect a file: tensors, network, provenance and anomalies; nothing is executed",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
-    /// A file of any kind that is read, or the folder of a run.
+    /// Model file of any supported format, or the folder of a run.
     file: PathBuf,
-    /// Look below this key of a checkpoint, or at tensors with this beginning of their names; . for all.
+    /// Show the tensors below this key of a checkpoint, or with this prefix of their names; `.` shows all.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// Show all tensors, not the first 40.
+    /// Show all tensors [default: the first 40].
     #[arg(long)]
     all: bool,
-    /// End with exit code 1 if anything is odd.
+    /// Exit with code 1 if there is an anomaly.
     #[arg(long)]
     strict: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

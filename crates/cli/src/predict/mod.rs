@@ -39,44 +39,44 @@ Examples:
   fireclay predict model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | fireclay predict model.safetensors - --abstain 0.9
 
-A picture is made to look like those that the model was trained on, which its file says. For MNIST,
-uneven light is taken off, bright paper becomes black and ink white, frames and lines are left out,
-and the ink is scaled to 20x20 and centred by its mass; what looks so already stays as it is. What
-was done is said. Photos should show one character on paper. IDX, NPY and CSV hold raw numbers, as
-in training, and may be compressed with gzip or zstd. An unreadable input is reported on
+A picture is converted to look like the training pictures, as recorded in the model. For MNIST,
+uneven light is removed, bright paper becomes black and ink white, frames and lines are removed, and
+the ink is scaled to 20x20 and centred by its mass. A picture that already looks so is unchanged.
+Each conversion is printed. A photo should show one character on paper. IDX, NPY and CSV hold raw
+numbers, as in training, and may be compressed with gzip or zstd. An unreadable input is reported on
 standard error, the others are predicted, and the exit code is 2.";
 
-/// Say what a model makes of pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).
+/// Predict pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say what a model makes of pictures, arrays and tables",
+    about = "Predict pictures, arrays and tables",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
-    /// A model file, or the folder of a run.
+    /// Model file, or the folder of a run.
     model: PathBuf,
-    /// Files to predict, or `-` for standard input.
+    /// Files to predict; `-` is standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Apply this low-rank adapter, which `finetune --lora` wrote, to the model, its base.
+    /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
-    /// Name this many labels, the most probable first.
+    /// Number of labels to print, the most probable first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
-    /// Name no label if the most probable is less probable than this.
+    /// Print no label if the highest probability is below this.
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     abstain: Option<f32>,
-    /// Take the first line of a table for a heading.
+    /// Treat the first line of a table as a heading.
     #[arg(long, conflicts_with = "no_header")]
     header: bool,
-    /// Take the first line of a table for a row.
+    /// Treat the first line of a table as a row.
     #[arg(long)]
     no_header: bool,
-    /// Draw what the model sees as blocks in the terminal.
+    /// Draw the model's input in the terminal.
     #[arg(long, conflicts_with = "json")]
     show: bool,
-    /// As JSON: an object a line, one for each row.
+    /// Print JSON, one object per row and line.
     #[arg(long)]
     json: bool,
     #[arg(from_global)]

@@ -15,14 +15,14 @@ const USUAL_SIDE: usize = 2000;
 /// How a picture is made to fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fit {
-    /// As the pictures were that the model was trained on; it says so itself, or --ink and --placement do.
+    /// Like the training pictures, as recorded in the model or given by --ink and --placement.
     #[default]
     Auto,
-    /// Cut the ink out, scale it to 20x20 and centre it by mass, as MNIST was made.
+    /// Crop the ink, scale it to 20x20 and centre it by mass, as MNIST.
     Mnist,
-    /// Make it larger or smaller, and nothing else.
+    /// Resize only.
     Resize,
-    /// As resize, and invert it if its background is bright.
+    /// Resize, and invert a picture with a bright background.
     Invert,
 }
 
@@ -30,13 +30,13 @@ pub(crate) enum Fit {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Pictures")]
 pub(crate) struct Options {
-    /// How pictures are made to fit.
+    /// Conversion of pictures.
     #[arg(long, value_name = "HOW", default_value = "auto")]
     fit: Fit,
     /// Ink of the training pictures, if the model does not say: bright-on-dark, dark-on-bright or mixed.
     #[arg(long, value_name = "INK", conflicts_with = "fit")]
     ink: Option<Ink>,
-    /// Place of the ink, if the model does not say: as-is, mnist, emnist, or mass:PIXELS or box:PIXELS (its longer side, and what is in the centre).
+    /// Placement of the ink, if the model does not say: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
     #[arg(long, value_name = "PLACE", conflicts_with = "fit")]
     placement: Option<Placement>,
 }

@@ -285,7 +285,7 @@ fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
     ];
     if let Some((flag, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
         return Err(ImportError::unsupported(
-            "this is a model file of ours, which says everything about its network itself",
+            "this is a Fireclay model, which already describes its network",
             format!("leave out {flag}"),
         ));
     }

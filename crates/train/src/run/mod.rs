@@ -270,7 +270,7 @@ impl Run {
                 FitError::Record(_) => {
                     let again = words::resume(&folder);
                     let context = format!(
-                        "the run stopped and can go on from its last checkpoint, with `{again}`"
+                        "the run stopped; resume it from its last checkpoint with `{again}`"
                     );
                     return Err(anyhow::Error::from(error).context(context));
                 }

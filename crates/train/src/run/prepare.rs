@@ -76,8 +76,8 @@ impl Prepared {
         let start = match (&settings.tuning, &found) {
             (Some(tuning), Some(found)) => Some(Start::load(tuning, found.folder(), &device)?),
             (Some(_), None) => bail!(
-                "these settings are of a run that starts from another model; go on with it by \
-                 --resume, do it again by --repeat, or start another one with `finetune`"
+                "these settings belong to a run that starts from another model; resume it with --resume, \
+                 repeat it with --repeat, or start a new one with `finetune`"
             ),
             (None, _) => None,
         };
