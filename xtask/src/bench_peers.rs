@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Programs to compare with
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = PEERS, default_value = "jax,torch,keras,sklearn")]
     peers: Vec<String>,
-    /// A virtual environment that is there already
+    /// An existing virtual environment
     #[arg(long, value_name = "FOLDER")]
     venv: Option<PathBuf>,
     /// A folder with built `train` and `probe`, instead of building them

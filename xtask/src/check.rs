@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::{arrows, docs, features, process, tools};
+use crate::{arrows, docs, features, process, prose, tools};
 
 /// Check the workspace: the same steps here and in CI, cheapest first, up to the first failure.
 ///
@@ -35,6 +35,8 @@ enum Step {
     Fmt,
     /// No known misspelling (needs `typos`)
     Spelling,
+    /// Pages, messages and commit titles follow docs/style.md
+    Prose,
     /// Members depend only on what docs/architecture.md allows
     Arrows,
     /// Every way to build uses third-party packages with the same features
@@ -107,6 +109,7 @@ impl Step {
         match self {
             Self::Fmt => process::run("cargo fmt --all --check")?,
             Self::Spelling => return tools::spelling(),
+            Self::Prose => prose::check()?,
             Self::Arrows => arrows::check()?,
             Self::Features => features::check()?,
             Self::Deny => return tools::deny(),
@@ -130,6 +133,7 @@ impl Step {
         match self {
             Self::Fmt => "run `cargo fmt --all`",
             Self::Spelling => "correct the words, or add a name that is right to typos.toml",
+            Self::Prose => "use the word that is suggested, see docs/style.md",
             Self::Arrows => "remove the dependency, or change the table and say why beside it",
             Self::Features => "name the missing features where `train` asks for the package too",
             Self::Deny => "replace the package, or allow it in deny.toml with the reason",

@@ -50,11 +50,11 @@ pub(crate) struct Args {
     keep: bool,
 }
 
-/// What every run is told besides its name and its epochs: much of what a checkpoint must carry.
+/// Flags of every run besides its name and its epochs: much of what a checkpoint must carry.
 const SETTINGS: &str = "--data idx:digits --validation 60 --hidden 24,16 --dropout 0.2 \
     --norm batch --optimizer adamw --schedule cosine --ema 0.99 --patience 50 \
     --metrics precision,auroc --batch-size 8";
-/// What every start is told.
+/// Flags of every start.
 const PACE: &str = "--checkpoint-every 7steps --quiet";
 /// Steps that a kill may cost: a checkpoint is begun when the one before it is on disk, so a run is
 /// at most two of them ahead.
@@ -66,7 +66,7 @@ const TRIAL_EPOCHS: u32 = 5;
 const STRETCHES: u32 = 14;
 /// The longest time from a change that was waited for to the kill.
 const JUST_AFTER: Duration = Duration::from_millis(3);
-/// Faults that are told in full.
+/// Faults that are printed in full.
 const SHOWN: usize = 10;
 
 /// Kills runs until the kills are dealt, and prints what was found.

@@ -16,6 +16,7 @@ mod docs;
 mod features;
 mod numbers;
 mod process;
+mod prose;
 mod tools;
 
 use std::process::ExitCode;

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     at: Where,
 }
 
-/// What is said of the units of two models of which the first has standardized targets.
+/// Note on the units of two models of which the first has standardized targets.
 const UNITS_OF_FIRST: &str = "\n  Losses are those of targets as the first model standardizes them; all else is in the unit of the\n  targets.\n";
 
 /// What differs between two runs.

@@ -30,7 +30,7 @@ Gates compare the value itself.";
 /// Evaluate a model: metrics with 95 % confidence intervals, per class.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Evaluate a model: metrics with 95 % confidence intervals, per class",
+    about = "Evaluate a model: metrics with 95 % intervals, per class",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
@@ -89,7 +89,7 @@ impl FromStr for Limit {
     }
 }
 
-/// What is said of the units of a model whose targets are standardized.
+/// Note on the units of a model whose targets are standardized.
 const UNITS: &str =
     "\nThe loss is of standardized targets; all else is in the unit of the targets.\n";
 

@@ -61,7 +61,7 @@ fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// What is said of a run without a model.
+/// Message for a run without a model.
 fn without_model(run: &Path, manifest: &Manifest) -> String {
     let program = if manifest.settings.tuning.is_some() { "finetune" } else { "train" };
     let (named, pasted) = (run.display(), quoted_path(run));

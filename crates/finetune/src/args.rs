@@ -300,7 +300,7 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// A flag that a network which is there already has no use for, or a file that cannot be read.
+    /// A flag that has no effect on an existing network, or a file that cannot be read.
     pub fn options(&mut self) -> Result<Options> {
         // Those of a new network are all alike.
         let activation = std::mem::take(&mut self.train.activation);
@@ -453,7 +453,7 @@ fn epochs(text: &str) -> Result<u64, String> {
     }
 }
 
-/// What adapters' outputs are multiplied by if nothing is said: at 1 they learn too slowly.
+/// Default scale of the adapters' outputs: at 1 they learn too slowly.
 const SCALE: f64 = 4.0;
 
 /// `rank=8,alpha=32,dropout=0.1,rs`; the layers are filled in later.

@@ -63,9 +63,7 @@ pub fn run_to_end(mut args: Args) -> Result<Ended> {
 /// Reads a model, makes it fit the data, trains what was named, and compares.
 fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let Some(from) = args.tune.from.clone() else {
-        bail!(
-            "no starting model: pass --from FILE, or --resume RUN to continue a run"
-        );
+        bail!("no starting model: pass --from FILE, or --resume RUN to continue a run");
     };
     // Read before anything is loaded: a slip is told at once.
     let mut options = args.options()?;

@@ -46,7 +46,7 @@ fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
 fn a_default_that_was_not_asked_for_is_not_named() {
     let place = place();
     for (line, words) in [
-        ("--from base.safetensors", "16 features; say with --data"),
+        ("--from base.safetensors", "16 features; name the data to fine-tune on"),
         ("--from base.safetensors --data idx:digits --momentum 0.9", "--optimizer NAME"),
         ("--from base.safetensors --data idx:digits --set schedule.patience=1", "--schedule NAME"),
         ("--from base.safetensors --data idx:digits --freeze all", "nothing is left to train"),

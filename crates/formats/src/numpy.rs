@@ -240,7 +240,7 @@ impl Header {
             texts.push(text.trim_end_matches('\0').to_owned());
         }
         if cursor.left() > 0 {
-            return Err(wrong("goes on after its values"));
+            return Err(wrong("has bytes after its values"));
         }
         Ok(texts)
     }

@@ -96,7 +96,7 @@ impl<'a> Zipped<'a> {
             }
         }
         if cursor.left() > 0 {
-            return Err(cursor.malformed("its directory goes on after the last entry"));
+            return Err(cursor.malformed("its directory has bytes after the last entry"));
         }
         let zipped = Self { kind, file, names, entries };
         zipped.check_overlap()?;

@@ -179,7 +179,7 @@ fn texts_that_lie() {
     malformed(&with(typed("<U1", "(1,)", &[0, 0, 0, 0xff])), "of text holds something else");
     malformed(&with(typed("|S2", "(1,)", &[0xff, 0xff])), "of text holds something else");
     malformed(&with(typed("<U1", "(2,)", &[65, 0, 0, 0])), "4 bytes are expected");
-    malformed(&with(typed("<U1", "(0,)", &[65, 0, 0, 0])), "goes on after its values");
+    malformed(&with(typed("<U1", "(0,)", &[65, 0, 0, 0])), "has bytes after its values");
     malformed(&npz(&[("a", typed("<U0", "()", &[]))]), "it has no array of numbers");
     limited(&with(typed("<U0", "(10001,)", &[])), "the number of texts");
     limited(&with(typed("<U0", "(18446744073709551615, 2)", &[])), "the number of texts");

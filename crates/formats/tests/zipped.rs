@@ -150,7 +150,7 @@ fn too_many_entries() {
     bytes[at..at + 4].copy_from_slice(&[2, 0, 2, 0]);
     expect(&bytes, "are expected at byte");
     bytes[at..at + 4].fill(0);
-    expect(&bytes, "goes on after the last entry");
+    expect(&bytes, "has bytes after the last entry");
 }
 
 #[test]

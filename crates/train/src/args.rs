@@ -283,8 +283,8 @@ impl Args {
         self.lr.iter().filter_map(|rate| Some((rate.group.as_deref()?, rate)))
     }
 
-    /// How often checkpoints are written: as was typed, or else as before, in a run that is there
-    /// already, or else after each epoch and each minute.
+    /// Checkpoint intervals: those of the command line, or else those of the resumed run, or else each
+    /// epoch and each minute.
     pub(crate) fn pace(&self, before: &[Every]) -> Vec<Every> {
         const USUAL: [Every; 2] = [Every::Epochs(1), Every::Time(Duration::from_secs(60))];
         let paces = [&self.checkpoint_every[..], before, &USUAL];

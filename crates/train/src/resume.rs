@@ -72,7 +72,7 @@ fn check_began(folder: &Path) -> Result<()> {
     let config = config(folder);
     if config.exists() {
         bail!(
-            "{named} has no {MANIFEST}, so the run cannot be resumed; put the file back, or start a \
+            "{named} has no {MANIFEST}, so the run cannot be resumed; put it back, or start a \
              new run with --config {}",
             quoted_path(&config)
         );

@@ -315,7 +315,7 @@ pub(crate) fn check_free(out: &Path, name: Option<&str>) -> io::Result<()> {
         check_name(name).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let path = out.join(name);
         if fs::symlink_metadata(&path).is_ok() && !never_began(&path) {
-            let message = "a file or folder of this name is there already";
+            let message = "a file or folder of this name exists already";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
     }

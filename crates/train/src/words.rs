@@ -78,9 +78,7 @@ impl Run {
         };
         let again = match fitted.ending {
             Ending::Stopped => {
-                format!(
-                    "{program} --resume {pasted}\n                      continues the run"
-                )
+                format!("{program} --resume {pasted}\n                      continues the run")
             }
             _ => format!(
                 "{program} --repeat {pasted}\n                      \

@@ -25,7 +25,7 @@ use crate::numbers::Spread;
 /// warm-up, with the device synchronised before a clock is read.
 ///
 /// The first time this builds an optimised program, which takes a quarter of an hour; `--quick` uses
-/// the dev build that is there, whose timings are only good for `flex`.
+/// the existing dev build, whose timings are only good for `flex`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Backends, the first of which is what the others are held against in the table

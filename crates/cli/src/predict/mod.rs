@@ -216,7 +216,7 @@ fn check_finite(prediction: &Prediction) -> Result<()> {
     bail!("the network's outputs are not numbers; `fireclay inspect` may say why")
 }
 
-/// What is said of a row.
+/// The answer for a row.
 struct Answer<'a> {
     args: &'a Args,
     model: &'a Description,

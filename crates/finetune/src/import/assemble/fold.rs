@@ -108,7 +108,7 @@ impl<'a> Blocks<'a> {
     pub(super) fn push(&mut self, step: Step) -> Result<(), ImportError> {
         if self.ends_in_softmax && !matches!(step, Step::Dropout(_)) {
             return Err(ImportError::unsupported(
-                "the file goes on behind its softmax",
+                "the network continues after its softmax",
                 "here softmax is the end of a network",
             ));
         }
