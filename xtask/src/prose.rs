@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn literals_are_found_and_comments_are_not() {
-        let source = "// \"goes on\"\nlet a = \"one \\\" two\"; // \"x\"\nlet q = '\"'; bail!(\"three\");";
+        let source =
+            "// \"goes on\"\nlet a = \"one \\\" two\"; // \"x\"\nlet q = '\"'; bail!(\"three\");";
         let found = literals(source);
         assert_eq!(found, [(2, "one \\\" two".to_owned()), (3, "three".to_owned())]);
     }
