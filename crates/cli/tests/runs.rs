@@ -211,7 +211,7 @@ fn a_tuned_run_goes_on_by_either_program_wherever_its_data_lies() {
     }
     // A finetune run is checked as a whole before it begins, too.
     let line = line.replace("idx:old", "idx:moved-old").replace("idx:digits", "idx:moved-digits");
-    for (name, words) in [("..", "not a name"), ("tuned", "there already")] {
+    for (name, words) in [("..", "not a name"), ("tuned", "exists already")] {
         let line = line.replace("--name tuned", &format!("--name {name} --dry-run"));
         place.train(&line).refused(&["cannot make the run folder", words]);
     }

@@ -46,7 +46,7 @@ fn a_name_is_one_that_every_system_can_have() {
         refused(&place, &["--name", name], &["--name", words]);
     }
     fs::create_dir_all(place.path("runs/taken/sub")).unwrap();
-    refused(&place, &["--name", "taken"], &["runs/taken", "there already", "--name"]);
+    refused(&place, &["--name", "taken"], &["runs/taken", "exists already", "--name"]);
     refused(&place, &["--out", "digits/train-images-idx3-ubyte/x"], &["is not a folder", "--out"]);
 }
 

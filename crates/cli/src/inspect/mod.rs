@@ -37,10 +37,10 @@ above 10,000; matrices of zeros; units whose incoming weights are all zero; tens
 the same numbers; whatever is refused. Of the folder of a run, whatever its manifest
 contradicts.";
 
-/// Inspect a file: tensors, network, provenance and anomalies, without executing anything.
+/// Inspect a file: tensors, network, origin and anomalies. Nothing in it is executed.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Inspect a file: tensors, network, provenance and anomalies; nothing is executed",
+    about = "Inspect a file: tensors, network, origin, anomalies",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
