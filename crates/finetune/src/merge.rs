@@ -8,15 +8,16 @@ use fireclay::{
     Adapter, AdapterError, Ancestor, Backend, Channels, Device, DeviceChoice, Model,
     ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance,
 };
-use fireclay_data::Dataset;
+use fireclay_data::{Dataset, Targets};
 use train::disk::read_regular;
+use train::metrics::short;
 use train::output::{Output, data_files};
 use train::{fitted_to, group, load_with_bar, task, wrapped_at};
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import, not_a_model, not_an_adapter};
 use crate::run::say;
-use crate::score::{Difference, accuracy, difference, random_rows};
+use crate::score::{Difference, accuracy, difference, errors, random_rows};
 use crate::words;
 
 /// Writes a file of another program as a Fireclay model.
@@ -60,10 +61,16 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     if let Some((source, data)) = data {
         let data = fitted_to(data, &model.task)?.test;
         fits(&model, data.width())?;
-        if let Some(found) = accuracy(&model, &data)? {
-            let rows = group(data.len() as u64);
-            say(is_quiet, &format!("{source}: {rows} test samples, accuracy {found}"))?;
-        }
+        let found = match accuracy(&model, &data)? {
+            Some(found) => format!("accuracy {found}"),
+            None if matches!(data.targets(), Targets::Values { .. }) => {
+                let [rmse, mae, r2] = errors(&model, &data)?.map(short);
+                format!("rmse {rmse}, mae {mae}, r2 {r2}")
+            }
+            None => return Ok(ExitCode::SUCCESS),
+        };
+        let rows = group(data.len() as u64);
+        say(is_quiet, &format!("{source}: {rows} test samples, {found}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

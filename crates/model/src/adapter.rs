@@ -239,7 +239,7 @@ impl Adapter {
     /// # Errors
     ///
     /// [`AdapterError::Base`] if it is another base; [`AdapterError::Missing`],
-    /// [`AdapterError::Unused`] and [`AdapterError::Preprocessing`] if the adapter does not fit.
+    /// [`AdapterError::Unused`] and [`AdapterError::Input`] if the adapter does not fit.
     pub fn apply(&self, base: &Model) -> Result<Model, AdapterError> {
         if !base.encoded.is_empty() {
             return Err(AdapterError::Encoded);

@@ -226,6 +226,9 @@ fn a_tuned_model_keeps_the_scaling_of_outputs_that_it_keeps() {
     assert!(said.contains("the scaling of its targets too"), "{said}");
     assert!(said.contains("r2 on the test samples") && said.contains("tuned"), "{said}");
     assert_eq!(place.run("kept").model("model.safetensors").task, base);
+    let import = "finetune import runs/base/model.safetensors --to copy.safetensors";
+    let said = does(&place, &format!("{import} --data idx:numbers"));
+    assert!(said.contains("idx:numbers: 50 test samples, rmse "), "{said}");
     place.train(&format!("{tune} --target-scaling none --name no")).failed(&["--fresh-head"]);
     // Other rows have another mean, to which new outputs are fitted.
     let said = does(&place, &format!("{tune} --fresh-head --seed 9 --name fresh"));
