@@ -12,7 +12,8 @@ use fireclay::{
     Task,
 };
 use fireclay_data::{Dataset, RowSource, Split};
-use train::fit::{Job, fit};
+use train::fit::fit;
+use train::job::Job;
 use train::metrics::Meter;
 use train::optimizer::OptimizerConfig;
 use train::progress::{Due, EpochReport, Observer, Progress};

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 use fireclay::{Loss, Model, Preprocessing};
 use fireclay_data::{Dataset, Features, Targets};
-use train::fit::targets;
+use train::evaluate::targets;
 use train::metrics::{Meter, Moment, Observed};
 use train::wilson;
 

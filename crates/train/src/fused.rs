@@ -10,7 +10,7 @@ use fireclay::{Activation, Architecture, Loss, Mlp, Norm, Targets, scaling};
 use fireclay_data::{Features as HostFeatures, HostRows, Targets as HostTargets};
 use fireclay_kernels::{Batch, Chain, Features, Rows, Smoothing, TrainedLayer, TrainedParameter};
 
-use crate::fit::Job;
+use crate::job::Job;
 use crate::metrics::Observed;
 use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::state::State;

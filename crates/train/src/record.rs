@@ -6,7 +6,7 @@ use fireclay::{Mlp, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoints::{Checkpoints, Pace};
-use crate::fit::Job;
+use crate::job::Job;
 use crate::metrics::Meter;
 use crate::progress::{Due, EpochReport, Observer, Progress};
 use crate::run_folder::MetricsLog;

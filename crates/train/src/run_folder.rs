@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::disk::{Disk, check_file_place, named};
-use crate::fit::Job;
+use crate::job::Job;
 use crate::manifest::MANIFEST;
 use crate::metrics::{Measured, Meter};
 use crate::progress::{EpochReport, Observer, Progress};

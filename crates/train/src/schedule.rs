@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::Evaluation;
+use crate::evaluate::Evaluation;
 use crate::metrics::Monitor;
 
 /// How the learning rate changes over a run.

@@ -10,7 +10,8 @@ use fireclay::{
 use serde::{Deserialize, Serialize};
 
 use crate::ema::Average;
-use crate::fit::{Evaluation, Job};
+use crate::evaluate::Evaluation;
+use crate::job::Job;
 use crate::metrics::{Meter, MeterProgress, Observed, Sum};
 use crate::optimizer::Optimizer;
 use crate::schedule::PlateauState;

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hasher};
 use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing};
 use fireclay_data::{Dataset, Features, Split, Targets};
 
-use crate::fit::Job;
+use crate::job::Job;
 use crate::optimizer::OptimizerConfig;
 use crate::progress::group;
 use crate::settings::TrainingSettings;

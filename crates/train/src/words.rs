@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use fireclay::Backend;
 
-use crate::fit::{Ending, Evaluation, Fitted};
+use crate::evaluate::Evaluation;
+use crate::fit::{Ending, Fitted};
 use crate::progress::{group, list};
 use crate::run::Run;
 use crate::run_folder::{CHECKPOINTS, MODEL};

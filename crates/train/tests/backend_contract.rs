@@ -13,8 +13,9 @@ use fireclay::{
 use fireclay_data::{
     Batch, BatchTargets, Dataset, Features as HostFeatures, RowSource, Targets as HostTargets,
 };
-use train::fit::{Job, fit};
+use train::fit::fit;
 use train::gradients::Gradients;
+use train::job::Job;
 use train::optimizer::{
     AdaGrad, Adam, AdamW, Lion, Muon, Optimizer, OptimizerConfig, RmsProp, Sgd,
 };

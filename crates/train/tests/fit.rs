@@ -6,10 +6,12 @@ use std::io;
 use burn::module::Module;
 use fireclay::{Backend, CrossEntropy, Device, DeviceChoice, Loss, Mlp, Task};
 use fireclay_data::Targets;
-use train::fit::{Ending, FitError, Fitted, Job, evaluate, fit};
+use train::evaluate::evaluate;
+use train::fit::{Ending, FitError, Fitted, fit};
+use train::job::Job;
 use train::metrics::{Measured, Meter};
 use train::optimizer::{OptimizerConfig, Sgd};
-use train::progress::{EpochReport, Observer, Progress};
+use train::progress::{Due, EpochReport, Observer, Progress};
 use train::schedule::Length;
 use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::State;
@@ -52,6 +54,8 @@ struct Seen {
     samples: Vec<usize>,
     training: Vec<Vec<Measured>>,
     validation: Vec<f64>,
+    /// Whether it asks for the end while the first epoch is validated.
+    finishes: bool,
 }
 
 impl Observer for Seen {
@@ -69,6 +73,10 @@ impl Observer for Seen {
         self.validation.extend(report.validation.get("loss"));
         Ok(())
     }
+
+    fn due(&mut self, _step: u64, epoch_ended: bool) -> io::Result<Due> {
+        Ok(if self.finishes && epoch_ended { Due::Finish } else { Due::Nothing })
+    }
 }
 
 #[test]
@@ -82,6 +90,19 @@ fn learns_and_repeats_to_the_bit() {
     assert!(seen.validation[29] < seen.validation[0] / 2.0, "{:?}", seen.validation);
     assert_eq!(weights(&fitted.unwrap().mlp), setup.weights());
     assert_ne!(Setup { seed: 2, ..setup }.weights(), Setup::classes().weights());
+}
+
+#[test]
+fn a_stop_asked_for_during_validation_takes_no_further_step() {
+    let setup = Setup::classes();
+    let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
+    let job = setup.job(&device);
+    let state = State::new(&job, Mlp::init(&setup.model, setup.seed, &device).unwrap());
+    let mut seen = Seen { finishes: true, ..Seen::default() };
+    let fitted = fit(&job, state, &mut seen).unwrap();
+    assert_eq!((fitted.ending, fitted.epoch), (Ending::Stopped, 1));
+    assert_eq!(fitted.step, job.steps_per_epoch());
+    assert_eq!(seen.validation.len(), 1);
 }
 
 /// 80 rows in batches of 16 are 5 steps; of 24, 3 and a short one that is kept or dropped.

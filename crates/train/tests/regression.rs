@@ -8,7 +8,8 @@ use fireclay::{
     TargetScaling, Task,
 };
 use fireclay_data::Targets;
-use train::fit::{Fitted, evaluate, fit};
+use train::evaluate::evaluate;
+use train::fit::{Fitted, fit};
 use train::metrics::{Measured, Meter};
 use train::optimizer::{Adam, OptimizerConfig};
 use train::progress::{EpochReport, Observer, Progress};
@@ -58,7 +59,7 @@ struct Seen {
 }
 
 impl Observer for Seen {
-    fn start(&mut self, _job: &train::fit::Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
+    fn start(&mut self, _job: &train::job::Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use fireclay::{
 };
 use fireclay_data::Targets;
 use train::disk::Disk;
-use train::fit::{Ending, Job, fit};
+use train::fit::{Ending, fit};
+use train::job::Job;
 use train::metrics::{Meter, MetricChoice};
 use train::optimizer::OptimizerConfig;
 use train::progress::{Due, EpochReport, Observer, Progress};

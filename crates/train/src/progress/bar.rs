@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{EpochReport, Observer, Progress, epoch_line, list, thousands};
-use crate::fit::Job;
+use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
 

@@ -8,7 +8,7 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 
 use super::{Due, EpochReport, Observer, Progress, epoch_line};
-use crate::fit::Job;
+use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
 

@@ -10,7 +10,8 @@ pub use bar::Bar;
 pub use dashboard::Dashboard;
 pub use plain::Plain;
 
-use crate::fit::{Evaluation, Job};
+use crate::evaluate::Evaluation;
+use crate::job::Job;
 use crate::metrics::{Measured, Meter, Moment};
 use crate::schedule::Length;
 use crate::state::Snapshot;

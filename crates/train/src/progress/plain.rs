@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{EpochReport, Observer, Progress, epoch_line};
-use crate::fit::Job;
+use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
 

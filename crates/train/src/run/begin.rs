@@ -9,7 +9,8 @@ use fireclay::Mlp;
 
 use super::Run;
 use crate::checkpoints::{self, Pace};
-use crate::fit::{FitError, Job};
+use crate::fit::FitError;
+use crate::job::Job;
 use crate::manifest::{DataSummary, Manifest, Rollback};
 use crate::place::Place;
 use crate::record::Mark;

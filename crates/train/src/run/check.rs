@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::{Ended, Run};
-use crate::fit::Job;
+use crate::job::Job;
 use crate::memory;
 use crate::resume::Found;
 

@@ -22,7 +22,9 @@ pub use prepare::{Prepared, differing_tasks, fitted_to, load_with_bar, only, tas
 use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};
 use crate::disk::{Disk, named};
-use crate::fit::{Ending, Evaluation, FitError, Fitted, Job, evaluate, fit};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::fit::{Ending, FitError, Fitted, fit};
+use crate::job::Job;
 use crate::manifest::{DataSummary, Outcome, Session, sha256};
 use crate::metrics::Meter;
 use crate::place::portable;

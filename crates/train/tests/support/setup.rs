@@ -4,7 +4,7 @@ use std::io;
 
 use fireclay::{Device, InputSpec, Loss, MlpConfig, Preprocessing, Task};
 use fireclay_data::{Dataset, Features, Holdout, RowSource, Split, Targets, split};
-use train::fit::Job;
+use train::job::Job;
 use train::metrics::Meter;
 use train::optimizer::{OptimizerConfig, Sgd};
 use train::progress::{Due, EpochReport, Observer, Progress};

@@ -1,0 +1,144 @@
+//! Everything that training reads and does not change.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use fireclay::{Loss, Preprocessing, Task};
+use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches, permutation};
+
+use crate::fit::FitError;
+use crate::gradients::flat;
+use crate::metrics::Moment;
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::{Length, Schedule};
+use crate::settings::TrainingSettings;
+use crate::state::State;
+use crate::tuning::{Phase, Tuned};
+
+/// Everything that training reads and does not change.
+pub struct Job<'a> {
+    /// The samples.
+    pub rows: RowSource<'a>,
+    /// Which of them train and which validate.
+    pub split: &'a Split,
+    /// What the outputs mean.
+    pub task: &'a Task,
+    /// From raw features to the network's input.
+    pub preprocessing: &'a Preprocessing,
+    /// What is made small.
+    pub loss: &'a Loss,
+    /// How the weights move.
+    pub optimizer: &'a OptimizerConfig,
+    /// How the learning rate changes.
+    pub schedule: &'a Schedule,
+    /// The loop's settings.
+    pub training: &'a TrainingSettings,
+    /// The network that was there before, and what is trained of it; otherwise all is.
+    pub tuned: Option<Tuned<'a>>,
+    /// Fixes the order of samples and the dropout masks.
+    pub seed: u64,
+    /// Where to compute; the loop alone turns differentiation on.
+    pub device: &'a Device,
+}
+
+impl Job<'_> {
+    /// The samples on the host.
+    pub fn data(&self) -> &Dataset {
+        self.rows.data()
+    }
+
+    /// How long the run is.
+    ///
+    /// # Errors
+    ///
+    /// [`FitError::NoBatch`] if an epoch has no step.
+    pub fn length(&self) -> Result<Length, FitError> {
+        let steps = self.steps_per_epoch();
+        if steps == 0 {
+            return Err(FitError::NoBatch {
+                rows: self.split.train.len(),
+                batch: self.training.batch_size,
+            });
+        }
+        Ok(Length { steps_per_epoch: steps, epochs: self.training.epochs })
+    }
+
+    /// The epoch that comes next, from 1; none if the run is at its end.
+    pub(crate) fn next_epoch(&self, state: &State) -> Option<u64> {
+        let done = state.progress.epochs;
+        let since = self.tuned.map_or(0, |tuned| tuned.tuning.epochs_before_last());
+        let is_exhausted = state.best.is_exhausted(self.training, done, since);
+        let goes_on = done < self.training.epochs && !is_exhausted;
+        goes_on.then_some(done + 1)
+    }
+
+    /// Whether training that goes on from this state has nothing to do.
+    pub fn is_at_its_end(&self, state: &State) -> bool {
+        self.next_epoch(state).is_none()
+    }
+
+    pub(crate) fn rows_per_step(&self) -> usize {
+        self.training.batch_size * self.training.accumulate
+    }
+
+    /// The places in an epoch's order that each step takes.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let (rows, batch) = (self.split.train.len(), self.training.batch_size);
+        let short = if self.training.drop_last { rows % batch } else { 0 };
+        batches(rows - short, self.rows_per_step(), false)
+    }
+
+    /// Optimizer steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps().count() as u64
+    }
+
+    /// Samples that an epoch trains on.
+    pub fn samples_per_epoch(&self) -> usize {
+        self.steps().map(|range| range.len()).sum()
+    }
+
+    /// The rows of the training split in the order of an epoch, from 1.
+    pub(crate) fn order(&self, epoch: u64) -> Vec<usize> {
+        let train = &self.split.train;
+        permutation(train.len(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
+    }
+
+    /// What is trained in an epoch, from 1, if not everything, and whether it is the first so.
+    pub(crate) fn phase(&self, epoch: u64) -> Option<(&Phase, bool)> {
+        self.tuned?.tuning.phase(epoch)
+    }
+
+    /// The start of every parameter below the output layer, if weights are pulled there.
+    pub(crate) fn anchors(&self) -> BTreeMap<String, Tensor<1>> {
+        let pulled = self.tuned.filter(|tuned| tuned.tuning.l2_sp > 0.0);
+        let Some(Tuned { start, .. }) = pulled else { return BTreeMap::new() };
+        let head = format!("layers.{}.", start.model.mlp.layers.len() - 1);
+        let mut anchors = flat(&start.model.mlp);
+        anchors.retain(|path, _| !path.starts_with(&head));
+        anchors
+    }
+
+    /// What the summed losses of these rows are divided by.
+    pub(crate) fn weight(&self, rows: &[usize]) -> f64 {
+        match self.data().targets() {
+            HostTargets::Classes { ids, .. } => {
+                rows.iter().map(|&row| self.loss.class_weight(ids[row] as usize)).sum()
+            }
+            _ => rows.len() as f64,
+        }
+    }
+
+    /// What the base learning rate is multiplied by at the next step.
+    pub(crate) fn factor(&self, state: &State, length: Length) -> f64 {
+        self.schedule.factor(state.progress.step, length) * state.rate_factor()
+    }
+
+    pub(crate) fn moment(&self, state: &State, epoch: u64, length: Length) -> Moment {
+        let step = (state.progress.step - (epoch - 1) * length.steps_per_epoch) as usize;
+        let steps = length.steps_per_epoch as usize;
+        let last = state.progress.step.saturating_sub(1);
+        let factor = self.schedule.factor(last, length) * state.rate_factor();
+        Moment { step, steps, learning_rate: self.optimizer.learning_rate() * factor }
+    }
+}
