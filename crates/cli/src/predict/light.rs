@@ -26,6 +26,8 @@ type Point = ([f64; 2], f64);
 
 /// The most points that a surface is fitted to.
 const MOST_POINTS: usize = 10_000;
+/// The largest error of paper, of 255.
+const NEAR: f64 = 16.0;
 /// So many times the median of the absolute errors is the deviation of normal ones.
 const DEVIATION: f32 = 1.4826;
 
@@ -43,20 +45,12 @@ impl Background {
             .collect();
         let is_frame = |&&([x, y], _): &&Point| x.abs().max(y.abs()) > 0.9;
         let frame: Vec<Point> = points.iter().filter(is_frame).copied().collect();
-        let mut surface = plane(if frame.len() < 8 { &points } else { &frame }, width, height);
-        for near in [48.0, 40.0, 32.0, 26.0, 22.0, 18.0, 16.0, 16.0] {
-            let close: Vec<Point> =
-                points.iter().filter(|(p, v)| (surface.at(*p) - v).abs() < near).copied().collect();
-            // A surface through a few points would say nothing of the rest.
-            if close.len() * 10 < points.len() || close.len() < 12 {
-                break;
-            }
-            // Faint ink is as near as paper: absolute errors, which it cannot bend, as in `plane`.
-            let weight = |(p, v): &Point| 1.0 / ((surface.at(*p) - v).abs() + 1.0);
-            let weights: Vec<f64> = close.iter().map(weight).collect();
-            let Some(coefficients) = fit(&close, &weights, 6) else { break };
-            surface.coefficients = coefficients;
-        }
+        let frame = if frame.len() < 8 { &points } else { &frame };
+        let [plane, level] =
+            [12, 0].map(|steps| plane(frame, width, height, steps).fitted(&points));
+        // A broad strip of light along one edge tilts the plane.
+        let is_tilted = level.near(&points, NEAR) * 10 > plane.near(&points, NEAR) * 11;
+        let surface = if is_tilted { level } else { plane };
         let mut errors: Vec<f64> =
             points.iter().map(|(p, v)| (surface.at(*p) - v).abs()).filter(|e| *e < 24.0).collect();
         let corners = [0, width / 2, width - 1].into_iter().flat_map(|x| {
@@ -89,6 +83,29 @@ impl Background {
 }
 
 impl Surface {
+    /// Fitted to the points that are near it, nearer each time.
+    fn fitted(mut self, points: &[Point]) -> Self {
+        for near in [48.0, 40.0, 32.0, 26.0, 22.0, 18.0, NEAR, NEAR] {
+            let close: Vec<Point> =
+                points.iter().filter(|(p, v)| (self.at(*p) - v).abs() < near).copied().collect();
+            // A surface through a few points would say nothing of the rest.
+            if close.len() * 10 < points.len() || close.len() < 12 {
+                break;
+            }
+            // Faint ink is as near as paper: absolute errors, which it cannot bend, as in `plane`.
+            let weight = |(p, v): &Point| 1.0 / ((self.at(*p) - v).abs() + 1.0);
+            let weights: Vec<f64> = close.iter().map(weight).collect();
+            let Some(coefficients) = fit(&close, &weights, 6) else { break };
+            self.coefficients = coefficients;
+        }
+        self
+    }
+
+    /// The number of points that are so near it.
+    fn near(&self, points: &[Point], most: f64) -> usize {
+        points.iter().filter(|(place, value)| (self.at(*place) - value).abs() < most).count()
+    }
+
     fn at(&self, [x, y]: [f64; 2]) -> f64 {
         terms([x, y]).iter().zip(&self.coefficients).map(|(term, c)| term * c).sum()
     }
@@ -113,12 +130,13 @@ fn median(numbers: &mut [f64]) -> f64 {
     if numbers.is_empty() { 0.0 } else { *numbers.select_nth_unstable_by(middle, f64::total_cmp).1 }
 }
 
-/// The plane with the least sum of absolute errors, found by weighing squares.
-fn plane(points: &[Point], width: usize, height: usize) -> Surface {
+/// The plane with the least sum of absolute errors, found by weighing squares in so many steps; after
+/// none it is level.
+fn plane(points: &[Point], width: usize, height: usize, steps: usize) -> Surface {
     let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
     let coefficients = [median(&mut values), 0.0, 0.0, 0.0, 0.0, 0.0];
     let mut surface = Surface { coefficients, width, height };
-    for _ in 0..12 {
+    for _ in 0..steps {
         let weight = |(p, v): &Point| 1.0 / ((surface.at(*p) - v).abs() + 1.0);
         let weights: Vec<f64> = points.iter().map(weight).collect();
         let Some(coefficients) = fit(points, &weights, 3) else { break };

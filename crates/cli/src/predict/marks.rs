@@ -6,6 +6,8 @@ use super::grey::Grey;
 /// The least share of a mark's area, of the largest one's, that is not taken for a speck.
 const SPECK: f32 = 0.03;
 
+/// The fewest specks that a photograph has around what looks like a character; 36 of 51 have more.
+const LEAST_CLUTTER: usize = 30;
 /// The most marks of a picture; noise has more.
 const MOST_MARKS: usize = 5_000;
 /// The most of the largest marks that may surround others.
@@ -18,6 +20,8 @@ pub(super) struct Marks {
     pub(super) done: Vec<String>,
     /// Whether there are several characters side by side.
     pub(super) is_crowd: bool,
+    /// Whether much of all sizes was left out.
+    pub(super) is_cluttered: bool,
 }
 
 /// A mark: pixels of ink that touch each other.
@@ -77,6 +81,7 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
         1 => done.push("1 speck left out".to_owned()),
         specks => done.push(format!("{specks} specks left out")),
     }
+    let is_cluttered = is_clutter(specks);
     match leave_out_strays(&mut kept, ink) {
         0 => {}
         1 => done.push("1 mark away from it left out".to_owned()),
@@ -91,7 +96,15 @@ pub(super) fn marks(ink: &Grey) -> Result<Marks, PictureError> {
     if most.into_iter().any(|count| count > 2) {
         return Err(PictureError::Crowd);
     }
-    Ok(Marks { ink: only(ink, &kept), done, is_crowd: most.contains(&2) })
+    Ok(Marks { ink: only(ink, &kept), done, is_crowd: most.contains(&2), is_cluttered })
+}
+
+/// Whether specks are many and of all sizes: dots of paper, dust and noise are alike.
+fn is_clutter(specks: Vec<Mark>) -> bool {
+    let mut sizes: Vec<usize> = specks.iter().map(|mark| mark.pixels.len()).collect();
+    sizes.sort_unstable();
+    let (middle, large) = (sizes.len() / 2, sizes.len() * 19 / 20);
+    sizes.len() >= LEAST_CLUTTER && sizes[large] >= 5 * sizes[middle]
 }
 
 /// Leaves out what lies away from the character and is none: punch holes, edges, small print. Returns how

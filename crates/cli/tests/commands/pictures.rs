@@ -215,8 +215,19 @@ fn what_lies_away_from_a_digit_is_left_out() {
         let is_dark = (y + x * 2 / 5) % 100 < 50;
         if is_dark { (f32::from(value) * 0.6) as u8 } else { value }
     });
-    let right = right(place, "stripes", &stripes);
-    assert!(right >= 13, "stripes: {right} of 16");
+    let upright = pages(&digits, &|x, _, value| {
+        if x % 80 < 40 { value } else { (f32::from(value) * 0.6) as u8 }
+    });
+    for (name, stripes) in [("stripes", stripes), ("upright-stripes", upright)] {
+        let right = right(place, name, &stripes);
+        assert!(right >= 13, "{name}: {right} of 16");
+    }
+    // White strips of a dark picture.
+    for wide in [6, 26, 52] {
+        let dark = pages(&digits, &|x, _, value| if x >= 400 - wide { 255 } else { 255 - value });
+        let right = right(place, &format!("dark-{wide}"), &dark);
+        assert!(right >= 15, "{wide}: {right} of 16");
+    }
 }
 
 #[test]
@@ -374,6 +385,25 @@ fn what_shows_no_single_character_is_refused_or_said() {
     row(2).save(&place.path("two.png"));
     let said = does(place, "predict runs/mnist two.png");
     assert!(said.contains("several marks beside each other, read as one"), "{said}");
+    let disc = Grey::new(200, 240, |x, y| {
+        let [dx, dy] = [x as f32 - 90.0, y as f32 - 130.0];
+        255 * u8::from(dx * dx + dy * dy > 3_600.0)
+    });
+    // A digit among dots of all sizes.
+    let among = digits[0].0.on_page([400, 400], [116, 116]).inverse().map(|x, y, value| {
+        let (column, row) = (x / 25, y / 25);
+        let side = 1 + (7 * column + 3 * row) % 5;
+        let is_around = !(4..12).contains(&column) || !(4..12).contains(&row);
+        if is_around && x % 25 < side && y % 25 < side { 0 } else { value }
+    });
+    for (name, grey, words) in [
+        ("disc", disc, "doubtful, for it is a filled shape"),
+        ("among", among, "doubtful, for there is as much around it"),
+    ] {
+        grey.save(&place.path(&format!("{name}.png")));
+        let answer = does(place, &format!("predict runs/mnist {name}.png --json"));
+        assert!(answer.contains(words), "{answer}");
+    }
 }
 
 #[test]
