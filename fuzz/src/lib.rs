@@ -121,7 +121,7 @@ fn width(dtype: &str) -> u64 {
     match dtype {
         "F64" | "I64" | "U64" => 8,
         "F16" | "BF16" => 2,
-        "U8" | "BOOL" => 1,
+        "I8" | "U8" | "BOOL" => 1,
         _ => 4,
     }
 }

@@ -57,6 +57,15 @@ enum Step {
     Docs,
 }
 
+/// The projects outside the workspace, which `cargo fmt --all` does not see.
+const OUTSIDE: [&str; 5] = [
+    "benches/latency",
+    "crates/formats/fuzz",
+    "docs/examples/depend-on-core",
+    "docs/examples/predict-alone",
+    "fuzz",
+];
+
 /// How a step ended, when it did not fail.
 pub(crate) enum Outcome {
     /// It ran and found no fault.
@@ -107,7 +116,14 @@ impl Step {
     fn announce_and_run(self) -> Result<Outcome> {
         println!("\n== {self}");
         match self {
-            Self::Fmt => process::run("cargo fmt --all --check")?,
+            Self::Fmt => {
+                process::run("cargo fmt --all --check")?;
+                for folder in OUTSIDE {
+                    process::run(&format!(
+                        "cargo fmt --check --manifest-path {folder}/Cargo.toml"
+                    ))?;
+                }
+            }
             Self::Spelling => return tools::spelling(),
             Self::Prose => prose::check()?,
             Self::Arrows => arrows::check()?,
@@ -115,6 +131,11 @@ impl Step {
             Self::Deny => return tools::deny(),
             Self::Clippy => {
                 process::run("cargo clippy --workspace --all-targets --locked -- -D warnings")?;
+                // The other projects outside compile Burn once more, or need another toolchain.
+                process::run(
+                    "cargo clippy --manifest-path benches/latency/Cargo.toml --all-targets --locked \
+                     --target-dir target/latency -- -D warnings",
+                )?;
             }
             Self::DocsCommands => docs::check()?,
             Self::Tests => process::run("cargo test --workspace --locked")?,
@@ -131,7 +152,9 @@ impl Step {
     /// What to do when the step fails.
     fn remedy(self) -> &'static str {
         match self {
-            Self::Fmt => "run `cargo fmt --all`",
+            Self::Fmt => {
+                "run `cargo fmt --all`, and in a project outside the workspace `cargo fmt` in its folder"
+            }
             Self::Spelling => "correct the words, or add a name that is right to typos.toml",
             Self::Prose => "use the word that is suggested, see docs/style.md",
             Self::Arrows => "remove the dependency, or change the table and say why beside it",

@@ -29,7 +29,9 @@ fn check_layer(archive: &Archive, layer: &Layer) {
         }
         Layer::Affine { scale, offset } => [scale.as_ref(), offset.as_ref(), None, None],
         Layer::Prelu { slope } => [Some(slope), None, None, None],
-        Layer::Residual(inner) => return inner.iter().for_each(|layer| check_layer(archive, layer)),
+        Layer::Residual(inner) => {
+            return inner.iter().for_each(|layer| check_layer(archive, layer));
+        }
         _ => return,
     };
     let is_there = |name: &String| archive.tensors.iter().any(|tensor| tensor.name == *name);
