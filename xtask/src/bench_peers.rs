@@ -173,21 +173,37 @@ impl Bench<'_> {
 /// The tables, as they stand on the page.
 fn report(all: &Measured, args: &Args) -> Result<String> {
     let m = machine::describe(false)?;
-    let mut text = format!(
-        "{}, {} cores, {}; {}; {} rounds, medians. Higher is better; in brackets least and most.\n\n",
-        m.processor, m.cores, m.date, m.rustc, args.rounds
-    );
-    let rate = |case: usize, name: &str| -> Result<Spread> {
-        Spread::of(&all.training[&(case, name.to_owned())], "samples_per_s")
-    };
-    let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (speeds, against_best) = speeds(all, args)?;
+    Ok(format!(
+        "{}, {} cores, {}; {}; {} rounds, medians. Higher is better; in brackets least and most.\n\n{}\n{}",
+        m.processor,
+        m.cores,
+        m.date,
+        m.rustc,
+        args.rounds,
+        markdown(&speeds),
+        markdown(&targets(all, &against_best)?)
+    ))
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(ToString::to_string).collect()
+}
+
+/// Samples a second of a program in a case.
+fn rate(all: &Measured, case: usize, name: &str) -> Result<Spread> {
+    Spread::of(&all.training[&(case, name.to_owned())], "samples_per_s")
+}
+
+/// The table of speeds, and in each case how many times as fast Fireclay is as the best peer.
+fn speeds(all: &Measured, args: &Args) -> Result<(Vec<Vec<String>>, Vec<Option<f64>>)> {
     let mut table = vec![row(&["network", "batch", "program", "samples/s", "Fireclay is"])];
     let mut against_best = Vec::new();
     for (case, (hidden, batch)) in CASES.into_iter().enumerate() {
-        let ours = rate(case, OURS)?;
+        let ours = rate(all, case, OURS)?;
         let mut best: Option<f64> = None;
         for name in [OURS].into_iter().chain(args.peers.iter().map(String::as_str)) {
-            let Spread { median, least, most } = rate(case, name)?;
+            let Spread { median, least, most } = rate(all, case, name)?;
             let version = all.training[&(case, name.to_owned())][0]["version"].as_str();
             let ratio = format!("{:.2} times as fast", ours.median / median);
             table.push(row(&[
@@ -203,56 +219,48 @@ fn report(all: &Measured, args: &Args) -> Result<String> {
         }
         against_best.push(best.map(|best| ours.median / best));
     }
-    text += &markdown(&table);
+    Ok((table, against_best))
+}
+
+/// The table of targets.
+fn targets(all: &Measured, against_best: &[Option<f64>]) -> Result<Vec<Vec<String>>> {
     let median =
         |values: &[Value], field: &str| Ok::<_, anyhow::Error>(Spread::of(values, field)?.median);
-    let step = 1e6 * 32.0 / rate(0, OURS)?.median;
+    let step = 1e6 * 32.0 / rate(all, 0, OURS)?.median;
     let floor = median(&all.limits, "forward_us")?
         + median(&all.limits, "weights_us")?
         + median(&all.limits, "adam_us")?;
     // Two products by the first layer's weights, three by the second's: nobody needs the first's
     // gradient by its inputs.
     let operations = f64::from(2 * (2 * 784 * 128 + 3 * 128 * 10));
-    let share = rate(2, OURS)?.median * operations / 1e9 / median(&all.limits, "gflops")?;
-    let scaling = rate(2, OURS)?.median / median(&all.alone, "samples_per_s")?;
+    let large = rate(all, 2, OURS)?.median;
+    let share = large * operations / 1e9 / median(&all.limits, "gflops")?;
+    let scaling = large / median(&all.alone, "samples_per_s")?;
     let ours = Spread::of(&all.whole[OURS], "seconds")?.median;
     let memory = Spread::of(&all.whole[OURS], "peak_mib")?.most;
     let times = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-    let whole = |name: &str| -> Result<Option<f64>> {
-        let Some(found) = all.whole.get(name) else { return Ok(None) };
-        Ok(Some(median(found, "seconds")? / ours))
+    let whole = |name: &str| -> Result<String> {
+        let Some(found) = all.whole.get(name) else { return Ok(times(None)) };
+        Ok(times(Some(median(found, "seconds")? / ours)))
     };
-    let mut targets = vec![row(&["", "asked", "measured"])];
+    let mut table = vec![row(&["", "asked", "measured"])];
     for (case, (hidden, batch)) in CASES.into_iter().enumerate() {
         let asked = if hidden == "128" { "1.4" } else { "1.1" };
         let name = format!("784-{}-10, batches of {batch}: best peer", hidden.replace(',', "-"));
-        targets.push(row(&[&name, asked, &times(against_best[case])]));
+        table.push(row(&[&name, asked, &times(against_best[case])]));
     }
-    targets.push(row(&[
-        &format!(
-            "batches of 32: step ({step:.0} µs) over what it cannot do without ({floor:.0} µs)"
-        ),
-        "at most 1.5",
-        &format!("{:.2}", step / floor),
-    ]));
-    targets.push(row(&[
-        "batches of 1,024: share of the peak of single-precision products",
-        "60 %",
-        &format!("{:.0} %", 100.0 * share),
-    ]));
-    targets.push(row(&["batches of 1,024: all threads over one", "1.7", &format!("{scaling:.2}")]));
-    targets.push(row(&[
-        &format!("whole default run ({ours:.2} s): Keras"),
-        "12",
-        &times(whole("keras")?),
-    ]));
-    targets.push(row(&["whole default run: JAX", "2", &times(whole("jax")?)]));
-    targets.push(row(&[
-        "memory of the default run at its peak",
-        "under 200 MB",
-        &format!("{:.0} MB", memory * 1.048_576),
-    ]));
-    text += "\n";
-    text += &markdown(&targets);
-    Ok(text)
+    let over = format!(
+        "batches of 32: step ({step:.0} µs) over what it cannot do without ({floor:.0} µs)"
+    );
+    let peak = "batches of 1,024: share of the peak of single-precision products";
+    let scaled = "batches of 1,024: all threads over one";
+    table.push(row(&[&over, "at most 1.5", &format!("{:.2}", step / floor)]));
+    table.push(row(&[peak, "60 %", &format!("{:.0} %", 100.0 * share)]));
+    table.push(row(&[scaled, "1.7", &format!("{scaling:.2}")]));
+    let keras = format!("whole default run ({ours:.2} s): Keras");
+    table.push(row(&[&keras, "12", &whole("keras")?]));
+    table.push(row(&["whole default run: JAX", "2", &whole("jax")?]));
+    let memory = format!("{:.0} MB", memory * 1.048_576);
+    table.push(row(&["memory of the default run at its peak", "under 200 MB", &memory]));
+    Ok(table)
 }

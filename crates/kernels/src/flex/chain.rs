@@ -492,16 +492,48 @@ fn update<T: Real>(
     gradients: &[&mut [T]],
     rows: usize,
 ) {
-    struct Part<'a, T> {
-        layer: usize,
-        /// Of the weights; none for a bias.
-        inputs: Option<Range<usize>>,
-        columns: Range<usize>,
-        rule: Numbers<T>,
-        value: &'a mut [T],
-        memory: Vec<&'a mut [T]>,
-    }
     let sizes: Vec<_> = layers.iter().map(|layer| layer.sizes).collect();
+    let mut parts = parts(layers, rule, rows);
+    in_order(&mut parts, &sizes, rows);
+    team::each(&mut parts, |part| {
+        let [inputs, outputs] = sizes[part.layer];
+        let by_y = Matrix::new(gradients[part.layer], [rows, outputs]);
+        let by_y = by_y.columns(part.columns.clone());
+        T::with_scratch(part.value.len(), |gradient| {
+            match &part.inputs {
+                Some(some) => {
+                    let x = Matrix::new(values[part.layer], [rows, inputs]);
+                    let x = x.columns(some.clone()).transposed();
+                    let sizes = [some.len(), part.columns.len()];
+                    multiply(x, by_y, Start::Zero, &mut MatrixMut::new(gradient, sizes));
+                }
+                None => {
+                    gradient.fill(T::zero());
+                    (0..rows).for_each(|row| sum_rows(by_y.row(row), gradient));
+                }
+            }
+            part.rule.take(part.value, gradient, &mut part.memory);
+        });
+    });
+}
+
+/// A piece of a parameter, which one thread updates.
+struct Part<'a, T> {
+    layer: usize,
+    /// Of the weights; none for a bias.
+    inputs: Option<Range<usize>>,
+    columns: Range<usize>,
+    rule: Numbers<T>,
+    value: &'a mut [T],
+    memory: Vec<&'a mut [T]>,
+}
+
+/// The pieces of all parameters that are trained.
+fn parts<'a, T: Real>(
+    layers: &'a mut [Layer<T>],
+    rule: &Rules<'_>,
+    rows: usize,
+) -> Vec<Part<'a, T>> {
     let mut parts = Vec::new();
     for (layer, Layer { weight, bias, .. }) in layers.iter_mut().enumerate() {
         for (parameter, is_weight) in [(weight, true), (bias, false)] {
@@ -526,8 +558,12 @@ fn update<T: Real>(
             }
         }
     }
-    // Those of one thread behind each other; the small ones to the middle, so that each half of the
-    // others stays with its thread.
+    parts
+}
+
+/// Puts the pieces of one thread behind each other, and the small ones into the middle, so that each
+/// half of the others stays with its thread.
+fn in_order<T>(parts: &mut [Part<'_, T>], sizes: &[[usize; 2]], rows: usize) {
     const SMALL: usize = 1024;
     parts.sort_by_key(|part| {
         let place = match &part.inputs {
@@ -538,24 +574,4 @@ fn update<T: Real>(
     });
     let large = parts.partition_point(|part| part.value.len() >= SMALL);
     parts[large / 2..].rotate_left(large - large / 2);
-    team::each(&mut parts, |part| {
-        let [inputs, outputs] = sizes[part.layer];
-        let by_y = Matrix::new(gradients[part.layer], [rows, outputs]);
-        let by_y = by_y.columns(part.columns.clone());
-        T::with_scratch(part.value.len(), |gradient| {
-            match &part.inputs {
-                Some(some) => {
-                    let x = Matrix::new(values[part.layer], [rows, inputs]);
-                    let x = x.columns(some.clone()).transposed();
-                    let sizes = [some.len(), part.columns.len()];
-                    multiply(x, by_y, Start::Zero, &mut MatrixMut::new(gradient, sizes));
-                }
-                None => {
-                    gradient.fill(T::zero());
-                    (0..rows).for_each(|row| sum_rows(by_y.row(row), gradient));
-                }
-            }
-            part.rule.take(part.value, gradient, &mut part.memory);
-        });
-    });
 }
