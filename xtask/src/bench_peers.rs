@@ -195,8 +195,11 @@ fn rate(all: &Measured, case: usize, name: &str) -> Result<Spread> {
     Spread::of(&all.training[&(case, name.to_owned())], "samples_per_s")
 }
 
+/// Rows of cells, the heading first.
+type Table = Vec<Vec<String>>;
+
 /// The table of speeds, and in each case how many times as fast Fireclay is as the best peer.
-fn speeds(all: &Measured, args: &Args) -> Result<(Vec<Vec<String>>, Vec<Option<f64>>)> {
+fn speeds(all: &Measured, args: &Args) -> Result<(Table, Vec<Option<f64>>)> {
     let mut table = vec![row(&["network", "batch", "program", "samples/s", "Fireclay is"])];
     let mut against_best = Vec::new();
     for (case, (hidden, batch)) in CASES.into_iter().enumerate() {
@@ -223,7 +226,7 @@ fn speeds(all: &Measured, args: &Args) -> Result<(Vec<Vec<String>>, Vec<Option<f
 }
 
 /// The table of targets.
-fn targets(all: &Measured, against_best: &[Option<f64>]) -> Result<Vec<Vec<String>>> {
+fn targets(all: &Measured, against_best: &[Option<f64>]) -> Result<Table> {
     let median =
         |values: &[Value], field: &str| Ok::<_, anyhow::Error>(Spread::of(values, field)?.median);
     let step = 1e6 * 32.0 / rate(all, 0, OURS)?.median;

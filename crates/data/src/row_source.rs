@@ -55,7 +55,7 @@ enum Way {
     /// Gathered on the host, as floats.
     Gathered,
     /// Selected from the data set, which lies on the device.
-    Selected(Rows, Unpacking),
+    Selected(Box<Rows>, Unpacking),
     /// Uploaded as they are stored.
     Uploaded(Unpacking),
 }
@@ -99,7 +99,7 @@ impl<'a> RowSource<'a> {
         let unpacking = Unpacking(Tensor::from_data([[[0, 8, 16, 24]]], device));
         let way = if 4 * widest * data.len() <= largest {
             let all: Vec<usize> = (0..data.len()).collect();
-            Way::Selected(Rows::upload(data, &all, device), unpacking)
+            Way::Selected(Box::new(Rows::upload(data, &all, device)), unpacking)
         } else {
             Way::Uploaded(unpacking)
         };

@@ -1,5 +1,5 @@
 //! Models of named columns: their file, and predictions from rows by name.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::num::NonZero;

@@ -493,7 +493,7 @@ fn update<T: Real>(
     rows: usize,
 ) {
     let sizes: Vec<_> = layers.iter().map(|layer| layer.sizes).collect();
-    let mut parts = parts(layers, rule, rows);
+    let mut parts = trained(layers, rule, rows);
     in_order(&mut parts, &sizes, rows);
     team::each(&mut parts, |part| {
         let [inputs, outputs] = sizes[part.layer];
@@ -518,7 +518,7 @@ fn update<T: Real>(
 }
 
 /// A piece of a parameter, which one thread updates.
-struct Part<'a, T> {
+struct Trained<'a, T> {
     layer: usize,
     /// Of the weights; none for a bias.
     inputs: Option<Range<usize>>,
@@ -529,11 +529,11 @@ struct Part<'a, T> {
 }
 
 /// The pieces of all parameters that are trained.
-fn parts<'a, T: Real>(
+fn trained<'a, T: Real>(
     layers: &'a mut [Layer<T>],
     rule: &Rules<'_>,
     rows: usize,
-) -> Vec<Part<'a, T>> {
+) -> Vec<Trained<'a, T>> {
     let mut parts = Vec::new();
     for (layer, Layer { weight, bias, .. }) in layers.iter_mut().enumerate() {
         for (parameter, is_weight) in [(weight, true), (bias, false)] {
@@ -553,7 +553,7 @@ fn parts<'a, T: Real>(
                     let memory = memory.iter_mut().filter_map(Iterator::next).collect();
                     let (columns, inputs) = (columns.clone(), is_weight.then_some(inputs));
                     let rule = Numbers::new(&rule);
-                    parts.push(Part { layer, inputs, columns, rule, value, memory });
+                    parts.push(Trained { layer, inputs, columns, rule, value, memory });
                 }
             }
         }
@@ -563,7 +563,7 @@ fn parts<'a, T: Real>(
 
 /// Puts the pieces of one thread behind each other, and the small ones into the middle, so that each
 /// half of the others stays with its thread.
-fn in_order<T>(parts: &mut [Part<'_, T>], sizes: &[[usize; 2]], rows: usize) {
+fn in_order<T>(parts: &mut [Trained<'_, T>], sizes: &[[usize; 2]], rows: usize) {
     const SMALL: usize = 1024;
     parts.sort_by_key(|part| {
         let place = match &part.inputs {
