@@ -16,8 +16,8 @@ const MOMENTUM: f64 = 0.1;
 pub struct NormLayer {
     /// Scale of each feature, `[width]`.
     pub weight: Param<Tensor<1>>,
-    /// Shift of each feature, `[width]`.
-    pub bias: Param<Tensor<1>>,
+    /// Shift of each feature, `[width]`; an RMS norm has none.
+    pub bias: Option<Param<Tensor<1>>>,
     /// Running mean of each feature, `[width]`; batch normalisation only, never trained.
     pub running_mean: Option<Param<Tensor<1>>>,
     /// Running variance of each feature, `[width]`; batch normalisation only, never trained.
@@ -34,7 +34,7 @@ impl NormLayer {
         let is_batch = layer.norm == Norm::Batch;
         Self {
             weight: ones(),
-            bias: zeros(),
+            bias: (layer.norm != Norm::Rms).then(zeros),
             running_mean: is_batch.then(|| zeros().set_require_grad(false)),
             running_var: is_batch.then(|| ones().set_require_grad(false)),
             epsilon: layer.norm_epsilon,
@@ -43,7 +43,8 @@ impl NormLayer {
 
     /// Its parameters and running statistics by name, as PyTorch has them.
     pub(crate) fn parameters(&self) -> Vec<(NormPart, &Param<Tensor<1>>)> {
-        let mut all = vec![(NormPart::Weight, &self.weight), (NormPart::Bias, &self.bias)];
+        let mut all = vec![(NormPart::Weight, &self.weight)];
+        all.extend(self.bias.as_ref().map(|bias| (NormPart::Bias, bias)));
         all.extend(self.running_mean.as_ref().map(|mean| (NormPart::RunningMean, mean)));
         all.extend(self.running_var.as_ref().map(|variance| (NormPart::RunningVar, variance)));
         all
@@ -51,7 +52,8 @@ impl NormLayer {
 
     /// As [`parameters`](Self::parameters), to be replaced.
     pub(crate) fn parameters_mut(&mut self) -> Vec<(NormPart, &mut Param<Tensor<1>>)> {
-        let mut all = vec![(NormPart::Weight, &mut self.weight), (NormPart::Bias, &mut self.bias)];
+        let mut all = vec![(NormPart::Weight, &mut self.weight)];
+        all.extend(self.bias.as_mut().map(|bias| (NormPart::Bias, bias)));
         all.extend(self.running_mean.as_mut().map(|mean| (NormPart::RunningMean, mean)));
         all.extend(self.running_var.as_mut().map(|variance| (NormPart::RunningVar, variance)));
         all
@@ -90,7 +92,8 @@ impl NormLayer {
     }
 
     fn normalise_rows(&self, x: Tensor<2>) -> Tensor<2> {
-        let centred = x.clone() - x.mean_dim(1);
+        // An RMS norm takes no mean away, as it has no shift.
+        let centred = if self.bias.is_some() { x.clone() - x.mean_dim(1) } else { x };
         let variance = centred.clone().square().mean_dim(1);
         self.scale_and_shift(centred, variance)
     }
@@ -98,7 +101,11 @@ impl NormLayer {
     /// `centred / sqrt(variance + ε) * weight + bias`, the variance broadcast over `centred`.
     fn scale_and_shift(&self, centred: Tensor<2>, variance: Tensor<2>) -> Tensor<2> {
         let deviation = variance.add_scalar(self.epsilon).sqrt();
-        centred / deviation * self.weight.val().unsqueeze::<2>() + self.bias.val().unsqueeze::<2>()
+        let scaled = centred / deviation * self.weight.val().unsqueeze::<2>();
+        match &self.bias {
+            Some(bias) => scaled + bias.val().unsqueeze::<2>(),
+            None => scaled,
+        }
     }
 }
 

@@ -90,7 +90,7 @@ fn of_every_activation() {
 
 #[test]
 fn of_every_kind_of_layer() {
-    for norm in [Norm::None, Norm::Batch, Norm::Layer] {
+    for &norm in Norm::ALL {
         for residual in [false, true] {
             let activation = Activation::Tanh;
             let config = MlpConfig { norm, residual, activation, ..config(&[5, 5, 4]) };

@@ -46,6 +46,7 @@ fn what_is_written_is_read() {
         MlpConfig::new([2, 3], [4, 5], 3),
         MlpConfig { norm: Norm::Batch, ..MlpConfig::new([6], [4], 3) },
         MlpConfig { norm: Norm::Layer, residual: true, ..MlpConfig::new([6], [6], 3) },
+        MlpConfig { norm: Norm::Rms, ..MlpConfig::new([6], [4], 3) },
     ] {
         let model = model(config);
         let (bytes, digest) = model.to_bytes().unwrap();

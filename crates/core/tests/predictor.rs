@@ -123,7 +123,7 @@ struct Choice {
 }
 
 fn choices() -> impl Strategy<Value = Choice> {
-    let norm = prop_oneof![Just(Norm::None), Just(Norm::Batch), Just(Norm::Layer)];
+    let norm = prop_oneof![Just(Norm::None), Just(Norm::Batch), Just(Norm::Layer), Just(Norm::Rms)];
     let kinds = (0..Activation::ALL.len(), norm, 0usize..3);
     // Few widths, so that skip connections fit.
     let width = prop_oneof![Just(1usize), Just(17), Just(40), Just(70)];
@@ -164,6 +164,10 @@ fn architectures() -> impl Strategy<Value = Architecture> {
                 network.hidden[i].skip = skip;
                 if network.validate().is_err() {
                     network.hidden[i].skip = None;
+                }
+                // Of one number it leaves the sign, which rounding decides near 0.
+                if network.hidden[i].norm == Norm::Rms && network.norm_width(i) == Some(1) {
+                    network.hidden[i].norm = Norm::Layer;
                 }
             }
             network

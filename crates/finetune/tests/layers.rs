@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use finetune::import::{ImportError, Imported, Layers, Options, TaskKind, import};
 use fireclay::{
-    Activation, Backend, Device, DeviceChoice, HiddenLayer, Model, Norm, Prediction, Preprocessing,
+    Activation, Backend, Device, DeviceChoice, HiddenLayer, Model, Norm, NormPosition, Prediction,
+    Preprocessing,
 };
 
 fn device() -> Device {
@@ -137,4 +138,27 @@ fn functions_of_each_layer_in_a_list() {
         refused(name, &list(&[Relu, Gelu, Relu]), "4.prelu.weight behind 4");
         refused(name, &list(&[]), "which function follows its hidden layers");
     }
+}
+
+#[test]
+fn norms_by_the_root_of_the_mean_square() {
+    let positions = |imported: &Imported| -> Vec<_> {
+        let hidden = &imported.model.mlp.architecture().hidden;
+        hidden.iter().map(|layer| (layer.norm, layer.norm_position, layer.norm_epsilon)).collect()
+    };
+    let before = |epsilon| (Norm::Rms, NormPosition::BeforeActivation, epsilon);
+    for name in ["rms.onnx", "rms-18.onnx"] {
+        let imported = check(name, &said(), "rms");
+        assert_eq!(positions(&imported), [before(1e-6), before(1e-6)], "{name}");
+    }
+    let imported = check("rms.keras", &said(), "rms-keras");
+    // Two norms about one activation: the second stands on what the next layer reads.
+    assert_eq!(positions(&imported), [before(1e-6), (Norm::Rms, NormPosition::Input, 1e-3)]);
+    let state = Options { activation: vec![Activation::Silu, Activation::Tanh], ..said() };
+    refused("rms.pt", &state, "of RMS norms say --norm rms");
+    let rms = Options { norm: Some(Norm::Rms), ..state };
+    refused("rms.pt", &rms, "what its RMS norms add to the mean square");
+    let rms = Options { norm_epsilon: Some(1e-6), ..rms };
+    let imported = check("rms.pt", &rms, "rms");
+    assert_eq!(positions(&imported), [before(1e-6), before(1e-6)]);
 }

@@ -397,7 +397,7 @@ pub enum Layer {
     },
     /// Normalisation over the batch or over the features.
     Norm {
-        /// Which of the two.
+        /// Which kind.
         kind: Norm,
         /// Tensor of the factors.
         scale: Option<String>,
@@ -433,6 +433,9 @@ pub enum Norm {
     Batch,
     /// Per sample, over the features.
     Layer,
+    /// Per sample, by the root of the mean square of the features; neither their mean is taken off nor
+    /// anything added.
+    Rms,
 }
 
 /// A function by its usual name: `identity`, `relu`, `leaky-relu`, `relu6`, `elu`, `selu`, `gelu`,

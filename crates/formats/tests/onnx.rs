@@ -643,7 +643,7 @@ fn functions_by_their_attributes() {
         ("Exp", vec![]),
         ("Sin", vec![]),
         ("If", vec![]),
-        ("RMSNormalization", vec![]),
+        ("MeanVarianceNormalization", vec![]),
     ] {
         refused(&one(operator, &attributes), &format!("operator {operator}"), "only dense layers");
     }
@@ -749,6 +749,11 @@ fn norms() {
     assert_eq!(layers(&batch(&epsilon))[0], expected(Norm::Batch, Some("v"), 1e-3));
     let layer = |attributes: &[Vec<u8>]| norm("LayerNormalization", &["v"], attributes);
     assert_eq!(layers(&layer(&[int("axis", 1)]))[0], expected(Norm::Layer, None, 1e-5));
+    let rms = |attributes: &[Vec<u8>]| norm("RMSNormalization", &["v"], attributes);
+    let small = [int("axis", -1), float("epsilon", 1e-6)];
+    assert_eq!(layers(&rms(&small))[0], expected(Norm::Rms, None, 1e-6));
+    refused(&rms(&[int("axis", 0)]), "axis 0", "that of the features");
+    malformed(&norm("RMSNormalization", &[], &[]), "factors are missing");
     refused(&batch(&[int("training_mode", 1)]), "training_mode", "model.eval()");
     refused(&batch(&[int("spatial", 0)]), "spatial", "model.eval()");
     refused(&layer(&[int("axis", 0)]), "axis 0", "that of the features");

@@ -284,6 +284,7 @@ impl Architecture {
         let Some(width) = self.norm_width(i) else { return };
         let parts: &[NormPart] = match self.hidden[i].norm {
             Norm::None => &[],
+            Norm::Rms => &[NormPart::Weight],
             Norm::Layer => &[NormPart::Weight, NormPart::Bias],
             Norm::Batch => {
                 &[NormPart::Weight, NormPart::Bias, NormPart::RunningMean, NormPart::RunningVar]

@@ -98,6 +98,9 @@ named_enum! {
         Batch = "batch",
         /// Layer normalisation (Ba et al. 2016): per sample, over the features.
         Layer = "layer",
+        /// Root mean square normalisation (Zhang and Sennrich 2019): per sample, over the features,
+        /// without their mean, and without a shift.
+        Rms = "rms",
     }
 }
 

@@ -69,7 +69,11 @@ fn mixed() -> Architecture {
 #[test]
 fn networks_are_written_in_the_oldest_version_that_can_describe_them() {
     let alike = MlpConfig { norm: Norm::Batch, residual: true, ..MlpConfig::new([4], [4, 6], 3) };
-    for (network, expected) in [(alike.architecture().unwrap(), 1), (mixed(), 2)] {
+    // RMS norms are younger than version 1.
+    let rms = MlpConfig { norm: Norm::Rms, ..MlpConfig::new([4], [4, 6], 3) };
+    let networks =
+        [(alike.architecture().unwrap(), 1), (mixed(), 2), (rms.architecture().unwrap(), 2)];
+    for (network, expected) in networks {
         let model = model(network);
         let written = bytes(&model);
         assert_eq!(version(&written), expected);

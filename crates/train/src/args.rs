@@ -79,7 +79,7 @@ pub struct Args {
     /// Dropout rate of the inputs.
     #[arg(long, value_name = "SHARE", help_heading = "Network")]
     pub input_dropout: Option<f64>,
-    /// Normalization of the hidden layers: none, batch or layer.
+    /// Normalization of the hidden layers: none, batch, layer or rms.
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub norm: Option<Norm>,
     /// Add skip connections around hidden layers whose input and output are equally wide.

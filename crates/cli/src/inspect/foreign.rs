@@ -82,6 +82,7 @@ fn layer(layer: &Layer, archive: &Archive) -> String {
         }
         Layer::Norm { kind: Norm::Batch, .. } => "batch norm".to_owned(),
         Layer::Norm { kind: Norm::Layer, .. } => "layer norm".to_owned(),
+        Layer::Norm { kind: Norm::Rms, .. } => "RMS norm".to_owned(),
         Layer::Activation(activation) => printable(&activation.name, 40),
         Layer::Prelu { .. } => "prelu".to_owned(),
         Layer::Residual(inner) => format!("residual ({})", layers(inner, archive)),

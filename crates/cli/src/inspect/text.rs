@@ -23,7 +23,7 @@ const MOST_LABELS: usize = 12;
 pub(super) fn network(network: &Architecture) -> String {
     let mut text =
         format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64));
-    for norm in [Norm::Batch, Norm::Layer] {
+    for norm in [Norm::Batch, Norm::Layer, Norm::Rms] {
         if network.has_norm(norm) {
             text += &format!(", {norm} norms");
         }

@@ -126,6 +126,7 @@ fn variables(step: &Step) -> Option<(&'static str, Vec<&'static str>)> {
         Step::Norm { kind: Norm::Layer, scale, shift, .. } => {
             ("layer_normalization", with(&[(*scale, "gamma"), (*shift, "beta")]))
         }
+        Step::Norm { kind: Norm::Rms, .. } => ("rms_normalization", vec!["gamma"]),
         Step::Norm { kind: Norm::Batch, scale, shift, .. } => {
             let moving = [(true, "moving_mean"), (true, "moving_variance")];
             let all = [&[(*scale, "gamma"), (*shift, "beta")], &moving[..]].concat();

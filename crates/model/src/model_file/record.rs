@@ -19,13 +19,43 @@ pub(crate) struct ArchitectureV1 {
     leaky_slope: f64,
     dropout: f64,
     input_dropout: f64,
-    norm: Norm,
+    norm: NormV1,
     #[serde(default = "norm_epsilon", skip_serializing_if = "is_norm_epsilon")]
     norm_epsilon: f64,
     residual: bool,
     initializer: Initializer,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lora: Option<Lora>,
+}
+
+/// The norms of version 1.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NormV1 {
+    None,
+    Batch,
+    Layer,
+}
+
+impl NormV1 {
+    fn of(norm: Norm) -> Option<Self> {
+        match norm {
+            Norm::None => Some(Self::None),
+            Norm::Batch => Some(Self::Batch),
+            Norm::Layer => Some(Self::Layer),
+            Norm::Rms => None,
+        }
+    }
+}
+
+impl From<NormV1> for Norm {
+    fn from(norm: NormV1) -> Self {
+        match norm {
+            NormV1::None => Self::None,
+            NormV1::Batch => Self::Batch,
+            NormV1::Layer => Self::Layer,
+        }
+    }
 }
 
 fn leaky_slope() -> f64 {
@@ -63,7 +93,7 @@ impl ArchitectureV1 {
             leaky_slope,
             dropout,
             input_dropout,
-            norm,
+            norm: NormV1::of(norm)?,
             norm_epsilon,
             residual,
             initializer,
@@ -83,7 +113,7 @@ impl From<ArchitectureV1> for Architecture {
             leaky_slope,
             dropout: record.dropout,
             input_dropout: record.input_dropout,
-            norm: record.norm,
+            norm: record.norm.into(),
             norm_epsilon: record.norm_epsilon,
             residual: record.residual,
             initializer: record.initializer,

@@ -53,9 +53,11 @@ impl Matrix {
 /// A norm: `(x - mean) · factor + bias`, feature by feature.
 #[derive(Clone, Debug)]
 struct HostNorm {
-    /// Of a batch norm; a layer norm takes each row's own.
+    /// Of a batch norm; others take each row's own.
     mean: Option<Vec<f32>>,
-    /// Scale over deviation of a batch norm; scale alone of a layer norm.
+    /// Whether each row's own mean is taken away, as a layer norm does.
+    is_centred: bool,
+    /// Scale over deviation of a batch norm; scale alone of others.
     factor: Vec<f32>,
     bias: Vec<f32>,
     epsilon: f64,
@@ -241,7 +243,11 @@ impl HostNorm {
     ) -> Result<Self, ModelFileProblem> {
         let epsilon = layer.norm_epsilon;
         let mut take = |part| weights.take(ParameterPath::Norm(i, part), &[width]);
-        let (mut factor, bias) = (take(NormPart::Weight)?, take(NormPart::Bias)?);
+        let mut factor = take(NormPart::Weight)?;
+        let bias = match layer.norm {
+            Norm::Rms => vec![0.0; width],
+            _ => take(NormPart::Bias)?,
+        };
         let mean = if layer.norm == Norm::Batch {
             let mean = take(NormPart::RunningMean)?;
             for (factor, variance) in factor.iter_mut().zip(take(NormPart::RunningVar)?) {
@@ -251,7 +257,7 @@ impl HostNorm {
         } else {
             None
         };
-        Ok(Self { mean, factor, bias, epsilon })
+        Ok(Self { mean, is_centred: layer.norm == Norm::Layer, factor, bias, epsilon })
     }
 
     /// Normalises rows that lie one after the other.
@@ -268,10 +274,11 @@ impl HostNorm {
         }
     }
 
-    /// Takes the row's mean away and divides by its deviation.
+    /// Takes the row's mean away, of a layer norm, and divides by the root of the mean square.
     fn normalise(&self, row: &mut [f32]) {
         let count = row.len() as f64;
-        let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let sum = || row.iter().map(|&x| f64::from(x)).sum::<f64>();
+        let mean = if self.is_centred { sum() / count } else { 0.0 };
         let square = |&x: &f32| (f64::from(x) - mean).powi(2);
         let variance = row.iter().map(square).sum::<f64>() / count;
         let deviation = (variance + self.epsilon).sqrt();

@@ -68,6 +68,9 @@ impl Block {
     /// there is no room.
     pub(super) fn diagonal(&mut self, map: Diagonal) -> Option<Diagonal> {
         if let Some(norm) = self.last_norm() {
+            if !norm.takes(&map) {
+                return Some(map);
+            }
             norm.and_then(map);
         } else if self.is_bare() {
             self.linear.and_then(map);
@@ -86,8 +89,11 @@ impl Block {
     ) -> Result<(Option<NormStep>, bool), ImportError> {
         let is_batch = norm.kind == Norm::Batch;
         if let (true, Some(own)) = (is_batch, self.last_norm()) {
-            own.and_then(norm.into_diagonal());
-            return Ok((None, true));
+            let map = norm.clone().into_diagonal();
+            if own.takes(&map) {
+                own.and_then(map);
+                return Ok((None, true));
+            }
         }
         let is_linear = self.activation.is_none() && self.skip.is_none();
         let is_folded = self.norm.is_some() && is_linear && self.fold_norm(tensors)?;

@@ -114,7 +114,7 @@ impl<'a> Blocks<'a> {
         }
         match step {
             Step::Linear(linear) => self.linear(linear)?,
-            Step::Diagonal { map, prepares } => self.diagonal(map, prepares),
+            Step::Diagonal { map, prepares } => self.diagonal(map, prepares)?,
             Step::Norm(norm) => self.norm(norm)?,
             Step::Function { function, from } => self.function(function, from)?,
             Step::Softmax => self.ends_in_softmax = true,
@@ -170,21 +170,31 @@ impl<'a> Blocks<'a> {
         self.linear(Linear::identity(self.width)?)
     }
 
-    fn diagonal(&mut self, map: Diagonal, prepares: bool) {
+    fn diagonal(&mut self, map: Diagonal, prepares: bool) -> Result<(), ImportError> {
         if self.input.is_none() {
             self.prepares |= prepares;
         } else if !map.is_identity() {
             self.done.insert(Done::FoldedMaps);
         }
+        self.put(map)
+    }
+
+    /// A factor and a shift of each feature, where there is room for them.
+    fn put(&mut self, map: Diagonal) -> Result<(), ImportError> {
         let left = match self.open() {
             Some(last) => last.diagonal(map),
             None => Some(map),
         };
-        let Some(map) = left else { return };
+        let Some(map) = left else { return Ok(()) };
         match &mut self.waiting.norm {
-            Some(norm) => norm.and_then(map),
+            Some(norm) if norm.takes(&map) => norm.and_then(map),
+            Some(_) => {
+                self.add_identity()?;
+                return self.put(map);
+            }
             None => self.waiting.map.then(map),
         }
+        Ok(())
     }
 
     fn norm(&mut self, norm: NormStep) -> Result<(), ImportError> {
@@ -202,11 +212,7 @@ impl<'a> Blocks<'a> {
             self.waiting.norm = Some(norm);
         } else if is_batch {
             self.done.insert(Done::FoldedNorms);
-            let map = norm.into_diagonal();
-            match &mut self.waiting.norm {
-                Some(before) => before.and_then(map),
-                None => self.waiting.map.then(map),
-            }
+            return self.put(norm.into_diagonal());
         } else {
             self.add_identity()?;
             return self.norm(norm);
@@ -222,7 +228,7 @@ impl<'a> Blocks<'a> {
             Some(waiting) if waiting.kind == Norm::Batch => {
                 before.then(waiting.clone().into_diagonal());
             }
-            // What a layer norm makes of features is no line.
+            // What any other norm makes of features is no line.
             Some(_) => return,
             None => {}
         }
@@ -350,7 +356,7 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// The output layer has no norm: a batch norm goes into its weights, and a layer norm stands beside
+    /// The output layer has no norm: a batch norm goes into its weights, and any other stands beside
     /// a layer that changes nothing.
     fn end_without_norm(&mut self) -> Result<(), ImportError> {
         let Some(last) = self.blocks.last_mut() else { return Ok(()) };

@@ -122,11 +122,13 @@ fn normalised(x: &[f64], norm: &NormStep) -> Vec<f64> {
     let count = x.len() as f64;
     let mean = x.iter().sum::<f64>() / count;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+    let square = x.iter().map(|x| x * x).sum::<f64>() / count;
     let standard: Vec<f64> = x
         .iter()
         .enumerate()
         .map(|(at, x)| match norm.kind {
             Norm::Batch => (x - norm.mean[at]) / (norm.variance[at] + norm.epsilon).sqrt(),
+            Norm::Rms => x / (square + norm.epsilon).sqrt(),
             _ => (x - mean) / (variance + norm.epsilon).sqrt(),
         })
         .collect();

@@ -21,10 +21,14 @@ pub(super) fn check(
     }
     let has = |kind: formats::Norm| found.norms.contains(&kind);
     let (batch, layer) = (has(formats::Norm::Batch), has(formats::Norm::Layer));
+    let rms = has(formats::Norm::Rms);
     let (what, why) = match options.norm {
         Some(Norm::Batch) if !batch => ("the file has no batch norm", "leave out --norm batch"),
         Some(Norm::Layer) if !layer => ("the file has no layer norm", "leave out --norm layer"),
-        Some(Norm::None) if batch || layer => ("the file has norms", "leave out --norm none"),
+        Some(Norm::Rms) if !rms => ("the file has no RMS norm", "leave out --norm rms"),
+        Some(Norm::None) if batch || layer || rms => {
+            ("the file has norms", "leave out --norm none")
+        }
         _ => return Ok(()),
     };
     Err(ImportError::unsupported(what, why))
@@ -106,9 +110,10 @@ pub(super) fn check_missing(
             None if !said.any(is_of_norms) => {
                 return Err(ImportError::Unsaid {
                     what: "whether its norms without a bias are layer norms".to_owned(),
-                    flag: "--allow-missing 'norms.*.bias' if they subtract the mean; RMS norms do \
-                           not, and are not imported"
-                        .to_owned(),
+                    flag:
+                        "--allow-missing 'norms.*.bias' if they subtract the mean, or with --norm \
+                           rms if they do not"
+                            .to_owned(),
                 });
             }
             Some(_) if said.next().is_none() => missing.push(path.to_string()),
@@ -153,7 +158,9 @@ impl Parameters {
                     let is_batch = *kind == formats::Norm::Batch;
                     let shift = (is_batch || shift.is_some()).then_some(shift.is_some());
                     self.add(norm, NormPart::Weight, Some(scale.is_some()));
-                    self.add(norm, NormPart::Bias, shift);
+                    if *kind != formats::Norm::Rms {
+                        self.add(norm, NormPart::Bias, shift);
+                    }
                     if is_batch {
                         self.add(norm, NormPart::RunningMean, Some(mean.is_some()));
                         self.add(norm, NormPart::RunningVar, Some(variance.is_some()));

@@ -69,7 +69,12 @@ impl NormStep {
         Diagonal { scale, offset, from }
     }
 
-    /// This, and then a factor and a shift of each feature.
+    /// Whether a factor and a shift of each feature can be put behind it: an RMS norm has no shift.
+    pub(super) fn takes(&self, after: &Diagonal) -> bool {
+        self.kind != Norm::Rms || after.offset.iter().all(|&offset| offset == 0.0)
+    }
+
+    /// This, and then a factor and a shift of each feature, which it takes.
     pub(super) fn and_then(&mut self, after: Diagonal) {
         let own = Diagonal {
             scale: std::mem::take(&mut self.scale),
@@ -232,6 +237,7 @@ impl<'a> Reader<'a> {
         let kind = match kind {
             formats::Norm::Batch => Norm::Batch,
             formats::Norm::Layer => Norm::Layer,
+            formats::Norm::Rms => Norm::Rms,
         };
         let beside = Vec::new();
         let norm = NormStep { kind, scale, shift, mean, variance, epsilon, names, beside };

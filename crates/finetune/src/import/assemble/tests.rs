@@ -85,7 +85,8 @@ impl Made {
 
     fn norm(&mut self, kind: formats::Norm) -> &mut Self {
         let scale = (self.random.below(4) > 0).then(|| self.vector());
-        let shift = (self.random.below(4) > 0).then(|| self.vector());
+        let has_shift = kind != formats::Norm::Rms && self.random.below(4) > 0;
+        let shift = has_shift.then(|| self.vector());
         let positive = |random: &mut Random| random.number().abs() + 0.1;
         let is_batch = kind == formats::Norm::Batch;
         let mean = is_batch.then(|| self.vector());
@@ -129,7 +130,10 @@ impl Made {
                 self.function(name)
             }
             5 => self.norm(BATCH),
-            6 => self.norm(LAYER),
+            6 => {
+                let kind = self.random.one_of(&[LAYER, formats::Norm::Rms]);
+                self.norm(kind)
+            }
             7 => match self.random.below(2) {
                 0 => self.affine(),
                 _ => self.rescale(-0.5, 0.25),
@@ -219,6 +223,10 @@ impl Made {
                         (self.numbers(mean, width, 0.0), self.numbers(variance, width, 1.0))
                     }
                     formats::Norm::Layer => (vec![of_row; width], vec![spread; width]),
+                    formats::Norm::Rms => {
+                        let square = x.iter().map(|x| x * x).sum::<f64>() / count;
+                        (vec![0.0; width], vec![square; width])
+                    }
                 };
                 let (a, b) = (self.numbers(scale, width, 1.0), self.numbers(shift, width, 0.0));
                 each(&|at, x| (x - mean[at]) / (variance[at] + epsilon).sqrt() * a[at] + b[at])
@@ -327,7 +335,7 @@ fn folds(imported: &Imported) {
 
 #[test]
 fn norms_of_each_layer_stay_where_they_are() {
-    for (kind, name) in [(BATCH, "batch"), (LAYER, "layer")] {
+    for (kind, name) in [(BATCH, "batch"), (LAYER, "layer"), (formats::Norm::Rms, "rms")] {
         // Beside some layers alone, on either side of the activation, and on the input.
         let mut made = Made::new(1, 4);
         made.norm(kind).dense(5).function("relu").dense(3).norm(kind).function("tanh");
@@ -401,6 +409,10 @@ fn layer_norms_without_room_stand_beside_a_layer_that_changes_nothing() {
     let mut scaled = Made::new(6, 4);
     scaled.dense(5).function("relu").rescale(2.0, 1.0).norm(LAYER).dense(2);
     added(&scaled, &["5, relu", "5, identity, layer before-activation"]);
+    // An RMS norm has no shift that another could go into.
+    let mut shifted = Made::new(8, 4);
+    shifted.norm(formats::Norm::Rms).rescale(2.0, 0.0).rescale(1.0, 0.5).function("tanh").dense(2);
+    added(&shifted, &["4, tanh, rms input"]);
     // Behind the last skip connection, as in most networks of such blocks.
     let mut blocks = Made::new(7, 4);
     blocks.residual(|made| {

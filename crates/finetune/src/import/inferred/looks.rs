@@ -311,7 +311,8 @@ impl Look {
             Self::Slopes => (
                 "slopes of PReLU or the scale of a norm without a shift",
                 "the network needs it: slopes have to be called prelu with the number of their layer, \
-                 layer norms without a bias norm, with --map; or export the network to ONNX",
+                 layer norms without a bias norm, with --map; of RMS norms say --norm rms; or export \
+                 the network to ONNX",
             ),
             Self::Factor => (
                 "a factor of inputs, of outputs or of a layer",

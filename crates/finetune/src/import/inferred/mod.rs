@@ -97,7 +97,10 @@ pub(super) fn network(
     let epsilon = epsilon(archive.kind, options);
     let scene =
         |norms, said| Scene { layers: &layers, widths: &widths, norms, said, belief, options };
-    let norms: Vec<_> = others.iter().copied().filter(|group| group.is_norm()).collect();
+    let says_rms = said::says_rms(options)?;
+    // Of what is a weight alone, names do not tell that it is a norm.
+    let is_norm = |group: &&Group<'_>| group.is_norm() || says_rms && group.is_weight_alone();
+    let norms: Vec<_> = others.iter().copied().filter(is_norm).collect();
     let norms = norms::place(&scene(norms, said::norms(options, epsilon)), epsilon)?;
     let slopes = functions::slopes(&scene(slopes, None), options)?;
     let mut notes = Vec::new();

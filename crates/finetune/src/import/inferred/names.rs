@@ -209,6 +209,9 @@ const NORM: &[&str] = &[
     "normalisation",
     "normalizations",
     "batch",
+    "rms",
+    "rmsnorm",
+    "rmsnorms",
 ];
 
 /// Words for slopes of PReLU, of any layer.
@@ -216,7 +219,7 @@ pub(super) const SLOPES: &[&str] = &["prelu", "prelus", "act", "acts", "activati
 
 /// Whether a name has a word for norms.
 pub(super) fn is_called_norm(pieces: &[Piece]) -> bool {
-    pieces.iter().any(|piece| piece.is_one_of(NORM) || piece.is_one_of(&["rms", "rmsnorm"]))
+    pieces.iter().any(|piece| piece.is_one_of(NORM))
 }
 
 /// What tells a layer, or its norm or slopes, from the others: its name without words for any of

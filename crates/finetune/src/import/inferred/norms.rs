@@ -112,6 +112,7 @@ pub(super) fn described(group: &Group<'_>, kind: Norm, epsilon: f64) -> Layer {
     Layer::Norm {
         kind: match kind {
             Norm::Batch => formats::Norm::Batch,
+            Norm::Rms => formats::Norm::Rms,
             _ => formats::Norm::Layer,
         },
         scale: group.named(Role::Gamma).or_else(|| group.named(Role::Weight)),
@@ -179,7 +180,11 @@ impl Scene<'_> {
             let why = "say the norm of each hidden layer with --layers";
             return Err(ImportError::unsupported(what, why));
         }
-        let kind = if with == 0 { Norm::Layer } else { Norm::Batch };
+        let kind = match (with, self.options.norm) {
+            (0, Some(Norm::Rms)) => Norm::Rms,
+            (0, _) => Norm::Layer,
+            _ => Norm::Batch,
+        };
         self.norms.iter().try_for_each(|group| self.check_kind(group, kind))?;
         match self.options.norm {
             Some(said) if said != kind => {
@@ -207,7 +212,7 @@ impl Scene<'_> {
                 "its outputs depend on the other rows of a batch",
             ));
         }
-        if kind == Norm::Layer && group.has_statistics() {
+        if kind != Norm::Batch && group.has_statistics() {
             return Err(ImportError::unsupported(
                 format!("the norm {name} has running statistics"),
                 "that is so of batch norms: say batch of it",
@@ -216,18 +221,24 @@ impl Scene<'_> {
         if is_called(&["gn", "group", "groupnorm", "instance", "instancenorm"]) {
             return Err(ImportError::unsupported(
                 format!("{name} looks like a group norm or an instance norm"),
-                "only batch norms and layer norms are imported",
+                "only batch norms, layer norms and RMS norms are imported",
             ));
         }
         let has_shift = [Role::Beta, Role::Bias].iter().any(|r| group.tensors.contains_key(r));
+        if kind == Norm::Rms && has_shift {
+            return Err(ImportError::unsupported(
+                format!("the norm {name} has a shift"),
+                "an RMS norm has none: say layer of it if it takes the mean off",
+            ));
+        }
         let is_said = self.options.norm.is_some() || self.said.is_some();
         if kind == Norm::Layer && (is_called(&["rms", "rmsnorm"]) || !has_shift && !is_said) {
             return Err(ImportError::unsupported(
                 format!(
                     "{name} has a scale and no shift, as RMS norms, PReLU and scaled residuals have"
                 ),
-                "only batch norms and layer norms are imported: of layer norms without a bias, \
-                 which subtract the mean, say --norm layer and --allow-missing 'norms.*.bias'",
+                "of RMS norms say --norm rms; of layer norms without a bias, which subtract the mean, \
+                 --norm layer and --allow-missing 'norms.*.bias'",
             ));
         }
         Ok(())

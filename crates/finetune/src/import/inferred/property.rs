@@ -73,8 +73,13 @@ struct Truth {
 
 /// Hidden layers of these widths that differ in everything.
 fn each(random: &mut Random, widths: &[usize], biases: &[bool]) -> Vec<HiddenLayer> {
-    let kinds =
-        random.one(&[[Norm::Batch, Norm::Batch], [Norm::Layer; 2], [Norm::Batch, Norm::Layer]]);
+    let kinds = random.one(&[
+        [Norm::Batch; 2],
+        [Norm::Layer; 2],
+        [Norm::Rms; 2],
+        [Norm::Batch, Norm::Layer],
+        [Norm::Rms, Norm::Layer],
+    ]);
     let mut layers: Vec<HiddenLayer> = Vec::new();
     for at in 0..widths.len() - 2 {
         let mut skip = None;
@@ -213,9 +218,12 @@ impl Truth {
                 let norm = names.get(&Module::Norm(at))?;
                 let kind = match layer.norm {
                     Norm::Batch => formats::Norm::Batch,
+                    Norm::Rms => formats::Norm::Rms,
                     _ => formats::Norm::Layer,
                 };
                 let (scale, shift) = (Some(norm.weight.clone()), Some(norm.bias.clone()));
+                let shift = shift.filter(|_| layer.norm != Norm::Rms);
+                let epsilon = if layer.norm == Norm::Rms { layer.norm_epsilon } else { epsilon };
                 let (mean, variance) = (norm.mean.clone(), norm.variance.clone());
                 let norm = Layer::Norm { kind, scale, shift, mean, variance, epsilon };
                 (layer.norm_position == here).then_some(norm)
@@ -627,7 +635,10 @@ fn tensors(
     let mut all = Vec::new();
     if is_norm {
         let others = [names.mean.as_ref(), names.variance.as_ref()].into_iter().flatten();
-        let named = [&names.weight, &names.bias].into_iter().chain(others);
+        let is_rms = matches!(module, Module::Norm(at)
+            if truth.norm_of(at).is_some_and(|(kind, _)| kind == Norm::Rms));
+        let bias = (!is_rms).then_some(&names.bias);
+        let named = [&names.weight].into_iter().chain(bias).chain(others);
         return named.map(|name| Tensor::zeros(name, vector.clone())).collect();
     }
     let shape = match truth.layout {
@@ -823,7 +834,7 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
         }
         let mut said = |layer: &HiddenLayer| SaidLayer {
             layer: HiddenLayer { width: random.one(&[0, layer.width]), ..layer.clone() },
-            says_epsilon: false,
+            says_epsilon: layer.norm == Norm::Rms,
             says_slope: false,
         };
         let hidden = each.iter().map(&mut said).collect();

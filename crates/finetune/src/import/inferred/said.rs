@@ -184,3 +184,35 @@ pub(super) fn norms(options: &Options, usual: f64) -> Option<Vec<SaidNorm>> {
     let norms = said.hidden.iter().enumerate().map(of);
     Some(norms.filter(|norm| norm.kind != Norm::None).collect())
 }
+
+/// Whether a person says that there are RMS norms.
+///
+/// # Errors
+///
+/// [`ImportError::Unsaid`] if they do not say what is added to the mean square: programs differ.
+pub(super) fn says_rms(options: &Options) -> Result<bool, ImportError> {
+    let is_rms = |said: &&SaidLayer| said.layer.norm == Norm::Rms;
+    let (says_rms, is_open, flag) = match &options.layers {
+        Some(said) => {
+            let mut norms = said.hidden.iter().filter(is_rms).peekable();
+            (
+                norms.peek().is_some(),
+                norms.any(|said| !said.says_epsilon),
+                "norm_epsilon of each in the file of --layers: 1.1920929e-7 as PyTorch has it by \
+                 default, 1e-6 as Keras, or another",
+            )
+        }
+        None => (
+            options.norm == Some(Norm::Rms),
+            options.norm == Some(Norm::Rms) && options.norm_epsilon.is_none(),
+            "--norm-epsilon: 1.1920929e-7 as PyTorch has it by default, 1e-6 as Keras, or another",
+        ),
+    };
+    if is_open {
+        return Err(ImportError::Unsaid {
+            what: "what its RMS norms add to the mean square".to_owned(),
+            flag: flag.to_owned(),
+        });
+    }
+    Ok(says_rms)
+}

@@ -7,8 +7,9 @@
 `rows.f32` holds 16 rows of 4 features, each NAME.f32 two outputs for each of them, lowest byte first.
 mixed.pt, mixed.safetensors and mixed.onnx are one network, and so are functions.pt and functions.npz.
 mixed.toml says of the first what its tensors do not; it is not made here. mixed.keras is a network of
-the same kind with other numbers. Keras has a run of its own, for it and PyTorch do not go into one
-process.
+the same kind with other numbers. rms.pt, rms.onnx and rms-18.onnx, with norms of many operators, are
+one network, and rms.keras is another. Keras has a run of its own, for it and PyTorch do not go into
+one process.
 """
 
 import os
@@ -76,6 +77,35 @@ def of_torch():
         nn.Linear(5, 2),
     )  # fmt: skip
     nn.init.uniform_(functions[5].weight, 0.1, 1.5)
+    rms = nn.Sequential(
+        nn.Linear(4, 6), nn.RMSNorm(6, eps=1e-6), nn.SiLU(), nn.Linear(6, 5),
+        nn.RMSNorm(5, eps=1e-6), nn.Tanh(), nn.Linear(5, 2),
+    )  # fmt: skip
+    for part in [rms[1], rms[4]]:
+        nn.init.uniform_(part.weight, -2, 2)
+    torch.save(rms.state_dict(), here / "rms.pt")
+    torch.onnx.export(
+        rms.eval(),
+        (rows,),
+        here / "rms.onnx",
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_shapes=({0: torch.export.Dim("rows")},),
+        dynamo=True,
+        opset_version=23,
+        external_data=False,
+    )
+    torch.onnx.export(
+        rms,
+        (rows,),
+        here / "rms-18.onnx",
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_shapes=({0: torch.export.Dim("rows")},),
+        dynamo=True,
+        opset_version=18,
+        external_data=False,
+    )
     # A name of its own tells slopes of PReLU from the scale of a norm.
     state = {name.replace("5.", "4.prelu."): x for name, x in functions.state_dict().items()}
     torch.save(state, here / "functions.pt")
@@ -83,6 +113,7 @@ def of_torch():
     with torch.no_grad():
         numbers(mixed(rows), "mixed")
         numbers(functions(rows), "functions")
+        numbers(rms(rows), "rms")
 
 
 def of_keras():
@@ -101,15 +132,22 @@ def of_keras():
     x = layers.Add()([x, layers.BatchNormalization()(y)])
     x = layers.Dense(3, "silu")(x)
     model = keras.Model(inputs, layers.Dense(2, use_bias=False)(x))
+    save(model, "mixed")
+    steps = [keras.Input((4,)), layers.Dense(6), layers.RMSNormalization(), layers.ReLU()]
+    steps += [layers.RMSNormalization(epsilon=1e-3), layers.Dense(5, "tanh"), layers.Dense(2)]
+    save(keras.Sequential(steps), "rms")
+
+
+def save(model, name):
     random = np.random.default_rng(1)
     for variable in model.variables:
         if "seed" in variable.name:
             continue
         least = 0.2 if "variance" in variable.name else -1.0
         variable.assign(random.uniform(least, 1.5, variable.shape))
-    model.save(here / "mixed.keras")
+    model.save(here / f"{name}.keras")
     rows = np.fromfile(here / "rows.f32", "<f4").reshape(16, 4)
-    numbers(model(rows, training=False), "mixed-keras")
+    numbers(model(rows, training=False), f"{name}-keras")
 
 
 of_keras() if "keras" in sys.argv else of_torch()

@@ -56,6 +56,12 @@ impl Sample {
                 }
                 self.norm(layer, Norm::Layer)?
             }
+            "RMSNormalization" => {
+                self.must_be_flat(layer)?;
+                self.must_be_last(layer)?;
+                let epsilon = layer.number("epsilon", 1e-6)?;
+                Step::Norm { kind: Norm::Rms, scale: true, shift: false, epsilon }
+            }
             "Dropout" => {
                 // The name of Keras 1.
                 let rate = layer.number("p", 0.0)?;
@@ -224,19 +230,16 @@ const ONLY_FLAT: &str = "only layers on one row of numbers are read; put a Flatt
 /// A layer that is not read.
 pub(super) fn unknown(layer: &Entry<'_>) -> Problem {
     let why = match layer.class {
-        "RMSNormalization"
-        | "GroupNormalization"
-        | "UnitNormalization"
-        | "SpectralNormalization" => {
-            "of normalisations only Normalization, BatchNormalization and LayerNormalization are \
-             read; train the network with one of those"
+        "GroupNormalization" | "UnitNormalization" | "SpectralNormalization" => {
+            "of normalisations only Normalization, BatchNormalization, LayerNormalization and \
+             RMSNormalization are read; train the network with one of those"
         }
         "Lambda" | "function" | "__lambda__" => {
             "it is Python code, which is never run; use Keras' layers and functions"
         }
         _ => {
             "only Dense, Flatten, Reshape, Rescaling, Normalization, BatchNormalization, \
-             LayerNormalization, Dropout and noise, Add, Activation, ReLU, LeakyReLU, PReLU, ELU and \
+             LayerNormalization, RMSNormalization, Dropout and noise, Add, Activation, ReLU, LeakyReLU, PReLU, ELU and \
              Softmax are read; its weights alone would not tell what it computes, so build the network \
              without this layer"
         }

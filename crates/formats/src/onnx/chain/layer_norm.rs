@@ -1,7 +1,7 @@
-//! Layer normalisation of many operators, recognised by what they compute.
+//! Layer and RMS normalisation of many operators, recognised by what they compute.
 //!
-//! Exporters for versions of the standard before 17 write it in about ten operators, each in its own
-//! way. As with activations, the operators are computed for a few samples chosen here; from what
+//! Exporters for versions of the standard before 17, and 23, write them in about ten operators, each in
+//! its own way. As with activations, the operators are computed for a few samples chosen here; from what
 //! comes out the factors, the offsets and epsilon are found, and then checked at other samples.
 
 use std::collections::BTreeSet;
@@ -33,28 +33,36 @@ type Values = Vec<Vec<f64>>;
 
 /// A normalisation that was found.
 struct Found {
+    kind: Norm,
     scale: Vec<f64>,
     shift: Vec<f64>,
     epsilon: f64,
 }
 
 impl<'a> Chain<'a> {
-    /// Reads a layer normalisation of many operators, if the value that has been reached goes into
-    /// one.
+    /// Reads a layer or RMS normalisation of many operators, if the value that has been reached goes
+    /// into one.
     pub(super) fn layer_norm_of_parts(&mut self, users: &[usize]) -> Result<bool, Problem> {
         let graph = self.graph;
-        let averages = |&user: &usize| graph.nodes[user].operator() == "ReduceMean";
+        // The mean of the numbers, or of their squares.
+        let may_be_norm = |&user: &usize| {
+            let node = &graph.nodes[user];
+            let is_square = node.operator() == "Mul" && node.inputs == [self.value; 2];
+            is_square || ["ReduceMean", "Pow"].contains(&node.operator())
+        };
         let Some(&[Some(features)]) = self.sample.as_deref() else { return Ok(false) };
-        if features < 2 || self.columns || !users.iter().any(averages) {
+        if features < 2 || self.columns || !users.iter().any(may_be_norm) {
             return Ok(false);
         }
         let Some((found, end)) = self.longest_norm(features, users)? else { return Ok(false) };
         let node = &graph.nodes[end];
         self.pay(2 * features)?;
         let scale = Some(self.row(node, "scale", Spread::Made(found.scale), features, None)?);
-        let shift = Some(self.row(node, "shift", Spread::Made(found.shift), features, None)?);
-        let (mean, variance, epsilon) = (None, None, found.epsilon);
-        let kind = Norm::Layer;
+        let shift = match found.kind {
+            Norm::Rms => None,
+            _ => Some(self.row(node, "shift", Spread::Made(found.shift), features, None)?),
+        };
+        let (mean, variance, epsilon, kind) = (None, None, found.epsilon, found.kind);
         self.layers.push(Layer::Norm { kind, scale, shift, mean, variance, epsilon });
         self.advance(node)?;
         Ok(true)
@@ -79,7 +87,8 @@ impl<'a> Chain<'a> {
             let Some(results) = self.at_samples(node, &values, features)? else { break };
             done.insert(index);
             if needed.iter().flatten().all(|user| done.contains(user))
-                && let Some(found) = recognise(&values[0].1, &results, features)
+                && let Some(found) = recognise(&values[0].1, &results, features, Norm::Layer)
+                    .or_else(|| recognise(&values[0].1, &results, features, Norm::Rms))
             {
                 longest = Some((found, index));
             }
@@ -176,21 +185,23 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Mean and variance.
-fn moments(sample: &[f64]) -> (f64, f64) {
+/// Mean and variance; of an RMS norm 0 and the mean square.
+fn moments(sample: &[f64], kind: Norm) -> (f64, f64) {
     let count = sample.len() as f64;
-    let mean = sample.iter().sum::<f64>() / count;
+    let mean = if kind == Norm::Rms { 0.0 } else { sample.iter().sum::<f64>() / count };
     (mean, sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count)
 }
 
-/// Which normalisation makes these results of these samples, if one does.
-fn recognise(samples: &Values, results: &Values, features: usize) -> Option<Found> {
+/// Which normalisation of this kind makes these results of these samples, if one does.
+fn recognise(samples: &Values, results: &Values, features: usize, kind: Norm) -> Option<Found> {
+    let moments = |sample: &[f64]| moments(sample, kind);
     let (Some([_, wide, turned, narrow, ..]), [shift, of_wide, of_turned, of_narrow, ..]) =
         (samples.first_chunk::<4>(), &results[..])
     else {
         return None;
     };
-    if results.iter().any(|each| each.len() != features) {
+    let has_shift = shift.iter().any(|&shift| shift != 0.0);
+    if results.iter().any(|each| each.len() != features) || kind == Norm::Rms && has_shift {
         return None;
     }
     let ((mean, variance), (turned_mean, turned_variance)) = (moments(wide), moments(turned));
@@ -222,6 +233,7 @@ fn recognise(samples: &Values, results: &Values, features: usize) -> Option<Foun
     });
     let is_sane = scale.iter().chain(shift).all(|each| each.is_finite());
     ((0.0..0.5).contains(&epsilon) && fits && is_sane).then(|| Found {
+        kind,
         scale,
         shift: shift.clone(),
         epsilon,

@@ -23,6 +23,7 @@ impl<'a> Chain<'a> {
             "Dropout" => self.dropout(node)?,
             "BatchNormalization" => self.batch_norm(node)?,
             "LayerNormalization" => self.layer_norm(node)?,
+            "RMSNormalization" => self.rms_norm(node)?,
             "Softmax" => self.softmax(node, "softmax")?,
             "LogSoftmax" => self.softmax(node, "log-softmax")?,
             _ if !self.other_layer(node)? => return Ok(false),
@@ -115,6 +116,22 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
+    /// `RMSNormalization`.
+    fn rms_norm(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
+        node.has_only(&["axis", "epsilon", "stash_type"])?;
+        self.features(node)?;
+        self.check_axis(node, -1)?;
+        let scale = self.norm_vector(node, 1, "factors")?;
+        if scale.is_none() {
+            return Err(node.malformed("the factors are missing"));
+        }
+        let epsilon = decimal(node.float("epsilon", 1e-5)?);
+        let (shift, mean, variance) = (None, None, None);
+        let kind = Norm::Rms;
+        self.layers.push(Layer::Norm { kind, scale, shift, mean, variance, epsilon });
+        Ok(())
+    }
+
     /// `Softmax` and `LogSoftmax`.
     fn softmax(&mut self, node: &Node<'_>, name: &str) -> Result<(), Problem> {
         node.has_only(&["axis"])?;
@@ -137,7 +154,9 @@ impl<'a> Chain<'a> {
             place == 0 && self.opset >= 13
         } else {
             usize::try_from(place).is_ok_and(|place| {
-                let takes_rest = self.opset < 13 && node.operator() != "LayerNormalization";
+                let has_last =
+                    ["LayerNormalization", "RMSNormalization"].contains(&node.operator());
+                let takes_rest = self.opset < 13 && !has_last;
                 let other = |at: usize| if takes_rest { at < place } else { at != place };
                 place > 0
                     && place < count
