@@ -200,6 +200,10 @@ fn hostile_inputs(folder: &Path) {
     let mut gif = gif::Encoder::new(file, 4_000, 4_000, &palette).unwrap();
     let frame = gif::Frame::from_indexed_pixels(4_000, 4_000, pixels, None);
     gif.write_frame(&frame).unwrap();
+    // 64 million pixels, of which the file has one.
+    let file = File::create(path("canvas.gif")).unwrap();
+    let mut gif = gif::Encoder::new(file, 8_000, 8_000, &palette).unwrap();
+    gif.write_frame(&gif::Frame::from_indexed_pixels(1, 1, vec![0], None)).unwrap();
 }
 
 /// A byte of Knuth's generator (MMIX).
@@ -236,7 +240,7 @@ fn a_hostile_input_of_predict_costs_little_and_is_refused() {
         assert!(!succeeded, "{name}");
         count += 1;
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }
 
 /// A Fireclay model of 64 MiB, most of it one matrix.

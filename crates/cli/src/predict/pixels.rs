@@ -61,15 +61,18 @@ impl Flattening {
 
     /// The next row, of this many channels a pixel.
     pub(crate) fn push(&mut self, row: &[u8], channels: usize) {
-        for (x, pixel) in row.chunks_exact(channels.max(1)).take(self.width).enumerate() {
-            let (rgb, alpha) = coloured(pixel);
-            if channels.is_multiple_of(2) {
-                self.drawn += u64::from(luma(rgb)) * u64::from(alpha);
-                self.opaque += u64::from(alpha);
+        // A division for each pixel would take longer than all the rest.
+        let squares = row.chunks((self.side * channels).max(1));
+        for (sum, square) in self.sums.iter_mut().zip(squares) {
+            for pixel in square.chunks_exact(channels.max(1)) {
+                let (rgb, alpha) = coloured(pixel);
+                if channels.is_multiple_of(2) {
+                    self.drawn += u64::from(luma(rgb)) * u64::from(alpha);
+                    self.opaque += u64::from(alpha);
+                }
+                let [r, g, b] = rgb.map(|c| u32::from(c) * u32::from(alpha));
+                *sum = [sum[0] + r, sum[1] + g, sum[2] + b, sum[3] + u32::from(alpha), sum[4] + 1];
             }
-            let [r, g, b] = rgb.map(|c| u32::from(c) * u32::from(alpha));
-            let sum = &mut self.sums[x / self.side];
-            *sum = [sum[0] + r, sum[1] + g, sum[2] + b, sum[3] + u32::from(alpha), sum[4] + 1];
         }
         self.rows += 1;
         if self.rows.is_multiple_of(self.side) || self.rows == self.height {

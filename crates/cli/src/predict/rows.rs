@@ -61,14 +61,15 @@ pub(super) fn gif(bytes: &[u8], most_side: usize) -> Result<Picture, PictureErro
     options.set_color_output(gif::ColorOutput::Indexed);
     let mut decoder = options.read_info(bytes).map_err(fail)?;
     let (width, height) = (usize::from(decoder.width()), usize::from(decoder.height()));
-    check_size(width, height, width * height, bytes.len())?;
+    // Red, green, blue and alpha, one row at a time: what they would take limits their time.
+    check_size(width, height, 4 * width * height, bytes.len())?;
     let Some(frame) = decoder.next_frame_info().map_err(fail)? else {
         return Err(malformed("GIF", "it has no picture"));
     };
     let [left, top, wide, high] =
         [frame.left, frame.top, frame.width, frame.height].map(usize::from);
     let transparent = frame.transparent;
-    check_size(wide, high, wide * high, bytes.len())?;
+    check_size(wide, high, 4 * wide * high, bytes.len())?;
     // A number a pixel; the rows may be interlaced, so that all of them are needed.
     let mut indices = vec![0; wide * high];
     decoder.read_into_buffer(&mut indices).map_err(fail)?;
