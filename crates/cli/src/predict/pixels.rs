@@ -61,17 +61,22 @@ impl Flattening {
 
     /// The next row, of this many channels a pixel.
     pub(crate) fn push(&mut self, row: &[u8], channels: usize) {
+        let has_alpha = channels.is_multiple_of(2);
         // A division for each pixel would take longer than all the rest.
         let squares = row.chunks((self.side * channels).max(1));
         for (sum, square) in self.sums.iter_mut().zip(squares) {
             for pixel in square.chunks_exact(channels.max(1)) {
-                let (rgb, alpha) = coloured(pixel);
-                if channels.is_multiple_of(2) {
+                let (rgb @ [r, g, b], alpha) = coloured(pixel);
+                if has_alpha {
                     self.drawn += u64::from(luma(rgb)) * u64::from(alpha);
                     self.opaque += u64::from(alpha);
                 }
-                let [r, g, b] = rgb.map(|c| u32::from(c) * u32::from(alpha));
-                *sum = [sum[0] + r, sum[1] + g, sum[2] + b, sum[3] + u32::from(alpha), sum[4] + 1];
+                let alpha = u32::from(alpha);
+                sum[0] += u32::from(r) * alpha;
+                sum[1] += u32::from(g) * alpha;
+                sum[2] += u32::from(b) * alpha;
+                sum[3] += alpha;
+                sum[4] += 1;
             }
         }
         self.rows += 1;
