@@ -104,7 +104,7 @@ impl Scene<'_> {
                     let name = printable(&group.name, 60);
                     return Err(ImportError::unsupported(
                         format!("the numbers of the norm {name} tell another place than --layers"),
-                        "say where it stands with norm and norm_position of its layer",
+                        "correct norm and norm_position of its layer",
                     ));
                 }
                 _ => return Err(self.unpaired("two of them stand between the same layers")),

@@ -115,7 +115,7 @@ fn in_full(
     ];
     if let Some((flag, _)) = flags.into_iter().find(|(_, is_said)| *is_said) {
         return Err(ImportError::unsupported(
-            format!("--layers says all of each hidden layer, and {flag} says it of all"),
+            format!("{flag} has no effect: --layers describes each hidden layer in full"),
             format!("leave out {flag}"),
         ));
     }
@@ -157,8 +157,11 @@ fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Resul
         if ![0, width].contains(&layer.width) {
             let name = printable(&group.name, 60);
             return Err(ImportError::unsupported(
-                format!("--layers says {} wide of {name}, which has {width} outputs", layer.width),
-                "give each layer its width in the file, or none",
+                format!(
+                    "--layers gives {name} a width of {}, and it has {width} outputs",
+                    layer.width
+                ),
+                "give each layer its width in the file, or leave it out",
             ));
         }
         hidden.push(HiddenLayer { width, ..layer.clone() });
@@ -167,7 +170,8 @@ fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Resul
     let outputs = widths.last().copied().unwrap_or_default();
     let network = MlpConfig { layers: hidden, ..MlpConfig::new([inputs], [], outputs) };
     network.architecture().map(|_| ()).map_err(|error: ConfigError| {
-        ImportError::unsupported(format!("--layers describes no network: {error}"), "change it")
+        let what = format!("--layers describes an impossible network: {error}");
+        ImportError::unsupported(what, "correct the file of --layers")
     })
 }
 

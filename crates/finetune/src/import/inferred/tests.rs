@@ -371,11 +371,15 @@ fn layers_in_full_are_held_to_the_file() {
             in_full(std::slice::from_ref(&plain)),
             "describes 1 hidden layer, and the network has 2",
         ),
-        (&names, in_full(&[wide, normed.clone()]), "4 wide of fc1, which has 5 outputs"),
+        (
+            &names,
+            in_full(&[wide, normed.clone()]),
+            "--layers gives fc1 a width of 4, and it has 5 outputs",
+        ),
         (&names, in_full(&[without, normed.clone()]), "fc1 has no bias, and the file has fc1.bias"),
         (&names, in_full(&[plain.clone(), batch]), "the batch norm fc2_norm has no running"),
-        (&names, in_full(&[plain.clone(), far]), "--layers describes no network"),
-        (&names, in_full(&[plain.clone(), other]), "--layers describes no network"),
+        (&names, in_full(&[plain.clone(), far]), "--layers describes an impossible network"),
+        (&names, in_full(&[plain.clone(), other]), "--layers describes an impossible network"),
         (&names, in_full(&[plain.clone(), plain.clone()]), "describes 0 norms, and the file has 1"),
         (&two.concat(), in_full(&[plain, normed]), "the file has 2: fc1_norm, fc2_norm"),
     ] {
