@@ -105,6 +105,11 @@ fn classes_of_onnx_keep_their_names() {
 #[test]
 fn scikit_learn_says_what_outputs_mean() {
     assert!(matches!(check("onnx", "many.onnx", "many", None), Task::MultiLabel { .. }));
+    let several = Some(TaskKind::MultiLabel);
+    for (name, said) in [("maps", None), ("plain", None), ("columns", several), ("maps", several)] {
+        let task = check("onnx", &format!("several-{name}.onnx"), "several", said);
+        assert!(matches!(task, Task::MultiLabel { .. }), "{name}");
+    }
     for name in ["regressor", "regressors"] {
         let task = check("onnx", &format!("{name}.onnx"), name, None);
         assert!(matches!(task, Task::Regression { .. }), "{name}");

@@ -67,6 +67,12 @@ fn classes_of_scikit_learn_keep_their_names() {
     assert_eq!(labels("columns"), names(&["elm", "größe", "oak"]));
     let (archive, _) = check("many", "many");
     assert_eq!((archive.labels, archive.task), (None, Some(Task::MultiLabel)));
+    for name in ["several-plain", "several-maps", "several-columns"] {
+        let (archive, network) = check(name, "several");
+        assert_eq!((archive.labels, archive.task), (None, Some(Task::MultiLabel)), "{name}");
+        let Some(Layer::Activation(last)) = network.layers.last() else { panic!("{name}") };
+        assert_eq!(last.name, "sigmoid", "{name}");
+    }
     for name in ["regressor", "regressors"] {
         let (archive, _) = check(name, name);
         assert_eq!((archive.labels, archive.task), (None, Some(Task::Regression)));
@@ -251,6 +257,37 @@ fn thresholds_must_be_those_of_two_classes() {
     };
     assert_eq!(from_bytes(&many(0.5).bytes()).unwrap().task, Some(Task::MultiLabel));
     refused(&many(0.25), "not understood");
+    let several = |end: &str, label: Vec<u8>, others: &[Vec<u8>]| {
+        let first = [
+            node("Gemm", &["x", "w"], &["z"], &[]),
+            node(end, &["z"], &["y"], &[]),
+            label,
+            node("Cast", &["b"], &["l"], &[int("to", 7)]),
+        ];
+        let model = model(&[&first, others].concat()).tensor("w", &[4, 3], &[0.5; 12]);
+        let model = model.tensor("t", &[], &[0.5]);
+        let outputs = [value("y", None), value_of("l", 7, None), value_of("i", 7, None)];
+        model.output_values(&outputs[..2 + others.len()])
+    };
+    let task = |model: &Model| from_bytes(&model.bytes()).unwrap().task;
+    let labels = [("Less", &["t", "y"][..]), ("Greater", &["y", "t"]), ("Round", &["y"])]
+        .map(|(operator, inputs)| node(operator, inputs, &["b"], &[]));
+    let greatest = node("ArgMax", &["y"], &["i"], &[int("axis", 1), int("keepdims", 0)]);
+    for label in labels {
+        let both = [greatest.clone()];
+        assert_eq!(task(&several("Sigmoid", label.clone(), &[])), Some(Task::MultiLabel));
+        refused(&several("Sigmoid", label.clone(), &both), "the greatest and another has several");
+        // Of probabilities that sum to 1 at most one is above a half.
+        assert_eq!(task(&several("Softmax", label.clone(), &both)), Some(Task::Classification));
+    }
+    refused(&several("Sigmoid", node("Less", &["y", "t"], &["b"], &[]), &[]), "not understood");
+    // Names beside several sigmoids are those of several labels, or of one class of many.
+    let map = classical("ZipMap", &["y"], "m", &[ints("classlabels_int64s", &[4, 5, 6])]);
+    let named =
+        model(&[node("Gemm", &["x", "w"], &["z"], &[]), node("Sigmoid", &["z"], &["y"], &[]), map]);
+    let named = named.tensor("w", &[4, 3], &[0.5; 12]).output_values(&[value("m", None)]);
+    let archive = from_bytes(&named.bytes()).unwrap();
+    assert_eq!((archive.labels.unwrap()[0].as_str(), archive.task), ("4", None));
     // What makes no labels is a part of the network: here it is none that is known.
     let nodes = [
         node("Gemm", &["x", "w"], &["z"], &[]),

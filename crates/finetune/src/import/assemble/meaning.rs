@@ -94,10 +94,18 @@ pub(super) fn meaning(
     }
     let is_binary = kind == TaskKind::Classification && outputs == 1;
     let is_squared = told == Some(TaskKind::Regression);
-    Ok(Meaning { kind, is_binary, note: note(kind, output, outputs, is_squared) })
+    let who = if options.task.is_some() { "--task says" } else { "the labels of the file say" };
+    Ok(Meaning { kind, is_binary, note: note(kind, output, outputs, is_squared, who) })
 }
 
-fn note(kind: TaskKind, output: Output, outputs: usize, is_squared: bool) -> Option<String> {
+/// What a person should know of what the outputs mean, as `who` has it.
+fn note(
+    kind: TaskKind,
+    output: Output,
+    outputs: usize,
+    is_squared: bool,
+    who: &str,
+) -> Option<String> {
     let text = match (kind, output, outputs) {
         (TaskKind::Classification, Output::Sigmoid, 1) => {
             "one sigmoid output is read as two classes, the second its own"
@@ -107,12 +115,17 @@ fn note(kind: TaskKind, output: Output, outputs: usize, is_squared: bool) -> Opt
              second"
         }
         (TaskKind::Classification, Output::Sigmoid, _) => {
-            "each output of the file has a sigmoid of its own; here the greatest is the class, as \
-             --task says, and probabilities are those of a softmax, which differ"
+            return Some(format!(
+                "each output of the file has a sigmoid of its own; here the greatest is the class, \
+                 as {who}, and probabilities are those of a softmax, which differ"
+            ));
         }
         (TaskKind::Classification, Output::Identity, _) if is_squared => {
-            "the outputs of the file were compared with numbers; here the greatest is the class, as \
-             --task says, and probabilities are those of a softmax, which it was not trained for"
+            return Some(format!(
+                "the outputs of the file were compared with numbers; here the greatest is the \
+                 class, as {who}, and probabilities are those of a softmax, which it was not \
+                 trained for"
+            ));
         }
         _ => return None,
     };

@@ -693,6 +693,13 @@ fn sigmoids_are_labels_and_one_alone_is_two_classes() {
         let found = of(outputs, end, said).unwrap().model.task;
         assert_eq!(found, expected, "{outputs} {end:?} {said:?}");
     }
+    // A note names what tells: the flag only where it was given.
+    let of_classes = |archive: &mut Archive| archive.task = Some(formats::Task::Classification);
+    for (task, words) in [(None, "as the labels of the file say"), (Some(Classification), "as --task says")] {
+        let options = Options { task, ..Options::default() };
+        let notes = one_layer(10, sigmoid, of_classes, &options).unwrap().notes;
+        assert!(notes.iter().any(|note| note.contains(words)), "{notes:?}");
+    }
     for (outputs, end, said, words) in [
         (2, softmax, MultiLabel, "ends in softmax, and --task says multi-label"),
         (2, softmax, Regression, "ends in softmax, and --task says regression"),

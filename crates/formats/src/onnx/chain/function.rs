@@ -101,6 +101,10 @@ impl<'a> Chain<'a> {
                 break;
             }
             let of_output = self.users_of(output)?;
+            // Labels begin at a value that is reached.
+            if self.labels.starts.contains_key(output) {
+                break;
+            }
             waiting.extend(&of_output);
             users.push(of_output);
             values.push((output, results));

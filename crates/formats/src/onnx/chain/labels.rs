@@ -83,7 +83,9 @@ impl<'a> Labels<'a> {
             ("Sub", _) if is_other_probability(node, value, graph, users, constants)? => true,
             ("Slice", _) => {
                 let beside = users.get(value).into_iter().flatten();
-                let has_label = beside.clone().any(|&user| is_certain(&graph.nodes[user]));
+                let is_label =
+                    |node: &Node<'_>| is_certain(node) || node.classical_operator() == "Binarizer";
+                let has_label = beside.clone().any(|&user| is_label(&graph.nodes[user]));
                 has_label && behind(index, graph, users).is_some()
             }
             (

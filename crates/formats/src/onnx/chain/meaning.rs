@@ -109,15 +109,26 @@ impl<'a> Chain<'a> {
                 all.entry(name).or_default().push(found);
             }
         }
-        let mut lists = self.lists_of_maps()?;
+        let (mut lists, mut is_compared) = (self.lists_of_maps()?, false);
+        let maps = lists.len();
         for (name, found) in all {
             if found.iter().all(|found| *found == Found::Compared) {
-                if !self.ends_in("softmax") {
-                    meaning.task = Some(Task::MultiLabel);
-                }
-                continue;
+                is_compared = !self.ends_in("softmax");
+            } else {
+                lists.push(list(&name, found, count)?);
             }
-            lists.push(list(&name, found, count)?);
+        }
+        let has_answers = lists.len() > maps;
+        if is_compared && has_answers {
+            let what = "labels of which one output has the greatest and another has several";
+            return Err(Problem::refused(what, "export the network with one of the two"));
+        }
+        // Names alone do not tell whether one of them is the answer or several.
+        let is_one = has_answers || !lists.is_empty() && (count == 1 || self.ends_in("softmax"));
+        if is_compared {
+            meaning.task = Some(Task::MultiLabel);
+        } else if is_one {
+            meaning.task = Some(Task::Classification);
         }
         let Some((first, others)) = lists.split_first() else { return Ok(()) };
         if let Some(other) = others.iter().find(|other| *other != first) {
@@ -130,7 +141,6 @@ impl<'a> Chain<'a> {
             return Err(Problem::refused(what, WITHOUT_LABELS));
         }
         meaning.labels = Some(first.clone());
-        meaning.task = Some(Task::Classification);
         if count == 1 && !is_probability && matches!(self.layers.last(), Some(Layer::Dense { .. }))
         {
             self.layers.push(Layer::Activation(activation("sigmoid")));
@@ -329,6 +339,10 @@ impl<'a> Chain<'a> {
         is_probability: bool,
     ) -> Result<Option<Found>, Problem> {
         let &[first, ref rest @ ..] = &node.inputs[..] else { return Ok(None) };
+        // Half is rounded to the even number, which is 0.
+        if let ("Round", Some(outputs @ Found::Outputs { .. })) = (operator, found.get(first)) {
+            return Ok(compared(outputs, 0.5, is_probability, |x, y| x > y));
+        }
         if let ("Round" | "Not", Some(Found::Numbers(numbers))) = (operator, found.get(first)) {
             let one = |x: &f64| if operator == "Round" { x.round_ties_even() } else { 1.0 - x };
             return Ok(Some(Found::Numbers(numbers.iter().map(one).collect())));
@@ -353,9 +367,12 @@ impl<'a> Chain<'a> {
                 }
                 found => with_number(found, |x| function(x, y)),
             }),
-            (None, Some(found)) => {
-                scalar(first)?.and_then(|x| with_number(found, |y| function(x, y)))
-            }
+            (None, Some(found)) => scalar(first)?.and_then(|x| match found {
+                Found::Outputs { .. } if operator.starts_with("Less") => {
+                    compared(found, x, is_probability, |x, y| x > y)
+                }
+                found => with_number(found, |y| function(x, y)),
+            }),
             _ => None,
         })
     }

@@ -85,6 +85,11 @@ save(to_onnx(classifier(None, np.array([-1, 7])[classes % 2]), first, options=pl
 save(to_onnx(classifier(None, classes == 1), first, options=plain), "truth")
 twice = np.stack([classes == 0, classes != 1], 1).astype(int)
 save(to_onnx(classifier(None, twice), first, options=plain), "many")
+thrice = np.stack([classes == 0, classes != 1, data[:, 0] > 0], 1).astype(int)
+several = MLPClassifier((6,), "tanh", max_iter=400, random_state=1).fit(data, thrice)
+for name, zipmap in [("plain", False), ("maps", True), ("columns", "columns")]:
+    named = {id(several): {"zipmap": zipmap}}
+    save(to_onnx(several, first, options=named), f"several-{name}")
 doubles = classifier(StandardScaler(with_std=False), classes)
 save(to_onnx(doubles, first.astype(np.float64), options=plain), "doubles")
 save(to_onnx(regressor(data[:, 0]), first), "regressor")
@@ -95,6 +100,8 @@ for name in ["gaps", "texts", "doubles"]:
 for name in ["two", "truth"]:
     answer(name, slice(1, None))
 answer("many", slice(2, None))
+answer("several-maps")
+(folder / "several-maps.f32").rename(folder / "several.f32")
 answer("regressor")
 # Its graph lists the targets of all samples one after the other.
 pairs = onnxruntime.InferenceSession(folder / "regressors.onnx").run(None, {"X": rows})[0]
