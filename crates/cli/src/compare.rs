@@ -12,7 +12,7 @@ use train::group;
 use train::manifest::Manifest;
 
 use crate::model::{self, Where};
-use crate::output::{printable, say, say_json, table, wrapped};
+use crate::output::{decimal, printable, say, say_json, signed, table, wrapped};
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -115,8 +115,8 @@ fn measured(comparison: &Comparison) -> String {
         let show = |number: f64, sign: bool| match (first.is_share, sign) {
             (true, false) => format!("{:.2} %", 100.0 * number),
             (true, true) => format!("{:+.2} points", 100.0 * number),
-            (false, false) => format!("{number:.5}"),
-            (false, true) => format!("{number:+.5}"),
+            (false, false) => decimal(number),
+            (false, true) => signed(number),
         };
         rows.push(vec![first.name.clone(), show(a, false), show(b, false), show(b - a, true)]);
     }
@@ -124,11 +124,11 @@ fn measured(comparison: &Comparison) -> String {
     let loss = comparison.loss_difference;
     let verdict = if loss.low > 0.0 || loss.high < 0.0 { "beyond" } else { "within" };
     text += &format!(
-        "\n  Loss of the second less that of the first, row by row: {:+.5},\n  \
-         95 % interval {:+.5} to {:+.5} ({}): {verdict} chance.\n",
-        loss.value,
-        loss.low,
-        loss.high,
+        "\n  Loss of the second less that of the first, row by row: {},\n  \
+         95 % interval {} to {} ({}): {verdict} chance.\n",
+        signed(loss.value),
+        signed(loss.low),
+        signed(loss.high),
         loss.interval.name()
     );
     if let Some(test) = comparison.mcnemar {
@@ -143,8 +143,8 @@ fn measured(comparison: &Comparison) -> String {
         );
     }
     text += &format!(
-        "  The largest difference of any output is {:.5}.\n",
-        comparison.largest_difference
+        "  The largest difference of any output is {}.\n",
+        decimal(comparison.largest_difference)
     );
     text + &changed(comparison)
 }
@@ -232,7 +232,7 @@ fn of_runs(runs: &Runs) -> String {
     }
     let mut rows = vec![row(["epoch", "validation loss, first", "second"])];
     let number = |curve: &[(f64, f64)], i: usize| {
-        curve.get(i).map_or(String::new(), |(_, loss)| format!("{loss:.5}"))
+        curve.get(i).map_or(String::new(), |(_, loss)| decimal(*loss))
     };
     let last = a.len().max(b.len());
     // Of a long run some epochs are enough, the last among them.

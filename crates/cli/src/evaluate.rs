@@ -12,7 +12,7 @@ use serde::Serialize;
 use train::group;
 
 use crate::model::{self, Where};
-use crate::output::{printable, say, say_json, table};
+use crate::output::{decimal, printable, say, say_json, table};
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -202,7 +202,7 @@ fn text(evaluation: &Evaluation) -> String {
         Scores::Regression(scores) => {
             let mut rows = vec![cells(["target", "r2", "rmse", "mae", "median-error"])];
             rows.extend(scores.targets.iter().map(|target| {
-                let number = |estimate: Estimate| format!("{:.5}", estimate.value);
+                let number = |estimate: Estimate| decimal(estimate.value);
                 let all = [target.r2, target.rmse, target.mae, target.median_error].map(number);
                 std::iter::once(printable(&target.name, 30)).chain(all).collect()
             }));
@@ -223,7 +223,7 @@ pub(crate) fn measures(all: &[Measure]) -> String {
         let Estimate { value, low, high, interval } = measure.estimate;
         let show = |number: f64| match measure.is_share {
             true => format!("{:.2} %", 100.0 * number),
-            false => format!("{number:.5}"),
+            false => decimal(number),
         };
         let range = format!("{} to {}", show(low), show(high));
         vec![measure.name.clone(), show(value), range, interval.name().to_owned()]
@@ -292,7 +292,7 @@ fn worst(evaluation: &Evaluation) -> String {
         let probability = row.probability.map_or(String::new(), |p| format!("{:.2} %", 100.0 * p));
         vec![
             row.row.to_string(),
-            format!("{:.4}", row.loss),
+            decimal(row.loss),
             printable(&row.truth, 20),
             printable(&row.predicted, 20),
             probability,

@@ -37,6 +37,22 @@ pub(crate) fn wrapped(text: &str) -> String {
     format!("  {}", wrapped_at(text, 2))
 }
 
+/// A number with five decimals, or with five digits and an exponent where decimals would show too
+/// little of it.
+pub(crate) fn decimal(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-3..1e7).contains(&size) {
+        format!("{number:.5}")
+    } else {
+        format!("{number:.4e}")
+    }
+}
+
+/// As [`decimal`], with its sign.
+pub(crate) fn signed(number: f64) -> String {
+    format!("{}{}", if number < 0.0 { "" } else { "+" }, decimal(number))
+}
+
 /// A shape, such as `28x28`.
 pub(crate) fn sizes(shape: &[usize]) -> String {
     match shape {
@@ -51,5 +67,24 @@ pub(crate) fn listed(names: &[String], most: usize) -> String {
     match names.len().saturating_sub(most) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_numbers_keep_their_digits() {
+        for (number, text) in [
+            (0.0, "0.00000"),
+            (0.123_456_7, "0.12346"),
+            (-7.6e-6, "-7.6000e-6"),
+            (1.5e9, "1.5000e9"),
+        ] {
+            assert_eq!(decimal(number), text);
+        }
+        assert_eq!(signed(0.25), "+0.25000");
+        assert_eq!(signed(-0.25), "-0.25000");
     }
 }
