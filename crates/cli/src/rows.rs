@@ -54,6 +54,7 @@ impl Rows {
     /// The rows, and what they are called; `named` is the file or folder of the model, or of the
     /// adapter that was applied to it.
     pub(crate) fn load(&self, model: &Description, named: &Path) -> Result<(String, Dataset)> {
+        model.input.require_dense()?;
         let (source, data) = match &self.data {
             Some(source) => (
                 source.clone(),

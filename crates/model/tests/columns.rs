@@ -128,6 +128,7 @@ fn files_with_an_input_that_cannot_be_are_refused() {
         ),
         ("/input/fields/1/takes/values", json!(["red", "blue"]), "not sorted"),
         ("/input/fields/1/takes/values", json!(["a", "b", "c"]), "shape [8]"),
+        ("/input/fields/1/takes/values", json!([]), "has no categories"),
         ("/input/fields/2/takes/shape", json!([usize::MAX, 2]), "impossible shape"),
     ] {
         let forged = forged(&bytes, |document| *document.pointer_mut(place).unwrap() = lie.clone());

@@ -1,20 +1,22 @@
 //! Tables whose columns have names, for models that take named columns.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord, Trim};
-use fireclay::{FieldKind, InputError, InputSpec, Value, ValuesError};
+use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
+use fireclay::{Category, FieldKind, InputError, InputSpec, Value, ValuesError};
 use fireclay_data::decompressed;
 
 use crate::output::printable;
 
 /// What separates the cells of a line.
 const SEPARATORS: [u8; 4] = [b',', b'\t', b';', b'|'];
-/// The most bytes of a row.
-const MOST_OF_A_ROW: u64 = 16 << 20;
+/// The most bytes of a row, and the most columns: each cell takes a few times its bytes.
+const MOST_OF_A_ROW: u64 = 2 << 20;
+const MOST_COLUMNS: usize = 1 << 16;
 /// How the absence of a number is written, besides an empty cell.
 const MISSING: [&str; 5] = ["NA", "N/A", "NaN", "nan", "null"];
 /// The most names of columns that are listed.
@@ -28,6 +30,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) done: Vec<String>,
     input: &'a InputSpec,
     rows: Reader<Limited<Box<dyn Read>>>,
+    /// Columns in which a text was met that the model does not know.
+    warned: BTreeSet<usize>,
 }
 
 /// Reads the heading of a table; `-` is standard input, and the bytes may be compressed.
@@ -64,12 +68,21 @@ impl<'a> Columns<'a> {
         if heading.trim_ascii().is_empty() {
             bail!("the table has no heading; its first line must name the columns {names}");
         }
+        if heading.len() as u64 == MOST_OF_A_ROW {
+            bail!(
+                "the first line has more than {MOST_OF_A_ROW} bytes; it must name the columns {names}"
+            );
+        }
         let separator = separator(&heading);
+        let count = 1 + heading.iter().filter(|&&byte| byte == separator).count();
+        if count > MOST_COLUMNS {
+            bail!("the first line has {count} columns; at most {MOST_COLUMNS} are read");
+        }
         let whole = Box::new(Cursor::new(heading).chain(contents)) as Box<dyn Read>;
         let whole = Limited { from: whole, left: MOST_OF_A_ROW };
-        let mut rows = ReaderBuilder::new().delimiter(separator).trim(Trim::All).from_reader(whole);
+        let mut rows = ReaderBuilder::new().delimiter(separator).from_reader(whole);
         let header = rows.headers().map_err(|error| problem(&error))?;
-        let header: Vec<String> = header.iter().map(str::to_owned).collect();
+        let header: Vec<String> = header.iter().map(|name| name_of(name, input)).collect();
         let encoder = input.encoder(&header).with_context(|| {
             format!("the first line of the table must name the columns {names}")
         })?;
@@ -77,7 +90,7 @@ impl<'a> Columns<'a> {
         if !encoder.ignored().is_empty() {
             done.push(format!("columns left out: {}", in_words(encoder.ignored())));
         }
-        Ok(Self { header, done, input, rows })
+        Ok(Self { header, done, input, rows, warned: BTreeSet::new() })
     }
 
     /// The cells of the next rows, `most` at the most; none after the last.
@@ -98,6 +111,28 @@ impl<'a> Columns<'a> {
         Ok(found)
     }
 
+    /// Texts that the model does not know, the first of each column that had none before.
+    pub(crate) fn unknown(&mut self, rows: &[Vec<Value<'_>>]) -> Vec<String> {
+        let Self { header, input, warned, .. } = self;
+        let mut found = Vec::new();
+        for (place, name) in header.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let field = input.fields().iter().find(|field| field.name == *name);
+            let Some(FieldKind::Category(category)) = field.map(|field| &field.kind) else {
+                continue;
+            };
+            let texts = rows.iter().filter_map(|row| match row.get(place) {
+                Some(Value::Text(text)) if !knows(category, text) => Some(*text),
+                _ => None,
+            });
+            let first = texts.take(1).next();
+            if let Some(text) = first.filter(|_| warned.insert(place)) {
+                let (name, text) = (printable(name, 40), printable(text, 40));
+                found.push(format!("column {name}: the model does not know {text:?}"));
+            }
+        }
+        found
+    }
+
     /// What the cells of rows mean.
     pub(crate) fn values<'b>(&self, rows: &'b [StringRecord]) -> Vec<Vec<Value<'b>>> {
         let field = |name: &String| self.input.fields().iter().find(|field| field.name == *name);
@@ -110,16 +145,27 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What a cell means in a column of this kind.
+/// What a cell means in a column of this kind. Spaces around a text belong to it where the model knows
+/// it so, and else to the table.
 fn value<'b>(cell: &'b str, kind: Option<&FieldKind>) -> Value<'b> {
-    let is_number = matches!(kind, Some(FieldKind::Number(_)));
-    if cell.is_empty() || (is_number && MISSING.contains(&cell)) {
-        return Value::Missing;
+    let bare = cell.trim();
+    match kind {
+        Some(FieldKind::Category(category)) if knows(category, cell) => Value::Text(cell),
+        Some(FieldKind::Number(_)) if MISSING.contains(&bare) => Value::Missing,
+        _ if bare.is_empty() => Value::Missing,
+        Some(FieldKind::Number(_)) => bare.parse().map_or(Value::Text(bare), Value::Number),
+        _ => Value::Text(bare),
     }
-    match cell.parse() {
-        Ok(number) if is_number => Value::Number(number),
-        _ => Value::Text(cell),
-    }
+}
+
+fn knows(category: &Category, text: &str) -> bool {
+    category.values.binary_search_by(|known| known.as_str().cmp(text)).is_ok()
+}
+
+/// The name of a column, without spaces around it unless the model takes it with them.
+fn name_of(name: &str, input: &InputSpec) -> String {
+    let is_taken = input.fields().iter().any(|field| field.name == name);
+    if is_taken { name } else { name.trim() }.to_owned()
 }
 
 /// What occurs most in the heading; a comma if nothing does.
@@ -165,7 +211,7 @@ impl<R: Read> Read for Limited<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::Error::other(format!(
-                "a row has more than {MOST_OF_A_ROW} bytes; a quote may not be closed"
+                "more than {MOST_OF_A_ROW} bytes without the end of a row; a quote may not be closed"
             )));
         }
         let read = self.from.read(into)?;
@@ -182,7 +228,8 @@ mod tests {
 
     fn input() -> InputSpec {
         let size = Number { mean: 0.0, deviation: 1.0, missing: true };
-        let colour = Category { values: vec!["NA".into(), "red".into()], missing: true };
+        let values = vec![" pad ".into(), "NA".into(), "red".into()];
+        let colour = Category { values, missing: true };
         InputSpec::new(vec![Field::new("size", size), Field::new("colour", colour)]).unwrap()
     }
 
@@ -202,10 +249,15 @@ mod tests {
             "colour,size\nNA,1.5\n,NA\n",
             "\u{feff}colour;size\r\nNA;1.5\r\n;\r\n",
             "colour\tsize\nNA\t1.5\n\tnull",
-            "colour | size\nNA | 1.5\n | NaN",
+            "colour | size\nNA | 1.5\n | NaN ",
         ] {
             assert_eq!(rows(text).unwrap(), expected, "{text:?}");
         }
+        let padded = "size,colour\n 2 ,\" pad \"\n3, red \n";
+        assert_eq!(
+            rows(padded).unwrap(),
+            [["Number(2.0)", "Text(\" pad \")"], ["Number(3.0)", "Text(\"red\")"]]
+        );
         let quoted = "size,colour,\"a, b\"\n2,red,\"x\ny\"\n";
         assert_eq!(rows(quoted).unwrap(), [["Number(2.0)", "Text(\"red\")", "Text(\"x\\ny\")"]]);
     }
@@ -218,6 +270,8 @@ mod tests {
             ("1,red\n2,blue\n", "\"size\", \"colour\""),
             ("size,colour\n1\n", "line 2 has 1 cells; the heading has 2"),
             ("size,size,colour\n", "two columns are named \"size\""),
+            (&",".repeat(1 << 17), "131073 columns; at most 65536"),
+            (&"x".repeat(3 << 20), "the first line has more than 2097152 bytes"),
         ] {
             let error = format!("{:#}", rows(text).unwrap_err());
             assert!(error.contains(expected), "{text:?}: {error}");

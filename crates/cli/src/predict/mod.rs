@@ -188,6 +188,9 @@ fn predict_columns(input: &Path, args: &Args, model: &Loaded) -> Result<()> {
             return Ok(());
         }
         let rows = table.values(&batch);
+        for unknown in table.unknown(&rows) {
+            log::warn!("{name}: {unknown}");
+        }
         let predicted =
             model.predict_values(&header, &rows).map_err(|error| columns::counted(error, first));
         let mut lines = Vec::with_capacity(batch.len());

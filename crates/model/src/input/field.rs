@@ -150,7 +150,7 @@ impl Category {
             value: value.to_owned(),
         };
         if self.values.is_empty() {
-            return Err(wrong(""));
+            return Err(InputError::NoCategories { field: field.to_owned() });
         }
         match self.values.windows(2).find(|pair| pair[0] >= pair[1]) {
             Some(pair) => Err(wrong(&pair[1])),

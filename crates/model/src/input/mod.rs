@@ -205,6 +205,12 @@ pub enum InputError {
         /// Its value.
         found: f64,
     },
+    /// A category without values.
+    #[error("field {field:?} has no categories; it needs at least one")]
+    NoCategories {
+        /// The field.
+        field: String,
+    },
     /// Categories that are not in order, or occur twice.
     #[error("field {field:?}: its categories are not sorted, or {value:?} occurs twice")]
     Categories {
