@@ -20,7 +20,7 @@ use fireclay::{
     NormPosition, Preprocessing, Provenance, Task, nearest,
 };
 use fireclay_files::{RegularFile, sha256};
-use fireclay_formats::{Archive, Layer, Layout};
+use fireclay_formats::{Archive, Layout};
 use regex::Regex;
 
 use crate::pattern::{Glob, Pattern};
@@ -163,20 +163,19 @@ pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Importe
     }
     let mut archive =
         fireclay_formats::from_file(path, &file, options.key.as_deref()).map_err(failed)?;
-    let has_own_order = inferred::has_own_order(&archive.tensors);
-    rename(&mut archive, &options.map)?;
-    if archive.network.is_none() {
-        reparameterized::restore(&mut archive)?;
-    }
-    check_unused(&archive, options)?;
     let described = archive.network.take();
     let is_described = described.is_some();
     let network = match described {
         Some(network) => {
             describes(options)?;
+            check_unused(&archive, options)?;
             network
         }
         None => {
+            let has_own_order = inferred::has_own_order(&archive.tensors);
+            rename(&mut archive, &options.map)?;
+            reparameterized::restore(&mut archive)?;
+            check_unused(&archive, options)?;
             let inferred = inferred::network(&archive, has_own_order, options)
                 .map_err(|error| integers::explain(networks(error, &archive), &archive))?;
             archive.notes.extend(inferred.notes);
@@ -221,6 +220,8 @@ fn describes(options: &Options) -> Result<(), ImportError> {
         ("--residual", options.residual),
         ("--no-residual", options.no_residual),
         ("--layers", options.layers.is_some()),
+        ("--map", !options.map.is_empty()),
+        ("--allow-missing", !options.allow_missing.is_empty()),
     ];
     match said.into_iter().find(|(_, is_said)| *is_said) {
         Some((flag, _)) => Err(ImportError::unsupported(
@@ -351,39 +352,8 @@ fn rename(archive: &mut Archive, map: &[(Regex, String)]) -> Result<(), ImportEr
             return Err(ImportError::SameName { name: name.clone(), originals });
         }
     }
-    let renamed: BTreeMap<String, String> =
-        originals.into_iter().map(|(name, original)| (original.clone(), name.clone())).collect();
-    if let Some(network) = &mut archive.network {
-        rename_layers(&mut network.layers, &renamed);
-    }
     archive.tensors.iter_mut().zip(names).for_each(|(tensor, name)| tensor.name = name);
     Ok(())
-}
-
-/// Calls tensors by their new names where the file's own network names them.
-fn rename_layers(layers: &mut [Layer], renamed: &BTreeMap<String, String>) {
-    for layer in layers {
-        let names: [Option<&mut String>; 4] = match layer {
-            Layer::Affine { scale, offset } => [scale.as_mut(), offset.as_mut(), None, None],
-            Layer::Dense { weight, bias, .. } => [Some(weight), bias.as_mut(), None, None],
-            Layer::Norm { scale, shift, mean, variance, .. } => {
-                [scale.as_mut(), shift.as_mut(), mean.as_mut(), variance.as_mut()]
-            }
-            Layer::Prelu { slope } => [Some(slope), None, None, None],
-            Layer::Residual(inner) => {
-                rename_layers(inner, renamed);
-                continue;
-            }
-            Layer::Flatten | Layer::Rescale { .. } | Layer::Activation(_) | Layer::Dropout(_) => {
-                continue;
-            }
-        };
-        for name in names.into_iter().flatten() {
-            if let Some(new) = renamed.get(name) {
-                name.clone_from(new);
-            }
-        }
-    }
 }
 
 /// Requires that each pattern of tensors that may be left out names one.

@@ -48,6 +48,13 @@ pub(super) struct Resolved {
     pub(super) after: (f64, f64),
 }
 
+impl Resolved {
+    /// Whether it is a function of ours and no more.
+    pub(super) fn is_plain(&self) -> bool {
+        self.before == NOTHING && self.after == NOTHING
+    }
+}
+
 const NOTHING: (f64, f64) = (1.0, 0.0);
 
 /// A function of the file, of this many numbers.

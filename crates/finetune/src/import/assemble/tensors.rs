@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fireclay::nearest;
 use fireclay_formats::{Dtype, Layer, Network, Tensor};
 
+use crate::pattern::Glob;
+
 use super::super::{Fate, ImportError, Options, Placed, inferred, may_be_unused};
 
 /// The tensors of a file. One that the network does not name is let go at once, any other when its
@@ -151,6 +153,9 @@ impl Tensors {
             placed.push(Placed { name, shape, dtype, fate });
         }
         if unused.is_empty() {
+            if is_described {
+                check_left_out(&placed, options)?;
+            }
             return Ok(placed);
         }
         Err(inferred::unused(&unused, is_described, &self.ends(&placed)))
@@ -186,6 +191,23 @@ impl Tensors {
                 .map(|tensor| (tensor.name.clone(), tensor.shape.clone()))
                 .collect(),
         }
+    }
+}
+
+/// Requires that each pattern of tensors that may be left out names one that the network of the file
+/// does without.
+fn check_left_out(placed: &[Placed], options: &Options) -> Result<(), ImportError> {
+    let left = placed.iter().filter(|placed| matches!(placed.fate, Fate::Skipped(_)));
+    let left = left.map(|placed| placed.name.as_str());
+    let names_none = |glob: &&Glob| !left.clone().any(|name| glob.names(name));
+    match options.allow_unused.iter().find(names_none) {
+        Some(glob) => Err(ImportError::names_nothing(
+            "--allow-unused",
+            glob,
+            "tensor that the network of the file does without",
+            left.clone(),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -695,7 +695,9 @@ fn sigmoids_are_labels_and_one_alone_is_two_classes() {
     }
     // A note names what tells: the flag only where it was given.
     let of_classes = |archive: &mut Archive| archive.task = Some(formats::Task::Classification);
-    for (task, words) in [(None, "as the labels of the file say"), (Some(Classification), "as --task says")] {
+    for (task, words) in
+        [(None, "as the labels of the file say"), (Some(Classification), "as --task says")]
+    {
         let options = Options { task, ..Options::default() };
         let notes = one_layer(10, sigmoid, of_classes, &options).unwrap().notes;
         assert!(notes.iter().any(|note| note.contains(words)), "{notes:?}");
