@@ -56,17 +56,25 @@ impl Head {
                     let labels = labels.iter().chain(new).cloned().collect();
                     Ok(Task::Classification { labels })
                 }
+                _ if base.kind() == data.kind() => bail!(
+                    "--head both adds classes to those of the model, and a model for {} has none; \
+                     say --head data or --head keep",
+                    base.kind()
+                ),
                 _ => bail!(
-                    "--head both: the model is for {}, the data for {}",
+                    "--head both adds classes to those of the model; the model is for {}, the data \
+                     for {}: say --head data",
                     base.kind(),
                     data.kind()
                 ),
             },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),
             Self::Count(count) => bail!(
-                "--head {count}: the data has {} labels; give that number, or a file with the name \
-                 of each output, one a line",
-                data.outputs()
+                "--head {count}: the data has {} {}{}; give that number, or a file with the name of \
+                 each output, one a line",
+                data.outputs(),
+                if matches!(data, Task::Regression { .. }) { "target" } else { "label" },
+                if data.outputs() == 1 { "" } else { "s" }
             ),
             Self::Labels(path) => {
                 let labels = label_file(path).with_context(|| {
@@ -351,6 +359,15 @@ mod tests {
         assert_eq!(task("both").unwrap(), labels(&["a", "x", "y"]));
         assert_eq!(task("2").unwrap(), data);
         assert!(task("3").unwrap_err().to_string().contains("2 labels"));
+        let values = Task::regression(vec!["y".to_owned()]);
+        for (text, base, data, words) in [
+            ("5", &values, &values, "--head 5: the data has 1 target;"),
+            ("both", &values, &values, "a model for regression has none; say --head data or"),
+            ("both", &base, &values, "is for classification, the data for regression: say --head"),
+        ] {
+            let error = text.parse::<Head>().unwrap().task(base, data).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
         assert!(task("no-such-file").is_err());
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "p\n q \n\n").unwrap();

@@ -344,12 +344,12 @@ fn what_a_file_does_not_say_is_asked_for() {
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::NoChain { .. })));
     let told = Options { activation: vec![Activation::Tanh], ..logits() };
     assert!(matches!(opened("keras/plain.keras", &told), Err(ImportError::Unsupported { .. })));
+    let map = vec![(regex::Regex::new("1").unwrap(), "9".to_owned())];
     for name in ["keras/plain.keras", "keras/plain.h5", "onnx/plain.onnx"] {
-        let map = vec![(regex::Regex::new("1").unwrap(), "9".to_owned())];
         let any = || vec!["*".parse().unwrap()];
         let unused = vec!["*".parse().unwrap()];
         for (options, words) in [
-            (Options { map, ..logits() }, "leave out --map"),
+            (Options { map: map.clone(), ..logits() }, "leave out --map"),
             (Options { allow_missing: any(), ..logits() }, "leave out --allow-missing"),
             (
                 Options { allow_unused: unused, ..logits() },

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use finetune::import::{ImportError, Imported, Options, TaskKind, import};
+use finetune::import::{ImportError, Imported, Layers, Options, TaskKind, import};
 use fireclay::{Activation, Backend, Device, DeviceChoice, Norm, NormPosition, Preprocessing};
 use fireclay_formats::Layout;
 use regex::Regex;
@@ -165,6 +165,66 @@ fn slopes_of_all_layers_and_of_each_unit() {
     let map = [(r"^net\.1\.", "net.0.prelu."), (r"^net\.3\.", "net.2.prelu.")];
     let map = map.map(|(from, to)| (Regex::new(from).unwrap(), to.to_owned())).to_vec();
     check("slopes.pt", &Options { map, ..open }, "slopes.logits");
+}
+
+/// Hidden layers in full.
+fn in_full(text: &str) -> Options {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    Options { activation: vec![], layers: Some(Layers::read(file.path()).unwrap()), ..said() }
+}
+
+#[test]
+fn norms_without_tensors_are_described_and_never_left_out() {
+    let missing = |options: &Options, patterns: &[&str]| {
+        let allow_missing = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        Options { allow_missing, ..options.clone() }
+    };
+    let layer = Options { norm: Some(Norm::Layer), ..said() };
+    for options in [layer.clone(), missing(&layer, &["norms"])] {
+        let error = opened("bare.pt", &options).unwrap_err().to_string();
+        assert!(error.contains("described with --layers, and --allow-missing norms"), "{error}");
+        assert!(error.ends_with("leave out --norm layer only if the network has no norms"));
+    }
+    let batch = Options { norm: Some(Norm::Batch), ..said() };
+    refused("bare.pt", &batch, "those of a batch norm are never missing");
+    let one = in_full("[[model.layers]]\nactivation = \"gelu\"\nnorm = \"layer\"\n");
+    refused("bare.pt", &one, "without a scale and a shift add --allow-missing norms.0,");
+    refused("bare.pt", &missing(&one, &["*"]), "add --allow-missing norms.0,");
+    refused("bare.pt", &missing(&one, &["norms.1"]), "add --allow-missing norms.0,");
+    for pattern in ["norms", "norms.0", "norms.0.*"] {
+        check("bare.pt", &missing(&one, &[pattern]), "bare.logits");
+    }
+    check("bare.pt", &missing(&one, &["norms.0.weight", "norms.0.bias"]), "bare.logits");
+    let batch = in_full("[[model.layers]]\nactivation = \"gelu\"\nnorm = \"batch\"\n");
+    refused("bare.pt", &missing(&batch, &["norms"]), "a batch norm has running statistics");
+    let two = in_full(
+        "[[model.layers]]\nactivation = \"gelu\"\nnorm = \"layer\"\n[[model.layers]]\n\
+         activation = \"gelu\"\nnorm = \"layer\"\nnorm_position = \"after-activation\"\n",
+    );
+    check("bare-some.pt", &missing(&two, &["norms.1"]), "bare-some.logits");
+    refused("bare-some.pt", &two, "add --allow-missing norms.");
+    refused("bare-some.pt", &missing(&two, &["norms"]), "--allow-missing names 2 of them");
+    // That of the other layer has tensors.
+    assert!(opened("bare-some.pt", &missing(&two, &["norms.0"])).is_err());
+}
+
+#[test]
+fn slopes_in_a_sequential_are_named_by_what_the_error_says() {
+    use Activation::{LeakyRelu, Relu, Tanh};
+    let list = |activation: &[Activation]| Options { activation: activation.to_vec(), ..said() };
+    let maps = r"--map '^1\.=0.prelu.' --map '^5\.=4.prelu.'";
+    let leaky = list(&[LeakyRelu, Tanh, LeakyRelu]);
+    refused("mixed-slopes.pt", &leaky, maps);
+    refused("mixed-slopes.pt", &list(&[]), maps);
+    let map = [(r"^1\.", "0.prelu."), (r"^5\.", "4.prelu.")];
+    let map = map.map(|(from, to)| (Regex::new(from).unwrap(), to.to_owned())).to_vec();
+    check("mixed-slopes.pt", &Options { map: map.clone(), ..leaky }, "mixed-slopes.logits");
+    // Another function contradicts the slopes, with these names or without.
+    let other = list(&[Relu, Tanh, LeakyRelu]);
+    refused("mixed-slopes.pt", &other, "slopes of PReLU, 1.weight behind 0");
+    let other = Options { map, ..other };
+    refused("mixed-slopes.pt", &other, "slopes of PReLU, 0.prelu.weight behind 0");
 }
 
 #[test]

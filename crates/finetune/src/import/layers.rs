@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fireclay::{HiddenLayer, MlpConfig};
+use fireclay::{Activation, HiddenLayer, MlpConfig, Norm};
 use train::settings::{Layer, SettingsError};
 
 /// The layers of a network of which the file has tensors alone.
@@ -43,6 +43,16 @@ pub enum LayersError {
         /// Why.
         message: String,
     },
+    /// It says of a layer what has no effect there.
+    #[error("{key} of layer {layer} of the file has no effect without {needed}; leave it out")]
+    Idle {
+        /// What it says.
+        key: &'static str,
+        /// The layer, counted from 1.
+        layer: usize,
+        /// What it would belong to.
+        needed: &'static str,
+    },
     /// It has no layer.
     #[error("the file describes no hidden layer; give each as [[model.layers]]")]
     None,
@@ -76,6 +86,19 @@ impl Layers {
         if config.layers.is_empty() {
             return Err(LayersError::None);
         }
+        for (at, layer) in config.layers.iter().enumerate() {
+            let is_leaky = layer.activation == Activation::LeakyRelu;
+            let has_norm = layer.norm != Norm::None;
+            let idle = [
+                ("leaky_slope", is_leaky, "activation = \"leaky-relu\""),
+                ("norm_position", has_norm, "a norm"),
+                ("norm_epsilon", has_norm, "a norm"),
+            ];
+            let idle = idle.into_iter().find(|(key, has_effect, _)| !has_effect && says(at, key));
+            if let Some((key, _, needed)) = idle {
+                return Err(LayersError::Idle { key, layer: at + 1, needed });
+            }
+        }
         let hidden = config.layers.into_iter().enumerate().map(|(at, layer)| SaidLayer {
             says_epsilon: says(at, "norm_epsilon"),
             says_slope: says(at, "leaky_slope"),
@@ -87,7 +110,7 @@ impl Layers {
 
 #[cfg(test)]
 mod tests {
-    use fireclay::{Activation, Norm, NormPosition};
+    use fireclay::NormPosition;
 
     use super::*;
 
@@ -114,6 +137,12 @@ mod tests {
             ("[model]\nnorm = \"batch\"", "sets model.norm;"),
             ("[[model.layers]]\nwidht = 3", "widht"),
             ("[[model.layers]]\nactivation = \"rellu\"", "rellu"),
+            (
+                "[[model.layers]]\n[[model.layers]]\nleaky_slope = 0.3",
+                "leaky_slope of layer 2 of the file has no effect without activation",
+            ),
+            ("[[model.layers]]\nnorm_epsilon = 0.1", "norm_epsilon of layer 1"),
+            ("[[model.layers]]\nnorm_position = \"input\"", "norm_position of layer 1"),
             ("[[model.layers]", "TOML"),
         ] {
             let error = read(text).unwrap_err().to_string();

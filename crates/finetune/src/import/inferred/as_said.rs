@@ -3,13 +3,14 @@
 //! Names tell the layer of each, or numbers the order of all; where names tell nothing, widths or the
 //! order of the file may. What contradicts either is refused.
 
-use fireclay::NormPosition;
+use fireclay::{Norm, NormPart, NormPosition, ParameterPath};
 use fireclay_formats::printable;
 
 use super::super::ImportError;
 use super::norms::{Placed, Scene, Slot, described, refuse_room_before};
 use super::paired::Side;
 use super::said::SaidNorm;
+use crate::pattern::Pattern;
 
 impl Scene<'_> {
     /// Norms where `--layers` has them.
@@ -19,22 +20,20 @@ impl Scene<'_> {
     /// [`ImportError::Unsupported`] if there are more or fewer, or if one contradicts what is described of
     /// it; [`ImportError::Unpaired`] if it is not told which is which.
     pub(super) fn as_said(&self, said: &[SaidNorm]) -> Result<Placed, ImportError> {
-        if said.len() != self.norms.len() {
-            let names =
-                if self.norms.is_empty() { String::new() } else { format!(": {}", self.names()) };
-            return Err(ImportError::unsupported(
-                format!(
-                    "--layers describes {} norms, and the file has {}{names}",
-                    said.len(),
-                    self.norms.len()
-                ),
-                "say each norm of the file with its layer, or leave its tensors out with \
-                 --allow-unused",
-            ));
+        // Every norm has tensors unless there are too few, and it was said which ones have none.
+        let is_short = said.len() > self.norms.len();
+        let (bare, whole): (Vec<SaidNorm>, Vec<SaidNorm>) =
+            said.iter().partition(|norm| is_short && self.may_be_bare(norm));
+        if whole.len() != self.norms.len() {
+            return Err(self.other_count(said, &bare));
         }
         self.refuse_many()?;
         let mut placed = Placed::default();
-        for (group, norm) in self.norms.iter().zip(self.paired(said)?) {
+        for norm in bare {
+            let layer = described(None, norm.kind, norm.epsilon);
+            placed.norms.push((norm.layer, norm.position, layer));
+        }
+        for (group, norm) in self.norms.iter().zip(self.paired(&whole)?) {
             let width = match norm.slot() {
                 Slot::Input => self.widths.first(),
                 Slot::Behind(layer) => self.widths.get(layer + 1),
@@ -51,10 +50,64 @@ impl Scene<'_> {
                 ));
             }
             self.check_kind(group, norm.kind)?;
-            let layer = described(group, norm.kind, norm.epsilon);
+            let layer = described(Some(group), norm.kind, norm.epsilon);
             placed.norms.push((norm.layer, norm.position, layer));
         }
         Ok(placed)
+    }
+
+    /// Whether `--allow-missing` says that a norm has no tensors: all its parameters, in a pattern
+    /// that is one of norms alone. A batch norm always has some.
+    fn may_be_bare(&self, norm: &SaidNorm) -> bool {
+        let parts: &[NormPart] = match norm.kind {
+            Norm::Layer => &[NormPart::Weight, NormPart::Bias],
+            Norm::Rms => &[NormPart::Weight],
+            Norm::None | Norm::Batch => return false,
+        };
+        let layers = self.layers.len();
+        let is_of_norms = |pattern: &&Pattern| {
+            (0..layers).all(|layer| {
+                let of_layer = [ParameterPath::Weight(layer), ParameterPath::Bias(layer)];
+                of_layer.into_iter().all(|path| !pattern.names(path, layers))
+            })
+        };
+        let mut of_norms = self.options.allow_missing.iter().filter(is_of_norms);
+        let at = place(norm);
+        parts.iter().all(|&part| {
+            of_norms.clone().any(|pattern| pattern.names(ParameterPath::Norm(at, part), layers))
+        }) && of_norms.next().is_some()
+    }
+
+    /// The error of more or fewer norms than described, of which some may have no tensors.
+    fn other_count(&self, said: &[SaidNorm], bare: &[SaidNorm]) -> ImportError {
+        let names =
+            if self.norms.is_empty() { String::new() } else { format!(": {}", self.names()) };
+        let noun = if said.len() == 1 { "norm" } else { "norms" };
+        let what = format!(
+            "--layers describes {} {noun}, and the file has tensors of {}{names}",
+            said.len(),
+            self.norms.len()
+        );
+        let open = said.iter().find(|norm| norm.kind != Norm::Batch);
+        let why = match open {
+            _ if said.len() < self.norms.len() => {
+                "say each norm of the file with its layer".to_owned()
+            }
+            None => "a batch norm has running statistics: save them with the rest, or rename the \
+                     tensors with --map"
+                .to_owned(),
+            Some(norm) if bare.is_empty() => format!(
+                "of a norm without a scale and a shift add --allow-missing norms.{}, the number of \
+                 its layer; rename the tensors of others with --map",
+                place(norm)
+            ),
+            Some(_) => format!(
+                "--allow-missing names {} of them: name those without a scale and a shift, as \
+                 norms.0",
+                bare.len()
+            ),
+        };
+        ImportError::unsupported(what, why)
     }
 
     /// Which described norm each of the file's is.
@@ -148,5 +201,13 @@ impl Scene<'_> {
             |&(_, count, layer): &(usize, usize, usize)| [layer, layer + 1].contains(&count);
         let are_apart = norms.windows(2).all(|pair| pair[0].1 == pair[1].1);
         norms.is_sorted_by_key(|(.., layer)| *layer) && (are_apart || norms.iter().all(is_beside))
+    }
+}
+
+/// The number of a norm in parameter paths: that of the layer that it stands behind.
+fn place(norm: &SaidNorm) -> usize {
+    match norm.slot() {
+        Slot::Input => 0,
+        Slot::Behind(layer) => layer,
     }
 }

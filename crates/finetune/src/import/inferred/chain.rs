@@ -7,11 +7,12 @@
 
 use std::cmp::Ordering;
 
-use fireclay_formats::Layout;
+use fireclay_formats::{Layout, Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::Group;
 use super::names::{Role, firm_order, order, told_order};
+use super::ways::{LONGEST, quoted};
 
 /// The most layers whose order is looked for by their shapes.
 const MOST_TRIED: usize = 64;
@@ -45,6 +46,47 @@ impl Belief {
     pub(super) fn file(self) -> bool {
         self.has_own_order && !self.is_renamed
     }
+}
+
+/// The most layers of which each is left out in turn.
+const MOST_LEFT_OUT: usize = 16;
+
+/// The error of layers that do not follow each other, for a network of two outputs: each of two layers
+/// can be its last if the other is left out.
+pub(super) fn with_heads(
+    error: ImportError,
+    dense: &[Group<'_>],
+    layout: Layout,
+    belief: Belief,
+) -> ImportError {
+    let ImportError::NoChain { found, hint } = error else { return error };
+    let mut heads: Vec<&Group<'_>> = Vec::new();
+    if (3..=MOST_LEFT_OUT).contains(&dense.len()) {
+        for (at, head) in dense.iter().enumerate() {
+            let rest = [&dense[..at], &dense[at + 1..]].concat();
+            let last = chain(&rest, layout, belief).ok().and_then(|order| order.last().copied());
+            let inputs = |group: &Group<'_>| group.sizes(layout).map(|[inputs, _]| inputs);
+            let is_beside = last
+                .and_then(|last| rest.get(last))
+                .is_some_and(|last| inputs(last).is_some() && inputs(last) == inputs(head));
+            heads.extend(is_beside.then_some(head));
+        }
+    }
+    let [first, second] = heads[..] else { return ImportError::NoChain { found, hint } };
+    let ways = [second, first].map(left_out).join(" or ");
+    let names = [first, second].map(|head| printable(&head.name, 60)).join(" and ");
+    let hint = if printable(&ways, LONGEST) == ways {
+        format!("if {names} are two outputs of one network, keep one: {ways}")
+    } else {
+        format!("if {names} are two outputs of one network, leave one out with --allow-unused")
+    };
+    ImportError::NoChain { found, hint }
+}
+
+/// The flags that leave out the tensors of a layer.
+fn left_out(group: &Group<'_>) -> String {
+    let flag = |tensor: &&Tensor| format!("--allow-unused {}", quoted(&tensor.name));
+    group.tensors.values().map(flag).collect::<Vec<_>>().join(" ")
 }
 
 /// The order of layers.

@@ -76,31 +76,67 @@ fn shared_slope(
     }
 }
 
-/// The error that no function is known, with names for vectors that may be slopes of PReLU.
-pub(super) fn slopes_unnamed(
-    error: ImportError,
+/// Vectors behind layers that may be slopes of PReLU, whose names do not tell it.
+pub(super) struct Unnamed {
+    /// What the names of all slopes may be instead.
+    maps: String,
+    /// One of them.
+    first: String,
+    /// Whether each hidden layer has slopes.
+    are_all: bool,
+}
+
+/// Finds vectors that may be slopes of PReLU behind layers of which leaky-relu was said, or nothing,
+/// and some of which names do not tell what they are.
+pub(super) fn unnamed_slopes(
     layers: &[&Group<'_>],
     widths: &[usize],
     others: &[&Group<'_>],
     said: &[Said],
-) -> ImportError {
-    let ImportError::Unsaid { what, flag } = error else { return error };
-    if said.iter().all(|said| said.activation.is_some()) {
-        return ImportError::Unsaid { what, flag };
-    }
-    let vectors = others.iter().copied().filter(|group| group.is_weight_alone()).collect();
+) -> Option<Unnamed> {
+    let vectors: Vec<_> = others.iter().copied().filter(|group| group.is_weight_alone()).collect();
+    let first = vectors.iter().find(|group| !group.is_slopes())?.named(Role::Weight)?;
     let (belief, options) = (Belief::default(), &Options::default());
     let scene = Scene { layers, widths, norms: vectors, said: None, belief, options };
-    let found: Option<Vec<String>> = scene.slopes().and_then(|slopes| slopes.into_iter().collect());
-    let hint = found.and_then(|slopes| ways::slopes(layers, others, &slopes));
-    let flag = match hint {
-        Some(maps) => format!(
-            "{flag}; if the vectors behind them are slopes of PReLU, and not scales of RMS norms, \
-             with {maps}"
-        ),
-        None => flag,
+    let found = scene.slopes()?;
+    let may_be = |(said, slope): (&Said, &Option<String>)| {
+        let is_open = matches!(said.activation, None | Some(Activation::LeakyRelu));
+        slope.is_none() || is_open && said.slope.is_none()
     };
-    ImportError::Unsaid { what, flag }
+    if !said.iter().zip(&found).all(may_be) {
+        return None;
+    }
+    let maps = ways::slopes(layers, others, &found)?;
+    Some(Unnamed { maps, first, are_all: found.iter().all(Option::is_some) })
+}
+
+impl Unnamed {
+    /// The error that no function is known, with the names of slopes.
+    pub(super) fn beside(&self, error: ImportError, said: &[Said]) -> ImportError {
+        let ImportError::Unsaid { what, flag } = error else { return error };
+        if said.iter().all(|said| said.activation.is_some()) {
+            return ImportError::Unsaid { what, flag };
+        }
+        let list =
+            if self.are_all { "" } else { "a list that has leaky-relu of their layers and " };
+        let flag = format!(
+            "{flag}; if the vectors behind them are slopes of PReLU, and not scales of RMS norms, \
+             with {list}{}",
+            self.maps
+        );
+        ImportError::Unsaid { what, flag }
+    }
+
+    /// Asks what they are.
+    pub(super) fn unsaid(&self) -> ImportError {
+        ImportError::Unsaid {
+            what: format!("what the vector {} is", printable(&self.first, 60)),
+            flag: format!(
+                "{} if it and its like are slopes of PReLU; of scales of RMS norms say --norm rms",
+                self.maps
+            ),
+        }
+    }
 }
 
 /// Whether leaky-relu is among these functions.

@@ -28,7 +28,7 @@ use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor, printable}
 
 use super::{ImportError, Options, may_be_unused};
 use chain::{Belief, chain};
-use functions::{refuse_without_room, slopes_unnamed};
+use functions::{refuse_without_room, unnamed_slopes};
 use groups::{Group, by_name, by_rank};
 use names::{Role, Word};
 use norms::Scene;
@@ -102,11 +102,16 @@ pub(super) fn network(
     let is_norm = |group: &&Group<'_>| group.is_norm() || says_rms && group.is_weight_alone();
     let norms: Vec<_> = others.iter().copied().filter(is_norm).collect();
     let norms = norms::place(&scene(norms, said::norms(options, epsilon)), epsilon)?;
+    let vectors: Vec<_> = slopes.iter().chain(&others).copied().collect();
+    let unnamed = if says_rms { None } else { unnamed_slopes(&layers, &widths, &vectors, &said) };
     let slopes = functions::slopes(&scene(slopes, None), options)?;
     let mut notes = Vec::new();
     notes.extend(add_skips(&mut said, &layers, &widths, &norms, options)?);
     let functions = functions::functions(&said, slopes, &layers, archive.kind, options)
-        .map_err(|error| slopes_unnamed(error, &layers, &widths, &others, &said))?;
+        .map_err(|error| unnamed.iter().fold(error, |error, found| found.beside(error, &said)))?;
+    if let Some(unnamed) = unnamed {
+        return Err(unnamed.unsaid());
+    }
     notes.extend(functions::assumed(&said, &functions));
     notes.extend(assumed_epsilon(&norms, epsilon, options));
     let parts = Parts { layers: &layers, layout, norms, functions, said: &said };
@@ -219,6 +224,7 @@ fn ordered<'a>(
         None => vec![Layout::OutIn, Layout::InOut],
     };
     if dense.is_empty() {
+        refuse_all_left_out(archive, options)?;
         let has_matrix = tensors.iter().any(|tensor| tensor.shape.len() == 2);
         if !options.by_order || !has_matrix {
             return Err(ImportError::NoLayers { tensors: archive.tensors.len(), has_matrix });
@@ -231,7 +237,10 @@ fn ordered<'a>(
     for layout in layouts {
         match chain(&dense, layout, belief) {
             Ok(order) => chains.push((layout, order)),
-            Err(error) => failures.push(ways::with_way(error, &dense, others)),
+            Err(error) => {
+                let error = chain::with_heads(error, &dense, layout, belief);
+                failures.push(ways::with_way(error, &dense, others));
+            }
         }
     }
     // Layers of which the order is open follow each other all the same.
@@ -246,6 +255,24 @@ fn ordered<'a>(
             Err(ImportError::NoLayers { tensors: archive.tensors.len(), has_matrix: true })
         }
     }
+}
+
+/// Refuses flags that leave out the weights of every layer.
+fn refuse_all_left_out(archive: &Archive, options: &Options) -> Result<(), ImportError> {
+    let is_left = |tensor: &&Tensor| {
+        tensor.shape.len() == 2
+            && tensor.dtype.is_float()
+            && names::part(&tensor.name).is_some_and(|part| part.role == Role::Weight)
+            && may_be_unused(&tensor.name, options)
+    };
+    let Some(tensor) = archive.tensors.iter().find(is_left) else { return Ok(()) };
+    Err(ImportError::unsupported(
+        format!(
+            "--allow-unused leaves out the weights of every layer, such as {}",
+            printable(&tensor.name, 60)
+        ),
+        "name tensors alone that the network does without",
+    ))
 }
 
 /// Layers of tensors whose names tell nothing but an order, which is that of the file.

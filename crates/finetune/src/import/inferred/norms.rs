@@ -11,9 +11,10 @@ use super::super::error::several;
 use super::super::{ImportError, Options};
 use super::chain::Belief;
 use super::groups::Group;
-use super::names::Role;
+use super::names::{Role, numbers};
 use super::paired::{Numbered, Side, Told};
 use super::said::SaidNorm;
+use super::ways;
 
 /// The most layers, and the most norms, that are compared with each other.
 const MOST: usize = 512;
@@ -84,9 +85,19 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
             (None, false) => "--norm-position".to_owned(),
             (None, true) => return Ok(Placed::default()),
         };
+        let of_norms = match said {
+            Some(Norm::Batch) => "those of a batch norm are never missing: save them with the rest",
+            _ => {
+                "norms without a scale and a shift are described with --layers, and \
+                 --allow-missing norms"
+            }
+        };
         return Err(ImportError::unsupported(
             "the file has no tensors of norms",
-            format!("leave out {flag}, or rename the tensors with --map"),
+            format!(
+                "rename them with --map if they have other names; {of_norms}; leave out {flag} only \
+                 if the network has no norms"
+            ),
         ));
     }
     scene.refuse_many()?;
@@ -98,7 +109,7 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
     let is_against_names = by_names.is_some_and(|told| told.slots != slots);
     let mut placed = Placed { is_against_names, ..Placed::default() };
     for (group, slot) in scene.norms.iter().zip(&slots) {
-        let layer = described(group, kind, epsilon);
+        let layer = described(Some(group), kind, epsilon);
         match slot {
             Slot::Input => placed.input = Some(layer),
             Slot::Behind(at) => placed.norms.push((*at, position, layer)),
@@ -107,18 +118,19 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
     Ok(placed)
 }
 
-/// A norm in the words of the readers.
-pub(super) fn described(group: &Group<'_>, kind: Norm, epsilon: f64) -> Layer {
+/// A norm in the words of the readers, of these tensors or of none.
+pub(super) fn described(group: Option<&Group<'_>>, kind: Norm, epsilon: f64) -> Layer {
+    let named = |role| group.and_then(|group| group.named(role));
     Layer::Norm {
         kind: match kind {
             Norm::Batch => formats::Norm::Batch,
             Norm::Rms => formats::Norm::Rms,
             _ => formats::Norm::Layer,
         },
-        scale: group.named(Role::Gamma).or_else(|| group.named(Role::Weight)),
-        shift: group.named(Role::Beta).or_else(|| group.named(Role::Bias)),
-        mean: group.named(Role::Mean),
-        variance: group.named(Role::Variance),
+        scale: named(Role::Gamma).or_else(|| named(Role::Weight)),
+        shift: named(Role::Beta).or_else(|| named(Role::Bias)),
+        mean: named(Role::Mean),
+        variance: named(Role::Variance),
         epsilon,
     }
 }
@@ -205,7 +217,27 @@ impl Scene<'_> {
     pub(super) fn check_kind(&self, group: &Group<'_>, kind: Norm) -> Result<(), ImportError> {
         let is_called = |words: &[&str]| group.pieces.iter().any(|piece| piece.is_one_of(words));
         let name = printable(&group.name, 60);
+        let flag = match (&self.said, self.options.norm) {
+            (Some(_), _) => Some("--layers"),
+            (None, Some(_)) => Some("--norm"),
+            (None, None) => None,
+        };
         let is_batch = kind == Norm::Batch || is_called(BATCH_NORM);
+        if let (true, false, Some(flag)) = (is_batch, group.has_statistics(), flag)
+            && kind != Norm::Batch
+        {
+            let number = numbers(&group.pieces).last().map_or_else(String::new, u64::to_string);
+            return Err(ImportError::unsupported(
+                format!(
+                    "{name} is called a batch norm and has no running statistics, and {flag} says \
+                     {kind}"
+                ),
+                format!(
+                    "if it is none, rename it: {}",
+                    ways::renamed(group, &[], &format!("norm{number}"))
+                ),
+            ));
+        }
         if is_batch && !group.has_statistics() {
             return Err(ImportError::unsupported(
                 format!("the batch norm {name} has no running statistics"),

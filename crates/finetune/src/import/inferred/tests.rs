@@ -380,12 +380,72 @@ fn layers_in_full_are_held_to_the_file() {
         (&names, in_full(&[plain.clone(), batch]), "the batch norm fc2_norm has no running"),
         (&names, in_full(&[plain.clone(), far]), "--layers describes an impossible network"),
         (&names, in_full(&[plain.clone(), other]), "--layers describes an impossible network"),
-        (&names, in_full(&[plain.clone(), plain.clone()]), "describes 0 norms, and the file has 1"),
-        (&two.concat(), in_full(&[plain, normed]), "the file has 2: fc1_norm, fc2_norm"),
+        (
+            &names,
+            in_full(&[plain.clone(), plain.clone()]),
+            "describes 0 norms, and the file has tensors of 1: fc2_norm; say each norm",
+        ),
+        (&two.concat(), in_full(&[plain, normed]), "the file has tensors of 2: fc1_norm, fc2_norm"),
     ] {
         let error = super::tests::of(names, &options).unwrap_err().to_string();
         assert!(error.contains(words), "{words}: {error}");
     }
+}
+
+#[test]
+fn a_layer_norm_that_is_called_a_batch_norm_is_renamed() {
+    use fireclay::{HiddenLayer, Norm};
+    let names: [(&str, &[usize]); 4] = [
+        ("fc1.weight", &[5, 6]),
+        ("bn1.weight", &[5]),
+        ("bn1.bias", &[5]),
+        ("fc2.weight", &[3, 5]),
+    ];
+    let normed = HiddenLayer { norm: Norm::Layer, bias: false, ..HiddenLayer::new(5) };
+    let relu = vec![fireclay::Activation::Relu];
+    let flags = Options { norm: Some(Norm::Layer), activation: relu, ..Options::default() };
+    for (options, flag) in [(in_full(&[normed]), "--layers"), (flags, "--norm")] {
+        let error = of(&names, &options).unwrap_err().to_string();
+        let words = format!("no running statistics, and {flag} says layer");
+        assert!(error.contains(&words), "{error}");
+        assert!(error.ends_with(r"rename it: --map '^bn1\.=norm1.'"), "{error}");
+        let renamed = names.map(|(name, shape)| match name.strip_prefix("bn1.") {
+            Some(part) => (format!("norm1.{part}"), shape),
+            None => (name.to_owned(), shape),
+        });
+        let renamed: Vec<_> = renamed.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
+        assert!(of(&renamed, &options).is_ok(), "{flag}");
+    }
+}
+
+#[test]
+fn one_of_two_outputs_is_kept() {
+    let relu = vec![fireclay::Activation::Relu];
+    let options = Options { activation: relu, ..Options::default() };
+    let names: [(&str, &[usize]); 6] = [
+        ("b1.weight", &[6, 6]),
+        ("b2.weight", &[6, 6]),
+        ("mean.weight", &[3, 6]),
+        ("mean.bias", &[3]),
+        ("logvar.weight", &[3, 6]),
+        ("logvar.bias", &[3]),
+    ];
+    let error = of(&names, &options).unwrap_err().to_string();
+    let ways = "if mean and logvar are two outputs of one network, keep one: --allow-unused \
+                logvar.weight --allow-unused logvar.bias or --allow-unused mean.weight \
+                --allow-unused mean.bias";
+    assert!(error.ends_with(ways), "{error}");
+    let allow_unused = ["logvar.weight", "logvar.bias"].map(|name| name.parse().unwrap()).to_vec();
+    assert!(of(&names, &Options { allow_unused, ..options.clone() }).is_ok());
+    // Layers of other inputs are no outputs of the same network.
+    let names: [(&str, &[usize]); 3] =
+        [("a.weight", &[6, 6]), ("b.weight", &[3, 6]), ("c.weight", &[4, 7])];
+    let error = of(&names, &options).unwrap_err().to_string();
+    assert!(error.contains("each must take as many inputs"), "{error}");
+    // Nothing is left of a network without its weights.
+    let allow_unused = vec!["*".parse().unwrap()];
+    let error = of(&names, &Options { allow_unused, ..options }).unwrap_err().to_string();
+    assert!(error.contains("leaves out the weights of every layer, such as a.weight"), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::names::{Role, Word, firm_order, key};
 pub(super) const MOST_SHOWN: usize = 6;
 
 /// The most letters of such an example.
-const LONGEST: usize = 900;
+pub(super) const LONGEST: usize = 900;
 
 /// A word as a shell takes it for one.
 pub(super) fn quoted(word: &str) -> String {
@@ -82,21 +82,23 @@ fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
     (is_shown && is_whole).then_some(example)
 }
 
-/// `--map` that calls slopes after their layers, of which each has one; none if these are too many.
+/// `--map` that calls slopes after their layers, of which some have them; none if these are too many.
 pub(super) fn slopes(
     layers: &[&Group<'_>],
     others: &[&Group<'_>],
-    slopes: &[String],
+    slopes: &[Option<String>],
 ) -> Option<String> {
-    let of = |(layer, slope): (&&Group<'_>, &String)| {
-        let is_it = |group: &&&Group<'_>| group.named(Role::Weight).as_ref() == Some(slope);
-        let group = others.iter().find(is_it)?;
-        Some(renamed(group, &[], &format!("{}.prelu", layer.name)))
-    };
-    let maps: Option<Vec<String>> = layers.iter().zip(slopes).map(of).collect();
-    let example = maps?.join(" ");
+    let mut maps = Vec::new();
+    for (layer, slope) in layers.iter().zip(slopes).filter(|(_, slope)| slope.is_some()) {
+        let group = others.iter().find(|group| group.named(Role::Weight) == *slope)?;
+        let name = format!("{}.prelu", layer.name);
+        if group.name != name {
+            maps.push(renamed(group, &[], &name));
+        }
+    }
+    let example = maps.join(" ");
     let is_shown = example.len() <= LONGEST && printable(&example, LONGEST) == example;
-    (is_shown && slopes.len() <= MOST_SHOWN).then_some(example)
+    (is_shown && (1..=MOST_SHOWN).contains(&maps.len())).then_some(example)
 }
 
 /// `--map` for each layer with a place `N` for a person to fill in; for the first alone if they are too
