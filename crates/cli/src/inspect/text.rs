@@ -240,7 +240,7 @@ fn columns(input: &InputSpec) -> String {
             FieldKind::Number(_) => "number".to_owned(),
             FieldKind::Category(category) => {
                 let count = category.values.len();
-                format!("{count} categor{}", if count == 1 { "y" } else { "ies" })
+                format!("{count} {}", if count == 1 { "category" } else { "categories" })
             }
             _ => "another kind".to_owned(),
         };

@@ -135,7 +135,7 @@ mod tests {
             ("", "describes no hidden layer"),
             ("[data]\nsource = \"mnist\"", "the file sets data;"),
             ("[model]\nnorm = \"batch\"", "sets model.norm;"),
-            ("[[model.layers]]\nwidht = 3", "widht"),
+            ("[[model.layers]]\nbreadth = 3", "breadth"),
             ("[[model.layers]]\nactivation = \"rellu\"", "rellu"),
             (
                 "[[model.layers]]\n[[model.layers]]\nleaky_slope = 0.3",
