@@ -6,14 +6,13 @@ use std::num::NonZero;
 
 use fireclay_model::{
     Category, Dense, Description, Field, InputError, InputSpec, MlpConfig, Model,
-    ModelFileProblem as Problem, NamedTensor, Number, Prediction, Predictor, Preprocessing,
-    Provenance, RowError, Task, Value, initial_values, transpose,
+    ModelFileProblem as Problem, Number, Prediction, Predictor, Preprocessing, Provenance,
+    RowError, Task, Value,
 };
 use serde_json::json;
 
-use support::forged;
+use support::{forged, initial_weights};
 
-#[path = "support/forged.rs"]
 mod support;
 
 const COLUMNS: [&str; 3] = ["size", "colour", "pixels"];
@@ -32,15 +31,7 @@ fn input() -> InputSpec {
 
 fn model(input: InputSpec) -> Model {
     let architecture = MlpConfig::new([input.width()], [5], 3).architecture().unwrap();
-    let weights = architecture.tensors().into_iter().map(|(path, shape)| {
-        let values = initial_values(&architecture, 7, path);
-        let values = match shape[..] {
-            [outputs, _] => transpose(&values, outputs),
-            _ => values,
-        };
-        NamedTensor { name: path.to_string(), shape, values }
-    });
-    let weights = weights.collect();
+    let weights = initial_weights(&architecture);
     let (task, provenance) = (Task::numbered_classes(3), Provenance::default());
     let description = Description { architecture, task, input, provenance };
     Model { description, weights, encoded: BTreeMap::new() }

@@ -6,27 +6,17 @@ use std::num::NonZero;
 
 use fireclay_model::{
     Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, InputSpec,
-    MlpConfig, Model, ModelFileProblem as Problem, NamedTensor, Norm, NormPosition, Numbers,
-    ParameterPath, Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling,
-    Task, initial_values, transpose,
+    MlpConfig, Model, ModelFileProblem as Problem, Norm, NormPosition, Numbers, ParameterPath,
+    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling, Task,
 };
 use proptest::prelude::*;
 
-use support::forged;
+use support::{forged, initial_weights};
 
-#[path = "support/forged.rs"]
 mod support;
 
 fn model(architecture: Architecture) -> Model {
-    let weights = architecture.tensors().into_iter().map(|(path, shape)| {
-        let values = initial_values(&architecture, 7, path);
-        let values = match shape[..] {
-            [outputs, _] => transpose(&values, outputs),
-            _ => values,
-        };
-        NamedTensor { name: path.to_string(), shape, values }
-    });
-    let weights = weights.collect();
+    let weights = initial_weights(&architecture);
     let task = Task::numbered_classes(architecture.outputs);
     let input = InputSpec::dense(&architecture.input_shape, Preprocessing::None);
     let description = Description { architecture, task, input, provenance: Provenance::default() };

@@ -1,6 +1,20 @@
-//! Files that lie.
+//! Weights to begin with, and files that lie.
 
+use fireclay_model::{Architecture, NamedTensor, initial_values, transpose};
 use sha2::{Digest, Sha256};
+
+/// The initial weights of a network, as a file has them.
+pub(crate) fn initial_weights(architecture: &Architecture) -> Vec<NamedTensor> {
+    let weights = architecture.tensors().into_iter().map(|(path, shape)| {
+        let values = initial_values(architecture, 7, path);
+        let values = match shape[..] {
+            [outputs, _] => transpose(&values, outputs),
+            _ => values,
+        };
+        NamedTensor { name: path.to_string(), shape, values }
+    });
+    weights.collect()
+}
 
 /// The file with another document, under a digest that is right.
 pub(crate) fn forged(written: &[u8], change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
