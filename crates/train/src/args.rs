@@ -160,7 +160,7 @@ pub struct Args {
     /// Checkpoint interval: 500steps, 1epoch, 30s, several of these, or never [default: 1epoch,60s, or that of the resumed run].
     #[arg(long, value_name = "PACE", value_delimiter = ',', help_heading = "Resuming")]
     pub checkpoint_every: Vec<Every>,
-    /// Action when the loss is not finite: stop, or rollback[:N] to the last checkpoint with half the learning rate, at most N times.
+    /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times).
     #[arg(long, value_name = "HOW", help_heading = "Resuming")]
     pub on_divergence: Option<OnDivergence>,
     /// New location of the replayed data of a fine-tuning run.
