@@ -733,3 +733,31 @@ fn tensors_that_share_a_file_are_limited() {
     let said = read_beside(folder.path(), &shared.nodes(&nodes).outputs(&["y20"])).unwrap_err();
     assert!(said.contains("that tensors share in a file beside the model"), "{said}");
 }
+
+#[test]
+fn constants_cast_like_a_value_stay_what_they_are() {
+    let constant =
+        |name: &str, number| node("Constant", &[], &[name], &[float("value_float", number)]);
+    let like =
+        |name: &str, value: &str, output: &str| node("CastLike", &[name, value], &[output], &[]);
+    let bounded = |first: &str, value: &str| {
+        model(&[
+            node("Gemm", &["x", "w"], &["h"], &[]),
+            constant("low", -0.5),
+            constant("high", 2.0),
+            node("Greater", &["h", "low"], &["g"], &[]),
+            like(first, value, "a"),
+            like("high", "h", "b"),
+            node("Clip", &["h", "a", "b"], &["y"], &[]),
+        ])
+        .tensor("w", &[4, 3], &[0.5; 12])
+    };
+    let Layer::Activation(found) = &layers(&bounded("low", "h"))[1] else { panic!() };
+    let expected = [("min".to_owned(), -0.5), ("max".to_owned(), 2.0)].into();
+    assert_eq!((found.name.as_str(), &found.constants), ("hard-tanh", &expected));
+    // A bound that becomes a truth value is another.
+    assert!(from_bytes(&bounded("low", "g").bytes()).is_err());
+    let (_, network) = check("like", "like");
+    let norms = |layer: &&Layer| matches!(layer, Layer::Norm { kind: Norm::Rms, .. });
+    assert_eq!(network.layers.iter().filter(norms).count(), 1);
+}

@@ -92,6 +92,14 @@ impl<'a> Constants<'a> {
         self.known.insert(name, constant);
     }
 
+    /// Adds a constant, if it is one, as a value of floating point of another name.
+    pub(super) fn add_float(&mut self, name: &'a str, output: &'a str) -> Result<(), Problem> {
+        const FLOAT: i64 = 1;
+        let made = self.get(name)?.and_then(|constant| cast(constant, FLOAT));
+        self.known.extend(made.map(|made| (output, made)));
+        Ok(())
+    }
+
     /// A value, if it is a constant that can be computed.
     pub(super) fn get(&mut self, name: &'a str) -> Result<Option<&Constant<'a>>, Problem> {
         if !self.known.contains_key(name) {

@@ -303,6 +303,7 @@ fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Oper
     }
     let operation = match node.operator() {
         "Identity" => one(|x| x),
+        "CastLike" => Operation::Two(|x, _| x),
         "Cast" if casts_to_float(node)? => one(|x| x),
         "Abs" => one(f64::abs),
         "Neg" => one(|x| -x),

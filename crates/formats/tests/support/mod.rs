@@ -87,6 +87,7 @@ enum Step {
     Affine(Vec<f64>, Vec<f64>),
     /// Factors, what is added, epsilon.
     LayerNorm(Vec<f64>, Vec<f64>, f64),
+    RmsNorm(Vec<f64>, f64),
     Activation(Activation),
     /// Slopes where a number is negative: of each feature, or one for all.
     Prelu(Vec<f64>),
@@ -137,6 +138,9 @@ fn step(archive: &Archive, layer: &Layer) -> Step {
             if *kind == Norm::Layer {
                 return Step::LayerNorm(scale, shift, *epsilon);
             }
+            if *kind == Norm::Rms {
+                return Step::RmsNorm(scale, *epsilon);
+            }
             let (mean, variance) = (of(mean, 0.0, width), of(variance, 1.0, width));
             for at in 0..width {
                 scale[at] /= (variance[at] + epsilon).sqrt();
@@ -184,6 +188,13 @@ impl Step {
                 for (at, x) in x.iter_mut().enumerate() {
                     let scale = scale.get(at).copied().unwrap_or(1.0);
                     *x = (*x - mean) / deviation * scale + shift.get(at).copied().unwrap_or(0.0);
+                }
+                x
+            }
+            Step::RmsNorm(scale, epsilon) => {
+                let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+                for (at, x) in x.iter_mut().enumerate() {
+                    *x *= scale.get(at).copied().unwrap_or(1.0) / (mean + epsilon).sqrt();
                 }
                 x
             }

@@ -129,6 +129,12 @@ impl<'a> Chain<'a> {
         if features > 1 && !self.may_compute(cost) {
             return Ok(None);
         }
+        // Of other values it is not known that they are of floating point.
+        if node.operator() == "CastLike"
+            && node.inputs.get(1) != values.first().map(|(name, _)| name)
+        {
+            return Ok(None);
+        }
         for &name in &node.inputs {
             if let Some((_, values)) = values.iter().find(|(value, _)| *value == name) {
                 inputs.push(Some(values.clone()));

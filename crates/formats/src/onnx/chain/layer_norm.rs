@@ -114,6 +114,12 @@ impl<'a> Chain<'a> {
         if !self.may_compute(cost) || node.inputs.len() > 2 {
             return Ok(None);
         }
+        // Of other values it is not known that they are of floating point.
+        if node.operator() == "CastLike"
+            && node.inputs.get(1) != values.first().map(|(name, _)| name)
+        {
+            return Ok(None);
+        }
         let known = |name: &str| values.iter().find(|(value, _)| *value == name);
         if node.operator() == "ReduceMean" {
             let Some((_, input)) = node.inputs.first().and_then(|name| known(name)) else {

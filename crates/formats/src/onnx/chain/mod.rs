@@ -13,6 +13,7 @@ mod shapes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::constants::{Constants, Source};
+use super::elementwise::casts_to_float;
 use super::proto::{Graph, Model, Node, ValueInfo};
 use super::tensor::dtype;
 use crate::error::shown;
@@ -293,7 +294,10 @@ impl<'a> Chain<'a> {
                 if let (Some(sizes), Some(&output)) = (self.sizes(node)?, node.outputs.first()) {
                     self.constants.add_shape(output, sizes);
                 }
-            } else if self.labels.nodes.contains(&index) || self.is_open(index) {
+            } else if self.labels.nodes.contains(&index)
+                || self.is_open(index)
+                || self.only_gives_its_type(node, value)?
+            {
                 continue;
             } else if self.labels.begin(index, value, graph, &self.users, &mut self.constants)? {
                 self.labels.starts.insert(value, None);
@@ -302,6 +306,28 @@ impl<'a> Chain<'a> {
             }
         }
         Ok(others)
+    }
+
+    /// Whether `CastLike` takes nothing of a value of floating point but its type: another value of
+    /// floating point, or a constant, stays as it is.
+    fn only_gives_its_type(&mut self, node: &'a Node<'a>, value: &'a str) -> Result<bool, Problem> {
+        const OF_TRUTH: [&str; 8] =
+            ["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"];
+        let (&[first, like], &[output]) = (&node.inputs[..], &node.outputs[..]) else {
+            return Ok(false);
+        };
+        let is_float = match self.constants.maker(value) {
+            None => !self.is_whole,
+            Some(maker) => match self.graph.nodes[maker].operator() {
+                "Cast" => casts_to_float(&self.graph.nodes[maker])?,
+                operator => !self.is_whole && !OF_TRUTH.contains(&operator),
+            },
+        };
+        if node.operator() != "CastLike" || like != value || first == value || !is_float {
+            return Ok(false);
+        }
+        self.constants.add_float(first, output)?;
+        Ok(true)
     }
 
     /// Continues with the output of a node that has been understood.
