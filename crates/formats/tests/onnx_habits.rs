@@ -761,3 +761,9 @@ fn constants_cast_like_a_value_stay_what_they_are() {
     let norms = |layer: &&Layer| matches!(layer, Layer::Norm { kind: Norm::Rms, .. });
     assert_eq!(network.layers.iter().filter(norms).count(), 1);
 }
+
+#[test]
+fn factors_that_are_expanded_to_the_samples_are_those_of_a_norm() {
+    let (_, network) = check("bare", "bare");
+    assert!(matches!(network.layers[1], Layer::Norm { kind: Norm::Layer, .. }));
+}

@@ -4,6 +4,7 @@ use super::super::constants::{Constant, Source};
 use super::super::elementwise::{activation, casts_to_float, decimal};
 use super::super::proto::Node;
 use super::Chain;
+use super::features::Spread;
 use crate::error::shown;
 use crate::{Dtype, Layer, Norm, Problem};
 
@@ -176,6 +177,9 @@ impl<'a> Chain<'a> {
         at: usize,
         what: &str,
     ) -> Result<Option<String>, Problem> {
+        if let Some((number, features)) = self.expanded(node, at)? {
+            return Ok(Some(self.row(node, what, Spread::One(number), features, None)?));
+        }
         let Some(constant) = self.constant(node, at)? else { return Ok(None) };
         let features = match self.features(node)? {
             Some(features) => features,
@@ -183,6 +187,31 @@ impl<'a> Chain<'a> {
         };
         self.know_features(features);
         Ok(Some(self.vector(node, what, &constant, features)?.to_owned()))
+    }
+
+    /// The number that `Expand` repeats for each feature of the samples that a layer or RMS norm
+    /// takes, and how many these are: PyTorch writes so the factors of norms that have none.
+    fn expanded(&mut self, node: &Node<'a>, at: usize) -> Result<Option<(f64, usize)>, Problem> {
+        let is_norm = ["LayerNormalization", "RMSNormalization"].contains(&node.operator());
+        let maker = node.inputs.get(at).and_then(|name| self.constants.maker(name));
+        let (true, Some(maker), Some(&[Some(features)])) = (is_norm, maker, self.sample.as_deref())
+        else {
+            return Ok(None);
+        };
+        let maker = &self.graph.nodes[maker];
+        let ("Expand", &[number, shape]) = (maker.operator(), &maker.inputs[..]) else {
+            return Ok(None);
+        };
+        let number = self.constants.get(number)?.and_then(Constant::scalar);
+        let shape = self.constants.get(shape)?.and_then(|shape| shape.list().map(<[f64]>::to_vec));
+        let batch = self.batch.map(|batch| batch as f64);
+        let is_batch = |size: f64| size.is_nan() || Some(size) == batch || size == 1.0;
+        let is_whole = match shape.as_deref() {
+            Some(&[columns]) => columns == features as f64,
+            Some(&[rows, columns]) => is_batch(rows) && columns == features as f64,
+            _ => false,
+        };
+        Ok(number.filter(|_| is_whole).map(|number| (number, features)))
     }
 
     /// Input `at` of a node, if there is one.
