@@ -13,6 +13,8 @@ const MOST_STREAMED: u64 = 1 << 20;
 fuzz_target!(|bytes: &[u8]| {
     let plain = parse_idx(bytes, Some(bytes.len() as u64));
     match &plain {
+        // Numbers of double precision are rounded when they are read.
+        Ok(_) if bytes[2] == 0x0E => {}
         Ok(idx) => assert_eq!(written(idx), bytes),
         Err(IdxError::Truncated { expected, .. }) if *expected > MOST_STREAMED => return,
         Err(_) => {}
@@ -28,6 +30,9 @@ fn written(idx: &Idx) -> Vec<u8> {
     let (element, payload) = match &idx.values {
         IdxValues::Bytes(bytes) => (0x08, bytes.clone()),
         IdxValues::Ints(ints) => (0x0C, ints.iter().flat_map(|int| int.to_be_bytes()).collect()),
+        IdxValues::Floats(floats) => {
+            (0x0D, floats.iter().flat_map(|float| float.to_be_bytes()).collect())
+        }
     };
     let mut bytes = vec![0, 0, element, idx.shape.len() as u8];
     bytes.extend(idx.shape.iter().flat_map(|&size| (size as u32).to_be_bytes()));
