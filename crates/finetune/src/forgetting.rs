@@ -3,48 +3,61 @@
 use anyhow::{Context, Result};
 use fireclay::{Architecture, Mlp, Model, Task};
 use fireclay_data::TrainTest;
-use train::{fitted_to, only, task};
+use train::metrics::short;
+use train::{are_places, fitted_to, matched, only, task};
 
-use crate::score::accuracy;
+use crate::score::{accuracy, errors};
 use crate::table::{row, table};
 
-/// How well the old task is done before and after.
+/// How well the old task is done before and after; empty of several labels a row.
 ///
-/// If the tuned model no longer has the old labels, the old output layer is put on its body.
+/// If the tuned model no longer has the old outputs, the old output layer is put on its body.
 pub(crate) fn forgetting(
     base: &Model,
     tuned: &Model,
     source: &str,
     old: TrainTest,
 ) -> Result<String> {
-    if !matches!(base.task, Task::Classification { .. }) {
-        return Ok(String::new());
-    }
-    let known = |label: &&String| base.task.names().contains(label);
-    let labels: Vec<String> =
-        task(old.train.targets()).names().iter().filter(known).cloned().collect();
-    if labels.is_empty() {
-        return Ok(format!(
-            "{source} has no label that the start knew, so nothing was forgotten\n"
-        ));
-    }
-    let old = only(old, &labels)?;
-    let before = fitted_to(old.clone(), &base.task)?.test;
-    let has_labels =
-        task(old.train.targets()).names().iter().all(|l| tuned.task.names().contains(l));
-    let (after, model, how) = if has_labels {
-        (fitted_to(old, &tuned.task)?.test, tuned.clone(), "")
-    } else {
-        let body = swap_back(base, tuned)?;
-        (before.clone(), body, ", with the old head on the tuned body")
+    let old = match &base.task {
+        Task::Classification { labels } => {
+            let found = task(old.train.targets());
+            let known = |label: &&String| labels.contains(label);
+            let labels: Vec<String> = found.names().iter().filter(known).cloned().collect();
+            if labels.is_empty() && !are_places(found.names(), base.task.names()) {
+                return Ok(format!(
+                    "{source} has no label that the start knew, so nothing was forgotten\n"
+                ));
+            }
+            // None of them by name is all of them by place.
+            only(old, &labels)?
+        }
+        Task::MultiLabel { .. } => return Ok(String::new()),
+        Task::Regression { .. } => old,
     };
+    let before = fitted_to(old.clone(), &base.task)?.test;
+    let is_unit_kept = base.task.scaling() == tuned.task.scaling();
+    let (after, model, how) = match matched(&old.test, &tuned.task) {
+        Ok(after) if is_unit_kept => (after, tuned.clone(), ""),
+        _ => (before.clone(), swap_back(base, tuned)?, ", with the old head on the tuned body"),
+    };
+    let old_task = format!("the old task, {source}");
+    let after_it = format!("after{how}");
+    if let Task::Regression { .. } = base.task {
+        let [was, is] = [errors(base, &before)?, errors(&model, &after)?].map(|e| e.map(short));
+        let [[rmse, mae, r2], [rmse_after, mae_after, r2_after]] = [was, is];
+        return Ok(table(&[
+            row![old_task, "rmse", "mae", "r2, on its test samples"],
+            row!["before", rmse, mae, r2],
+            row![after_it, rmse_after, mae_after, r2_after],
+        ]));
+    }
     let (Some(was), Some(is)) = (accuracy(base, &before)?, accuracy(&model, &after)?) else {
         return Ok(String::new());
     };
     let rows = [
-        row![format!("the old task, {source}"), "accuracy on its test samples, 95 % interval"],
+        row![old_task, "accuracy on its test samples, 95 % interval"],
         row!["before", was],
-        row![format!("after{how}"), is],
+        row![after_it, is],
     ];
     Ok(table(&rows))
 }

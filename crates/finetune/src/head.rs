@@ -9,7 +9,9 @@ use fireclay_data::Dataset;
 use train::disk::{MOST_LABELS, read_text};
 use train::task;
 
+use crate::rescale::Rescaled;
 use crate::score::{Losses, losses};
+use crate::words::listed;
 
 /// What the output layer is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,21 +53,19 @@ impl Head {
             Self::Keep => Ok(base.clone()),
             Self::Data => Ok(data.clone()),
             Self::Both => match (base, data) {
+                _ if base.kind() == data.kind() && base.names() == data.names() => Ok(base.clone()),
                 (Task::Classification { labels }, Task::Classification { labels: others }) => {
                     let new = others.iter().filter(|label| !labels.contains(label));
                     let labels = labels.iter().chain(new).cloned().collect();
                     Ok(Task::Classification { labels })
                 }
-                _ if base.kind() == data.kind() => bail!(
-                    "--head both adds classes to those of the model, and a model for {} has none; \
-                     say --head data or --head keep",
-                    base.kind()
-                ),
                 _ => bail!(
-                    "--head both adds classes to those of the model; the model is for {}, the data \
-                     for {}: say --head data",
+                    "the model is for {} of {}, and the data for {} of {}; only classes can be \
+                     joined, so give data with the targets of the model, or leave the flag out",
                     base.kind(),
-                    data.kind()
+                    listed(base.names()),
+                    data.kind(),
+                    listed(data.names())
                 ),
             },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),
@@ -117,6 +117,8 @@ pub struct Swapped {
     pub is_zero: bool,
     /// Why weights were left that might have been kept.
     pub left: Option<Losses>,
+    /// Targets whose outputs are kept with another scaling.
+    pub rescaled: Vec<Rescaled>,
 }
 
 /// How outputs get their weights.
@@ -155,6 +157,7 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
             is_same: true,
             is_zero: false,
             left: None,
+            rescaled: Vec::new(),
         });
     }
     let network = Architecture { outputs: task.outputs(), ..old.clone() };
@@ -195,7 +198,14 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
         names.filter(|(_, source)| source.is_some()).map(|(name, _)| name.clone()).collect();
     let task = with_scaling(task.clone(), &model.task, &sources);
     let model = Model { mlp, task, ..model.clone() };
-    Ok(Swapped { model, kept, is_same: false, is_zero: starts_at_zero, left: None })
+    Ok(Swapped {
+        model,
+        kept,
+        is_same: false,
+        is_zero: starts_at_zero,
+        left: None,
+        rescaled: Vec::new(),
+    })
 }
 
 /// A regression with the scaling of the old one for each target that comes from there, by its place,

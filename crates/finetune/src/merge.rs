@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use fireclay::{
     Adapter, AdapterError, Ancestor, Backend, Channels, Device, DeviceChoice, Model,
-    ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance,
+    ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance, Task,
 };
 use fireclay_data::{Dataset, Targets};
 use train::disk::read_regular;
@@ -16,7 +16,7 @@ use train::{fitted_to, group, load_with_bar, task, wrapped_at};
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import, not_a_model, not_an_adapter};
-use crate::run::say;
+use crate::run::{is_ours, say};
 use crate::score::{Difference, accuracy, difference, errors, random_rows};
 use crate::words;
 
@@ -30,6 +30,8 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     output.check()?;
     let device = cpu()?;
     let mut options = args.options()?;
+    // Outputs of one of ours may be renamed, while all else comes from the file.
+    let names = if is_ours(&args.file) { options.labels.take() } else { None };
     let data = match &args.data {
         Some(source) => Some((source, load_with_bar(&source.parse()?)?)),
         None => None,
@@ -41,9 +43,21 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     let Imported { mut model, origin, is_native, .. } = imported;
     if !is_native {
         model.provenance = descendant(origin, &Provenance::default());
+    } else if let Some(names) = names {
+        model.provenance = descendant(origin, &model.provenance);
+        model.task = with_names(model.task, names)?;
     }
     let of_data = match &data {
         Some((source, data)) => train::pictures(&source.parse()?, &data.train),
+        None => None,
+    };
+    // Before anything is written: a slip is told at once.
+    let measured = match data {
+        Some((source, data)) => {
+            fits(&model, data.train.width())?;
+            let data = fitted_to(data, &model.task).with_context(|| format!("--data {source}"))?;
+            Some((source, data.test))
+        }
         None => None,
     };
     let shape = &model.mlp.architecture().input_shape;
@@ -58,9 +72,7 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     output.check()?;
     let digest = model.save(&args.to)?;
     say(is_quiet, &saved(&args.to, &digest))?;
-    if let Some((source, data)) = data {
-        let data = fitted_to(data, &model.task)?.test;
-        fits(&model, data.width())?;
+    if let Some((source, data)) = measured {
         let found = match accuracy(&model, &data)? {
             Some(found) => format!("accuracy {found}"),
             None if matches!(data.targets(), Targets::Values { .. }) => {
@@ -73,6 +85,15 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
         say(is_quiet, &format!("{source}: {rows} test samples, {found}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A task with names for its outputs, as many as it has.
+fn with_names(task: Task, names: Vec<String>) -> Result<Task> {
+    let (found, outputs) = (names.len(), task.outputs());
+    if found != outputs {
+        bail!("--labels has {found} lines, and the model {outputs} outputs; give one for each");
+    }
+    Ok(task.with_names(names))
 }
 
 /// What is done where nothing says what the training pictures look like.

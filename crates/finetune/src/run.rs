@@ -24,7 +24,9 @@ use crate::head::{Head, Swapped, Weights, known, swap};
 use crate::import::{Options, import, rebuilt};
 use crate::merge::{descendant, fits, run_import, run_merge};
 use crate::pattern::Pattern;
+use crate::places;
 use crate::plan::{Plan, Recipe, usual};
+use crate::rescale::{self, Kept};
 use crate::score::{accuracy, errors};
 use crate::table::{row, table};
 use crate::words;
@@ -99,9 +101,14 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
             base.features()
         );
     }
-    let shaped = as_data(base.clone(), prepared.data(), again.dropout)?;
+    let mut shaped = as_data(base.clone(), prepared.data(), again.dropout)?;
+    let mut named = prepared.data().clone();
+    if let Some((model, data)) = places::named(&shaped, &named)? {
+        say(is_quiet, &words::by_place(&shaped.task, &task(named.train.targets())))?;
+        (shaped, named) = (model, data);
+    }
     let plan = plan(&tune, prepared.settings(), rates, recipe)?;
-    let (swapped, mut model, phases) = planned(&shaped, &tune, &plan, &prepared)?;
+    let (swapped, mut model, phases) = planned(&shaped, &named, &tune, &plan, &prepared)?;
     let table = words::phases(model.mlp.architecture(), &phases, &plan.optimizer);
     say(is_quiet, &format!("{}\n{table}", words::head(&swapped)))?;
     say(is_quiet, &words::of_norm_biases(&plan, model.mlp.architecture()))?;
@@ -126,7 +133,11 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         }
         None => None,
     };
-    let started = if swapped.is_same { "start" } else { "start, new head" };
+    let started = match (swapped.is_same, &swapped.rescaled[..]) {
+        (false, _) => "start, new head",
+        (true, []) => "start",
+        (true, _) => "start, new scaling",
+    };
     conclude(is_quiet, &Story { started, start, tuning, data, old, scratch }, &finished)?;
     Ok(Ended { code, result: Some(finished) })
 }
@@ -199,11 +210,12 @@ fn plan(
 /// The output layer that is wanted, the model with it and its adapters, and what is trained when.
 fn planned(
     shaped: &Model,
+    data: &TrainTest,
     tune: &Tune,
     plan: &Plan,
     prepared: &Prepared,
 ) -> Result<(Swapped, Model, Vec<Phase>)> {
-    let (settings, data) = (prepared.settings(), prepared.data());
+    let settings = prepared.settings();
     let wanted = prepared.scaled(head_task(&shaped.task, tune, data)?)?;
     let lora = tune.lora.as_ref().map(|lora| on_layers(lora, &tune.lora_on, shaped));
     let lora = lora.transpose()?;
@@ -319,7 +331,7 @@ fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
 }
 
 /// Whether a file is one of Fireclay, whole or not.
-fn is_ours(path: &Path) -> bool {
+pub(crate) fn is_ours(path: &Path) -> bool {
     fireclay_formats::open(path).is_ok_and(|file| is_model_file(&*file))
 }
 
@@ -347,8 +359,10 @@ fn says_data(args: &train::Args) -> Result<bool> {
 fn head_task(base: &Task, tune: &Tune, data: &TrainTest) -> Result<Task> {
     // Rows that are replayed have the old labels.
     let usual = if tune.replay.is_some() { Head::Both } else { Head::Data };
+    let flag = if tune.head.is_some() { "--head both" } else { "--replay" };
     let head = tune.head.clone().unwrap_or(usual);
-    head.task(base, &task(data.train.targets()))
+    let wanted = head.task(base, &task(data.train.targets()));
+    if head == Head::Both { wanted.context(flag) } else { wanted }
 }
 
 /// Whether the weights of the output layer move at some time.
@@ -366,11 +380,16 @@ fn new_head(
     weights: Weights,
     data: &Dataset,
 ) -> Result<Swapped> {
-    let may_be_left = tune.head.is_none() && tune.replay.is_none() && weights.are_trained;
-    if may_be_left
-        && weights.are_kept
-        && let Some(losses) = known(base, data)?
-    {
+    // Rows that are replayed are in the old unit.
+    let may_be_rescaled = weights.are_kept && tune.replay.is_none();
+    let kept = if may_be_rescaled { rescale::kept(base, &wanted, data)? } else { None };
+    let may_be_left = may_be_rescaled && tune.head.is_none() && weights.are_trained;
+    let losses = match &kept {
+        _ if !may_be_left => None,
+        Some(kept) => kept.losses,
+        None => known(base, data)?,
+    };
+    if let Some(losses) = losses {
         // A loss that is no number is not below anything.
         let is_known = losses.model < losses.zero;
         if !is_known {
@@ -378,7 +397,12 @@ fn new_head(
             return Ok(Swapped { left: Some(losses), ..swap(base, wanted, fresh)? });
         }
     }
-    swap(base, wanted, weights)
+    match kept {
+        Some(Kept { model, rescaled, .. }) => {
+            Ok(Swapped { rescaled, ..swap(&model, wanted, weights)? })
+        }
+        None => swap(base, wanted, weights),
+    }
 }
 
 /// The table of how often models are right on the same rows, or how far off they are; each with its
@@ -505,10 +529,20 @@ fn from_scratch(
     args.profile = false;
     let mut prepared = Prepared::new(args, Disk::default())?;
     let network = Architecture { lora: None, ..start.model.mlp.architecture().clone() };
+    let found = task(prepared.data().train.targets());
+    if tuning.replay.is_none() && start.model.task.names() == found.names() {
+        prepared.learn(&network);
+        return prepared.run();
+    }
     let mlp = Mlp::of(&network, prepared.settings().seed, prepared.device())?;
     let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
-    let model = Model { mlp, provenance, ..start.model.clone() };
+    // Rows of two data sets are in one scaling, which is the start's.
+    let task = match tuning.replay {
+        Some(_) => start.model.task.clone(),
+        None => prepared.scaled(start.model.task.clone())?,
+    };
+    let model = Model { mlp, task, provenance, ..start.model.clone() };
     let all = Plan { recipe: Some(Recipe::Full), ..Plan::default() };
     let phases = all.phases(&network)?;
     let tuning =

@@ -2,6 +2,7 @@
 
 use fireclay::{Ancestor, Architecture, NormPart, ParameterPath, Task};
 use fireclay_formats::printable;
+use train::metrics::short;
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
 use train::{group, wrapped_at};
@@ -10,6 +11,7 @@ use crate::head::Swapped;
 use crate::import::{Fate, Imported};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
+use crate::rescale::Rescaled;
 use crate::score::Losses;
 use crate::table::{row, table};
 
@@ -39,25 +41,60 @@ pub(crate) fn placed(imported: &Imported) -> String {
 pub(crate) fn head(swapped: &Swapped) -> String {
     let task: &Task = &swapped.model.task;
     if swapped.is_same {
-        let scaling = of_scaling(task, "the scaling of its targets too");
-        return format!("The head is kept: {}{scaling}", listed(task.names()));
+        let kept = format!("The head is kept: {}", listed(task.names()));
+        return match &swapped.rescaled[..] {
+            [] => kept + &of_scaling(task, "the scaling of its targets too"),
+            rescaled => wrapped_at(&format!("{kept}; {}", refitted(rescaled)), 0),
+        };
     }
     let weights = match &swapped.kept[..] {
         [] if swapped.is_zero => "its weights start at zero".to_owned(),
         [] => "its weights are drawn".to_owned(),
         kept => format!("weights kept of {}", listed(kept)),
     };
-    let scaling = match &swapped.kept[..] {
-        [] => of_scaling(task, "its targets are standardized on the training rows"),
-        _ => of_scaling(task, "these keep the scaling of their targets"),
+    let scaling = match (&swapped.kept[..], &swapped.rescaled[..]) {
+        ([], _) => of_scaling(task, "its targets are standardized on the training rows"),
+        (_, []) => of_scaling(task, "these keep the scaling of their targets"),
+        (_, rescaled) => format!("; {}", refitted(rescaled)),
     };
     let text = format!("A new head: {}; {weights}{scaling}", listed(task.names()));
     let Some(Losses { model, zero }) = swapped.left else { return text };
+    let constant = match task {
+        Task::Regression { .. } => "the mean of the targets",
+        Task::Classification { .. } | Task::MultiLabel { .. } => "outputs of zero",
+    };
     let note = format!(
-        "note: on these rows the model's own outputs have a loss of {model:.3}, and outputs of zero \
+        "note: on these rows the model's own outputs have a loss of {model:.3}, and {constant} \
          one of {zero:.3}, so its output layer is left; --head keep keeps it"
     );
     format!("{text}\n{}", wrapped_at(&note, 0))
+}
+
+/// How labels are matched that are only numbers on one side.
+pub(crate) fn by_place(model: &Task, data: &Task) -> String {
+    let text = format!(
+        "note: the outputs of the model ({}) and the targets of the data ({}) are matched by place, since \
+         one side has only numbers",
+        listed(model.names()),
+        listed(data.names())
+    );
+    wrapped_at(&text, 0)
+}
+
+/// Which scalings were fitted to the new rows, and what they were.
+fn refitted(rescaled: &[Rescaled]) -> String {
+    const SHOWN: usize = 4;
+    let mut each: Vec<String> = Vec::new();
+    for Rescaled { target, before, after } in rescaled.iter().take(SHOWN) {
+        let [was, is] = [before, after].map(|[mean, deviation]| {
+            format!("mean {}, deviation {}", short((*mean).into()), short((*deviation).into()))
+        });
+        each.push(format!("{} ({was} before, {is} now)", printable(target, 40)));
+    }
+    if let Some(more) = rescaled.len().checked_sub(SHOWN).filter(|&more| more > 0) {
+        each.push(format!("{more} more"));
+    }
+    format!("the scaling is refitted to the new targets, which differ: {}", each.join(", "))
 }
 
 /// What is said of the scaling of a task that has one.
@@ -66,7 +103,7 @@ fn of_scaling(task: &Task, text: &str) -> String {
 }
 
 /// The first names, and how many more there are.
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let shown: Vec<_> = names.iter().take(SHOWN).map(|name| printable(name, 40)).collect();
     let shown = shown.join(", ");

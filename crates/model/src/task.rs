@@ -40,6 +40,16 @@ impl Task {
         Self::Regression { targets, scaling: None }
     }
 
+    /// The same task with other names of its outputs, by index; as many as there are.
+    #[must_use]
+    pub fn with_names(self, names: Vec<String>) -> Self {
+        match self {
+            Self::Classification { .. } => Self::Classification { labels: names },
+            Self::MultiLabel { .. } => Self::MultiLabel { labels: names },
+            Self::Regression { scaling, .. } => Self::Regression { targets: names, scaling },
+        }
+    }
+
     /// Names of the outputs, by index.
     pub fn names(&self) -> &[String] {
         match self {

@@ -3,11 +3,12 @@
 use fireclay::{Loaded, Task};
 use fireclay_data::{Dataset, Targets};
 use serde::{Deserialize, Serialize};
+use train::{MatchError, are_places, matched};
 
 use crate::bootstrap;
 use crate::estimate::Estimate;
 use crate::evaluate::{Evaluation, Options, WorstRow, evaluate_outputs};
-use crate::outputs::{EvaluateError, matched, outputs};
+use crate::outputs::{EvaluateError, outputs};
 
 /// What two models say of the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +118,7 @@ pub fn compare(
 ) -> Result<Comparison, EvaluateError> {
     let task = &first.description().task;
     let order = order(task, &second.description().task)?;
-    let targets = matched(data, task)?;
+    let targets = matched(data, task)?.targets().clone();
     let a = outputs(first, data, options.batch_size)?;
     let b = outputs(second, data, options.batch_size)?;
     let b: Vec<f32> =
@@ -128,7 +129,10 @@ pub fn compare(
 /// For each output of a task, its place in the other.
 fn order(task: &Task, other: &Task) -> Result<Vec<usize>, EvaluateError> {
     if task.kind() != other.kind() {
-        return Err(EvaluateError::Task { found: other.kind(), expected: task.kind() });
+        return Err(MatchError::Task { found: other.kind(), expected: task.kind() }.into());
+    }
+    if are_places(other.names(), task.names()) {
+        return Ok((0..task.outputs()).collect());
     }
     let place = |name: &String| other.names().iter().position(|other| other == name);
     let order: Option<Vec<usize>> = task.names().iter().map(place).collect();

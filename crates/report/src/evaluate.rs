@@ -3,11 +3,12 @@
 use fireclay::{Loaded, Task};
 use fireclay_data::{Dataset, Targets};
 use serde::{Deserialize, Serialize};
+use train::{MatchError, matched};
 
 use crate::classification::{self, Classification};
 use crate::estimate::Estimate;
 use crate::multi_label::{self, MultiLabel};
-use crate::outputs::{EvaluateError, check_finite, matched, outputs};
+use crate::outputs::{EvaluateError, check_finite, outputs};
 use crate::regression::{self, Regression};
 
 /// How a model is measured.
@@ -105,7 +106,7 @@ pub fn evaluate(
     options: &Options,
 ) -> Result<Evaluation, EvaluateError> {
     let task = &model.description().task;
-    let targets = matched(data, task)?;
+    let targets = matched(data, task)?.targets().clone();
     let outputs = outputs(model, data, options.batch_size)?;
     let evaluation = evaluate_outputs(task, &outputs, &targets, options)?;
     log::info!("measured them, with {} draws of the bootstrap", options.resamples);
@@ -156,7 +157,7 @@ pub fn evaluate_outputs(
         }
         _ => {
             let found = train::task(targets).kind();
-            Err(EvaluateError::Task { found, expected: task.kind() })
+            Err(MatchError::Task { found, expected: task.kind() }.into())
         }
     }
 }

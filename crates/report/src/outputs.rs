@@ -1,8 +1,9 @@
 //! What a model says of every row of a data set.
 
 use burn::tensor::TensorReadError;
-use fireclay::{Loaded, ModelFileProblem, PredictError, Task};
-use fireclay_data::{DataError, Dataset, Targets};
+use fireclay::{Loaded, ModelFileProblem, PredictError};
+use fireclay_data::Dataset;
+use train::MatchError;
 
 /// The logits, or values, of all rows: `[rows, outputs]`, row by row.
 ///
@@ -45,46 +46,6 @@ pub(crate) fn check_finite(outputs: &[f32], width: usize) -> Result<(), Evaluate
     }
 }
 
-/// The targets of a data set as a model counts them.
-///
-/// Labels are matched by name. Where the names of one side are just numbers, which is what a model
-/// has that came from a file without names, they are places and are matched by place, unless the
-/// other side has numbers too: the digit 5 is not the digit 0.
-///
-/// # Errors
-///
-/// [`EvaluateError::Task`] for targets of another kind, [`EvaluateError::Labels`] and
-/// [`EvaluateError::Names`] for labels that the model does not know.
-pub(crate) fn matched(data: &Dataset, task: &Task) -> Result<Targets, EvaluateError> {
-    let found = train::task(data.targets());
-    if found.kind() != task.kind() {
-        return Err(EvaluateError::Task { found: found.kind(), expected: task.kind() });
-    }
-    if found.names() == task.names() {
-        return Ok(data.targets().clone());
-    }
-    if let Targets::Classes { ids, .. } = data.targets() {
-        let relabelled = data.relabelled(task.names());
-        let by_place = are_places_of(found.names(), task.names())
-            || are_places_of(task.names(), found.names());
-        return match relabelled {
-            Ok(data) => Ok(data.targets().clone()),
-            Err(_) if by_place && found.outputs() == task.outputs() => {
-                Ok(Targets::Classes { ids: ids.clone(), labels: task.names().to_vec() })
-            }
-            Err(error) => Err(EvaluateError::Labels(error)),
-        };
-    }
-    let (found, expected) = (found.names().join(", "), task.names().join(", "));
-    Err(EvaluateError::Names { found, expected })
-}
-
-/// Whether the labels are "0", "1", … and the others no numbers at all.
-fn are_places_of(labels: &[String], others: &[String]) -> bool {
-    labels.iter().enumerate().all(|(i, label)| *label == i.to_string())
-        && !others.iter().any(|label| label.parse::<i64>().is_ok())
-}
-
 /// Why a model cannot be measured on some data.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
@@ -96,25 +57,9 @@ pub enum EvaluateError {
         /// Features of the model.
         expected: usize,
     },
-    /// The targets are of another kind than the model's outputs.
-    #[error("{}", train::differing_tasks(expected, found))]
-    Task {
-        /// The kind of the data.
-        found: &'static str,
-        /// The kind of the model.
-        expected: &'static str,
-    },
-    /// A label of the data is none of the model's.
-    #[error("the labels of the data are not those of the model")]
-    Labels(#[source] DataError),
-    /// The targets of the data are not the model's outputs.
-    #[error("the data has the targets {found}; the model's are {expected}")]
-    Names {
-        /// Names in the data.
-        found: String,
-        /// Names in the model.
-        expected: String,
-    },
+    /// The targets are not the outputs of the model.
+    #[error(transparent)]
+    Targets(#[from] MatchError),
     /// Outputs and targets are not of equally many rows.
     #[error("there are {found} outputs, for {rows} rows of {outputs}")]
     Count {

@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use fireclay::{InputSpec, Loaded, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{DataError, Dataset, Features, Targets};
 use fireclay_report::{Comparison, EvaluateError, Evaluation, Options, Scores, evaluate_outputs};
+use train::MatchError;
 
 fn loaded(model: &Model) -> Loaded {
     Loaded::of(model).unwrap()
@@ -105,7 +106,10 @@ fn numbers_are_places() {
     ];
     for (known, found) in others {
         let other = evaluate(&classifier(known, 1), &data(&found), &options);
-        assert!(matches!(other, Err(EvaluateError::Labels(DataError::UnknownLabel { .. }))));
+        let Err(EvaluateError::Targets(MatchError::Labels { source, .. })) = other else {
+            panic!("{known:?} and {found:?} are matched");
+        };
+        assert!(matches!(source, DataError::UnknownLabel { .. }));
     }
 }
 
@@ -117,7 +121,10 @@ fn what_does_not_fit_is_refused() {
     let found = evaluate(&classifier(&LABELS, 1), &numbers, &options);
     assert!(matches!(
         found,
-        Err(EvaluateError::Task { found: "regression", expected: "classification" })
+        Err(EvaluateError::Targets(MatchError::Task {
+            found: "regression",
+            expected: "classification"
+        }))
     ));
     let narrow = Dataset::new(vec![5], Features::Bytes(vec![0; 10]), values).unwrap();
     let regression = model(Task::regression(names(&["y"])), 1);
@@ -125,9 +132,9 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(found, Err(EvaluateError::Features { found: 5, expected: 36 })));
     let other = model(Task::regression(names(&["z"])), 1);
     let found = evaluate(&other, &numbers, &options);
-    assert!(matches!(found, Err(EvaluateError::Names { .. })));
+    assert!(matches!(found, Err(EvaluateError::Targets(MatchError::Names { .. }))));
     // Of several sigmoids for one class of many there is a way out.
-    let labels = EvaluateError::Task { found: "classification", expected: "multi-label" };
+    let labels = MatchError::Task { found: "classification", expected: "multi-label" };
     assert!(labels.to_string().contains("again with --task classification"), "{labels}");
 }
 

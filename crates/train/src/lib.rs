@@ -23,6 +23,7 @@ pub mod gradients;
 mod interval;
 pub mod job;
 pub mod manifest;
+mod matched;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;
@@ -52,11 +53,11 @@ pub use args::{Args, Rate};
 pub use command_line::matches;
 pub use exit::{exit, tell};
 pub use interval::wilson;
+pub use matched::{MatchError, are_numbers, are_places, matched};
 pub use pictures::{Drawn, known, pictures};
 pub use progress::group;
 pub use run::{
-    Ended, Finished, Prepared, differing_tasks, fitted_to, load_with_bar, only, run, run_on,
-    run_to_end, task,
+    Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
 };
 pub use shell::{quoted, quoted_path};
 pub use table::table;

@@ -205,7 +205,7 @@ pub(crate) fn is_data_of(manifest: &Manifest, data: &TrainTest, task: &Task) -> 
         return has_digests(data);
     }
     let prepared = only(data.clone(), classes).and_then(|data| match &settings.tuning {
-        Some(_) => fitted_to(data, task),
+        Some(_) => Ok(fitted_to(data, task)?),
         None => Ok(data),
     });
     prepared.is_ok_and(|data| has_digests(&data))

@@ -17,10 +17,16 @@ fn row(i: usize) -> ([f32; 3], [f32; 2]) {
 
 /// Writes 200 rows to train on and 50 to test with.
 fn write_numbers(folder: &Path) {
+    write_with(folder, |targets| targets);
+}
+
+/// The same rows with targets made of theirs.
+fn write_with(folder: &Path, change: fn([f32; 2]) -> [f32; 2]) {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("labels.txt"), "price\nslope\n").unwrap();
     for (part, rows) in [("train", 0..200), ("test", 200..250)] {
         let (features, targets): (Vec<_>, Vec<_>) = rows.map(row).unzip();
+        let targets: Vec<[f32; 2]> = targets.into_iter().map(change).collect();
         let write = |kind: &str, values: &[f32], columns: usize| {
             let sizes = [values.len() / columns, columns].map(|size| (size as u32).to_be_bytes());
             let values = values.iter().flat_map(|value| value.to_be_bytes());
@@ -274,4 +280,144 @@ fn adapters_and_teachers_know_of_the_scaling() {
     );
     let taught = measured("runs/taught");
     assert!(taught < 2.0 * measured("runs/base").max(measured("runs/plain")), "{taught}");
+}
+
+/// Fine-tunes `runs/base` on a folder.
+fn tune(place: &Place, data: &str, line: &str) -> String {
+    let from = "finetune --from runs/base/model.safetensors --validation 40 --no-report";
+    does(place, &format!("{from} --data idx:{data} {line}"))
+}
+
+fn r2(place: &Place, run: &str) -> f64 {
+    place.run(run).test()["r2"].as_f64().unwrap()
+}
+
+/// Standardized, targets in another unit are what the network was trained for.
+#[test]
+fn targets_in_another_unit_are_met_with_another_scaling() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    let base = place.run("base").model("model.safetensors");
+    // The first target in another unit, and the second as it was.
+    write_with(&place.path("other"), |[price, slope]| [145.0 * price - 9000.0, slope]);
+    let said = tune(&place, "other", "--epochs 2 --name other");
+    assert!(said.contains("start, new scaling"), "{said}");
+    let said: Vec<&str> = said.split_whitespace().collect();
+    let said = said.join(" ");
+    let words = "The head is kept: price, slope; the scaling is refitted to the new targets, which differ: \
+                 price (mean 4968.1665, deviation 680.9628 before, ";
+    assert!(said.contains(words) && !said.contains("slope (mean"), "{said}");
+    let other = place.run("other").model("start.safetensors");
+    assert_eq!(other.mlp.tensors().unwrap(), base.mlp.tensors().unwrap());
+    let (before, after) = (base.task.scaling().unwrap(), other.task.scaling().unwrap());
+    assert!((after.deviation[0] / before.deviation[0] - 145.0).abs() < 0.1, "{after:?}");
+    assert_eq!(after.deviation[1], before.deviation[1]);
+    tune(&place, "numbers", "--epochs 2 --name same -q");
+    let (other, same) = (r2(&place, "other"), r2(&place, "same"));
+    assert!(same > 0.9 && (other - same).abs() < 1e-3, "{other} {same}");
+}
+
+/// Targets that the network knows nothing of, in whatever scaling.
+#[test]
+fn a_head_that_knows_less_than_the_mean_starts_at_zero() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    write_with(&place.path("turned"), |[price, slope]| [-price, -slope]);
+    let said = tune(&place, "turned", "--epochs 1 --name turned");
+    assert!(said.contains("its weights start at zero; its targets are standardized"), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("and the mean of the targets one of 1.0"), "{said}");
+    // Outputs of the mean explain nothing.
+    let start = said.split("start, new head ").nth(1).unwrap();
+    let r2: f64 = start.split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(r2.abs() < 0.1, "{said}");
+}
+
+#[test]
+fn a_fresh_network_beside_a_tuned_one_is_that_of_the_program_that_trains() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    write_with(&place.path("other"), |[price, slope]| [145.0 * price, 3.0 - slope]);
+    tune(&place, "other", "--epochs 3 --baseline scratch --name a");
+    let flags =
+        "--data idx:other --validation 40 --hidden 16 --epochs 3 --lr 0.003 --schedule cosine";
+    does(&place, &format!("train {flags} --name b -q --no-report"));
+    let [scratch, fresh] = ["a-scratch", "b"].map(|run| place.run(run).bytes("model.safetensors"));
+    assert!(scratch == fresh);
+}
+
+#[test]
+fn rows_with_the_same_targets_are_replayed_beside_the_kept_head() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    let said =
+        tune(&place, "numbers", "--epochs 2 --replay 0.5 --replay-data idx:numbers --name a");
+    for words in
+        ["The head is kept: price, slope", "240 training", "the old task, idx:numbers", "r2"]
+    {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    // Without replay a new unit leaves the old one to the old head.
+    write_with(&place.path("other"), |[price, slope]| [145.0 * price, slope]);
+    let said = tune(&place, "other", "--epochs 2 --replay-data idx:numbers --name b");
+    assert!(said.contains("after, with the old head on the tuned body"), "{said}");
+    fs::write(place.path("other/labels.txt"), "cost\nslope\n").unwrap();
+    let line =
+        "finetune --from runs/base/model.safetensors --data idx:other --validation 40 --replay 0.5";
+    let refused = place.train(&format!("{line} --replay-data idx:numbers")).failed(&[
+        "--replay: ",
+        "regression of price, slope",
+        "regression of cost, slope",
+        "only classes can be joined",
+    ]);
+    assert!(!refused.stderr.contains("--head"), "{}", refused.stderr);
+}
+
+#[test]
+fn targets_without_names_are_those_of_the_model_by_place() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name base -q --no-report"));
+    let named = json(&place, "evaluate runs/base --json");
+    fs::remove_file(place.path("numbers/labels.txt")).unwrap();
+    let found = json(&place, "evaluate runs/base/model.safetensors --data idx:numbers --json");
+    assert_eq!(value(&found, "rmse"), value(&named, "rmse"));
+    let said = tune(&place, "numbers", "--epochs 1 --name a");
+    assert!(said.contains("are matched by place"), "{said}");
+    assert!(said.contains("The head is kept: price, slope"), "{said}");
+    assert_eq!(place.run("a").model("model.safetensors").task.names(), ["price", "slope"]);
+}
+
+#[test]
+fn labels_that_are_only_numbers_are_places_for_every_command() {
+    let place = Place::new();
+    let digits = "--data idx:digits --validation 10 --no-report -q";
+    does(&place, &format!("train {digits} --hidden 16 --epochs 30 --lr 0.01 --name numbered"));
+    let of_numbers = json(&place, "evaluate runs/numbered --json");
+    // The numbers of the model are places, and the names those of the data.
+    let names = ["nil", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    fs::write(place.path("digits/labels.txt"), names.join("\n")).unwrap();
+    let model = "runs/numbered/model.safetensors";
+    let of_names = json(&place, &format!("evaluate {model} --data idx:digits --json"));
+    assert_eq!(value(&of_names, "accuracy"), value(&of_numbers, "accuracy"));
+    let tune = "finetune --data idx:digits --validation 10 --no-report --epochs 1";
+    let said = does(&place, &format!("{tune} --from {model} --name named"));
+    assert!(said.contains("The head is kept: nil, one") && said.contains("by place"), "{said}");
+    assert_eq!(place.run("named").model("model.safetensors").task.names(), names);
+    let line = format!("compare {model} runs/named --data idx:digits --json");
+    assert!(json(&place, &line)["comparison"].is_object());
+    // A model of ours is given other names by hand, and nothing else is changed.
+    let import = "finetune import runs/numbered/model.safetensors --to words.safetensors";
+    does(&place, &format!("{import} --labels digits/labels.txt --data idx:digits"));
+    let base = place.run("numbered").model("model.safetensors");
+    let renamed = fireclay::Model::load(place.path("words.safetensors"), &base.device()).unwrap();
+    assert_eq!(renamed.task.names(), names);
+    assert_eq!(renamed.mlp.tensors().unwrap(), base.mlp.tensors().unwrap());
+    // Names that do not fit are refused before anything is written.
+    fs::write(place.path("digits/labels.txt"), names.join("\n").replace("nine", "9")).unwrap();
+    let line = format!("finetune import {model} --to late.safetensors --data idx:digits");
+    place.train(&line).failed(&["--data idx:digits", "--labels FILE"]);
+    assert!(!place.path("late.safetensors").exists());
+    fs::write(place.path("few.txt"), "a\nb\n").unwrap();
+    let line = format!("finetune import {model} --to late.safetensors --labels few.txt");
+    place.train(&line).failed(&["2 lines", "10 outputs"]);
 }

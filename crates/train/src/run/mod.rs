@@ -17,7 +17,7 @@ use fireclay_data::{RowSource, Source, Split, TrainTest};
 use log::LevelFilter;
 
 use begin::Begun;
-pub use prepare::{Prepared, differing_tasks, fitted_to, load_with_bar, only, task};
+pub use prepare::{Prepared, fitted_to, load_with_bar, only, task};
 
 use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Device, Task};
+use fireclay::{Architecture, Device, Task};
 use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
@@ -13,6 +13,7 @@ use crate::args::Args;
 use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::{DataSummary, Manifest, Replayed};
+use crate::matched::{MatchError, matched};
 use crate::pictures;
 use crate::place::{self, Sought};
 use crate::resume::{self, DataNames, Found};
@@ -150,6 +151,11 @@ impl Prepared {
     /// What the targets of its data ask of a network.
     fn task(&self) -> Task {
         task(self.data.train.targets())
+    }
+
+    /// Makes it train a fresh network of this kind.
+    pub fn learn(&mut self, network: &Architecture) {
+        self.settings.model = network.into();
     }
 
     /// Makes it start from these models instead of a fresh network.
@@ -357,42 +363,17 @@ pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest> {
     Ok(TrainTest { train: train.only_classes(classes)?, test: test.only_classes(classes)? })
 }
 
-/// Data with the labels of a task, matched by name.
+/// Data with the labels of a task, as [`matched`] has them.
 ///
 /// # Errors
 ///
-/// Another kind of targets, or a label that the task does not have.
-pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest> {
+/// [`MatchError`]: another kind of targets, or names that the task does not have.
+pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest, MatchError> {
     let found = self::task(data.train.targets());
-    if found.kind() != task.kind() {
-        bail!(differing_tasks(task.kind(), found.kind()));
-    }
-    if found.names() == task.names() {
+    if found.kind() == task.kind() && found.names() == task.names() {
         return Ok(data);
     }
-    match task {
-        Task::Classification { labels } => {
-            let TrainTest { train, test } = data;
-            Ok(TrainTest { train: train.relabelled(labels)?, test: test.relabelled(labels)? })
-        }
-        _ => bail!(
-            "the model's outputs are {}, and those of the data {}",
-            task.names().join(", "),
-            found.names().join(", ")
-        ),
-    }
-}
-
-/// What is wrong with data of another kind of task than the model's, and what can be done.
-pub fn differing_tasks(model: &str, data: &str) -> String {
-    let problem = format!("the model is for {model}, and the data for {data}");
-    match (model, data) {
-        ("multi-label" | "regression", "classification") => format!(
-            "{problem}; if the model was imported and the greatest of its outputs is the class, \
-             import its file again with --task classification"
-        ),
-        _ => problem,
-    }
+    Ok(TrainTest { train: matched(&data.train, task)?, test: matched(&data.test, task)? })
 }
 
 /// What a data set's targets ask of a network.
