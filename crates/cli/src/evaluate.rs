@@ -287,16 +287,20 @@ fn worst(evaluation: &Evaluation) -> String {
     if evaluation.worst.is_empty() {
         return String::new();
     }
-    let mut rows = vec![cells(["worst row", "loss", "is", "said", "probability"])];
+    let mut rows = vec![cells(["worst row", "loss", "is", "said"])];
     rows.extend(evaluation.worst.iter().map(|row| {
-        let probability = row.probability.map_or(String::new(), |p| format!("{:.2} %", 100.0 * p));
         vec![
             row.row.to_string(),
             decimal(row.loss),
             printable(&row.truth, 20),
             printable(&row.predicted, 20),
-            probability,
         ]
     }));
+    if evaluation.worst.iter().any(|row| row.probability.is_some()) {
+        rows[0].push("probability".to_owned());
+        for (cells, row) in rows[1..].iter_mut().zip(&evaluation.worst) {
+            cells.push(row.probability.map_or(String::new(), |p| format!("{:.2} %", 100.0 * p)));
+        }
+    }
     format!("\n{}", table(&rows))
 }

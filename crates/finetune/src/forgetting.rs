@@ -46,7 +46,7 @@ pub(crate) fn forgetting(
         let [was, is] = [errors(base, &before)?, errors(&model, &after)?].map(|e| e.map(short));
         let [[rmse, mae, r2], [rmse_after, mae_after, r2_after]] = [was, is];
         return Ok(table(&[
-            row![old_task, "rmse", "mae", "r2, on its test samples"],
+            row![format!("{old_task}, on its test samples"), "rmse", "mae", "r2"],
             row!["before", rmse, mae, r2],
             row![after_it, rmse_after, mae_after, r2_after],
         ]));

@@ -409,7 +409,7 @@ fn new_head(
 /// name, what was trained of it, and the time. Empty of several labels a row.
 fn compared(models: &[(&str, &Model, String, String)], test: &Dataset) -> Result<String> {
     if matches!(test.targets(), Targets::Values { .. }) {
-        let mut rows = vec![row!["", "rmse", "mae", "r2 on the test samples", "trained", "time"]];
+        let mut rows = vec![row!["on the test samples", "rmse", "mae", "r2", "trained", "time"]];
         for (name, model, trained, time) in models {
             let [rmse, mae, r2] = errors(model, test)?;
             rows.push(row![name, short(rmse), short(mae), short(r2), trained, time]);

@@ -94,6 +94,17 @@ fn an_adapter_is_small_belongs_to_its_base_and_comes_off_without_a_trace() {
         .failed(&["merge --adapter"]);
 }
 
+/// Outputs alone are compared, so that rows of other classes are as good as any.
+#[test]
+fn an_adapter_on_some_classes_is_merged_on_rows_of_all() {
+    let place = place();
+    let line = "--from base.safetensors --name some --epochs 1 --lora rank=2 --classes 0,1,2";
+    place.train(&format!("{DIGITS} {line}")).warned(&["no training row has class 2"]);
+    let line = "merge --base base.safetensors --adapter runs/some/adapter.safetensors";
+    let said = place.train(&format!("{line} --data idx:digits --to some.safetensors")).succeeded();
+    assert!(said.stdout.contains("on 20 test samples of idx:digits"), "{}", said.stdout);
+}
+
 #[test]
 fn an_adapter_fits_the_file_that_it_was_trained_on() {
     let place = place();

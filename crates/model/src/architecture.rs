@@ -232,9 +232,21 @@ impl Architecture {
             self.hidden.iter().map(HiddenLayer::activation_in_words).collect();
         activations.dedup();
         match &activations[..] {
-            [] => text,
-            [only] => format!("{text} {only}"),
-            several => format!("{text} ({})", several.join(", ")),
+            [] => {}
+            [only] => text += &format!(" {only}"),
+            several => text += &format!(" ({})", several.join(", ")),
+        }
+        for norm in Norm::ALL.iter().copied().filter(|&norm| norm != Norm::None) {
+            match self.hidden.iter().filter(|layer| layer.norm == norm).count() {
+                0 => {}
+                count if count == self.hidden.len() => text += &format!(", {norm} norm"),
+                count => text += &format!(", {norm} norm in {count} layers"),
+            }
+        }
+        match self.hidden.iter().filter(|layer| layer.skip.is_some()).count() {
+            0 => text,
+            1 => text + ", 1 skip connection",
+            count => format!("{text}, {count} skip connections"),
         }
     }
 

@@ -84,7 +84,7 @@ fn sections(report: &Report, plots: &[Plot]) -> Vec<Section> {
             Scores::Regression(scores) => add("targets", "Targets", Some(targets(scores))),
         }
         add("calibration", "Calibration", calibration(&evaluation.scores, plots));
-        add("mistakes", "Worst mistakes", mistakes(&report.mistakes));
+        add("mistakes", "Worst mistakes", mistakes(report));
     }
     if let Some(model) = &report.model {
         add("architecture", "Architecture", Some(architecture(model)));
@@ -96,13 +96,20 @@ fn sections(report: &Report, plots: &[Plot]) -> Vec<Section> {
     all
 }
 
+/// A number of things, with the word for one or for several.
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 fn subtitle(report: &Report) -> String {
     let mut parts = Vec::new();
     if let Some(model) = &report.model {
         let kind = match &model.task {
-            Task::Classification { labels } => format!("{} classes", labels.len()),
-            Task::MultiLabel { labels } => format!("{} labels", labels.len()),
-            Task::Regression { targets, .. } => format!("{} regression targets", targets.len()),
+            Task::Classification { labels } => counted(labels.len(), "class", "classes"),
+            Task::MultiLabel { labels } => counted(labels.len(), "label", "labels"),
+            Task::Regression { targets, .. } => {
+                counted(targets.len(), "regression target", "regression targets")
+            }
         };
         parts.push(kind);
     }
@@ -346,13 +353,17 @@ fn calibration(scores: &Scores, plots: &[Plot]) -> Option<Markup> {
     })
 }
 
-fn mistakes(mistakes: &[Mistake]) -> Option<Markup> {
+fn mistakes(report: &Report) -> Option<Markup> {
+    let Report { mistakes, model, .. } = report;
     if mistakes.is_empty() {
         return None;
     }
+    // A number is never quite right.
+    let is_number = matches!(model, Some(model) if matches!(model.task, Task::Regression { .. }));
+    let among = if is_number { "" } else { " among those predicted wrongly" };
     let have_pictures = mistakes.iter().all(|mistake| mistake.picture.is_some());
     Some(html! {
-        p.soft { "The rows whose loss is greatest among those told wrong, the worst first; rows are counted from 0." }
+        p.soft { "The rows whose loss is greatest" (among) ", the worst first; rows are counted from 0." }
         @if have_pictures {
             div.mistakes { @for mistake in mistakes { (mistake_with_picture(mistake)) } }
         } @else {
@@ -520,6 +531,12 @@ fn manifest_rows(manifest: &Manifest, rows: &mut Vec<(&str, String)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(counted(1, "class", "classes"), "1 class");
+        assert_eq!(counted(2, "class", "classes"), "2 classes");
+    }
 
     #[test]
     fn times_and_numbers_are_short() {

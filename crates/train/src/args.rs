@@ -51,7 +51,7 @@ pub struct Args {
     /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER (images or numbers).
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     pub data: Option<String>,
-    /// Samples held out for validation: a number or a share.
+    /// Samples held out for validation: a number or a share [default: 5000, or a tenth of a small data set].
     #[arg(long, value_name = "N|SHARE", help_heading = "Data")]
     pub validation: Option<Validation>,
     /// Hold out the same share of each class.

@@ -11,7 +11,7 @@ use crate::progress::{group, list};
 use crate::run::Run;
 use crate::run_folder::{CHECKPOINTS, MODEL};
 use crate::schedule::Length;
-use crate::settings::Settings;
+use crate::settings::{DataSettings, EarlyStopping, Settings, TrainingSettings};
 use crate::shell::quoted_path;
 use crate::signals;
 use crate::state::RunProgress;
@@ -71,10 +71,7 @@ impl Run {
             Ending::Interrupted => "",
         };
         let best = match self.settings.training.keeps_best() {
-            true => format!(
-                "The model is that of epoch {}, the best by validation {monitor}.\n",
-                fitted.epoch
-            ),
+            true => format!("The model is that of epoch {}, {}.\n", fitted.epoch, self.kept()),
             false => String::new(),
         };
         let again = match fitted.ending {
@@ -103,6 +100,17 @@ impl Run {
         )
     }
 
+    /// Why the model is that of its epoch, and no other's.
+    fn kept(&self) -> String {
+        let TrainingSettings { monitor, early_stopping, .. } = &self.settings.training;
+        match early_stopping {
+            Some(EarlyStopping { min_improvement, .. }) if *min_improvement > 0.0 => format!(
+                "the last that improved the validation {monitor} by more than {min_improvement}"
+            ),
+            _ => format!("the best by validation {monitor}"),
+        }
+    }
+
     /// What else there is to try.
     fn more(&self) -> String {
         // Whoever tunes a model knows what with.
@@ -110,10 +118,16 @@ impl Run {
             return String::new();
         }
         let program = program();
+        // The recipe is for these pictures.
+        let recipe = match self.settings.data.source == DataSettings::default().source {
+            true => format!(
+                "\n  {program} --recipe mnist-best\n                      \
+                 a wide network with dropout: slower, more accurate"
+            ),
+            false => String::new(),
+        };
         format!(
-            "\n  {program} --recipe mnist-best\n                      \
-             a wide network with dropout: slower, more accurate\n  \
-             {program} --help\n                      \
+            "{recipe}\n  {program} --help\n                      \
              other data, networks, optimizers and backends"
         )
     }

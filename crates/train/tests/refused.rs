@@ -104,7 +104,7 @@ fn settings_that_contradict_the_data_or_each_other_are_named() {
     check_refused(&Place::new(), &cases);
 
     let cases: &[(&str, &[&str])] = &[
-        ("--data idx:digits", &["5000", "60", "--validation"]),
+        ("--data idx:digits --validation 5000", &["5000", "60", "--validation"]),
         ("--data idx:digits --validation 60", &["60"]),
         ("--data idx:digits --validation 0.999", &["60"]),
         ("--data idx:digits --set data.validation=1.5", &["1.5"]),

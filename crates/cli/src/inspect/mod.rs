@@ -123,7 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         false => say(&text::text(&found, args.all))?,
     }
     if problem.is_some() {
-        bail!("{}: it cannot be read; what is odd about it says why", found.file);
+        bail!("{} cannot be read; the reason is listed above, under `odd`", found.file);
     }
     let is_odd = args.strict && !found.odd.is_empty();
     Ok(if is_odd { ExitCode::from(1) } else { ExitCode::SUCCESS })

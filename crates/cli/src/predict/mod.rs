@@ -61,9 +61,9 @@ pub(crate) struct Args {
     /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
-    /// Number of labels to print, the most probable first.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    top_k: u32,
+    /// Number of labels to print, the most probable first [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top_k: Option<u32>,
     /// Print no label if the highest probability is below this.
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     abstain: Option<f32>,
@@ -108,6 +108,9 @@ fn batch(model: &Loaded) -> usize {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let device = args.at.device()?;
     let model = model::load(&args.model, args.adapter.as_deref(), &device)?;
+    if args.top_k.is_some() && matches!(model.description().task, Task::Regression { .. }) {
+        bail!("--top-k is for labels; this model is for regression, so leave it out");
+    }
     if args.abstain.is_some() && !matches!(model.description().task, Task::Classification { .. }) {
         bail!(
             "--abstain is for classifiers; this model is for {}",
@@ -251,7 +254,7 @@ impl Answer<'_> {
         let names = self.model.task.names().iter().map(String::as_str);
         let mut ranked: Vec<_> = names.zip(probabilities.iter().copied()).collect();
         ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        ranked.truncate(self.args.top_k as usize);
+        ranked.truncate(self.args.top_k.unwrap_or(1) as usize);
         ranked
     }
 

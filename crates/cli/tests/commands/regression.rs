@@ -203,6 +203,42 @@ fn what_does_not_fit_is_refused_with_what_does() {
     assert!(does(&place, "inspect runs/plain/model.safetensors").contains("version 1"));
 }
 
+/// A tenth of 200 rows is held out, since 5,000 would be more than a fifth of them.
+#[test]
+fn what_is_said_of_a_regression_is_true_of_it() {
+    let place = place();
+    let said = does(
+        &place,
+        "train --data idx:numbers --epochs 2 --norm rms --residual --hidden 4,4 --name a",
+    );
+    for words in ["180 training, 20 validation", "3-4-4-2 relu, rms norm, 1 skip connection, "] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    assert!(said.contains("Next:") && !said.contains("mnist"), "{said}");
+    assert_eq!(place.run("a").config()["data"]["validation"].as_float(), Some(0.1));
+    let page = fs::read_to_string(place.path("runs/a/report.html")).unwrap();
+    assert!(page.contains("2 regression targets"));
+    assert!(page.contains("The rows whose loss is greatest, the worst first"));
+    let said = does(&place, "evaluate runs/a --worst 3");
+    assert!(said.contains("worst row") && !said.contains("probability"), "{said}");
+    let line = format!("{TRAIN} --no-report --patience 30 --min-improvement 1e6 --name b");
+    let said = does(&place, &line);
+    let words = "The model is that of epoch 1, the last that improved the validation loss by more than 1000000.";
+    assert!(said.contains(words), "{said}");
+    fs::write(place.path("row.csv"), "1,2,3\n").unwrap();
+    for (line, words) in [
+        ("train --data idx:numbers --label-smoothing 0.1", "--label-smoothing) is for classes"),
+        ("train --data idx:numbers --classes price", "data is for regression; leave out"),
+        (
+            "train --data idx:numbers --validation 0 --monitor rmse",
+            "--monitor rmse needs validation",
+        ),
+        ("predict runs/a/model.safetensors row.csv --top-k 2", "--top-k is for labels"),
+    ] {
+        place.train(line).failed(&[words]);
+    }
+}
+
 #[test]
 fn a_constant_target_is_warned_of_and_learnt() {
     let place = place();
@@ -230,7 +266,7 @@ fn a_tuned_model_keeps_the_scaling_of_outputs_that_it_keeps() {
     let tune = "finetune --from runs/base/model.safetensors --data idx:numbers --validation 40 --epochs 2 --no-report";
     let said = does(&place, &format!("{tune} --name kept"));
     assert!(said.contains("the scaling of its targets too"), "{said}");
-    assert!(said.contains("r2 on the test samples") && said.contains("tuned"), "{said}");
+    assert!(said.contains("on the test samples  rmse ") && said.contains("tuned"), "{said}");
     assert_eq!(place.run("kept").model("model.safetensors").task, base);
     let import = "finetune import runs/base/model.safetensors --to copy.safetensors";
     let said = does(&place, &format!("{import} --data idx:numbers"));

@@ -14,12 +14,13 @@ use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::{DataSummary, Manifest, Replayed};
 use crate::matched::{MatchError, matched};
+use crate::metrics::Monitor;
 use crate::pictures;
 use crate::place::{self, Sought};
 use crate::resume::{self, DataNames, Found};
 use crate::run_folder::check_free;
 use crate::settings::{
-    DataSettings, OnDivergence, PreprocessingChoice, Settings, TargetScalingChoice,
+    DataSettings, OnDivergence, PreprocessingChoice, Settings, TargetScalingChoice, Validation,
 };
 use crate::tuning::{Replay, Start, Tuning, is_teacher_of};
 use crate::verify;
@@ -204,6 +205,12 @@ impl Prepared {
             );
         }
         let mut split = hold_out(&settings, &data)?;
+        let monitor = settings.training.monitor;
+        if found.is_none() && split.validation.is_empty() && monitor != Monitor::default() {
+            bail!(
+                "--monitor {monitor} needs validation samples; give --validation, or leave it out"
+            );
+        }
         let task = settings.data.scaled(task, &data.train, &split.train)?;
         let mut pictures = pictures::pictures(&source, &data.train);
         let mut old = replay.as_ref().map(|_| Replayed::default());
@@ -359,6 +366,13 @@ pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest> {
     if classes.is_empty() {
         return Ok(data);
     }
+    let found = task(data.train.targets());
+    if !matches!(found, Task::Classification { .. }) {
+        bail!(
+            "rows are chosen by class, and the data is for {}; leave out the names of classes (--classes)",
+            found.kind()
+        );
+    }
     let TrainTest { train, test } = data;
     Ok(TrainTest { train: train.only_classes(classes)?, test: test.only_classes(classes)? })
 }
@@ -387,6 +401,7 @@ pub fn task(targets: &Targets) -> Task {
 
 fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {
     let DataSettings { validation, stratified, .. } = settings.data;
+    let validation = validation.unwrap_or_else(|| Validation::usual(data.train.len()));
     let split = split(&data.train, validation.into(), stratified, settings.seed)
         .context("no validation samples can be held out so; choose another --validation")?;
     if split.validation.is_empty() && settings.training.needs_validation(&settings.schedule) {

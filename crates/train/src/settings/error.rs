@@ -97,6 +97,14 @@ pub enum SettingsError {
         /// The kind of task.
         task: &'static str,
     },
+    /// Labels are smoothed where none excludes the others.
+    #[error(
+        "loss.label_smoothing (--label-smoothing) is for classes, and this is a {task} task; leave it out"
+    )]
+    LabelSmoothing {
+        /// The kind of task.
+        task: &'static str,
+    },
     /// The targets cannot be scaled.
     #[error("{0}; give --target-scaling none, or targets in another unit")]
     Targets(#[from] TargetScalingError),

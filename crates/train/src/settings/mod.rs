@@ -2,12 +2,13 @@
 
 mod error;
 mod layers;
+mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, TargetScaling, Task};
-use fireclay_data::{Dataset, Features, Holdout, Source, Targets};
+use fireclay_data::{Dataset, Features, Source, Targets};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::sha256;
@@ -19,6 +20,7 @@ use crate::tuning::Tuning;
 pub use error::SettingsError;
 pub(crate) use layers::FLAGS;
 pub use layers::{Layer, RECIPES};
+pub use validation::Validation;
 
 /// The settings of a run, as a file holds them.
 ///
@@ -57,7 +59,8 @@ pub struct DataSettings {
     /// A name such as `mnist`, or `idx:FOLDER`.
     pub source: String,
     /// Held out for validation: a number of samples, or a share of them between 0 and 1.
-    pub validation: Validation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// Holds out the same share of every class.
     pub stratified: bool,
     /// The classes that are learned, if not all.
@@ -69,16 +72,6 @@ pub struct DataSettings {
     /// programs that left them as they are. A new run has it, if it is a regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_scaling: Option<TargetScalingChoice>,
-}
-
-/// How much to hold out for validation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Validation {
-    /// A number of samples.
-    Count(usize),
-    /// A share of the samples, above 0 and below 1.
-    Fraction(f64),
 }
 
 /// How preprocessing is chosen; what needs numbers is fitted on the training split.
@@ -251,7 +244,7 @@ impl Default for DataSettings {
     fn default() -> Self {
         Self {
             source: "mnist".to_owned(),
-            validation: Validation::Count(5000),
+            validation: None,
             stratified: false,
             classes: Vec::new(),
             preprocessing: PreprocessingChoice::default(),
@@ -284,31 +277,6 @@ impl Default for EarlyStopping {
     }
 }
 
-impl std::str::FromStr for Validation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(count) = text.parse() {
-            return Ok(Self::Count(count));
-        }
-        match text.parse::<f64>() {
-            Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Fraction(share)),
-            _ => {
-                Err(format!("`{text}` is neither a number of samples nor a share between 0 and 1"))
-            }
-        }
-    }
-}
-
-impl From<Validation> for Holdout {
-    fn from(validation: Validation) -> Self {
-        match validation {
-            Validation::Count(count) => Self::Count(count),
-            Validation::Fraction(share) => Self::Fraction(share),
-        }
-    }
-}
-
 impl Settings {
     /// Checks everything that can be checked before the data is read.
     ///
@@ -332,7 +300,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Fills in what is left to the data: the network's sizes, the loss and the preprocessing.
+    /// Fills in what is left to the data: the network's sizes, the loss, the preprocessing and what is
+    /// held out.
     ///
     /// # Errors
     ///
@@ -351,11 +320,17 @@ impl Settings {
                 Features::Floats(_) => PreprocessingChoice::Standardize,
             };
         }
+        self.data.validation.get_or_insert_with(|| Validation::usual(data.len()));
         agree("input_shape", &model.input_shape, &data.shape().to_vec())?;
         agree("outputs", &model.outputs, &task.outputs())?;
         let network = model.architecture()?;
         if let Some(tuning) = &self.tuning {
             tuning.validate(&network)?;
+        }
+        let smooths =
+            matches!(&self.loss, Some(Loss::CrossEntropy(loss)) if loss.label_smoothing > 0.0);
+        if smooths && !matches!(task, Task::Classification { .. }) {
+            return Err(SettingsError::LabelSmoothing { task: task.kind() });
         }
         self.loss.get_or_insert_with(|| Loss::default_for(task)).validate(task)?;
         for metric in &self.training.metrics {
