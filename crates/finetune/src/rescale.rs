@@ -73,8 +73,8 @@ pub(crate) fn kept(base: &Model, wanted: &Task, data: &Dataset) -> Result<Option
     for (i, (errors, place)) in errors.iter().zip(&places).enumerate() {
         let Some(place) = *place else { continue };
         // An error that is no number is not below anything.
-        let is_refitted =
-            errors.refitted < errors.mean && !(errors.kept <= CLEARLY * errors.refitted);
+        let is_near = errors.kept <= CLEARLY * errors.refitted;
+        let is_refitted = errors.refitted < errors.mean && !is_near;
         if is_refitted {
             let before = [scaling.mean[place], scaling.deviation[place]];
             let after = [new.mean[i], new.deviation[i]];
