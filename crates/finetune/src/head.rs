@@ -370,10 +370,18 @@ mod tests {
         assert_eq!(task("2").unwrap(), data);
         assert!(task("3").unwrap_err().to_string().contains("2 labels"));
         let values = Task::regression(vec!["y".to_owned()]);
+        let others = Task::regression(vec!["z".to_owned()]);
+        // With the same outputs there is nothing to join.
+        assert_eq!(Head::Both.task(&values, &values).unwrap(), values);
         for (text, base, data, words) in [
             ("5", &values, &values, "--head 5: the data has 1 target;"),
-            ("both", &values, &values, "a model for regression has none; say --head data or"),
-            ("both", &base, &values, "is for classification, the data for regression: say --head"),
+            (
+                "both",
+                &base,
+                &values,
+                "is for classification of a, and the data for regression of y",
+            ),
+            ("both", &values, &others, "regression of y, and the data for regression of z; only"),
         ] {
             let error = text.parse::<Head>().unwrap().task(base, data).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::optimizer::OptimizerConfig;
     use crate::optimizer::{Adam, Sgd};
-    use crate::settings::{DataSettings, PreprocessingChoice};
+    use crate::settings::{DataSettings, PreprocessingChoice, Validation};
 
     fn layer(text: &str) -> Layer {
         Layer { origin: "test".to_owned(), table: text.parse().unwrap() }
@@ -301,11 +301,14 @@ mod tests {
         }
         let default = Settings::default();
         assert_eq!(settings(&[&default.to_toml()]).unwrap(), default);
-        // The recipe `mnist` is the defaults, written out.
+        // The recipe `mnist` is the defaults of its data, written out.
         let mnist = Settings::from_layers(&[Layer::recipe("mnist").unwrap()]).unwrap();
-        let scaled =
-            DataSettings { preprocessing: PreprocessingChoice::Scale, ..default.data.clone() };
-        assert_eq!(mnist, Settings { data: scaled, ..default });
+        let data = DataSettings {
+            validation: Some(Validation::usual(60_000)),
+            preprocessing: PreprocessingChoice::Scale,
+            ..default.data.clone()
+        };
+        assert_eq!(mnist, Settings { data, ..default });
     }
 
     #[test]
