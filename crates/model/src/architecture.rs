@@ -236,11 +236,12 @@ impl Architecture {
             [only] => text += &format!(" {only}"),
             several => text += &format!(" ({})", several.join(", ")),
         }
+        let layers = self.hidden.len();
         for norm in Norm::ALL.iter().copied().filter(|&norm| norm != Norm::None) {
             match self.hidden.iter().filter(|layer| layer.norm == norm).count() {
                 0 => {}
-                count if count == self.hidden.len() => text += &format!(", {norm} norm"),
-                count => text += &format!(", {norm} norm in {count} layers"),
+                count if count == layers => text += &format!(", {norm} norm"),
+                count => text += &format!(", {norm} norm in {count} of {layers} layers"),
             }
         }
         match self.hidden.iter().filter(|layer| layer.skip.is_some()).count() {

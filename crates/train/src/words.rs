@@ -83,10 +83,12 @@ impl Run {
                  repeats this run, and compares the models"
             ),
         };
+        let is_regression = matches!(self.task, fireclay::Task::Regression { .. });
+        let names = if is_regression { "targets" } else { "labels" };
         format!(
             "{ending}{best}test {}\n\n\
              Saved in {path}:\n  \
-             model.safetensors   weights, preprocessing, labels ({})\n  \
+             model.safetensors   weights, preprocessing, {names} ({})\n  \
              config.toml         the settings\n  \
              metrics.jsonl       every measurement\n  \
              manifest.json       program, machine, data and result\n  \

@@ -1,8 +1,8 @@
 //! What was found, in words.
 
 use fireclay::{
-    Architecture, Field, FieldKind, InputSpec, Norm, Pictures, Preprocessing, Provenance,
-    TargetScaling, Task,
+    Architecture, Field, FieldKind, InputSpec, Pictures, Preprocessing, Provenance, TargetScaling,
+    Task,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,18 +23,6 @@ const MOST_LABELS: usize = 12;
 pub(super) fn network(network: &Architecture) -> String {
     let mut text =
         format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64));
-    for norm in [Norm::Batch, Norm::Layer, Norm::Rms] {
-        if network.has_norm(norm) {
-            text += &format!(", {norm} norms");
-        }
-    }
-    let skips: Vec<usize> =
-        network.hidden.iter().filter_map(|layer| layer.skip).map(|s| s.span).collect();
-    if skips.iter().any(|&span| span > 1) {
-        text += ", skip connections";
-    } else if !skips.is_empty() {
-        text += ", residual";
-    }
     if !(0..network.layers()).all(|i| network.has_bias(i)) {
         text += ", layers without biases";
     }
