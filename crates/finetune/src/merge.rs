@@ -30,7 +30,7 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
     output.check()?;
     let device = cpu()?;
     let mut options = args.options()?;
-    // Outputs of one of ours may be renamed, while all else comes from the file.
+    // --labels may rename the outputs of a Fireclay model; all else comes from the file.
     let names = if is_ours(&args.file) { options.labels.take() } else { None };
     let data = match &args.data {
         Some(source) => Some((source, load_with_bar(&source.parse()?)?)),
@@ -51,7 +51,7 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
         Some((source, data)) => train::pictures(&source.parse()?, &data.train),
         None => None,
     };
-    // Before anything is written: a slip is told at once.
+    // Before anything is written, so that a slip costs nothing.
     let measured = match data {
         Some((source, data)) => {
             fits(&model, data.train.width())?;

@@ -119,7 +119,7 @@ pub fn evaluate(
 /// more.
 const MOST_OUTPUTS: usize = 25_000;
 
-/// Measures outputs that are there: logits, or values in the unit of their target, `[rows, outputs]`.
+/// Evaluates given outputs: logits, or values in the unit of their target, `[rows, outputs]`.
 ///
 /// Everything is computed in double precision.
 ///

@@ -120,12 +120,11 @@ impl<'a> Columns<'a> {
             let Some(FieldKind::Category(category)) = field.map(|field| &field.kind) else {
                 continue;
             };
-            let texts = rows.iter().filter_map(|row| match row.get(place) {
+            let mut texts = rows.iter().filter_map(|row| match row.get(place) {
                 Some(Value::Text(text)) if !knows(category, text) => Some(*text),
                 _ => None,
             });
-            let first = texts.take(1).next();
-            if let Some(text) = first.filter(|_| warned.insert(place)) {
+            if let Some(text) = texts.next().filter(|_| warned.insert(place)) {
                 let (name, text) = (printable(name, 40), printable(text, 40));
                 found.push(format!("column {name}: the model does not know {text:?}"));
             }

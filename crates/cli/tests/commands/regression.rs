@@ -441,7 +441,7 @@ fn labels_that_are_only_numbers_are_places_for_every_command() {
     assert_eq!(place.run("named").model("model.safetensors").task.names(), names);
     let line = format!("compare {model} runs/named --data idx:digits --json");
     assert!(json(&place, &line)["comparison"].is_object());
-    // A model of ours is given other names by hand, and nothing else is changed.
+    // Rename the outputs of a Fireclay model, and change nothing else.
     let import = "finetune import runs/numbered/model.safetensors --to words.safetensors";
     does(&place, &format!("{import} --labels digits/labels.txt --data idx:digits"));
     let base = place.run("numbered").model("model.safetensors");

@@ -15,10 +15,10 @@ pub enum ImportError {
     /// The numbers of a tensor that can no longer be read.
     #[error(transparent)]
     Numbers(#[from] Problem),
-    /// A model file of ours that cannot be read.
+    /// A Fireclay model file that cannot be read.
     #[error(transparent)]
     Model(#[from] ModelFileError),
-    /// An adapter file of ours.
+    /// A Fireclay adapter file.
     #[error(
         "{0}: this is an adapter, which is nothing without its base; make one model of both first, \
          with finetune merge --base FILE --adapter {1} --to FILE",

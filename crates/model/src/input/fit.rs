@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Category, Number};
 
 impl Number {
-    /// Mean and standard deviation, divided by the number of values, of those that are there and
-    /// finite; in double precision by Welford's recurrence. No value gives 0 and 0.
+    /// Mean and standard deviation, divided by the number of values, of the values that are present
+    /// and finite; in double precision by Welford's recurrence. No value gives 0 and 0.
     ///
     /// Source: B. P. Welford, "Note on a method for calculating corrected sums of squares and
     /// products", Technometrics 4 (1962).

@@ -50,12 +50,12 @@ impl Block {
         self.skip.is_some_and(|skip| skip.position == SkipPosition::Output)
     }
 
-    /// Whether a function can be put behind all that is there.
+    /// Whether an activation can follow the block's last operation.
     pub(super) fn has_room_for_function(&self) -> bool {
         self.activation.is_none() && !(self.ends_in_skip() && self.dropout > 0.0)
     }
 
-    /// Puts a function behind all that is there; there must be room.
+    /// Puts an activation behind the block's last operation; there must be room.
     pub(super) fn set_function(&mut self, activation: Activation, slope: f64) {
         self.activation = Some((activation, slope));
         if let Some(skip) = self.skip.as_mut().filter(|skip| skip.position == SkipPosition::Output)
@@ -64,7 +64,7 @@ impl Block {
         }
     }
 
-    /// Puts a factor and a shift of each feature behind all that is there, or gives them back if
+    /// Puts a factor and a shift of each feature behind the last operation, or returns them if
     /// there is no room.
     pub(super) fn diagonal(&mut self, map: Diagonal) -> Option<Diagonal> {
         if let Some(norm) = self.last_norm() {
@@ -80,7 +80,7 @@ impl Block {
         None
     }
 
-    /// Puts a norm behind all that is there, or gives it back if there is no room; and whether a norm
+    /// Puts a norm behind the last operation, or returns it if there is no room; and whether a norm
     /// was folded into what stands beside it.
     pub(super) fn put_norm(
         &mut self,

@@ -49,7 +49,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// Whether it is a function of ours and no more.
+    /// Whether it is exactly one activation function of Fireclay.
     pub(super) fn is_plain(&self) -> bool {
         self.before == NOTHING && self.after == NOTHING
     }
