@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 
+use crate::targets::restored;
 use crate::{
     Adapter, AdapterError, Backend, Description, InputError, Model, ModelFileError,
     ModelFileProblem, PredictError, Prediction, Predictor, Value, check_row, host,
@@ -167,13 +168,9 @@ impl Loaded {
         match &self.place {
             Place::Host(predictor) => Ok(predictor.predict_values(columns, rows)?),
             Place::Device(model) => {
-                let encoder = self.description.input.encoder(columns)?;
-                let mut encoded = vec![0.0; rows.len() * self.features()];
-                let room = encoded.chunks_exact_mut(self.features());
-                for (at, (row, into)) in rows.iter().zip(room).enumerate() {
-                    encoder.encode_into(at, row.as_ref(), into)?;
-                }
-                let forward = |rows| model.mlp.forward(rows);
+                let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
+                // Encoded rows are prepared already, and outputs go back to the unit of their target.
+                let forward = |rows| restored(&model.task, model.mlp.forward(rows));
                 Ok(self.predictions(self.in_blocks(&encoded, &model.device(), forward)?))
             }
         }
@@ -211,4 +208,39 @@ pub enum LoadError {
     /// The adapter.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InputSpec, Mlp, MlpConfig, Preprocessing, Provenance, TargetScaling, Task};
+
+    #[test]
+    fn rows_by_name_are_the_same_on_a_device_as_on_the_host() {
+        let device = Device::flex();
+        let scaling = TargetScaling { mean: vec![50.0], deviation: vec![8.0] };
+        let model = Model {
+            mlp: Mlp::init(&MlpConfig::new([2], [3], 1), 1, &device).unwrap(),
+            task: Task::Regression { targets: vec!["y".to_owned()], scaling: Some(scaling) },
+            input: InputSpec::dense(&[2], Preprocessing::Scale { scale: 0.5 }),
+            provenance: Provenance::default(),
+        };
+        let rows = [[Value::Dense(&[3.0, -1.0])], [Value::Dense(&[0.5, 2.0])]];
+        let values = |loaded: &Loaded| -> Vec<f32> {
+            let predictions = loaded.predict_values(&[InputSpec::FEATURES], &rows).unwrap();
+            predictions
+                .into_iter()
+                .flat_map(|prediction| match prediction {
+                    Prediction::Values(values) => values,
+                    _ => Vec::new(),
+                })
+                .collect()
+        };
+        let host = values(&Loaded::on_host(model.predictor().unwrap()));
+        let found = values(&Loaded::on_device(model));
+        assert_eq!(found.len(), 2);
+        for (found, host) in found.iter().zip(&host) {
+            assert!((found - host).abs() < 1e-4 && *host > 30.0, "{found} {host}");
+        }
+    }
 }

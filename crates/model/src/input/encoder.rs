@@ -72,6 +72,23 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
+    /// What the network sees of several rows: `[rows, width]`, row by row.
+    ///
+    /// # Errors
+    ///
+    /// As for [`encode`](Self::encode), of the first row at fault.
+    pub fn encode_rows<'v>(
+        &self,
+        rows: &[impl AsRef<[Value<'v>]>],
+    ) -> Result<Vec<f32>, InputError> {
+        let width = self.input.width();
+        let mut encoded = vec![0.0; rows.len() * width];
+        for (at, (row, into)) in rows.iter().zip(encoded.chunks_exact_mut(width)).enumerate() {
+            self.encode_into(at, row.as_ref(), into)?;
+        }
+        Ok(encoded)
+    }
+
     /// As [`encode`](Self::encode), into the room for one row.
     ///
     /// # Errors

@@ -207,12 +207,7 @@ impl Predictor {
         columns: &[impl AsRef<str>],
         rows: &[impl AsRef<[Value<'a>]>],
     ) -> Result<Vec<Prediction>, InputError> {
-        let encoder = self.description.input.encoder(columns)?;
-        let mut encoded = vec![0.0; rows.len() * self.features()];
-        let room = encoded.chunks_exact_mut(self.features());
-        for (at, (row, into)) in rows.iter().zip(room).enumerate() {
-            encoder.encode_into(at, row.as_ref(), into)?;
-        }
+        let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
         Ok(self.predictions(Session::new(self, &Preprocessing::None), &encoded))
     }
 
