@@ -14,7 +14,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("cargo test --workspace", "step tests, .ci/run and every job of the CI"),
     ("cargo fmt --all", "step fmt asks whether it would change anything"),
     (
-        "FIRECLAY_TEST_BACKEND=wgpu cargo test -p train --test backend_contract",
+        "FIRECLAY_TEST_BACKEND=wgpu cargo test -p train --test suite backend_contract",
         ".ci/run, on the software Vulkan driver",
     ),
     ("cargo run --example own_loop", ".ci/run"),
@@ -22,14 +22,14 @@ const KNOWN: &[(&str, &str)] = &[
     ("cargo bench -p benches", "step clippy compiles it; it takes too long to be run"),
     ("pip install typos", ".ci/run"),
     ("cargo install cargo-deny --locked --debug", ".ci/run"),
-    ("cargo run -p train -- --resume latest", "crates/train/tests/going_on.rs"),
-    ("cargo run -p train -- --resume runs/mnist-1", "crates/train/tests/going_on.rs"),
-    ("cargo run -p train -- --repeat runs/mnist-1", "crates/train/tests/going_on.rs"),
+    ("cargo run -p train -- --resume latest", "crates/train/tests/suite/going_on.rs"),
+    ("cargo run -p train -- --resume runs/mnist-1", "crates/train/tests/suite/going_on.rs"),
+    ("cargo run -p train -- --repeat runs/mnist-1", "crates/train/tests/suite/going_on.rs"),
     (".ci/run", "the CI"),
 ];
 
 // Commands of `finetune` and `fireclay`, and the models that they need, are made and run small by
-// tests/pages.rs of their packages, from README.md and the page of the program.
+// tests/suite/pages.rs of their packages, from README.md and the page of the program.
 
 /// Programs that take `--dry-run`: settings are resolved, checked and printed, nothing is trained.
 const DRY_RUN: &[&str] = &["train"];

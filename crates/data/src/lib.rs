@@ -64,7 +64,7 @@ mod idx;
 mod text;
 
 #[cfg(test)]
-#[path = "../tests/support/server.rs"]
+#[path = "../tests/suite/server.rs"]
 mod test_server;
 
 pub use batch::{Batch, BatchTargets};

@@ -1,6 +1,6 @@
 //! Optimizers: their settings, their state, and one step of each.
 //!
-//! Every rule follows PyTorch's formula to the letter (`tests/optimizers.rs` holds them to it); the
+//! Every rule follows PyTorch's formula to the letter (`tests/suite/optimizers.rs` holds them to it); the
 //! papers are cited where PyTorch has no such optimizer. The steps of Adam and SGD are single
 //! operations of `fireclay-kernels`, the others are written here in plain tensor operations.
 //! Weight decay is applied to weight matrices only, never to biases and norms.

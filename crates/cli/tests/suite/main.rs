@@ -1,0 +1,20 @@
+//! The program as its users see it: every command, every error, in a folder of its own.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
+
+mod columns;
+mod evaluate;
+mod help;
+mod inspect;
+#[cfg(target_os = "linux")]
+mod limits;
+mod pages;
+mod pictures;
+mod predict;
+#[allow(dead_code, reason = "shared with the tests of `train`")]
+#[path = "../../../train/tests/suite/program.rs"]
+mod program;
+mod regression;
+mod report;
+mod runs;
+mod support;
+mod training;

@@ -1,0 +1,57 @@
+//! Every command that the pages show for this program, run small: on a thousand images.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// The commands of a page that begin with `fireclay `, in order.
+fn commands(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let mut is_shell = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        match line {
+            "```sh" => is_shell = true,
+            "```" => is_shell = false,
+            _ if is_shell => found.extend(line.strip_prefix("fireclay ").map(str::to_owned)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The same with few samples and epochs, of which nobody expects much.
+fn small(words: &str) -> String {
+    let words = words.replace("--min-accuracy 0.97", "--min-accuracy 0.2");
+    let is_trained = words.starts_with("train") || words.starts_with("finetune --");
+    if is_trained { format!("{words} --epochs 2 --validation 0.98") } else { words }
+}
+
+#[test]
+fn what_the_pages_show_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(ROOT).join("crates/formats/tests/goldens/pytorch/plain.pt");
+    fs::copy(golden, folder.path().join("model.pt")).unwrap();
+    fs::create_dir_all(folder.path().join("docs/images")).unwrap();
+    let picture = "docs/images/seven.png";
+    fs::copy(Path::new(ROOT).join(picture), folder.path().join(picture)).unwrap();
+    let mut count = 0;
+    for page in ["docs/fireclay.md", "README.md"] {
+        let _ = fs::remove_dir_all(folder.path().join("runs"));
+        for words in commands(&Path::new(ROOT).join(page)) {
+            let line = small(&words);
+            let output = Command::new(env!("CARGO_BIN_EXE_fireclay"))
+                .args(line.split(' '))
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{page}: fireclay {line}: {said}");
+            count += 1;
+        }
+    }
+    assert!(count >= 12, "{count} commands of the pages were run");
+}

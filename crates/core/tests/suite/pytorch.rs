@@ -1,0 +1,76 @@
+//! The forward pass against PyTorch: `goldens/forward.py` computed the answers in f64.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fireclay::{DropoutKey, Mlp, MlpConfig, Norm};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    config: MlpConfig,
+}
+
+struct Golden<'a>(SafeTensors<'a>);
+
+impl Golden<'_> {
+    fn values(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let view = self.0.tensor(name).unwrap_or_else(|_| panic!("golden {name}"));
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        (view.shape().to_vec(), values.collect())
+    }
+
+    fn input(&self, case: &str, device: &Device) -> Tensor<2> {
+        let (shape, values) = self.values(&format!("{case}/input"));
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// The largest error, relative to the largest value expected (at least 1).
+    fn error(&self, name: &str, found: &[f32]) -> f32 {
+        let (_, expected) = self.values(name);
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let size = expected.iter().fold(1.0f32, |size, v| size.max(v.abs()));
+        found.iter().zip(&expected).fold(0.0f32, |error, (f, e)| error.max((f - e).abs())) / size
+    }
+}
+
+#[test]
+fn agrees_with_pytorch_to_1e_6() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/forward.safetensors");
+    let bytes = fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let cases = &header.metadata().as_ref().unwrap()["cases"];
+    let cases: Vec<Case> = serde_json::from_str(cases).unwrap();
+    let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
+    let device = Device::flex();
+    assert!(cases.len() >= 20);
+    for Case { name, config } in cases {
+        let take = |path: &str, shape: &[usize]| {
+            let (found, values) = golden.values(&format!("{name}/{path}"));
+            if found == shape {
+                Ok(values)
+            } else {
+                Err(format!("{path}: {found:?}, not {shape:?}"))
+            }
+        };
+        let mut mlp = Mlp::from_tensors(&config.architecture().unwrap(), &device, take).unwrap();
+        let input = golden.input(&name, &device);
+        let logits = mlp.forward(input.clone()).try_into_vec_as::<f32>().unwrap();
+        let error = golden.error(&format!("{name}/logits"), &logits);
+        assert!(error <= 1e-6, "{name}: {error:e}");
+
+        if config.norm == Norm::Batch {
+            let key = DropoutKey { seed: 0, step: 0 };
+            let logits = mlp.forward_train(input, key).try_into_vec_as::<f32>().unwrap();
+            let error = golden.error(&format!("{name}/train_logits"), &logits);
+            assert!(error <= 2e-6, "{name} in training: {error:e}");
+            for tensor in mlp.tensors().unwrap().iter().filter(|t| t.name.contains("running")) {
+                let error = golden.error(&format!("{name}/after/{}", tensor.name), &tensor.values);
+                assert!(error <= 1e-6, "{name} {}: {error:e}", tensor.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The fast bodies of the operations, held to the plain ones.
+#![cfg(feature = "flex")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
+
+mod chain;
+mod fast_bodies;
+mod support;

@@ -1,0 +1,6 @@
+//! Model files and the input of a network.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
+
+mod columns;
+mod layer_by_layer;
+mod support;
