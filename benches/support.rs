@@ -19,10 +19,11 @@ pub(crate) fn networks() -> [(&'static str, MlpConfig); 2] {
     ]
 }
 
-/// The backends that any machine has.
+/// The backends for a CPU that are compiled in.
 pub(crate) fn devices() -> Result<Vec<(Backend, Device)>, BackendError> {
     let open = |backend: Backend| Ok((backend, backend.device(DeviceChoice::Default)?));
-    [Backend::Flex, Backend::NdArray].into_iter().map(open).collect()
+    let backends = [Backend::Flex, Backend::NdArray];
+    backends.into_iter().filter(|backend| backend.is_compiled()).map(open).collect()
 }
 
 /// The training samples of MNIST.

@@ -39,7 +39,7 @@ pub(crate) fn describe(is_quick: bool) -> Result<Machine> {
         rustc: word("rustc --version")?,
         burn: burn.unwrap_or("unknown").to_owned(),
         build: build.to_owned(),
-        features: "those of `cargo run -p train`".to_owned(),
+        features: "the defaults of `train` and the backends".to_owned(),
         commit: format!("{}{dirty}", word("git rev-parse --short=12 HEAD")?),
     })
 }

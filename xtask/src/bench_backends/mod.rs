@@ -75,7 +75,11 @@ struct Plan<'a> {
 /// Builds the probe, compares, measures and reports.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let profile = if args.quick { "" } else { "--release " };
-    process::run(&format!("cargo build {profile}-p benches -p train --bins"))?;
+    let features: Vec<String> = args.backends.iter().map(|name| format!("train/{name}")).collect();
+    let features = features.join(",");
+    process::run(&format!(
+        "cargo build {profile}-p benches -p train --bins --features {features}"
+    ))?;
     let or = |given: &[String], quick: &[&str], full: &[&str]| -> Vec<String> {
         let names = if args.quick { quick } else { full };
         if given.is_empty() {
