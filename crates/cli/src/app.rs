@@ -1,13 +1,12 @@
 //! The commands, and which code each of them is.
 
-use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use fireclay_terminal::{Exit, Program, say};
 use train::Ended;
 use train::disk::Disk;
 
-use crate::output::say;
 use crate::{backends, compare, data, evaluate, inspect, logging, predict, report, shell};
 
 const ABOUT: &str = "Trains, tunes, uses and looks into multilayer perceptrons";
@@ -52,15 +51,15 @@ pub(crate) fn command() -> Command {
 }
 
 /// Does what the command line asks for.
-pub(crate) fn run() -> Result<ExitCode> {
-    let matches = train::matches(command());
+pub(crate) fn run() -> Result<Exit> {
+    let matches = fireclay_terminal::matches(command());
     // What a run tells people to type.
     train::call_it(match matches.subcommand_name() {
-        Some("finetune") => train::Called {
+        Some("finetune") => Program {
             installed: "fireclay finetune",
             by_cargo: "cargo run -p fireclay-cli -- finetune",
         },
-        _ => train::Called {
+        _ => Program {
             installed: "fireclay train",
             by_cargo: "cargo run -p fireclay-cli -- train",
         },
@@ -88,7 +87,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Some(("completions", matches)) => shell::complete(&parsed(matches)),
         Some(("man", matches)) => shell::write_pages(&parsed(matches)),
         // A command is required, and there are no others.
-        _ => Ok(ExitCode::from(2)),
+        _ => Ok(Exit::Error),
     }
 }
 
@@ -133,7 +132,7 @@ fn check_display(is_dashboard: bool, matches: &ArgMatches) -> Result<()> {
 }
 
 /// Writes what was asked for of a run that has come to its end: its page, its event file.
-fn and_report(ended: Ended, matches: &ArgMatches) -> Result<ExitCode> {
+fn and_report(ended: Ended, matches: &ArgMatches) -> Result<Exit> {
     let Some(finished) = ended.result else { return Ok(ended.code) };
     let is_quiet = matches.get_flag(QUIET);
     if !matches.get_flag(NO_REPORT) {

@@ -1,9 +1,9 @@
 //! `fireclay backends`: what can be computed with.
 
-use std::process::ExitCode;
 
 use anyhow::Result;
 use fireclay::Backend;
+use fireclay_terminal::Exit;
 use serde_json::json;
 
 use crate::output::say_json;
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     if !args.json {
         return train::run(train::Args { list_backends: true, ..train::Args::default() });
     }
@@ -33,5 +33,5 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         })
         .collect();
     say_json(&found)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }

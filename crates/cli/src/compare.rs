@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use fireclay_report::{Comparison, Log, McNemar, McNemarMethod, Options, compare};
+use fireclay_terminal::{Exit, decimal, group, printable, row, say, table};
 use serde::Serialize;
 use train::disk::Disk;
-use train::group;
 use train::manifest::Manifest;
 
 use crate::model::{self, Where};
-use crate::output::{decimal, printable, say, say_json, signed, table, wrapped};
+use crate::output::{say_json, signed, wrapped};
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -64,7 +63,7 @@ struct Runs {
     validation_loss: [Vec<(f64, f64)>; 2],
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     let device = args.at.device()?;
     let first = model::load(&args.first, None, &device)?;
     let adapter = args.adapter.as_deref();
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "first": args.first, "second": args.second, "adapter": adapter, "data": name,
             "comparison": comparison, "runs": runs,
         }))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Done);
     }
     let first = model::shown(&args.first, None);
     let second = model::shown(&args.second, adapter);
@@ -100,15 +99,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         text += &of_runs(runs);
     }
     say(&text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
+    Ok(Exit::Done)
 }
 
 fn measured(comparison: &Comparison) -> String {
-    let mut rows = vec![row(["measure", "first", "second", "difference"])];
+    let mut rows = vec![row!["measure", "first", "second", "difference"]];
     for first in comparison.first.measures() {
         let Some(second) = comparison.second.measure(&first.name) else { continue };
         let (a, b) = (first.estimate.value, second.estimate.value);
@@ -171,7 +166,7 @@ fn changed(comparison: &Comparison) -> String {
     if comparison.changed.is_empty() {
         return "  They say the same of every row that is shown.\n".to_owned();
     }
-    let mut rows = vec![row(["changed row", "is", "first", "second", "loss"])];
+    let mut rows = vec![row!["changed row", "is", "first", "second", "loss"]];
     rows.extend(comparison.changed.iter().map(|changed| {
         let name = |text: &str| printable(text, 18);
         let loss = format!("{:+.4}", changed.loss_difference);
@@ -213,7 +208,7 @@ fn runs(first: &Path, second: &Path) -> Result<Runs> {
 fn of_runs(runs: &Runs) -> String {
     let shown =
         |value: &Option<String>| value.as_ref().map_or("-".to_owned(), |v| printable(v, 26));
-    let mut rows = vec![row(["setting", "first", "second"])];
+    let mut rows = vec![row!["setting", "first", "second"]];
     let values = runs.settings.iter();
     rows.extend(values.map(|(path, [a, b])| vec![printable(path, 40), shown(a), shown(b)]));
     let mut text = String::new();
@@ -230,7 +225,7 @@ fn of_runs(runs: &Runs) -> String {
     if a.is_empty() && b.is_empty() {
         return text;
     }
-    let mut rows = vec![row(["epoch", "validation loss, first", "second"])];
+    let mut rows = vec![row!["epoch", "validation loss, first", "second"]];
     let number = |curve: &[(f64, f64)], i: usize| {
         curve.get(i).map_or(String::new(), |(_, loss)| decimal(*loss))
     };

@@ -1,13 +1,12 @@
 //! `fireclay data`: which data sets there are, and what is in one.
 
-use std::process::ExitCode;
 
 use anyhow::Result;
 use fireclay_data::{Dataset, EmnistSplit, Features, Source, Targets, TrainTest};
+use fireclay_terminal::{Exit, group, printable, say, sizes, table};
 use serde_json::{Value, json};
-use train::group;
 
-use crate::output::{printable, say, say_json, sizes, table};
+use crate::output::say_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,13 +48,13 @@ enum Command {
     },
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     match &args.command {
         Command::List { json } => list(*json)?,
         Command::Show { source, json } => show(source, *json)?,
         Command::Fetch { source, quiet } => fetch(source, *quiet)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 /// Classes, rows to train on, rows to test with, and what they are.

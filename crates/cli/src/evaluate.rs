@@ -1,18 +1,17 @@
 //! `fireclay evaluate`: how good a model is, each number with its interval, and gates.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use fireclay_report::{
     ClassScores, Classification, Estimate, Evaluation, Measure, Options, Scores, evaluate,
 };
+use fireclay_terminal::{Exit, decimal, group, printable, row, say, table};
 use serde::Serialize;
-use train::group;
 
 use crate::model::{self, Where};
-use crate::output::{decimal, printable, say, say_json, table};
+use crate::output::say_json;
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -110,7 +109,7 @@ struct Gate {
     is_met: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     let model = model::load(&args.model, args.adapter.as_deref(), &args.at.device()?)?;
     model::warn_of_faults(&args.model);
     let (name, data) =
@@ -137,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let is_met = gates.iter().all(|gate| gate.is_met);
-    Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(Exit::of_gate(is_met))
 }
 
 impl Args {
@@ -200,7 +199,7 @@ fn text(evaluation: &Evaluation) -> String {
         }
         Scores::MultiLabel(scores) => text += &classes(&scores.labels),
         Scores::Regression(scores) => {
-            let mut rows = vec![cells(["target", "r2", "rmse", "mae", "median-error"])];
+            let mut rows = vec![row!["target", "r2", "rmse", "mae", "median-error"]];
             rows.extend(scores.targets.iter().map(|target| {
                 let number = |estimate: Estimate| decimal(estimate.value);
                 let all = [target.r2, target.rmse, target.mae, target.median_error].map(number);
@@ -212,13 +211,9 @@ fn text(evaluation: &Evaluation) -> String {
     text + &worst(evaluation)
 }
 
-fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
-}
-
 /// Names, numbers and intervals.
 pub(crate) fn measures(all: &[Measure]) -> String {
-    let mut rows = vec![cells(["measure", "value", "95 % interval", ""])];
+    let mut rows = vec![row!["measure", "value", "95 % interval", ""]];
     rows.extend(all.iter().map(|measure| {
         let Estimate { value, low, high, interval } = measure.estimate;
         let show = |number: f64| match measure.is_share {
@@ -235,7 +230,7 @@ pub(crate) fn measures(all: &[Measure]) -> String {
 const MOST_CLASSES: usize = 70;
 
 fn classes(classes: &[ClassScores]) -> String {
-    let mut rows = vec![cells(["class", "precision", "recall", "f1", "support"])];
+    let mut rows = vec![row!["class", "precision", "recall", "f1", "support"]];
     let share = |estimate: Estimate| format!("{:.2} %", 100.0 * estimate.value);
     rows.extend(classes.iter().take(MOST_CLASSES).map(|class| {
         let [precision, recall, f1] = [class.precision, class.recall, class.f1].map(share);
@@ -276,7 +271,7 @@ fn pairs(scores: &Classification) -> String {
         wrong.extend(of.map(|(said, &count)| (count, truth, said)));
     }
     wrong.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-    let mut rows = vec![cells(["is", "said", "rows"])];
+    let mut rows = vec![row!["is", "said", "rows"]];
     rows.extend(wrong.iter().take(15).map(|&(count, truth, said)| {
         vec![printable(label(truth), 30), printable(label(said), 30), group(count as u64)]
     }));
@@ -287,7 +282,7 @@ fn worst(evaluation: &Evaluation) -> String {
     if evaluation.worst.is_empty() {
         return String::new();
     }
-    let mut rows = vec![cells(["worst row", "loss", "is", "said"])];
+    let mut rows = vec![row!["worst row", "loss", "is", "said"]];
     rows.extend(evaluation.worst.iter().map(|row| {
         vec![
             row.row.to_string(),

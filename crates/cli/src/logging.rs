@@ -4,9 +4,9 @@ use std::io::Write;
 use std::time::Instant;
 
 use env_logger::Builder;
+use fireclay_terminal::printable;
 use log::{Level, LevelFilter, Record};
 
-use crate::output::printable;
 
 /// How the names of our own packages begin.
 const OURS: [&str; 3] = ["fireclay", "finetune", "train"];

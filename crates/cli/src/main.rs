@@ -19,5 +19,5 @@ mod shell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    train::exit(app::run())
+    fireclay_terminal::exit(app::run())
 }

@@ -8,14 +8,13 @@ use fireclay::{
     Adapter, AdapterError, Backend, Device, DeviceChoice, LoadError, Loaded, Model, ModelFileError,
 };
 
+use fireclay_terminal::{printable, quoted_path};
 use train::disk::{Disk, check_file_place};
 use train::manifest::Manifest;
-use train::quoted_path;
-use train::run_folder::{MODEL, hint_inside};
-use train::tuning::{ADAPTER, START};
+use train::run_files::{ADAPTER, MODEL, START};
+use train::run_folder::hint_inside;
 use train::verify;
 
-use crate::output::printable;
 
 /// Where to compute.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]

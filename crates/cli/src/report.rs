@@ -2,19 +2,19 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use fireclay::Device;
 use fireclay::model_file::write_whole;
 use fireclay_report::{EventFile, Options, Report};
+use fireclay_terminal::{Exit, say};
 use train::disk::check_file_place;
 use train::manifest::Manifest;
 use train::output::{Output, data_files};
+use train::run_files::REPORT;
 use train::run_folder::{files_of, hint_inside};
 
 use crate::model::{self, Where};
-use crate::output::say;
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     at: Where,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     ensure!(
         !args.tensorboard || args.run.is_dir(),
         "--tensorboard needs the folder of a run, and {} is none",
@@ -94,11 +94,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.quiet {
         say(&text)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
-
-/// The name of a page.
-const PAGE: &str = "report.html";
 
 impl Args {
     /// The files that are read.
@@ -111,8 +108,8 @@ impl Args {
     /// The page to write, which replaces nothing but an earlier page of the same run or model.
     fn page(&self) -> Result<PathBuf> {
         let page = self.to.clone().unwrap_or_else(|| match self.run.is_dir() {
-            true => self.run.join(PAGE),
-            false => self.run.with_file_name(PAGE),
+            true => self.run.join(REPORT),
+            false => self.run.with_file_name(REPORT),
         });
         self.check(&page, self.force || self.to.is_none() && is_page(&page))?;
         Ok(page)
@@ -187,7 +184,7 @@ fn of_model(args: &Args, device: &Device) -> Result<Report> {
 /// Writes the report of a run that has just ended into its folder, unless a file of somebody else is
 /// in its place.
 pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<Option<PathBuf>> {
-    let page = folder.join(PAGE);
+    let page = folder.join(REPORT);
     if std::fs::symlink_metadata(&page).is_ok() && !is_page(&page) {
         let page = page.display();
         log::warn!("{page} is not a report of fireclay, so it was left and no report written");

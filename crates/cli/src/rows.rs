@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fireclay::Description;
 use fireclay_data::{Dataset, TrainTest};
+use fireclay_terminal::printable;
 use train::manifest::Manifest;
 use train::place::{portable, whole_data_of_run};
 
 use crate::model;
-use crate::output::printable;
 
 /// Which rows to measure on.
 #[derive(Clone, Debug, clap::Args)]

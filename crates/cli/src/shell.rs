@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap_complete::{Shell, generate};
 use fireclay::model_file::write_whole;
+use fireclay_terminal::{Exit, say};
 use train::output::Output;
 
 use crate::app;
-use crate::output::say;
 
 const INSTALL: &str = "\
 Examples:
@@ -45,15 +44,15 @@ pub(crate) struct Man {
     quiet: bool,
 }
 
-pub(crate) fn complete(args: &Completions) -> Result<ExitCode> {
+pub(crate) fn complete(args: &Completions) -> Result<Exit> {
     // Into memory first: the generator panics if its writer fails.
     let mut script = Vec::new();
     generate(args.shell, &mut app::command(), "fireclay", &mut script);
     say(&String::from_utf8(script)?)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
-pub(crate) fn write_pages(args: &Man) -> Result<ExitCode> {
+pub(crate) fn write_pages(args: &Man) -> Result<Exit> {
     let folder = &args.folder;
     let named = || format!("the manual pages cannot be written to {}", folder.display());
     let pages = pages().with_context(named)?;
@@ -70,7 +69,7 @@ pub(crate) fn write_pages(args: &Man) -> Result<ExitCode> {
     if !args.quiet {
         say(&format!("Manual pages are in {}", folder.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 /// The manual pages with their names.

@@ -249,7 +249,7 @@ const OF_A_NEW_NETWORK: [&str; 3] = ["hidden", "initializer", "input_dropout"];
 impl Args {
     /// What the program was called with; on a mistake it ends with a message.
     pub fn from_command_line() -> Self {
-        let matches = train::matches(Self::described());
+        let matches = fireclay_terminal::matches(Self::described());
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 

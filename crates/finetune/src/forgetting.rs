@@ -3,11 +3,10 @@
 use anyhow::{Context, Result};
 use fireclay::{Architecture, Mlp, Model, Task};
 use fireclay_data::TrainTest;
-use train::metrics::short;
+use fireclay_terminal::{row, short, table};
 use train::{are_places, fitted_to, matched, only, task};
 
 use crate::score::{accuracy, errors};
-use crate::table::{row, table};
 
 /// How well the old task is done before and after; empty of several labels a row.
 ///

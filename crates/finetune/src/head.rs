@@ -6,12 +6,13 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use fireclay::{Architecture, Mlp, Model, NamedTensor, TargetScaling, Task};
 use fireclay_data::Dataset;
+use fireclay_terminal::names;
 use train::disk::{MOST_LABELS, read_text};
 use train::task;
 
 use crate::rescale::Rescaled;
 use crate::score::{Losses, losses};
-use crate::words::listed;
+use crate::words::MOST_NAMES;
 
 /// What the output layer is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +64,9 @@ impl Head {
                     "the model is for {} of {}, and the data for {} of {}; only classes can be \
                      joined, so give data with the targets of the model, or leave the flag out",
                     base.kind(),
-                    listed(base.names()),
+                    names(base.names(), MOST_NAMES),
                     data.kind(),
-                    listed(data.names())
+                    names(data.names(), MOST_NAMES)
                 ),
             },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),

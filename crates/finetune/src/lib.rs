@@ -16,7 +16,6 @@ pub mod plan;
 pub mod rescale;
 mod run;
 pub mod score;
-mod table;
 mod words;
 
 pub use args::Args;

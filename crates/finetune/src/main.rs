@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use finetune::{Args, run};
+use fireclay_terminal::Program;
 
 fn main() -> ExitCode {
-    train::call_it(train::Called { installed: "finetune", by_cargo: "cargo run -p finetune --" });
-    train::exit(run(Args::from_command_line()))
+    train::call_it(Program { installed: "finetune", by_cargo: "cargo run -p finetune --" });
+    fireclay_terminal::exit(run(Args::from_command_line()))
 }

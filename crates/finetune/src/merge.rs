@@ -1,7 +1,6 @@
 //! `finetune import` and `finetune merge`: from one file to another.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{
@@ -9,10 +8,10 @@ use fireclay::{
     ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance, Task,
 };
 use fireclay_data::{Dataset, Targets};
+use fireclay_terminal::{Exit, digest_start, group, short, wrapped_at};
 use train::disk::read_regular;
-use train::metrics::short;
 use train::output::{Output, data_files};
-use train::{fitted_to, group, load_with_bar, task, wrapped_at};
+use train::{fitted_to, load_with_bar, task};
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import, not_a_model, not_an_adapter};
@@ -21,7 +20,7 @@ use crate::score::{Difference, accuracy, difference, errors, random_rows};
 use crate::words;
 
 /// Writes a file of another program as a Fireclay model.
-pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
+pub(crate) fn run_import(args: &Import) -> Result<Exit> {
     let mut inputs = data_files(args.data.as_deref());
     inputs.push(args.file.clone());
     inputs.extend(args.reading.labels.clone());
@@ -79,12 +78,12 @@ pub(crate) fn run_import(args: &Import) -> Result<ExitCode> {
                 let [rmse, mae, r2] = errors(&model, &data)?.map(short);
                 format!("rmse {rmse}, mae {mae}, r2 {r2}")
             }
-            None => return Ok(ExitCode::SUCCESS),
+            None => return Ok(Exit::Done),
         };
         let rows = group(data.len() as u64);
         say(is_quiet, &format!("{source}: {rows} test samples, {found}"))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 /// A task with names for its outputs, as many as it has.
@@ -125,7 +124,7 @@ fn pictures(
 }
 
 /// Writes a base with an adapter as one plain model, if rounding leaves it what it was.
-pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
+pub(crate) fn run_merge(args: &Merge) -> Result<Exit> {
     let mut inputs = data_files(args.data.as_deref());
     inputs.push(args.adapter.clone());
     inputs.extend(args.base.clone());
@@ -169,12 +168,12 @@ pub(crate) fn run_merge(args: &Merge) -> Result<ExitCode> {
         let refusal =
             format!("That is more than --tolerance {tolerance:e}, so nothing is written.");
         say(args.quiet, &refusal)?;
-        return Ok(ExitCode::from(1));
+        return Ok(Exit::Unmet);
     }
     output.check()?;
     let digest = merged.save(&args.to)?;
     say(args.quiet, &saved(&args.to, &digest))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 /// The file to write, if it lies beside the file to read and is named in that: it may hold the numbers
@@ -198,7 +197,7 @@ fn measured_on(source: &str, model: &Model) -> Result<Dataset> {
 }
 
 fn saved(path: &Path, digest: &str) -> String {
-    format!("Saved in {} ({})", path.display(), digest.get(..19).unwrap_or(digest))
+    format!("Saved in {} ({})", path.display(), digest_start(digest))
 }
 
 /// The model with its adapters: a file that holds them, or a base and an adapter file.
@@ -236,7 +235,7 @@ fn not_ours(error: ModelFileError) -> anyhow::Error {
 /// What is known of a model that was made of another.
 pub(crate) fn descendant(parent: Ancestor, of_parent: &Provenance) -> Provenance {
     Provenance {
-        program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
+        program: Provenance::PROGRAM.to_owned(),
         parent: Some(parent.digest.clone()),
         ancestors: [vec![parent], of_parent.ancestors.clone()].concat(),
         ..Provenance::default()

@@ -1,21 +1,20 @@
 //! From the command line to a tuned model: read, swap the head, freeze, train, compare.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::model_file::is_model_file;
 use fireclay::{Adapter, Architecture, Lora, Mlp, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, Targets, TrainTest};
+use fireclay_terminal::{Exit, group, quoted, quoted_path, row, short, table};
 use train::disk::Disk;
-use train::metrics::short;
+use train::run_files::{ADAPTER, BASE};
 use train::run_folder::check_name;
 use train::settings::{Layer, Settings};
-use train::tuning::{ADAPTER, BASE, Distillation, Phase, Replay, Start, Tuning};
+use train::tuning::{Distillation, Phase, Replay, Start, Tuning};
 use train::{
-    Ended, Finished, Prepared, Rate, fitted_to, group, load_with_bar, only, program, quoted,
-    quoted_path, task,
+    Ended, Finished, Prepared, Rate, fitted_to, load_with_bar, only, program, task,
 };
 
 use crate::args::{Args, Baseline, Command, Tune};
@@ -28,7 +27,6 @@ use crate::places;
 use crate::plan::{Plan, Recipe, usual};
 use crate::rescale::{self, Kept};
 use crate::score::{accuracy, errors};
-use crate::table::{row, table};
 use crate::words;
 
 /// Does what the command line asks for.
@@ -36,7 +34,7 @@ use crate::words;
 /// # Errors
 ///
 /// Anything that keeps it from its end; the message names what to do.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(args: Args) -> Result<Exit> {
     Ok(run_to_end(args)?.code)
 }
 
@@ -535,7 +533,7 @@ fn from_scratch(
         return prepared.run();
     }
     let mlp = Mlp::of(&network, prepared.settings().seed, prepared.device())?;
-    let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
+    let program = Provenance::PROGRAM.to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
     // Rows of two data sets are in one scaling, which is the start's.
     let task = match tuning.replay {
@@ -555,12 +553,5 @@ fn from_scratch(
 
 /// Prints a text and a line break, unless there is nothing to be said.
 pub(crate) fn say(is_quiet: bool, text: &str) -> io::Result<()> {
-    if is_quiet || text.is_empty() {
-        return Ok(());
-    }
-    match writeln!(io::stdout(), "{}", text.trim_end_matches('\n')) {
-        // Whoever read the output has gone; that is no reason to lose the run.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
+    if is_quiet || text.is_empty() { Ok(()) } else { fireclay_terminal::say(text) }
 }

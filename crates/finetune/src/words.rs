@@ -1,11 +1,11 @@
 //! What a run says before training: what was read, what the head is, what is trained.
 
 use fireclay::{Ancestor, Architecture, NormPart, ParameterPath, Task};
-use fireclay_formats::printable;
-use train::metrics::short;
+use fireclay_terminal::{
+    digest_start, group, listed, names, printable, row, short, sizes, table, wrapped_at,
+};
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
-use train::{group, wrapped_at};
 
 use crate::head::Swapped;
 use crate::import::{Fate, Imported};
@@ -13,23 +13,24 @@ use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::rescale::Rescaled;
 use crate::score::Losses;
-use crate::table::{row, table};
+
+/// Labels that a message names, before it counts the rest.
+pub(crate) const MOST_NAMES: usize = 12;
 
 /// The table of what became of each tensor of a file, and what else there is to say.
 pub(crate) fn placed(imported: &Imported) -> String {
     let Imported { placed, notes, origin, .. } = imported;
     let mut rows = vec![row!["tensor", "shape", "type", "goes to", "how"]];
     for tensor in placed {
-        let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
         let (path, how) = match &tensor.fate {
             Fate::Used { path, change } => (path.as_str(), change.as_str()),
             Fate::Skipped(why) => ("-", why.as_str()),
         };
         let name = printable(&tensor.name, 80);
-        rows.push(row![name, shape.join("x"), tensor.dtype, path, how]);
+        rows.push(row![name, sizes(&tensor.shape), tensor.dtype, path, how]);
     }
     let Ancestor { program, digest, .. } = origin;
-    let (program, digest) = (printable(program, 200), digest.get(..19).unwrap_or(digest));
+    let (program, digest) = (printable(program, 200), digest_start(digest));
     let mut text = format!("{program}, {digest}\n{}", table(&rows));
     for note in notes {
         text += &format!("{}\n", wrapped_at(&format!("note: {}", printable(note, 600)), 0));
@@ -41,7 +42,7 @@ pub(crate) fn placed(imported: &Imported) -> String {
 pub(crate) fn head(swapped: &Swapped) -> String {
     let task: &Task = &swapped.model.task;
     if swapped.is_same {
-        let kept = format!("The head is kept: {}", listed(task.names()));
+        let kept = format!("The head is kept: {}", names(task.names(), MOST_NAMES));
         return match &swapped.rescaled[..] {
             [] => kept + &of_scaling(task, "the scaling of its targets too"),
             rescaled => wrapped_at(&format!("{kept}; {}", refitted(rescaled)), 0),
@@ -50,14 +51,14 @@ pub(crate) fn head(swapped: &Swapped) -> String {
     let weights = match &swapped.kept[..] {
         [] if swapped.is_zero => "its weights start at zero".to_owned(),
         [] => "its weights are drawn".to_owned(),
-        kept => format!("weights kept of {}", listed(kept)),
+        kept => format!("weights kept of {}", names(kept, MOST_NAMES)),
     };
     let scaling = match (&swapped.kept[..], &swapped.rescaled[..]) {
         ([], _) => of_scaling(task, "its targets are standardized on the training rows"),
         (_, []) => of_scaling(task, "these keep the scaling of their targets"),
         (_, rescaled) => format!("; {}", refitted(rescaled)),
     };
-    let text = format!("A new head: {}; {weights}{scaling}", listed(task.names()));
+    let text = format!("A new head: {}; {weights}{scaling}", names(task.names(), MOST_NAMES));
     let Some(Losses { model, zero }) = swapped.left else { return text };
     let constant = match task {
         Task::Regression { .. } => "the mean of the targets",
@@ -75,42 +76,26 @@ pub(crate) fn by_place(model: &Task, data: &Task) -> String {
     let text = format!(
         "note: the outputs of the model ({}) and the targets of the data ({}) are matched by place, since \
          one side has only numbers",
-        listed(model.names()),
-        listed(data.names())
+        names(model.names(), MOST_NAMES),
+        names(data.names(), MOST_NAMES)
     );
     wrapped_at(&text, 0)
 }
 
 /// Which scalings were fitted to the new rows, and what they were.
 fn refitted(rescaled: &[Rescaled]) -> String {
-    const SHOWN: usize = 4;
-    let mut each: Vec<String> = Vec::new();
-    for Rescaled { target, before, after } in rescaled.iter().take(SHOWN) {
+    let each = listed(rescaled, 4, |Rescaled { target, before, after }| {
         let [was, is] = [before, after].map(|[mean, deviation]| {
             format!("mean {}, deviation {}", short((*mean).into()), short((*deviation).into()))
         });
-        each.push(format!("{} ({was} before, {is} now)", printable(target, 40)));
-    }
-    if let Some(more) = rescaled.len().checked_sub(SHOWN).filter(|&more| more > 0) {
-        each.push(format!("{more} more"));
-    }
-    format!("the scaling is refitted to the new targets, which differ: {}", each.join(", "))
+        format!("{} ({was} before, {is} now)", printable(target, 40))
+    });
+    format!("the scaling is refitted to the new targets, which differ: {each}")
 }
 
 /// What is said of the scaling of a task that has one.
 fn of_scaling(task: &Task, text: &str) -> String {
     if task.scaling().is_some() { format!("; {text}") } else { String::new() }
-}
-
-/// The first names, and how many more there are.
-pub(crate) fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| printable(name, 40)).collect();
-    let shown = shown.join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 /// Parameters that are trained at some time.
@@ -141,8 +126,7 @@ pub(crate) fn phases(
     let mut rows = vec![heading];
     for (path, shape) in network.trainable() {
         let count: usize = shape.iter().product();
-        let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
-        let mut cells = row![path, shape.join("x"), group(count as u64)];
+        let mut cells = row![path, sizes(&shape), group(count as u64)];
         cells.extend(phases.iter().map(|phase| match phase.rates.get(&path.to_string()) {
             Some(factor) => {
                 format!("{:e}", round(factor * optimizer.learning_rate_of(path, network)))

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fireclay_terminal::{is_visible, printable};
+
 use crate::names::{listed, several};
 
 /// A file that cannot be read.
@@ -175,7 +177,7 @@ pub(crate) fn shown_bytes(bytes: &[u8], most: usize) -> String {
         Err(_) => None,
     };
     match text {
-        Some(text) if text.chars().all(|c| is_plain(c) || matches!(c, '\n' | '\r' | '\t')) => {
+        Some(text) if text.chars().all(|c| is_visible(c) || matches!(c, '\n' | '\r' | '\t')) => {
             shown(text)
         }
         _ => {
@@ -195,35 +197,6 @@ pub(crate) fn shown(name: &str) -> String {
     }
 }
 
-/// A text from a file as it may be shown to people: of one line, without anything that moves a
-/// terminal's cursor or turns the direction of writing, and not longer than `most` characters.
-pub fn printable(text: &str, most: usize) -> String {
-    // Messages of libraries have several lines, the last of which ends too.
-    let text = text.trim_end_matches(['\n', '\r']);
-    let shown: String = text.chars().take(most).map(plain).collect();
-    if text.chars().nth(most).is_some() { shown + "…" } else { shown }
-}
-
-fn plain(c: char) -> char {
-    match c {
-        '\n' | '\r' | '\t' => ' ',
-        c if is_plain(c) => c,
-        _ => '\u{fffd}',
-    }
-}
-
-fn is_plain(c: char) -> bool {
-    let turns = matches!(
-        c,
-        '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-    );
-    !c.is_control() && !turns
-}
-
 /// The shape of a sample as messages have it, with `?` for a size that is not known.
 pub(crate) fn shown_shape(sample: &[Option<usize>]) -> String {
     let sizes = sample.iter().map(|size| size.map_or("?".to_owned(), |size| size.to_string()));
@@ -241,18 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_file_says_can_not_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc", 80), "a\u{fffd}[2Jb c");
-        assert_eq!(printable("\u{202e}gnp\u{61c}", 80), "\u{fffd}gnp\u{fffd}");
-        assert_eq!(printable("abcdef", 3), "abc…");
-        assert_eq!(printable("äöü", 3), "äöü");
-    }
-
-    #[test]
-    fn messages_end_with_a_character_of_theirs() {
-        // As libraries write them, of several lines.
-        assert_eq!(printable("line 1:\n\tno number\r\n", 80), "line 1:  no number");
-        assert_eq!(printable("äöü", 2), "äö…");
+    fn what_a_file_says_cannot_move_the_cursor() {
         assert_eq!(metadata_note("k", "{0: 'a'}\u{202e}"), "metadata k: {0: 'a'}\u{fffd}");
         assert_eq!(shown("a\u{0}\"b'"), "\"a\u{fffd}\"b'\"");
         assert_eq!(shown_bytes("aä".as_bytes(), 2), "\"a\"");

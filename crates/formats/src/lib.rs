@@ -26,7 +26,7 @@ mod store;
 mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Task, Tensor};
-pub use error::{FormatError, Holding, Problem, printable};
+pub use error::{FormatError, Holding, Problem};
 
 use std::path::Path;
 use std::sync::Arc;

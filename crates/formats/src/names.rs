@@ -1,6 +1,8 @@
 //! Names of tensors, which are paths.
 
-use crate::error::{Holding, printable, shown};
+use fireclay_terminal::names;
+
+use crate::error::{Holding, shown};
 use crate::{Archive, Problem, WHOLE};
 
 /// The most beginnings of names that an error lists.
@@ -83,13 +85,7 @@ pub(crate) fn several(texts: impl Iterator<Item = String>, count: usize) -> Stri
 
 /// The first of some names of classes, in messages, and how many more there are.
 pub(crate) fn first(classes: &[String]) -> String {
-    const MOST: usize = 12;
-    let first: Vec<_> = classes.iter().take(MOST).map(|name| printable(name, 40)).collect();
-    let more = match classes.len().saturating_sub(MOST) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", first.join(", "))
+    names(classes, 12)
 }
 
 /// A name without what would not be shown of it.

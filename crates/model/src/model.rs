@@ -80,6 +80,9 @@ pub struct Ancestor {
 }
 
 impl Provenance {
+    /// The name and the version of this program, as model files have them.
+    pub const PROGRAM: &str = concat!("fireclay ", env!("CARGO_PKG_VERSION"));
+
     /// Without the metrics that JSON has no number for.
     pub(crate) fn with_finite_metrics(mut self) -> Self {
         self.metrics.retain(|_, value| value.is_finite());

@@ -92,7 +92,7 @@ fn dropout(rate: f64) -> Option<String> {
 
 /// A number with commas: `101,770`.
 pub(crate) fn grouped(number: usize) -> String {
-    train::group(number as u64)
+    fireclay_terminal::group(number as u64)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use train::disk::{MOST_LOG, read_text};
-use train::run_folder::METRICS;
+use train::run_files::METRICS;
 
 use crate::report::ReportError;
 

@@ -4,9 +4,8 @@
 //! that escape; plots are the only markup that is inserted, and their library escapes too. A policy
 //! in the page's head forbids scripts and the network all the same.
 
-use std::time::Duration;
-
 use fireclay::Task;
+use fireclay_terminal::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use train::manifest::{Manifest, Session};
 
@@ -428,39 +427,30 @@ fn weights(model: &Described) -> Option<Markup> {
     })
 }
 
-/// How long a session took, if it is known.
-fn session_time(session: &Session) -> Option<Duration> {
-    let at = |text: &str| humantime::parse_rfc3339(text).ok();
-    at(&session.ended.as_ref()?.at)?.duration_since(at(&session.started)?).ok()
+/// How many seconds a session took, if it is known.
+fn session_time(session: &Session) -> Option<f64> {
+    let ended = humantime::parse_rfc3339(&session.ended.as_ref()?.at).ok()?;
+    let started = humantime::parse_rfc3339(&session.started).ok()?;
+    Some(ended.duration_since(started).ok()?.as_secs_f64())
 }
 
-/// The time of all sessions, if that of each is known.
-fn total_time(manifest: &Manifest) -> Option<Duration> {
+/// The seconds of all sessions, if those of each are known.
+fn total_time(manifest: &Manifest) -> Option<f64> {
     manifest.sessions.iter().map(session_time).sum()
-}
-
-/// `4.9 s`, `3 min 20 s`, `2 h 5 min`.
-fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{:.1} s", time.as_secs_f64()),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
 }
 
 fn timings(manifest: &Manifest, report: &Report) -> Markup {
     let steps = report.log.as_ref().map_or(0, crate::log::Log::last_step);
     let per_second = total_time(manifest)
-        .filter(|time| !time.is_zero() && manifest.result.is_some())
-        .map(|time| steps as f64 / time.as_secs_f64());
+        .filter(|&time| time > 0.0 && manifest.result.is_some())
+        .map(|time| steps as f64 / time);
     html! {
         div.scroll { table {
             tr { th { "started (UTC)" } th.n { "time" } th.n { "from step" } th { "backend" } th { "ended" } }
             @for session in &manifest.sessions {
                 tr {
                     td { (to_the_second(&session.started)) }
-                    td.n { (session_time(session).map_or_else(|| "?".to_owned(), duration)) }
+                    td.n { (duration(session_time(session).unwrap_or(f64::NAN))) }
                     td.n { (grouped(session.from_step as usize)) }
                     td.l { (session.backend) }
                     td { (session.ended.as_ref().map_or("not by itself, or not yet", |end| &end.reason)) }
@@ -539,10 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_numbers_are_short() {
-        for (seconds, text) in [(4.94, "4.9 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")] {
-            assert_eq!(duration(Duration::from_secs_f64(seconds)), text);
-        }
+    fn numbers_are_short() {
         for (value, is_share, text) in
             [(0.9742, true, "97.42 %"), (0.08768, false, "0.0877"), (3e-7, false, "3.000e-7")]
         {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use fireclay::{Device, Loaded, Model, ModelFileError, Provenance, Task};
 use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
+use fireclay_terminal::message;
 use train::disk::Disk;
 use train::manifest::Manifest;
 use train::place::whole_data_of_run;
-use train::run_folder::MODEL;
+use train::run_files::MODEL;
 use train::verify::{self, Fault};
 
 use crate::diagram::{self, Layer};
@@ -287,7 +288,7 @@ impl Report {
             self.notes.push(format!("The test rows: {warning}."));
         }
         if let Err(error) = self.measure(&model, &test, options) {
-            let reason = chain(&error);
+            let reason = message(&error);
             self.notes.push(format!("The model was not measured on the test rows: {reason}."));
         }
         Ok(())
@@ -334,7 +335,7 @@ fn test_rows(
     if classes.is_empty() {
         return Ok(test);
     }
-    test.only_classes(classes).map_err(|error| chain(&error))
+    test.only_classes(classes).map_err(|error| message(&error))
 }
 
 fn described(model: &Model) -> Result<Described, ReportError> {
@@ -357,17 +358,6 @@ fn described(model: &Model) -> Result<Described, ReportError> {
 fn name_of(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     whole.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Why there is no report.

@@ -11,12 +11,10 @@
 
 mod args;
 pub mod checkpoints;
-mod command_line;
 pub mod disk;
 mod divergence;
 pub mod ema;
 pub mod evaluate;
-mod exit;
 pub mod fit;
 mod fused;
 pub mod gradients;
@@ -35,31 +33,23 @@ pub mod progress;
 pub mod record;
 mod resume;
 mod run;
+pub mod run_files;
 pub mod run_folder;
 pub mod schedule;
 pub mod settings;
-mod shell;
 pub mod signals;
 pub mod state;
 mod step;
-mod table;
 pub mod tuning;
 pub mod verify;
 pub mod warnings;
 mod words;
-mod wrap;
 
 pub use args::{Args, Rate};
-pub use command_line::matches;
-pub use exit::{exit, tell};
 pub use interval::wilson;
 pub use matched::{MatchError, are_numbers, are_places, matched};
 pub use pictures::{Drawn, known, pictures};
-pub use progress::group;
 pub use run::{
     Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
 };
-pub use shell::{quoted, quoted_path};
-pub use table::table;
-pub use words::{Called, call_it, program};
-pub use wrap::wrapped_at;
+pub use words::{call_it, program};

@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches};
 use train::{Args, run};
 
 fn main() -> ExitCode {
-    let matches = train::matches(Args::command());
+    let matches = fireclay_terminal::matches(Args::command());
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    train::exit(run(args))
+    fireclay_terminal::exit(run(args))
 }

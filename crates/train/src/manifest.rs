@@ -12,15 +12,12 @@ use sha2::{Digest, Sha256};
 use crate::checkpoints::Every;
 use crate::disk::{Disk, MOST_MANIFEST, named};
 use crate::place::Place;
-use crate::run_folder::MODEL;
+use crate::run_files::{MANIFEST, MODEL};
 use crate::settings::Settings;
 use crate::verify::metadata;
 
 /// The version of Burn that this program is built on.
 pub const BURN: &str = "0.22.1";
-
-/// Its file in the folder of a run.
-pub const MANIFEST: &str = "manifest.json";
 
 /// What a run is, where it ran, and what became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -54,7 +54,7 @@ impl fmt::Display for Profile {
             let seconds = time.as_secs_f64();
             let share = if total > 0.0 { 100.0 * seconds / total } else { 0.0 };
             let each = if times > 0 { 1e6 * seconds / times as f64 } else { 0.0 };
-            let times = crate::progress::group(times);
+            let times = fireclay_terminal::group(times);
             writeln!(
                 f,
                 "  {name:<12} {seconds:>8.3} s {share:>5.1} %  {times:>9} x {each:>9.1} µs"

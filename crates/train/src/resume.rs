@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fireclay::nearest;
+use fireclay_terminal::quoted_path;
 
 use crate::args::Args;
 use crate::disk::Disk;
-use crate::manifest::{MANIFEST, Manifest};
-use crate::run_folder::{LOCK, config, hint_inside, never_began};
+use crate::manifest::Manifest;
+use crate::run_files::{LOCK, MANIFEST};
+use crate::run_folder::{config, hint_inside, never_began};
 use crate::settings::{Layer, Settings};
-use crate::shell::quoted_path;
 use crate::words;
 
 /// A run that is there already.

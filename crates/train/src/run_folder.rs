@@ -5,16 +5,17 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fireclay_terminal::{is_visible, quoted_path};
 use serde::Serialize;
 
 use crate::disk::{Disk, check_file_place, named};
 use crate::job::Job;
-use crate::manifest::MANIFEST;
 use crate::metrics::{Measured, Meter};
 use crate::progress::{EpochReport, Observer, Progress};
+use crate::run_files::{
+    BASE, CHECKPOINTS, CONFIG, FILES, LAST_GOOD, LOCK, MANIFEST, METRICS, MODEL, START, TEACHER,
+};
 use crate::schedule::Length;
-use crate::shell::{is_visible, quoted_path};
-use crate::tuning::{ADAPTER, BASE, START, TEACHER};
 
 /// A folder `runs/<name>` that this process works on, and no other.
 #[derive(Debug)]
@@ -137,7 +138,7 @@ impl RunFolder {
 
     /// The last good network of a run whose loss stopped being a number.
     pub fn last_good(&self) -> PathBuf {
-        self.path.join("last-good.safetensors")
+        self.path.join(LAST_GOOD)
     }
 
     /// Measurements, a JSON object a line.
@@ -145,31 +146,6 @@ impl RunFolder {
         self.path.join(METRICS)
     }
 }
-
-/// The settings of a run, resolved.
-pub const CONFIG: &str = "config.toml";
-/// The trained model.
-pub const MODEL: &str = "model.safetensors";
-/// Measurements, a JSON object a line.
-pub const METRICS: &str = "metrics.jsonl";
-/// The folder of the checkpoints.
-pub const CHECKPOINTS: &str = "checkpoints";
-/// Held by the process that works on the run.
-pub(crate) const LOCK: &str = ".lock";
-
-/// The files that a run writes and reads again, beside its checkpoints.
-pub(crate) const FILES: [&str; 10] = [
-    LOCK,
-    CONFIG,
-    MANIFEST,
-    METRICS,
-    MODEL,
-    START,
-    TEACHER,
-    BASE,
-    ADAPTER,
-    "last-good.safetensors",
-];
 
 /// Where the settings of a run's folder are.
 pub(crate) fn config(folder: &Path) -> PathBuf {

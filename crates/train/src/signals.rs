@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use fireclay_terminal::Exit;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -29,7 +30,7 @@ impl Signals {
             // In this order: the first time the flag is not yet set.
             flag::register_conditional_shutdown(
                 signal,
-                exit_code(signal).into(),
+                Exit::Signal(signal).code().into(),
                 was_asked.clone(),
             )?;
             flag::register(signal, was_asked.clone())?;
@@ -54,11 +55,6 @@ impl Signals {
     pub fn take_checkpoint(&self) -> bool {
         self.checkpoint.load(Ordering::Relaxed) && self.checkpoint.swap(false, Ordering::Relaxed)
     }
-}
-
-/// What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM.
-pub fn exit_code(signal: i32) -> u8 {
-    u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
 /// A signal's name.

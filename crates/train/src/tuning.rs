@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 use crate::manifest::{Manifest, sha256};
+use crate::run_files::{ADAPTER, BASE, START, TEACHER};
 use crate::settings::SettingsError;
 use crate::verify::missing;
 
@@ -163,15 +164,6 @@ pub struct Start {
     /// trained on it, and what is forgotten of it is told.
     pub base: Option<Model>,
 }
-
-/// The file of the model that training starts from, in the folder of a run.
-pub const START: &str = "start.safetensors";
-/// The file of the teacher.
-pub const TEACHER: &str = "teacher.safetensors";
-/// The file of the base.
-pub const BASE: &str = "base.safetensors";
-/// The file of what adapters add to it.
-pub const ADAPTER: &str = "adapter.safetensors";
 
 impl Start {
     /// Reads the models of a run, whose files have been held to its manifest.

@@ -15,9 +15,10 @@ use crate::checkpoints;
 use crate::disk::{Disk, MOST_LOG, MOST_SETTINGS, check_file_place, named, read_regular};
 use crate::manifest::{Manifest, sha256};
 use crate::place::portable;
-use crate::run_folder::{CHECKPOINTS, CONFIG, FILES, METRICS, MODEL};
+use crate::run_files::{
+    ADAPTER, BASE, CHECKPOINTS, CONFIG, FILES, METRICS, MODEL, START, TEACHER,
+};
 use crate::settings::{Layer, Settings};
-use crate::tuning::{ADAPTER, BASE, START, TEACHER};
 use crate::words;
 
 /// Something in the folder of a run that its manifest contradicts.

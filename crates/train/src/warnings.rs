@@ -8,12 +8,11 @@ use std::hash::{DefaultHasher, Hasher};
 
 use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing};
 use fireclay_data::{Dataset, Features, Split, Targets};
+use fireclay_terminal::{group, quoted};
 
 use crate::job::Job;
 use crate::optimizer::OptimizerConfig;
-use crate::progress::group;
 use crate::settings::TrainingSettings;
-use crate::shell::quoted;
 
 /// Something that is likely not what was wanted.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -534,12 +533,7 @@ fn is_equal(data: &Dataset, a: usize, b: usize) -> bool {
 
 /// The first labels, and how many more there are.
 fn listed(labels: &[String]) -> String {
-    const SHOWN: usize = 10;
-    let shown: Vec<String> = labels.iter().take(SHOWN).map(|label| quoted(label)).collect();
-    match labels.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    fireclay_terminal::listed(labels, 10, |label| quoted(label))
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use fireclay::Backend;
+use fireclay_terminal::{Program, digest_start, group, quoted_path, sizes};
 
 use crate::evaluate::Evaluation;
 use crate::fit::{Ending, Fitted};
-use crate::progress::{group, list};
+use crate::progress::list;
 use crate::run::Run;
-use crate::run_folder::{CHECKPOINTS, MODEL};
+use crate::run_files::{CHECKPOINTS, CONFIG, MANIFEST, METRICS, MODEL};
 use crate::schedule::Length;
 use crate::settings::{DataSettings, EarlyStopping, Settings, TrainingSettings};
-use crate::shell::quoted_path;
 use crate::signals;
 use crate::state::RunProgress;
 
@@ -24,7 +24,6 @@ impl Run {
         let network = network.map_or_else(String::new, |network| {
             format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64))
         });
-        let shape: Vec<String> = self.data.train.shape().iter().map(ToString::to_string).collect();
         let mut text = format!(
             "{}: {} training, {} validation and {} test samples of {}\n\
              {network}\n\
@@ -33,7 +32,7 @@ impl Run {
             group(self.split.train.len() as u64),
             group(self.split.validation.len() as u64),
             group(self.data.test.len() as u64),
-            shape.join("x"),
+            sizes(self.data.train.shape()),
             optimizer.name(),
             optimizer.learning_rate(),
             training.batch_size * training.accumulate,
@@ -88,17 +87,17 @@ impl Run {
         format!(
             "{ending}{best}test {}\n\n\
              Saved in {path}:\n  \
-             model.safetensors   weights, preprocessing, {names} ({})\n  \
-             config.toml         the settings\n  \
-             metrics.jsonl       every measurement\n  \
-             manifest.json       program, machine, data and result\n  \
-             checkpoints         for --resume\n\n\
+             {MODEL:<20}weights, preprocessing, {names} ({})\n  \
+             {CONFIG:<20}the settings\n  \
+             {METRICS:<20}every measurement\n  \
+             {MANIFEST:<20}program, machine, data and result\n  \
+             {CHECKPOINTS:<20}for --resume\n\n\
              Use the model from Rust:\n  \
              Model::load({model:?}, &device)?.predict(&rows)?\n\
              Next:\n  \
              {again}{more}",
             list(&test.measured),
-            digest.get(..19).unwrap_or(digest),
+            digest_start(digest),
         )
     }
 
@@ -170,29 +169,18 @@ pub(crate) fn from_the_first_step(folder: &Path) -> String {
     )
 }
 
-/// How the program is called that a run tells people to type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Called {
-    /// Where it is installed: `train`.
-    pub installed: &'static str,
-    /// In the folder of the project: `cargo run -p train --`.
-    pub by_cargo: &'static str,
-}
-
 /// Set by a program that is not `train` and runs it.
-static CALLED: OnceLock<Called> = OnceLock::new();
+static CALLED: OnceLock<Program> = OnceLock::new();
 
 /// Says how the program is called; the first word holds.
-pub fn call_it(called: Called) {
+pub fn call_it(called: Program) {
     let _ = CALLED.set(called);
 }
 
 /// How this program was called, to be called so again.
 pub fn program() -> &'static str {
-    const TRAIN: Called = Called { installed: "train", by_cargo: "cargo run -p train --" };
-    let called = CALLED.get().unwrap_or(&TRAIN);
-    // Cargo sets this for the programs that it runs.
-    if std::env::var_os("CARGO").is_some() { called.by_cargo } else { called.installed }
+    const TRAIN: Program = Program { installed: "train", by_cargo: "cargo run -p train --" };
+    CALLED.get().unwrap_or(&TRAIN).command()
 }
 
 /// The table of `--list-backends`.

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use finetune::import::{Options, import};
 use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Norm};
+use fireclay_terminal::{printable, sizes};
 
 use super::Found;
 use super::numbers::Stored;
 use super::text::network;
 use crate::model::Where;
-use crate::output::{printable, sizes};
 
 /// The tensors of the file.
 pub(super) fn tensors(archive: &Archive) -> Vec<Stored<'_>> {

@@ -10,18 +10,18 @@ mod ours;
 mod text;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use fireclay_files::{ReadAt, RegularFile, sha256};
 use fireclay_formats::{Problem, WHOLE};
+use fireclay_terminal::{Exit, printable, say};
 use serde::Serialize;
 use serde_json::Value;
 
 use self::numbers::Numbers;
 use crate::model;
-use crate::output::{printable, say, say_json};
+use crate::output::say_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +97,7 @@ struct Signature {
     is_valid: Option<bool>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     let path = model::file(&args.file)?;
     let named = || path.display().to_string();
     let file = match fireclay_formats::open(&path) {
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("{} cannot be read; the reason is listed above, under `odd`", found.file);
     }
     let is_odd = args.strict && !found.odd.is_empty();
-    Ok(if is_odd { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(Exit::of_gate(!is_odd))
 }
 
 /// Reads the file; the problem, if it is one that nothing can be made of.

@@ -1,10 +1,10 @@
 //! The numbers of a tensor, looked at once and in pieces, so that no tensor is in memory as a whole.
 
 use fireclay_formats::{Layout, Problem};
+use fireclay_terminal::printable;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::output::printable;
 
 /// Gives pieces of numbers, in order.
 pub(super) type Pieces<'a> = Box<dyn Fn(&mut dyn FnMut(&[f64])) -> Result<(), Problem> + 'a>;

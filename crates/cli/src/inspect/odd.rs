@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use fireclay_formats::Problem;
+use fireclay_terminal::printable;
 
 use super::Found;
 use super::numbers::{Seen, Stored};
-use crate::output::printable;
 
 /// Magnitudes above this are called odd: weights of a trained network are a thousand times smaller.
 const EXPLODING: f64 = 1e4;

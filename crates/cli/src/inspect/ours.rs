@@ -6,12 +6,12 @@ use std::ops::Range;
 use fireclay::{Adapter, AdapterError, ModelFileProblem, model_file};
 use fireclay_files::{Dtype, Entry, Header, Limits, ReadAt, Stretch, count_values};
 use fireclay_formats::{Layout, Problem};
+use fireclay_terminal::printable;
 use serde_json::Value;
 
 use super::numbers::Stored;
 use super::{Found, Signature};
 use crate::inspect::text::network;
-use crate::output::printable;
 
 const DIGEST: &str = "fireclay_digest";
 const MODEL: &str = "fireclay";

@@ -4,13 +4,13 @@ use fireclay::{
     Architecture, Field, FieldKind, InputSpec, Pictures, Preprocessing, Provenance, TargetScaling,
     Task,
 };
+use fireclay_terminal::{digest_start, group, listed, names, printable, sizes, table, wrapped_at};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use train::group;
 
 use super::Found;
 use super::numbers::Numbers;
-use crate::output::{listed, printable, sizes, table, wrapped, wrapped_at};
+use crate::output::wrapped;
 
 /// Tensors that are shown unless all are asked for.
 const MOST_TENSORS: usize = 40;
@@ -69,11 +69,7 @@ pub(super) fn text(found: &Found, is_all: bool) -> String {
 
 /// The beginning of a digest, enough to tell it from others.
 fn short(digest: &str) -> String {
-    match digest.get(..19) {
-        Some(beginning) => printable(beginning, 19),
-        None if digest.is_empty() => "none".to_owned(),
-        None => printable(digest, 19),
-    }
+    if digest.is_empty() { "none".to_owned() } else { printable(digest_start(digest), 19) }
 }
 
 /// How each target was standardised for training.
@@ -85,7 +81,7 @@ fn standardized(task: &Task, scaling: &TargetScaling) -> String {
         });
     format!(
         "standardized for training, by mean and deviation: {}",
-        listed(&each.collect::<Vec<_>>(), MOST_LABELS)
+        names(&each.collect::<Vec<_>>(), MOST_LABELS)
     )
 }
 
@@ -108,7 +104,7 @@ impl Lines {
             self.item("input", &sizes(&shape));
         }
         if let Some(task) = part::<Task>(document.get("task")) {
-            let labels = listed(task.names(), MOST_LABELS);
+            let labels = names(task.names(), MOST_LABELS);
             self.item("task", &format!("{}: {labels}", task.kind()));
             if let Some(scaling) = task.scaling() {
                 self.item("targets", &standardized(&task, scaling));
@@ -222,7 +218,7 @@ fn number(value: Option<f64>) -> String {
 
 /// The fields of an input, and what each of them takes.
 fn columns(input: &InputSpec) -> String {
-    let field = |field: &Field| {
+    listed(input.fields(), MOST_LABELS, |field| {
         let takes = match &field.kind {
             FieldKind::Dense(dense) => format!("{} numbers", sizes(&dense.shape)),
             FieldKind::Number(_) => "number".to_owned(),
@@ -233,11 +229,7 @@ fn columns(input: &InputSpec) -> String {
             _ => "another kind".to_owned(),
         };
         format!("{} ({takes})", printable(&field.name, 30))
-    };
-    let shown: Vec<String> = input.fields().iter().take(MOST_LABELS).map(field).collect();
-    let more = input.fields().len().saturating_sub(MOST_LABELS);
-    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    shown.join(", ") + &rest
+    })
 }
 
 fn prepared(preprocessing: &Preprocessing) -> String {

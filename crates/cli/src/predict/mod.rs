@@ -18,10 +18,10 @@ mod table;
 mod waiting;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Description, Loaded, Prediction, Task};
+use fireclay_terminal::Exit;
 use serde_json::{Value, json};
 
 use self::columns::Columns;
@@ -105,7 +105,7 @@ fn batch(model: &Loaded) -> usize {
     (MOST_NUMBERS / model.features().max(1)).clamp(1, BATCH)
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<Exit> {
     let device = args.at.device()?;
     let model = model::load(&args.model, args.adapter.as_deref(), &device)?;
     if args.top_k.is_some() && matches!(model.description().task, Task::Regression { .. }) {
@@ -136,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             // The only one is the error of the program.
             Err(error) if args.inputs.len() == 1 => return Err(error),
             Err(error) => {
-                train::tell(&error);
+                fireclay_terminal::tell(error.as_ref());
                 failed += 1;
             }
         }
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if failed > 0 {
         bail!("{failed} of {} inputs could not be predicted", args.inputs.len());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 /// Predicts the rows of an input, and says what they are as they come.

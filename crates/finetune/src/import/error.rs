@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use fireclay::{ConfigError, ModelFileError, ModelFileProblem, PreprocessingError};
-use fireclay_formats::{FormatError, Problem, printable};
-use train::quoted_path;
+use fireclay_formats::{FormatError, Problem};
+use fireclay_terminal::{listed, printable, quoted_path};
 
 /// Why a file does not become a model. Names from the file are told as they may be shown.
 #[derive(Debug, thiserror::Error)]
@@ -310,12 +310,7 @@ fn sentence(text: &str) -> String {
 
 /// The first of some names, and how many more there are.
 pub(super) fn several(names: &[String]) -> String {
-    const MOST: usize = 12;
-    let first: Vec<String> = names.iter().take(MOST).map(|name| shown(name)).collect();
-    match names.len().saturating_sub(MOST) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
-    }
+    listed(names, 12, |name| shown(name))
 }
 
 #[cfg(test)]

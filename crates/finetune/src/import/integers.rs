@@ -1,6 +1,7 @@
 //! Weights that are whole numbers, of which no network is made.
 
-use fireclay_formats::{Archive, Dtype, Kind, Tensor, printable};
+use fireclay_formats::{Archive, Dtype, Kind, Tensor};
+use fireclay_terminal::printable;
 
 use super::ImportError;
 

@@ -6,7 +6,7 @@ use fireclay_formats::{FormatError, Problem, read};
 
 /// Names the kind of a file that is not a Fireclay model, and the way out; `None` if the kind is unknown.
 pub fn not_a_model(path: &Path) -> Option<String> {
-    let pasted = train::quoted_path(path);
+    let pasted = fireclay_terminal::quoted_path(path);
     let instead = format!(
         "; make one of it with `fireclay finetune import {pasted} --to imported.safetensors`"
     );

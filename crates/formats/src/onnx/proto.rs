@@ -2,12 +2,14 @@
 //!
 //! [onnx.proto]: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
+use fireclay_terminal::printable;
+
 use super::KIND;
 use super::external::Beside;
 use super::tensor::{FEW, TensorProto, push_dimension};
 use super::wire::{Field, Message};
 use crate::Problem;
-use crate::error::{printable, shown};
+use crate::error::shown;
 use crate::store::{MOST_KEPT, Part};
 
 /// The most nodes of a graph, and the most initializers, inputs and outputs.

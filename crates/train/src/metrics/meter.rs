@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, TensorReadError};
 use burn::train::metric::{MetricDefinition, MetricMetadata};
 use burn::train::renderer::MetricState;
 use fireclay::Task;
+use fireclay_terminal::short;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{self, Measure};
@@ -30,15 +31,6 @@ impl fmt::Display for Measured {
         } else {
             write!(f, "{} {}", self.name, short(self.value))
         }
-    }
-}
-
-/// A number in a few characters, whatever its size.
-pub fn short(value: f64) -> String {
-    match value.abs() {
-        0.01..1e5 => format!("{value:.4}"),
-        0.0 => "0".to_owned(),
-        _ => format!("{value:.3e}"),
     }
 }
 

@@ -13,7 +13,7 @@ mod observed;
 
 pub use choice::{MetricChoice, MetricError};
 pub use errors::{median, r2};
-pub use meter::{Measured, Meter, Moment, short};
+pub use meter::{Measured, Meter, Moment};
 pub(crate) use meter::{MeterProgress, Sum};
 pub use monitor::Monitor;
 pub use observed::Observed;

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use fireclay_terminal::{duration, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{EpochReport, Observer, Progress, epoch_line, list, thousands};
+use super::{EpochReport, Observer, Progress, epoch_line, list};
 use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
@@ -63,30 +64,5 @@ impl Observer for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// Seconds in words short enough for a bar.
-fn duration(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return "?".to_owned();
-    }
-    match seconds.round() as u64 {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min {:02} s", s / 60, s % 60),
-        s => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!(duration(3.4), "3 s");
-        assert_eq!(duration(61.0), "1 min 01 s");
-        assert_eq!(duration(7260.0), "2 h 01 min");
-        assert_eq!(duration(f64::INFINITY), "?");
     }
 }

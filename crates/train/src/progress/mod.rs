@@ -121,38 +121,3 @@ fn epoch_line(report: &EpochReport, epochs: u64) -> String {
 pub(crate) fn list(measured: &[Measured]) -> String {
     measured.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
-
-/// A whole number with its thousands set apart, to three significant digits.
-pub(crate) fn thousands(number: f64) -> String {
-    let unit = 10f64.powf((number.max(1.0).log10().floor() - 2.0).max(0.0));
-    group((number / unit).round() as u64 * unit as u64)
-}
-
-/// A whole number with its thousands set apart.
-pub fn group(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_and_speeds_rounded() {
-        assert_eq!(group(0), "0");
-        assert_eq!(group(999), "999");
-        assert_eq!(group(55_000), "55,000");
-        assert_eq!(group(1_234_567), "1,234,567");
-        assert_eq!(thousands(18_437.2), "18,400");
-        assert_eq!(thousands(3.4), "3");
-        assert_eq!(thousands(0.0), "0");
-    }
-}

@@ -1,11 +1,11 @@
 //! Where a run begins, goes on, and goes back to.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fireclay::Mlp;
+use fireclay_terminal::warn;
 
 use super::Run;
 use crate::checkpoints::{self, Pace};
@@ -14,7 +14,8 @@ use crate::job::Job;
 use crate::manifest::{DataSummary, Manifest, Rollback};
 use crate::place::Place;
 use crate::record::Mark;
-use crate::run_folder::{MODEL, RunFolder};
+use crate::run_files::MODEL;
+use crate::run_folder::RunFolder;
 use crate::state::State;
 use crate::words;
 
@@ -150,8 +151,7 @@ impl Run {
     ) -> Result<(State, u64)> {
         let newest = checkpoints::newest(&folder.checkpoints(), &self.disk, is_wanted)?;
         for damaged in &newest.damaged {
-            // There is nobody left to tell of a standard error that cannot be written to.
-            let _ = writeln!(io::stderr(), "warning: skipped a damaged checkpoint: {damaged}");
+            warn(format_args!("skipped a damaged checkpoint: {damaged}"));
         }
         let Some((step, checkpoint)) = newest.found else {
             if !newest.damaged.is_empty() {

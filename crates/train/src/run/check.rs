@@ -1,9 +1,9 @@
 //! What is checked before a run writes anything, by a dry run too.
 
 use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use fireclay_terminal::Exit;
 
 use super::{Ended, Run};
 use crate::job::Job;
@@ -28,6 +28,6 @@ impl Run {
     pub(super) fn dry_run(&self, job: &Job<'_>) -> Result<Ended> {
         self.warn(&self.warnings(job));
         write!(io::stdout(), "{}", self.settings.to_toml())?;
-        Ok(Ended { code: ExitCode::SUCCESS, result: None })
+        Ok(Ended { code: Exit::Done, result: None })
     }
 }

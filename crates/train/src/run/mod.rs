@@ -5,15 +5,14 @@ mod check;
 mod prepare;
 mod repeat;
 
-use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use fireclay::{Device, InputSpec, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
 use fireclay_data::{RowSource, Source, Split, TrainTest};
+use fireclay_terminal::{Exit, quoted, quoted_path, say, warn};
 use log::LevelFilter;
 
 use begin::Begun;
@@ -31,10 +30,10 @@ use crate::place::portable;
 use crate::progress::{Bar, Dashboard, Due, EpochReport, Observer, Plain, Progress};
 use crate::record::{Mark, Recorder};
 use crate::resume::Found;
-use crate::run_folder::{MODEL, MetricsLog, RunFolder, Span};
+use crate::run_files::MODEL;
+use crate::run_folder::{MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
 use crate::settings::Settings;
-use crate::shell::{quoted, quoted_path};
 use crate::signals::{self, Signals};
 use crate::state::Snapshot;
 use crate::tuning::{Start, Tuned};
@@ -46,7 +45,7 @@ use crate::words;
 /// # Errors
 ///
 /// Anything that keeps the run from its end; its message names what to do.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(args: Args) -> Result<Exit> {
     run_on(args, Disk::default())
 }
 
@@ -55,7 +54,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 /// # Errors
 ///
 /// As [`run`].
-pub fn run_on(args: Args, disk: Disk) -> Result<ExitCode> {
+pub fn run_on(args: Args, disk: Disk) -> Result<Exit> {
     Ok(run_to_end(args, disk)?.code)
 }
 
@@ -76,7 +75,7 @@ pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
     }
     if args.list_backends {
         write!(io::stdout(), "{}", words::backends())?;
-        return Ok(Ended { code: ExitCode::SUCCESS, result: None });
+        return Ok(Ended { code: Exit::Done, result: None });
     }
     Prepared::new(args, disk)?.run()
 }
@@ -84,7 +83,7 @@ pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
 /// How a run ended.
 pub struct Ended {
     /// The exit code of the program.
-    pub code: ExitCode,
+    pub code: Exit,
     /// What came of it, if it came to its end.
     pub result: Option<Finished>,
 }
@@ -178,8 +177,7 @@ impl Run {
         manifest.end_session(signals::name(signal));
         manifest.save(folder.path(), &self.disk)?;
         self.say(&self.interruption(folder.path(), signal, step))?;
-        let code = ExitCode::from(signals::exit_code(signal));
-        Ok(Ended { code, result: None })
+        Ok(Ended { code: Exit::Signal(signal), result: None })
     }
 
     /// Writes the model and what came of the run, and says so; the exit code of the program.
@@ -190,7 +188,7 @@ impl Run {
         fitted: &Fitted,
         test: &Evaluation,
         model: &Model,
-    ) -> Result<ExitCode> {
+    ) -> Result<Exit> {
         let Begun { folder: run, mut manifest, .. } = begun;
         let folder = run.path();
         let (bytes, digest) = model.to_bytes()?;
@@ -220,7 +218,7 @@ impl Run {
             Some(Found::Repeat { folder: original, manifest }) => {
                 self.compare(original, manifest, model, &bytes, &digest)
             }
-            _ => Ok(ExitCode::SUCCESS),
+            _ => Ok(Exit::Done),
         }
     }
 
@@ -434,7 +432,7 @@ impl Run {
             task: self.task.clone(),
             input,
             provenance: Provenance {
-                program: concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned(),
+                program: Provenance::PROGRAM.to_owned(),
                 data: Some(portable(&self.settings.data.source)),
                 settings: serde_json::to_value(self.portable_settings()).ok(),
                 parent: parent.parent,
@@ -456,14 +454,7 @@ impl Run {
     }
 
     fn say(&self, text: &str) -> io::Result<()> {
-        if self.args.quiet {
-            return Ok(());
-        }
-        match writeln!(io::stdout(), "{text}") {
-            // Whoever read the output has gone; that is no reason to lose the run.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
-        }
+        if self.args.quiet { Ok(()) } else { say(text) }
     }
 }
 
@@ -478,12 +469,6 @@ fn no_folder(args: &Args) -> String {
             format!("cannot make a run folder in {}; choose another --out", quoted_path(&args.out))
         }
     }
-}
-
-/// Says what is likely to go wrong.
-fn warn(warning: impl Display) {
-    // There is nobody left to tell of a standard error that cannot be written to.
-    let _ = writeln!(io::stderr(), "warning: {warning}");
 }
 
 /// Tells two observers, the first first.

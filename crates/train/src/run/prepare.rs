@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fireclay::{Architecture, Device, Task};
 use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split};
+use fireclay_terminal::warn;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
 
-use super::{Ended, Run, Sources, no_folder, warn};
+use super::{Ended, Run, Sources, no_folder};
 use crate::args::Args;
 use crate::checkpoints::Every;
 use crate::disk::Disk;

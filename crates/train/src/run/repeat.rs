@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use fireclay::Model;
+use fireclay_terminal::{Exit, wrapped_at};
 use serde_json::Value;
 
 use super::Run;
 use crate::disk::read_regular;
 use crate::manifest::Manifest;
-use crate::run_folder::MODEL;
+use crate::run_files::MODEL;
 use crate::settings::Settings;
 use crate::verify::document;
-use crate::wrap::wrapped_at;
 
 /// What is said of a model that is bit for bit the same.
 const IDENTICAL: &str = "The model is identical to that of the run that was repeated.";
@@ -46,8 +45,8 @@ impl Run {
         model: &Model,
         bytes: &[u8],
         digest: &str,
-    ) -> Result<ExitCode> {
-        let Some(result) = &manifest.result else { return Ok(ExitCode::SUCCESS) };
+    ) -> Result<Exit> {
+        let Some(result) = &manifest.result else { return Ok(Exit::Done) };
         let path = original.join(MODEL);
         let file = read_regular(&path, u64::MAX);
         let is_in_file = file.as_ref().is_ok_and(|file| file == bytes);
@@ -99,7 +98,7 @@ impl Run {
             },
         };
         self.say(&wrapped_at(&said, 0))?;
-        Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        Ok(Exit::of_gate(is_same))
     }
 
     /// What is said of a run whose model has the same weights, task and preprocessing, and whose

@@ -318,7 +318,7 @@ fn folders_may_have_any_name() {
         command.args(["--data", &format!("idx:{data}"), "--out", out]);
         let outcome = Outcome::of(out, &mut command).succeeded();
         assert!(outcome.stdout.contains(&format!("Saved in {out}/größer:")), "{}", outcome.stdout);
-        let again = format!(" --repeat {}\n", train::quoted(&format!("{out}/größer")));
+        let again = format!(" --repeat {}\n", fireclay_terminal::quoted(&format!("{out}/größer")));
         assert!(outcome.stdout.contains(&again), "no{again} in {}", outcome.stdout);
         let config = place.path(out).join("größer/config.toml");
         let mut again = place.command("--dry-run");

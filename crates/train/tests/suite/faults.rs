@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,7 +59,7 @@ fn failing(at: usize, fault: Fault) -> (Disk, Arc<AtomicUsize>) {
 const SHORT: &str = "--epochs 6 --hidden 4";
 
 /// A run with a checkpoint every 3 steps, in a folder of its own.
-fn train(folder: &Path, line: &str, disk: Disk) -> anyhow::Result<ExitCode> {
+fn train(folder: &Path, line: &str, disk: Disk) -> anyhow::Result<Exit> {
     let digits = folder.join("digits");
     let settings = format!("train --validation 10 --quiet --checkpoint-every 3steps {line}");
     let mut words: Vec<String> = settings.split_whitespace().map(str::to_owned).collect();

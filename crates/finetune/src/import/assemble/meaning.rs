@@ -252,13 +252,13 @@ fn beside(
 
 /// The key of names in a file, as text in quotes.
 fn printable_key(key: &str) -> String {
-    format!("\"{}\"", formats::printable(key, 80))
+    format!("\"{}\"", fireclay_terminal::printable(key, 80))
 }
 
 /// The first of some names.
 fn some(names: &[String]) -> String {
     const MOST: usize = 3;
-    let first: Vec<_> = names.iter().take(MOST).map(|name| formats::printable(name, 40)).collect();
+    let first: Vec<_> = names.iter().take(MOST).map(|name| fireclay_terminal::printable(name, 40)).collect();
     let more = if names.len() > MOST { ", ..." } else { "" };
     format!("{}{more}", first.join(", "))
 }

@@ -80,7 +80,7 @@ pub(super) fn assemble(
         }
     }
     let mlp = network_of(folded.blocks, &architecture, &mut tensors, device)?;
-    let program = concat!("fireclay ", env!("CARGO_PKG_VERSION")).to_owned();
+    let program = Provenance::PROGRAM.to_owned();
     let provenance = Provenance { program, ..Provenance::default() };
     let input = InputSpec::dense(&mlp.architecture().input_shape, preprocessing);
     let model = Model { mlp, task, input, provenance };

@@ -4,7 +4,7 @@
 //! order of the file may. What contradicts either is refused.
 
 use fireclay::{Norm, NormPart, NormPosition, ParameterPath};
-use fireclay_formats::printable;
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::norms::{Placed, Scene, Slot, described, refuse_room_before};

@@ -7,7 +7,8 @@
 
 use std::cmp::Ordering;
 
-use fireclay_formats::{Layout, Tensor, printable};
+use fireclay_formats::{Layout, Tensor};
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::groups::Group;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fireclay::Activation;
 use fireclay_formats as formats;
-use fireclay_formats::{Kind, Layer, printable};
+use fireclay_formats::{Kind, Layer};
+use fireclay_terminal::printable;
 
 use super::super::{ImportError, Options};
 use super::chain::Belief;

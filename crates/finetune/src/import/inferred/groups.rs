@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fireclay_formats::{Layout, Tensor, printable};
+use fireclay_formats::{Layout, Tensor};
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::names::{

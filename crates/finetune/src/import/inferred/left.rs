@@ -1,6 +1,6 @@
 //! Tensors that are left over: an error that says what to do about them.
 
-use fireclay_formats::printable;
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::groups::vector;

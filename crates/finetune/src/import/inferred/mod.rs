@@ -24,7 +24,8 @@ mod twins;
 mod ways;
 
 use fireclay::NormPosition;
-use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor, printable};
+use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor};
+use fireclay_terminal::printable;
 
 use super::{ImportError, Options, may_be_unused};
 use chain::{Belief, chain};

@@ -5,7 +5,8 @@
 
 use fireclay::{Norm, NormPosition};
 use fireclay_formats as formats;
-use fireclay_formats::{Layer, printable};
+use fireclay_formats::Layer;
+use fireclay_terminal::printable;
 
 use super::super::error::several;
 use super::super::{ImportError, Options};

@@ -4,7 +4,7 @@
 use fireclay::{
     Activation, ConfigError, HiddenLayer, MlpConfig, Norm, NormPosition, Skip, SkipPosition,
 };
-use fireclay_formats::printable;
+use fireclay_terminal::printable;
 
 use super::super::error::several;
 use super::super::{ImportError, Layers, Options, SaidLayer};

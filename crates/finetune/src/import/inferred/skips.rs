@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fireclay_formats::printable;
+use fireclay_terminal::printable;
 
 use super::super::{ImportError, Options};
 use super::groups::Group;

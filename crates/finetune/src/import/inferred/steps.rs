@@ -1,7 +1,8 @@
 //! From layers, norms, functions and skip connections to a network in the words of the readers.
 
 use fireclay::{NormPosition, SkipPosition};
-use fireclay_formats::{Layer, Layout, printable};
+use fireclay_formats::{Layer, Layout};
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::groups::Group;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fireclay_formats::printable;
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::super::error::several;

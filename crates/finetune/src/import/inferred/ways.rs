@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use fireclay_formats::{Tensor, printable};
+use fireclay_formats::Tensor;
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::groups::Group;

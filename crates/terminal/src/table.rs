@@ -3,11 +3,7 @@
 /// Columns of text, as wide as they need to be; the first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| {
-        let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
-        cells.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths: Vec<usize> = (0..columns).map(|column| width(rows, column)).collect();
     let mut text = String::new();
     for row in rows {
         let cells: Vec<String> =
@@ -19,14 +15,25 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Characters of the widest cell of a column.
+fn width(rows: &[Vec<String>], column: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column));
+    cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+}
+
+/// A row of a [`table`], of anything that can be displayed.
+#[macro_export]
+macro_rules! row {
+    ($($cell:expr),+ $(,)?) => { vec![$($cell.to_string()),+] };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn columns_line_up() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        let text = table(&[row(["a", "bb"]), row(["ccc", ""])]);
-        assert_eq!(text, "  a    bb\n  ccc\n");
+        let text = table(&[row!["a", 12], row!["ccc", ""]]);
+        assert_eq!(text, "  a    12\n  ccc\n");
     }
 }

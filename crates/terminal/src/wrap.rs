@@ -1,4 +1,4 @@
-//! Text in lines that a terminal has room for.
+//! Text in lines that fit a terminal.
 
 /// A text that begins in this column, in lines of at most 80 columns that begin there too, broken
 /// between words.

@@ -1,21 +1,16 @@
-//! What was typed, taken apart; with words for people where it is wrong.
+//! Command lines, and plain words for what is wrong with one.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
 use clap::{ArgMatches, Command};
 
-/// Takes the command line of this process apart. Help and errors end the process, with clap's exit
-/// codes.
+/// Parses the command line of this process. Help and errors end the process, with clap's exit codes.
 pub fn matches(command: Command) -> ArgMatches {
     matches_from(command, std::env::args_os()).unwrap_or_else(|error| end(&error))
 }
 
 /// As [`matches()`], of these words.
-///
-/// # Errors
-///
-/// Clap's.
 fn matches_from(
     command: Command,
     words: impl IntoIterator<Item = OsString>,
@@ -44,7 +39,7 @@ fn end(error: &clap::Error) -> ! {
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let text = error.render();
     let text = if has_colour { text.ansi().to_string() } else { text.to_string() };
-    // There is nobody left to tell of a standard error that cannot be written to.
+    // A standard error that cannot be written to leaves nowhere to report that.
     let _ = write!(std::io::stderr(), "{}", in_words(&text));
     std::process::exit(error.exit_code());
 }

@@ -1,6 +1,8 @@
-//! Commands that a person pastes into a shell.
+//! Words of commands that people paste into a shell.
 
 use std::path::{Path, PathBuf};
+
+use crate::is_visible;
 
 /// A word as a POSIX shell reads it back: as it is if it means nothing else there, in quotes if not.
 ///
@@ -33,16 +35,6 @@ pub fn quoted_path(path: &Path) -> String {
 fn is_plain(c: char) -> bool {
     let is_letter = c.is_alphanumeric() && is_visible(c);
     is_letter || matches!(c, '_' | '-' | '.' | '/' | ':' | ',' | '@' | '%' | '+')
-}
-
-/// Whether it shows as itself: no control character and none that turns the direction of writing.
-pub(crate) fn is_visible(c: char) -> bool {
-    let turns = matches!(
-        c,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fffd}'
-    );
-    !c.is_control() && !turns
 }
 
 /// A character between `$'` and `'`.
