@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fireclay_report::{Comparison, Log, McNemar, McNemarMethod, Options, compare};
+use fireclay_measure::{Comparison, McNemar, McNemarMethod, Options, compare};
+use fireclay_report::Log;
 use fireclay_terminal::{Exit, decimal, group, printable, row, say, table};
 use serde::Serialize;
 use train::disk::Disk;

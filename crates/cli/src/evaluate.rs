@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
-use fireclay_report::{
+use fireclay_measure::{
     ClassScores, Classification, Estimate, Evaluation, Measure, Options, Scores, evaluate,
 };
 use fireclay_terminal::{Exit, decimal, group, printable, row, say, table};

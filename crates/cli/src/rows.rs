@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fireclay::Description;
 use fireclay_data::{Dataset, TrainTest};
+use fireclay_measure::only;
 use fireclay_terminal::printable;
 use train::manifest::Manifest;
 use train::place::{portable, whole_data_of_run};
@@ -67,7 +68,7 @@ impl Rows {
             None if self.classes.is_empty() => trained_on(model),
             _ => self.classes.clone(),
         };
-        let data = train::only(data, &classes)?;
+        let data = only(data, &classes)?;
         let (part, data) = match self.split {
             Part::Test => ("test", data.test),
             Part::Train => ("train", data.train),

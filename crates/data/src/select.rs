@@ -24,6 +24,29 @@ impl Dataset {
         Self::new(self.shape().to_vec(), self.features().rows_of(self.width(), &rows), targets)
     }
 
+    /// These rows alone, in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoRows`] of none.
+    pub fn only_rows(&self, rows: &[usize]) -> Result<Self, DataError> {
+        let columns = self.targets().labels().len();
+        let targets = match self.targets() {
+            Targets::Classes { ids, labels } => Targets::Classes {
+                ids: rows.iter().map(|&row| ids[row]).collect(),
+                labels: labels.clone(),
+            },
+            Targets::MultiLabel { values, labels } => Targets::MultiLabel {
+                values: rows_of(values, columns, rows),
+                labels: labels.clone(),
+            },
+            Targets::Values { values, names } => {
+                Targets::Values { values: rows_of(values, columns, rows), names: names.clone() }
+            }
+        };
+        Self::new(self.shape().to_vec(), self.features().rows_of(self.width(), rows), targets)
+    }
+
     /// The same rows with these labels, each row with the label of its name.
     ///
     /// # Errors
@@ -121,6 +144,11 @@ fn unknown_label(label: &str, choices: &[String]) -> DataError {
     DataError::UnknownLabel { label: label.to_owned(), choices: choices.to_vec() }
 }
 
+/// Some rows of a matrix.
+fn rows_of<T: Copy>(values: &[T], columns: usize, rows: &[usize]) -> Vec<T> {
+    rows.iter().flat_map(|&row| &values[row * columns..][..columns]).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +169,18 @@ mod tests {
         assert_eq!(some.features(), &Features::Bytes(vec![0, 1, 2, 3, 6, 7]));
         let expected = Targets::Classes { ids: vec![1, 0, 1], labels: names(&["a", "c"]) };
         assert_eq!(some.targets(), &expected);
+    }
+
+    #[test]
+    fn rows_keep_their_targets() {
+        let some = set(&[2, 0, 1], &["a", "b", "c"]).only_rows(&[2, 0]).unwrap();
+        assert_eq!(some.features(), &Features::Bytes(vec![4, 5, 0, 1]));
+        assert!(matches!(some.targets(), Targets::Classes { ids, .. } if ids == &[1, 2]));
+        let targets = Targets::Values { values: vec![1.0, 2.0, 3.0, 4.0], names: names(&["y", "z"]) };
+        let values = Dataset::new(vec![1], Features::Floats(vec![5.0, 6.0]), targets).unwrap();
+        let last = values.only_rows(&[1]).unwrap();
+        assert!(matches!(last.targets(), Targets::Values { values, .. } if values == &[3.0, 4.0]));
+        assert!(matches!(values.only_rows(&[]), Err(DataError::NoRows)));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use fireclay::{Architecture, Mlp, Model, Task};
 use fireclay_data::TrainTest;
-use fireclay_terminal::{row, short, table};
-use train::{are_places, fitted_to, matched, only, task};
+use fireclay_measure::{are_places, fitted_to, matched, only, task_of};
+use fireclay_terminal::{row, table};
 
-use crate::score::{accuracy, errors};
+use crate::score::scores;
 
 /// How well the old task is done before and after; empty of several labels a row.
 ///
@@ -19,7 +19,7 @@ pub(crate) fn forgetting(
 ) -> Result<String> {
     let old = match &base.task {
         Task::Classification { labels } => {
-            let found = task(old.train.targets());
+            let found = task_of(old.train.targets());
             let known = |label: &&String| labels.contains(label);
             let labels: Vec<String> = found.names().iter().filter(known).cloned().collect();
             if labels.is_empty() && !are_places(found.names(), base.task.names()) {
@@ -40,25 +40,13 @@ pub(crate) fn forgetting(
         _ => (before.clone(), swap_back(base, tuned)?, ", with the old head on the tuned body"),
     };
     let old_task = format!("the old task, {source}");
-    let after_it = format!("after{how}");
-    if let Task::Regression { .. } = base.task {
-        let [was, is] = [errors(base, &before)?, errors(&model, &after)?].map(|e| e.map(short));
-        let [[rmse, mae, r2], [rmse_after, mae_after, r2_after]] = [was, is];
-        return Ok(table(&[
-            row![format!("{old_task}, on its test samples"), "rmse", "mae", "r2"],
-            row!["before", rmse, mae, r2],
-            row![after_it, rmse_after, mae_after, r2_after],
-        ]));
-    }
-    let (Some(was), Some(is)) = (accuracy(base, &before)?, accuracy(&model, &after)?) else {
-        return Ok(String::new());
+    let heading = match base.task {
+        Task::Regression { .. } => row![format!("{old_task}, on its test samples"), "rmse", "mae", "r2"],
+        _ => row![old_task, "accuracy on its test samples, 95 % interval"],
     };
-    let rows = [
-        row![old_task, "accuracy on its test samples, 95 % interval"],
-        row!["before", was],
-        row![after_it, is],
-    ];
-    Ok(table(&rows))
+    let was = [row!["before"], scores(base, &before)?].concat();
+    let is = [row![format!("after{how}")], scores(&model, &after)?].concat();
+    Ok(table(&[heading, was, is]))
 }
 
 /// The tuned network with the base's output layer.

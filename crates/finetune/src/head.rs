@@ -6,9 +6,9 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use fireclay::{Architecture, Mlp, Model, NamedTensor, TargetScaling, Task};
 use fireclay_data::Dataset;
+use fireclay_measure::task_of;
 use fireclay_terminal::names;
 use train::disk::{MOST_LABELS, read_text};
-use train::task;
 
 use crate::rescale::Rescaled;
 use crate::score::{Losses, losses};
@@ -237,7 +237,7 @@ fn with_scaling(task: Task, old: &Task, sources: &[Option<usize>]) -> Task {
 ///
 /// A device that cannot be read.
 pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
-    let found = task(data.targets());
+    let found = task_of(data.targets());
     let names = model.task.names();
     let kept: Vec<String> =
         found.names().iter().filter(|label| names.contains(label)).cloned().collect();

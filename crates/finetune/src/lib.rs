@@ -15,7 +15,7 @@ mod places;
 pub mod plan;
 pub mod rescale;
 mod run;
-pub mod score;
+mod score;
 mod words;
 
 pub use args::Args;

@@ -8,15 +8,16 @@ use fireclay::{
     ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance, Task,
 };
 use fireclay_data::{Dataset, Targets};
-use fireclay_terminal::{Exit, digest_start, group, short, wrapped_at};
+use fireclay_measure::{fitted_to, task_of};
+use fireclay_terminal::{Exit, digest_start, group, wrapped_at};
 use train::disk::read_regular;
 use train::output::{Output, data_files};
-use train::{fitted_to, load_with_bar, task};
+use train::load_with_bar;
 
 use crate::args::{Import, Merge};
 use crate::import::{Imported, import, not_a_model, not_an_adapter};
 use crate::run::{is_ours, say};
-use crate::score::{Difference, accuracy, difference, errors, random_rows};
+use crate::score::{Difference, difference, random_rows, score_names, scores};
 use crate::words;
 
 /// Writes a file of another program as a Fireclay model.
@@ -35,7 +36,7 @@ pub(crate) fn run_import(args: &Import) -> Result<Exit> {
         Some(source) => Some((source, load_with_bar(&source.parse()?)?)),
         None => None,
     };
-    options.data = data.as_ref().map(|(_, data)| task(data.train.targets()));
+    options.data = data.as_ref().map(|(_, data)| task_of(data.train.targets()));
     let imported = import(&args.file, &options, &device)?;
     let is_quiet = args.quiet;
     say(is_quiet, &words::placed(&imported))?;
@@ -72,16 +73,13 @@ pub(crate) fn run_import(args: &Import) -> Result<Exit> {
     let digest = model.save(&args.to)?;
     say(is_quiet, &saved(&args.to, &digest))?;
     if let Some((source, data)) = measured {
-        let found = match accuracy(&model, &data)? {
-            Some(found) => format!("accuracy {found}"),
-            None if matches!(data.targets(), Targets::Values { .. }) => {
-                let [rmse, mae, r2] = errors(&model, &data)?.map(short);
-                format!("rmse {rmse}, mae {mae}, r2 {r2}")
-            }
-            None => return Ok(Exit::Done),
-        };
+        let named = score_names(data.targets()).iter().zip(scores(&model, &data)?);
+        let found: Vec<String> = named.map(|(name, score)| format!("{name} {score}")).collect();
+        if found.is_empty() {
+            return Ok(Exit::Done);
+        }
         let rows = group(data.len() as u64);
-        say(is_quiet, &format!("{source}: {rows} test samples, {found}"))?;
+        say(is_quiet, &format!("{source}: {rows} test samples, {}", found.join(", ")))?;
     }
     Ok(Exit::Done)
 }

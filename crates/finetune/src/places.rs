@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fireclay::{Model, Task};
 use fireclay_data::TrainTest;
-use train::{are_numbers, are_places, fitted_to, task};
+use fireclay_measure::{are_numbers, are_places, fitted_to, task_of};
 
 use crate::score::losses;
 
@@ -17,7 +17,7 @@ use crate::score::losses;
 ///
 /// A device that cannot be read.
 pub(crate) fn named(model: &Model, data: &TrainTest) -> Result<Option<(Model, TrainTest)>> {
-    let found = task(data.train.targets());
+    let found = task_of(data.train.targets());
     if found.kind() != model.task.kind() || !are_places(found.names(), model.task.names()) {
         return Ok(None);
     }

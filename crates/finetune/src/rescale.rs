@@ -3,12 +3,9 @@
 use anyhow::Result;
 use fireclay::{Model, TargetScaling, Task};
 use fireclay_data::{Dataset, Targets};
-use train::task;
+use fireclay_measure::task_of;
 
-use crate::score::Losses;
-
-/// Rows at a time: enough to keep a device busy, few enough to be small.
-const BATCH: usize = 1000;
+use crate::score::{Losses, network_outputs};
 
 /// How many times as large the squared error in the old scaling must be for a new one to be taken.
 const CLEARLY: f64 = 2.0;
@@ -57,7 +54,7 @@ pub(crate) fn kept(base: &Model, wanted: &Task, data: &Dataset) -> Result<Option
     let (Task::Regression { targets, .. }, Some(new)) = (&base.task, wanted.scaling()) else {
         return Ok(None);
     };
-    let found = task(data.targets());
+    let found = task_of(data.targets());
     if found.names() != wanted.names() {
         return Ok(None);
     }
@@ -101,24 +98,19 @@ fn errors(
     data: &Dataset,
 ) -> Result<Vec<Errors>> {
     let Targets::Values { values, .. } = data.targets() else { return Ok(Vec::new()) };
-    let (device, width) = (base.device(), base.task.outputs());
+    let outputs = network_outputs(base, data)?;
+    let rows = outputs.chunks_exact(base.task.outputs()).zip(values.chunks_exact(places.len()));
     let mut sums = vec![Errors::default(); places.len()];
-    let all: Vec<usize> = (0..data.len()).collect();
-    for rows in all.chunks(BATCH) {
-        let outputs = base.network_outputs(data.batch(rows, &device).inputs);
-        let outputs = outputs.try_into_vec_as::<f32>()?;
-        for (&row, outputs) in rows.iter().zip(outputs.chunks_exact(width)) {
-            let values = &values[row * places.len()..];
-            for (i, (sum, place)) in sums.iter_mut().zip(places).enumerate() {
-                let Some(place) = *place else { continue };
-                let output = f64::from(outputs[place]);
-                let (mean, deviation) = (f64::from(new.mean[i]), f64::from(new.deviation[i]));
-                let target = (f64::from(values[i]) - mean) / deviation;
-                let value = output * f64::from(old.deviation[place]) + f64::from(old.mean[place]);
-                sum.kept += ((value - mean) / deviation - target).powi(2);
-                sum.refitted += (output - target).powi(2);
-                sum.mean += target.powi(2);
-            }
+    for (outputs, values) in rows {
+        for (i, (sum, place)) in sums.iter_mut().zip(places).enumerate() {
+            let Some(place) = *place else { continue };
+            let output = f64::from(outputs[place]);
+            let (mean, deviation) = (f64::from(new.mean[i]), f64::from(new.deviation[i]));
+            let target = (f64::from(values[i]) - mean) / deviation;
+            let value = output * f64::from(old.deviation[place]) + f64::from(old.mean[place]);
+            sum.kept += ((value - mean) / deviation - target).powi(2);
+            sum.refitted += (output - target).powi(2);
+            sum.mean += target.powi(2);
         }
     }
     let count = data.len() as f64;

@@ -7,14 +7,15 @@ use anyhow::{Context, Result, bail};
 use fireclay::model_file::is_model_file;
 use fireclay::{Adapter, Architecture, Lora, Mlp, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, Targets, TrainTest};
-use fireclay_terminal::{Exit, group, quoted, quoted_path, row, short, table};
+use fireclay_measure::{fitted_to, only, task_of};
+use fireclay_terminal::{Exit, group, quoted, quoted_path, row, table};
 use train::disk::Disk;
 use train::run_files::{ADAPTER, BASE};
 use train::run_folder::check_name;
 use train::settings::{Layer, Settings};
 use train::tuning::{Distillation, Phase, Replay, Start, Tuning};
 use train::{
-    Ended, Finished, Prepared, Rate, fitted_to, load_with_bar, only, program, task,
+    Ended, Finished, Prepared, Rate, load_with_bar, program,
 };
 
 use crate::args::{Args, Baseline, Command, Tune};
@@ -26,7 +27,7 @@ use crate::pattern::Pattern;
 use crate::places;
 use crate::plan::{Plan, Recipe, usual};
 use crate::rescale::{self, Kept};
-use crate::score::{accuracy, errors};
+use crate::score::scores;
 use crate::words;
 
 /// Does what the command line asks for.
@@ -75,7 +76,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let rates = group_rates(&args.train)?;
     check_scratch(&tune, &again)?;
     let mut prepared = Prepared::new(args.train, Disk::default())?;
-    options.data = Some(task(prepared.data().train.targets()));
+    options.data = Some(task_of(prepared.data().train.targets()));
     let device = prepared.device();
     let teacher_is_ours = tune.teacher.as_ref().is_none_or(|teacher| is_ours(teacher));
     // What is said of files of others is said of the teacher, if the start is one of ours.
@@ -102,7 +103,7 @@ fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
     let mut shaped = as_data(base.clone(), prepared.data(), again.dropout)?;
     let mut named = prepared.data().clone();
     if let Some((model, data)) = places::named(&shaped, &named)? {
-        say(is_quiet, &words::by_place(&shaped.task, &task(named.train.targets())))?;
+        say(is_quiet, &words::by_place(&shaped.task, &task_of(named.train.targets())))?;
         (shaped, named) = (model, data);
     }
     let plan = plan(&tune, prepared.settings(), rates, recipe)?;
@@ -359,7 +360,7 @@ fn head_task(base: &Task, tune: &Tune, data: &TrainTest) -> Result<Task> {
     let usual = if tune.replay.is_some() { Head::Both } else { Head::Data };
     let flag = if tune.head.is_some() { "--head both" } else { "--replay" };
     let head = tune.head.clone().unwrap_or(usual);
-    let wanted = head.task(base, &task(data.train.targets()));
+    let wanted = head.task(base, &task_of(data.train.targets()));
     if head == Head::Both { wanted.context(flag) } else { wanted }
 }
 
@@ -406,18 +407,17 @@ fn new_head(
 /// The table of how often models are right on the same rows, or how far off they are; each with its
 /// name, what was trained of it, and the time. Empty of several labels a row.
 fn compared(models: &[(&str, &Model, String, String)], test: &Dataset) -> Result<String> {
-    if matches!(test.targets(), Targets::Values { .. }) {
-        let mut rows = vec![row!["on the test samples", "rmse", "mae", "r2", "trained", "time"]];
-        for (name, model, trained, time) in models {
-            let [rmse, mae, r2] = errors(model, test)?;
-            rows.push(row![name, short(rmse), short(mae), short(r2), trained, time]);
+    let mut rows = vec![match test.targets() {
+        Targets::Classes { .. } => {
+            row!["", "accuracy on the test samples, 95 % interval", "trained", "time"]
         }
-        return Ok(format!("\n{}", table(&rows)));
-    }
-    let mut rows = vec![row!["", "accuracy on the test samples, 95 % interval", "trained", "time"]];
+        Targets::MultiLabel { .. } => return Ok(String::new()),
+        Targets::Values { .. } => {
+            row!["on the test samples", "rmse", "mae", "r2", "trained", "time"]
+        }
+    }];
     for (name, model, trained, time) in models {
-        let Some(found) = accuracy(model, test)? else { return Ok(String::new()) };
-        rows.push(row![name, found, trained, time]);
+        rows.push([row![name], scores(model, test)?, row![trained, time]].concat());
     }
     Ok(format!("\n{}", table(&rows)))
 }
@@ -527,7 +527,7 @@ fn from_scratch(
     args.profile = false;
     let mut prepared = Prepared::new(args, Disk::default())?;
     let network = Architecture { lora: None, ..start.model.mlp.architecture().clone() };
-    let found = task(prepared.data().train.targets());
+    let found = task_of(prepared.data().train.targets());
     if tuning.replay.is_none() && start.model.task.names() == found.names() {
         prepared.learn(&network);
         return prepared.run();

@@ -1,89 +1,62 @@
-//! What models say of the same rows.
+//! How good models are on the same rows, and how they differ.
 
 use anyhow::Result;
-use burn::tensor::Tensor;
-use fireclay::{Loss, Model, Preprocessing};
+use fireclay::{Loaded, Model, Preprocessing};
 use fireclay_data::{Dataset, Features, Targets};
-use train::evaluate::targets;
-use train::metrics::{Meter, Moment, Observed};
-use train::wilson;
+use fireclay_measure::{
+    Classification, EvaluateError, Evaluation, Options, Regression, Scores, evaluate,
+    evaluate_outputs, matched,
+};
+use fireclay_terminal::short;
 
-/// Rows at a time: enough to keep a device busy, few enough to be small.
-const BATCH: usize = 1000;
-
-/// Rows that were told right, out of how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accuracy {
-    /// Rows told right.
-    pub right: usize,
-    /// All rows.
-    pub rows: usize,
-}
-
-impl Accuracy {
-    /// The share of rows told right.
-    pub fn share(self) -> f64 {
-        self.right as f64 / self.rows as f64
-    }
-
-    /// The 95 % interval of the share (Wilson 1927).
-    pub fn interval(self) -> [f64; 2] {
-        wilson(self.right, self.rows)
+/// The names of the scores that models are compared by; none of several labels a row.
+pub(crate) fn score_names(targets: &Targets) -> &'static [&'static str] {
+    match targets {
+        Targets::Classes { .. } => &["accuracy"],
+        Targets::MultiLabel { .. } => &[],
+        Targets::Values { .. } => &["rmse", "mae", "r2"],
     }
 }
 
-impl std::fmt::Display for Accuracy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [low, high] = self.interval().map(|share| 100.0 * share);
-        write!(f, "{:.2} % ({low:.2} to {high:.2})", 100.0 * self.share())
-    }
-}
-
-/// How often a classifier is right; none if the data has no classes.
-///
-/// The data must have the model's labels.
+/// The scores of a model on all rows of a data set as people read them, in the order of
+/// [`score_names`].
 ///
 /// # Errors
 ///
-/// A device that cannot be read.
-pub fn accuracy(model: &Model, data: &Dataset) -> Result<Option<Accuracy>> {
-    let Targets::Classes { ids, .. } = data.targets() else { return Ok(None) };
-    let mut right = 0;
-    for_each_row(&[model], data, |row, logits| {
-        right += usize::from(argmax(logits[0]) == ids[row] as usize);
-    })?;
-    Ok(Some(Accuracy { right, rows: data.len() }))
+/// Data that does not fit the model, or a device that cannot be read.
+pub(crate) fn scores(model: &Model, data: &Dataset) -> Result<Vec<String>> {
+    let evaluation = match numbers(model, data) {
+        // A start may overflow on rows that it was not made for; what was tuned need not.
+        Err(EvaluateError::NotFinite { .. }) => {
+            let not_finite = |_: &&str| "not finite".to_owned();
+            return Ok(score_names(data.targets()).iter().map(not_finite).collect());
+        }
+        evaluation => evaluation?,
+    };
+    Ok(match &evaluation.scores {
+        Scores::Classification(scores) => vec![accuracy(scores)],
+        Scores::MultiLabel(_) => Vec::new(),
+        Scores::Regression(Regression { rmse, mae, r2, .. }) => {
+            [rmse, mae, r2].map(|score| short(score.value)).to_vec()
+        }
+    })
 }
 
-/// How far off a regression is on the rows of a data set with its targets: RMSE, MAE and R2, in their
-/// unit and averaged over them.
-///
-/// # Errors
-///
-/// A device that cannot be read.
-pub fn errors(model: &Model, data: &Dataset) -> Result<[f64; 3]> {
-    let device = model.device();
-    let mut meter = Meter::new(&model.task, &[]);
-    let all: Vec<usize> = (0..data.len()).collect();
-    let moment = Moment { step: 0, steps: all.len().div_ceil(BATCH), learning_rate: 0.0 };
-    meter.start(moment)?;
-    for rows in all.chunks(BATCH) {
-        let batch = data.batch(rows, &device);
-        let (outputs, right) = (model.forward(batch.inputs), targets(batch.targets));
-        // Nobody asks for the loss.
-        let losses = Tensor::zeros([rows.len()], &device);
-        meter.record(Observed { losses, outputs, targets: right });
-        meter.measure(moment)?;
-    }
-    let found = meter.finish(moment)?;
-    let value = |name: &str| found.iter().find(|measured| measured.name == name);
-    Ok(["rmse", "mae", "r2"].map(|name| value(name).map_or(f64::NAN, |measured| measured.value)))
+fn numbers(model: &Model, data: &Dataset) -> Result<Evaluation, EvaluateError> {
+    evaluate(&Loaded::of(model)?, data, &Options::of_numbers())
+}
+
+/// The accuracy with its 95 % interval.
+fn accuracy(scores: &Classification) -> String {
+    let [value, low, high] =
+        [scores.accuracy.value, scores.accuracy.low, scores.accuracy.high].map(|s| 100.0 * s);
+    format!("{value:.2} % ({low:.2} to {high:.2})")
 }
 
 /// Mean losses on the same rows: of a model, and of outputs that are zero for every row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Losses {
-    /// Of the model.
+    /// Of the model; NaN if an output of it is not finite.
     pub model: f64,
     /// Of outputs of zero.
     pub zero: f64,
@@ -95,42 +68,33 @@ const ENOUGH: usize = 10_000;
 /// The usual loss of a model for its task, on rows spread evenly over a data set, and that of
 /// outputs of zero.
 ///
-/// The data must have the model's labels.
-///
 /// # Errors
 ///
-/// A device that cannot be read.
-pub fn losses(model: &Model, data: &Dataset) -> Result<Losses> {
-    let loss = Loss::default_for(&model.task);
-    let device = model.device();
+/// Data that does not fit the model, or a device that cannot be read.
+pub(crate) fn losses(model: &Model, data: &Dataset) -> Result<Losses> {
     let apart = data.len().div_ceil(ENOUGH).max(1);
-    let all: Vec<usize> = (0..data.len()).step_by(apart).collect();
-    let (mut of_model, mut of_zero) = (0.0, 0.0);
-    for rows in all.chunks(BATCH) {
-        let batch = data.batch(rows, &device);
-        let outputs = model.network_outputs(batch.inputs);
-        let right = targets(batch.targets).standardized(&model.task);
-        of_zero += sum(loss.rows(outputs.zeros_like(), &right).try_into_vec_as::<f32>()?);
-        of_model += sum(loss.rows(outputs, &right).try_into_vec_as::<f32>()?);
-    }
-    let count = all.len() as f64;
-    Ok(Losses { model: of_model / count, zero: of_zero / count })
-}
-
-fn sum(values: Vec<f32>) -> f64 {
-    values.into_iter().map(f64::from).sum()
+    let rows: Vec<usize> = (0..data.len()).step_by(apart).collect();
+    let data = matched(&data.only_rows(&rows)?, &model.task)?;
+    let mut zeros = vec![0.0; rows.len() * model.task.outputs()];
+    model.task.restore(&mut zeros);
+    let of_zero = evaluate_outputs(&model.task, &zeros, data.targets(), &Options::of_numbers())?;
+    let of_model = match numbers(model, &data) {
+        Err(EvaluateError::NotFinite { .. }) => f64::NAN,
+        evaluation => evaluation?.loss.value,
+    };
+    Ok(Losses { model: of_model, zero: of_zero.loss.value })
 }
 
 /// How two models with the same outputs differ on the same rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The largest difference of any output of the networks: of standardized numbers, in a regression
     /// whose targets are.
-    pub largest: f32,
+    pub(crate) largest: f32,
     /// Rows with the same largest output.
-    pub agreeing: usize,
+    pub(crate) agreeing: usize,
     /// All rows.
-    pub rows: usize,
+    pub(crate) rows: usize,
 }
 
 /// Compares two models on all rows of a data set.
@@ -138,17 +102,38 @@ pub struct Difference {
 /// # Errors
 ///
 /// A device that cannot be read.
-pub fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Difference> {
+pub(crate) fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Difference> {
     let mut found = Difference { rows: data.len(), ..Difference::default() };
-    for_each_row(&[a, b], data, |_, logits| {
-        found.agreeing += usize::from(argmax(logits[0]) == argmax(logits[1]));
-        for (a, b) in logits[0].iter().zip(logits[1]) {
+    let [a_outputs, b_outputs] = [network_outputs(a, data)?, network_outputs(b, data)?];
+    let width = a.task.outputs();
+    for (a, b) in a_outputs.chunks_exact(width).zip(b_outputs.chunks_exact(width)) {
+        found.agreeing += usize::from(argmax(a) == argmax(b));
+        for (a, b) in a.iter().zip(b) {
             let apart = (a - b).abs();
             // Not `max`, which forgets a NaN.
             found.largest = if apart <= found.largest { found.largest } else { apart };
         }
-    })?;
+    }
     Ok(found)
+}
+
+/// What the network of a model gives for all rows, `[rows, outputs]`: standardized numbers, in a
+/// regression whose targets are.
+///
+/// # Errors
+///
+/// A device that cannot be read.
+pub(crate) fn network_outputs(model: &Model, data: &Dataset) -> Result<Vec<f32>> {
+    /// Rows at a time: enough to keep a device busy, few enough to be small.
+    const BATCH: usize = 1000;
+    let device = model.device();
+    let all: Vec<usize> = (0..data.len()).collect();
+    let mut outputs = Vec::with_capacity(data.len() * model.task.outputs());
+    for rows in all.chunks(BATCH) {
+        let inputs = data.batch(rows, &device).inputs;
+        outputs.extend(model.network_outputs(inputs).try_into_vec_as::<f32>()?);
+    }
+    Ok(outputs)
 }
 
 /// Rows of random features, such as the model's preprocessing expects: bytes if it divides by 255,
@@ -185,36 +170,6 @@ fn uniform(state: &mut u64) -> f32 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32
-}
-
-/// Calls `see` with the number of each row and the outputs of each network for it.
-fn for_each_row(
-    models: &[&Model],
-    data: &Dataset,
-    mut see: impl FnMut(usize, &[&[f32]]),
-) -> Result<()> {
-    let Some(first) = models.first() else { return Ok(()) };
-    let device = first.device();
-    let all: Vec<usize> = (0..data.len()).collect();
-    for rows in all.chunks(BATCH) {
-        let inputs = data.batch(rows, &device).inputs;
-        let mut outputs = Vec::new();
-        for model in models {
-            outputs.push(model.network_outputs(inputs.clone()).try_into_vec_as::<f32>()?);
-        }
-        for (i, &row) in rows.iter().enumerate() {
-            let logits: Vec<&[f32]> = outputs
-                .iter()
-                .zip(models)
-                .map(|(values, model)| {
-                    let width = model.task.outputs();
-                    &values[i * width..][..width]
-                })
-                .collect();
-            see(row, &logits);
-        }
-    }
-    Ok(())
 }
 
 /// The place of the first of the largest.

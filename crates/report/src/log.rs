@@ -8,7 +8,7 @@ use serde::Deserialize;
 use train::disk::{MOST_LOG, read_text};
 use train::run_files::METRICS;
 
-use crate::report::ReportError;
+use crate::error::ReportError;
 
 /// A line of the log.
 #[derive(Debug, Deserialize)]

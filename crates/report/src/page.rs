@@ -5,19 +5,14 @@
 //! in the page's head forbids scripts and the network all the same.
 
 use fireclay::Task;
+use fireclay_measure::{ClassScores, Classification, Estimate, Evaluation, Measure, MultiLabel, Regression, Scores};
 use fireclay_terminal::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use train::manifest::{Manifest, Session};
 
-use crate::classification::Classification;
-use crate::counts::ClassScores;
 use crate::diagram::grouped;
-use crate::estimate::Estimate;
-use crate::evaluate::{Evaluation, Measure, Scores};
-use crate::multi_label::MultiLabel;
 use crate::pictures::UNITS;
 use crate::plots::{MOST_BARS, MOST_CONFUSED};
-use crate::regression::Regression;
 use crate::report::{CURVES, Described, Mistake, Plot, Report};
 
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";

@@ -1,11 +1,10 @@
 //! The plots of a report, each a picture of its own.
 
+use fireclay_measure::{Calibration, ClassScores};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::calibration::Calibration;
-use crate::counts::ClassScores;
 use crate::log::{Curves, thinned};
 
 // Colours told apart by people who do not see every colour (Okabe and Ito 2008). The page's style

@@ -1,9 +1,10 @@
 //! A run, or a model, as one page.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use fireclay::{Device, Loaded, Model, ModelFileError, Provenance, Task};
+use fireclay::{Device, Loaded, Model, Provenance, Task};
 use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
+use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate};
 use fireclay_terminal::message;
 use train::disk::Disk;
 use train::manifest::Manifest;
@@ -12,9 +13,8 @@ use train::run_files::MODEL;
 use train::verify::{self, Fault};
 
 use crate::diagram::{self, Layer};
-use crate::evaluate::{Evaluation, Options, Scores, WorstRow, evaluate};
+use crate::error::ReportError;
 use crate::log::Log;
-use crate::outputs::EvaluateError;
 use crate::pictures::{self, Layout, Picture};
 use crate::{page, plots, raster};
 
@@ -358,57 +358,4 @@ fn described(model: &Model) -> Result<Described, ReportError> {
 fn name_of(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     whole.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// A file of a run cannot be read.
-    #[error("cannot read {}", .path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// A line of the measurements is none.
-    #[error("{}, line {line}, is not a measurement", .path.display())]
-    Log {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// The data that was named cannot be read, or is not what the run learned from.
-    #[error("{reason}")]
-    Data {
-        /// Why, with its causes.
-        reason: String,
-    },
-    /// The model in the folder of a run is not the one that the run ended with.
-    #[error(transparent)]
-    Replaced(std::io::Error),
-    /// The model cannot be loaded.
-    #[error(transparent)]
-    Model(#[from] ModelFileError),
-    /// The model cannot be measured.
-    #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
-    /// A plot cannot be drawn.
-    #[error("the plot {name} cannot be drawn: {reason}")]
-    Plot {
-        /// The plot.
-        name: String,
-        /// What went wrong.
-        reason: String,
-    },
-}
-
-impl ReportError {
-    pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Read { path, source }
-    }
 }

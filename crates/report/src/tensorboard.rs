@@ -12,7 +12,7 @@ use train::disk::Disk;
 use train::manifest::{Manifest, Session};
 
 use crate::log::{Line, Log};
-use crate::report::ReportError;
+use crate::error::ReportError;
 
 /// The event file of a run, for `tensorboard --logdir runs`.
 ///

@@ -1,4 +1,9 @@
 //! A network measured on rows that it does not learn from.
+//!
+//! `fireclay_measure` has the loop for models that are ready. This is one of its own since it measures
+//! a network between two epochs, where it is, with the metrics of training: it reads the device only
+//! when rows have gathered, and its numbers, single precision in part, are those of the logs of all
+//! earlier runs, which a resumed run continues byte for byte.
 
 use std::collections::BTreeMap;
 

@@ -18,10 +18,8 @@ pub mod evaluate;
 pub mod fit;
 mod fused;
 pub mod gradients;
-mod interval;
 pub mod job;
 pub mod manifest;
-mod matched;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;
@@ -46,10 +44,6 @@ pub mod warnings;
 mod words;
 
 pub use args::{Args, Rate};
-pub use interval::wilson;
-pub use matched::{MatchError, are_numbers, are_places, matched};
 pub use pictures::{Drawn, known, pictures};
-pub use run::{
-    Ended, Finished, Prepared, fitted_to, load_with_bar, only, run, run_on, run_to_end, task,
-};
+pub use run::{Ended, Finished, Prepared, load_with_bar, run, run_on, run_to_end};
 pub use words::{call_it, program};

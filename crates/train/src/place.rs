@@ -8,10 +8,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Result, bail};
 use fireclay::Task;
 use fireclay_data::{Source, TrainTest};
+use fireclay_measure::{fitted_to, only};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{DataSummary, Manifest};
-use crate::run::{fitted_to, only};
 use crate::tuning::Tuning;
 
 /// Where a folder of data was when work on a run last began.
@@ -205,7 +205,7 @@ pub(crate) fn is_data_of(manifest: &Manifest, data: &TrainTest, task: &Task) -> 
         return has_digests(data);
     }
     let prepared = only(data.clone(), classes).and_then(|data| match &settings.tuning {
-        Some(_) => Ok(fitted_to(data, task)?),
+        Some(_) => fitted_to(data, task),
         None => Ok(data),
     });
     prepared.is_ok_and(|data| has_digests(&data))

@@ -1,4 +1,4 @@
-//! The statistics and the page of a report.
+//! The page of a report.
 #![allow(
     clippy::panic,
     clippy::print_stdout,
@@ -6,6 +6,4 @@
     reason = "tests and their helpers"
 )]
 
-mod evaluate;
 mod page;
-mod statistics;

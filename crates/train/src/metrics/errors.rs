@@ -12,6 +12,7 @@ use burn::train::metric::{
 };
 use burn::train::renderer::MetricState;
 use fireclay::Targets;
+use fireclay_measure::{median, r2};
 
 use super::measure::Measure;
 use super::meter::Sum;
@@ -20,30 +21,6 @@ use super::{Measured, Moment, Observed};
 /// The names of what is measured of every regression, and whether more is better.
 pub(super) const NAMES: [(&str, bool); 4] =
     [("mae", false), ("rmse", false), ("r2", true), ("median-error", false)];
-
-/// Coefficient of determination, from the summed squares of the errors and those of the differences
-/// from the mean; of a target that is constant, 1 if it is met and else 0, as scikit-learn has it.
-pub fn r2(squared_errors: f64, spread: f64) -> f64 {
-    match (squared_errors == 0.0, spread == 0.0) {
-        (true, _) => 1.0,
-        (false, true) => 0.0,
-        (false, false) => 1.0 - squared_errors / spread,
-    }
-}
-
-/// The median of some numbers, which are put in another order: of an even count the mean of the two in
-/// the middle; NaN of none.
-pub fn median(numbers: &mut [f64]) -> f64 {
-    let middle = numbers.len() / 2;
-    if numbers.is_empty() {
-        return f64::NAN;
-    }
-    let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
-    match below.iter().copied().max_by(f64::total_cmp) {
-        Some(lower) if numbers.len().is_multiple_of(2) => lower + (upper - lower) / 2.0,
-        _ => upper,
-    }
-}
 
 /// The errors of one target.
 #[derive(Clone, Debug, Default)]
@@ -247,19 +224,5 @@ mod tests {
                 assert!((found - expected).abs() < 1e-12, "{cuts:?}: {found} {expected}");
             }
         }
-    }
-
-    #[test]
-    fn the_median_is_that_of_the_middle_two() {
-        for (mut numbers, expected) in [
-            (vec![3.0], 3.0),
-            (vec![3.0, 1.0], 2.0),
-            (vec![9.0, 1.0, 5.0], 5.0),
-            (vec![4.0, 1.0, 2.0, 100.0], 3.0),
-            (vec![2.0, 2.0, 1.0, 2.0], 2.0),
-        ] {
-            assert_eq!(median(&mut numbers), expected, "{numbers:?}");
-        }
-        assert!(median(&mut []).is_nan());
     }
 }

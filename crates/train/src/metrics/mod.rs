@@ -12,7 +12,6 @@ mod monitor;
 mod observed;
 
 pub use choice::{MetricChoice, MetricError};
-pub use errors::{median, r2};
 pub use meter::{Measured, Meter, Moment};
 pub(crate) use meter::{MeterProgress, Sum};
 pub use monitor::Monitor;

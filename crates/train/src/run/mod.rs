@@ -16,7 +16,7 @@ use fireclay_terminal::{Exit, quoted, quoted_path, say, warn};
 use log::LevelFilter;
 
 use begin::Begun;
-pub use prepare::{Prepared, fitted_to, load_with_bar, only, task};
+pub use prepare::{Prepared, load_with_bar};
 
 use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Architecture, Device, Task};
-use fireclay_data::{LoadOptions, Source, Split, Targets, TrainTest, load, permutation, split};
+use fireclay_data::{LoadOptions, Source, Split, TrainTest, load, permutation, split};
+use fireclay_measure::{fitted_to, only, task_of};
 use fireclay_terminal::warn;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
@@ -14,7 +15,6 @@ use crate::args::Args;
 use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::{DataSummary, Manifest, Replayed};
-use crate::matched::{MatchError, matched};
 use crate::metrics::Monitor;
 use crate::pictures;
 use crate::place::{self, Sought};
@@ -152,7 +152,7 @@ impl Prepared {
 
     /// What the targets of its data ask of a network.
     fn task(&self) -> Task {
-        task(self.data.train.targets())
+        task_of(self.data.train.targets())
     }
 
     /// Makes it train a fresh network of this kind.
@@ -187,7 +187,7 @@ impl Prepared {
             self;
         let task = match &start {
             Some(start) => start.model.task.clone(),
-            None => task(data.train.targets()),
+            None => task_of(data.train.targets()),
         };
         if start.is_some() {
             data = fitted_to(data, &task)?;
@@ -276,7 +276,7 @@ impl Looked<'_> {
             let Some(manifest) = self.manifest else { return Ok(true) };
             let task = match start {
                 Some(start) => start.model.task.clone(),
-                None => task(data.train.targets()),
+                None => task_of(data.train.targets()),
             };
             Ok(place::is_data_of(manifest, data, &task))
         };
@@ -360,44 +360,6 @@ fn replayed(
     let order = permutation(data.train.len(), seed, REPLAY_ORDER);
     let rows = order.into_iter().take(count).map(|row| row as usize).collect();
     Ok((digest, data, rows))
-}
-
-/// The rows of some classes, or all if none are named.
-pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest> {
-    if classes.is_empty() {
-        return Ok(data);
-    }
-    let found = task(data.train.targets());
-    if !matches!(found, Task::Classification { .. }) {
-        bail!(
-            "rows are chosen by class, and the data is for {}; leave out the names of classes (--classes)",
-            found.kind()
-        );
-    }
-    let TrainTest { train, test } = data;
-    Ok(TrainTest { train: train.only_classes(classes)?, test: test.only_classes(classes)? })
-}
-
-/// Data with the labels of a task, as [`matched`] has them.
-///
-/// # Errors
-///
-/// [`MatchError`]: another kind of targets, or names that the task does not have.
-pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest, MatchError> {
-    let found = self::task(data.train.targets());
-    if found.kind() == task.kind() && found.names() == task.names() {
-        return Ok(data);
-    }
-    Ok(TrainTest { train: matched(&data.train, task)?, test: matched(&data.test, task)? })
-}
-
-/// What a data set's targets ask of a network.
-pub fn task(targets: &Targets) -> Task {
-    match targets {
-        Targets::Classes { labels, .. } => Task::Classification { labels: labels.clone() },
-        Targets::MultiLabel { labels, .. } => Task::MultiLabel { labels: labels.clone() },
-        Targets::Values { names, .. } => Task::regression(names.clone()),
-    }
 }
 
 fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {

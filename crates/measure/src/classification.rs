@@ -1,41 +1,11 @@
 //! One class a row: accuracy, precision and recall, confusions, calibration.
 
-use serde::{Deserialize, Serialize};
-
 use crate::bootstrap;
 use crate::calibration::{Bins, Calibration};
-use crate::counts::{Averages, ClassScores, Count, averages};
+use crate::counts::{Averages, Count, averages};
 use crate::estimate::Estimate;
-use crate::evaluate::{Evaluation, Measure, Options, Scores, WorstRow, worst};
-
-/// How well a classifier tells classes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Classification {
-    /// The share of rows told right.
-    pub accuracy: Estimate,
-    /// The share of rows whose class is among the most probable.
-    pub top: Vec<TopK>,
-    /// Every class of the model, by index.
-    pub classes: Vec<ClassScores>,
-    /// Averages over the classes that occur, as truth or as prediction, each weighing the same.
-    pub macro_average: Averages,
-    /// Averages over the classes, each weighing as much as it has rows.
-    pub weighted_average: Averages,
-    /// Rows of class `i` that are called `j`: `confusion[i][j]`. Of more than 1000 classes it is
-    /// empty: it would be larger than the data.
-    pub confusion: Vec<Vec<usize>>,
-    /// Whether its probabilities can be believed.
-    pub calibration: Calibration,
-}
-
-/// The share of rows whose class is among the `k` most probable.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TopK {
-    /// How many classes count.
-    pub k: usize,
-    /// The share; of equal logits, the class with the lower index is the more probable.
-    pub accuracy: Estimate,
-}
+use crate::evaluation::{Classification, Evaluation, Scores, TopK, WorstRow, worst};
+use crate::options::Options;
 
 /// What is known of a row.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +56,7 @@ pub(crate) fn evaluation(
     options: &Options,
 ) -> Evaluation {
     let rows = rows(logits, ids, labels.len());
-    let numbers = bootstrap::estimates(rows.len(), options, |drawn| {
+    let numbers = bootstrap::estimates(rows.len(), options.draws(), |drawn| {
         let sums = Sums::new(drawn.iter().map(|&row| rows[row as usize]), labels.len());
         sums.numbers(drawn.len())
     });
@@ -172,28 +142,6 @@ impl Sums {
         numbers.extend(self.counts.iter().map(|count| count.scores()[2]));
         numbers
     }
-}
-
-impl Classification {
-    pub(crate) fn measures(&self) -> Vec<Measure> {
-        let mut all = vec![Measure::share("accuracy", self.accuracy)];
-        all.extend(
-            self.top.iter().map(|top| Measure::share(&format!("top-{}", top.k), top.accuracy)),
-        );
-        all.extend(average_measures("macro", &self.macro_average));
-        all.extend(average_measures("weighted", &self.weighted_average));
-        all.push(calibration_measure(&self.calibration));
-        all
-    }
-}
-
-pub(crate) fn average_measures(kind: &str, of: &Averages) -> [Measure; 3] {
-    [("precision", of.precision), ("recall", of.recall), ("f1", of.f1)]
-        .map(|(name, estimate)| Measure::share(&format!("{kind}-{name}"), estimate))
-}
-
-pub(crate) fn calibration_measure(calibration: &Calibration) -> Measure {
-    Measure { is_share: true, ..Measure::error("calibration-error", calibration.error) }
 }
 
 #[cfg(test)]

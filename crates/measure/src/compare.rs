@@ -3,12 +3,15 @@
 use fireclay::{Loaded, Task};
 use fireclay_data::{Dataset, Targets};
 use serde::{Deserialize, Serialize};
-use train::{MatchError, are_places, matched};
 
 use crate::bootstrap;
 use crate::estimate::Estimate;
-use crate::evaluate::{Evaluation, Options, WorstRow, evaluate_outputs};
-use crate::outputs::{EvaluateError, outputs};
+use crate::error::EvaluateError;
+use crate::evaluate::evaluate_outputs;
+use crate::evaluation::{Evaluation, WorstRow};
+use crate::options::Options;
+use crate::outputs::outputs;
+use crate::targets::{MatchError, are_places, matched};
 
 /// What two models say of the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,7 +171,7 @@ fn compare_outputs(
         rows: pairs.len(),
         first,
         second,
-        loss_difference: bootstrap::estimates(pairs.len(), options, mean)[0],
+        loss_difference: bootstrap::estimates(pairs.len(), options.draws(), mean)[0],
         largest_difference: largest_difference(a, b),
         agreement: says_things.then(|| Estimate::share(same, pairs.len())),
         mcnemar: says_things.then(|| mcnemar_of(&pairs)),

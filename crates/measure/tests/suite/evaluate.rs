@@ -1,17 +1,17 @@
 //! Models measured on data sets.
 
-use burn::tensor::Device;
-use fireclay::{InputSpec, Loaded, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{Device, InputSpec, Loaded, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
 use fireclay_data::{DataError, Dataset, Features, Targets};
-use fireclay_report::{Comparison, EvaluateError, Evaluation, Options, Scores, evaluate_outputs};
-use train::MatchError;
+use fireclay_measure::{
+    Comparison, EvaluateError, Evaluation, MatchError, Options, Scores, evaluate_outputs,
+};
 
 fn loaded(model: &Model) -> Loaded {
     Loaded::of(model).unwrap()
 }
 
 fn evaluate(model: &Model, data: &Dataset, options: &Options) -> Result<Evaluation, EvaluateError> {
-    fireclay_report::evaluate(&loaded(model), data, options)
+    fireclay_measure::evaluate(&loaded(model), data, options)
 }
 
 fn compare(
@@ -20,7 +20,7 @@ fn compare(
     data: &Dataset,
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
-    fireclay_report::compare(&loaded(first), &loaded(second), data, options)
+    fireclay_measure::compare(&loaded(first), &loaded(second), data, options)
 }
 
 fn names(labels: &[&str]) -> Vec<String> {

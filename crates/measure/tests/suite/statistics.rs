@@ -2,7 +2,7 @@
 
 use fireclay::Task;
 use fireclay_data::Targets;
-use fireclay_report::{
+use fireclay_measure::{
     ClassScores, Estimate, Evaluation, Interval, McNemarMethod, Options, Scores, evaluate_outputs,
     mcnemar,
 };

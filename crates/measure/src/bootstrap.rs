@@ -4,21 +4,29 @@
 //! computed of each draw; the interval is the middle 95 % of what comes out.
 
 use crate::estimate::{Estimate, Interval};
-use crate::evaluate::Options;
+
+/// Draws of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draws {
+    /// How often all rows are drawn.
+    pub(crate) resamples: usize,
+    /// Fixes which rows are drawn.
+    pub(crate) seed: u64,
+}
 
 /// The estimates of all numbers that `measure` computes of some rows.
 ///
 /// `measure` is given rows, each as often as it was drawn, and always returns as many numbers.
 pub(crate) fn estimates(
     rows: usize,
-    options: &Options,
+    draws: Draws,
     mut measure: impl FnMut(&[u32]) -> Vec<f64>,
 ) -> Vec<Estimate> {
     let mut drawn: Vec<u32> = (0..rows as u32).collect();
     let values = measure(&drawn);
     let mut samples = vec![Vec::new(); values.len()];
-    let mut generator = SplitMix64(options.seed);
-    for _ in 0..options.resamples.max(1) {
+    let mut generator = SplitMix64(draws.seed);
+    for _ in 0..draws.resamples {
         drawn.iter_mut().for_each(|row| *row = generator.below(rows as u32));
         for (sample, value) in samples.iter_mut().zip(measure(&drawn)) {
             sample.push(value);
@@ -27,7 +35,11 @@ pub(crate) fn estimates(
     values.into_iter().zip(samples).map(|(value, sample)| estimate(value, sample)).collect()
 }
 
+/// A number with the interval of those of its draws; without a draw that is the number alone.
 fn estimate(value: f64, mut sample: Vec<f64>) -> Estimate {
+    if sample.is_empty() {
+        sample.push(value);
+    }
     sample.sort_by(f64::total_cmp);
     let (low, high) = (quantile(&sample, 0.025), quantile(&sample, 0.975));
     Estimate { value, low, high, interval: Interval::Bootstrap }
@@ -92,8 +104,7 @@ mod tests {
                 let mean = |rows: &[u32]| {
                     vec![rows.iter().map(|&row| values[row as usize]).sum::<f64>() / 60.0]
                 };
-                let options = Options { seed, resamples: 200, ..Options::default() };
-                let found = estimates(values.len(), &options, mean)[0];
+                let found = estimates(values.len(), Draws { seed, resamples: 200 }, mean)[0];
                 found.low <= 0.5 && 0.5 <= found.high
             })
             .count();

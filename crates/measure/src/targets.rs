@@ -1,9 +1,47 @@
 //! The targets of data as a model counts them.
 
 use fireclay::Task;
-use fireclay_data::{DataError, Dataset, Targets};
+use fireclay_data::{DataError, Dataset, Targets, TrainTest};
 
-use crate::run::task;
+/// The task that the targets of a data set set a network.
+pub fn task_of(targets: &Targets) -> Task {
+    match targets {
+        Targets::Classes { labels, .. } => Task::Classification { labels: labels.clone() },
+        Targets::MultiLabel { labels, .. } => Task::MultiLabel { labels: labels.clone() },
+        Targets::Values { names, .. } => Task::regression(names.clone()),
+    }
+}
+
+/// The rows of some classes, or all if none are named.
+///
+/// # Errors
+///
+/// [`MatchError::NotClasses`] for data without classes, and [`MatchError::Data`] for a class that it
+/// does not have, or that no row has.
+pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest, MatchError> {
+    if classes.is_empty() {
+        return Ok(data);
+    }
+    let found = task_of(data.train.targets());
+    if !matches!(found, Task::Classification { .. }) {
+        return Err(MatchError::NotClasses { found: found.kind() });
+    }
+    let TrainTest { train, test } = data;
+    Ok(TrainTest { train: train.only_classes(classes)?, test: test.only_classes(classes)? })
+}
+
+/// Data with the labels of a task, as [`matched`] has them.
+///
+/// # Errors
+///
+/// As [`matched`].
+pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest, MatchError> {
+    let found = task_of(data.train.targets());
+    if found.kind() == task.kind() && found.names() == task.names() {
+        return Ok(data);
+    }
+    Ok(TrainTest { train: matched(&data.train, task)?, test: matched(&data.test, task)? })
+}
 
 /// Rows of a data set with their targets as a model counts them.
 ///
@@ -15,7 +53,7 @@ use crate::run::task;
 ///
 /// [`MatchError`]: targets of another kind, or names that the model does not know.
 pub fn matched(data: &Dataset, task: &Task) -> Result<Dataset, MatchError> {
-    let found = self::task(data.targets());
+    let found = task_of(data.targets());
     if found.kind() != task.kind() {
         return Err(MatchError::Task { found: found.kind(), expected: task.kind() });
     }
@@ -42,10 +80,12 @@ pub fn matched(data: &Dataset, task: &Task) -> Result<Dataset, MatchError> {
 
 /// Whether two lists of names are as long, and one is "0", "1", … and the other has no numbers at all.
 pub fn are_places(names: &[String], others: &[String]) -> bool {
-    let stand_for = |numbers, names: &[String]| {
-        are_numbers(numbers) && !names.iter().any(|name| name.parse::<i64>().is_ok())
-    };
     names.len() == others.len() && (stand_for(names, others) || stand_for(others, names))
+}
+
+/// Whether some names are just numbers, and the others are none.
+fn stand_for(numbers: &[String], names: &[String]) -> bool {
+    are_numbers(numbers) && !names.iter().any(|name| name.parse::<i64>().is_ok())
 }
 
 /// Whether names are just "0", "1", …
@@ -102,6 +142,14 @@ pub enum MatchError {
         expected: String,
         /// What to do about it.
         advice: &'static str,
+    },
+    /// Rows are to be chosen by class, and have none.
+    #[error(
+        "rows are chosen by class, and the data is for {found}; leave out the names of classes (--classes)"
+    )]
+    NotClasses {
+        /// The kind of the data.
+        found: &'static str,
     },
     /// The rows cannot have these targets.
     #[error(transparent)]

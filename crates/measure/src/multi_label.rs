@@ -1,32 +1,11 @@
 //! Any number of labels a row.
 
-use serde::{Deserialize, Serialize};
-
 use crate::bootstrap;
 use crate::calibration::{Bins, Calibration};
-use crate::classification::{average_measures, calibration_measure};
-use crate::counts::{Averages, ClassScores, Count, averages, total};
+use crate::counts::{Averages, Count, averages, total};
 use crate::estimate::Estimate;
-use crate::evaluate::{Evaluation, Measure, Options, Scores, WorstRow, worst};
-
-/// How well labels are told; one is predicted if its probability is at least one half.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MultiLabel {
-    /// The share of rows with all labels right.
-    pub subset_accuracy: Estimate,
-    /// The share of labels that are right, of all rows: 1 minus the Hamming loss.
-    pub label_accuracy: Estimate,
-    /// Every label, by index.
-    pub labels: Vec<ClassScores>,
-    /// Scores of all labels counted together.
-    pub micro_average: Averages,
-    /// Averages over the labels, each weighing the same.
-    pub macro_average: Averages,
-    /// Averages over the labels, each weighing as much as it has rows.
-    pub weighted_average: Averages,
-    /// Whether its probabilities can be believed.
-    pub calibration: Calibration,
-}
+use crate::evaluation::{Evaluation, MultiLabel, Scores, WorstRow, worst};
+use crate::options::Options;
 
 /// One label of one row.
 #[derive(Clone, Copy)]
@@ -66,7 +45,7 @@ pub(crate) fn evaluation(
         logits.iter().zip(values).map(|(&z, &value)| Cell::new(z, value)).collect();
     let rows = cells.len() / width;
     let row = |row: usize| &cells[row * width..][..width];
-    let numbers = bootstrap::estimates(rows, options, |drawn| {
+    let numbers = bootstrap::estimates(rows, options.draws(), |drawn| {
         Sums::new(drawn.iter().map(|&at| row(at as usize)), width).numbers()
     });
     let sums = Sums::new((0..rows).map(row), width);
@@ -154,20 +133,6 @@ impl Sums {
         numbers.extend(averages(&self.counts, |count| f64::from(count.support)));
         numbers.extend(self.counts.iter().map(|count| count.scores()[2]));
         numbers
-    }
-}
-
-impl MultiLabel {
-    pub(crate) fn measures(&self) -> Vec<Measure> {
-        let mut all = vec![
-            Measure::share("subset-accuracy", self.subset_accuracy),
-            Measure::share("label-accuracy", self.label_accuracy),
-        ];
-        all.extend(average_measures("micro", &self.micro_average));
-        all.extend(average_measures("macro", &self.macro_average));
-        all.extend(average_measures("weighted", &self.weighted_average));
-        all.push(calibration_measure(&self.calibration));
-        all
     }
 }
 

@@ -1,42 +1,10 @@
 //! Real numbers: how far off they are.
 
 use fireclay::TargetScaling;
-use serde::{Deserialize, Serialize};
-use train::metrics::{median, r2};
 
 use crate::bootstrap;
-use crate::estimate::Estimate;
-use crate::evaluate::{Evaluation, Measure, Options, Scores, WorstRow, worst};
-
-/// How far off predicted numbers are; over several targets, the plain averages of theirs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Regression {
-    /// Mean absolute error.
-    pub mae: Estimate,
-    /// Root of the mean squared error.
-    pub rmse: Estimate,
-    /// Coefficient of determination: 1 minus the squared error over that of the mean.
-    pub r2: Estimate,
-    /// Median absolute error.
-    pub median_error: Estimate,
-    /// Every target, by index.
-    pub targets: Vec<TargetScores>,
-}
-
-/// How far off the predictions of one target are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TargetScores {
-    /// Its name.
-    pub name: String,
-    /// Mean absolute error, in the unit of the target.
-    pub mae: Estimate,
-    /// Root of the mean squared error, in the unit of the target.
-    pub rmse: Estimate,
-    /// Coefficient of determination; of a target that is constant, 1 if it is met and else 0.
-    pub r2: Estimate,
-    /// Median absolute error, in the unit of the target.
-    pub median_error: Estimate,
-}
+use crate::evaluation::{Evaluation, Regression, Scores, TargetScores, WorstRow, worst};
+use crate::options::Options;
 
 /// Predictions and truth, both `[rows, targets]`.
 struct Rows<'a> {
@@ -62,7 +30,7 @@ pub(crate) fn evaluation(
     };
     let rows = Rows { predicted, truth, width: names.len(), units };
     let count = truth.len() / names.len();
-    let numbers = bootstrap::estimates(count, options, |drawn| rows.numbers(drawn));
+    let numbers = bootstrap::estimates(count, options.draws(), |drawn| rows.numbers(drawn));
     let targets = names.iter().zip(numbers[5..].chunks_exact(4));
     let scores = Regression {
         mae: numbers[1],
@@ -149,13 +117,45 @@ impl Rows<'_> {
     }
 }
 
-impl Regression {
-    pub(crate) fn measures(&self) -> Vec<Measure> {
-        vec![
-            Measure { more_is_better: true, ..Measure::error("r2", self.r2) },
-            Measure::error("rmse", self.rmse),
-            Measure::error("mae", self.mae),
-            Measure::error("median-error", self.median_error),
-        ]
+/// Coefficient of determination, from the summed squares of the errors and those of the differences
+/// from the mean; of a target that is constant, 1 if it is met and else 0, as scikit-learn has it.
+pub fn r2(squared_errors: f64, spread: f64) -> f64 {
+    match (squared_errors == 0.0, spread == 0.0) {
+        (true, _) => 1.0,
+        (false, true) => 0.0,
+        (false, false) => 1.0 - squared_errors / spread,
+    }
+}
+
+/// The median of some numbers, which are put in another order: of an even count the mean of the two in
+/// the middle; NaN of none.
+pub fn median(numbers: &mut [f64]) -> f64 {
+    let middle = numbers.len() / 2;
+    if numbers.is_empty() {
+        return f64::NAN;
+    }
+    let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
+    match below.iter().copied().max_by(f64::total_cmp) {
+        Some(lower) if numbers.len().is_multiple_of(2) => lower + (upper - lower) / 2.0,
+        _ => upper,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_that_of_the_middle_two() {
+        for (mut numbers, expected) in [
+            (vec![3.0], 3.0),
+            (vec![3.0, 1.0], 2.0),
+            (vec![9.0, 1.0, 5.0], 5.0),
+            (vec![4.0, 1.0, 2.0, 100.0], 3.0),
+            (vec![2.0, 2.0, 1.0, 2.0], 2.0),
+        ] {
+            assert_eq!(median(&mut numbers), expected, "{numbers:?}");
+        }
+        assert!(median(&mut []).is_nan());
     }
 }
