@@ -88,7 +88,7 @@ fn list(as_json: bool) -> Result<()> {
                 "test": number(test), "what": what,
             })
         });
-        return say_json(&rows.collect::<Vec<_>>());
+        return Ok(say_json(&rows.collect::<Vec<_>>())?);
     }
     let mut rows =
         vec![["name", "classes", "training", "test", "what"].map(str::to_owned).to_vec()];
@@ -96,7 +96,7 @@ fn list(as_json: bool) -> Result<()> {
         let cells = described(source).into_iter().map(str::to_owned);
         std::iter::once(name.clone()).chain(cells).collect()
     }));
-    say(&table(&rows))
+    Ok(say(&table(&rows))?)
 }
 
 fn fetch(name: &str, is_quiet: bool) -> Result<()> {
@@ -104,25 +104,22 @@ fn fetch(name: &str, is_quiet: bool) -> Result<()> {
     if is_quiet {
         return Ok(());
     }
-    say(&format!(
-        "{name} is here: {} training and {} test samples",
-        group(data.train.len() as u64),
-        group(data.test.len() as u64)
-    ))
+    let (train, test) = (group(data.train.len() as u64), group(data.test.len() as u64));
+    Ok(say(&format!("{name} is here: {train} training and {test} test samples"))?)
 }
 
 fn show(name: &str, as_json: bool) -> Result<()> {
     let source: Source = name.parse()?;
     let TrainTest { train, test } = train::load_with_bar(&source)?;
     if as_json {
-        return say_json(&json!({
+        return Ok(say_json(&json!({
             "name": name,
             "shape": train.shape(),
             "features": kind(&train),
             "labels": train.targets().labels(),
             "training": summary(&train),
             "test": summary(&test),
-        }));
+        }))?);
     }
     let targets = match train.targets() {
         Targets::Classes { .. } => "classes",
@@ -145,12 +142,8 @@ fn show(name: &str, as_json: bool) -> Result<()> {
         .zip(of_train.iter().zip(&of_test))
         .map(|(label, (train, test))| vec![printable(label, 24), group(*train), group(*test)]);
     let rows: Vec<_> = head.into_iter().chain(rows).chain(classes).collect();
-    say(&format!(
-        "{heading}\n{}training {}\ntest     {}",
-        table(&rows),
-        train.digest(),
-        test.digest()
-    ))
+    let (rows, train, test) = (table(&rows), train.digest(), test.digest());
+    Ok(say(&format!("{heading}\n{rows}training {train}\ntest     {test}"))?)
 }
 
 fn kind(data: &Dataset) -> &'static str {

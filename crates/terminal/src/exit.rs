@@ -43,10 +43,14 @@ impl From<Exit> for ExitCode {
 
 /// The exit code of a program that came to `result`; prints an error on standard error.
 pub fn exit<E: Into<Box<dyn Error>>>(result: Result<Exit, E>) -> ExitCode {
-    let exit = result.unwrap_or_else(|error| {
-        tell(&*error.into());
-        Exit::Error
-    });
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            let error: Box<dyn Error> = error.into();
+            tell(error.as_ref());
+            Exit::Error
+        }
+    };
     exit.into()
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
+use fireclay_terminal::Exit;
 use fireclay::Checkpoint;
 use train::checkpoints::{path_of, steps_in};
 use train::disk::{Disk, Operation};
