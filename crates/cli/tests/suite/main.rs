@@ -1,6 +1,7 @@
 //! The program as its users see it: every command, every error, in a folder of its own.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
 
+mod agreement;
 mod columns;
 mod evaluate;
 mod help;

@@ -39,7 +39,7 @@ fn write_with(folder: &Path, change: fn([f32; 2]) -> [f32; 2]) {
     }
 }
 
-const TRAIN: &str = "train --config numbers.toml";
+pub(crate) const TRAIN: &str = "train --config numbers.toml";
 
 /// Settings that each test changes as it needs.
 const SETTINGS: &str = "\
@@ -54,7 +54,7 @@ learning_rate = 0.01
 epochs = 30
 ";
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::new();
     write_numbers(&place.path("numbers"));
     fs::write(place.path("numbers.toml"), SETTINGS).unwrap();
