@@ -86,7 +86,7 @@ pub struct Session {
     /// The command line.
     pub command: Vec<String>,
     /// The program and what it was built with.
-    pub program: Program,
+    pub program: Build,
     /// The machine.
     pub host: Host,
     /// The backend and its device.
@@ -145,9 +145,9 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// A program and what it was built with.
+/// How a program was built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
+pub struct Build {
     /// Version of Fireclay.
     pub fireclay: String,
     /// Version of Burn.
@@ -275,7 +275,7 @@ impl Session {
     ) -> Self {
         Self {
             command: std::env::args().collect(),
-            program: Program::this(),
+            program: Build::this(),
             host: Host::this(),
             backend: format!("{backend}: {device}"),
             started: now(),
@@ -288,7 +288,7 @@ impl Session {
     }
 }
 
-impl Program {
+impl Build {
     /// This one.
     pub fn this() -> Self {
         let compiled = Backend::ALL.iter().filter(|backend| backend.is_compiled());
