@@ -7,14 +7,13 @@ use finetune::import::{not_a_model, not_an_adapter};
 use fireclay::{
     Adapter, AdapterError, Backend, Device, DeviceChoice, LoadError, Loaded, Model, ModelFileError,
 };
-
+use fireclay_files::check_file_place;
 use fireclay_terminal::{printable, quoted_path};
-use train::disk::{Disk, check_file_place};
+use train::disk::Disk;
 use train::manifest::Manifest;
 use train::run_files::{ADAPTER, MODEL, START};
 use train::run_folder::hint_inside;
 use train::verify;
-
 
 /// Where to compute.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use fireclay::Device;
 use fireclay::model_file::write_whole;
+use fireclay_data::data_files;
+use fireclay_files::{Output, check_file_place};
 use fireclay_report::{EventFile, Options, Report};
 use fireclay_terminal::{Exit, say};
-use train::disk::check_file_place;
 use train::manifest::Manifest;
-use train::output::{Output, data_files};
 use train::run_files::REPORT;
 use train::run_folder::{files_of, hint_inside};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap_complete::{Shell, generate};
 use fireclay::model_file::write_whole;
+use fireclay_files::Output;
 use fireclay_terminal::{Exit, say};
-use train::output::Output;
 
 use crate::app;
 

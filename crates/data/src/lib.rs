@@ -77,6 +77,6 @@ pub use load::{LoadOptions, Progress, TrainTest, load};
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, permutation};
 pub use row_source::{HostRows, RowSource};
-pub use source::{EmnistSplit, Source};
+pub use source::{EmnistSplit, Source, data_files};
 pub use split::{Holdout, Split, split};
 pub use text::{TextError, decode_text, read_text};

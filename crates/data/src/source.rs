@@ -107,6 +107,21 @@ impl FromStr for Source {
     }
 }
 
+/// The files that a source of data is read from, if it is a folder; for a program that must not
+/// overwrite one of them.
+pub fn data_files(source: Option<&str>) -> Vec<PathBuf> {
+    let Some(Ok(Source::Idx(folder))) = source.map(str::parse) else { return Vec::new() };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| is_data_file(path)).collect()
+}
+
+/// Whether a file has a name of those that a folder of data is read from.
+fn is_data_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_idx = name.contains("ubyte") || name.contains("-float") && name.contains("idx");
+    is_idx || name == "labels.txt"
+}
+
 fn unknown(name: &str) -> DataError {
     let choices = Source::names();
     let path = Path::new(name);
@@ -136,6 +151,17 @@ mod tests {
             assert_eq!(name.parse::<Source>().unwrap().to_string(), name);
         }
         assert_eq!("idx:/a b".parse::<Source>().unwrap(), Source::Idx("/a b".into()));
+    }
+
+    #[test]
+    fn the_files_of_a_folder_are_those_that_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["train-images-idx3-ubyte.gz", "mine.safetensors"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let found = data_files(Some(&format!("idx:{}", folder.path().display())));
+        assert_eq!(found, [folder.path().join("train-images-idx3-ubyte.gz")]);
+        assert!(data_files(Some("mnist")).is_empty() && data_files(None).is_empty());
     }
 
     #[test]

@@ -7,11 +7,10 @@ use fireclay::{
     Adapter, AdapterError, Ancestor, Backend, Channels, Device, DeviceChoice, Model,
     ModelFileError, ModelFileProblem, PictureShape, Pictures, Provenance, Task,
 };
-use fireclay_data::{Dataset, Targets};
+use fireclay_data::{Dataset, data_files};
+use fireclay_files::{Output, read_regular};
 use fireclay_measure::{fitted_to, task_of};
 use fireclay_terminal::{Exit, digest_start, group, wrapped_at};
-use train::disk::read_regular;
-use train::output::{Output, data_files};
 use train::load_with_bar;
 
 use crate::args::{Import, Merge};

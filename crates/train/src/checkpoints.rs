@@ -9,9 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fireclay::{Checkpoint, ModelFileError, ModelFileProblem};
+use fireclay_files::check_file_place;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{Disk, check_file_place, named};
+use crate::disk::{Disk, named};
 
 /// How often a checkpoint is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

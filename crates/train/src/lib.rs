@@ -23,7 +23,6 @@ pub mod manifest;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;
-pub mod output;
 mod pictures;
 pub mod place;
 pub mod profile;

@@ -5,10 +5,11 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fireclay_files::check_file_place;
 use fireclay_terminal::{is_visible, quoted_path};
 use serde::Serialize;
 
-use crate::disk::{Disk, check_file_place, named};
+use crate::disk::{Disk, named};
 use crate::job::Job;
 use crate::metrics::{Measured, Meter};
 use crate::progress::{EpochReport, Observer, Progress};

@@ -8,11 +8,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fireclay::Provenance;
+use fireclay_files::{check_file_place, read_regular};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::checkpoints;
-use crate::disk::{Disk, MOST_LOG, MOST_SETTINGS, check_file_place, named, read_regular};
+use crate::disk::{Disk, MOST_LOG, MOST_SETTINGS, named};
 use crate::manifest::{Manifest, sha256};
 use crate::place::portable;
 use crate::run_files::{

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use fireclay::Model;
+use fireclay_files::read_regular;
 use fireclay_terminal::{Exit, wrapped_at};
 use serde_json::Value;
 
 use super::Run;
-use crate::disk::read_regular;
 use crate::manifest::Manifest;
 use crate::run_files::MODEL;
 use crate::settings::Settings;

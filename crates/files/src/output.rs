@@ -4,9 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fireclay_data::Source;
-
-use crate::disk::check_file_place;
+use crate::check_file_place;
 
 /// A file to be written.
 #[derive(Clone, Copy, Debug)]
@@ -56,19 +54,6 @@ impl Output<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// The files that a source of data is read from, if it is a folder.
-pub fn data_files(source: Option<&str>) -> Vec<PathBuf> {
-    let Some(Ok(Source::Idx(folder))) = source.map(str::parse) else { return Vec::new() };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_data = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
-        let is_idx =
-            |name: &str| name.contains("ubyte") || name.contains("-float") && name.contains("idx");
-        name.is_some_and(|name| is_idx(&name) || name == "labels.txt")
-    };
-    entries.map(|entry| entry.path()).filter(is_data).collect()
 }
 
 /// Whether two paths lead to one file that exists, by whatever names.
@@ -168,11 +153,6 @@ mod tests {
             let found = check(&at("model"), name, true);
             assert!(matches!(found, Err(OutputError::Input { .. })), "{name:?}: {found:?}");
         }
-        fs::write(at("run/train-images-idx3-ubyte.gz"), "x").unwrap();
-        fs::write(at("run/mine.safetensors"), "x").unwrap();
-        let folder = format!("idx:{}", at("run").display());
-        assert_eq!(data_files(Some(&folder)), [at("run/train-images-idx3-ubyte.gz")]);
-        assert!(data_files(Some("mnist")).is_empty() && data_files(None).is_empty());
     }
 
     #[test]
