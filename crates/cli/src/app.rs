@@ -1,6 +1,5 @@
 //! The commands, and which code each of them is.
 
-
 use anyhow::{Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use fireclay_terminal::{Exit, Program, say};
@@ -59,10 +58,9 @@ pub(crate) fn run() -> Result<Exit> {
             installed: "fireclay finetune",
             by_cargo: "cargo run -p fireclay-cli -- finetune",
         },
-        _ => Program {
-            installed: "fireclay train",
-            by_cargo: "cargo run -p fireclay-cli -- train",
-        },
+        _ => {
+            Program { installed: "fireclay train", by_cargo: "cargo run -p fireclay-cli -- train" }
+        }
     });
     let chosen = innermost(&matches);
     logging::start(chosen.get_flag(QUIET), chosen.get_count(VERBOSE));

@@ -1,6 +1,5 @@
 //! `fireclay backends`: what can be computed with.
 
-
 use anyhow::Result;
 use fireclay::Backend;
 use fireclay_terminal::Exit;

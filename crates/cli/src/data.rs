@@ -1,6 +1,5 @@
 //! `fireclay data`: which data sets there are, and what is in one.
 
-
 use anyhow::Result;
 use fireclay_data::{Dataset, EmnistSplit, Features, Source, Targets, TrainTest};
 use fireclay_terminal::{Exit, group, printable, say, sizes, table};

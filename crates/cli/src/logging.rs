@@ -7,7 +7,6 @@ use env_logger::Builder;
 use fireclay_terminal::printable;
 use log::{Level, LevelFilter, Record};
 
-
 /// How the names of our own packages begin.
 const OURS: [&str; 3] = ["fireclay", "finetune", "train"];
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-pub(crate) use fireclay_terminal::{printable, say, say_to_reader, sizes};
 use fireclay_terminal::{decimal, wrapped_at};
+pub(crate) use fireclay_terminal::{printable, say, say_to_reader, sizes};
 use serde::Serialize;
 
 /// Prints a value as JSON, over many lines.

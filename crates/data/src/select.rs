@@ -176,7 +176,8 @@ mod tests {
         let some = set(&[2, 0, 1], &["a", "b", "c"]).only_rows(&[2, 0]).unwrap();
         assert_eq!(some.features(), &Features::Bytes(vec![4, 5, 0, 1]));
         assert!(matches!(some.targets(), Targets::Classes { ids, .. } if ids == &[1, 2]));
-        let targets = Targets::Values { values: vec![1.0, 2.0, 3.0, 4.0], names: names(&["y", "z"]) };
+        let targets =
+            Targets::Values { values: vec![1.0, 2.0, 3.0, 4.0], names: names(&["y", "z"]) };
         let values = Dataset::new(vec![1], Features::Floats(vec![5.0, 6.0]), targets).unwrap();
         let last = values.only_rows(&[1]).unwrap();
         assert!(matches!(last.targets(), Targets::Values { values, .. } if values == &[3.0, 4.0]));

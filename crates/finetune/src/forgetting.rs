@@ -41,7 +41,9 @@ pub(crate) fn forgetting(
     };
     let old_task = format!("the old task, {source}");
     let heading = match base.task {
-        Task::Regression { .. } => row![format!("{old_task}, on its test samples"), "rmse", "mae", "r2"],
+        Task::Regression { .. } => {
+            row![format!("{old_task}, on its test samples"), "rmse", "mae", "r2"]
+        }
         _ => row![old_task, "accuracy on its test samples, 95 % interval"],
     };
     let was = [row!["before"], scores(base, &before)?].concat();

@@ -14,9 +14,7 @@ use train::run_files::{ADAPTER, BASE};
 use train::run_folder::check_name;
 use train::settings::{Layer, Settings};
 use train::tuning::{Distillation, Phase, Replay, Start, Tuning};
-use train::{
-    Ended, Finished, Prepared, Rate, load_with_bar, program,
-};
+use train::{Ended, Finished, Prepared, Rate, load_with_bar, program};
 
 use crate::args::{Args, Baseline, Command, Tune};
 use crate::forgetting::forgetting;

@@ -5,8 +5,8 @@ use fireclay_data::{Dataset, Targets};
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap;
-use crate::estimate::Estimate;
 use crate::error::EvaluateError;
+use crate::estimate::Estimate;
 use crate::evaluate::evaluate_outputs;
 use crate::evaluation::{Evaluation, WorstRow};
 use crate::options::Options;

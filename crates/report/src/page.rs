@@ -5,7 +5,9 @@
 //! in the page's head forbids scripts and the network all the same.
 
 use fireclay::Task;
-use fireclay_measure::{ClassScores, Classification, Estimate, Evaluation, Measure, MultiLabel, Regression, Scores};
+use fireclay_measure::{
+    ClassScores, Classification, Estimate, Evaluation, Measure, MultiLabel, Regression, Scores,
+};
 use fireclay_terminal::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use train::manifest::{Manifest, Session};

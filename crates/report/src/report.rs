@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fireclay::{Device, Loaded, Model, Provenance, Task};
+use fireclay::{Device, Loaded, Model, PredictError, Provenance, Task};
 use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
 use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate};
 use fireclay_terminal::message;
@@ -340,7 +340,8 @@ fn test_rows(
 
 fn described(model: &Model) -> Result<Described, ReportError> {
     let network = model.mlp.architecture();
-    let first = model.mlp.tensors().map_err(EvaluateError::from)?.into_iter().next();
+    let tensors = model.mlp.tensors().map_err(PredictError::from).map_err(EvaluateError::from)?;
+    let first = tensors.into_iter().next();
     let layout = Layout::of(&network.input_shape);
     let weights =
         layout.zip(first).and_then(|(layout, first)| pictures::weights(&first.values, layout));

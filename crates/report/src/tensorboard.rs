@@ -11,8 +11,8 @@ use std::time::UNIX_EPOCH;
 use train::disk::Disk;
 use train::manifest::{Manifest, Session};
 
-use crate::log::{Line, Log};
 use crate::error::ReportError;
+use crate::log::{Line, Log};
 
 /// The event file of a run, for `tensorboard --logdir runs`.
 ///

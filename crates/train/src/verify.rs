@@ -16,9 +16,7 @@ use crate::checkpoints;
 use crate::disk::{Disk, MOST_LOG, MOST_SETTINGS, named};
 use crate::manifest::{Manifest, sha256};
 use crate::place::portable;
-use crate::run_files::{
-    ADAPTER, BASE, CHECKPOINTS, CONFIG, FILES, METRICS, MODEL, START, TEACHER,
-};
+use crate::run_files::{ADAPTER, BASE, CHECKPOINTS, CONFIG, FILES, METRICS, MODEL, START, TEACHER};
 use crate::settings::{Layer, Settings};
 use crate::words;
 

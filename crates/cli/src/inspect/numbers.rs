@@ -5,7 +5,6 @@ use fireclay_terminal::printable;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-
 /// Gives pieces of numbers, in order.
 pub(super) type Pieces<'a> = Box<dyn Fn(&mut dyn FnMut(&[f64])) -> Result<(), Problem> + 'a>;
 

@@ -1,8 +1,7 @@
 //! What was found, in words.
 
 use fireclay::{
-    Architecture, Field, FieldKind, InputSpec, Pictures, Preprocessing, Provenance, TargetScaling,
-    Task,
+    Architecture, FieldKind, InputSpec, Pictures, Preprocessing, Provenance, TargetScaling, Task,
 };
 use fireclay_terminal::{digest_start, group, listed, names, printable, sizes, table, wrapped_at};
 use serde::de::DeserializeOwned;

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn::tensor::Device;
 use clap::Parser;
-use fireclay::{Ancestor, InputSpec, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task};
+use fireclay::{
+    Ancestor, Device, InputSpec, Mlp, MlpConfig, Model, Preprocessing, Provenance, Task,
+};
 use fireclay_data::{Dataset, Features, Targets};
 use fireclay_report::{Options, Report, ReportError};
 use tempfile::TempDir;

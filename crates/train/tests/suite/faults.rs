@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
-use fireclay_terminal::Exit;
 use fireclay::Checkpoint;
+use fireclay_terminal::Exit;
 use train::checkpoints::{path_of, steps_in};
 use train::disk::{Disk, Operation};
 use train::{Args, run_on};

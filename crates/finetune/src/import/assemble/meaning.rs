@@ -258,7 +258,8 @@ fn printable_key(key: &str) -> String {
 /// The first of some names.
 fn some(names: &[String]) -> String {
     const MOST: usize = 3;
-    let first: Vec<_> = names.iter().take(MOST).map(|name| fireclay_terminal::printable(name, 40)).collect();
+    let first: Vec<_> =
+        names.iter().take(MOST).map(|name| fireclay_terminal::printable(name, 40)).collect();
     let more = if names.len() > MOST { ", ..." } else { "" };
     format!("{}{more}", first.join(", "))
 }
