@@ -326,7 +326,9 @@ mod tests {
                 _ => vec![0.0; 3],
             })
         });
-        let model = Model { mlp: mlp.unwrap(), task: labels(&["a", "b", "c"]), ..model(&["a"]) };
+        let input = InputSpec::dense(&[1], Preprocessing::None);
+        let mlp = mlp.unwrap();
+        let model = Model { mlp, input, task: labels(&["a", "b", "c"]), ..model(&["a"]) };
         let data = |names: &[&str], ids: &[u32], features: &[f32]| {
             let names = names.iter().map(|&name| name.to_owned()).collect();
             let targets = Targets::Classes { ids: ids.to_vec(), labels: names };
