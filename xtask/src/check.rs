@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::{arrows, docs, features, process, prose, tools};
+use crate::{arrows, book, docs, features, process, prose, tools};
 
-/// Check the workspace: the same steps here and in CI, cheapest first, up to the first failure.
+/// Check the workspace, with the steps of CI, cheapest first, up to the first failure.
 ///
-/// `cargo xtask check` runs everything, `cargo xtask check --fast` leaves out the slow steps,
-/// and `cargo xtask check fmt clippy` runs the two named ones.
+/// `cargo xtask check` runs all steps, `cargo xtask check --fast` skips the slow ones, and
+/// `cargo xtask check fmt clippy` runs only the two named steps.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Run only these steps
     #[arg(value_name = "STEP")]
     only: Vec<Step>,
 
-    /// Leave out the slow steps: tests, example and wasm
+    /// Skip the slow steps: tests, example and wasm
     #[arg(long)]
     fast: bool,
 
-    /// Leave out a step; may be given more than once
+    /// Skip a step; repeatable
     #[arg(long, value_name = "STEP", hide_possible_values = true)]
     skip: Vec<Step>,
 }
@@ -31,30 +31,32 @@ pub(crate) struct Args {
 /// The steps, in the order they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
-    /// The code is formatted
+    /// Check the formatting
     Fmt,
-    /// No known misspelling (needs `typos`)
+    /// Find misspellings (needs `typos`)
     Spelling,
-    /// Pages, messages and commit titles follow docs/style.md
+    /// Hold pages, messages and commit titles to docs/style.md
     Prose,
-    /// Members depend only on what docs/architecture.md allows
+    /// Compare the dependencies of members with docs/architecture.md
     Arrows,
-    /// Every way to build uses third-party packages with the same features
+    /// Compare the features of third-party packages between ways to build
     Features,
-    /// Licences, origins and advisories of the dependencies (needs `cargo-deny`)
+    /// Check licences, origins and advisories of dependencies (needs `cargo-deny`)
     Deny,
-    /// No warning, from rustc or clippy
+    /// Deny warnings of rustc and clippy
     Clippy,
-    /// Commands and links in the Markdown pages work
+    /// Run the commands of the pages and follow their links
     DocsCommands,
-    /// The tests pass, doc-tests included
+    /// Run the tests, doc-tests included
     Tests,
-    /// Prediction compiles for the browser (needs `rustup`)
+    /// Compile prediction for the browser (needs `rustup`)
     Wasm,
-    /// The projects in docs/examples build, pass and stay small
+    /// Build and test the projects in docs/examples
     Example,
-    /// The API documentation builds without a warning
+    /// Build the API documentation without warnings
     Docs,
+    /// Build pages and API documentation as one site (needs `mdbook`)
+    Book,
 }
 
 /// The projects outside the workspace, which `cargo fmt --all` does not see.
@@ -145,6 +147,7 @@ impl Step {
                 let deny = [("RUSTDOCFLAGS", "-D warnings")];
                 process::run_with("cargo doc --workspace --no-deps --locked", &deny)?;
             }
+            Self::Book => return book::check(),
         }
         Ok(Outcome::Passed)
     }
@@ -169,6 +172,7 @@ impl Step {
                  where its Cargo.lock is behind, run `cargo update --workspace` in its folder"
             }
             Self::Docs => "correct the doc comment",
+            Self::Book => "correct the link, or list the page in docs/SUMMARY.md",
         }
     }
 }

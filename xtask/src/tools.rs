@@ -92,18 +92,19 @@ pub(crate) fn wasm() -> Result<Outcome> {
 }
 
 /// Returns the first two numbers of a tool's version, or `None` where it is not installed.
-fn version_of(tool: &str) -> Option<(u32, u32)> {
+pub(crate) fn version_of(tool: &str) -> Option<(u32, u32)> {
     let output = process::command(tool).arg("--version").output().ok()?;
     parse_version(&String::from_utf8_lossy(&output.stdout))
 }
 
 fn parse_version(said: &str) -> Option<(u32, u32)> {
-    let mut numbers = said.split_whitespace().last()?.split('.').map(str::parse);
+    let version = said.split_whitespace().last()?.trim_start_matches('v');
+    let mut numbers = version.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// A missing tool is no reason to stop at home; in CI it would hide that nothing was checked.
-fn missing(tool: &str, install: &str) -> Result<Outcome> {
+pub(crate) fn missing(tool: &str, install: &str) -> Result<Outcome> {
     let in_ci = std::env::var_os("CI").is_some();
     ensure!(!in_ci, "{tool} is not installed, and CI must not skip a step: {install}");
     Ok(Outcome::Skipped(format!("{tool} is not installed: {install}")))
@@ -117,6 +118,7 @@ mod tests {
     fn versions_are_read_from_what_tools_say() {
         assert_eq!(parse_version("cargo-deny 0.14.2\n"), Some((0, 14)));
         assert_eq!(parse_version("typos-cli 1.52.0"), Some((1, 52)));
+        assert_eq!(parse_version("mdbook v0.5.4\n"), Some((0, 5)));
         assert_eq!(parse_version("no version"), None);
         assert_eq!(parse_version(""), None);
     }
