@@ -30,6 +30,22 @@ const INSTEAD: &[(&str, &str)] = &[
     ("what it was good for", "the accuracy before and after"),
 ];
 
+/// Words that make a clause of a heading; a noun or an imperative is found faster.
+const CLAUSES: &[&str] = &["How", "What", "When", "Where", "Whether", "Which", "Who", "Why"];
+/// The most words of a sentence.
+const MOST_OF_A_SENTENCE: usize = 25;
+/// Folders with text for people, and the endings of their files; of the root, its own files alone.
+const PLACES: &[(&str, &str)] = &[
+    ("", "md"),
+    ("crates", "md"),
+    ("crates", "rs"),
+    ("docs", "md"),
+    ("fuzz", "md"),
+    ("xtask", "rs"),
+];
+/// Files and folders that are passed over: tests speak to their readers alone, the lists here are no
+/// prose, and the rest is built.
+const LEFT_OUT: &[&str] = &["prose.rs", "target", "tests", "tests.rs"];
 /// The longest first line of a commit.
 const MOST_OF_A_TITLE: usize = 72;
 /// Commits that are looked at, the newest first.
@@ -45,6 +61,10 @@ pub(crate) fn check() -> Result<()> {
         let is_page = path.extension().is_some_and(|ending| ending == "md");
         let lines = if is_page { prose_of_page(&text) } else { prose_of_source(&text) };
         faults.extend(lines.iter().flat_map(|(line, text)| faults_of(&path, *line, text)));
+        if is_page {
+            let found = faults_of_headings(&lines).into_iter().chain(faults_of_sentences(&lines));
+            faults.extend(found.map(|(line, fault)| format!("{}:{line}: {fault}", path.display())));
+        }
         files += 1;
     }
     faults.extend(titles()?.iter().filter_map(|title| fault_of_title(title)));
@@ -75,6 +95,86 @@ fn has_phrase(text: &str, phrase: &str) -> bool {
     })
 }
 
+fn faults_of_headings(lines: &[(usize, String)]) -> Vec<(usize, String)> {
+    let headings = lines.iter().filter(|(_, text)| text.starts_with('#'));
+    let clauses = headings
+        .filter(|(_, text)| text.split(' ').nth(1).is_some_and(|first| CLAUSES.contains(&first)));
+    clauses.map(|(line, text)| (*line, format!("a clause as a heading: {text}"))).collect()
+}
+
+/// Finds long sentences and chains of fragments in the prose of a page.
+fn faults_of_sentences(lines: &[(usize, String)]) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    for (line, block) in blocks(lines) {
+        for sentence in sentences(&block) {
+            let words = sentence.iter().filter(|word| is_counted(word)).count();
+            let chained = sentence.iter().filter(|word| word.ends_with(';')).count();
+            let begin = sentence[..sentence.len().min(6)].join(" ");
+            if words > MOST_OF_A_SENTENCE {
+                let fault = format!("{words} words, at most {MOST_OF_A_SENTENCE}: {begin} ..");
+                faults.push((line, fault));
+            } else if chained > 1 {
+                faults.push((line, format!("a chain of {} clauses: {begin} ..", chained + 1)));
+            }
+        }
+    }
+    faults
+}
+
+/// Whether a piece between blanks is a word; of code, only the marks are left.
+fn is_counted(piece: &str) -> bool {
+    piece.contains(|c: char| c.is_alphanumeric() || c == '`')
+}
+
+/// Joins the lines of each paragraph and item, and cuts tables into their cells; each with the number of
+/// the line it begins in.
+fn blocks(lines: &[(usize, String)]) -> Vec<(usize, String)> {
+    let mut blocks: Vec<(usize, String)> = Vec::new();
+    let mut last = 0;
+    for (number, text) in lines {
+        let text = text.trim();
+        let is_item = text.starts_with("- ") || text.split_once(". ").is_some_and(is_number);
+        if text.starts_with('|') {
+            blocks.extend(text.split('|').map(|cell| (*number, cell.to_owned())));
+        } else if text.is_empty() || text.starts_with(['#', '<']) {
+            blocks.push((*number, String::new()));
+        } else if is_item || *number != last + 1 {
+            blocks.push((*number, text.to_owned()));
+        } else if let Some((_, block)) = blocks.last_mut().filter(|(_, block)| !block.is_empty()) {
+            block.push(' ');
+            block.push_str(text);
+        } else {
+            blocks.push((*number, text.to_owned()));
+        }
+        last = *number;
+    }
+    blocks
+}
+
+fn is_number((text, _): (&str, &str)) -> bool {
+    text.parse::<usize>().is_ok()
+}
+
+/// The words of each sentence, without the targets of links.
+fn sentences(block: &str) -> Vec<Vec<&str>> {
+    let mut sentences = vec![Vec::new()];
+    for (i, piece) in block.split("](").enumerate() {
+        // Behind the mark stands the target, up to the bracket that closes it.
+        let rest = piece.split_once(')').map_or("", |(_, rest)| rest);
+        let words = if i == 0 { piece } else { rest };
+        for word in words.split_whitespace() {
+            if let Some(sentence) = sentences.last_mut() {
+                sentence.push(word);
+            }
+            if word.trim_end_matches([')', '"', '*', ']']).ends_with(['.', '!', '?']) {
+                sentences.push(Vec::new());
+            }
+        }
+    }
+    sentences.retain(|sentence| !sentence.is_empty());
+    sentences
+}
+
 fn fault_of_title(title: &str) -> Option<String> {
     let length = title.chars().count();
     let problem = if length > MOST_OF_A_TITLE {
@@ -101,22 +201,21 @@ fn titles() -> Result<Vec<String>> {
     Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }
 
-/// Pages in the root and under `docs`, and the sources of members, relative to the root.
+/// Pages and the sources of members, relative to the root.
 fn docs_and_sources() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for (folder, ending) in [("", "md"), ("docs", "md"), ("crates", "rs"), ("xtask", "rs")] {
+    for (folder, ending) in PLACES {
         let mut folders = vec![PathBuf::from(folder)];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(process::root().join(&folder))? {
                 let entry = entry?;
                 let path = folder.join(entry.file_name());
-                let name = entry.file_name();
-                // Tests speak to their readers alone; the list above is no prose.
-                let is_left_out = name == "tests" || name == "tests.rs" || name == "prose.rs";
+                if LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
+                    continue;
+                }
                 if entry.file_type()?.is_dir() {
-                    let is_root = folder.as_os_str().is_empty();
-                    folders.extend((!is_root && !is_left_out).then_some(path));
-                } else if path.extension().is_some_and(|e| e == ending) && !is_left_out {
+                    folders.extend((!folder.as_os_str().is_empty()).then_some(path));
+                } else if path.extension().is_some_and(|found| found == *ending) {
                     found.push(path);
                 }
             }
@@ -218,6 +317,35 @@ mod tests {
         let page = "A `goes on` b\n```text\ngoes on\n```\nend";
         let found = prose_of_page(page);
         assert_eq!(found, [(1, "A ` b".to_owned()), (5, "end".to_owned())]);
+    }
+
+    #[test]
+    fn headings_are_no_clauses() {
+        let page = "# What it does\n## Results\n### Whatever\nHow so\n";
+        let faults = faults_of_headings(&prose_of_page(page));
+        assert_eq!(faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn long_sentences_and_chains_are_found() {
+        let lines_of = |page: &str| -> Vec<usize> {
+            faults_of_sentences(&prose_of_page(page)).iter().map(|(line, _)| *line).collect()
+        };
+        let five = "one two three four five ";
+        assert!(lines_of(&format!("{}end.\n{}end.", five.repeat(4), five.repeat(4))).is_empty());
+        assert_eq!(lines_of(&format!("# A\n\n{}\n{}end.", five.repeat(3), five.repeat(3))), [3]);
+        // Cells and items stand alone, a target is no word, and code is one.
+        let row = format!(
+            "|{}|{}|\n- {}\n- {}",
+            five.repeat(4),
+            five.repeat(4),
+            five.repeat(4),
+            five.repeat(4)
+        );
+        assert!(lines_of(&row).is_empty());
+        let linked = format!("{} [a](b c d) `e f g h` end.", five.repeat(4));
+        assert!(lines_of(&linked).is_empty());
+        assert_eq!(lines_of("Text.\n\nOne; two.\n\nOne; two; three.\n"), [5]);
     }
 
     #[test]
