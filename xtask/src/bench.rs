@@ -8,14 +8,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process;
 
-/// Measure what checkpoints cost: the default run with them and without, side by side.
+/// Measure the time and memory of checkpoints.
 ///
-/// Whole runs of `train` on the bundled MNIST alternate, so that what else the machine does meets
-/// both alike; the medians are compared. Then one longer run, with a checkpoint every 100 steps,
-/// shows whether its memory grows (Linux only). Nothing is asserted.
+/// Default runs with and without checkpoints alternate, so that other work on the machine affects both
+/// alike, and the medians are compared. Then a longer run, with a checkpoint every 100 steps, shows
+/// whether its memory grows (Linux only). Nothing is asserted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs of each kind
+    /// Number of runs with and without checkpoints
     #[arg(long, value_name = "N", default_value_t = 7)]
     rounds: usize,
 }

@@ -12,16 +12,16 @@ use crate::process;
 
 /// Compare prediction with ONNX Runtime, and fill in docs/benchmarks.md.
 ///
-/// Trains the default network, writes it as ONNX too, and has both predict the same test rows in one
-/// process, turn by turn: one row at a time on one thread, and batches of 4,096 on all. Makes a virtual
-/// environment with the versions of benches/latency/requirements.txt, which has ONNX Runtime's library;
-/// it is called through its C interface. A few minutes; nothing else should run meanwhile.
+/// This trains the default network and writes it as ONNX too. Both programs predict the same test rows
+/// in one process, in turns: one row at a time on one thread, and batches of 4,096 on all threads.
+/// A virtual environment with benches/latency/requirements.txt provides ONNX Runtime's C library.
+/// The command takes a few minutes; run nothing else meanwhile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A virtual environment that exists already
+    /// Existing virtual environment
     #[arg(long, value_name = "FOLDER")]
     venv: Option<PathBuf>,
-    /// Print only; leave docs/benchmarks.md as it is
+    /// Print the table without writing it to docs/benchmarks.md
     #[arg(long)]
     no_page: bool,
 }

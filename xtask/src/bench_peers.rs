@@ -14,25 +14,25 @@ use crate::process;
 
 /// Compare training speed with Keras, PyTorch, JAX and scikit-learn, and fill in docs/benchmarks.md.
 ///
-/// Makes a virtual environment with the versions of benches/peers/requirements.txt, which downloads
-/// and installs about 8 GB, and an optimised build, which takes a quarter of an hour. Then every
-/// program trains the same networks on the same data, in interleaved rounds, each in a process of its
-/// own; half an hour for three rounds. Nothing else should run meanwhile.
+/// Every program trains the same networks on the same data, in interleaved rounds, each in its own
+/// process. The first run downloads about 8 GB for benches/peers/requirements.txt and makes an
+/// optimised build, which takes a quarter of an hour. Three rounds take half an hour; run nothing else
+/// meanwhile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Times that every measurement is taken
+    /// Number of rounds
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Programs to compare with
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = PEERS, default_value = "jax,torch,keras,sklearn")]
     peers: Vec<String>,
-    /// An existing virtual environment
+    /// Existing virtual environment
     #[arg(long, value_name = "FOLDER")]
     venv: Option<PathBuf>,
-    /// A folder with built `train` and `probe`, instead of building them
+    /// Folder with built `train` and `probe`; skips the build
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Print only; leave docs/benchmarks.md as it is
+    /// Print the tables without writing them to docs/benchmarks.md
     #[arg(long)]
     no_page: bool,
 }

@@ -15,37 +15,36 @@ use sha2::{Digest, Sha256};
 
 use crate::process;
 
-/// Kill `train` at random instants, resume it, and check that nothing is ever lost or wrong.
+/// Kill `train` at random instants, resume it, and check every file.
 ///
-/// A small run goes through undisturbed first. Then the same run is started again and killed
-/// (SIGKILL) at a random instant, resumed and killed, and so on until it comes to its end, after
-/// some 20 to 40 kills; then another one, until all kills are dealt. Half of the kills come at any
-/// instant, the others just after something was written: the start of a run, a checkpoint, the
-/// model at the end.
+/// A small run is first trained without interruption. Then the same run is killed (SIGKILL) at a
+/// random instant, resumed and killed again, until it finishes after some 20 to 40 kills; further runs
+/// follow until all kills are dealt. Half of the kills come at any instant, the others just after a
+/// write: the start of a run, a checkpoint, the model at the end.
 ///
-/// After each kill every file of the run's folder is read by code of its own. Each checkpoint must
-/// be whole, down to its digest; the log must be a beginning of the undisturbed run's; every other
-/// file must be whole or absent; and a checkpoint that was on disk may only be replaced by a later
-/// one. At its end the run's model and log must be the undisturbed run's, byte for byte.
+/// After each kill, an independent reader checks every file of the run folder. Each checkpoint must be
+/// whole, down to its digest. The log must be a beginning of the uninterrupted run's. Every other file
+/// must be whole or absent, and only a later checkpoint may replace one on disk. At the end, model and
+/// log must equal those of the uninterrupted run, byte for byte.
 ///
-/// The exit code is 0 if all of this held, and 1 if not; then the folder is kept.
+/// The exit code is 0 if all of this held, and else 1; the folder is then kept.
 ///
-/// `cargo xtask crash --kills 40` takes about 20 seconds after the build, `--kills 300` 90.
+/// After the build, `cargo xtask crash --kills 40` takes about 20 seconds, and `--kills 300` 90.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Deal this many kills in all
+    /// Number of kills
     #[arg(long, value_name = "N", default_value_t = 40)]
     kills: usize,
 
-    /// Choose the instants by this number; where they fall in a run still depends on the machine
+    /// Seed of the kill instants; their place in a run still depends on the machine
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// Train for so long that the undisturbed run takes about this many seconds
+    /// Approximate length of the uninterrupted run
     #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     seconds_per_run: u32,
 
-    /// Keep the folder of the runs even if nothing is wrong
+    /// Keep the run folders even without a finding
     #[arg(long)]
     keep: bool,
 }

@@ -8,22 +8,22 @@ use train::disk::Disk;
 
 use crate::{backends, compare, data, evaluate, inspect, logging, predict, report, shell};
 
-const ABOUT: &str = "Trains, tunes, uses and looks into multilayer perceptrons";
+const ABOUT: &str = "Train, fine-tune, evaluate and use multilayer perceptrons";
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay train                            the tutorial on MNIST, in seconds
-  fireclay evaluate runs/mnist-1            how good it is, and where it fails
-  fireclay predict runs/mnist-1 digit.png   what is in a picture
-  fireclay inspect model.pt                 what is in a file; nothing is run
+  fireclay train                            train the tutorial's network on MNIST
+  fireclay evaluate runs/mnist-1            metrics with confidence intervals
+  fireclay predict runs/mnist-1 digit.png   predict a picture
+  fireclay inspect model.pt                 contents of a file; nothing is executed
   fireclay compare runs/mnist-1 runs/mnist-2
   fireclay finetune --from model.pt --activation relu --preprocessing scale
   fireclay data show fashion-mnist          rows, classes and digests
-  fireclay backends                         what it can compute with
+  fireclay backends                         backends and devices
 
-Exit codes: 0 done, 1 a limit that you set was not met, 2 error.
-RUST_LOG=fireclay=debug,wgpu=info chooses what is logged, before -q and -v.
-`fireclay COMMAND --help` says more, with examples.";
+Exit codes: 0 done, 1 a gate was not met, 2 error.
+RUST_LOG=fireclay=debug,wgpu=info selects log messages and overrides -q and -v.
+`fireclay COMMAND --help` has details and examples.";
 
 /// The whole program.
 pub(crate) fn command() -> Command {
@@ -105,7 +105,7 @@ fn quiet() -> Arg {
         .long("quiet")
         .global(true)
         .action(ArgAction::SetTrue)
-        .help("Print nothing but errors and what was asked for")
+        .help("Print only errors and requested output")
         .help_heading("Output")
 }
 
@@ -116,7 +116,7 @@ fn verbose() -> Arg {
         .global(true)
         .action(ArgAction::Count)
         .conflicts_with(QUIET)
-        .help("Say what is read, computed and written; -vv says more")
+        .help("Log files, devices and timings; -vv logs more")
         .help_heading("Output")
 }
 
@@ -124,7 +124,7 @@ fn verbose() -> Arg {
 fn check_display(is_dashboard: bool, matches: &ArgMatches) -> Result<()> {
     ensure!(
         !is_dashboard || matches.get_count(VERBOSE) == 0,
-        "--tui leaves no place for --verbose"
+        "--tui and --verbose cannot be combined: both write to the terminal. Remove one"
     );
     Ok(())
 }
@@ -136,13 +136,13 @@ fn and_report(ended: Ended, matches: &ArgMatches) -> Result<Exit> {
     if !matches.get_flag(NO_REPORT) {
         let page = report::of_finished(&finished.folder, &finished.model.device())?;
         if let Some(page) = page.filter(|_| !is_quiet) {
-            say(&format!("The run as one page: {}", page.display()))?;
+            say(&format!("Report: {}", page.display()))?;
         }
     }
     if matches.get_flag(TENSORBOARD) {
         let events = report::write_events(&finished.folder)?;
         if !is_quiet {
-            say(&format!("For TensorBoard: {}", events.display()))?;
+            say(&format!("TensorBoard events: {}", events.display()))?;
         }
     }
     Ok(ended.code)
@@ -159,9 +159,9 @@ fn of<T: Args>(name: &'static str) -> Command {
 
 fn train() -> Command {
     let command = train::Args::command().about("Train a network").long_about(
-        "Trains a multilayer perceptron.\n\nWithout arguments: the tutorial's network (784-128-10, \
-         relu, Adam, 5 epochs) on the MNIST that comes with the program. Settings are taken from \
-         the defaults, then from --recipe, then from --config, then from flags; the last one wins.",
+        "Train a multilayer perceptron.\n\nWithout arguments, this trains the tutorial's network \
+         (784-128-10, relu, Adam, 5 epochs) on the bundled MNIST. Settings come from the defaults, \
+         then --recipe, then --config, then flags; later ones override earlier ones.",
     );
     renamed(with_report(command), "train")
 }
@@ -171,19 +171,19 @@ fn with_report(command: Command) -> Command {
     let no_report = Arg::new(NO_REPORT)
         .long("no-report")
         .action(ArgAction::SetTrue)
-        .help("Write no report.html at the end")
+        .help("Skip report.html at the end of the run")
         .help_heading("Output");
     let tensorboard = Arg::new(TENSORBOARD)
         .long("tensorboard")
         .action(ArgAction::SetTrue)
-        .help("Write the measurements as an event file of TensorBoard too, at the end")
+        .help("Write a TensorBoard event file at the end of the run")
         .help_heading("Output");
     command.arg(no_report).arg(tensorboard)
 }
 
 fn finetune() -> Command {
     let command = finetune::Args::described()
-        .about("Fine-tune an existing model, Fireclay's or another program's");
+        .about("Fine-tune an existing model of Fireclay or another program");
     renamed(with_report(command), "finetune")
 }
 

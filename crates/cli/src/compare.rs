@@ -22,16 +22,16 @@ Examples:
 
 McNemar's test compares the two error rates on the same rows: exactly if the models differ on fewer
 than 25 rows, otherwise by chi-square. For folders of runs, differing settings and learning curves
-are shown too.";
+are also shown.";
 
 /// Compare two models on the same rows, and their runs if they are the folders of runs.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Compare two models on the same rows, and the runs that made them",
+    about = "Compare two models on the same rows",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
-    /// A model file, or the folder of a run.
+    /// Model file, or the folder of a run.
     first: PathBuf,
     /// Model to compare with: a file, or the folder of a run.
     second: PathBuf,
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 }
 
 /// Note on the units of two models of which the first has standardized targets.
-const UNITS_OF_FIRST: &str = "\n  Losses are those of targets as the first model standardizes them; all else is in the unit of the\n  targets.\n";
+const UNITS_OF_FIRST: &str = "\n  Losses use targets as the first model standardizes them; all other metrics use the unit of the\n  targets.\n";
 
 /// What differs between two runs.
 #[derive(Debug, Serialize)]

@@ -9,9 +9,9 @@ use crate::output::say_json;
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay data list                       names, and what is behind them
+  fireclay data list                       names, sizes and sources
   fireclay data show mnist                 rows, classes and digests
-  fireclay data fetch fashion-mnist        fetch it now, to be offline later
+  fireclay data fetch fashion-mnist        download now, for use offline
   fireclay data show idx:my-images --json";
 
 /// List, show and download data sets.

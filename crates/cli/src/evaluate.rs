@@ -16,11 +16,11 @@ use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay evaluate runs/mnist-1                       on the test rows of its own data
+  fireclay evaluate runs/mnist-1                       on the test rows of its data
   fireclay evaluate model.safetensors --data qmnist
-  fireclay evaluate runs/mnist-1 --min-accuracy 0.97   exit code 1 if it is less
+  fireclay evaluate runs/mnist-1 --min-accuracy 0.97   exit code 1 below this accuracy
   fireclay evaluate runs/mnist-1 --min macro-f1=0.97 --max loss=0.1 --json
-  fireclay evaluate runs/prices-1 --max-rmse 12.5      of a regression, in the target's unit
+  fireclay evaluate runs/prices-1 --max-rmse 12.5      regression, in the target's unit
 
 Intervals are 95 % confidence intervals: Wilson for proportions, bootstrap (1,000 draws)
 otherwise. Calibration error is biased upwards, so its bootstrap spread is shown instead.
@@ -33,7 +33,7 @@ Gates compare the value itself.";
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
-    /// A model file, or the folder of a run.
+    /// Model file, or the folder of a run.
     model: PathBuf,
     /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
     #[arg(long, value_name = "FILE")]
@@ -90,7 +90,7 @@ impl FromStr for Limit {
 
 /// Note on the units of a model whose targets are standardized.
 const UNITS: &str =
-    "\nThe loss is of standardized targets; all else is in the unit of the targets.\n";
+    "\nThe loss is that of standardized targets; all other metrics use the unit of the targets.\n";
 
 /// The number of a gate.
 fn limit(text: &str) -> Result<f64, String> {

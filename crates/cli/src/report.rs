@@ -21,10 +21,10 @@ const EXAMPLES: &str = "\
 Examples:
   fireclay report runs/mnist-1                       writes runs/mnist-1/report.html
   fireclay report model.safetensors --data mnist --to model.html
-  fireclay report runs/mnist-1 --plots plots         the plots as files too
-  fireclay report runs/mnist-1 --tensorboard         an event file too
+  fireclay report runs/mnist-1 --plots plots         also write the plots as files
+  fireclay report runs/mnist-1 --tensorboard         also write a TensorBoard event file
 
-The page holds everything it shows: it opens from disk and needs neither network nor script.";
+The page is self-contained: it opens from disk, without network or scripts.";
 
 /// Write a report of a run or a model: curves, scores, mistakes, weights, settings.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ The page holds everything it shows: it opens from disk and needs neither network
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
-    /// The folder of a run, or a model file.
+    /// Folder of a run, or a model file.
     run: PathBuf,
     /// Page to write [default: report.html in the run's folder, or beside the model].
     #[arg(long, value_name = "FILE")]
@@ -58,13 +58,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     ensure!(
         !args.tensorboard || args.run.is_dir(),
-        "--tensorboard needs the folder of a run, and {} is none",
+        "--tensorboard needs the folder of a run; {} is a file",
         args.run.display()
     );
     ensure!(
         !args.rows.are_chosen() || !args.run.is_dir(),
-        "a run is shown on its own test rows; leave out --split and --classes, or name the model \
-         file in it"
+        "the report of a run uses its own test rows: remove --split and --classes, or name the \
+         model file in the run folder"
     );
     let page = args.page()?;
     let device = args.at.device()?;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let plots = plots.transpose()?;
     args.page()?;
     write(&report, &page)?;
-    let mut text = format!("The report is in {}", page.display());
+    let mut text = format!("Report: {}", page.display());
     if let Some((folder, files)) = &plots {
         let named = || format!("the plots cannot be written to {}", folder.display());
         std::fs::create_dir_all(folder).with_context(named)?;
@@ -86,10 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             write_whole(path, bytes).with_context(named)?;
         }
         let count = files.len() / 2;
-        text += &format!("\n{count} plots are in {}, each as .svg and .png", folder.display());
+        text += &format!("\nPlots: {count} in {}, each as .svg and .png", folder.display());
     }
     if args.tensorboard {
-        text += &format!("\nFor TensorBoard: {}", write_events(&args.run)?.display());
+        text += &format!("\nTensorBoard events: {}", write_events(&args.run)?.display());
     }
     if !args.quiet {
         say(&text)?;

@@ -8,6 +8,9 @@ use thiserror::Error;
 use crate::idx::IdxError;
 use crate::text::TextError;
 
+/// Remedy for a path in the place of a source.
+const A_SOURCE: &str = "give a name such as mnist, or idx:FOLDER for a folder of IDX files";
+
 /// Why data could not be loaded, checked or divided.
 #[derive(Debug, Error)]
 pub enum DataError {
@@ -196,11 +199,11 @@ pub enum DataError {
     },
     /// A path was given in the place of a source.
     #[error(
-        "`{name}` {}; a data set is a name, such as mnist, or idx:FOLDER, a folder of IDX files",
+        "`{name}` {}",
         match .is_folder {
-            Some(true) => format!("is a folder, and would be idx:{name}"),
-            Some(false) => "is a file".to_owned(),
-            None => "is a path, and nothing is there".to_owned(),
+            Some(true) => format!("is a folder: to read its IDX files, give idx:{name}"),
+            Some(false) => format!("is a file: {A_SOURCE}"),
+            None => format!("does not exist: {A_SOURCE}"),
         }
     )]
     PathAsSource {

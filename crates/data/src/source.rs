@@ -192,12 +192,12 @@ mod tests {
             let text = error.to_string();
             let DataError::PathAsSource { is_folder, .. } = error else { panic!("{name}: {text}") };
             assert_eq!(is_folder, expected, "{name}");
-            assert!(text.contains(&format!("`{name}`")) && text.contains("idx:FOLDER"), "{text}");
+            assert!(text.contains(&format!("`{name}`")) && text.contains("idx:"), "{text}");
         };
         check("./nowhere", None);
         check("rows.csv", None);
         check("src", Some(true));
         check("src/lib.rs", Some(false));
-        assert!("src".parse::<Source>().unwrap_err().to_string().contains("would be idx:src;"));
+        assert!("src".parse::<Source>().unwrap_err().to_string().ends_with("give idx:src"));
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn html(report: &Report, plots: &[Plot]) -> String {
                 p.soft { (subtitle(report)) }
                 nav { @for section in &sections { a href={ "#" (section.id) } { (section.heading) } " " } }
                 @for note in &report.notes { p.note { (note) } }
-                @for warning in report.warnings() { p.note { "Warned of before the first step: " (warning) } }
+                @for warning in report.warnings() { p.note { "Warning before the first step: " (warning) } }
                 (cards(report))
                 main {
                     @for section in &sections {
@@ -205,7 +205,7 @@ fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
         p.soft {
             "On " (grouped(evaluation.rows)) " rows of " (report.data)
             ". 95 % confidence intervals, treating these rows as a sample."
-            @if is_scaled { " The loss is of standardized targets; all else is in the unit of the targets." }
+            @if is_scaled { " The loss is that of standardized targets; all other metrics use the unit of the targets." }
         }
         div.scroll { table {
             tr { th { "measure" } th.n { "value" } th.n { "95 % interval" } th { "by" } }
@@ -237,10 +237,10 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
     let has_names = scores.classes.iter().any(|class| class.label.chars().count() > 4);
     html! {
         @if classes > MOST_CONFUSED {
-            p.soft { "A matrix of " (grouped(classes)) " classes does not fit a page." }
+            p.soft { "The confusion matrix is omitted: " (grouped(classes)) " classes do not fit the page." }
         }
         div.plots {
-            @if let Some(figure) = plot(plots, "confusion", &html! { ": blue is right, orange wrong" }) {
+            @if let Some(figure) = plot(plots, "confusion", &html! { ": blue is correct, orange is wrong" }) {
                 // Long names leave a phone too little room for the cells.
                 div.wide[has_names] { (figure) }
             }
@@ -279,12 +279,12 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
     }
     let seen = classes.iter().filter(|class| class.support + class.predicted > 0).count();
     let more = html! {
-        " with its interval; mind where the axis begins"
-        @if seen > MOST_BARS { ". The " (MOST_BARS) " least of " (seen) }
+        " with its 95 % interval; the axis may not begin at 0"
+        @if seen > MOST_BARS { ". The lowest " (MOST_BARS) " of " (seen) }
     };
     html! {
         @if listed.len() < classes.len() {
-            p.soft { "The table has the " (listed.len()) " with the least F1, of " (grouped(classes.len())) "." }
+            p.soft { "The table shows the " (listed.len()) " lowest F1 scores of " (grouped(classes.len())) "." }
         }
         div.plots {
             @if let Some(figure) = plot(plots, "classes", &more) { (figure) }
@@ -330,7 +330,7 @@ fn calibration(scores: &Scores, plots: &[Plot]) -> Option<Markup> {
         p {
             "Expected calibration error " (number(calibration.error.value, true))
             " (95 %: " (interval(&calibration.error, true)) "), over 15 bins of equal width. "
-            "Where a bar ends below the diagonal, the model is more confident than it is right."
+            "A bar below the diagonal means that the model is overconfident."
         }
         div.plots {
             @if let Some(figure) = plot(plots, "reliability", &html! {}) { (figure) }
@@ -356,10 +356,10 @@ fn mistakes(report: &Report) -> Option<Markup> {
     }
     // A number is never quite right.
     let is_number = matches!(model, Some(model) if matches!(model.task, Task::Regression { .. }));
-    let among = if is_number { "" } else { " among those predicted wrongly" };
+    let among = if is_number { "" } else { " among wrong predictions" };
     let have_pictures = mistakes.iter().all(|mistake| mistake.picture.is_some());
     Some(html! {
-        p.soft { "The rows whose loss is greatest" (among) ", the worst first; rows are counted from 0." }
+        p.soft { "The rows with the largest loss" (among) ", worst first. Row numbers start at 0." }
         @if have_pictures {
             div.mistakes { @for mistake in mistakes { (mistake_with_picture(mistake)) } }
         } @else {
@@ -383,7 +383,7 @@ fn mistake_with_picture(Mistake { row, picture }: &Mistake) -> Markup {
                 img src=(picture.data_uri()) width=(picture.width) height=(picture.height)
                     alt={ "row " (row.row) ", " (row.truth) };
             }
-            (row.truth) ", called " b { (row.predicted) }
+            (row.truth) ", predicted as " b { (row.predicted) }
             div.soft {
                 @if let Some(probability) = row.probability { (format!("{:.1} % · ", 100.0 * probability)) }
                 "#" (row.row)
@@ -405,7 +405,7 @@ fn architecture(model: &Described) -> Markup {
                 }
             }
         }
-        p.soft { (grouped(model.parameters)) " parameters in all." }
+        p.soft { (grouped(model.parameters)) " parameters in total." }
     }
 }
 
@@ -414,9 +414,9 @@ fn weights(model: &Described) -> Option<Markup> {
     let shown = model.units.min(UNITS);
     Some(html! {
         p.soft {
-            "What each of "
+            "Weights of "
             @if shown < model.units { "the first " (shown) " of " }
-            (model.units) " units of the first layer looks for: "
+            (model.units) " units of the first layer: "
             (key("orange", "positive")) (key("blue", "negative")) "; transparent is 0."
         }
         img.weights src=(picture.data_uri()) width=(picture.width) height=(picture.height)
@@ -450,16 +450,16 @@ fn timings(manifest: &Manifest, report: &Report) -> Markup {
                     td.n { (duration(session_time(session).unwrap_or(f64::NAN))) }
                     td.n { (grouped(session.from_step as usize)) }
                     td.l { (session.backend) }
-                    td { (session.ended.as_ref().map_or("not by itself, or not yet", |end| &end.reason)) }
+                    td { (session.ended.as_ref().map_or("killed, or still running", |end| &end.reason)) }
                 }
                 @for back in &session.rollbacks {
-                    tr { td.l colspan="5" { (back.reason) "; back to step " (back.to_step) " with the learning rate times " (back.rate_factor) } }
+                    tr { td.l colspan="5" { (back.reason) "; returned to step " (back.to_step) " with the learning rate times " (back.rate_factor) } }
                 }
             }
         } }
         p.soft {
             (grouped(steps as usize)) " steps"
-            @if let Some(speed) = per_second { ", " (grouped(speed.round() as usize)) " a second, with all that is around them: loading, validation, checkpoints and the test" }
+            @if let Some(speed) = per_second { ", " (grouped(speed.round() as usize)) " per second, including loading, validation, checkpoints and the test" }
             "."
         }
     }
@@ -482,7 +482,7 @@ fn origin(report: &Report) -> Option<Markup> {
         rows.extend(provenance.data.clone().map(|data| ("trained on", data)));
         rows.extend(provenance.parent.clone().map(|parent| ("fine-tuned from", parent)));
         for ancestor in &provenance.ancestors {
-            let data = ancestor.data.as_deref().unwrap_or("data that is not known");
+            let data = ancestor.data.as_deref().unwrap_or("unknown data");
             rows.push(("ancestor", format!("{} ({}, {data})", ancestor.digest, ancestor.program)));
         }
     }
@@ -504,14 +504,14 @@ fn manifest_rows(manifest: &Manifest, rows: &mut Vec<(&str, String)>) {
         let build = if program.release { "release" } else { "dev" };
         rows.push(("build", format!("{}, {build}, {}", program.rustc, program.backends.join(" "))));
         rows.extend(program.commit.clone().map(|commit| ("commit", commit)));
-        let cpu = session.host.cpu.as_deref().unwrap_or("processor not known");
+        let cpu = session.host.cpu.as_deref().unwrap_or("unknown processor");
         let cores = session.host.cores;
         rows.push(("machine", format!("{}, {cpu}, {cores} cores", session.host.platform)));
     }
     rows.push(("data", manifest.data.digest.clone()));
     if let Some(result) = &manifest.result {
         rows.push(("model", result.model.clone()));
-        rows.push(("epoch kept", result.epoch.to_string()));
+        rows.push(("kept epoch", result.epoch.to_string()));
     }
 }
 

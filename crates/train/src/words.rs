@@ -38,8 +38,7 @@ impl Run {
             training.batch_size * training.accumulate,
         );
         if self.task.scaling().is_some() {
-            text +=
-                "\nThe loss is of standardized targets; all else is in the unit of the targets.";
+            text += "\nThe loss is that of standardized targets; all other metrics use the unit of the targets.";
         }
         if !backend.is_cpu() {
             text += "\nThe first steps compile and tune kernels; later runs find them in a cache.";

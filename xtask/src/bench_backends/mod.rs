@@ -16,37 +16,37 @@ use report::{Agreement, Inference, Report, Training, Verdict};
 
 use crate::numbers::Spread;
 
-/// Compare backends: whether they compute the same, and which is fastest.
+/// Compare backends by agreement and speed.
 ///
-/// First every backend gets the same weights and the same 1,000 rows, and trains the tutorial's network
-/// and the deep one for 100 steps; what comes out is compared with a reference in f64 that shares no
-/// code with any of them. A backend that is off is shown as wrong, is not timed, and makes the exit
-/// code 1. Then the others are timed, each in a process of its own, in interleaved rounds, after a
-/// warm-up, with the device synchronised before a clock is read.
+/// First, every backend gets the same weights and the same 1,000 rows, and trains the tutorial's network
+/// and the deep one for 100 steps. A reference in f64, which shares no code with any backend, judges the
+/// results. A backend outside the limits is shown as WRONG and not timed, and the exit code is 1. Then
+/// the others are timed, each in its own process, in interleaved rounds, after a warm-up, with the
+/// device synchronised before each clock reading.
 ///
-/// The first time this builds an optimised program, which takes a quarter of an hour; `--quick` uses
-/// the existing dev build, whose timings are only good for `flex`.
+/// The first run makes an optimised build, which takes a quarter of an hour. `--quick` uses the dev
+/// build, whose timings are meaningful for `flex` only.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Backends, the first of which is what the others are held against in the table
+    /// Backends; the table compares the others with the first
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = BACKENDS, default_value = "flex,ndarray,wgpu")]
     backends: Vec<String>,
     /// Networks: tutorial (784-128-10), wide (784-2048-2048-10), deep (six hidden layers of 256)
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = SHAPES)]
     shapes: Vec<String>,
-    /// Samples of a batch
+    /// Batch sizes
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch_sizes: Vec<u32>,
-    /// Times that every measurement is taken; 3, or 1 with --quick
+    /// Number of rounds [default: 3, or 1 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
-    /// A first look: the tutorial's network, two batch sizes, short windows, the dev build
+    /// Measure less: the tutorial's network, two batch sizes, short windows, the dev build
     #[arg(long)]
     quick: bool,
-    /// Keep a dated record in this folder
+    /// Folder for a dated copy of the report
     #[arg(long, value_name = "FOLDER")]
     save: Option<PathBuf>,
-    /// End with the backend to use for each network and batch size
+    /// Print the best backend for each network and batch size
     #[arg(long)]
     recommend: bool,
     /// Let this backend compute relu wrongly, to see that it is noticed

@@ -16,26 +16,25 @@ use pairs::{Pair, Side};
 
 /// Compare recipes of fine-tuning by accuracy, and fill in docs/fine-tuning.md.
 ///
-/// A model learns one task of a pair, and is then tuned to the other by every recipe, on all of its
-/// rows and on few, once for each seed; a fresh network learns the same rows beside it. What is
-/// compared is the accuracy on the test samples of the second task. Pairs are made of the bundled
-/// MNIST and, where it is at hand, Fashion-MNIST; --pair adds others. A quarter of an hour for
-/// three seeds on an idle machine.
+/// A model is trained on the first task of a pair and tuned to the second by every recipe, with all
+/// rows and with few, for each seed. A fresh network trains on the same rows. The table compares the
+/// test accuracy on the second task. Pairs come from the bundled MNIST, from Fashion-MNIST if present,
+/// and from --pair. Three seeds take a quarter of an hour on an idle machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Pairs of tasks: halves, others, writers, turned, fashion, and those of --pair; all by default
+    /// Pairs of tasks: halves, others, writers, turned, fashion, and those of --pair [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pairs: Vec<String>,
-    /// A pair of your own: its name, and the folders of IDX files of the old task and the new one
+    /// Further pair: a name, and the folders of IDX files of the old and the new task
     #[arg(long, value_name = "NAME=FOLDER,FOLDER")]
     pair: Vec<Own>,
-    /// Where Fashion-MNIST is; if it is not there, its pair is left out
+    /// Folder of Fashion-MNIST; without it, its pair is skipped
     #[arg(long, value_name = "FOLDER", default_value = "/usr/share/datasets/fashion-mnist")]
     fashion: PathBuf,
-    /// Recipes; those of the page by default
+    /// Recipes [default: those of the page]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RECIPES.map(|recipe| recipe.name))]
     recipes: Vec<String>,
-    /// Rows of the new task and epochs over them, each ROWS:EPOCHS
+    /// Rows of the new task and epochs, each as ROWS:EPOCHS
     #[arg(
         long,
         value_name = "LIST",
@@ -43,16 +42,16 @@ pub(crate) struct Args {
         default_value = "1000:20,100:50,all:5,1000:5"
     )]
     sizes: Vec<Size>,
-    /// Seeds, from 1
+    /// Number of seeds, from 1
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
-    /// A first look: one seed, 1,000 rows, 5 epochs, two pairs
+    /// Measure less: one seed, 1,000 rows, 5 epochs, two pairs
     #[arg(long)]
     quick: bool,
-    /// A built `fireclay`, instead of building it
+    /// Built `fireclay`; skips the build
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Print only; leave docs/fine-tuning.md as it is
+    /// Print the table without writing it to docs/fine-tuning.md
     #[arg(long)]
     no_page: bool,
 }

@@ -25,17 +25,16 @@ use crate::output::say_json;
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay inspect runs/mnist-1                a Fireclay model, by the folder of its run
-  fireclay inspect model.pt                    of PyTorch; nothing in it is executed
+  fireclay inspect runs/mnist-1                the model of a run
+  fireclay inspect model.pt                    a PyTorch file; nothing is executed
   fireclay inspect weights.h5 --json
-  fireclay inspect model.safetensors --strict  exit code 1 if anything is odd
+  fireclay inspect model.safetensors --strict  exit code 1 for any anomaly
 
-It reads models, checkpoints and adapters of Fireclay, .pt and .pth, .safetensors, .keras and .h5,
-.npz and .npy, .onnx and .bpk.
-Called odd are: a digest that is not right; numbers that are NaN or infinite; magnitudes
-above 10,000; matrices of zeros; units whose incoming weights are all zero; tensors with
-the same numbers; whatever is refused. Of the folder of a run, whatever its manifest
-contradicts.";
+Supported files: models, checkpoints and adapters of Fireclay, .pt, .pth, .safetensors, .keras, .h5,
+.npz, .npy, .onnx and .bpk.
+Anomalies: a wrong digest; NaN or infinite numbers; magnitudes above 10,000; matrices of zeros;
+units whose incoming weights are all zero; tensors with the same numbers; anything refused. For the
+folder of a run, also anything that its manifest contradicts.";
 
 /// Inspect a file: tensors, network, origin and anomalies. Nothing in it is executed.
 #[derive(Debug, clap::Args)]

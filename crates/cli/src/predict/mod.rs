@@ -32,10 +32,10 @@ use crate::output::{printable, say_to_reader, wrapped};
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay predict runs/mnist-1 seven.png             a drawing or a photo of a digit
-  fireclay predict model.safetensors *.jpg --top-k 3  the three most probable labels of each
+  fireclay predict runs/mnist-1 seven.png             a drawing or photo of a digit
+  fireclay predict model.safetensors *.jpg --top-k 3  the three most probable labels
   fireclay predict base.safetensors seven.png --adapter runs/tuned/adapter.safetensors
-  fireclay predict runs/mnist-1 seven.png --show      draw in the terminal what the model sees
+  fireclay predict runs/mnist-1 seven.png --show      draw the model's input in the terminal
   fireclay predict model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | fireclay predict model.safetensors - --abstain 0.9
 

@@ -72,7 +72,7 @@ fn numbers_are_learnt_and_told_in_their_unit() {
     let place = place();
     let said = does(&place, &format!("{TRAIN} --name a --monitor rmse --patience 30"));
     for words in [
-        "all else is in the unit of the targets",
+        "all other metrics use the unit of the targets",
         " rmse ",
         "the best by validation rmse",
         "median-error",

@@ -93,7 +93,7 @@ fn two_runs_are_compared() {
 fn a_report_is_one_page_that_needs_nothing_else() {
     let place = small();
     let said = does(&place, "report runs/small --plots plots");
-    assert!(said.starts_with("The report is in runs/small/report.html\n"), "{said}");
+    assert!(said.starts_with("Report: runs/small/report.html\n"), "{said}");
     let page = fs::read_to_string(place.path("runs/small/report.html")).unwrap();
     assert!(page.len() < 2_000_000);
     for outside in ["src=\"http", "href=\"http", "url(http", "<script"] {
@@ -102,7 +102,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     let plots = ["accuracy", "classes", "confusion", "learning-rate", "loss", "reliability"];
     let files = plots.iter().flat_map(|plot| [format!("{plot}.png"), format!("{plot}.svg")]);
     assert_eq!(files.collect::<Vec<_>>(), names_in(&place.path("plots")));
-    assert!(said.ends_with("6 plots are in plots, each as .svg and .png\n"), "{said}");
+    assert!(said.ends_with("Plots: 6 in plots, each as .svg and .png\n"), "{said}");
     let png = fs::read(place.path("plots/loss.png")).unwrap();
     let png = image::load_from_memory(&png).unwrap();
     assert_eq!((png.width(), png.height()), (920, 640));
@@ -117,7 +117,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
 fn tensorboard_gets_the_measurements_when_asked_for() {
     let place = Place::new();
     let said = does(&place, &format!("train {DIGITS} --epochs 1 --no-report --tensorboard"));
-    let (_, path) = said.trim_end().rsplit_once("For TensorBoard: ").unwrap();
+    let (_, path) = said.trim_end().rsplit_once("TensorBoard events: ").unwrap();
     assert!(path.starts_with("runs/idx-1/events.out.tfevents."), "{said}");
     let events = fs::read(place.path(path)).unwrap();
     let holds = |tag: &str| events.windows(tag.len()).any(|part| part == tag.as_bytes());
@@ -128,7 +128,7 @@ fn tensorboard_gets_the_measurements_when_asked_for() {
     // Written again, it is the same file.
     fs::remove_file(place.path(path)).unwrap();
     let said = does(&place, "report runs/idx-1 --tensorboard");
-    assert!(said.ends_with(&format!("For TensorBoard: {path}\n")), "{said}");
+    assert!(said.ends_with(&format!("TensorBoard events: {path}\n")), "{said}");
     assert_eq!(fs::read(place.path(path)).unwrap(), events);
     let quiet = does(&place, &format!("train {DIGITS} --epochs 1 --no-report --tensorboard -q"));
     assert_eq!(quiet, "");

@@ -23,7 +23,7 @@ fn a_run_tells_how_it_goes_on_by_the_name_it_was_called_by() {
 fn a_run_ends_with_its_page_unless_told_not_to() {
     let place = Place::new();
     let said = does(&place, &format!("train {DIGITS} --epochs 1"));
-    assert!(said.ends_with("The run as one page: runs/idx-1/report.html\n"), "{said}");
+    assert!(said.ends_with("Report: runs/idx-1/report.html\n"), "{said}");
     let page = fs::read_to_string(place.path("runs/idx-1/report.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") || page.starts_with("<!doctype html>"));
     does(&place, &format!("train {DIGITS} --epochs 1 -q --dry-run"));
@@ -37,10 +37,10 @@ fn a_tuned_run_has_its_page_and_its_events_as_any_other() {
     let place = small();
     let tune = format!("finetune --from runs/small/model.safetensors {DIGITS} --epochs 1");
     let said = does(&place, &format!("{tune} --name plain"));
-    assert!(said.ends_with("The run as one page: runs/plain/report.html\n"), "{said}");
+    assert!(said.ends_with("Report: runs/plain/report.html\n"), "{said}");
     let said = does(&place, &format!("{tune} --name tuned --lora rank=2 --tensorboard"));
-    let (head, events) = said.trim_end().rsplit_once("\nFor TensorBoard: ").unwrap();
-    assert!(head.ends_with("The run as one page: runs/tuned/report.html"), "{said}");
+    let (head, events) = said.trim_end().rsplit_once("\nTensorBoard events: ").unwrap();
+    assert!(head.ends_with("Report: runs/tuned/report.html"), "{said}");
     assert!(events.starts_with("runs/tuned/events.out.tfevents."), "{said}");
     assert!(!fs::read(place.path(events)).unwrap().is_empty());
     for (name, words) in [("plain", "fine-tuned from"), ("tuned", "adapter of rank 2")] {
@@ -54,7 +54,7 @@ fn a_tuned_run_has_its_page_and_its_events_as_any_other() {
     assert!(!place.path("runs/quiet/report.html").exists());
     let again = does(&place, "finetune --repeat runs/plain");
     assert!(again.contains("identical"), "{again}");
-    assert!(again.ends_with("The run as one page: runs/idx-1/report.html\n"), "{again}");
+    assert!(again.ends_with("Report: runs/idx-1/report.html\n"), "{again}");
 }
 
 #[test]

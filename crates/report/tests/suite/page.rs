@@ -97,7 +97,7 @@ fn everything_of_a_run_is_on_its_page() {
     let text = fs::read_to_string(folder.join("manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
     for text in [
-        "101,770 parameters in all",
+        "101,770 parameters in total",
         "784 → 128",
         "hidden = [128]",
         "10,000 rows of mnist (test)",
@@ -214,8 +214,8 @@ fn a_page_of_many_classes_is_not_a_book() {
     let page = Report::from_model("many", &model, Some(("rows", &data)), &quick()).unwrap();
     let page = page.html().unwrap();
     assert!(page.len() < 200_000, "{} bytes", page.len());
-    assert!(page.contains("The table has the 200 with the least F1, of 3,000."));
-    assert!(page.contains("A matrix of 3,000 classes does not fit a page."));
+    assert!(page.contains("The table shows the 200 lowest F1 scores of 3,000."));
+    assert!(page.contains("The confusion matrix is omitted: 3,000 classes do not fit the page."));
 }
 
 const HOSTILE: &str = "\"'><img src=x onerror=alert(1)></style></svg><script>alert(2)</script>&";

@@ -22,7 +22,7 @@ fn slips_on_the_command_line_are_named() {
         ("--data idx:", &["idx:FOLDER"]),
         ("--data ./digits", &["`./digits` is a folder", "idx:./digits"]),
         ("--data digits", &["`digits` is a folder", "idx:digits"]),
-        ("--data rows.csv", &["`rows.csv` is a path, and nothing is there"]),
+        ("--data rows.csv", &["`rows.csv` does not exist"]),
         ("--data digits/train-images-idx3-ubyte", &["is a file", "idx:FOLDER"]),
         ("--hidden 300;100", &["300;100", "300,100 or none"]),
         ("--hidden 3x", &["`3x`", "300,100 or none"]),
