@@ -1,4 +1,4 @@
-//! What the Markdown pages promise: every command works, every relative link leads somewhere, and the
+//! What the Markdown pages promise: every command works, every link and path leads somewhere, and the
 //! summary of the site lists every page.
 
 use std::collections::BTreeMap;
@@ -52,6 +52,11 @@ pub(crate) fn check() -> Result<()> {
         for (line, target) in &page.links {
             if !link_leads_somewhere(path, target) {
                 faults.push(format!("{}: the link `{target}` leads nowhere", place(*line)));
+            }
+        }
+        for (line, named) in &page.paths {
+            if !process::root().join(named).exists() {
+                faults.push(format!("{}: there is no `{named}`", place(*line)));
             }
         }
         for (line, target, part) in &page.parts {
@@ -241,6 +246,8 @@ pub(crate) struct Page {
     pub(crate) links: Vec<(usize, String)>,
     /// Its links to headings: the path, empty for its own, and the name of the heading.
     parts: Vec<(usize, String, String)>,
+    /// Paths from the root that it names as code.
+    paths: Vec<(usize, String)>,
     /// Names of its headings.
     headings: Vec<String>,
     faults: Vec<(usize, String)>,
@@ -260,6 +267,8 @@ pub(crate) fn scan(text: &str) -> Page {
                     page.links.push((number, path));
                 }
             }
+            let code = line.split('`').skip(1).step_by(2).filter(|code| is_path_from_root(code));
+            page.paths.extend(code.map(|path| (number, path.to_owned())));
             let heading = line.trim_start_matches('#');
             if heading.len() < line.len() {
                 page.headings.push(name_of_heading(heading.trim()));
@@ -281,6 +290,16 @@ pub(crate) fn scan(text: &str) -> Page {
         }
     }
     page
+}
+
+/// Whether code names a file or folder of the repository; a part in capitals stands for any name.
+fn is_path_from_root(code: &str) -> bool {
+    const FOLDERS: [&str; 6] = ["benches/", "crates/", "docs/", "fuzz/", "recipes/", "xtask/"];
+    let is_one = code.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let has_any = code
+        .split('/')
+        .any(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_uppercase()));
+    is_one && !has_any && FOLDERS.iter().any(|folder| code.starts_with(folder))
 }
 
 /// The line that opens a fenced block.
@@ -430,6 +449,12 @@ mod tests {
         assert_eq!(page.headings, ["the-file-amd-again", "one-two"]);
         let parts = [(2, "", "one-two"), (2, "b.md", "c")];
         assert_eq!(page.parts, parts.map(|(line, path, part)| (line, path.into(), part.into())));
+    }
+
+    #[test]
+    fn paths_from_the_root_are_found_in_code() {
+        let page = scan("`crates/a/b.rs`, `src/c.rs` and `fuzz/corpus/TARGET`, `docs/*`: crates/d");
+        assert_eq!(page.paths, [(1, "crates/a/b.rs".to_owned())]);
     }
 
     #[test]
