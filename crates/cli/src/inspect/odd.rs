@@ -61,7 +61,10 @@ fn alone(tensor: &Stored<'_>, look: &Seen) -> Vec<String> {
         let named: Vec<String> = dead.iter().take(MOST_UNITS).map(ToString::to_string).collect();
         let more = if dead.len() > MOST_UNITS { ", …" } else { "" };
         let count = dead.len();
-        odd.push(format!("{count} dead units, only zeros come in: {}{more}", named.join(", ")));
+        odd.push(format!(
+            "{count} dead units, with incoming weights of 0: {}{more}",
+            named.join(", ")
+        ));
     }
     odd
 }
@@ -100,7 +103,11 @@ mod tests {
             (&[2], &[1.0, f64::NEG_INFINITY], "1 of 2 numbers are infinite"),
             (&[2], &[1.0, -2e5], "magnitudes up to 2.000e5"),
             (&[2, 1], &[0.0, 0.0], "all zeros"),
-            (&[3, 2], &[1.0, 2.0, 0.0, 0.0, 3.0, 0.0], "1 dead units, only zeros come in: 1"),
+            (
+                &[3, 2],
+                &[1.0, 2.0, 0.0, 0.0, 3.0, 0.0],
+                "1 dead units, with incoming weights of 0: 1",
+            ),
         ] {
             assert_eq!(odd(&[tensor("w", shape, values)]), [format!("w: {words}")]);
         }

@@ -43,11 +43,11 @@ pub(super) fn text(found: &Found, is_all: bool) -> String {
     let mut lines = Lines { text: format!("{}: {}\n", found.file, found.kind) };
     lines.item("size", &format!("{} bytes", group(found.bytes)));
     let digest = found.sha256.as_deref();
-    lines.item("sha256", digest.unwrap_or("not computed: the file is large, and refused"));
+    lines.item("sha256", digest.unwrap_or("not computed: the file is large and refused"));
     if let Some(digest) = &found.digest {
         let verdict = match digest.is_valid {
             Some(true) => "valid",
-            Some(false) => "NOT VALID: the content is not what was written",
+            Some(false) => "NOT VALID: the content was changed",
             None => "not checked: the file is too damaged",
         };
         lines.item("digest", &format!("{}, {verdict}", short(&digest.found)));
@@ -119,7 +119,7 @@ impl Lines {
             self.item("pictures", &pictures.to_string());
         }
         if let Some(base) = document.get("base").and_then(Value::as_str) {
-            self.item("base", &format!("{}, which it needs", short(base)));
+            self.item("base", &format!("{} (required)", short(base)));
         }
         if let Some(provenance) = part::<Provenance>(document.get("provenance")) {
             self.provenance(&provenance);
@@ -142,10 +142,10 @@ impl Lines {
             self.item("trained on", &printable(data, 60));
         }
         if let (Some(parent), true) = (parent, ancestors.is_empty()) {
-            self.item("made from", &short(parent));
+            self.item("tuned from", &short(parent));
         }
         for (i, ancestor) in ancestors.iter().take(8).enumerate() {
-            let name = if i == 0 { "made from" } else { "and that from" };
+            let name = if i == 0 { "tuned from" } else { "before that" };
             let data = ancestor.data.as_ref().map(|data| format!(", on {}", printable(data, 40)));
             let program = printable(&ancestor.program, 60);
             let digest = short(&ancestor.digest);
@@ -179,10 +179,10 @@ impl Lines {
 
     fn odd(&mut self, odd: &[String], is_all: bool) {
         if odd.is_empty() {
-            self.text += "Nothing is odd.\n";
+            self.text += "No anomalies.\n";
             return;
         }
-        self.text += "Odd:\n";
+        self.text += "Anomalies:\n";
         let shown = if is_all { odd.len() } else { odd.len().min(MOST_ODD) };
         odd[..shown].iter().for_each(|odd| self.text += &format!("{}\n", wrapped(odd)));
         if shown < odd.len() {
@@ -202,8 +202,8 @@ const COLUMNS: [Column; 7] = [
     ("name", |tensor| printable(&tensor.name, 60)),
     ("shape", |tensor| sizes(&tensor.shape)),
     ("type", |tensor| tensor.dtype.to_owned()),
-    ("least", |tensor| number(tensor.least)),
-    ("largest", |tensor| number(tensor.largest)),
+    ("minimum", |tensor| number(tensor.least)),
+    ("maximum", |tensor| number(tensor.largest)),
     ("mean", |tensor| number(tensor.mean)),
     ("deviation", |tensor| number(tensor.deviation)),
 ];
@@ -234,9 +234,9 @@ fn columns(input: &InputSpec) -> String {
 fn prepared(preprocessing: &Preprocessing) -> String {
     match preprocessing {
         Preprocessing::None => "none".to_owned(),
-        Preprocessing::Scale { scale } => format!("times {scale}"),
+        Preprocessing::Scale { scale } => format!("x * {scale}"),
         Preprocessing::Normalize { scale, mean, deviation } => {
-            format!("times {scale}, less {mean}, over {deviation}")
+            format!("(x * {scale} - {mean}) / {deviation}")
         }
         Preprocessing::Standardize { mean, .. } => {
             format!("standardized, feature by feature ({})", mean.len())

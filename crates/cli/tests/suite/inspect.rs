@@ -16,10 +16,10 @@ fn files_of_our_own_are_told_apart_and_checked() {
         "  network       16-128-10 relu, 3,466 parameters\n",
         "  input         4x4\n",
         "  task          classification: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n",
-        "  preprocessing times 0.003921569\n",
+        "  preprocessing x * 0.003921569\n",
         "  trained on    idx:digits\n",
         "  tensors       4, 3,466 numbers\n",
-        "Nothing is odd.\n",
+        "No anomalies.\n",
     ] {
         assert!(said.contains(words), "no `{words}` in: {said}");
     }
@@ -36,7 +36,7 @@ fn files_of_our_own_are_told_apart_and_checked() {
     );
     does(&place, &tune);
     let said = does(&place, "inspect runs/tuned/adapter.safetensors");
-    assert!(said.contains("Fireclay adapter") && said.contains("which it needs"), "{said}");
+    assert!(said.contains("Fireclay adapter") && said.contains("(required)"), "{said}");
     let line = "predict runs/tuned/adapter.safetensors digits";
     place.train(line).refused(&["is an adapter", "--adapter runs/tuned/adapter.safetensors"]);
 
@@ -50,7 +50,7 @@ fn files_of_our_own_are_told_apart_and_checked() {
     assert_eq!(place.train("inspect runs/small --strict").code, Some(0));
     fs::write(place.path("cut.safetensors"), &bytes[..last]).unwrap();
     let cut = place.train("inspect cut.safetensors");
-    assert!(cut.stdout.contains("Odd:"), "{}", cut.stdout);
+    assert!(cut.stdout.contains("Anomalies:"), "{}", cut.stdout);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn edit(place: &Place, name: &str, from: &str, to: &str) {
 #[test]
 fn a_run_as_it_was_left_is_called_sound_by_all() {
     let place = place();
-    let found = assert_says(&place, "inspect runs/small --strict", &["Nothing is odd."]);
+    let found = assert_says(&place, "inspect runs/small --strict", &["No anomalies."]);
     assert!(!found.contains("changed"), "{found}");
     for line in ["evaluate runs/small", "report runs/small", "compare runs/small runs/other"] {
         place.train(line).succeeded();
@@ -78,7 +78,7 @@ fn a_settings_file_that_was_changed_is_not_believed() {
     // Only the name of the data may change: its digest decides.
     edit(&place, "config.toml", "learning_rate = 0.5", "learning_rate = 0.001");
     edit(&place, "config.toml", "idx:digits", "idx:elsewhere");
-    assert_says(&place, "inspect runs/small --strict", &["Nothing is odd."]);
+    assert_says(&place, "inspect runs/small --strict", &["No anomalies."]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn results_and_logs_that_were_changed_are_named() {
     fs::write(file(&place, "manifest.json"), manifest.to_string()).unwrap();
     assert_says(&place, "inspect runs/small", &["last line is not that of the test rows"]);
     fs::write(file(&place, "metrics.jsonl"), log).unwrap();
-    assert_says(&place, "inspect runs/small", &["Nothing is odd."]);
+    assert_says(&place, "inspect runs/small", &["No anomalies."]);
 
     manifest["result"]["metrics"]["accuracy"] = 0.999.into();
     fs::write(file(&place, "manifest.json"), manifest.to_string()).unwrap();

@@ -68,7 +68,7 @@ fn fine_tuning_is_the_program_of_its_crate() {
     let found = json(&place, "inspect runs/tuned --json");
     let base = json(&place, "inspect runs/small --json");
     assert_eq!(found["document"]["provenance"]["parent"], base["digest"]["found"]);
-    assert!(does(&place, "inspect runs/tuned").contains("  made from     sha256:"));
+    assert!(does(&place, "inspect runs/tuned").contains("  tuned from    sha256:"));
 }
 
 #[test]
