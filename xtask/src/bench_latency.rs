@@ -96,7 +96,7 @@ fn report(found: &Value) -> Result<String> {
     let text = |name: &str| found[name].as_f64().unwrap_or(f64::NAN);
     let m = machine::describe(true)?;
     Ok(format!(
-        "{}, {} cores, {}; {}; ONNX Runtime {}, {} threads for batches. Medians of {} sittings, in brackets the worst. \
+        "{}, {} cores, {}, {}. ONNX Runtime {}, {} threads for batches. Medians of {} sittings, in brackets the worst. \
          Logits differ by at most {:.1e}.\n\n{}",
         m.processor,
         m.cores,

@@ -175,7 +175,7 @@ fn report(all: &Measured, args: &Args) -> Result<String> {
     let m = machine::describe(false)?;
     let (speeds, against_best) = speeds(all, args)?;
     Ok(format!(
-        "{}, {} cores, {}; {}; {} rounds, medians. Higher is better; in brackets least and most.\n\n{}\n{}",
+        "{}, {} cores, {}, {}. {} rounds, medians. Higher is better; in brackets least and most.\n\n{}\n{}",
         m.processor,
         m.cores,
         m.date,

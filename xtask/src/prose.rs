@@ -105,15 +105,15 @@ fn faults_of_headings(lines: &[(usize, String)]) -> Vec<(usize, String)> {
 /// Finds long sentences and chains of fragments in the prose of a page.
 fn faults_of_sentences(lines: &[(usize, String)]) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
-    for (line, block) in blocks(lines) {
-        for sentence in sentences(&block) {
+    for Block { line, is_cell, text } in blocks(lines) {
+        for sentence in sentences(&text) {
             let words = sentence.iter().filter(|word| is_counted(word)).count();
             let chained = sentence.iter().filter(|word| word.ends_with(';')).count();
             let begin = sentence[..sentence.len().min(6)].join(" ");
             if words > MOST_OF_A_SENTENCE {
                 let fault = format!("{words} words, at most {MOST_OF_A_SENTENCE}: {begin} ..");
                 faults.push((line, fault));
-            } else if chained > 1 {
+            } else if chained > 1 && !is_cell {
                 faults.push((line, format!("a chain of {} clauses: {begin} ..", chained + 1)));
             }
         }
@@ -126,27 +126,36 @@ fn is_counted(piece: &str) -> bool {
     piece.contains(|c: char| c.is_alphanumeric() || c == '`')
 }
 
-/// Joins the lines of each paragraph and item, and cuts tables into their cells; each with the number of
-/// the line it begins in.
-fn blocks(lines: &[(usize, String)]) -> Vec<(usize, String)> {
-    let mut blocks: Vec<(usize, String)> = Vec::new();
+/// A paragraph, an item of a list or a cell of a table.
+struct Block {
+    /// Number of the line it begins in.
+    line: usize,
+    /// Whether it is a cell, in which a list may stand between semicolons.
+    is_cell: bool,
+    text: String,
+}
+
+/// Joins the lines of each paragraph and item, and cuts tables into their cells.
+fn blocks(lines: &[(usize, String)]) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
     let mut last = 0;
-    for (number, text) in lines {
-        let text = text.trim();
+    for (line, text) in lines {
+        let (line, text) = (*line, text.trim());
+        let new = |text: &str, is_cell| Block { line, is_cell, text: text.to_owned() };
         let is_item = text.starts_with("- ") || text.split_once(". ").is_some_and(is_number);
         if text.starts_with('|') {
-            blocks.extend(text.split('|').map(|cell| (*number, cell.to_owned())));
+            blocks.extend(text.split('|').map(|cell| new(cell, true)));
         } else if text.is_empty() || text.starts_with(['#', '<']) {
-            blocks.push((*number, String::new()));
-        } else if is_item || *number != last + 1 {
-            blocks.push((*number, text.to_owned()));
-        } else if let Some((_, block)) = blocks.last_mut().filter(|(_, block)| !block.is_empty()) {
-            block.push(' ');
-            block.push_str(text);
+            blocks.push(new("", false));
+        } else if let Some(block) = blocks.last_mut().filter(|block| {
+            !is_item && line == last + 1 && !block.is_cell && !block.text.is_empty()
+        }) {
+            block.text += " ";
+            block.text += text;
         } else {
-            blocks.push((*number, text.to_owned()));
+            blocks.push(new(text, false));
         }
-        last = *number;
+        last = line;
     }
     blocks
 }
