@@ -41,7 +41,7 @@ impl Run {
             text += "\nThe loss is that of standardized targets; all other metrics use the unit of the targets.";
         }
         if !backend.is_cpu() {
-            text += "\nThe first steps compile and tune kernels; later runs find them in a cache.";
+            text += "\nThe first steps compile and tune kernels, for up to two minutes.";
         }
         text
     }
