@@ -12,10 +12,10 @@ const ABOUT: &str = "Train, fine-tune, evaluate and use multilayer perceptrons";
 
 const EXAMPLES: &str = "\
 Examples:
-  fireclay train                            train the tutorial's network on MNIST
+  fireclay train                            train a network on MNIST
   fireclay evaluate runs/mnist-1            metrics with confidence intervals
   fireclay predict runs/mnist-1 digit.png   predict a picture
-  fireclay inspect model.pt                 contents of a file; nothing is executed
+  fireclay inspect model.pt                 contents of a file
   fireclay compare runs/mnist-1 runs/mnist-2
   fireclay finetune --from model.pt --activation relu --preprocessing scale
   fireclay data show fashion-mnist          rows, classes and digests

@@ -51,7 +51,7 @@ pub(crate) struct Args {
 }
 
 /// Note on the units of two models of which the first has standardized targets.
-const UNITS_OF_FIRST: &str = "\n  Losses use targets as the first model standardizes them; all other metrics use the unit of the\n  targets.\n";
+const UNITS_OF_FIRST: &str = "\n  Losses use targets as the first model standardizes them; all other metrics use the unit\n  of the targets.\n";
 
 /// What differs between two runs.
 #[derive(Debug, Serialize)]

@@ -90,7 +90,7 @@ impl FromStr for Limit {
 
 /// Note on the units of a model whose targets are standardized.
 const UNITS: &str =
-    "\nThe loss is that of standardized targets; all other metrics use the unit of the targets.\n";
+    "\nThe loss is that of standardized targets; other metrics use the target's unit.\n";
 
 /// The number of a gate.
 fn limit(text: &str) -> Result<f64, String> {

@@ -205,7 +205,7 @@ fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
         p.soft {
             "On " (grouped(evaluation.rows)) " rows of " (report.data)
             ". 95 % confidence intervals, treating these rows as a sample."
-            @if is_scaled { " The loss is that of standardized targets; all other metrics use the unit of the targets." }
+            @if is_scaled { " The loss is that of standardized targets; other metrics use the target's unit." }
         }
         div.scroll { table {
             tr { th { "measure" } th.n { "value" } th.n { "95 % interval" } th { "by" } }

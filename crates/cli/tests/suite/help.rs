@@ -33,7 +33,7 @@ fn help_teaches_with_examples() {
             help.contains("Example") && help.contains(&format!("fireclay {command} "));
         assert!(has_examples || command == "backends", "{help}");
     }
-    for code in ["0 done", "1 a limit", "2 error"] {
+    for code in ["0 done", "1 a gate", "2 error"] {
         assert!(top.contains(code), "{top}");
     }
     let none = place.train("");

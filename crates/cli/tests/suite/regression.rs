@@ -72,7 +72,7 @@ fn numbers_are_learnt_and_told_in_their_unit() {
     let place = place();
     let said = does(&place, &format!("{TRAIN} --name a --monitor rmse --patience 30"));
     for words in [
-        "all other metrics use the unit of the targets",
+        "other metrics use the target's unit",
         " rmse ",
         "the best by validation rmse",
         "median-error",
@@ -90,7 +90,7 @@ fn numbers_are_learnt_and_told_in_their_unit() {
 
     let said = does(&place, "evaluate runs/a");
     is_plain(&said);
-    for words in ["price", "slope", "median-error", "The loss is of standardized targets"] {
+    for words in ["price", "slope", "median-error", "The loss is that of standardized targets"] {
         assert!(said.contains(words), "no `{words}` in: {said}");
     }
     let found = json(&place, "evaluate runs/a --json");
@@ -218,7 +218,7 @@ fn what_is_said_of_a_regression_is_true_of_it() {
     assert_eq!(place.run("a").config()["data"]["validation"].as_float(), Some(0.1));
     let page = fs::read_to_string(place.path("runs/a/report.html")).unwrap();
     assert!(page.contains("2 regression targets"));
-    assert!(page.contains("The rows whose loss is greatest, the worst first"));
+    assert!(page.contains("The rows with the largest loss, worst first"));
     let said = does(&place, "evaluate runs/a --worst 3");
     assert!(said.contains("worst row") && !said.contains("probability"), "{said}");
     let line = format!("{TRAIN} --no-report --patience 30 --min-improvement 1e6 --name b");

@@ -305,7 +305,7 @@ fn with_a_session_of_unknown_length_no_speed_is_told() {
     write_digits(&place.path().join("digits"));
     let source = format!("idx:{}", place.path().join("digits").display());
     let folder = run(&place, &["--data", &source, "--validation", "10"]);
-    assert!(report(&folder).html().unwrap().contains(" a second"));
+    assert!(report(&folder).html().unwrap().contains(" per second"));
     let path = folder.join("manifest.json");
     let mut manifest: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -313,5 +313,5 @@ fn with_a_session_of_unknown_length_no_speed_is_told() {
     killed["ended"] = serde_json::Value::Null;
     manifest["sessions"].as_array_mut().unwrap().insert(0, killed);
     fs::write(&path, manifest.to_string()).unwrap();
-    assert!(!report(&folder).html().unwrap().contains(" a second"));
+    assert!(!report(&folder).html().unwrap().contains(" per second"));
 }

@@ -13,7 +13,9 @@ fn refused(place: &Place, line: &[&str], words: &[&str]) {
         let outcome = Outcome::of(&line.join(" "), command.args(line).args(more));
         outcome.refused(words).stderr
     });
-    assert_eq!(said[0], said[1]);
+    // How much memory is free may change in between.
+    let [run, dry_run] = said.map(|text| text.replace(|c: char| c.is_ascii_digit(), "#"));
+    assert_eq!(run, dry_run);
     assert!(place.tree() == before, "{line:?} left something behind");
 }
 
