@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::{arrows, book, docs, features, process, prose, tools};
+use crate::{arrows, book, docs, features, process, prose, shape, tools};
 
 /// Check the workspace, with the steps of CI, cheapest first, up to the first failure.
 ///
@@ -37,6 +37,8 @@ enum Step {
     Spelling,
     /// Hold pages, messages and commit titles to docs/style.md
     Prose,
+    /// Limit the length of functions and files
+    Shape,
     /// Compare the dependencies of members with docs/architecture.md
     Arrows,
     /// Compare the features of third-party packages between ways to build
@@ -68,7 +70,7 @@ const OUTSIDE: [&str; 5] = [
     "fuzz",
 ];
 
-/// How a step ended, when it did not fail.
+/// The end of a step that did not fail.
 pub(crate) enum Outcome {
     /// It ran and found no fault.
     Passed,
@@ -128,6 +130,7 @@ impl Step {
             }
             Self::Spelling => return tools::spelling(),
             Self::Prose => prose::check()?,
+            Self::Shape => shape::check()?,
             Self::Arrows => arrows::check()?,
             Self::Features => features::check()?,
             Self::Deny => return tools::deny(),
@@ -152,7 +155,7 @@ impl Step {
         Ok(Outcome::Passed)
     }
 
-    /// What to do when the step fails.
+    /// Returns the advice for a step that failed.
     fn remedy(self) -> &'static str {
         match self {
             Self::Fmt => {
@@ -160,6 +163,7 @@ impl Step {
             }
             Self::Spelling => "correct the words, or add a name that is right to typos.toml",
             Self::Prose => "use the word that is suggested, see docs/style.md",
+            Self::Shape => "split it by what its parts do; `cargo xtask shape` has all the numbers",
             Self::Arrows => "remove the dependency, or change the table and say why beside it",
             Self::Features => "name the missing features where `train` asks for the package too",
             Self::Deny => "replace the package, or allow it in deny.toml with the reason",
@@ -222,7 +226,7 @@ fn print_table(rows: &[Row], colored: bool) {
     println!("{:<13}  {:<7}  {:>8.1}", "total", "", total.as_secs_f64());
 }
 
-/// Whether the user wants no colours, see <https://no-color.org>.
+/// Returns true if the user wants no colours, see <https://no-color.org>.
 fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

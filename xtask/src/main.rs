@@ -18,6 +18,7 @@ mod features;
 mod numbers;
 mod process;
 mod prose;
+mod shape;
 mod tools;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ enum Command {
     Book(book::Args),
     Check(check::Args),
     Crash(crash::Args),
+    Shape(shape::Args),
 }
 
 fn main() -> ExitCode {
@@ -68,5 +70,6 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Book(args) => book::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crash(args) => crash::run(&args),
+        Command::Shape(args) => shape::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
