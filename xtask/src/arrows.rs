@@ -57,7 +57,6 @@ fn unquote(cell: &str) -> Result<String> {
 /// Reads the dependencies among members out of `cargo metadata --no-deps`.
 fn parse_metadata(metadata: &Value) -> Option<Arrows> {
     let packages = metadata["packages"].as_array()?;
-    let name = |value: &Value| value["name"].as_str().map(str::to_string);
     let members: BTreeSet<String> = packages.iter().filter_map(name).collect();
     let mut arrows = Arrows::new();
     for package in packages {
@@ -68,6 +67,10 @@ fn parse_metadata(metadata: &Value) -> Option<Arrows> {
         arrows.insert(name(package)?, targets.collect());
     }
     Some(arrows)
+}
+
+fn name(value: &Value) -> Option<String> {
+    value["name"].as_str().map(str::to_string)
 }
 
 /// Lists what the table and the manifests disagree about.

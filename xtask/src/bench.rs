@@ -53,7 +53,7 @@ pub(crate) fn checkpoints(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How long a default run takes, from start to exit.
+/// Measures a default run, from start to exit.
 fn time(train: &Path, folder: &Path, pace: &str, name: &str) -> Result<Duration> {
     let line =
         format!("--quiet --name {pace}-{name} --checkpoint-every {pace}").replace(",60s-", "-");
@@ -83,9 +83,9 @@ fn memory(train: &Path, folder: &Path) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let after = |least: u64| samples.iter().filter(move |(step, _)| *step >= least);
-    let early = after(1000).take_while(|(step, _)| *step < 2000).map(|(_, kib)| *kib).max();
-    let late = after(9000).map(|(_, kib)| *kib).max();
+    let early = samples.iter().filter(|(step, _)| (1000..2000).contains(step));
+    let early = early.map(|(_, kib)| *kib).max();
+    let late = samples.iter().filter(|(step, _)| *step >= 9000).map(|(_, kib)| *kib).max();
     let (early, late) = early.zip(late).context("the run was too quick to be sampled")?;
     let growth = 100.0 * (late as f64 / early as f64 - 1.0);
     println!(

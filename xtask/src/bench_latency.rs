@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is measured, whether less is better, and the share of ONNX Runtime's that is asked for.
+/// Name of a measure, true if less is better, and the target as a share of ONNX Runtime's.
 const MEASURES: [(&str, bool, Option<f64>); 4] = [
     ("one row, p50, us", true, Some(0.5)),
     ("one row, p99, us", true, Some(0.6)),
@@ -72,28 +72,33 @@ const MEASURES: [(&str, bool, Option<f64>); 4] = [
     ("file to first prediction, ms", true, None),
 ];
 
+/// A median, and in brackets the worst.
+fn both((median, worst): (f64, f64)) -> String {
+    format!("{} ({})", digits(median), digits(worst))
+}
+
+fn digits(number: f64) -> String {
+    if number < 100.0 { format!("{number:.2}") } else { grouped(number) }
+}
+
 fn report(found: &Value) -> Result<String> {
     let heading = ["", "Fireclay", "ONNX Runtime", "Fireclay / ONNX Runtime", "asked"];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
     for (name, is_cost, asked) in MEASURES {
-        let number = |program: &str, which: &str| {
-            found[name][program][which].as_f64().with_context(|| format!("no {name} of {program}"))
-        };
-        let both = |program: &str| -> Result<String> {
-            let digits = |number: f64| {
-                if number < 100.0 { format!("{number:.2}") } else { grouped(number) }
-            };
-            let (median, worst) = (number(program, "median")?, number(program, "worst")?);
-            Ok(format!("{} ({})", digits(median), digits(worst)))
-        };
-        let ratio = number("fireclay", "median")? / number("onnxruntime", "median")?;
+        let [ours, theirs] = ["fireclay", "onnxruntime"].map(|program| {
+            let of_program = &found[name][program];
+            let numbers = of_program["median"].as_f64().zip(of_program["worst"].as_f64());
+            numbers.with_context(|| format!("no {name} of {program}"))
+        });
+        let (ours, theirs) = (ours?, theirs?);
         let asked = asked.map_or_else(String::new, |share| {
             format!("at {} {share}", if is_cost { "most" } else { "least" })
         });
-        let row = [both("fireclay")?, both("onnxruntime")?, format!("{ratio:.2}"), asked];
+        let row = [both(ours), both(theirs), format!("{:.2}", ours.0 / theirs.0), asked];
         table.push([vec![name.replace("us", "µs")], row.to_vec()].concat());
     }
-    let text = |name: &str| found[name].as_f64().unwrap_or(f64::NAN);
+    let [threads, sittings, difference] = ["threads", "sittings", "largest difference of a logit"]
+        .map(|name| found[name].as_f64().unwrap_or(f64::NAN));
     let m = machine::describe(true)?;
     Ok(format!(
         "{}, {} cores, {}, {}. ONNX Runtime {}, {} threads for batches. Medians of {} sittings, in brackets the worst. \
@@ -103,9 +108,9 @@ fn report(found: &Value) -> Result<String> {
         m.date,
         m.rustc,
         found["onnxruntime"].as_str().unwrap_or("?"),
-        text("threads"),
-        text("sittings"),
-        text("largest difference of a logit"),
+        threads,
+        sittings,
+        difference,
         markdown(&table)
     ))
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bench_backends::machine;
-use crate::numbers::{Spread, grouped, markdown, write_page};
+use crate::numbers::{Spread, Table, grouped, markdown, row, write_page};
 use crate::process;
 
 /// Compare training speed with Keras, PyTorch, JAX and scikit-learn, and fill in docs/benchmarks.md.
@@ -42,7 +42,7 @@ const PEERS: [&str; 4] = ["jax", "torch", "keras", "sklearn"];
 const CASES: [(&str, u32); 4] = [("128", 32), ("128", 128), ("128", 1024), ("2048,2048", 256)];
 const OURS: &str = "fireclay";
 
-/// What every program came to, over the rounds.
+/// The results of every program, over the rounds.
 #[derive(Default)]
 struct Measured {
     /// By case and program.
@@ -69,8 +69,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let requirements = "benches/peers/requirements.txt";
     let python = process::python(args.venv.as_deref(), &folder, requirements)?;
     let data = folder.join("data");
-    let program = |name: &str| programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    let bench = Bench { args, python, data, train: program("train"), probe: program("probe") };
+    let [train, probe] = ["train", "probe"]
+        .map(|name| programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)));
+    let bench = Bench { args, python, data, train, probe };
     process::document(&bench.probe, &["export", &bench.data.display().to_string()], &[])?;
     let measured = bench.measure()?;
     let text = report(&measured, args)?;
@@ -105,13 +106,13 @@ impl Bench<'_> {
                     let found = self.peer(peer, hidden, batch, few)?;
                     all.training.entry((case, peer.clone())).or_default().push(found);
                 }
-                let line = |name: &str| {
+                let peers = self.args.peers.iter().map(String::as_str);
+                let rates = [OURS].into_iter().chain(peers).map(|name| {
                     let rate = &all.training[&(case, name.to_owned())];
                     let rate = rate.last().and_then(|found| found["samples_per_s"].as_f64());
                     format!("{name} {}", grouped(rate.unwrap_or(f64::NAN)))
-                };
-                let peers = self.args.peers.iter().map(|peer| line(peer));
-                let rates: Vec<String> = [line(OURS)].into_iter().chain(peers).collect();
+                });
+                let rates: Vec<String> = rates.collect();
                 println!("  784-{hidden}-10, {batch}: {}", rates.join(", "));
             }
             all.alone.push(self.ours("128", 1024, &[("RAYON_NUM_THREADS", "1")])?);
@@ -186,17 +187,10 @@ fn report(all: &Measured, args: &Args) -> Result<String> {
     ))
 }
 
-fn row(cells: &[&str]) -> Vec<String> {
-    cells.iter().map(ToString::to_string).collect()
-}
-
 /// Samples a second of a program in a case.
 fn rate(all: &Measured, case: usize, name: &str) -> Result<Spread> {
     Spread::of(&all.training[&(case, name.to_owned())], "samples_per_s")
 }
-
-/// Rows of cells, the heading first.
-type Table = Vec<Vec<String>>;
 
 /// The table of speeds, and in each case how many times as fast Fireclay is as the best peer.
 fn speeds(all: &Measured, args: &Args) -> Result<(Table, Vec<Option<f64>>)> {
@@ -225,10 +219,23 @@ fn speeds(all: &Measured, args: &Args) -> Result<(Table, Vec<Option<f64>>)> {
     Ok((table, against_best))
 }
 
+fn median(values: &[Value], field: &str) -> Result<f64> {
+    Ok(Spread::of(values, field)?.median)
+}
+
+/// A ratio in a cell.
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+}
+
+/// Returns how many times as long as Fireclay a program takes for a whole run.
+fn whole_run(all: &Measured, name: &str, ours: f64) -> Result<String> {
+    let Some(found) = all.whole.get(name) else { return Ok(times(None)) };
+    Ok(times(Some(median(found, "seconds")? / ours)))
+}
+
 /// The table of targets.
 fn targets(all: &Measured, against_best: &[Option<f64>]) -> Result<Table> {
-    let median =
-        |values: &[Value], field: &str| Ok::<_, anyhow::Error>(Spread::of(values, field)?.median);
     let step = 1e6 * 32.0 / rate(all, 0, OURS)?.median;
     let floor = median(&all.limits, "forward_us")?
         + median(&all.limits, "weights_us")?
@@ -241,11 +248,6 @@ fn targets(all: &Measured, against_best: &[Option<f64>]) -> Result<Table> {
     let scaling = large / median(&all.alone, "samples_per_s")?;
     let ours = Spread::of(&all.whole[OURS], "seconds")?.median;
     let memory = Spread::of(&all.whole[OURS], "peak_mib")?.most;
-    let times = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-    let whole = |name: &str| -> Result<String> {
-        let Some(found) = all.whole.get(name) else { return Ok(times(None)) };
-        Ok(times(Some(median(found, "seconds")? / ours)))
-    };
     let mut table = vec![row(&["", "asked", "measured"])];
     for (case, (hidden, batch)) in CASES.into_iter().enumerate() {
         let asked = if hidden == "128" { "1.4" } else { "1.1" };
@@ -261,8 +263,8 @@ fn targets(all: &Measured, against_best: &[Option<f64>]) -> Result<Table> {
     table.push(row(&[peak, "60 %", &format!("{:.0} %", 100.0 * share)]));
     table.push(row(&[scaled, "1.7", &format!("{scaling:.2}")]));
     let keras = format!("whole default run ({ours:.2} s): Keras");
-    table.push(row(&[&keras, "12", &whole("keras")?]));
-    table.push(row(&["whole default run: JAX", "2", &whole("jax")?]));
+    table.push(row(&[&keras, "12", &whole_run(all, "keras", ours)?]));
+    table.push(row(&["whole default run: JAX", "2", &whole_run(all, "jax", ours)?]));
     let memory = format!("{:.0} MB", memory * 1.048_576);
     table.push(row(&["memory of the default run at its peak", "under 200 MB", &memory]));
     Ok(table)

@@ -1,4 +1,4 @@
-//! What the Markdown pages promise: every command works, every link and path leads somewhere, and the
+//! The promises of the Markdown pages: every command works, every link and path leads somewhere, and the
 //! summary of the site lists every page.
 
 use std::collections::BTreeMap;
@@ -47,21 +47,22 @@ pub(crate) fn check() -> Result<()> {
     for path in &pages {
         let text = fs::read_to_string(process::root().join(path))?;
         let page = scan(&text);
-        let place = |line: usize| format!("{}:{line}", path.display());
-        faults.extend(page.faults.iter().map(|(line, fault)| format!("{}: {fault}", place(*line))));
+        let page_name = path.display();
+        faults
+            .extend(page.faults.iter().map(|(line, fault)| format!("{page_name}:{line}: {fault}")));
         for (line, target) in &page.links {
             if !link_leads_somewhere(path, target) {
-                faults.push(format!("{}: the link `{target}` leads nowhere", place(*line)));
+                faults.push(format!("{page_name}:{line}: the link `{target}` leads nowhere"));
             }
         }
         for (line, named) in &page.paths {
             if !process::root().join(named).exists() {
-                faults.push(format!("{}: there is no `{named}`", place(*line)));
+                faults.push(format!("{page_name}:{line}: there is no `{named}`"));
             }
         }
         for (line, target, part) in &page.parts {
             if !has_heading(path, target, part)? {
-                faults.push(format!("{}: `{target}` has no heading `#{part}`", place(*line)));
+                faults.push(format!("{page_name}:{line}: `{target}` has no heading `#{part}`"));
             }
         }
         for (line, command) in &page.commands {
@@ -69,9 +70,10 @@ pub(crate) fn check() -> Result<()> {
                 Ok(Account::Elsewhere) => {}
                 // Pages repeat themselves; once is enough.
                 Ok(Account::Run(words)) => {
-                    runs.entry(words).or_insert_with(|| (place(*line), command.clone()));
+                    let place = format!("{page_name}:{line}");
+                    runs.entry(words).or_insert_with(|| (place, command.clone()));
                 }
-                Err(error) => faults.push(format!("{}: `{command}`: {error:#}", place(*line))),
+                Err(error) => faults.push(format!("{page_name}:{line}: `{command}`: {error:#}")),
             }
         }
     }
@@ -144,7 +146,7 @@ fn name_of_heading(heading: &str) -> String {
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// How it is known that a command works.
+/// The reason to believe that a command works.
 #[derive(Debug, PartialEq, Eq)]
 enum Account {
     /// The check itself or the CI runs it.
@@ -238,7 +240,7 @@ fn split_words(command: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
-/// What a page holds, each item with the number of its line.
+/// The contents of a page, each item with the number of its line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     commands: Vec<(usize, String)>,

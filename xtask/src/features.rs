@@ -1,6 +1,6 @@
 //! One feature set: what `cargo run -p train` builds is what `cargo test --workspace` uses.
 //!
-//! Cargo chooses features anew for each selection of packages, and a package with one feature more
+//! Cargo chooses features again for each selection of packages, and a package with one feature more
 //! is another package to it: were one to differ, the second command of the README would compile
 //! Burn again. A dev-dependency counts, because building a package's tests switches it on.
 

@@ -17,14 +17,14 @@ pub(crate) struct Spread {
 impl Spread {
     /// Of a field of several documents.
     pub(crate) fn of(documents: &[Value], field: &str) -> Result<Self> {
-        let number = |document: &Value| {
-            document[field].as_f64().with_context(|| format!("the probe did not tell {field}"))
-        };
-        let mut numbers: Vec<f64> = documents.iter().map(number).collect::<Result<_>>()?;
+        let numbers = documents.iter().map(|document| document[field].as_f64());
+        let numbers: Option<Vec<f64>> = numbers.collect();
+        let mut numbers = numbers.with_context(|| format!("the probe did not print {field}"))?;
         numbers.sort_by(f64::total_cmp);
-        let at = |i: usize| numbers.get(i).copied().unwrap_or(f64::NAN);
         let last = numbers.len().saturating_sub(1);
-        Ok(Self { median: at(last / 2), least: at(0), most: at(last) })
+        let [median, least, most] =
+            [last / 2, 0, last].map(|i| numbers.get(i).copied().unwrap_or(f64::NAN));
+        Ok(Self { median, least, most })
     }
 }
 
@@ -42,6 +42,14 @@ pub(crate) fn grouped(number: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Rows of cells, the heading first.
+pub(crate) type Table = Vec<Vec<String>>;
+
+/// A row of a table.
+pub(crate) fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(ToString::to_string).collect()
 }
 
 /// A table for a page.

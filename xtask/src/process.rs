@@ -16,7 +16,7 @@ pub(crate) fn root() -> &'static Path {
 /// A program to be started in the workspace root.
 ///
 /// What cargo sets for the program it runs is taken away again: build scripts such as ring's ask
-/// to be run anew when one of these variables changes, so with them left in, every `cargo test`
+/// to be run again when one of these variables changes, so with them left in, every `cargo test`
 /// typed by hand after a check would build part of the graph a second time.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program_path(program));

@@ -83,15 +83,15 @@ fn faults_of(path: &Path, line: usize, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a phrase stands in a text as whole words.
+/// Returns true if a phrase stands in a text as whole words.
 fn has_phrase(text: &str, phrase: &str) -> bool {
-    let is_letter = |c: char| c.is_alphanumeric();
     text.match_indices(phrase).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + phrase.len()..].chars().next();
         // What ends in a sign is a beginning, such as that of a flag.
         let ends = phrase.ends_with(|c: char| !c.is_alphanumeric());
-        !before.is_some_and(is_letter) && (ends || !after.is_some_and(is_letter))
+        !before.is_some_and(char::is_alphanumeric)
+            && (ends || !after.is_some_and(char::is_alphanumeric))
     })
 }
 
@@ -249,8 +249,8 @@ fn prose_of_page(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What a source prints, with the numbers of its lines: string literals, and the doc comments of
-/// command lines; not what follows its tests.
+/// Returns the text that a source prints, with the numbers of its lines: string literals, and the
+/// doc comments of command lines; not what follows its tests.
 fn prose_of_source(text: &str) -> Vec<(usize, String)> {
     let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
     let text = &text[..end];

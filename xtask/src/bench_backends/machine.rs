@@ -1,4 +1,4 @@
-//! What was measured on.
+//! The machine of a measurement.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -22,7 +22,6 @@ pub(crate) struct Machine {
 
 /// Looks around.
 pub(crate) fn describe(is_quick: bool) -> Result<Machine> {
-    let word = |line: &str| Ok::<_, anyhow::Error>(process::output(line)?.trim().to_owned());
     let processor = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())
@@ -42,6 +41,11 @@ pub(crate) fn describe(is_quick: bool) -> Result<Machine> {
         features: "the defaults of `train` and the backends".to_owned(),
         commit: format!("{}{dirty}", word("git rev-parse --short=12 HEAD")?),
     })
+}
+
+/// Returns the output of a command, without the end of its line.
+fn word(line: &str) -> Result<String> {
+    Ok(process::output(line)?.trim().to_owned())
 }
 
 /// Today's date, from the days since 1970 (Howard Hinnant, `chrono`-compatible low-level date

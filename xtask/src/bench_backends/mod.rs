@@ -62,7 +62,7 @@ const LOGITS: f64 = 1e-4;
 /// Farthest that the loss after training may be from the reference.
 const LOSS: f64 = 1e-3;
 
-/// What is measured, and how long.
+/// The measurements to take, and their length.
 struct Plan<'a> {
     args: &'a Args,
     probe: PathBuf,
@@ -80,19 +80,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     process::run(&format!(
         "cargo build {profile}-p benches -p train --bins --features {features}"
     ))?;
-    let or = |given: &[String], quick: &[&str], full: &[&str]| -> Vec<String> {
-        let names = if args.quick { quick } else { full };
-        if given.is_empty() {
-            names.iter().map(ToString::to_string).collect()
-        } else {
-            given.to_vec()
-        }
-    };
+    let shapes: &[&str] = if args.quick { &["tutorial"] } else { &SHAPES };
     let batches: &[u32] = if args.quick { &[32, 1024] } else { &[32, 256, 1024, 4096] };
     let plan = Plan {
         args,
         probe: process::built_as("probe", !args.quick)?,
-        shapes: or(&args.shapes, &["tutorial"], &SHAPES),
+        shapes: if args.shapes.is_empty() {
+            shapes.iter().map(ToString::to_string).collect()
+        } else {
+            args.shapes.clone()
+        },
         batches: if args.batch_sizes.is_empty() {
             batches.to_vec()
         } else {
@@ -166,17 +163,18 @@ impl Plan<'_> {
     /// Times training.
     fn training(&self, fit: &[&Agreement]) -> Result<Vec<Training>> {
         let measured = self.rounds("train", &self.batches, fit)?;
-        let one = |((shape, batch, backend), found): (Case, Vec<Value>)| {
-            Ok(Training {
+        let mut all = Vec::new();
+        for ((shape, batch, backend), found) in measured {
+            all.push(Training {
                 shape,
                 batch,
                 backend,
                 cold_s: Spread::of(&found, "cold_s")?,
                 step_us: Spread::of(&found, "step_us")?,
                 samples_per_s: Spread::of(&found, "samples_per_s")?,
-            })
-        };
-        measured.into_iter().map(one).collect()
+            });
+        }
+        Ok(all)
     }
 
     /// Times predictions: one row at a time, and the largest batch.
@@ -184,17 +182,18 @@ impl Plan<'_> {
         let most = self.batches.iter().copied().max().unwrap_or(1);
         let batches = if most == 1 { vec![1] } else { vec![1, most] };
         let measured = self.rounds("infer", &batches, fit)?;
-        let one = |((shape, batch, backend), found): (Case, Vec<Value>)| {
-            Ok(Inference {
+        let mut all = Vec::new();
+        for ((shape, batch, backend), found) in measured {
+            all.push(Inference {
                 shape,
                 batch,
                 backend,
                 p50_us: Spread::of(&found, "p50_us")?,
                 p99_us: Spread::of(&found, "p99_us")?,
                 samples_per_s: Spread::of(&found, "samples_per_s")?,
-            })
-        };
-        measured.into_iter().map(one).collect()
+            });
+        }
+        Ok(all)
     }
 
     /// Runs one command of the probe for every case, round by round, the backends in turn.

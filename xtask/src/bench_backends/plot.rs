@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use super::report::{Report, Training};
 
-/// Told apart by people who do not see every colour (Okabe and Ito 2008).
+/// Distinguished by people who do not see every colour (Okabe and Ito 2008).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

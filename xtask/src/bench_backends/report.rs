@@ -1,4 +1,4 @@
-//! What was found, and how it is told.
+//! The findings, and their tables.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::machine::Machine;
 use super::{LOGITS, LOSS};
-use crate::numbers::{Spread, grouped, markdown};
+use crate::numbers::{Spread, Table, grouped, markdown, row};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) inference: Vec<Inference>,
 }
 
-/// Whether a backend computes a network as the reference does.
+/// The agreement of a backend with the reference on one network.
 #[derive(Debug, Serialize)]
 pub(crate) struct Agreement {
     pub(crate) backend: String,
@@ -31,7 +31,7 @@ pub(crate) struct Agreement {
     pub(crate) logits: Option<f64>,
     /// Rows whose class is another one, where the reference is sure.
     pub(crate) other_classes: Option<usize>,
-    /// How far the loss is after training, relative to it; not measured on the wide network.
+    /// The distance of the loss after training, relative to it; not measured on the wide network.
     pub(crate) loss: Option<f64>,
     /// Why it could not be compared.
     pub(crate) reason: Option<String>,
@@ -71,16 +71,7 @@ pub(crate) struct Inference {
 impl Agreement {
     /// Of what a backend and the reference came to.
     pub(crate) fn of(backend: &str, shape: &str, found: &Value, reference: &Value) -> Result<Self> {
-        let rows = |document: &Value| -> Result<Vec<Vec<f64>>> {
-            // A number that is not finite is `null` in JSON.
-            let row = |row: &Value| {
-                let numbers = row.as_array()?.iter();
-                Some(numbers.map(|number| number.as_f64().unwrap_or(f64::NAN)).collect())
-            };
-            let rows = document["logits"].as_array().context("the probe told no logits")?;
-            rows.iter().map(row).collect::<Option<_>>().context("logits are rows of numbers")
-        };
-        let (logits, expected) = (rows(found)?, rows(reference)?);
+        let (logits, expected) = (logits(found)?, logits(reference)?);
         let mut farthest = 0.0_f64;
         let mut other_classes = 0;
         for (row, expected) in logits.iter().zip(&expected) {
@@ -151,6 +142,18 @@ impl Agreement {
 
 const AGREEMENT: &str = "Agreement";
 
+/// The logits in what the probe printed.
+fn logits(document: &Value) -> Result<Vec<Vec<f64>>> {
+    let rows = document["logits"].as_array().context("the probe printed no logits")?;
+    rows.iter().map(numbers).collect::<Option<_>>().context("logits are rows of numbers")
+}
+
+/// A row of numbers. One that is not finite is `null` in JSON.
+fn numbers(row: &Value) -> Option<Vec<f64>> {
+    let numbers = row.as_array()?.iter();
+    Some(numbers.map(|number| number.as_f64().unwrap_or(f64::NAN)).collect())
+}
+
 fn largest(row: &[f64]) -> usize {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0)
 }
@@ -194,14 +197,30 @@ impl Report {
         text
     }
 
-    fn tables(&self) -> Vec<(String, Vec<Vec<String>>)> {
-        let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut agreement = vec![row(&["network", "backend", "device", "against f64"])];
-        agreement.extend(self.agreement.iter().map(|found| {
+    /// The tables that have rows, with their titles.
+    fn tables(&self) -> Vec<(String, Table)> {
+        let build = &self.machine.build;
+        [
+            (AGREEMENT.to_owned(), self.agreement_table()),
+            (format!("Training, {build} build"), self.training_table()),
+            (format!("Inference, {build} build"), self.inference_table()),
+        ]
+        .into_iter()
+        .filter(|(_, table)| table.len() > 1)
+        .collect()
+    }
+
+    fn agreement_table(&self) -> Table {
+        let mut table = vec![row(&["network", "backend", "device", "against f64"])];
+        table.extend(self.agreement.iter().map(|found| {
             let device = found.device.as_deref().unwrap_or("-");
             row(&[&found.shape, &found.backend, device, &found.sentence()])
         }));
-        let mut training = vec![row(&[
+        table
+    }
+
+    fn training_table(&self) -> Table {
+        let mut table = vec![row(&[
             "network",
             "batch",
             "backend",
@@ -212,7 +231,7 @@ impl Report {
             "first step, s",
             "epoch, s",
         ])];
-        training.extend(self.training.iter().map(|t| {
+        table.extend(self.training.iter().map(|t| {
             let first = self.first(&t.shape, t.batch);
             let ratio =
                 first.map_or("-".to_owned(), |f| format!("{:.2}", t.samples_per_s.median / f));
@@ -228,7 +247,11 @@ impl Report {
                 &format!("{:.3}", 55_000.0 / t.samples_per_s.median),
             ])
         }));
-        let mut inference = vec![row(&[
+        table
+    }
+
+    fn inference_table(&self) -> Table {
+        let mut table = vec![row(&[
             "network",
             "batch",
             "backend",
@@ -237,7 +260,7 @@ impl Report {
             "p50, µs",
             "p99, µs",
         ])];
-        inference.extend(self.inference.iter().map(|i| {
+        table.extend(self.inference.iter().map(|i| {
             row(&[
                 &i.shape,
                 &i.batch.to_string(),
@@ -248,22 +271,15 @@ impl Report {
                 &grouped(i.p99_us.median),
             ])
         }));
-        let build = &self.machine.build;
-        [
-            (AGREEMENT.to_owned(), agreement),
-            (format!("Training, {build} build"), training),
-            (format!("Inference, {build} build"), inference),
-        ]
-        .into_iter()
-        .filter(|(_, table)| table.len() > 1)
-        .collect()
+        table
     }
 
     /// The rate of the first backend that was named.
     fn first(&self, shape: &str, batch: u32) -> Option<f64> {
         let first = &self.agreement.first()?.backend;
-        let is = |t: &&Training| t.shape == shape && t.batch == batch && &t.backend == first;
-        self.training.iter().find(is).map(|t| t.samples_per_s.median)
+        let mut of_first = self.training.iter().filter(|t| &t.backend == first);
+        let found = of_first.find(|t| t.shape == shape && t.batch == batch)?;
+        Some(found.samples_per_s.median)
     }
 
     /// The fastest of the backends that agree, case by case.

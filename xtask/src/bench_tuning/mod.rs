@@ -62,7 +62,7 @@ struct Recipe {
     /// Of `fireclay`.
     command: &'static str,
     flags: &'static str,
-    /// Whether it is in the table of the page.
+    /// True if it is in the table of the page.
     is_on_page: bool,
 }
 
@@ -91,7 +91,7 @@ const RECIPES: [Recipe; 10] = [
     also("lora", "--lora rank=32"),
 ];
 
-/// How many rows are learned from, none for all, and how often.
+/// The number of rows to learn from, none for all, and of repetitions.
 #[derive(Clone, Debug)]
 struct Size {
     rows: Option<usize>,

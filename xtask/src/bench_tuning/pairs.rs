@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::sets::{Rows, Set};
+use super::sets::Set;
 use crate::process;
 
 /// A task: rows, and which of their labels count, none for all.
+#[derive(Clone)]
 pub(crate) struct Side {
     set: Set,
     pub(crate) classes: Vec<u8>,
@@ -31,7 +32,7 @@ impl Side {
         self.set.train.of(&self.classes).len()
     }
 
-    /// The set with so many rows to learn from, or with all.
+    /// The set with at most this many rows to learn from.
     pub(crate) fn drawn(&self, rows: usize, seed: u64) -> Set {
         let train = self.set.train.drawn(&self.classes, rows, seed);
         Set { train, ..self.set.clone() }
@@ -58,18 +59,22 @@ pub(crate) fn bundled(fashion: &Path) -> Result<Vec<Pair>> {
     let mnist = Set::read(&process::root().join("crates/data/mnist"))?;
     let turned = Set { train: mnist.train.turned(), test: mnist.test.turned(), ..mnist.clone() };
     let (low, high) = ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9]);
-    let digits = || Side::of(&mnist, &[]);
-    let five = || Side::of(&mnist, &low);
+    let (digits, five) = (Side::of(&mnist, &[]), Side::of(&mnist, &low));
     let mut pairs = vec![
-        Pair::new("halves", "digits 0 to 4, then all ten", five(), digits()),
-        Pair::new("others", "digits 0 to 4, then 5 to 9", five(), Side::of(&mnist, &high)),
-        Pair::new("turned", "digits, then turned by a quarter", digits(), Side::of(&turned, &[])),
+        Pair::new("halves", "digits 0 to 4, then all ten", five.clone(), digits.clone()),
+        Pair::new("others", "digits 0 to 4, then 5 to 9", five, Side::of(&mnist, &high)),
+        Pair::new(
+            "turned",
+            "digits, then turned by a quarter",
+            digits.clone(),
+            Side::of(&turned, &[]),
+        ),
         writers(&mnist),
     ];
     match Set::read(fashion) {
         Ok(clothes) => {
             let clothes = Side::of(&clothes.named(FASHION), &[]);
-            pairs.push(Pair::new("fashion", "digits, then clothes", digits(), clothes));
+            pairs.push(Pair::new("fashion", "digits, then clothes", digits, clothes));
         }
         Err(error) => {
             println!("the pair `fashion` is left out: {error:#}; --fashion names a folder");
@@ -81,13 +86,12 @@ pub(crate) fn bundled(fashion: &Path) -> Result<Vec<Pair>> {
 /// The first half of MNIST's test samples was written by employees of the Census Bureau, the second
 /// by students: no writer is in both.
 fn writers(mnist: &Set) -> Pair {
-    let half = |first: usize| {
-        let rows = |from: usize, to: usize| -> Rows {
-            mnist.test.at(&(first + from..first + to).collect::<Vec<_>>())
-        };
-        Side::of(&Set { train: rows(0, 4000), test: rows(4000, 5000), ..mnist.clone() }, &[])
-    };
-    Pair::new("writers", "digits of employees, then of students", half(0), half(5000))
+    let [employees, students] = [0, 5000].map(|first| {
+        let [train, test] = [first..first + 4000, first + 4000..first + 5000]
+            .map(|rows| mnist.test.at(&rows.collect::<Vec<_>>()));
+        Side::of(&Set { train, test, ..mnist.clone() }, &[])
+    });
+    Pair::new("writers", "digits of employees, then of students", employees, students)
 }
 
 #[cfg(test)]

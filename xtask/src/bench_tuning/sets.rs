@@ -15,22 +15,22 @@ const BYTES: [u8; 3] = [0, 0, 8];
 
 /// Images of one size and a label for each.
 #[derive(Clone)]
-pub(crate) struct Rows {
+pub(crate) struct LabelledRows {
     size: [usize; 2],
     /// `[rows, height, width]`.
     images: Vec<u8>,
     labels: Vec<u8>,
 }
 
-/// What is learned from, what is tested on, and the names of the labels, if the folder has them.
+/// The training rows, the test rows, and the names of the labels, if the folder has them.
 #[derive(Clone)]
 pub(crate) struct Set {
-    pub(crate) train: Rows,
-    pub(crate) test: Rows,
+    pub(crate) train: LabelledRows,
+    pub(crate) test: LabelledRows,
     pub(crate) names: Option<String>,
 }
 
-impl Rows {
+impl LabelledRows {
     pub(crate) fn len(&self) -> usize {
         self.labels.len()
     }
@@ -47,11 +47,12 @@ impl Rows {
 
     /// The rows of these labels, or all if none are named.
     pub(crate) fn of(&self, labels: &[u8]) -> Vec<usize> {
-        let is_wanted = |row: &usize| labels.is_empty() || labels.contains(&self.labels[*row]);
-        (0..self.len()).filter(is_wanted).collect()
+        (0..self.len())
+            .filter(|&row| labels.is_empty() || labels.contains(&self.labels[row]))
+            .collect()
     }
 
-    /// Rows of these labels, drawn from a seed, at most so many.
+    /// Rows of these labels, drawn from a seed, at most `count`.
     pub(crate) fn drawn(&self, labels: &[u8], count: usize, seed: u64) -> Self {
         let mut rows = self.of(labels);
         shuffle(&mut rows, seed);
@@ -105,11 +106,11 @@ impl Set {
     }
 }
 
-fn rows(folder: &Path, part: &str) -> Result<Rows> {
+fn rows(folder: &Path, part: &str) -> Result<LabelledRows> {
     let (sizes, images) = payload(folder, &format!("{part}-{IMAGES}"), 3)?;
     let (labelled, labels) = payload(folder, &format!("{part}-{LABELS}"), 1)?;
     ensure!(sizes[0] == labelled[0], "{}: as many labels as images", folder.display());
-    Ok(Rows { size: [sizes[1], sizes[2]], images, labels })
+    Ok(LabelledRows { size: [sizes[1], sizes[2]], images, labels })
 }
 
 /// The sizes and the bytes of a file.
@@ -132,12 +133,13 @@ fn payload(folder: &Path, name: &str, axes: usize) -> Result<(Vec<usize>, Vec<u8
 
 fn unpacked(folder: &Path, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let open = |suffix: &str| File::open(folder.join(format!("{name}{suffix}"))).ok();
-    let read = if let Some(mut file) = open("") {
+    let [plain, gzip, zstandard] =
+        ["", ".gz", ".zst"].map(|suffix| File::open(folder.join(format!("{name}{suffix}"))).ok());
+    let read = if let Some(mut file) = plain {
         file.read_to_end(&mut bytes)
-    } else if let Some(file) = open(".gz") {
+    } else if let Some(file) = gzip {
         flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes)
-    } else if let Some(file) = open(".zst") {
+    } else if let Some(file) = zstandard {
         ruzstd::decoding::StreamingDecoder::new(file)?.read_to_end(&mut bytes)
     } else {
         anyhow::bail!("there is no {name} in {}, plain, .gz or .zst", folder.display())
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     fn set() -> Set {
-        let rows = Rows { size: [2, 3], images: (0..12).collect(), labels: vec![7, 8] };
+        let rows = LabelledRows { size: [2, 3], images: (0..12).collect(), labels: vec![7, 8] };
         Set { train: rows.clone(), test: rows.at(&[1]), names: None }
     }
 
@@ -199,7 +201,8 @@ mod tests {
 
     #[test]
     fn rows_are_drawn_by_label_and_seed() {
-        let rows = Rows { size: [1, 1], images: (0..100).collect(), labels: (0..100).collect() };
+        let rows =
+            LabelledRows { size: [1, 1], images: (0..100).collect(), labels: (0..100).collect() };
         let some: Vec<u8> = (10..60).collect();
         let drawn = rows.drawn(&some, 20, 1);
         assert_eq!((drawn.len(), &drawn.images), (20, &drawn.labels));
