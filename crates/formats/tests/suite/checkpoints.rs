@@ -239,7 +239,7 @@ fn matrix() -> Vec<u8> {
     view(4, 0, &[2, 2], &[2, 1])
 }
 
-/// What an optimizer keeps is known by its form, not by the name it is saved under.
+/// The state of an optimizer is known by its form, not by the name it is saved under.
 #[test]
 fn the_state_of_an_optimizer_is_no_network() {
     let moments = dict(&[("exp_avg", matrix()), ("exp_avg_sq", matrix())]);

@@ -1,5 +1,5 @@
-//! What Keras files of odd but honest habits become: models within models, residual connections, layers
-//! that do nothing when a model answers, losses that tell the task, and files of Keras 1.
+//! Keras files of odd but honest habits: models within models, residual connections, layers that do
+//! nothing when a model answers, losses that tell the task, and files of Keras 1.
 
 use crate::support::{check_rows, golden, keras_file, tensor};
 use fireclay_formats::{
