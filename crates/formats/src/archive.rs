@@ -1,4 +1,4 @@
-//! What a file holds.
+//! The contents of a file.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,34 +8,34 @@ use crate::Problem;
 use crate::error::shown;
 use crate::numbers::Numbers;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Archive {
-    /// What kind of file it is.
+    /// The kind of file.
     pub kind: Kind,
     /// Its tensors, in the order of the file.
     pub tensors: Vec<Tensor>,
     /// The network, if the file describes one.
     pub network: Option<Network>,
-    /// How the weights of dense layers lie, if the file or its kind tells.
+    /// The layout of the weights of dense layers, if the file or its kind shows it.
     pub layout: Option<Layout>,
-    /// What the network tells apart, if the file names it: two classes for a single output, else as
-    /// many as there are outputs.
+    /// The names of the classes or outputs, if the file has them: two classes for a single output,
+    /// else as many as there are outputs.
     pub labels: Option<Vec<String>>,
     /// Names of classes that stand beside the weights, each list by what the file calls it: they may
     /// not belong to this network.
     pub class_names: Vec<(String, Vec<String>)>,
     /// Other files that hold numbers of the tensors.
     pub files: Vec<PathBuf>,
-    /// What the outputs mean, if the file tells it by more than its last activation: by the loss it
-    /// was trained with, or by the kind of estimator that it is of.
+    /// The meaning of the outputs, if the file shows it by more than its last activation: by the
+    /// loss it was trained with, or by the kind of estimator that it is of.
     pub task: Option<Task>,
-    /// What else is worth telling a person: what was found and left out, and why.
+    /// Notes for a person: what was found and left out, and why.
     pub notes: Vec<String>,
 }
 
 impl Archive {
-    /// Of tensors of which nothing is known but what their kind of file tells.
+    /// Of tensors of which nothing is known but their kind of file.
     pub(crate) fn new(kind: Kind, tensors: Vec<Tensor>) -> Self {
         let layout = kind.layout();
         Self {
@@ -52,7 +52,7 @@ impl Archive {
     }
 }
 
-/// What the outputs of a network mean.
+/// The meaning of a network's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Exactly one of the labels.
@@ -96,7 +96,7 @@ impl Kind {
         }
     }
 
-    /// How the program that writes such files has the weights of dense layers, if it is one alone.
+    /// Returns the layout of dense weights in such files, if one program alone writes them.
     fn layout(self) -> Option<Layout> {
         match self {
             Self::PyTorch | Self::Onnx => Some(Layout::OutIn),
@@ -107,7 +107,7 @@ impl Kind {
     }
 }
 
-/// Whether the weights of a dense layer are `[outputs, inputs]` or `[inputs, outputs]`.
+/// The order of the weights of a dense layer: `[outputs, inputs]` or `[inputs, outputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `[outputs, inputs]`, PyTorch's.
@@ -158,7 +158,7 @@ impl Dtype {
         }
     }
 
-    /// Whether the numbers are of floating point.
+    /// Returns true if the numbers are of floating point.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
     }
@@ -246,7 +246,7 @@ impl Tensor {
         Self::new("made", name, shape, Dtype::F32, bytes)
     }
 
-    /// How many numbers it has.
+    /// Returns the number of its values.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
@@ -363,7 +363,7 @@ fn half(bits: u16) -> f64 {
 pub struct Network {
     /// The shape of one sample, if the file says it.
     pub input_shape: Option<Vec<usize>>,
-    /// What is done to a sample, in order. Tensors are named as in [`Archive::tensors`].
+    /// The layers that a sample passes, in order. Tensors are named as in [`Archive::tensors`].
     pub layers: Vec<Layer>,
 }
 
@@ -376,7 +376,7 @@ pub enum Layer {
     Rescale {
         /// The factor.
         scale: f64,
-        /// What is added.
+        /// The offset.
         offset: f64,
     },
     /// `scale x + offset`, each feature by its own numbers.
@@ -392,7 +392,7 @@ pub enum Layer {
         weight: String,
         /// Tensor of the biases.
         bias: Option<String>,
-        /// How the weights lie.
+        /// The layout of the weights.
         layout: Layout,
     },
     /// Normalisation over the batch or over the features.
@@ -407,7 +407,7 @@ pub enum Layer {
         mean: Option<String>,
         /// Tensor of the running variances; of batch norms only.
         variance: Option<String>,
-        /// What is added to the variance.
+        /// The number added to the variance.
         epsilon: f64,
     },
     /// A function of each number, or softmax over them.

@@ -18,13 +18,13 @@ use crate::{Archive, Dtype, Kind, Problem, Tensor};
 /// The kind of file, in messages.
 const KIND: &str = "Burn";
 
-/// How a file begins: `BURN` as a number, the lowest byte first.
+/// The first bytes of a file: `BURN` as a number, the lowest byte first.
 const MAGIC: &[u8] = b"NRUB";
 
 /// The version of files that is read.
 const VERSION: u16 = 1;
 
-/// What the place of each tensor is a multiple of.
+/// The place of each tensor is a multiple of this.
 const ALIGNMENT: u64 = 256;
 
 /// The most bytes of a header: about ten thousand tensors.
@@ -36,10 +36,10 @@ const MOST_DEPTH: usize = 16;
 /// The most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
 
-/// How many items that a file says of itself become notes.
+/// The most items of a file's metadata that become notes.
 const MOST_NOTES: usize = 20;
 
-/// Whether bytes begin as a record does.
+/// Returns true if bytes begin as a record does.
 pub(crate) fn is_record(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
@@ -96,7 +96,7 @@ fn reason<E>(error: ciborium::de::Error<E>) -> String {
 }
 
 /// Tensors that shared numbers could be more than the file.
-fn check_overlap(tensors: &[(String, Stored)]) -> Result<(), Problem> {
+fn check_overlap(tensors: &[(String, StoredTensor)]) -> Result<(), Problem> {
     let mut places: Vec<_> = tensors.iter().map(|(_, stored)| stored.data_offsets).collect();
     places.sort_unstable();
     if places.windows(2).any(|pair| pair[0].1 > pair[1].0) {
@@ -105,7 +105,7 @@ fn check_overlap(tensors: &[(String, Stored)]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the file says of its tensors and of itself.
+/// The file's description of its tensors and of itself.
 #[derive(serde::Deserialize)]
 struct Header {
     tensors: Tensors,
@@ -116,18 +116,18 @@ struct Header {
 }
 
 /// Tensors by name, in the order of the file.
-struct Tensors(Vec<(String, Stored)>);
+struct Tensors(Vec<(String, StoredTensor)>);
 
-/// What the file says of a tensor.
+/// The file's description of a tensor.
 #[derive(serde::Deserialize)]
-struct Stored {
+struct StoredTensor {
     dtype: Type,
     shape: Shape,
     /// Where its bytes are, counted from the first tensor's place.
     data_offsets: (u64, u64),
 }
 
-impl Stored {
+impl StoredTensor {
     fn tensor(self, cursor: &mut Cursor<'_>, data: u64, name: String) -> Result<Tensor, Problem> {
         let dtype = self.dtype.known(&name)?;
         let (start, end) = self.data_offsets;
@@ -157,7 +157,7 @@ impl<'de> Visitor<'de> for TensorsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tensors, A::Error> {
         let (mut tensors, mut names) = (Vec::new(), HashSet::new());
-        while let Some((name, stored)) = map.next_entry::<String, Stored>()? {
+        while let Some((name, stored)) = map.next_entry::<String, StoredTensor>()? {
             if !names.insert(name.clone()) {
                 return Err(Error::custom(format_args!("{name} is there twice")));
             }
@@ -200,7 +200,7 @@ impl<'de> Visitor<'de> for ShapeVisitor {
 /// A type of numbers as Burn calls it: a name, or a name and how it is stored.
 struct Type {
     name: String,
-    /// How truth values are stored.
+    /// The type in which truth values are stored.
     store: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! Bytes taken one after the other, each checked to be there.
 
+use std::ops::Range;
+
 use crate::Problem;
 use crate::store::Part;
 
@@ -73,10 +75,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn take(&mut self, count: u64) -> Result<&'a [u8], Problem> {
         let start = self.at;
         self.skip(count)?;
-        let within = |window: &'a [u8], window_at: usize| {
-            window.get(start.checked_sub(window_at)?..self.at.checked_sub(window_at)?)
-        };
-        if let Some(taken) = within(self.window, self.window_at) {
+        if let Some(taken) = within(self.window, self.window_at, start..self.at) {
             return Ok(taken);
         }
         let Some(part) = self.part else {
@@ -84,7 +83,8 @@ impl<'a> Cursor<'a> {
         };
         let (window, window_at) = part.window(start as u64..self.at as u64)?;
         (self.window, self.window_at) = (window, window_at as usize);
-        within(window, window_at as usize).ok_or_else(|| self.malformed("it ends too early"))
+        let taken = within(window, window_at as usize, start..self.at);
+        taken.ok_or_else(|| self.malformed("it ends too early"))
     }
 
     /// The next `count` bytes as a part of the file, which are not read.
@@ -126,4 +126,9 @@ impl<'a> Cursor<'a> {
     pub(crate) fn malformed(&self, what: impl Into<String>) -> Problem {
         Problem::malformed(self.kind, what)
     }
+}
+
+/// A range of the file in a window that begins at `window_at`.
+fn within(window: &[u8], window_at: usize, range: Range<usize>) -> Option<&[u8]> {
+    window.get(range.start.checked_sub(window_at)?..range.end.checked_sub(window_at)?)
 }

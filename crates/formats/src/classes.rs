@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::error::metadata_note;
 use crate::names::label;
 
-/// What people keep the names of classes under: a list, or a dictionary from index to name or from
-/// name to index.
+/// Keys that people keep the names of classes under: of a list, or a dictionary from index to name
+/// or from name to index.
 const KEYS: [&str; 17] = [
     "class_labels",
     "class_names",
@@ -48,7 +48,7 @@ pub(crate) fn of_metadata<'m>(
     (lists, notes)
 }
 
-/// Whether names of classes usually stand under a key.
+/// Returns true if names of classes usually stand under a key.
 pub(crate) fn is_key_of_classes(key: &str) -> bool {
     KEYS.contains(&key.to_ascii_lowercase().as_str())
 }

@@ -12,11 +12,11 @@ use crate::names::{listed, several};
 pub struct FormatError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong; part of the message, and so no source of its own.
+    /// The problem; part of the message, and so no source of its own.
     pub problem: Problem,
 }
 
-/// What is wrong with a file.
+/// The problem with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file system says no.
@@ -38,15 +38,15 @@ pub enum Problem {
     /// Cut off, damaged, or not what its kind should be.
     #[error("not a whole {kind} file: {what}")]
     Malformed {
-        /// What it looks like, such as `PyTorch`.
+        /// The kind of file that it looks like, such as `PyTorch`.
         kind: &'static str,
-        /// What was found, where, and what was expected.
+        /// The finding, its place, and the expectation.
         what: String,
     },
     /// Something that this kind of file may hold, but that is not safe to follow or not understood.
     #[error("{what}, which is refused: {why}")]
     Refused {
-        /// What was found, and where.
+        /// The finding and its place.
         what: String,
         /// The reason, and what to do instead.
         why: String,
@@ -59,9 +59,9 @@ pub enum Problem {
         crate::WHOLE
     )]
     Several {
-        /// What can be chosen, or the first of it.
+        /// The choices, or the first of them.
         found: Vec<Holding>,
-        /// How many networks there are.
+        /// The number of networks.
         count: usize,
     },
     /// A key that nothing has.
@@ -85,7 +85,7 @@ pub enum Problem {
     Foreign {
         /// The kind, such as `a GGUF file`.
         what: &'static str,
-        /// What to do instead.
+        /// The remedy.
         instead: &'static str,
     },
     /// One of several files that make a model together.
@@ -93,9 +93,9 @@ pub enum Problem {
     Part {
         /// Which it is, counted from 1.
         number: u32,
-        /// How many there are.
+        /// The number found.
         count: u32,
-        /// What to do.
+        /// The remedy.
         instead: &'static str,
     },
     /// More bytes than a compressed file of its size may unpack to.
@@ -106,19 +106,19 @@ pub enum Problem {
     Unpacked {
         /// The bytes that it unpacks to, as far as is known.
         found: u64,
-        /// How many may be.
+        /// The number allowed.
         most: u64,
-        /// How to save it so.
+        /// The way to save it so.
         how: &'static str,
     },
     /// More than is allowed of something.
     #[error("{what} is {found}; at most {most} is read")]
     Limit {
-        /// What is counted or measured.
+        /// The quantity that is limited.
         what: &'static str,
-        /// How much there is.
+        /// The amount found.
         found: u64,
-        /// How much may be.
+        /// The amount allowed.
         most: u64,
     },
 }
@@ -126,9 +126,9 @@ pub enum Problem {
 /// Tensors of a file that may be those of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// What to choose it by.
+    /// The key to choose it by.
     pub key: String,
-    /// How many tensors there are.
+    /// The number of tensors.
     pub tensors: usize,
     /// The shape of the first that has two dimensions and numbers of floating point.
     pub matrix: Option<Vec<usize>>,

@@ -12,14 +12,14 @@ use crate::onnx::fields;
 use crate::store::Part;
 use crate::zipped::Zipped;
 
-/// What a file is, and what to do instead.
+/// The name of a kind of file, and the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Words(&'static str, &'static str);
 
-/// How much of a text or a pickle is searched for a word.
+/// The bytes of a text or a pickle that are searched for a word.
 const SEARCHED: usize = 64 << 10;
 
-/// How much of a compressed file is unpacked.
+/// The bytes of a compressed file that are unpacked.
 const UNPACKED: u64 = 4 << 10;
 
 const COPY: &str = "copy or download it again";
@@ -210,7 +210,7 @@ impl From<Words> for Problem {
     }
 }
 
-/// What a file is, if it is of a kind that can be named and is not read.
+/// Names the kind of a file that is not read, if it is known.
 pub(crate) fn name(file: &Part) -> Result<Option<Words>, Problem> {
     let beginning = file.beginning()?;
     if beginning.is_empty() {
@@ -240,10 +240,10 @@ fn by_beginning(bytes: &[u8]) -> Option<Words> {
     if let Some((_, words)) = BEGINNINGS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(*words);
     }
-    let has = |&&(at, magic, _): &&(usize, &[u8], Words)| {
-        bytes.get(at..).is_some_and(|rest| rest.starts_with(magic))
-    };
-    INNER.iter().find(has).map(|(_, _, words)| *words)
+    let found = INNER
+        .iter()
+        .find(|&&(at, magic, _)| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic)));
+    found.map(|(_, _, words)| *words)
 }
 
 /// A file compressed by gzip or zlib, by what is in it.
@@ -264,35 +264,35 @@ fn compressed(bytes: &[u8]) -> Option<Words> {
     if is_pickle(&inside) {
         return Some(pickle(&inside));
     }
-    let of_r = |magic: &&[u8]| inside.starts_with(magic);
-    if [&b"RDX"[..], b"RDA", b"X\n\0\0\0"].iter().any(of_r) {
+    if [&b"RDX"[..], b"RDA", b"X\n\0\0\0"].iter().any(|magic| inside.starts_with(magic)) {
         return Some(Words("data of R", EXPORT));
     }
     Some(words)
 }
 
-/// Whether bytes begin as a pickle of any protocol does.
+/// Returns true if bytes begin as a pickle of any protocol does.
 fn is_pickle(bytes: &[u8]) -> bool {
     if matches!(bytes, [0x80, 2..=5, ..]) {
         return true;
     }
     // Before protocol 2 there is no mark: a collection, or the name of a class on two lines.
-    let is_named = |line: &[u8]| {
-        line.len() > 1
-            && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(byte))
-    };
     match bytes {
         [b'(', b'd' | b'l', b'p' | b'q', ..] | [b'}' | b']', b'q', 0, ..] => true,
         [b'c', rest @ ..] => {
             let mut lines = rest.splitn(3, |&byte| byte == b'\n');
             let names = (lines.next(), lines.next(), lines.next());
-            matches!(names, (Some(module), Some(class), Some(_)) if is_named(module) && is_named(class))
+            matches!(names, (Some(module), Some(class), Some(_)) if is_name(module) && is_name(class))
         }
         _ => false,
     }
 }
 
-/// What a pickle is of, by the names at its beginning.
+/// Returns true if a line can be the name of a module or a class of Python.
+fn is_name(line: &[u8]) -> bool {
+    line.len() > 1 && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(byte))
+}
+
+/// Names the kind of a pickle by the names at its beginning.
 pub(crate) fn pickle(bytes: &[u8]) -> Words {
     if holds(bytes, b"sklearn") {
         SCIKIT_LEARN
@@ -307,7 +307,7 @@ fn holds(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
 }
 
-/// What the beginning of a text is.
+/// Names the kind of a text by its beginning.
 fn text(bytes: &[u8]) -> Option<Words> {
     if is_pickle(bytes) {
         return Some(pickle(bytes));
@@ -324,8 +324,7 @@ fn text(bytes: &[u8]) -> Option<Words> {
         }
         Err(_) => return None,
     };
-    let is_odd = |c: char| c.is_control() && !['\n', '\r', '\t', '\u{c}'].contains(&c);
-    if text.contains(is_odd) {
+    if text.contains(|c: char| c.is_control() && !['\n', '\r', '\t', '\u{c}'].contains(&c)) {
         return None;
     }
     let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -343,9 +342,10 @@ fn text(bytes: &[u8]) -> Option<Words> {
 }
 
 fn markup(text: &str) -> Words {
-    let begins =
-        |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    if begins("<!doctype html") || begins("<html") || begins("<head") || begins("<body") {
+    let is_page = ["<!doctype html", "<html", "<head", "<body"]
+        .iter()
+        .any(|word| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)));
+    if is_page {
         PAGE
     } else if text.contains("<PMML") {
         Words("a model in PMML", EXPORT)
@@ -359,41 +359,47 @@ fn markup(text: &str) -> Words {
 }
 
 fn json(text: &str) -> Words {
-    let has = |key: &str| text.contains(&format!("\"{key}\""));
-    if has("weight_map") && text.contains(".bin\"") {
+    if has_key(text, "weight_map") && text.contains(".bin\"") {
         INDEX_OF_PICKLES
-    } else if has("weight_map") {
+    } else if has_key(text, "weight_map") {
         INDEX
-    } else if has("modelTopology") || has("weightsManifest") {
+    } else if has_key(text, "modelTopology") || has_key(text, "weightsManifest") {
         Words("a model of TensorFlow.js", "save the model in Python: model.save(\"model.keras\")")
-    } else if has("class_name") {
+    } else if has_key(text, "class_name") {
         KERAS_JSON
-    } else if has("learner") {
+    } else if has_key(text, "learner") {
         Words("a model of XGBoost, which has no layers", MODEL)
-    } else if has("model_type") || has("architectures") {
+    } else if has_key(text, "model_type") || has_key(text, "architectures") {
         Words("the settings of a model without its weights", "name the file of weights beside it")
     } else {
         Words("JSON, not a model", MODEL)
     }
 }
 
-/// What a message of Protocol Buffers is, by its fields.
+/// Returns true if a text of JSON, which may be cut off, has a key of this name anywhere.
+fn has_key(text: &str, key: &str) -> bool {
+    text.contains(&format!("\"{key}\""))
+}
+
+/// Names the kind of a message of Protocol Buffers by its fields.
 fn message(file: &Part) -> Option<Words> {
     let found = fields(file, None)?;
-    let within = |most: &[u64]| found.iter().all(|number| most.contains(number));
     if found.iter().any(|number| (200..4000).contains(number)) && found.contains(&2) {
         return Some(CORE_ML);
     }
     if found.contains(&100) {
         return Some(Words("a network of Caffe", EXPORT));
     }
-    let inside = |number, all: &[u64]| {
-        fields(file, Some(number)).is_some_and(|inner| all.iter().all(|one| inner.contains(one)))
-    };
-    if found == BTreeSet::from([1, 2]) && inside(2, &[2]) && !inside(1, &[]) {
+    if found == BTreeSet::from([1, 2])
+        && has_inside(file, 2, &[2])
+        && fields(file, Some(1)).is_none()
+    {
         return Some(SAVED_MODEL);
     }
-    if found.contains(&1) && within(&[1, 2, 3, 4]) && inside(1, &[1, 2]) {
+    if found.contains(&1)
+        && found.iter().all(|number| (1..=4).contains(number))
+        && has_inside(file, 1, &[1, 2])
+    {
         return Some(GRAPH);
     }
     None
@@ -415,48 +421,60 @@ fn packed(bytes: &[u8]) -> Option<Words> {
     is_plain.then_some(FLAX)
 }
 
-/// What a zip archive is that nothing here reads.
+/// Returns true if field `number` is a message that has all of these fields.
+fn has_inside(file: &Part, number: u64, all: &[u64]) -> bool {
+    fields(file, Some(number)).is_some_and(|inner| all.iter().all(|one| inner.contains(one)))
+}
+
+/// Names the kind of a zip archive that nothing here reads.
 pub(crate) fn zip(zipped: &Zipped<'_>) -> Words {
-    let ends = |end: &str| zipped.names().iter().any(|name| name.ends_with(end));
-    let has = |part: &str| zipped.names().iter().any(|name| name.contains(part));
-    if ends("archive_format") && has("/models/") || ends("serialized_exported_program.json") {
+    let names = zipped.names();
+    if any_ends(names, "archive_format") && any_has(names, "/models/")
+        || any_ends(names, "serialized_exported_program.json")
+    {
         EXPORTED
-    } else if has(".data/extern_modules") {
+    } else if any_has(names, ".data/extern_modules") {
         PACKAGE
-    } else if ends("saved_model.pb") {
+    } else if any_ends(names, "saved_model.pb") {
         SAVED_MODEL
-    } else if has("com.apple.CoreML") {
+    } else if any_has(names, "com.apple.CoreML") {
         CORE_ML
-    } else if ends("[Content_Types].xml") {
+    } else if any_ends(names, "[Content_Types].xml") {
         Words("a document of an office program, not a model", MODEL)
-    } else if ends("META-INF/MANIFEST.MF") {
+    } else if any_ends(names, "META-INF/MANIFEST.MF") {
         Words("a program, not a model", MODEL)
     } else {
         ZIP
     }
 }
 
-/// The error of what is opened and is a folder, if anything is known of it.
-pub(crate) fn opened_folder(path: &Path) -> Option<Words> {
-    let is_model = |name: String| {
-        let known =
-            [".safetensors", ".pt", ".pth", ".bin", ".keras", ".h5", ".onnx", ".npz", ".bpk"];
-        known.iter().any(|end| name.ends_with(end))
-    };
-    let words = Words("a folder", "name the model file in it");
-    folder(path).or_else(|| names_in(path).any(is_model).then_some(words))
+fn any_ends(names: &[&str], end: &str) -> bool {
+    names.iter().any(|name| name.ends_with(end))
 }
 
-/// What a folder is, if it is one that programs keep a model in.
+fn any_has(names: &[&str], part: &str) -> bool {
+    names.iter().any(|name| name.contains(part))
+}
+
+/// The error of what is opened and is a folder, if anything is known of it.
+pub(crate) fn opened_folder(path: &Path) -> Option<Words> {
+    const MODELS: [&str; 9] =
+        [".safetensors", ".pt", ".pth", ".bin", ".keras", ".h5", ".onnx", ".npz", ".bpk"];
+    folder(path).or_else(|| {
+        let has_model = names_in(path).any(|name| MODELS.iter().any(|end| name.ends_with(end)));
+        has_model.then_some(Words("a folder", "name the model file in it"))
+    })
+}
+
+/// Names the kind of a folder that programs keep a model in.
 pub(crate) fn folder(path: &Path) -> Option<Words> {
-    let has = |name: &str| path.join(name).exists();
-    if has("saved_model.pb") {
+    if has(path, "saved_model.pb") {
         return Some(SAVED_MODEL);
     }
-    if has("_METADATA") || has("_CHECKPOINT_METADATA") || has("manifest.ocdbt") {
+    if ["_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt"].iter().any(|name| has(path, name)) {
         return Some(ORBAX);
     }
-    if has("Manifest.json") && has("Data/com.apple.CoreML") {
+    if has(path, "Manifest.json") && has(path, "Data/com.apple.CoreML") {
         return Some(CORE_ML);
     }
     if names_in(path).any(|name| name.ends_with(".distcp")) {
@@ -471,7 +489,7 @@ pub(crate) fn folder(path: &Path) -> Option<Words> {
     names_in(path).any(|name| name.ends_with(".index.json")).then_some(INDEX)
 }
 
-/// What a checkpoint of TensorFlow in this folder is of: a SavedModel has one of its own.
+/// Names the owner of a checkpoint of TensorFlow in this folder: a SavedModel has one of its own.
 fn of_checkpoint(folder: &Path) -> Words {
     let whole = folder.parent().map(|above| above.join("saved_model.pb"));
     if whole.is_some_and(|whole| whole.exists()) { SAVED_MODEL } else { CHECKPOINT }
@@ -483,30 +501,35 @@ fn names_in(path: &Path) -> impl Iterator<Item = String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
+fn has(folder: &Path, name: &str) -> bool {
+    folder.join(name).exists()
+}
+
+/// A number as `model-00001-of-00002` has them.
+fn of_five_digits(digits: &str) -> Option<u32> {
+    let is_number = digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { digits.parse().ok() } else { None }
+}
+
 /// The error of a file that its name calls one part of several.
 pub(crate) fn part(path: &Path) -> Option<Problem> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let has = |name: &str| folder.join(name).exists();
     if name.contains(".data-") && name.contains("-of-") {
         return Some(of_checkpoint(folder).into());
     }
-    if name == "fingerprint.pb" && has("saved_model.pb") {
+    if name == "fingerprint.pb" && has(folder, "saved_model.pb") {
         return Some(SAVED_MODEL.into());
     }
     if let Some((prefix, "index" | "meta")) = name.rsplit_once('.')
-        && has(&format!("{prefix}.data-00000-of-00001"))
+        && has(folder, &format!("{prefix}.data-00000-of-00001"))
     {
         return Some(of_checkpoint(folder).into());
     }
     let stem = name.split('.').next()?;
     let (before, count) = stem.rsplit_once("-of-")?;
     let (_, number) = before.rsplit_once('-')?;
-    let number_of = |digits: &str| {
-        let is_number = digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number { digits.parse::<u32>().ok() } else { None }
-    };
-    let (number, count) = (number_of(number)?, number_of(count)?);
+    let (number, count) = (of_five_digits(number)?, of_five_digits(count)?);
     let is_pickle = [".bin", ".pt", ".pth"].iter().any(|end| name.ends_with(end));
     let Words(_, instead) = if is_pickle { INDEX_OF_PICKLES } else { INDEX };
     (count > 1).then_some(Problem::Part { number, count, instead })

@@ -1,12 +1,12 @@
 //! Tensors, and what is known of the network they belong to, from the files of other programs.
 //!
-//! [`read`] tells by its content what a file is and gives an [`Archive`]. The file may come from a
+//! [`read`] detects the kind of a file by its content and returns an [`Archive`]. The file may come from a
 //! stranger: nothing in it is executed, every size is checked against the bytes present before
 //! anything is allocated for it, and whatever is malformed, hostile or not understood is a
 //! [`FormatError`] that names the file. No other file is opened, but those within its own folder
 //! that an ONNX model names for its numbers.
 //!
-//! What the tensors *mean* for a network of ours is not decided here: `finetune` does that.
+//! The *meaning* of the tensors for a Fireclay network is not decided here: `finetune` does that.
 
 mod archive;
 mod burn;
@@ -48,11 +48,10 @@ pub const LARGEST_FILE: u64 = 16 << 30;
 /// A [`FormatError`] that names the file and what is wrong with it.
 pub fn read(path: impl AsRef<Path>) -> Result<Archive, FormatError> {
     let path = path.as_ref();
-    let read = || {
-        check_name(path)?;
-        from_file(path, &open(path)?, None)
-    };
-    read().map_err(|problem| FormatError { path: path.to_owned(), problem })
+    check_name(path)
+        .and_then(|()| open(path))
+        .and_then(|file| from_file(path, &file, None))
+        .map_err(|problem| FormatError { path: path.to_owned(), problem })
 }
 
 /// Opens a file that may be read: a regular one, and not too large.
@@ -120,7 +119,7 @@ fn chosen(file: &Part, path: Option<&Path>, key: Option<&str>) -> Result<Archive
     }
 }
 
-/// Reads a file of the kind that its beginning tells.
+/// Reads a file of the kind that its beginning shows.
 fn read_kind(file: &Part, path: Option<&Path>, key: Option<&str>) -> Result<Archive, Problem> {
     let beginning = file.beginning()?;
     // First, for the size that it begins with may look like the beginning of another kind.
@@ -145,7 +144,7 @@ fn read_kind(file: &Part, path: Option<&Path>, key: Option<&str>) -> Result<Arch
     if let Some(words) = foreign::name(file)? {
         return Err(words.into());
     }
-    // Last, for nothing but its fields tells what it is.
+    // Last, for nothing but its fields shows its kind.
     if onnx::is_model(file)? {
         return onnx::read(file, path);
     }
@@ -177,7 +176,7 @@ pub fn check_name(path: &Path) -> Result<(), Problem> {
     foreign::part(path).map_or(Ok(()), Err)
 }
 
-/// What a folder is, as [`Problem::Foreign`], if it is one that programs keep a model in.
+/// Names the kind of a folder that programs keep a model in, as [`Problem::Foreign`].
 pub fn folder(path: &Path) -> Option<Problem> {
     foreign::folder(path).map(Problem::from)
 }

@@ -8,7 +8,7 @@ use crate::{Archive, Problem, WHOLE};
 /// The most beginnings of names that an error lists.
 const MOST_NAMED: usize = 10;
 
-/// What follows a key and a dot or a slash, if a name begins so.
+/// Returns the rest of a name that begins with a key and a dot or a slash.
 pub(crate) fn below<'n>(name: &'n str, key: &str) -> Option<&'n str> {
     let rest = name.strip_prefix(key)?.strip_prefix(['.', '/'])?;
     (!rest.is_empty()).then_some(rest)
@@ -63,15 +63,15 @@ fn beginnings(archive: &Archive) -> Vec<String> {
 
 /// The first of some holdings in words, and how many more of `count` there are.
 pub(crate) fn listed(found: &[Holding], count: usize) -> String {
-    let words = |holding: &Holding| {
+    let words = found.iter().map(|holding| {
         let matrix = match &holding.matrix {
             Some(shape) => format!(", the first matrix {shape:?}"),
             None => String::new(),
         };
         let (key, s) = (shown(&holding.key), if holding.tensors == 1 { "" } else { "s" });
         format!("{key} ({} tensor{s}{matrix})", holding.tensors)
-    };
-    several(found.iter().map(words), count)
+    });
+    several(words, count)
 }
 
 /// The first of some texts, and how many more there are.

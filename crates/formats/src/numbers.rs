@@ -20,7 +20,7 @@ pub(crate) enum Numbers {
 pub(crate) struct Stored {
     /// The bytes that hold them.
     pub(crate) part: Part,
-    /// Whether the highest byte of each comes first.
+    /// True if the highest byte of each comes first.
     pub(crate) is_reversed: bool,
     /// For each dimension its size, and how many bytes neighbours are apart; none if they lie row by
     /// row.
@@ -46,7 +46,7 @@ impl From<Stored> for Numbers {
 }
 
 impl Numbers {
-    /// How many bytes they have; of those with strides it was counted before.
+    /// Returns the number of their bytes; of those with strides it was counted before.
     pub(crate) fn size(&self) -> Option<u64> {
         match self {
             Self::Held(bytes) => Some(bytes.len() as u64),

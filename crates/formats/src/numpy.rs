@@ -35,12 +35,12 @@ const MOST_TEXTS: usize = 10_000;
 /// Bytes of each text.
 const LONGEST_TEXT: u64 = 1024;
 
-/// Whether these bytes begin as an array does.
+/// Returns true if these bytes begin as an array does.
 pub(crate) fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Whether an archive holds arrays and nothing else.
+/// Returns true if an archive holds arrays and nothing else.
 pub(crate) fn is_npz(zip: &Zipped<'_>) -> bool {
     !zip.names().is_empty() && zip.names().iter().all(|name| name.ends_with(".npy"))
 }
@@ -53,8 +53,8 @@ pub(crate) fn is_npz(zip: &Zipped<'_>) -> bool {
 pub(crate) fn read_npy(file: &Part) -> Result<Archive, Problem> {
     let name = "arr_0";
     let tensors = match array(name, file)? {
-        Array::Numbers(tensor) => vec![tensor],
-        Array::Texts(_) => {
+        ArrayContent::Numbers(tensor) => vec![tensor],
+        ArrayContent::Texts(_) => {
             return Err(Problem::refused("an array of text", "only numbers are weights"));
         }
     };
@@ -82,8 +82,8 @@ pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
         // Once, as `numpy.load` does: an array may itself be called `a.npy`.
         let name = entry.strip_suffix(".npy").unwrap_or(entry);
         match array(name, &zip.part(entry)?)? {
-            Array::Numbers(tensor) => tensors.push(tensor),
-            Array::Texts(found) => {
+            ArrayContent::Numbers(tensor) => tensors.push(tensor),
+            ArrayContent::Texts(found) => {
                 texts.insert(name.to_owned(), found);
             }
         }
@@ -100,21 +100,18 @@ pub(crate) fn read_npz(zip: &Zipped<'_>) -> Result<Archive, Problem> {
 }
 
 /// The values of an array.
-enum Array {
+enum ArrayContent {
     Numbers(Tensor),
     Texts(Vec<String>),
 }
 
 /// Reads an array.
-fn array(name: &str, part: &Part) -> Result<Array, Problem> {
-    let malformed =
-        |what: String| Problem::malformed(KIND, format!("array {} {what}", shown(name)));
+fn array(name: &str, part: &Part) -> Result<ArrayContent, Problem> {
     let before = part.size().min(LARGEST_HEADER + LONGEST_BEGINNING);
-    let ends = || malformed("ends too early".to_owned());
-    let beginning = part.part(0..before).ok_or_else(ends)?.read()?;
+    let beginning = part.part(0..before).ok_or_else(|| ends_early(name))?.read()?;
     let mut cursor = Cursor::new(KIND, &beginning);
     let header = Header::read(&mut cursor, name)?;
-    let rest = part.part(cursor.position() as u64..part.size()).ok_or_else(ends)?;
+    let rest = part.part(cursor.position() as u64..part.size()).ok_or_else(|| ends_early(name))?;
     let (order, kind) = header.descr.split_at_checked(1).unwrap_or_default();
     let big_endian = match order {
         "<" | "|" => false,
@@ -134,27 +131,38 @@ fn array(name: &str, part: &Part) -> Result<Array, Problem> {
         "u2" => Dtype::U16,
         "u1" => Dtype::U8,
         "b1" => Dtype::Bool,
-        _ => return header.texts(name, kind, big_endian, &rest).map(Array::Texts),
+        _ => return header.texts(name, kind, big_endian, &rest).map(ArrayContent::Texts),
     };
     let left = rest.size();
     if size_in_bytes(&header.shape, dtype).map(|size| size as u64) != Some(left) {
         let (shape, dtype) = (&header.shape, dtype.name());
-        return Err(malformed(format!("of shape {shape:?} and type {dtype} has {left} bytes")));
+        return Err(malformed(
+            name,
+            &format!("of shape {shape:?} and type {dtype} has {left} bytes"),
+        ));
     }
     if dtype == Dtype::Bool {
         let mut largest = 0;
         rest.pieces(&mut |piece| largest = piece.iter().copied().fold(largest, u8::max))?;
         if largest > 1 {
-            return Err(malformed("of truth values has others than 0 and 1".to_owned()));
+            return Err(malformed(name, "of truth values has others than 0 and 1"));
         }
     }
     let is_by_columns = header.fortran && header.shape.len() > 1;
     let strides = is_by_columns.then(|| columns(&header.shape, dtype));
     let numbers = Stored { part: rest, is_reversed: big_endian, strides };
-    Tensor::new(KIND, name, header.shape, dtype, numbers).map(Array::Numbers)
+    Tensor::new(KIND, name, header.shape, dtype, numbers).map(ArrayContent::Numbers)
 }
 
-/// What is said of an array before its values.
+fn malformed(name: &str, what: &str) -> Problem {
+    Problem::malformed(KIND, format!("array {} {what}", shown(name)))
+}
+
+fn ends_early(name: &str) -> Problem {
+    malformed(name, "ends too early")
+}
+
+/// The description of an array before its values.
 struct Header {
     descr: String,
     fortran: bool,
@@ -218,8 +226,6 @@ impl Header {
             let (found, most) = (count as u64, MOST_TEXTS as u64);
             return Err(Problem::Limit { what: "the number of texts of an array", found, most });
         }
-        let wrong =
-            |what: &str| Problem::malformed(KIND, format!("array {} of text {what}", shown(name)));
         if values.size() > MOST_KEPT {
             let (what, found) = ("the size in bytes of an array of texts", values.size());
             return Err(Problem::Limit { what, found, most: MOST_KEPT });
@@ -236,11 +242,11 @@ impl Header {
                 let chars = bytes.as_chunks::<4>().0.iter().copied().map(number);
                 chars.map(char::from_u32).collect::<Option<String>>()
             };
-            let text = text.ok_or_else(|| wrong("holds something else"))?;
+            let text = text.ok_or_else(|| malformed(name, "of text holds something else"))?;
             texts.push(text.trim_end_matches('\0').to_owned());
         }
         if cursor.left() > 0 {
-            return Err(wrong("has bytes after its values"));
+            return Err(malformed(name, "of text has bytes after its values"));
         }
         Ok(texts)
     }
@@ -345,7 +351,7 @@ impl<'a> Literal<'a> {
 
 const SPACE: [char; 3] = [' ', '\n', '\t'];
 
-/// The network of scikit-learn whose arrays these are, if it is one and its function is said; the
+/// The network of scikit-learn whose arrays these are, if it is one and its function is given; the
 /// names of its classes are put where they belong.
 fn network(
     archive: &mut Archive,
@@ -397,7 +403,7 @@ fn network(
     Ok(Some(Network { input_shape: Some(vec![widths[0].0]), layers }))
 }
 
-/// What the outputs of scikit-learn's networks mean, which their last function tells: only a
+/// The meaning of the outputs of scikit-learn's networks, which their last function shows: only a
 /// regressor has none, and a classifier of several labels has one logistic function for each.
 fn meaning(out: &str, outputs: usize, has_classes: bool) -> Option<Task> {
     match out {
@@ -417,9 +423,11 @@ fn widths(named: &BTreeMap<&str, &Tensor>) -> Result<Vec<(usize, usize)>, Proble
         let biases = named
             .get(name.as_str())
             .ok_or_else(|| Problem::malformed(KIND, format!("there is no array {name} in it")))?;
-        let fits = |inputs| widths.last().is_none_or(|&(_, outputs)| inputs == outputs);
+        let before = widths.last().map(|&(_, outputs)| outputs);
         match (coefs.shape.as_slice(), biases.shape.as_slice()) {
-            (&[inputs, outputs], &[found]) if fits(inputs) && outputs == found => {
+            (&[inputs, outputs], &[found])
+                if before.is_none_or(|before| before == inputs) && outputs == found =>
+            {
                 widths.push((inputs, outputs));
             }
             (coefs, biases) => {
@@ -435,7 +443,7 @@ fn widths(named: &BTreeMap<&str, &Tensor>) -> Result<Vec<(usize, usize)>, Proble
     Ok(widths)
 }
 
-/// Whether arrays without names are weights, followed by as many biases that fit them.
+/// Returns true if arrays without names are weights, followed by as many biases that fit them.
 fn is_unnamed(tensors: &[Tensor]) -> bool {
     let (coefs, intercepts) = tensors.split_at(tensors.len() / 2);
     !coefs.is_empty()
@@ -461,8 +469,9 @@ fn classes(
     if let Some(classes) = texts.remove(name) {
         return Ok(Some(classes.iter().map(|class| label(class)).collect()));
     }
-    let few = |tensor: &Tensor| tensor.name == name && tensor.count() <= MOST_TEXTS;
-    let Some(at) = tensors.iter().position(few) else { return Ok(None) };
+    let mut all = tensors.iter();
+    let at = all.position(|tensor| tensor.name == name && tensor.count() <= MOST_TEXTS);
+    let Some(at) = at else { return Ok(None) };
     let classes = tensors.remove(at);
     Ok(Some(classes.to_f64()?.into_iter().map(|class| in_python(class, classes.dtype)).collect()))
 }

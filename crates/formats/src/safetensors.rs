@@ -2,7 +2,7 @@
 //!
 //! The tensors fill the file, one after the other.
 
-use fireclay_files::{Dtype as Stored, Entry, Header, HeaderError, Limits};
+use fireclay_files::{Dtype as FileDtype, Entry, Header, HeaderError, Limits};
 
 use crate::classes::of_metadata;
 use crate::error::shown;
@@ -18,10 +18,10 @@ const LIMITS: Limits = Limits { bytes: 1 << 20, tensors: 10_000 };
 /// The most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
 
-/// How many items that a file says of itself become notes.
+/// The most items of a file's metadata that become notes.
 const MOST_NOTES: usize = 20;
 
-/// Whether bytes begin as such a file does: the size of the header, and `{`.
+/// Returns true if bytes begin as such a file does: the size of the header, and `{`.
 pub(crate) fn is_safetensors(bytes: &[u8]) -> bool {
     matches!(bytes, [_, _, _, _, _, 0, 0, 0, b'{', ..])
 }
@@ -59,7 +59,7 @@ pub(crate) fn read(file: &Part) -> Result<Archive, Problem> {
     })
 }
 
-/// What is wrong with a header, as of any kind of file.
+/// Turns the problem of a header into that of any kind of file.
 fn problem(error: HeaderError) -> Problem {
     match error {
         HeaderError::Io(error) => Problem::Io(error),
@@ -72,21 +72,21 @@ fn problem(error: HeaderError) -> Problem {
     }
 }
 
-fn dtype(name: &str, stored: Stored) -> Result<Dtype, Problem> {
+fn dtype(name: &str, stored: FileDtype) -> Result<Dtype, Problem> {
     Ok(match stored {
-        Stored::F64 => Dtype::F64,
-        Stored::F32 => Dtype::F32,
-        Stored::F16 => Dtype::F16,
-        Stored::BF16 => Dtype::Bf16,
-        Stored::I64 => Dtype::I64,
-        Stored::I32 => Dtype::I32,
-        Stored::I16 => Dtype::I16,
-        Stored::I8 => Dtype::I8,
-        Stored::U64 => Dtype::U64,
-        Stored::U32 => Dtype::U32,
-        Stored::U16 => Dtype::U16,
-        Stored::U8 => Dtype::U8,
-        Stored::BOOL => Dtype::Bool,
+        FileDtype::F64 => Dtype::F64,
+        FileDtype::F32 => Dtype::F32,
+        FileDtype::F16 => Dtype::F16,
+        FileDtype::BF16 => Dtype::Bf16,
+        FileDtype::I64 => Dtype::I64,
+        FileDtype::I32 => Dtype::I32,
+        FileDtype::I16 => Dtype::I16,
+        FileDtype::I8 => Dtype::I8,
+        FileDtype::U64 => Dtype::U64,
+        FileDtype::U32 => Dtype::U32,
+        FileDtype::U16 => Dtype::U16,
+        FileDtype::U8 => Dtype::U8,
+        FileDtype::BOOL => Dtype::Bool,
         other => {
             let what = format!("the tensor {} is of type {other}", shown(name));
             let why = "only real numbers of 8 bits and more are read; convert it to F32";

@@ -47,7 +47,7 @@ enum Store {
     File { file: Arc<RegularFile>, pages: Box<[Page]>, kept: AtomicU64 },
 }
 
-/// What is kept from the beginning of a page on; none until something is asked for.
+/// The bytes that are kept from the beginning of a page on; none until some are asked for.
 type Page = OnceLock<Box<Kept>>;
 
 struct Kept {
@@ -144,7 +144,7 @@ impl Part {
         Self { store: Arc::new(store), place, unpacked: None }
     }
 
-    /// How many bytes it has, unpacked.
+    /// Returns its size in bytes, unpacked.
     pub(crate) fn size(&self) -> u64 {
         let Range { start, end } = self.unpacked.as_ref().unwrap_or(&self.place);
         end - start
@@ -155,14 +155,13 @@ impl Part {
         if range.start > range.end || range.end > self.size() {
             return None;
         }
-        let within = |outer: &Range<u64>| outer.start + range.start..outer.start + range.end;
         Some(match &self.unpacked {
-            Some(unpacked) => Self { unpacked: Some(within(unpacked)), ..self.clone() },
-            None => Self { place: within(&self.place), ..self.clone() },
+            Some(unpacked) => Self { unpacked: Some(within(unpacked, &range)), ..self.clone() },
+            None => Self { place: within(&self.place, &range), ..self.clone() },
         })
     }
 
-    /// What these deflated bytes unpack to, which is said to be as much as `size`.
+    /// Returns the part that these deflated bytes unpack to, which claim to have `size` bytes.
     pub(crate) fn inflated(&self, size: u64) -> Self {
         Self { unpacked: Some(0..size), ..self.clone() }
     }
@@ -269,7 +268,7 @@ impl Part {
         Ok((count, decoder.total_in()))
     }
 
-    /// Whether that many deflated bytes can be as many as they are said to be.
+    /// Checks that so few deflated bytes can unpack to the size that is claimed.
     fn check_expansion(&self) -> io::Result<()> {
         match &self.unpacked {
             Some(unpacked) if !self.may_inflate(unpacked.end) => {
@@ -279,7 +278,7 @@ impl Part {
         }
     }
 
-    /// Whether these bytes may be deflated ones of as many as `size`.
+    /// Returns true if these bytes may be deflated ones of as many as `size`.
     pub(crate) fn may_inflate(&self, size: u64) -> bool {
         size / MOST_DEFLATED <= self.place.end - self.place.start
     }
@@ -315,6 +314,11 @@ impl<R: Read> Read for Skipped<R> {
         }
         self.reader.read(buffer)
     }
+}
+
+/// A range that is counted from the beginning of another.
+fn within(outer: &Range<u64>, range: &Range<u64>) -> Range<u64> {
+    outer.start + range.start..outer.start + range.end
 }
 
 #[cfg(test)]

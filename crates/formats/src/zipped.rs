@@ -23,11 +23,11 @@ const MOST_ENTRIES: u64 = 10_000;
 /// The most bytes of the name of an entry.
 const LONGEST_NAME: usize = 1000;
 
-/// Whether a fuzzer is at work, whose changes would never have the right checksum.
+/// True if a fuzzer is at work, whose changes would never have the right checksum.
 #[expect(unexpected_cfgs, reason = "cargo-fuzz sets it")]
 const FUZZING: bool = cfg!(fuzzing);
 
-/// How an archive, an entry in its directory, and an entry at its bytes begin.
+/// The signatures of an entry at its bytes, of one in the directory, and of the directory's end.
 const LOCAL: &[u8] = b"PK\x03\x04";
 const CENTRAL: &[u8] = b"PK\x01\x02";
 const END: &[u8] = b"PK\x05\x06";
@@ -63,7 +63,7 @@ struct Entry {
     crc: u32,
 }
 
-/// Whether these bytes begin as a zip archive does.
+/// Returns true if these bytes begin as a zip archive does.
 pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(LOCAL)
 }
@@ -139,16 +139,13 @@ impl<'a> Zipped<'a> {
     ///
     /// [`Problem::Malformed`] if there is no such entry, or it is not as its header says.
     pub(crate) fn part(&self, name: &str) -> Result<Part, Problem> {
-        let malformed = |what: &str| {
-            let what = format!("the entry {} of the zip archive {what}", shown(name));
-            Problem::malformed(self.kind, what)
-        };
-        let entry = self.entries.get(name).ok_or_else(|| malformed("is missing"))?;
+        let entry = self.entries.get(name).ok_or_else(|| self.malformed(name, "is missing"))?;
         let part = self.file.part(entry.data.clone());
-        let part = part.ok_or_else(|| malformed("is beyond its end"))?;
+        let part = part.ok_or_else(|| self.malformed(name, "is beyond its end"))?;
         let mut crc = Crc::new();
         let part = if entry.deflated {
-            check_inflated(&part, entry.size, &mut crc).map_err(|what| malformed(&what))?;
+            check_inflated(&part, entry.size, &mut crc)
+                .map_err(|what| self.malformed(name, &what))?;
             part.inflated(entry.size)
         } else {
             part.pieces(&mut |piece| crc.update(piece))?;
@@ -157,8 +154,13 @@ impl<'a> Zipped<'a> {
         if crc.sum() == entry.crc || FUZZING {
             Ok(part)
         } else {
-            Err(malformed("does not have its checksum: it is damaged"))
+            Err(self.malformed(name, "does not have its checksum: it is damaged"))
         }
+    }
+
+    fn malformed(&self, name: &str, what: &str) -> Problem {
+        let what = format!("the entry {} of the zip archive {what}", shown(name));
+        Problem::malformed(self.kind, what)
     }
 
     /// An entry inside another would be unpacked more often than its bytes are paid for.
@@ -196,32 +198,30 @@ struct Directory {
 impl Directory {
     /// Finds the directory by the record that ends the file.
     fn find(kind: &'static str, file: &Part) -> Result<Self, Problem> {
-        let malformed = |what: &str| Err(Problem::malformed(kind, what));
         let Some((end, mut cursor)) = before(kind, file, file.size() as usize, END_LENGTH, END)?
         else {
-            return malformed(
-                "the record that ends a zip archive is not its last 22 bytes: it was cut off, or \
-                 something was added to it",
-            );
+            let what = "the record that ends a zip archive is not its last 22 bytes: it was cut off, \
+                        or something was added to it";
+            return Err(Problem::malformed(kind, what));
         };
         let disks = (cursor.u16()?, cursor.u16()?);
         let (here, entries) = (u64::from(cursor.u16()?), u64::from(cursor.u16()?));
         let (size, start) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
         let comment = cursor.u16()?;
         if disks != (0, 0) || here != entries || comment != 0 {
-            return malformed("it is one of several volumes, or has a comment");
+            let what = "it is one of several volumes, or has a comment";
+            return Err(Problem::malformed(kind, what));
         }
         let Some(end64) = End64::find(kind, file, end)? else {
             return Self::of(kind, size, start, entries, end);
         };
-        let agrees = |small: u64, most: u64, large: u64| small == most || small == large;
         if agrees(entries, 0xffff, end64.entries)
             && agrees(size, ELSEWHERE, end64.size)
             && agrees(start, ELSEWHERE, end64.start)
         {
             return Self::of(kind, end64.size, end64.start, end64.entries, end64.at);
         }
-        malformed("the two records at its end do not agree")
+        Err(Problem::malformed(kind, "the two records at its end do not agree"))
     }
 
     /// The directory, which must end where the record at `end` begins.
@@ -262,7 +262,7 @@ fn before<'a>(
     Ok(is_there.then_some((at, cursor)))
 }
 
-/// What the record of 64 bits says, and where it is.
+/// The content of the record of 64 bits, and its place.
 struct End64 {
     at: usize,
     entries: u64,
@@ -320,7 +320,7 @@ fn read_entry<'a>(
     Ok((name, Entry { place, data, deflated, size, crc }))
 }
 
-/// What the header before an entry's bytes must say, since the directory says it.
+/// The facts of the directory that the header before an entry's bytes must repeat.
 struct Local {
     flags: u16,
     method: u16,
@@ -351,12 +351,11 @@ impl Local {
         // A program that did not know them yet writes them after the bytes, where they are only a
         // repetition of the directory.
         let known = self.flags & 8 == 0;
-        let agrees = |here: u64, there: u64| !known || here == ELSEWHERE || here == there;
         if called != name.as_bytes()
             || (flags, method) != (self.flags, self.method)
             || (known && crc != self.crc)
-            || !agrees(packed, self.packed)
-            || !agrees(size, self.size)
+            || (known && !agrees(packed, ELSEWHERE, self.packed))
+            || (known && !agrees(size, ELSEWHERE, self.size))
         {
             return Err(contradiction(&cursor, name));
         }
@@ -423,22 +422,24 @@ fn sizes64(kind: &'static str, extra: &[u8], mut sizes: [u64; 3]) -> Result<[u64
     Err(fields.malformed("an entry has 64-bit sizes and does not say which"))
 }
 
-/// Whether an entry is deflated, if it is packed in a way that is known.
+/// Returns true if a size is what the record of 64 bits says, or says by `most` that it stands
+/// there.
+fn agrees(small: u64, most: u64, large: u64) -> bool {
+    small == most || small == large
+}
+
+/// Returns true if an entry is deflated, false if it is stored.
 fn deflated(name: &str, flags: u16, method: u16) -> Result<bool, Problem> {
-    let refused = |what: String| {
-        let why = "entries are stored or deflated and not encrypted; write the file again with the \
-                   program it comes from";
-        Err(Problem::refused(format!("the entry {} {what}", shown(name)), why))
-    };
     // Bit 0: encrypted; bit 5: a patch of another file; bit 6: strongly encrypted; bit 13: masked.
-    if flags & 0x2061 != 0 {
-        return refused("is encrypted or a patch".to_owned());
-    }
-    match method {
-        0 => Ok(false),
-        8 => Ok(true),
-        _ => refused(format!("is compressed by method {method}")),
-    }
+    let what = match method {
+        _ if flags & 0x2061 != 0 => "is encrypted or a patch".to_owned(),
+        0 => return Ok(false),
+        8 => return Ok(true),
+        _ => format!("is compressed by method {method}"),
+    };
+    let why = "entries are stored or deflated and not encrypted; write the file again with the \
+               program it comes from";
+    Err(Problem::refused(format!("the entry {} {what}", shown(name)), why))
 }
 
 /// Unpacks exactly `size` bytes, which are summed and not kept.

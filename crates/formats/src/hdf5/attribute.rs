@@ -86,15 +86,8 @@ fn attribute(mut cursor: Cursor<'_>) -> Result<Named<'_>, Problem> {
         }
         _ => return Err(cursor.malformed(format!("an attribute has version {version}"))),
     }
-    let mut part = |size: u64| {
-        let part = cursor.take(size)?;
-        // Version 1 fills each part to a multiple of 8.
-        if version == 1 {
-            cursor.take(size.next_multiple_of(8) - size)?;
-        }
-        Ok::<_, Problem>(part)
-    };
-    let [name, datatype, dataspace] = [part(sizes[0])?, part(sizes[1])?, part(sizes[2])?];
+    let [name, datatype, dataspace] = sizes.map(|size| part(&mut cursor, version, size));
+    let (name, datatype, dataspace) = (name?, datatype?, dataspace?);
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     // In version 1 the flags are reserved.
     if version > 1 && flags != 0 {
@@ -105,6 +98,15 @@ fn attribute(mut cursor: Cursor<'_>) -> Result<Named<'_>, Problem> {
     let cursors = [datatype, dataspace].map(|bytes| Cursor::new(KIND, bytes));
     let [datatype, dataspace] = cursors;
     Ok((name, Ok(Attribute { datatype, dataspace, data: cursor })))
+}
+
+fn part<'a>(cursor: &mut Cursor<'a>, version: u8, size: u64) -> Result<&'a [u8], Problem> {
+    let part = cursor.take(size)?;
+    // Version 1 fills each part to a multiple of 8.
+    if version == 1 {
+        cursor.take(size.next_multiple_of(8) - size)?;
+    }
+    Ok(part)
 }
 
 /// The objects of a global heap, by their numbers.

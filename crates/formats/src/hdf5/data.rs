@@ -12,7 +12,7 @@ use crate::numbers::Stored;
 use crate::store::Part;
 use crate::{Dtype, Problem};
 
-use super::group::{Tree, leaves};
+use super::group::{TreeKind, leaves};
 use super::header::{DATASPACE, DATATYPE, EXTERNAL_FILES, FILTERS, LAYOUT};
 use super::types::{Type, shape};
 use super::{Array, FUZZING, KIND, Object, Source, UNDEFINED, attribute};
@@ -38,7 +38,7 @@ pub(super) fn described(
     Ok((dataset.dtype, dataset.shape))
 }
 
-/// What is known of a dataset before its numbers are read.
+/// The properties of a dataset that are known before its numbers are read.
 struct Dataset<'s, 'a> {
     source: &'s Source<'a>,
     path: &'s str,
@@ -151,7 +151,7 @@ impl<'s, 'a> Dataset<'s, 'a> {
         let grid = Grid { shape: &self.shape, chunk: &chunk, element: self.dtype.size() };
         let mut bytes = vec![0; self.size];
         let mut seen = BTreeSet::new();
-        leaves(self.source, tree, Tree::Chunks(dimensions.into()), &mut |mut key, address| {
+        leaves(self.source, tree, TreeKind::Chunks(dimensions.into()), &mut |mut key, address| {
             let (stored, skipped) = (key.u32()?, key.u32()?);
             let place = grid.place(&mut key)?.ok_or_else(|| {
                 self.malformed(&format!("has a chunk outside of its shape {:?}", self.shape))
@@ -160,9 +160,10 @@ impl<'s, 'a> Dataset<'s, 'a> {
             let stored = self.source.at(address)?.part(stored.into())?.read()?;
             let unpacked = self.unpack(&stored, filters, skipped, size)?;
             grid.copy(&place, unpacked.as_deref().unwrap_or(&stored), &mut bytes);
-            match seen.insert(place) {
-                true => Ok(()),
-                false => Err(self.malformed("has two chunks at one place")),
+            if seen.insert(place) {
+                Ok(())
+            } else {
+                Err(self.malformed("has two chunks at one place"))
             }
         })?;
         match grid.count() {
@@ -241,7 +242,7 @@ impl<'s, 'a> Dataset<'s, 'a> {
     }
 }
 
-/// Whether Keras says that these pairs of bytes are numbers.
+/// Returns true if Keras says that these pairs of bytes are numbers.
 fn is_bfloat16(source: &Source<'_>, object: &Object<'_>, path: &str) -> Result<bool, Problem> {
     if source.pairs_are_bfloat16.get() {
         return Ok(true);
@@ -250,7 +251,7 @@ fn is_bfloat16(source: &Source<'_>, object: &Object<'_>, path: &str) -> Result<b
     Ok(dtype.is_some_and(|dtype| dtype == ["bfloat16"]))
 }
 
-/// What was done to a chunk before it was stored.
+/// A transformation of a chunk before it was stored.
 enum Filter {
     Deflate,
     Shuffle { element: usize },
@@ -323,7 +324,6 @@ fn unshuffle(bytes: &[u8], element: usize) -> Vec<u8> {
 /// Fletcher's checksum over pairs of bytes, the higher first, as `H5_checksum_fletcher32` takes it.
 fn fletcher32(bytes: &[u8]) -> u32 {
     let (pairs, rest) = bytes.as_chunks();
-    let fold = |sum: u32| (sum & 0xffff) + (sum >> 16);
     let (mut low, mut high) = (0_u32, 0_u32);
     let last = rest.first().map(|&byte| [byte, 0]);
     // As many as can be added before the sums must be folded.
@@ -337,6 +337,11 @@ fn fletcher32(bytes: &[u8]) -> u32 {
     fold(high) << 16 | fold(low)
 }
 
+/// The carries added back: the sum modulo 65,535.
+fn fold(sum: u32) -> u32 {
+    (sum & 0xffff) + (sum >> 16)
+}
+
 /// An array cut into chunks.
 struct Grid<'a> {
     shape: &'a [usize],
@@ -345,7 +350,7 @@ struct Grid<'a> {
 }
 
 impl Grid<'_> {
-    /// How many chunks there are.
+    /// Returns the number of chunks.
     fn count(&self) -> Option<usize> {
         let mut sizes = self.shape.iter().zip(self.chunk);
         sizes.try_fold(1_usize, |count, (size, chunk)| count.checked_mul(size.div_ceil(*chunk)))
@@ -370,8 +375,8 @@ impl Grid<'_> {
 
     /// As [`Self::copy`], from dimension `at` on: `chunk` and `array` hold the dimensions that follow.
     fn copy_from(&self, at: usize, place: &[usize], chunk: &[u8], array: &mut [u8]) {
-        let rest = |sizes: &[usize]| sizes[at + 1..].iter().product::<usize>() * self.element;
-        let (step, array_step) = (rest(self.chunk), rest(self.shape));
+        let [step, array_step] = [self.chunk, self.shape]
+            .map(|sizes| sizes[at + 1..].iter().product::<usize>() * self.element);
         let count = self.chunk[at].min(self.shape[at] - place[at]);
         let array = &mut array[place[at] * array_step..];
         // Rows of the same width follow each other in both.

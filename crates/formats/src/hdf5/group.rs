@@ -24,7 +24,7 @@ pub(super) fn links(
         let mut cursor = table.data("group")?;
         let (tree, heap) = (cursor.u64()?, cursor.u64()?);
         let names = local_heap(source, heap)?;
-        leaves(source, tree, Tree::Group, &mut |_, child| {
+        leaves(source, tree, TreeKind::Group, &mut |_, child| {
             symbols(source, child, names, path, &mut links)
         })?;
     }
@@ -59,10 +59,10 @@ pub(super) fn refuse_dense(
 
 /// A tree of version 1. III.A.1, "Disk Format: Level 1A1 - Version 1 B-trees".
 #[derive(Clone, Copy)]
-pub(super) enum Tree {
+pub(super) enum TreeKind {
     /// Of the symbols of a group.
     Group,
-    /// Of the chunks of an array with so many dimensions, the bytes of an element among them.
+    /// Of the chunks of an array with this many dimensions, the bytes of an element among them.
     Chunks(u64),
 }
 
@@ -70,7 +70,7 @@ pub(super) enum Tree {
 pub(super) fn leaves<'a>(
     source: &Source<'a>,
     address: u64,
-    tree: Tree,
+    tree: TreeKind,
     each: &mut impl FnMut(Cursor<'a>, u64) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     node(source, address, tree, None, each)
@@ -81,14 +81,14 @@ pub(super) fn leaves<'a>(
 fn node<'a>(
     source: &Source<'a>,
     address: u64,
-    tree: Tree,
+    tree: TreeKind,
     expected: Option<u8>,
     each: &mut impl FnMut(Cursor<'a>, u64) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let (kind, key_size) = match tree {
-        Tree::Group => (0, 8),
+        TreeKind::Group => (0, 8),
         // The size, the filters left out, and an offset for each dimension.
-        Tree::Chunks(dimensions) => (1, 8 + 8 * dimensions),
+        TreeKind::Chunks(dimensions) => (1, 8 + 8 * dimensions),
     };
     let mut cursor = source.signed(address, b"TREE", "B-tree")?;
     let (found, level, count) = (cursor.u8()?, cursor.u8()?, cursor.u16()?);

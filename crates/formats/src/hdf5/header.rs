@@ -82,7 +82,7 @@ pub(super) fn messages<'a>(source: &Source<'a>, address: u64) -> Result<Vec<Mess
     Ok(messages)
 }
 
-/// What comes before a message's data.
+/// The form of the fields before a message's data.
 #[derive(Clone, Copy)]
 enum Form {
     /// Of version 1.
@@ -194,27 +194,7 @@ pub(super) fn check(source: &Source<'_>, address: u64, size: u64) -> Result<(), 
 /// Bob Jenkins' lookup3 (public domain), the checksum of HDF5's newer structures.
 fn lookup3(bytes: &[u8]) -> u32 {
     let start = 0xdead_beef_u32.wrapping_add(bytes.len() as u32);
-    let [mut a, mut b, mut c] = [start; 3];
-    let mut add = |words: [u32; 3], last: bool| {
-        a = a.wrapping_add(words[0]);
-        b = b.wrapping_add(words[1]);
-        c = c.wrapping_add(words[2]);
-        if last {
-            for rotation in [14, 11, 25, 16, 4, 14, 24] {
-                c = (c ^ b).wrapping_sub(b.rotate_left(rotation));
-                // The three take turns: c from b, a from c, b from a.
-                (a, b, c) = (b, c, a);
-            }
-        } else {
-            for rotation in [4, 6, 8, 16, 19, 4] {
-                a = a.wrapping_sub(c) ^ c.rotate_left(rotation);
-                c = c.wrapping_add(b);
-                (a, b, c) = (b, c, a);
-            }
-        }
-        // Where the last turn left c.
-        b
-    };
+    let mut state = [start; 3];
     let mut blocks = bytes.chunks(12).peekable();
     let mut sum = start;
     while let Some(block) = blocks.next() {
@@ -222,9 +202,32 @@ fn lookup3(bytes: &[u8]) -> u32 {
         padded[..block.len()].copy_from_slice(block);
         let (words, _) = padded.as_chunks();
         let words = [0, 1, 2].map(|at| u32::from_le_bytes(words[at]));
-        sum = add(words, blocks.peek().is_none());
+        state = mixed(state, words, blocks.peek().is_none());
+        // Where the last turn left c.
+        sum = state[1];
     }
     sum
+}
+
+/// The state of [`lookup3`] after three more words.
+fn mixed([a, b, c]: [u32; 3], words: [u32; 3], is_last: bool) -> [u32; 3] {
+    let mut a = a.wrapping_add(words[0]);
+    let mut b = b.wrapping_add(words[1]);
+    let mut c = c.wrapping_add(words[2]);
+    if is_last {
+        for rotation in [14, 11, 25, 16, 4, 14, 24] {
+            c = (c ^ b).wrapping_sub(b.rotate_left(rotation));
+            // The three take turns: c from b, a from c, b from a.
+            (a, b, c) = (b, c, a);
+        }
+    } else {
+        for rotation in [4, 6, 8, 16, 19, 4] {
+            a = a.wrapping_sub(c) ^ c.rotate_left(rotation);
+            c = c.wrapping_add(b);
+            (a, b, c) = (b, c, a);
+        }
+    }
+    [a, b, c]
 }
 
 #[cfg(test)]

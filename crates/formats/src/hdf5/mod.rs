@@ -42,7 +42,7 @@ const MOST_DEPTH: usize = 32;
 /// Bytes of a link's name.
 const LONGEST_NAME: usize = 1024;
 
-/// Whether a fuzzer is at work, whose changes would never have the right checksum.
+/// True if a fuzzer is at work, whose changes would never have the right checksum.
 #[expect(unexpected_cfgs, reason = "cargo-fuzz sets it")]
 const FUZZING: bool = cfg!(fuzzing);
 
@@ -75,7 +75,8 @@ impl<'a> File<'a> {
         let budget = Budget::new(file.size());
         let source = Source { file, budget, pairs_are_bfloat16: Cell::new(false) };
         let root = superblock(&source)?;
-        let mut walk = Walk { source: &source, seen: BTreeSet::new(), objects: BTreeMap::new() };
+        let mut walk =
+            GroupWalk { source: &source, seen: BTreeSet::new(), objects: BTreeMap::new() };
         walk.visit(root, String::new())?;
         Ok(Self { objects: walk.objects, source })
     }
@@ -90,7 +91,7 @@ impl<'a> File<'a> {
         self.objects.get(path)
     }
 
-    /// Whether the object of a path is a dataset.
+    /// Returns true if the object of a path is a dataset.
     pub(crate) fn is_dataset(&self, path: &str) -> bool {
         self.object(path).is_some_and(|object| object.message(header::LAYOUT).is_some())
     }
@@ -181,7 +182,7 @@ impl<'a> Object<'a> {
 struct Source<'a> {
     file: &'a Part,
     budget: Budget,
-    /// Whether two bytes without a meaning are a number of type bfloat16.
+    /// True if two bytes without a meaning are a number of type bfloat16.
     pairs_are_bfloat16: Cell<bool>,
 }
 
@@ -213,7 +214,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What reading a file may still cost.
+/// The remaining cost that reading a file may have.
 struct Budget {
     steps: Cell<u64>,
     names: Cell<u64>,
@@ -344,13 +345,13 @@ fn sizes(cursor: &mut Cursor<'_>) -> Result<(), Problem> {
 }
 
 /// A visit to all groups.
-struct Walk<'s, 'a> {
+struct GroupWalk<'s, 'a> {
     source: &'s Source<'a>,
     seen: BTreeSet<u64>,
     objects: BTreeMap<String, Object<'a>>,
 }
 
-impl Walk<'_, '_> {
+impl GroupWalk<'_, '_> {
     fn visit(&mut self, address: u64, path: String) -> Result<(), Problem> {
         if !self.seen.insert(address) {
             let why = "it may be its own ancestor; save each array under one name";

@@ -45,7 +45,7 @@ pub(super) fn count(shape: &[usize]) -> Result<usize, Problem> {
 pub(super) enum Type {
     /// A number.
     Number { dtype: Dtype, big_endian: bool },
-    /// A text of so many bytes, cut or filled.
+    /// A text of this many bytes, cut or filled.
     Text { size: usize },
     /// A text in the global heap.
     FarText,
@@ -103,7 +103,7 @@ impl Type {
         Self::Number { dtype, big_endian: bits[0] & 1 != 0 }
     }
 
-    /// What it is, in words.
+    /// Describes it in words.
     pub(super) fn name(self) -> String {
         match self {
             Self::Number { dtype, .. } => dtype.name().to_owned(),

@@ -1,10 +1,10 @@
-//! What outputs mean by the loss that a model was compiled with.
+//! The meaning of outputs by the loss that a model was compiled with.
 
 use serde_json::Value;
 
 use crate::{Activation, Layer, Network, Task, Tensor};
 
-/// A loss, as far as it tells what outputs are.
+/// A loss, as far as it shows the meaning of outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Loss {
     /// One class of several.
@@ -15,8 +15,8 @@ enum Loss {
     Numbers,
 }
 
-/// What the outputs mean, if the loss tells. The only output that is a logit gets its sigmoid, which
-/// Keras leaves to the loss.
+/// Returns the meaning of the outputs, if the loss shows it. The only output that is a logit gets
+/// its sigmoid, which Keras leaves to the loss.
 pub(super) fn task(
     loss: &Value,
     network: &mut Network,
@@ -51,7 +51,7 @@ pub(super) fn task(
     }
 }
 
-/// How many outputs the layers have.
+/// Returns the number of outputs of the layers.
 fn outputs(layers: &[Layer], tensors: &[Tensor]) -> Option<usize> {
     layers.iter().rev().find_map(|layer| match layer {
         Layer::Dense { weight, .. } => {

@@ -18,7 +18,7 @@ use crate::{Archive, Kind, Problem, Tensor};
 
 use config::Model;
 use network::network;
-use weights::{Stored, tensors};
+use weights::{StoredArray, tensors};
 
 /// The name in messages.
 const KIND: &str = "Keras";
@@ -33,7 +33,7 @@ const LARGEST_CONFIG: u64 = 512 << 10;
 /// Bytes of weights that are deflated; Keras stores them as they are.
 const MOST_PACKED: u64 = 1 << 30;
 
-/// Whether an archive is a `.keras` file.
+/// Returns true if an archive is a `.keras` file.
 pub(crate) fn is_keras(zip: &Zipped<'_>) -> bool {
     let weights = zip.names().iter().any(|name| name.starts_with("model.weights"));
     weights && zip.names().contains(&CONFIG)
@@ -49,9 +49,10 @@ pub(crate) fn from_zip(zip: &Zipped<'_>) -> Result<Archive, Problem> {
         let why = "only weights in one HDF5 file are read; save it with model.save(\"name.keras\")";
         return Err(Problem::refused(format!("a Keras model without {WEIGHTS}"), why));
     }
-    let version = match zip.names().contains(&METADATA) {
-        true => config::version(&json(&zip.read(METADATA)?, METADATA)?),
-        false => None,
+    let version = if zip.names().contains(&METADATA) {
+        config::version(&json(&zip.read(METADATA)?, METADATA)?)
+    } else {
+        None
     };
     let config = json(&zip.read(CONFIG)?, CONFIG)?;
     let model = Model::of(&config, is_old(version.as_deref(), false))?;
@@ -95,8 +96,8 @@ pub(crate) fn from_hdf5(bytes: &Part) -> Result<Archive, Problem> {
     archive(kind, &file, stored, None, None)
 }
 
-/// Whether a version is before 3, in which some functions have another meaning; `unsaid` if the
-/// file does not say.
+/// Returns true if a version is before 3, in which some functions have another meaning; `unsaid` if
+/// the file does not say.
 fn is_old(version: Option<&str>, unsaid: bool) -> bool {
     let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
     major.map_or(unsaid, |major| major < 3)
@@ -116,7 +117,7 @@ fn json(bytes: &[u8], what: &str) -> Result<serde_json::Value, Problem> {
 fn archive(
     kind: Kind,
     file: &File<'_>,
-    stored: Vec<Stored>,
+    stored: Vec<StoredArray>,
     model: Option<(&Model, &serde_json::Value)>,
     version: Option<String>,
 ) -> Result<Archive, Problem> {

@@ -8,7 +8,8 @@ use crate::{Dtype, Layer, Layout, Network, Norm, Problem, Tensor};
 use super::KIND;
 use super::config::{Flow, Model, Statistics, Step};
 
-/// What Keras puts in the place of a smaller standard deviation (`keras.config.epsilon`).
+/// The number that Keras puts in the place of a smaller standard deviation
+/// (`keras.config.epsilon`).
 const LEAST_DEVIATION: f64 = 1e-7;
 
 /// The network, and tensors for it that the file has only as part of its configuration.
@@ -24,11 +25,11 @@ pub(super) fn network(
 
 /// A network as far as it has been built.
 struct Built<'a> {
-    /// How many numbers a sample has, once a dense layer was there.
+    /// The numbers of a sample, once a dense layer was there.
     width: Option<usize>,
     tensors: &'a mut Vec<Tensor>,
     notes: &'a mut Vec<String>,
-    /// What normalisations became, by the path of their layer: one may be called twice.
+    /// The layers that normalisations became, by the path of their layer: one may be called twice.
     made: BTreeMap<String, Layer>,
 }
 
@@ -90,15 +91,12 @@ impl Built<'_> {
             }
             &Step::Norm { kind, scale, shift, epsilon } => {
                 let batch = kind == Norm::Batch;
-                let row = |there: bool, variable: &str| {
-                    there.then(|| known.row(variable, width)).transpose()
-                };
                 layers.push(Layer::Norm {
                     kind,
-                    scale: row(scale, "gamma")?,
-                    shift: row(shift, "beta")?,
-                    mean: row(batch, "moving_mean")?,
-                    variance: row(batch, "moving_variance")?,
+                    scale: known.row_if(scale, "gamma", width)?,
+                    shift: known.row_if(shift, "beta", width)?,
+                    mean: known.row_if(batch, "moving_mean", width)?,
+                    variance: known.row_if(batch, "moving_variance", width)?,
                     epsilon,
                 });
             }
@@ -175,63 +173,92 @@ impl Known<'_> {
         given: Option<&Statistics>,
         each: bool,
     ) -> Result<Normalisation, Problem> {
-        let name = |variable: &str| format!("{}/{variable}", self.path);
         let (mean, variance) = match given {
             Some(given) => (given.mean.clone(), given.variance.clone()),
             None => (self.tensor("mean")?.to_f64()?, self.tensor("variance")?.to_f64()?),
         };
         if !each {
-            let (&[mean], &[variance]) = (mean.as_slice(), variance.as_slice()) else {
-                return Err(self.shape(self.tensor("mean")?, "one number"));
-            };
-            let scale = 1.0 / variance.sqrt().max(LEAST_DEVIATION);
-            let layer = Layer::Rescale { scale, offset: -mean * scale };
-            let (folded, note) = match given {
-                Some(_) => (Vec::new(), None),
-                None => {
-                    let shown = shown(self.path);
-                    let note = format!("the mean and variance of {shown} are one factor and shift");
-                    (vec![name("mean"), name("variance")], Some(note))
-                }
-            };
-            return Ok(Normalisation { layer, made: Vec::new(), folded, note });
+            return self.rescaling(given.is_some(), &mean, &variance);
         }
-        let row = |name: String, values: Vec<f64>| {
-            let bytes: Vec<u8> =
-                values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
-            Tensor::new(KIND, name, vec![values.len()], Dtype::F32, bytes)
-        };
         // The square root of this is the same as Keras' least deviation.
         let floor = LEAST_DEVIATION * LEAST_DEVIATION;
         let floored: Vec<f64> = variance.iter().map(|value| value.max(floor)).collect();
-        let layer = |variance: &str| Layer::Norm {
-            kind: Norm::Batch,
-            scale: None,
-            shift: None,
-            mean: Some(name("mean")),
-            variance: Some(name(variance)),
-            epsilon: 0.0,
-        };
+        let folded = Vec::new();
         if given.is_some() {
-            let made = vec![row(name("mean"), mean)?, row(name("variance"), floored)?];
+            let made = vec![self.made("mean", &mean)?, self.made("variance", &floored)?];
             let shown = shown(self.path);
             let note = format!("the mean and variance of {shown} are from its configuration");
-            let (layer, folded) = (layer("variance"), Vec::new());
+            let layer = self.standardising("variance");
             return Ok(Normalisation { layer, made, folded, note: Some(note) });
         }
         let width = Some(variance.len());
         let stored = (self.row("mean", width)?, self.row("variance", width)?);
-        let folded = Vec::new();
         if floored == variance {
-            let layer = layer("variance");
+            let layer = self.standardising("variance");
             return Ok(Normalisation { layer, made: Vec::new(), folded, note: None });
         }
-        let made = vec![row(name("floored_variance"), floored)?];
+        let made = vec![self.made("floored_variance", &floored)?];
         let note = format!(
             "{} is made of {}: Keras divides by a deviation of at least 1e-7",
-            shown(&name("floored_variance")),
+            shown(&self.name("floored_variance")),
             shown(&stored.1)
         );
-        Ok(Normalisation { layer: layer("floored_variance"), made, folded, note: Some(note) })
+        let layer = self.standardising("floored_variance");
+        Ok(Normalisation { layer, made, folded, note: Some(note) })
+    }
+
+    /// One mean and variance for all features, as a factor and a shift.
+    fn rescaling(
+        &self,
+        is_given: bool,
+        mean: &[f64],
+        variance: &[f64],
+    ) -> Result<Normalisation, Problem> {
+        let (&[mean], &[variance]) = (mean, variance) else {
+            return Err(self.shape(self.tensor("mean")?, "one number"));
+        };
+        let scale = 1.0 / variance.sqrt().max(LEAST_DEVIATION);
+        let layer = Layer::Rescale { scale, offset: -mean * scale };
+        let (folded, note) = if is_given {
+            (Vec::new(), None)
+        } else {
+            let shown = shown(self.path);
+            let note = format!("the mean and variance of {shown} are one factor and shift");
+            (vec![self.name("mean"), self.name("variance")], Some(note))
+        };
+        Ok(Normalisation { layer, made: Vec::new(), folded, note })
+    }
+
+    /// The layer of a mean and a variance for each feature; Keras adds no epsilon to the latter.
+    fn standardising(&self, variance: &str) -> Layer {
+        Layer::Norm {
+            kind: Norm::Batch,
+            scale: None,
+            shift: None,
+            mean: Some(self.name("mean")),
+            variance: Some(self.name(variance)),
+            epsilon: 0.0,
+        }
+    }
+
+    /// A tensor that is in no file.
+    fn made(&self, variable: &str, values: &[f64]) -> Result<Tensor, Problem> {
+        let bytes = values.iter().flat_map(|&value| (value as f32).to_le_bytes());
+        let bytes: Vec<u8> = bytes.collect();
+        Tensor::new(KIND, self.name(variable), vec![values.len()], Dtype::F32, bytes)
+    }
+
+    fn name(&self, variable: &str) -> String {
+        format!("{}/{variable}", self.path)
+    }
+
+    /// As [`row`](Self::row), of a variable that the layer has only if `is_there`.
+    fn row_if(
+        &self,
+        is_there: bool,
+        variable: &str,
+        width: Option<usize>,
+    ) -> Result<Option<String>, Problem> {
+        if is_there { self.row(variable, width).map(Some) } else { Ok(None) }
     }
 }

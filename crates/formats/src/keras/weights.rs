@@ -16,16 +16,16 @@ const LONGEST_NAME: usize = 1024;
 const LISTS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
 
 /// An array: what it is to be called, and its path in the file.
-pub(super) struct Stored {
+pub(super) struct StoredArray {
     name: String,
     path: String,
 }
 
 /// Reads arrays as tensors.
-pub(super) fn tensors(file: &File<'_>, stored: Vec<Stored>) -> Result<Vec<Tensor>, Problem> {
+pub(super) fn tensors(file: &File<'_>, stored: Vec<StoredArray>) -> Result<Vec<Tensor>, Problem> {
     let mut names = BTreeSet::new();
     let mut tensors = Vec::new();
-    for Stored { name, path } in stored {
+    for StoredArray { name, path } in stored {
         if name.len() > LONGEST_NAME || name.contains(char::is_control) {
             return Err(malformed(format!("an array is called {}", shown(&name))));
         }
@@ -38,12 +38,12 @@ pub(super) fn tensors(file: &File<'_>, stored: Vec<Stored>) -> Result<Vec<Tensor
     Ok(tensors)
 }
 
-/// What is said of arrays that are no part of the network.
+/// Returns notes on arrays that are no part of the network.
 pub(super) fn left_out(file: &File<'_>) -> Vec<String> {
-    let count = |root: &str| file.within(root).filter(|path| file.is_dataset(path)).count();
     let parts =
         [("optimizer", "optimizer"), ("optimizer_weights", "optimizer"), ("metrics", "metrics")];
-    let counts = parts.map(|(root, what)| (count(root), what));
+    let counts = parts
+        .map(|(root, what)| (file.within(root).filter(|path| file.is_dataset(path)).count(), what));
     let found = counts.into_iter().filter(|&(count, _)| count > 0);
     found.map(|(count, what)| format!("{count} arrays of the {what} are left out")).collect()
 }
@@ -52,7 +52,7 @@ pub(super) fn left_out(file: &File<'_>) -> Vec<String> {
 ///
 /// Their groups are called by the layer's class and its number among those of its class, and the
 /// arrays are numbered.
-pub(super) fn of_model(file: &File<'_>, model: &Model) -> Result<Vec<Stored>, Problem> {
+pub(super) fn of_model(file: &File<'_>, model: &Model) -> Result<Vec<StoredArray>, Problem> {
     let mut stored = Vec::new();
     of_children(file, &model.children, "", &mut stored)?;
     Ok(stored)
@@ -63,32 +63,34 @@ fn of_children(
     file: &File<'_>,
     children: &[Child],
     group: &str,
-    stored: &mut Vec<Stored>,
+    stored: &mut Vec<StoredArray>,
 ) -> Result<(), Problem> {
     let mut roots = LISTS.map(|root| format!("{group}{root}")).into_iter();
     let root = roots.find(|root| file.object(root).is_some());
     let root = root.unwrap_or_else(|| format!("{group}layers"));
     let mut numbers = BTreeMap::new();
-    let mut numbered = |class: &'static str| {
-        let number: &mut u32 = numbers.entry(class).or_default();
-        let name = if *number == 0 { class.to_owned() } else { format!("{class}_{number}") };
-        *number += 1;
-        format!("{root}/{name}")
-    };
     for child in children {
         match &child.content {
             Content::Model(class, inner) => {
-                let group = format!("{}/", numbered(class));
+                let group = format!("{root}/{}/", numbered(&mut numbers, class));
                 of_children(file, inner, &group, stored)?;
             }
             Content::Layer(step) => {
                 let Some((class, variables)) = variables(step) else { continue };
-                let group = format!("{}/vars", numbered(class));
+                let group = format!("{root}/{}/vars", numbered(&mut numbers, class));
                 stored.extend(of_layer(file, child, class, variables, &group)?);
             }
         }
     }
     Ok(())
+}
+
+/// The next name of a class: `dense`, `dense_1` and so on.
+fn numbered(numbers: &mut BTreeMap<&'static str, u32>, class: &'static str) -> String {
+    let number = numbers.entry(class).or_default();
+    let name = if *number == 0 { class.to_owned() } else { format!("{class}_{number}") };
+    *number += 1;
+    name
 }
 
 /// The arrays of a layer whose group is `group`.
@@ -98,7 +100,7 @@ fn of_layer(
     class: &str,
     variables: Vec<&str>,
     group: &str,
-) -> Result<Vec<Stored>, Problem> {
+) -> Result<Vec<StoredArray>, Problem> {
     let found = arrays(file, group).len();
     // A batch norm with renorm has more of them, behind these.
     let more = class == "batch_normalization" && found > variables.len();
@@ -109,7 +111,7 @@ fn of_layer(
         );
         return Err(malformed(what));
     }
-    let stored = variables.into_iter().enumerate().map(|(at, variable)| Stored {
+    let stored = variables.into_iter().enumerate().map(|(at, variable)| StoredArray {
         name: format!("{}/{variable}", layer.path),
         path: format!("{group}/{at}"),
     });
@@ -118,37 +120,39 @@ fn of_layer(
 
 /// The class and the variables of a step, in the order in which they are saved.
 fn variables(step: &Step) -> Option<(&'static str, Vec<&'static str>)> {
-    let with = |flags: &[(bool, &'static str)]| {
-        flags.iter().filter(|(there, _)| *there).map(|&(_, name)| name).collect()
-    };
     Some(match step {
-        Step::Dense { bias, .. } => ("dense", with(&[(true, "kernel"), (*bias, "bias")])),
+        Step::Dense { bias, .. } => ("dense", chosen(&[(true, "kernel"), (*bias, "bias")])),
         Step::Norm { kind: Norm::Layer, scale, shift, .. } => {
-            ("layer_normalization", with(&[(*scale, "gamma"), (*shift, "beta")]))
+            ("layer_normalization", chosen(&[(*scale, "gamma"), (*shift, "beta")]))
         }
         Step::Norm { kind: Norm::Rms, .. } => ("rms_normalization", vec!["gamma"]),
         Step::Norm { kind: Norm::Batch, scale, shift, .. } => {
             let moving = [(true, "moving_mean"), (true, "moving_variance")];
             let all = [&[(*scale, "gamma"), (*shift, "beta")], &moving[..]].concat();
-            ("batch_normalization", with(&all))
+            ("batch_normalization", chosen(&all))
         }
         Step::Prelu => ("p_re_lu", vec!["alpha"]),
         Step::Normalize { given, .. } => {
             let adapted = given.is_none();
             let all = ["mean", "variance", "count"].map(|name| (adapted, name));
-            ("normalization", with(&all))
+            ("normalization", chosen(&all))
         }
         _ => return None,
     })
+}
+
+/// The names beside a `true`.
+fn chosen(flags: &[(bool, &'static str)]) -> Vec<&'static str> {
+    flags.iter().filter(|(is_there, _)| *is_there).map(|&(_, name)| name).collect()
 }
 
 /// The arrays of Keras 3's weights without a model: every group `vars` but those of an optimizer.
 ///
 /// Layers of a model that lists them are called as it calls them. Attributes of a model's class are
 /// stored by the alphabet, which is no order of layers: their arrays are sorted by name, and so are
-/// all where the class has some. Those, and what has a variable that cannot be told, are called by
+/// all where the class has some. Those, and what has a variable that cannot be named, are called by
 /// their paths.
-pub(super) fn of_paths(file: &File<'_>) -> Result<Vec<Stored>, Problem> {
+pub(super) fn of_paths(file: &File<'_>) -> Result<Vec<StoredArray>, Problem> {
     let mut groups: Vec<&str> = file
         .paths()
         .filter(|path| path.ends_with("/vars") && !file.is_dataset(path))
@@ -161,8 +165,9 @@ pub(super) fn of_paths(file: &File<'_>) -> Result<Vec<Stored>, Problem> {
     for group in groups {
         layers.push((group, arrays(file, group), guess(file, group)?));
     }
-    let is_listed = |group: &str| LISTS.iter().any(|list| group.starts_with(&format!("{list}/")));
-    let have_attributes = layers.iter().any(|(group, ..)| !is_listed(group));
+    let have_attributes = layers
+        .iter()
+        .any(|(group, ..)| !LISTS.iter().any(|list| group.starts_with(&format!("{list}/"))));
     let are_told =
         layers.iter().all(|(_, arrays, names)| arrays.len() == names.len() && !names.contains(&""));
     let mut taken = BTreeSet::new();
@@ -182,7 +187,7 @@ pub(super) fn of_paths(file: &File<'_>) -> Result<Vec<Stored>, Problem> {
                 Some(&variable) if !variable.is_empty() => format!("{name}/{variable}"),
                 _ => format!("{path}/vars/{at}"),
             };
-            stored.push(Stored { name, path: array });
+            stored.push(StoredArray { name, path: array });
         }
         taken.insert(name);
     }
@@ -198,8 +203,8 @@ fn arrays(file: &File<'_>, group: &str) -> Vec<String> {
     paths.take_while(|path| file.is_dataset(path)).collect()
 }
 
-/// What the layer of a group is called: as its model calls it if that is written down, and else by
-/// its path.
+/// Returns the name of the layer of a group: as its model calls it if that is written down, and
+/// else by its path.
 fn layer_name(file: &File<'_>, group: &str) -> Result<String, Problem> {
     let path = group.trim_end_matches("/vars");
     let mut parts: Vec<&str> = path.split('/').filter(|part| !LISTS.contains(part)).collect();
@@ -215,7 +220,7 @@ fn layer_name(file: &File<'_>, group: &str) -> Result<String, Problem> {
 }
 
 /// The variables of a layer by its class or its attribute's name, their number and their shapes, as
-/// far as these tell: none or an empty name for what is not told.
+/// far as these show them: none or an empty name for the others.
 ///
 /// Any group of a matrix and a row as long as its columns is a dense layer, and any of four rows of
 /// one length a batch norm.
@@ -235,9 +240,6 @@ fn guess(file: &File<'_>, group: &str) -> Result<&'static [&'static str], Proble
         shapes.push(shape);
     }
     let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-    let is = |words: &[&str]| {
-        class.split('_').any(|part| words.contains(&part)) || words.contains(&class)
-    };
     Ok(match shapes[..] {
         [_] | [_, _] if class == "dense" => &["kernel", "bias"][..shapes.len()],
         [[_, columns], [row]] if columns == row && class != "einsum_dense" => &["kernel", "bias"],
@@ -246,26 +248,37 @@ fn guess(file: &File<'_>, group: &str) -> Result<&'static [&'static str], Proble
         }
         // Either the scale or the shift was left out.
         [[a], [b], [c]] if a == b && b == c => &["", "moving_mean", "moving_variance"],
-        [[a], [b]] if a == b && is(&["batch_normalization", "bn", "batchnorm"]) => STATISTICS,
-        [[a], [b]] if a == b && is(&["layer_normalization", "ln", "layernorm"]) => NORM,
-        [[a], [b]] if a == b && is(&["group_normalization", "gn", "groupnorm"]) => NORM,
-        [[_]] if is(&["rms_normalization", "rms", "rmsnorm"]) => &["gamma"],
+        [[a], [b]] if a == b && is_called(class, &["batch_normalization", "bn", "batchnorm"]) => {
+            STATISTICS
+        }
+        [[a], [b]] if a == b && is_called(class, &["layer_normalization", "ln", "layernorm"]) => {
+            NORM
+        }
+        [[a], [b]] if a == b && is_called(class, &["group_normalization", "gn", "groupnorm"]) => {
+            NORM
+        }
+        [[_]] if is_called(class, &["rms_normalization", "rms", "rmsnorm"]) => &["gamma"],
         [[_]] if class == "p_re_lu" => &["alpha"],
         [_, _, _] if class == "normalization" => &["mean", "variance", "count"],
         _ => &[],
     })
 }
 
-/// A path so cut that `dense_10` comes after `dense_9`.
-fn natural(path: &str) -> Vec<(String, u64)> {
-    let cut = |part: &str| {
-        let class = part.trim_end_matches(|c: char| c.is_ascii_digit());
-        (class.trim_end_matches('_').to_owned(), part[class.len()..].parse().unwrap_or(0))
-    };
-    path.split('/').map(cut).collect()
+/// Returns true if one of these words is a class, or a part of it between `_`.
+fn is_called(class: &str, words: &[&str]) -> bool {
+    class.split('_').any(|part| words.contains(&part)) || words.contains(&class)
 }
 
-/// Whether weights are of the kind of Keras 1 and 2, with lists of names.
+/// A path so cut that `dense_10` comes after `dense_9`.
+fn natural(path: &str) -> Vec<(String, u64)> {
+    let parts = path.split('/').map(|part| {
+        let class = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        (class.trim_end_matches('_').to_owned(), part[class.len()..].parse().unwrap_or(0))
+    });
+    parts.collect()
+}
+
+/// Returns true if weights are of the kind of Keras 1 and 2, with lists of names.
 pub(super) fn is_legacy(file: &File<'_>) -> Result<bool, Problem> {
     Ok(names(file, "", "layer_names")?.is_some())
 }
@@ -285,10 +298,7 @@ pub(super) fn legacy(
     file: &File<'_>,
     root: &str,
     model: Option<&Model>,
-) -> Result<Vec<Stored>, Problem> {
-    let join = |root: &str, name: &str| {
-        if root.is_empty() { name.to_owned() } else { format!("{root}/{name}") }
-    };
+) -> Result<Vec<StoredArray>, Problem> {
     let mut layers = names(file, root, "layer_names")?
         .ok_or_else(|| malformed(format!("{} has no list of layers", shown(root))))?;
     file.take_pairs_for_bfloat16();
@@ -312,13 +322,17 @@ pub(super) fn legacy(
                 Some(name) => name,
                 None => legacy_name(&layer, weight, &weights),
             };
-            stored.push(Stored { name, path: join(&group, weight) });
+            stored.push(StoredArray { name, path: join(&group, weight) });
         }
     }
     Ok(stored)
 }
 
-/// What a weight of a layer is to be called.
+fn join(root: &str, name: &str) -> String {
+    if root.is_empty() { name.to_owned() } else { format!("{root}/{name}") }
+}
+
+/// Returns the name of a weight of a layer.
 fn legacy_name(layer: &str, weight: &str, weights: &[String]) -> String {
     let name = variable(layer, weight);
     // A layer with layers in it can have several kernels.
@@ -361,16 +375,18 @@ fn leaves(children: &[Child]) -> Vec<&Child> {
     found
 }
 
-/// What a weight is to be called that belongs to one of these layers, if only one fits: that whose
-/// own name, after those of the models that it lies within, is before the variable.
+/// Returns the name of a weight of one of these layers, if only one fits: that whose own name,
+/// after those of the models that it lies within, is before the variable.
 fn of_leaf(weight: &str, leaves: &[&Child]) -> Option<String> {
     let parts: Vec<&str> = weight.split('/').collect();
     let (last, before) = parts.split_last()?;
-    let fits = |leaf: &&&Child| match before.last() {
-        Some(&layer) => layer == leaf.name,
-        None => variable(&leaf.name, last) != last.split(':').next().unwrap_or_default(),
-    };
-    let mut found: Vec<&&Child> = leaves.iter().filter(fits).collect();
+    let mut found: Vec<&&Child> = leaves
+        .iter()
+        .filter(|leaf| match before.last() {
+            Some(&layer) => layer == leaf.name,
+            None => variable(&leaf.name, last) != last.split(':').next().unwrap_or_default(),
+        })
+        .collect();
     if found.len() > 1 {
         let way = before.join("/");
         found.retain(|leaf| leaf.path == way || leaf.path.ends_with(&format!("/{way}")));

@@ -35,7 +35,7 @@ pub(super) struct Source<'a> {
     pub(super) name: &'a str,
     /// The tensor.
     pub(super) tensor: &'a TensorProto<'a>,
-    /// Whether rows and columns have changed places.
+    /// True if rows and columns have changed places.
     pub(super) transposed: bool,
 }
 
@@ -53,14 +53,11 @@ impl<'a> Constants<'a> {
     ///
     /// [`Problem::Malformed`] if two values have one name.
     pub(super) fn new(graph: &'a Graph<'a>) -> Result<Self, Problem> {
-        let twice = |name: &str| {
-            Problem::malformed(KIND, format!("two values have the name {}", shown(name)))
-        };
         let mut known = HashMap::new();
         for (place, tensor) in graph.initializers.iter().enumerate() {
             let constant = Constant::of(place, tensor.name, tensor);
             if known.insert(tensor.name, constant).is_some() {
-                return Err(twice(tensor.name));
+                return Err(named_twice(tensor.name));
             }
         }
         let inputs: HashSet<_> = graph.inputs.iter().map(|input| input.name).collect();
@@ -69,7 +66,7 @@ impl<'a> Constants<'a> {
             for &output in node.outputs.iter().filter(|name| !name.is_empty()) {
                 let before = makers.insert(output, index);
                 if before.is_some() || known.contains_key(output) || inputs.contains(output) {
-                    return Err(twice(output));
+                    return Err(named_twice(output));
                 }
             }
         }
@@ -81,7 +78,7 @@ impl<'a> Constants<'a> {
         self.makers.get(name).copied()
     }
 
-    /// Whether a value is an initializer or has been computed already.
+    /// Returns true if a value is an initializer or has been computed already.
     pub(super) fn is_known(&self, name: &str) -> bool {
         self.known.contains_key(name)
     }
@@ -135,7 +132,7 @@ impl<'a> Constants<'a> {
         nodes
     }
 
-    /// What a node makes of constants, if it is one of those that shapes and weights pass through.
+    /// Computes a node of constants, if it is one of those that shapes and weights pass through.
     fn compute(&self, index: usize, node: &'a Node<'a>) -> Result<Option<Constant<'a>>, Problem> {
         let input = |at: usize| node.inputs.get(at).and_then(|name| self.known.get(name));
         let first = input(0);
@@ -162,14 +159,14 @@ impl<'a> Constants<'a> {
                 first.zip(target).and_then(|(first, target)| reshaped(first, &target))
             }
             "Slice" => {
-                let list = |at| input(at).and_then(Constant::whole);
-                let (axes, steps) = (list(3), list(4));
-                let plain = |list: Option<Vec<i64>>, usual| list.is_none_or(|list| list == [usual]);
                 let all_known = (1..node.inputs.len()).all(|at| input(at).is_some());
-                match (first, list(1), list(2)) {
-                    (Some(first), Some(start), Some(end))
-                        if all_known && plain(axes, 0) && plain(steps, 1) =>
-                    {
+                let [start, end, axes, steps] =
+                    [1, 2, 3, 4].map(|at| input(at).and_then(Constant::whole));
+                // Along the only dimension, and without leaving out any between the ends.
+                let is_plain =
+                    axes.is_none_or(|axes| axes == [0]) && steps.is_none_or(|steps| steps == [1]);
+                match (first, start, end) {
+                    (Some(first), Some(start), Some(end)) if all_known && is_plain => {
                         sliced(first, &start, &end)
                     }
                     _ => None,
@@ -219,8 +216,7 @@ impl<'a> Constant<'a> {
     fn with_shape(&self, shape: Vec<usize>) -> Option<Self> {
         let in_order = self.source.is_none_or(|source| !source.transposed);
         let is_row = self.shape.iter().filter(|&&size| size != 1).count() < 2;
-        let same = shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size))
-            == self.shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size));
+        let same = product(&shape) == product(&self.shape);
         // In order again: those of a row are in the same, whichever way it lies.
         let source = self.source.map(|source| Source { transposed: false, ..source });
         (same && (in_order || is_row) && shape.len() <= MOST_DIMENSIONS).then(|| Self {
@@ -244,22 +240,26 @@ impl<'a> Constant<'a> {
     }
 }
 
+fn named_twice(name: &str) -> Problem {
+    Problem::malformed(KIND, format!("two values have the name {}", shown(name)))
+}
+
 /// `Cast` to `TensorProto.DataType`, if it changes no number but by rounding.
 fn cast<'a>(constant: &Constant<'a>, to: i64) -> Option<Constant<'a>> {
     let few = constant.few.as_deref();
-    let all = |good: fn(f64) -> bool| few.is_some_and(|few| few.iter().all(|&few| good(few)));
-    let same = match to {
+    let is_same = match to {
         1 | 11 => true,
-        6 | 7 => all(|number| number.is_nan() || number.trunc() == number),
+        6 | 7 => few.is_some_and(|few| {
+            few.iter().all(|number| number.is_nan() || number.trunc() == *number)
+        }),
         _ => false,
     };
-    let rounded = |few: &[f64]| match to {
-        1 => few.iter().map(|&number| f64::from(number as f32)).collect(),
-        _ => few.to_vec(),
-    };
-    same.then(|| Constant {
+    is_same.then(|| Constant {
         shape: constant.shape.clone(),
-        few: few.map(rounded),
+        few: few.map(|few| match to {
+            1 => few.iter().map(|&number| f64::from(number as f32)).collect(),
+            _ => few.to_vec(),
+        }),
         source: constant.source.filter(|source| source.tensor.dtype.is_some_and(Dtype::is_float)),
     })
 }
@@ -299,13 +299,15 @@ fn reshaped<'a>(constant: &Constant<'a>, target: &[i64]) -> Option<Constant<'a>>
         });
     }
     let open: Vec<_> = (0..target.len()).filter(|&at| target[at] == -1).collect();
-    let count =
-        |shape: &[usize]| shape.iter().try_fold(1, |all: usize, &size| all.checked_mul(size));
     if let [at] = open[..] {
-        let (all, others) = (count(&constant.shape)?, count(&shape)?);
+        let (all, others) = (product(&constant.shape)?, product(&shape)?);
         shape[at] = all.checked_div(others)?;
     }
     (open.len() < 2).then(|| constant.with_shape(shape))?
+}
+
+fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1, |all: usize, &size| all.checked_mul(size))
 }
 
 /// Dimension `axis` of `count`; negative ones count from the end.
@@ -317,16 +319,21 @@ fn place(axis: i64, count: usize) -> Option<usize> {
 /// `Slice` of the only dimension.
 fn sliced<'a>(constant: &Constant<'a>, start: &[i64], end: &[i64]) -> Option<Constant<'a>> {
     let list = constant.list()?;
-    let clamped = |at: &[i64]| match *at {
-        [at] if at < 0 => Some(usize::try_from(at.saturating_add(list.len() as i64)).unwrap_or(0)),
-        [at] => Some(usize::try_from(at).ok()?.min(list.len())),
-        _ => None,
-    };
-    let few = list.get(clamped(start)?..clamped(end)?)?.to_vec();
+    let (&[start], &[end]) = (start, end) else { return None };
+    let few = list.get(clamped(start, list.len())..clamped(end, list.len()))?.to_vec();
     Some(Constant { shape: vec![few.len()], few: Some(few), source: None })
 }
 
-/// What a function makes of two lists of one length, or of a list and one number.
+/// A place of `Slice`, where a negative one counts from the end, and one outside is the nearest.
+fn clamped(at: i64, count: usize) -> usize {
+    if at < 0 {
+        usize::try_from(at.saturating_add(count as i64)).unwrap_or(0)
+    } else {
+        usize::try_from(at).unwrap_or(count).min(count)
+    }
+}
+
+/// Applies a function to two lists of one length, or to a list and one number.
 fn of_two<'a>(
     first: Option<&Constant<'a>>,
     second: Option<&Constant<'a>>,
@@ -373,12 +380,12 @@ fn joined<'a>(parts: &[&[f64]]) -> Option<Constant<'a>> {
 /// `Gather` along the only dimension.
 fn gathered<'a>(from: &Constant<'a>, indices: &Constant<'a>) -> Option<Constant<'a>> {
     let from = from.list()?;
-    let at = |&index: &f64| {
-        let index = if index < 0.0 { index + from.len() as f64 } else { index };
-        let whole = index >= 0.0 && index.trunc() == index;
-        from.get(whole.then_some(index as usize)?).copied()
-    };
     let few = indices.few.as_ref().filter(|_| indices.shape.len() < 2)?;
-    let few = few.iter().map(at).collect::<Option<Vec<_>>>()?;
+    let few = few.iter().map(|&index| {
+        let index = if index < 0.0 { index + from.len() as f64 } else { index };
+        let is_whole = index >= 0.0 && index.trunc() == index;
+        from.get(is_whole.then_some(index as usize)?).copied()
+    });
+    let few = few.collect::<Option<Vec<_>>>()?;
     Some(Constant { shape: indices.shape.clone(), few: Some(few), source: None })
 }

@@ -34,7 +34,7 @@ pub(super) enum Function {
     Affine {
         /// The factor.
         scale: f64,
-        /// What is added.
+        /// The offset.
         offset: f64,
     },
     /// An activation.
@@ -153,10 +153,6 @@ pub(super) fn recognise(values: &[f64], node: Alone<'_, '_>) -> Result<Option<Fu
         return Ok(Some(affine));
     }
     let Some((node, inputs)) = node else { return Ok(None) };
-    let named = |name: &str, constants: &[(&str, f64)]| {
-        let constants = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-        Some(Function::Activation(Activation { name: name.to_owned(), constants }))
-    };
     Ok(match node.operator() {
         "LeakyRelu" => named("leaky-relu", &[("slope", decimal(node.float("alpha", 0.01)?))]),
         "Celu" => named("celu", &[("alpha", decimal(node.float("alpha", 1.0)?))]),
@@ -181,7 +177,7 @@ pub(super) fn recognise(values: &[f64], node: Alone<'_, '_>) -> Result<Option<Fu
 pub(super) struct Each {
     /// `f`, if it is not `x` itself.
     pub(super) activation: Option<Activation>,
-    /// Whether it is the second of the two.
+    /// True if it is the second of the two.
     pub(super) is_prelu: bool,
     /// The number of each feature.
     pub(super) scales: Vec<f64>,
@@ -212,11 +208,11 @@ pub(super) fn recognise_each(
     for (name, function) in candidates {
         // PROBES[0] is 0 and PROBES[9] is 0.5, at which no function here is alike.
         let (low, high) = (function(PROBES[0]), function(PROBES[9]));
-        let line = |values: &&[f64]| {
+        let lines = features.iter().map(|values| {
             let scale = (values[9] - values[0]) / (high - low);
             (scale, values[0] - scale * low)
-        };
-        let lines: Vec<(f64, f64)> = features.iter().map(line).collect();
+        });
+        let lines: Vec<(f64, f64)> = lines.collect();
         let all = std::iter::zip(&features, &lines).all(|(values, &(scale, offset))| {
             // Rounding of f64 is all that a line can differ by.
             let least = if name == "identity" { 1e-12 } else { TOLERANCE };
@@ -230,6 +226,12 @@ pub(super) fn recognise_each(
         }
     }
     Ok(None)
+}
+
+/// An activation with constants.
+fn named(name: &str, constants: &[(&str, f64)]) -> Option<Function> {
+    let constants = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    Some(Function::Activation(Activation { name: name.to_owned(), constants }))
 }
 
 fn agree(values: &[f64], function: impl Fn(f64) -> f64, tolerance: f64) -> bool {
@@ -254,7 +256,7 @@ fn affine(values: &[f64]) -> Option<Function> {
         .then_some(Function::Affine { scale, offset })
 }
 
-/// What an operator makes of numbers, if it is one of those that take each number by itself.
+/// Computes an operator, if it is one of those that take each number by itself.
 ///
 /// # Errors
 ///
@@ -264,17 +266,16 @@ pub(super) fn apply(
     inputs: &[Option<Vec<f64>>],
 ) -> Result<Option<Vec<f64>>, Problem> {
     let Some(operation) = operation(node, inputs)? else { return Ok(None) };
-    let input = |at: usize| inputs.get(at).and_then(Option::as_deref);
-    let Some(first) = input(0) else { return Ok(None) };
+    let [first, second, third] = [0, 1, 2].map(|at| inputs.get(at).and_then(Option::as_deref));
+    let Some(first) = first else { return Ok(None) };
     Ok(match operation {
         Operation::One(function) => Some(first.iter().map(|&x| function(x)).collect()),
-        Operation::Two(function) => input(1)
+        Operation::Two(function) => second
             .filter(|_| inputs.len() == 2)
             .map(|second| std::iter::zip(first, second).map(|(&x, &y)| function(x, y)).collect()),
-        Operation::Where => input(1).zip(input(2)).map(|(yes, no)| {
-            let choices = std::iter::zip(yes, no);
-            let chosen = |(&c, (&yes, &no))| if c != 0.0 { yes } else { no };
-            std::iter::zip(first, choices).map(chosen).collect()
+        Operation::Where => second.zip(third).map(|(yes, no)| {
+            let choices = std::iter::zip(first, std::iter::zip(yes, no));
+            choices.map(|(&c, (&yes, &no))| if c != 0.0 { yes } else { no }).collect()
         }),
     })
 }
@@ -285,93 +286,115 @@ enum Operation {
     Where,
 }
 
+/// The operation of a node, if it takes each number by itself.
 fn operation(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<Operation>, Problem> {
-    let known: &[&str] = match node.operator() {
+    let operation = match without_constants(node.operator()) {
+        Some(function) => Some(one(function)),
+        None => with_constants(node, inputs)?.or_else(|| arithmetic(node.operator(), inputs.len())),
+    };
+    if operation.is_some() {
+        node.has_only(known_attributes(node))?;
+    }
+    Ok(operation)
+}
+
+/// The attributes that are read of an operator, or that change nothing here.
+fn known_attributes(node: &Node<'_>) -> &'static [&'static str] {
+    match node.operator() {
         "Cast" => &["to", "saturate", "round_mode"],
-        "LeakyRelu" | "Celu" | "Elu" => &["alpha"],
+        "LeakyRelu" | "Celu" | "Elu" | "Swish" => &["alpha"],
         "Selu" => &["alpha", "gamma"],
         "HardSigmoid" => &["alpha", "beta"],
         "Gelu" => &["approximate"],
         "Clip" => &["min", "max"],
-        "Swish" => &["alpha"],
         _ if node.runtime_operator() == "QuickGelu" => &["alpha"],
         _ => &[],
-    };
-    let float = |name, default| node.float(name, default).map(f64::from);
-    fn one(function: impl Fn(f64) -> f64 + 'static) -> Operation {
-        Operation::One(Box::new(function))
     }
-    let operation = match node.operator() {
-        "Identity" => one(|x| x),
-        "CastLike" => Operation::Two(|x, _| x),
-        "Cast" if casts_to_float(node)? => one(|x| x),
-        "Abs" => one(f64::abs),
-        "Neg" => one(|x| -x),
-        "Exp" => one(f64::exp),
-        "Log" => one(f64::ln),
-        "Sqrt" => one(f64::sqrt),
-        "Reciprocal" => one(f64::recip),
-        "Erf" => one(libm::erf),
+}
+
+/// Operators of one number that have no constants.
+fn without_constants(operator: &str) -> Option<fn(f64) -> f64> {
+    Some(match operator {
+        "Identity" => |x| x,
+        "Abs" => f64::abs,
+        "Neg" => |x| -x,
+        "Exp" => f64::exp,
+        "Log" => f64::ln,
+        "Sqrt" => f64::sqrt,
+        "Reciprocal" => f64::recip,
+        "Erf" => libm::erf,
         // The standard has no such operator, but tf2onnx writes it for Keras' gelu.
-        "Erfc" => one(libm::erfc),
-        "Relu" => one(relu),
-        "Sigmoid" => one(sigmoid),
-        "Tanh" => one(f64::tanh),
-        "Softplus" => one(softplus),
-        "Softsign" => one(softsign),
-        "Swish" => {
-            let alpha = float("alpha", 1.0)?;
-            one(move |x| x * sigmoid(alpha * x))
-        }
-        "HardSwish" => one(hard_swish),
-        "Mish" => one(mish),
-        "LeakyRelu" => {
-            let slope = float("alpha", 0.01)?;
+        "Erfc" => libm::erfc,
+        "Relu" => relu,
+        "Sigmoid" => sigmoid,
+        "Tanh" => f64::tanh,
+        "Softplus" => softplus,
+        "Softsign" => softsign,
+        "HardSwish" => hard_swish,
+        "Mish" => mish,
+        _ => return None,
+    })
+}
+
+/// Operators of one number whose attributes or inputs are its constants.
+fn with_constants(
+    node: &Node<'_>,
+    inputs: &[Option<Vec<f64>>],
+) -> Result<Option<Operation>, Problem> {
+    Ok(Some(match (node.operator(), node.runtime_operator()) {
+        ("CastLike", _) => Operation::Two(|x, _| x),
+        ("Cast", _) if casts_to_float(node)? => one(|x| x),
+        ("Swish", _) => swish(number(node, "alpha", 1.0)?),
+        ("LeakyRelu", _) => {
+            let slope = number(node, "alpha", 0.01)?;
             one(move |x| if x < 0.0 { slope * x } else { x })
         }
-        "Elu" => {
-            let alpha = float("alpha", 1.0)?;
+        ("Elu", _) => {
+            let alpha = number(node, "alpha", 1.0)?;
             one(move |x| if x < 0.0 { alpha * x.exp_m1() } else { x })
         }
-        "Celu" => {
-            let alpha = float("alpha", 1.0)?;
+        ("Celu", _) => {
+            let alpha = number(node, "alpha", 1.0)?;
             one(move |x| if x < 0.0 { alpha * (x / alpha).exp_m1() } else { x })
         }
-        "Selu" => {
-            let alpha = float("alpha", SELU_ALPHA as f32)?;
-            let gamma = float("gamma", SELU_GAMMA as f32)?;
+        ("Selu", _) => {
+            let alpha = number(node, "alpha", SELU_ALPHA as f32)?;
+            let gamma = number(node, "gamma", SELU_GAMMA as f32)?;
             one(move |x| selu(x, alpha, gamma))
         }
-        "HardSigmoid" => {
-            let (alpha, beta) = (float("alpha", 0.2)?, float("beta", 0.5)?);
+        ("HardSigmoid", _) => {
+            let (alpha, beta) = (number(node, "alpha", 0.2)?, number(node, "beta", 0.5)?);
             one(move |x| hard_sigmoid(x, alpha, beta))
         }
-        "Gelu" => match node.text("approximate", "none")? {
+        ("Gelu", _) => match node.text("approximate", "none")? {
             b"none" => one(gelu),
             b"tanh" => one(gelu_tanh),
             _ => return Ok(None),
         },
-        "Clip" => match bounds(node, inputs)? {
+        ("Clip", _) => match bounds(node, inputs)? {
             Some((min, max)) => one(move |x| smaller(larger(x, min), max)),
             None => return Ok(None),
         },
-        _ => match node.runtime_operator() {
-            "Gelu" => one(gelu),
-            "QuickGelu" => {
-                let alpha = float("alpha", 1.702)?;
-                one(move |x| x * sigmoid(alpha * x))
-            }
-            _ => match arithmetic(node.operator(), inputs.len()) {
-                Some(operation) => operation,
-                None => return Ok(None),
-            },
-        },
-    };
-    node.has_only(known)?;
-    Ok(Some(operation))
+        (_, "Gelu") => one(gelu),
+        (_, "QuickGelu") => swish(number(node, "alpha", 1.702)?),
+        _ => return Ok(None),
+    }))
 }
 
-/// What an operator makes of several numbers.
+fn one(function: impl Fn(f64) -> f64 + 'static) -> Operation {
+    Operation::One(Box::new(function))
+}
+
+fn swish(alpha: f64) -> Operation {
+    one(move |x| x * sigmoid(alpha * x))
+}
+
+/// An attribute that is a number.
+fn number(node: &Node<'_>, name: &str, default: f32) -> Result<f64, Problem> {
+    node.float(name, default).map(f64::from)
+}
+
+/// Returns the operation of an operator that takes several numbers.
 fn arithmetic(operator: &str, inputs: usize) -> Option<Operation> {
     Some(match operator {
         "Add" => Operation::Two(|x, y| x + y),
@@ -391,19 +414,28 @@ fn arithmetic(operator: &str, inputs: usize) -> Option<Operation> {
     })
 }
 
-/// Whether the node Cast changes numbers by rounding only.
+/// Returns true if the node Cast changes numbers by rounding only.
 pub(super) fn casts_to_float(node: &Node<'_>) -> Result<bool, Problem> {
     Ok(matches!(node.int("to")?, Some(1 | 10 | 11 | 16)))
 }
 
 /// The bounds of the node Clip, if they are constant: attributes before version 11, inputs since.
 fn bounds(node: &Node<'_>, inputs: &[Option<Vec<f64>>]) -> Result<Option<(f64, f64)>, Problem> {
-    let bound = |at: usize, name, absent: f32| match inputs.get(at) {
+    let min = bound(node, inputs.get(1), "min", f32::NEG_INFINITY)?;
+    Ok(min.zip(bound(node, inputs.get(2), "max", f32::INFINITY)?))
+}
+
+/// One bound: an input that is one number everywhere, or an attribute.
+fn bound(
+    node: &Node<'_>,
+    input: Option<&Option<Vec<f64>>>,
+    name: &str,
+    absent: f32,
+) -> Result<Option<f64>, Problem> {
+    match input {
         Some(Some(values)) => {
             Ok(values.first().copied().filter(|first| values.iter().all(|value| value == first)))
         }
-        _ => node.float(name, absent).map(f64::from).map(Some),
-    };
-    let min = bound(1, "min", f32::NEG_INFINITY)?;
-    Ok(min.zip(bound(2, "max", f32::INFINITY)?))
+        _ => number(node, name, absent).map(Some),
+    }
 }

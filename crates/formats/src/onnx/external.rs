@@ -16,7 +16,8 @@ use crate::{LARGEST_FILE, Problem};
 /// The most files that the numbers of a model may lie in.
 const MOST_FILES: usize = 1_000;
 
-/// How often each byte of them may be read: small tensors are looked at before they are needed.
+/// The times that each byte of them may be read: small tensors are looked at before they are
+/// needed.
 const READINGS: u64 = 4;
 
 /// The files beside a model: those that were opened, and how much of each may still be read.
@@ -109,7 +110,7 @@ impl Opened {
     }
 }
 
-/// Whether a path never leaves the folder that it begins in, but by way of a link.
+/// Returns true if a path never leaves the folder that it begins in, but by way of a link.
 fn is_inside(location: &str) -> bool {
     let mut depth = 0_usize;
     Path::new(location).components().all(|part| match part {
@@ -155,16 +156,10 @@ impl<'a> Place<'a> {
         let (mut location, mut offset, mut length) = (None, 0, None);
         for entry in entries {
             let (key, value) = entry.pair()?;
-            let number = || {
-                value.parse::<u64>().map_err(|_| {
-                    let what = format!("the {key} {} of tensor {}", shown(value), shown(tensor));
-                    Problem::malformed(KIND, format!("{what} is not a whole number"))
-                })
-            };
             match key {
                 "location" => location = Some(value),
-                "offset" => offset = number()?,
-                "length" => length = Some(number()?),
+                "offset" => offset = number(key, value, tensor)?,
+                "length" => length = Some(number(key, value, tensor)?),
                 _ => {}
             }
         }
@@ -181,7 +176,7 @@ impl<'a> Place<'a> {
     ///
     /// # Errors
     ///
-    /// [`Problem`] if the file may not be opened, or does not have so many bytes for this tensor.
+    /// [`Problem`] if the file may not be opened, or has too few bytes for this tensor.
     pub(super) fn part(&self, size: u64, tensor: &str) -> Result<Part, Problem> {
         let path = self.beside.path(self.location, tensor)?;
         let mut files = self.beside.files.borrow_mut();
@@ -216,4 +211,11 @@ impl<'a> Place<'a> {
         })?;
         Ok(part)
     }
+}
+
+fn number(key: &str, value: &str, tensor: &str) -> Result<u64, Problem> {
+    value.parse().map_err(|_| {
+        let what = format!("the {key} {} of tensor {}", shown(value), shown(tensor));
+        Problem::malformed(KIND, format!("{what} is not a whole number"))
+    })
 }

@@ -28,8 +28,8 @@ const KIND: &str = "ONNX";
 /// The most fields that are looked at to see whether a file is a model; graphs have fewer.
 const MOST_FIELDS: usize = 200_000;
 
-/// Whether this looks like a model: it begins like one, or is nothing but fields, among them a graph
-/// with a node. The format has no magic number, so ask this last.
+/// Returns true if this looks like a model: it begins like one, or is nothing but fields, among
+/// them a graph with a node. The format has no magic number, so ask this last.
 pub(crate) fn is_model(file: &Part) -> Result<bool, Problem> {
     // Every exporter writes first the version of the format, then a text or the graph.
     let begins =

@@ -33,7 +33,7 @@ pub(super) struct Model<'a> {
     pub(super) opset: i64,
     /// The program that wrote it.
     pub(super) producer: &'a str,
-    /// What the file says of itself, by name.
+    /// The file's metadata, by name.
     pub(super) metadata: Vec<(&'a str, &'a str)>,
     /// The graph.
     pub(super) graph: Graph<'a>,
@@ -46,9 +46,9 @@ pub(super) struct Graph<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     /// Constants.
     pub(super) initializers: Vec<TensorProto<'a>>,
-    /// What goes in; older files list the initializers too.
+    /// The inputs; older files list the initializers too.
     pub(super) inputs: Vec<ValueInfo<'a>>,
-    /// What comes out.
+    /// The outputs.
     pub(super) outputs: Vec<ValueInfo<'a>>,
 }
 
@@ -69,11 +69,11 @@ pub(super) struct Node<'a> {
 #[derive(Debug)]
 struct Attribute<'a> {
     name: &'a str,
-    value: Value<'a>,
+    value: AttributeValue<'a>,
 }
 
 #[derive(Debug)]
-enum Value<'a> {
+enum AttributeValue<'a> {
     Float(f32),
     Int(i64),
     Text(&'a [u8]),
@@ -129,9 +129,10 @@ impl<'a> Model<'a> {
                 _ => {}
             }
         }
-        let missing = |what| Problem::malformed(KIND, format!("there is no {what}"));
-        let graph = graph.ok_or_else(|| missing("graph"))?;
-        let opset = opset.ok_or_else(|| missing("version of the standard operators"))?;
+        let graph = graph.ok_or_else(|| Problem::malformed(KIND, "there is no graph"))?;
+        let opset = opset.ok_or_else(|| {
+            Problem::malformed(KIND, "there is no version of the standard operators")
+        })?;
         Ok(Self { opset, producer, metadata, graph })
     }
 }
@@ -153,7 +154,7 @@ fn standard_opset(field: Field<'_>) -> Result<Option<i64>, Problem> {
 /// The domain of operators for classical machine learning.
 const CLASSICAL: &str = "ai.onnx.ml";
 
-/// The domain of operators that ONNX Runtime makes of others.
+/// The domain of operators that ONNX Runtime fuses from standard ones.
 const RUNTIME: &str = "com.microsoft";
 
 fn is_standard(domain: &str) -> bool {
@@ -163,7 +164,7 @@ fn is_standard(domain: &str) -> bool {
 impl<'a> Graph<'a> {
     fn read(message: Message<'a>, beside: &'a Beside) -> Result<Self, Problem> {
         let mut graph = Self::default();
-        let mut names = Names::default();
+        let mut names = NameBudget::default();
         let mut fields = message.fields()?;
         while let Some(field) = fields.read()? {
             match field.number {
@@ -197,31 +198,25 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// How many names and attributes there are so far.
+/// The count of names and attributes so far.
 #[derive(Default)]
-struct Names {
+struct NameBudget {
     parts: usize,
     bytes: usize,
 }
 
-impl Names {
+impl NameBudget {
     fn count(&mut self, name: &str) -> Result<(), Problem> {
         self.parts += 1;
         self.bytes += name.len();
-        let limit = |what, found: usize, most: usize| {
-            Err(Problem::Limit { what, found: found as u64, most: most as u64 })
+        let (what, found, most) = if self.parts > MOST_PARTS {
+            ("the number of names in the graph", self.parts, MOST_PARTS)
+        } else if self.bytes > MOST_NAME_BYTES {
+            ("the size in bytes of the names in the graph", self.bytes, MOST_NAME_BYTES)
+        } else {
+            return Ok(());
         };
-        if self.parts > MOST_PARTS {
-            return limit("the number of names in the graph", self.parts, MOST_PARTS);
-        }
-        if self.bytes > MOST_NAME_BYTES {
-            return limit(
-                "the size in bytes of the names in the graph",
-                self.bytes,
-                MOST_NAME_BYTES,
-            );
-        }
-        Ok(())
+        Err(Problem::Limit { what, found: found as u64, most: most as u64 })
     }
 }
 
@@ -235,7 +230,11 @@ fn push<T>(items: &mut Vec<T>, what: &'static str, item: T) -> Result<(), Proble
 }
 
 impl<'a> Node<'a> {
-    fn read(message: Message<'a>, beside: &'a Beside, names: &mut Names) -> Result<Self, Problem> {
+    fn read(
+        message: Message<'a>,
+        beside: &'a Beside,
+        names: &mut NameBudget,
+    ) -> Result<Self, Problem> {
         let mut node = Self::default();
         let mut fields = message.fields()?;
         while let Some(field) = fields.read()? {
@@ -308,7 +307,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn attribute(&self, name: &str) -> Option<&Value<'a>> {
+    fn attribute(&self, name: &str) -> Option<&AttributeValue<'a>> {
         self.attributes.iter().find(|attribute| attribute.name == name).map(|found| &found.value)
     }
 
@@ -320,7 +319,7 @@ impl<'a> Node<'a> {
     pub(super) fn float(&self, name: &str, default: f32) -> Result<f32, Problem> {
         match self.attribute(name) {
             None => Ok(default),
-            Some(Value::Float(value)) => Ok(*value),
+            Some(AttributeValue::Float(value)) => Ok(*value),
             Some(_) => Err(self.wrong_type(name, "a float")),
         }
     }
@@ -329,17 +328,17 @@ impl<'a> Node<'a> {
     pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Problem> {
         match self.attribute(name) {
             None => Ok(None),
-            Some(Value::Int(value)) => Ok(Some(*value)),
+            Some(AttributeValue::Int(value)) => Ok(Some(*value)),
             Some(_) => Err(self.wrong_type(name, "an integer")),
         }
     }
 
-    /// Whether an attribute is there and not 0.
+    /// Returns true if an attribute is there and not 0.
     pub(super) fn is_set(&self, name: &str) -> Result<bool, Problem> {
         Ok(self.int(name)?.unwrap_or(0) != 0)
     }
 
-    /// Whether there is an attribute of this name.
+    /// Returns true if there is an attribute of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.attribute(name).is_some()
     }
@@ -348,7 +347,7 @@ impl<'a> Node<'a> {
     pub(super) fn text(&self, name: &str, default: &'static str) -> Result<&'a [u8], Problem> {
         match self.attribute(name) {
             None => Ok(default.as_bytes()),
-            Some(Value::Text(value)) => Ok(value),
+            Some(AttributeValue::Text(value)) => Ok(value),
             Some(_) => Err(self.wrong_type(name, "a string")),
         }
     }
@@ -357,7 +356,7 @@ impl<'a> Node<'a> {
     pub(super) fn ints(&self, name: &str) -> Result<Option<&[i64]>, Problem> {
         match self.attribute(name) {
             None => Ok(None),
-            Some(Value::Ints(values)) => Ok(Some(values)),
+            Some(AttributeValue::Ints(values)) => Ok(Some(values)),
             Some(_) => Err(self.wrong_type(name, "a short list of integers")),
         }
     }
@@ -367,8 +366,10 @@ impl<'a> Node<'a> {
         let mut all = Vec::new();
         match self.attribute(name) {
             None => return Ok(None),
-            Some(Value::Floats(values)) => all.extend(values.iter().copied().map(f64::from)),
-            Some(Value::List(message)) => {
+            Some(AttributeValue::Floats(values)) => {
+                all.extend(values.iter().copied().map(f64::from));
+            }
+            Some(AttributeValue::List(message)) => {
                 let mut fields = message.fields()?;
                 while let Some(field) = fields.read()? {
                     if field.number == 7 {
@@ -394,8 +395,8 @@ impl<'a> Node<'a> {
     pub(super) fn all_ints(&self, name: &str) -> Result<Option<Vec<i64>>, Problem> {
         match self.attribute(name) {
             None => Ok(None),
-            Some(Value::Ints(values)) => Ok(Some(values.clone())),
-            Some(Value::List(message)) => {
+            Some(AttributeValue::Ints(values)) => Ok(Some(values.clone())),
+            Some(AttributeValue::List(message)) => {
                 let mut all = Vec::new();
                 let mut fields = message.fields()?;
                 while let Some(field) = fields.read()? {
@@ -413,7 +414,7 @@ impl<'a> Node<'a> {
     pub(super) fn all_texts(&self, name: &str) -> Result<Option<Vec<String>>, Problem> {
         match self.attribute(name) {
             None => Ok(None),
-            Some(Value::List(message)) => {
+            Some(AttributeValue::List(message)) => {
                 let mut all = Vec::new();
                 let mut fields = message.fields()?;
                 while let Some(field) = fields.read()? {
@@ -427,7 +428,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Appends to a list of labels, if there may be so many.
+    /// Appends to a list of labels, up to the limit.
     fn push_label<T>(&self, name: &str, all: &mut Vec<T>, label: T) -> Result<(), Problem> {
         if all.len() == MOST_LABELS {
             let why =
@@ -441,7 +442,7 @@ impl<'a> Node<'a> {
     /// An attribute that is a tensor, if it is there.
     pub(super) fn tensor_of(&self, name: &str) -> Option<&TensorProto<'a>> {
         match self.attribute(name) {
-            Some(Value::Tensor(tensor)) => Some(tensor),
+            Some(AttributeValue::Tensor(tensor)) => Some(tensor),
             _ => None,
         }
     }
@@ -453,23 +454,23 @@ impl<'a> Node<'a> {
 
     /// Shape and values of the node Constant, if it has a few numbers rather than a tensor.
     pub(super) fn numbers(&self) -> Option<(Vec<usize>, Vec<f64>)> {
-        let scalar = |value| Some((vec![], vec![value]));
-        let list = |values: Vec<f64>| Some((vec![values.len()], values));
-        match self.attributes.first() {
-            Some(Attribute { name: "value_float", value: Value::Float(value) }) => {
-                scalar(f64::from(*value))
+        let Attribute { name, value } = self.attributes.first()?;
+        let values: Vec<f64> = match (*name, value) {
+            ("value_float", &AttributeValue::Float(value)) => {
+                return Some((vec![], vec![value.into()]));
             }
-            Some(Attribute { name: "value_int", value: Value::Int(value) }) => {
-                scalar(*value as f64)
+            ("value_int", &AttributeValue::Int(value)) => {
+                return Some((vec![], vec![value as f64]));
             }
-            Some(Attribute { name: "value_floats", value: Value::Floats(values) }) => {
-                list(values.iter().map(|&value| f64::from(value)).collect())
+            ("value_floats", AttributeValue::Floats(values)) => {
+                values.iter().map(|&value| f64::from(value)).collect()
             }
-            Some(Attribute { name: "value_ints", value: Value::Ints(values) }) => {
-                list(values.iter().map(|&value| value as f64).collect())
+            ("value_ints", AttributeValue::Ints(values)) => {
+                values.iter().map(|&value| value as f64).collect()
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some((vec![values.len()], values))
     }
 }
 
@@ -511,20 +512,24 @@ impl<'a> Attribute<'a> {
             }
         }
         let value = match (kind, tensor) {
-            (Some(1), _) => Value::Float(float),
-            (Some(2), _) => Value::Int(int),
-            (Some(3), _) => Value::Text(text),
-            (Some(4), Some(tensor)) => Value::Tensor(tensor),
-            (Some(6), _) if !long => Value::Floats(floats),
-            (Some(7), _) if !long => Value::Ints(ints),
-            (Some(6..=8), _) => Value::List(message),
-            _ => Value::Other,
+            (Some(1), _) => AttributeValue::Float(float),
+            (Some(2), _) => AttributeValue::Int(int),
+            (Some(3), _) => AttributeValue::Text(text),
+            (Some(4), Some(tensor)) => AttributeValue::Tensor(tensor),
+            (Some(6), _) if !long => AttributeValue::Floats(floats),
+            (Some(7), _) if !long => AttributeValue::Ints(ints),
+            (Some(6..=8), _) => AttributeValue::List(message),
+            _ => AttributeValue::Other,
         };
         Ok(Self { name, value })
     }
 }
 
-fn push_name<'a>(list: &mut Vec<&'a str>, name: &'a str, names: &mut Names) -> Result<(), Problem> {
+fn push_name<'a>(
+    list: &mut Vec<&'a str>,
+    name: &'a str,
+    names: &mut NameBudget,
+) -> Result<(), Problem> {
     names.count(name)?;
     list.push(name);
     Ok(())

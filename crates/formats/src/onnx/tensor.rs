@@ -22,11 +22,11 @@ pub(super) struct TensorProto<'a> {
     pub(super) name: &'a str,
     /// The size of each dimension.
     pub(super) shape: Vec<usize>,
-    /// The type of its numbers, if it is one of ours.
+    /// The type of its numbers, if it is one that is read.
     pub(super) dtype: Option<Dtype>,
     /// Its numbers, if they are at most [`FEW`] and of a known type.
     pub(super) few: Option<Vec<f64>>,
-    /// Whether it holds texts.
+    /// True if it holds texts.
     pub(super) is_text: bool,
     message: Message<'a>,
     /// Where its numbers are, if they are in another file.
@@ -45,7 +45,7 @@ impl<'a> TensorProto<'a> {
             place: None,
         };
         let (mut number, mut entries, mut external) = (0, Vec::new(), false);
-        let mut stored = Stored::default();
+        let mut stored = StoredCount::default();
         let mut fields = message.fields()?;
         while let Some(field) = fields.read()? {
             match field.number {
@@ -82,12 +82,15 @@ impl<'a> TensorProto<'a> {
         Ok(tensor)
     }
 
-    /// How many numbers its shape says, if there are as many or their type is none of ours.
-    fn check(&self, stored: Stored) -> Result<usize, Problem> {
+    /// Returns the count of numbers by its shape, if the file has as many or their type is not
+    /// read.
+    fn check(&self, stored: StoredCount) -> Result<usize, Problem> {
         let expected = self.shape.iter().try_fold(1, |count: usize, &size| count.checked_mul(size));
         let Some(dtype) = self.dtype else {
-            let what = || format!("tensor {} has shape {:?}", shown(self.name), self.shape);
-            return expected.ok_or_else(|| Problem::malformed(KIND, what()));
+            return expected.ok_or_else(|| {
+                let what = format!("tensor {} has shape {:?}", shown(self.name), self.shape);
+                Problem::malformed(KIND, what)
+            });
         };
         if self.place.is_some() {
             // How much is there is seen when it is read.
@@ -146,8 +149,8 @@ impl<'a> TensorProto<'a> {
                     let whole = number.to_le_bytes();
                     let (kept, lost) = whole.split_at(dtype.size());
                     // What is lost of a number that fits is its sign at most.
-                    let all = |sign| lost.iter().all(|&byte| byte == sign);
-                    if !all(0) && !all(0xff) {
+                    let fits = [0, 0xff].iter().any(|sign| lost.iter().all(|byte| byte == sign));
+                    if !fits {
                         let what = format!(
                             "tensor {} of type {} has the number {number}",
                             shown(self.name),
@@ -248,14 +251,14 @@ pub(super) fn dtype(number: i64) -> Option<Dtype> {
     })
 }
 
-/// How many numbers a tensor has, in which field; of raw ones how many bytes.
+/// The count of a tensor's numbers, and their field; of raw ones the count of bytes.
 #[derive(Clone, Copy, Default)]
-struct Stored {
+struct StoredCount {
     field: Option<u64>,
     numbers: usize,
 }
 
-impl Stored {
+impl StoredCount {
     fn count(&mut self, field: Field<'_>) -> Result<(), Problem> {
         let numbers = match field.number {
             RAW => field.part()?.size() as usize,
@@ -277,7 +280,7 @@ impl Stored {
     }
 }
 
-impl std::fmt::Display for Stored {
+impl std::fmt::Display for StoredCount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { field, numbers } = self;
         match *field {
@@ -292,7 +295,7 @@ impl std::fmt::Display for Stored {
     }
 }
 
-/// Appends a dimension, if there may be so many.
+/// Appends a dimension, up to the limit.
 pub(super) fn push_dimension<T>(shape: &mut Vec<T>, size: T) -> Result<(), Problem> {
     if shape.len() == MOST_DIMENSIONS {
         let (what, most) = ("the number of dimensions of a tensor", MOST_DIMENSIONS as u64);

@@ -22,7 +22,7 @@ pub(super) struct Message<'a> {
     end: usize,
 }
 
-/// What is left of the fields of a message.
+/// The remaining fields of a message.
 pub(super) struct Fields<'a> {
     message: &'static str,
     cursor: Cursor<'a>,
@@ -38,15 +38,15 @@ pub(super) struct Field<'a> {
     file: &'a Part,
     at: usize,
     end: usize,
-    value: Value,
+    value: WireValue,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Value {
+enum WireValue {
     /// Seven bits a byte, the lowest first.
     Varint(u64),
     Eight([u8; 8]),
-    /// So many, up to the end of the field.
+    /// This many bytes, up to the end of the field.
     Bytes(usize),
     Four([u8; 4]),
 }
@@ -88,14 +88,14 @@ impl<'a> Fields<'a> {
         let at = self.cursor.position();
         let key = varint(&mut self.cursor)?;
         let value = match key & 7 {
-            0 => Value::Varint(varint(&mut self.cursor)?),
-            1 => Value::Eight(self.cursor.array()?),
+            0 => WireValue::Varint(varint(&mut self.cursor)?),
+            1 => WireValue::Eight(self.cursor.array()?),
             2 => {
                 let length = varint(&mut self.cursor)?;
                 self.cursor.skip(length)?;
-                Value::Bytes(length as usize)
+                WireValue::Bytes(length as usize)
             }
-            5 => Value::Four(self.cursor.array()?),
+            5 => WireValue::Four(self.cursor.array()?),
             other => {
                 let what = format!("a field of {} at byte {at} has type {other}", self.message);
                 return Err(Problem::malformed(KIND, what));
@@ -111,7 +111,7 @@ impl<'a> Field<'a> {
     /// The field as a message of type `name`.
     pub(super) fn message(self, name: &'static str) -> Result<Message<'a>, Problem> {
         match self.value {
-            Value::Bytes(size) => {
+            WireValue::Bytes(size) => {
                 let (file, end) = (self.file, self.end);
                 Ok(Message { name, file, start: end - size, end })
             }
@@ -122,7 +122,7 @@ impl<'a> Field<'a> {
     /// The field as bytes.
     pub(super) fn bytes(self) -> Result<&'a [u8], Problem> {
         match self.value {
-            Value::Bytes(size) => self.file.keep((self.end - size) as u64..self.end as u64),
+            WireValue::Bytes(size) => self.file.keep((self.end - size) as u64..self.end as u64),
             _ => Err(self.unexpected("bytes")),
         }
     }
@@ -130,7 +130,7 @@ impl<'a> Field<'a> {
     /// The field as bytes that are left where they are.
     pub(super) fn part(self) -> Result<Part, Problem> {
         let part = match self.value {
-            Value::Bytes(size) => self.file.part((self.end - size) as u64..self.end as u64),
+            WireValue::Bytes(size) => self.file.part((self.end - size) as u64..self.end as u64),
             _ => None,
         };
         part.ok_or_else(|| self.unexpected("bytes"))
@@ -144,7 +144,7 @@ impl<'a> Field<'a> {
     /// The field as a whole number.
     pub(super) fn int(self) -> Result<i64, Problem> {
         match self.value {
-            Value::Varint(value) => Ok(value.cast_signed()),
+            WireValue::Varint(value) => Ok(value.cast_signed()),
             _ => Err(self.unexpected("a whole number")),
         }
     }
@@ -152,7 +152,7 @@ impl<'a> Field<'a> {
     /// The field as a number of 32 bits.
     pub(super) fn float(self) -> Result<f32, Problem> {
         match self.value {
-            Value::Four(bytes) => Ok(f32::from_le_bytes(bytes)),
+            WireValue::Four(bytes) => Ok(f32::from_le_bytes(bytes)),
             _ => Err(self.unexpected("a number of 32 bits")),
         }
     }
@@ -160,10 +160,12 @@ impl<'a> Field<'a> {
     /// The bytes of numbers of `size` bytes, one or many.
     pub(super) fn fixed(self, size: usize) -> Result<Part, Problem> {
         let bytes = match self.value {
-            Value::Bytes(_) => self.part()?,
-            Value::Four(bytes) => bytes.to_vec().into(),
-            Value::Eight(bytes) => bytes.to_vec().into(),
-            Value::Varint(_) => return Err(self.unexpected(&format!("numbers of {size} bytes"))),
+            WireValue::Bytes(_) => self.part()?,
+            WireValue::Four(bytes) => bytes.to_vec().into(),
+            WireValue::Eight(bytes) => bytes.to_vec().into(),
+            WireValue::Varint(_) => {
+                return Err(self.unexpected(&format!("numbers of {size} bytes")));
+            }
         };
         if bytes.size().is_multiple_of(size as u64) {
             Ok(bytes)
@@ -178,8 +180,8 @@ impl<'a> Field<'a> {
         mut each: impl FnMut(i64) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
         match self.value {
-            Value::Varint(value) => each(value.cast_signed()),
-            Value::Bytes(_) => {
+            WireValue::Varint(value) => each(value.cast_signed()),
+            WireValue::Bytes(_) => {
                 // Numbers may be many: they are read in pieces, which may end within one.
                 let (mut rest, mut result) = (Vec::new(), Ok(()));
                 self.part()?.pieces(&mut |piece| {
@@ -206,11 +208,11 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// How many whole numbers the field has, without looking at them.
+    /// Counts the whole numbers of the field, without looking at them.
     pub(super) fn count_ints(self) -> Result<usize, Problem> {
         match self.value {
-            Value::Varint(_) => Ok(1),
-            Value::Bytes(_) => {
+            WireValue::Varint(_) => Ok(1),
+            WireValue::Bytes(_) => {
                 let mut count = 0;
                 self.part()?.pieces(&mut |piece| {
                     count += piece.iter().filter(|&&byte| byte < 0x80).count();
@@ -224,10 +226,10 @@ impl<'a> Field<'a> {
     /// The error of a field that is not what the schema says.
     fn unexpected(&self, expected: &str) -> Problem {
         let found = match self.value {
-            Value::Varint(_) => "a whole number",
-            Value::Eight(_) => "8 bytes",
-            Value::Four(_) => "4 bytes",
-            Value::Bytes(_) => "bytes",
+            WireValue::Varint(_) => "a whole number",
+            WireValue::Eight(_) => "8 bytes",
+            WireValue::Four(_) => "4 bytes",
+            WireValue::Bytes(_) => "bytes",
         };
         let Self { number, message, at, .. } = self;
         let what = format!(

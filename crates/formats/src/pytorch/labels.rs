@@ -14,7 +14,7 @@ const MOST_BYTES: usize = 1 << 20;
 const MOST_ENTRIES: usize = 10_000;
 
 /// The names that stand under a key.
-pub(super) struct Names {
+pub(super) struct ClassNames {
     /// The keys on the way to them, joined by dots.
     pub(super) key: String,
     /// The dictionary or list that they are.
@@ -24,30 +24,23 @@ pub(super) struct Names {
 }
 
 /// All names of classes in these dictionaries and in those that they have, such as `config`.
-pub(super) fn of(pickle: &Pickle<'_>, dictionaries: &[Id]) -> Vec<Names> {
-    let mut found: Vec<Names> = Vec::new();
-    let mut looked_at = 0;
-    let mut add = |above: &str, key: &str, id: Id| {
-        looked_at += 1;
-        let is_known = is_key_of_classes(key);
-        if !is_known || found.len() == MOST_LISTS || found.iter().any(|names| names.id == id) {
-            return looked_at < MOST_ENTRIES;
+pub(super) fn of(pickle: &Pickle<'_>, dictionaries: &[Id]) -> Vec<ClassNames> {
+    let all = dictionaries.iter().flat_map(|&dictionary| entries(pickle, dictionary));
+    let all = all.flat_map(|(key, value)| {
+        let inner = entries(pickle, value).map(move |(inner, value)| (Some(key), inner, value));
+        std::iter::once((None, key, value)).chain(inner)
+    });
+    let mut found: Vec<ClassNames> = Vec::new();
+    for (above, key, id) in all.take(MOST_ENTRIES) {
+        if !is_key_of_classes(key)
+            || found.len() == MOST_LISTS
+            || found.iter().any(|names| names.id == id)
+        {
+            continue;
         }
         if let Some(names) = names(pickle, id) {
-            found.push(Names { key: format!("{above}{key}"), id, names });
-        }
-        looked_at < MOST_ENTRIES
-    };
-    for &dictionary in dictionaries {
-        for (key, value) in entries(pickle, dictionary) {
-            if !add("", key, value) {
-                return found;
-            }
-            for (inner, value) in entries(pickle, value) {
-                if !add(&format!("{key}."), inner, value) {
-                    return found;
-                }
-            }
+            let key = above.map_or(key.to_owned(), |above| format!("{above}.{key}"));
+            found.push(ClassNames { key, id, names });
         }
     }
     found
@@ -62,8 +55,10 @@ fn entries<'p, 'a>(
         Value::Dict(entries) => entries.as_slice(),
         _ => &[],
     };
-    let short = |key: &&str| key.len() <= 64;
-    entries.iter().filter_map(move |&(key, value)| Some((pickle.text(key).filter(short)?, value)))
+    entries.iter().filter_map(move |&(key, value)| {
+        let key = pickle.text(key).filter(|key| key.len() <= 64)?;
+        Some((key, value))
+    })
 }
 
 /// Names in the order of their indices, if a value is nothing but as many different ones.
@@ -92,25 +87,29 @@ fn names(pickle: &Pickle<'_>, id: Id) -> Option<Vec<String>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// What a dictionary from index to name has, or that from name to index, in order. If it could be
-/// either, it is from index to name unless its own values say that they are indices.
+/// Returns the names of a dictionary from index to name, or from name to index, in order. If it
+/// could be either, it is from index to name unless its own values say that they are indices.
 fn by_index(pickle: &Pickle<'_>, entries: &[(Id, Id)]) -> Option<Vec<Id>> {
     let keys_are_texts = entries.iter().all(|&(key, _)| pickle.text(key).is_some());
-    let index = |id: Id| match pickle.get(id) {
-        &Value::Int(number) => usize::try_from(number).ok(),
-        // JSON has no other keys.
-        Value::Text(text) => text.parse().ok(),
-        _ => None,
-    };
     let from_name = keys_are_texts
         && entries.iter().all(|&(_, value)| matches!(pickle.get(value), Value::Int(_)));
     let mut in_order: Vec<Option<Id>> = vec![None; entries.len()];
     for &(key, value) in entries {
-        let (at, name) = if from_name { (index(value)?, key) } else { (index(key)?, value) };
+        let (at, name) = if from_name { (value, key) } else { (key, value) };
+        let at = index(pickle, at)?;
         let place = in_order.get_mut(at)?;
         if place.replace(name).is_some() {
             return None;
         }
     }
     in_order.into_iter().collect()
+}
+
+fn index(pickle: &Pickle<'_>, id: Id) -> Option<usize> {
+    match pickle.get(id) {
+        &Value::Int(number) => usize::try_from(number).ok(),
+        // JSON has no other keys.
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
 }

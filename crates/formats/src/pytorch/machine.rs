@@ -77,7 +77,7 @@ mod op {
 /// [`Problem::Malformed`] if it is cut off or does what no pickle does, [`Problem::Limit`] if it is
 /// longer, or builds more, than is allowed.
 pub(super) fn load<'a>(cursor: &mut Cursor<'a>) -> Result<Pickle<'a>, Problem> {
-    let mut machine = Machine {
+    let mut machine = PickleMachine {
         cursor,
         values: Vec::new(),
         stack: Vec::new(),
@@ -95,7 +95,8 @@ pub(super) fn load<'a>(cursor: &mut Cursor<'a>) -> Result<Pickle<'a>, Problem> {
     Err(Problem::Limit { what, found: MOST_STEPS + 1, most: MOST_STEPS })
 }
 
-/// Whether bytes are UTF-8 but for halves of characters (U+D800 to U+DFFF), each in three bytes.
+/// Returns true if bytes are UTF-8 but for halves of characters (U+D800 to U+DFFF), each in three
+/// bytes.
 fn is_text_of_python(mut bytes: &[u8]) -> bool {
     while let Err(error) = std::str::from_utf8(bytes) {
         match &bytes[error.valid_up_to()..] {
@@ -106,11 +107,11 @@ fn is_text_of_python(mut bytes: &[u8]) -> bool {
     true
 }
 
-struct Machine<'a, 'c> {
+struct PickleMachine<'a, 'c> {
     cursor: &'c mut Cursor<'a>,
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
-    /// How high the stack was where each collection was begun.
+    /// The height of the stack where each collection was begun.
     marks: Vec<usize>,
     /// Values to be used again, by number.
     memo: Vec<Option<Id>>,
@@ -118,7 +119,7 @@ struct Machine<'a, 'c> {
     copied: u64,
 }
 
-impl<'a> Machine<'a, '_> {
+impl<'a> PickleMachine<'a, '_> {
     /// One instruction.
     fn step(&mut self, instruction: u8) -> Result<(), Problem> {
         match instruction {
@@ -339,7 +340,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// What is in a set does not matter.
+    /// Takes the items of a set away: they do not matter.
     fn add(&mut self) -> Result<(), Problem> {
         self.pop_mark()?;
         match self.top()? {
@@ -418,12 +419,9 @@ impl<'a> Machine<'a, '_> {
 
     fn stack_global(&mut self) -> Result<(), Problem> {
         let names = self.pop_many(2)?;
-        let text = |id: Id| match self.values[id.0 as usize] {
-            Value::Text(text) => Some(text),
-            _ => None,
-        };
-        match (text(names[0]), text(names[1])) {
-            (Some(module), Some(name)) => self.global(module, name),
+        let (module, name) = (names[0].0 as usize, names[1].0 as usize);
+        match (&self.values[module], &self.values[name]) {
+            (&Value::Text(module), &Value::Text(name)) => self.global(module, name),
             _ => Err(self.malformed("has a name that is not text")),
         }
     }

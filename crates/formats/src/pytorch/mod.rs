@@ -1,4 +1,4 @@
-//! What `torch.save` writes: a pickle, and the storages that its tensors are views of.
+//! Files of `torch.save`: a pickle, and the storages that its tensors are views of.
 //!
 //! Since PyTorch 1.6 it is a zip archive of `data.pkl`, `data/0`, `data/1` and so on. Before, and
 //! with `_use_new_zipfile_serialization=False`, it is five pickles one after the other (a magic
@@ -42,12 +42,12 @@ const VERSION: u64 = 1001;
 /// The pickle's name in an archive.
 const PICKLE: &str = "data.pkl";
 
-/// Whether an archive is one of PyTorch.
+/// Returns true if an archive is one of PyTorch.
 pub(crate) fn is_in(zipped: &Zipped<'_>) -> bool {
     zipped.names().iter().any(|name| folder(name).is_some())
 }
 
-/// Whether bytes begin as a legacy file, or any other pickle, does.
+/// Returns true if bytes begin as a legacy file, or any other pickle, does.
 pub(crate) fn is_pickle(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 2..=5, ..])
 }
@@ -88,7 +88,7 @@ pub(crate) fn read_zip(zipped: &Zipped<'_>, key: Option<&str>) -> Result<Archive
     archive(state, &storages, is_big_endian(zipped, folder)?, zipped.size())
 }
 
-/// Whether the numbers have their highest byte first; without a mark, they do not.
+/// Returns true if the numbers have their highest byte first; without a mark, they do not.
 fn is_big_endian(zipped: &Zipped<'_>, folder: &str) -> Result<bool, Problem> {
     let name = format!("{folder}byteorder");
     if !zipped.names().contains(&name.as_str()) {
@@ -129,7 +129,7 @@ pub(crate) fn read_legacy(file: &Part, key: Option<&str>) -> Result<Archive, Pro
     archive(State::of(&pickle, key)?, &storages, false, file.size())
 }
 
-/// What follows the pickle of the magic number.
+/// Returns the bytes after the pickle of the magic number.
 fn after_magic(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [0x80, 2..=5, rest @ ..] if rest.starts_with(MAGIC) => rest.strip_prefix(MAGIC),

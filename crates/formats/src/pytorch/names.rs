@@ -44,7 +44,7 @@ pub(super) enum Global {
     Unread(Unread),
     /// A storage of numbers of a type.
     Storage(Dtype),
-    /// A storage of numbers of a type that is not read, of so many bytes.
+    /// A storage of numbers of a type that is not read, each of this many bytes.
     OtherStorage(u64),
     /// A storage of bytes.
     UntypedStorage,
@@ -106,7 +106,7 @@ impl Global {
         }
     }
 
-    /// Whether to call it makes a tensor.
+    /// Returns true if to call it makes a tensor.
     pub(super) fn makes_tensors(self) -> bool {
         matches!(
             self,
@@ -154,13 +154,13 @@ impl Global {
             ("uint32", "", Dtype::U32),
             ("uint16", "", Dtype::U16),
         ];
-        let of_type = |&(dtype, storage, of): &(&str, &str, Dtype)| match name {
+        let found = TYPES.iter().find_map(|&(dtype, storage, of)| match name {
             "" => None,
             _ if name == dtype => Some(Self::Dtype(of)),
             _ if name == storage => Some(Self::Storage(of)),
             _ => None,
-        };
-        TYPES.iter().find_map(of_type).or_else(|| Self::of_torch_besides(name))
+        });
+        found.or_else(|| Self::of_torch_besides(name))
     }
 
     fn of_torch_besides(name: &str) -> Option<Self> {

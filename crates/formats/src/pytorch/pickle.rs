@@ -17,7 +17,7 @@ use super::names::Global;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(pub(super) u32);
 
-/// What a pickle builds.
+/// A value that a pickle builds.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     /// `None`.
@@ -38,9 +38,9 @@ pub(super) enum Value<'a> {
     Dict(Vec<(Id, Id)>),
     /// A name of the list.
     Global(Global),
-    /// What a call of this name, which makes a tensor, would give with this tuple.
+    /// The result of a call of this name, which makes a tensor, with this tuple.
     Call(Global, Id),
-    /// What the program that wrote the pickle keeps outside it under this tuple: a storage.
+    /// A storage that is kept outside the pickle under this tuple.
     Outside(Id),
     /// Data that no tensor needs, in words.
     Other(&'static str),
@@ -65,7 +65,7 @@ impl Value<'_> {
     }
 }
 
-/// What a pickle has built.
+/// The values that a pickle has built.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     /// All values.
@@ -93,7 +93,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// What a key of a dictionary is called: a text, or an integer.
+    /// Returns the name of a key of a dictionary: a text, or an integer.
     pub(super) fn key(&self, id: Id) -> Option<Cow<'a, str>> {
         match self.get(id) {
             Value::Text(text) => Some(Cow::Borrowed(text)),
@@ -112,8 +112,8 @@ impl<'a> Pickle<'a> {
 
     /// A tuple of integers that count something.
     pub(super) fn counts(&self, id: Id) -> Option<Vec<usize>> {
-        let count = |&id: &Id| usize::try_from(self.count(id)?).ok();
-        self.tuple(id)?.iter().map(count).collect()
+        let counts = self.tuple(id)?.iter().map(|&id| usize::try_from(self.count(id)?).ok());
+        counts.collect()
     }
 
     /// An integer that counts something.
@@ -125,7 +125,7 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// What to do with a file that is refused.
+/// The remedy for a file that is refused.
 pub(super) const ADVICE: &str = "only dictionaries of tensors and plain data are read, and nothing \
     is executed. If you trust the file, load it in Python and save its tensors alone: \
     torch.save(model.state_dict(), path)";

@@ -28,7 +28,7 @@ const MOST_NAMED: usize = 10;
 /// The most collections on the way to a network whose other items are named.
 const LONGEST_WAY: usize = 16;
 
-/// What a collection has an item under.
+/// The key of an item of a collection.
 #[derive(Clone, Copy)]
 enum Key {
     Named(Id),
@@ -118,24 +118,21 @@ impl<'p, 'a> Tree<'p, 'a> {
         }
     }
 
-    /// What a place has of its own, if it has tensors.
+    /// Returns the tensors of a place itself, if it has some.
     fn holder(&self, at: usize) -> Option<Holder> {
-        let tensors = || {
-            let values = items(self.pickle, self.places[at].id);
-            values.map(|(_, id)| self.pickle.get(id)).filter(|value| is_tensor(value))
-        };
-        let view = |value| View::of(self.pickle, String::new(), value).ok();
-        match tensors().count() {
-            0 => None,
-            count => {
-                let matrix = tensors().filter_map(view).find(View::is_matrix);
-                let matrix = matrix.map(|view| view.shape().to_vec());
-                Some(Holder { at, tensors: count, matrix })
-            }
+        let values = items(self.pickle, self.places[at].id);
+        let tensors: Vec<_> =
+            values.map(|(_, id)| self.pickle.get(id)).filter(|value| is_tensor(value)).collect();
+        if tensors.is_empty() {
+            return None;
         }
+        let views = tensors.iter().map(|&value| View::of(self.pickle, String::new(), value));
+        let matrix = views.filter_map(Result::ok).find(View::is_matrix);
+        let matrix = matrix.map(|view| view.shape().to_vec());
+        Some(Holder { at, tensors: tensors.len(), matrix })
     }
 
-    /// What can be chosen of it.
+    /// Returns the choice that it offers.
     fn holding(&self, holder: &Holder) -> Holding {
         let Holder { at, tensors, ref matrix } = *holder;
         Holding { key: self.path(at), tensors, matrix: matrix.clone() }
@@ -164,11 +161,10 @@ impl<'p, 'a> Tree<'p, 'a> {
         if !tensors.is_empty() {
             return Ok(Chosen { path: Some(key.to_owned()), way: Vec::new(), tensors });
         }
-        let is_called = |place: &Place| match place.above {
-            Some((_, last)) => self.name(last).is_some_and(|name| name == key),
-            None => false,
-        };
-        let called = (0..self.places.len()).filter(|&at| is_called(&self.places[at]));
+        let called = (0..self.places.len()).filter(|&at| {
+            let last = self.places[at].above.map(|(_, last)| last);
+            last.and_then(|last| self.name(last)).is_some_and(|name| name == key)
+        });
         let networks = holders.iter().filter(|holder| holder.matrix.is_some());
         let found = match self.only_one(called, None)? {
             Some(found) => Some(found),
@@ -248,8 +244,8 @@ impl<'p, 'a> Tree<'p, 'a> {
             let what = format!("it holds {}, not a dictionary of tensors", root.what());
             return Problem::refused(what, ADVICE);
         }
-        let is_array = |value: &Value<'_>| matches!(value, Value::Other(super::names::ARRAY));
-        if self.pickle.values.iter().any(is_array) {
+        let mut values = self.pickle.values.iter();
+        if values.any(|value| matches!(value, Value::Other(super::names::ARRAY))) {
             let why = "save them with numpy.savez(path, **arrays), or as tensors, with \
                        torch.from_numpy(array)";
             return Problem::refused("it has arrays of NumPy and no tensor", why);
@@ -317,7 +313,7 @@ fn is_collection(value: &Value<'_>) -> bool {
     matches!(value, Value::Dict(_) | Value::List(_) | Value::Tuple(_))
 }
 
-/// How many items a collection has.
+/// Returns the number of items of a collection.
 fn length(value: &Value<'_>) -> usize {
     match value {
         Value::Dict(entries) => entries.len(),
@@ -342,6 +338,6 @@ fn items<'p>(pickle: &'p Pickle<'_>, id: Id) -> Box<dyn Iterator<Item = (Key, Id
 
 /// Every optimizer of PyTorch has its state so.
 fn is_optimizer(pickle: &Pickle<'_>, entries: &[(Id, Id)]) -> bool {
-    let has = |name| entries.iter().any(|&(key, _)| pickle.text(key) == Some(name));
-    has("param_groups") && has("state")
+    let mut keys = ["param_groups", "state"].into_iter();
+    keys.all(|name| entries.iter().any(|&(key, _)| pickle.text(key) == Some(name)))
 }

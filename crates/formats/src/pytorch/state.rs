@@ -11,23 +11,23 @@ use crate::error::shown;
 use crate::names::first;
 use crate::{Problem, WHOLE};
 
-/// What programs put into names for what they wrap a module in, wherever in it that is.
+/// Parts of names that stand for a wrapper around a module, anywhere in the name.
 const INNER: [(&str, &str); 3] = [
     ("_orig_mod", "torch.compile"),
     ("_fsdp_wrapped_module", "FullyShardedDataParallel"),
     ("_checkpoint_wrapped_module", "activation checkpointing"),
 ];
 
-/// What `DataParallel`, `DistributedDataParallel` and `AveragedModel` put before all names.
+/// The prefix that `DataParallel`, `DistributedDataParallel` and `AveragedModel` give to all names.
 const OUTER: &str = "module.";
 
-/// How often a network may be wrapped by one of those.
+/// The times that a network may be wrapped by one of those.
 const MOST_WRAPPED: usize = 4;
 
 /// The counter that an `AveragedModel` has beside its module.
 const AVERAGED: &str = "n_averaged";
 
-/// How many things that were left out are named.
+/// The most things left out that are named.
 const MOST_NAMED: usize = 10;
 
 /// The tensors of a network, and what else was there.
@@ -36,7 +36,7 @@ pub(super) struct State<'a> {
     pub(super) views: Vec<View<'a>>,
     /// Names of classes, each list by the keys on the way to it.
     pub(super) class_names: Vec<(String, Vec<String>)>,
-    /// What a person might want to know.
+    /// Notes for a person.
     pub(super) notes: Vec<String>,
 }
 
@@ -57,12 +57,12 @@ impl<'a> State<'a> {
             dictionaries.push(pickle.root);
         }
         let found = labels::of(pickle, &dictionaries);
-        let is_named = |id| found.iter().any(|names| names.id == id);
-        notes.extend(way.iter().filter_map(|&(id, into)| left_out(pickle, id, into, is_named)));
-        let named = |names: &labels::Names| {
-            format!("{} names classes: {}", shown(&names.key), first(&names.names))
-        };
-        notes.extend(found.iter().map(named));
+        notes.extend(way.iter().filter_map(|&(id, into)| left_out(pickle, id, into, &found)));
+        notes.extend(
+            found.iter().map(|names| {
+                format!("{} names classes: {}", shown(&names.key), first(&names.names))
+            }),
+        );
         let mut views = read_views(pickle, tensors)?;
         notes.extend(unwrap(&mut views)?);
         let class_names = found.into_iter().map(|found| (found.key, found.names)).collect();
@@ -100,19 +100,22 @@ fn left_out(
     pickle: &Pickle<'_>,
     id: Id,
     into: Option<Id>,
-    is_named: impl Fn(Id) -> bool,
+    named: &[labels::ClassNames],
 ) -> Option<String> {
     let Value::Dict(entries) = pickle.get(id) else { return None };
-    let is_left = |&&(_, value): &&(Id, Id)| match into {
+    let left = entries.iter().filter(|&&(_, value)| match into {
         Some(into) => value != into,
         None => !is_tensor(pickle.get(value)),
-    };
-    let name = |&(key, value): &(Id, Id)| {
-        let key = pickle.text(key).map_or_else(|| pickle.get(key).what().to_owned(), shown);
-        format!("{key} ({})", pickle.get(value).what())
-    };
-    let mut left = entries.iter().filter(is_left).filter(|&&(_, value)| !is_named(value));
-    let named: Vec<_> = left.by_ref().take(MOST_NAMED).map(name).collect();
+    });
+    let mut left = left.filter(|&&(_, value)| named.iter().all(|names| names.id != value));
+    let named: Vec<_> = left
+        .by_ref()
+        .take(MOST_NAMED)
+        .map(|&(key, value)| {
+            let key = pickle.text(key).map_or_else(|| pickle.get(key).what().to_owned(), shown);
+            format!("{key} ({})", pickle.get(value).what())
+        })
+        .collect();
     let more = match left.count() {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -143,8 +146,7 @@ fn unwrap(views: &mut Vec<View<'_>>) -> Result<Vec<String>, Problem> {
         notes.push(note);
     }
     for _ in 0..MOST_WRAPPED {
-        let is_inside = |view: &View<'_>| inside(view).is_some();
-        if views.is_empty() || !views.iter().all(is_inside) {
+        if views.is_empty() || views.iter().any(|view| inside(view).is_none()) {
             break;
         }
         for view in views.iter_mut() {

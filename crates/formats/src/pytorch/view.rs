@@ -16,7 +16,7 @@ const MOST_DIMENSIONS: u64 = 8;
 #[derive(Debug)]
 pub(super) struct View<'a> {
     name: String,
-    /// What the storage is called.
+    /// The name of the storage.
     key: &'a str,
     dtype: Dtype,
     /// Bytes of the storage.
@@ -24,7 +24,7 @@ pub(super) struct View<'a> {
     /// Where in the storage the first number is, counted in numbers.
     offset: usize,
     shape: Vec<usize>,
-    /// How far apart in the storage neighbours of each dimension are, counted in numbers.
+    /// The distance in the storage of neighbours along each dimension, counted in numbers.
     strides: Vec<usize>,
 }
 
@@ -40,13 +40,13 @@ pub(super) struct Storage<'a> {
     pub(super) size: u64,
 }
 
-/// What a call makes a tensor of.
+/// The arguments that a call makes a tensor of.
 struct Call<'p> {
-    /// Whether it is told the type of its numbers.
+    /// True if it is given the type of its numbers.
     is_typed: bool,
     /// Storage, offset, shape and strides.
     place: [Id; 4],
-    /// What else it is told.
+    /// The other arguments.
     rest: &'p [Id],
 }
 
@@ -72,7 +72,7 @@ impl<'a> Storage<'a> {
     }
 }
 
-/// Whether a value is a tensor.
+/// Returns true if a value is a tensor.
 pub(super) fn is_tensor(value: &Value<'_>) -> bool {
     matches!(value, Value::Call(..))
 }
@@ -147,7 +147,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Whether it has two dimensions and numbers of floating point, as the weights of a dense layer.
+    /// Returns true if it has two dimensions and numbers of floating point, as the weights of a
+    /// dense layer.
     pub(super) fn is_matrix(&self) -> bool {
         self.shape.len() == 2 && self.dtype.is_float()
     }
@@ -167,7 +168,7 @@ impl<'a> View<'a> {
         self.name = name;
     }
 
-    /// What the storage is called.
+    /// The name of the storage.
     pub(super) fn key(&self) -> &'a str {
         self.key
     }
@@ -186,7 +187,7 @@ impl<'a> View<'a> {
         (furthest as u64).checked_add(1)?.checked_mul(self.dtype.size() as u64)
     }
 
-    /// Whether its numbers lie row by row already.
+    /// Returns true if its numbers lie row by row already.
     fn is_in_order(&self) -> bool {
         let mut expected = 1_usize;
         self.shape.iter().zip(&self.strides).rev().all(|(&size, &stride)| {
@@ -213,11 +214,12 @@ impl<'a> View<'a> {
             return Err(Problem::malformed(KIND, what));
         }
         let (size, width) = (self.size().unwrap_or(0), self.dtype.size());
-        // One number has no neighbour; how far away it would be may be any number.
-        let apart = |(&n, &stride)| (n, if n > 1 { stride * width } else { 0 });
         let is_in_order = size == 0 || self.is_in_order();
-        let strides =
-            (!is_in_order).then(|| self.shape.iter().zip(&self.strides).map(apart).collect());
+        let strides = (!is_in_order).then(|| {
+            let axes = self.shape.iter().zip(&self.strides);
+            // One number has no neighbour; how far away it would be may be any number.
+            axes.map(|(&n, &stride)| (n, if n > 1 { stride * width } else { 0 })).collect()
+        });
         let start = if size == 0 { 0 } else { (self.offset * width) as u64 };
         let end = if is_in_order { start + size as u64 } else { self.end().unwrap_or(start) };
         let part = storage.part(start..end);
@@ -227,7 +229,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// What every tensor is made of.
+/// The parts of every tensor.
 const NOT_MADE_OF: &str =
     "is not made of a storage, an offset, a shape and as many strides, all counted from 0";
 
@@ -235,7 +237,7 @@ fn malformed(name: &str, what: &str) -> Problem {
     Problem::malformed(KIND, format!("the tensor {} {what}", shown(name)))
 }
 
-/// What a tensor is made of, within what it may be wrapped in: a parameter, attributes.
+/// Returns the call that makes a tensor, within its wrappers: a parameter, attributes.
 fn call<'p>(pickle: &'p Pickle<'_>, value: &'p Value<'_>) -> Option<Call<'p>> {
     let value = match value {
         Value::Call(Global::Parameter, arguments) => {
@@ -266,7 +268,7 @@ fn call<'p>(pickle: &'p Pickle<'_>, value: &'p Value<'_>) -> Option<Call<'p>> {
     Some(Call { is_typed, place, rest })
 }
 
-/// What a tensor is, in words, and what to do, if its numbers are not read.
+/// Describes a tensor whose numbers are not read, with the remedy.
 fn unread(pickle: &Pickle<'_>, value: &Value<'_>) -> Option<(&'static str, &'static str)> {
     const OTHER_TYPE: (&str, &str) = (
         "has complex numbers, or of a type of fewer than 16 bits",
@@ -296,8 +298,8 @@ fn unread(pickle: &Pickle<'_>, value: &Value<'_>) -> Option<(&'static str, &'sta
             "save its numbers as they are, with tensor.resolve_conj().resolve_neg()",
         ));
     }
-    let is_other = |id: Id| {
+    let is_other = of_type.into_iter().chain(of_storage).any(|id| {
         matches!(pickle.get(id), Value::Global(Global::OtherDtype | Global::OtherStorage(_)))
-    };
-    of_type.into_iter().chain(of_storage).any(is_other).then_some(OTHER_TYPE)
+    });
+    is_other.then_some(OTHER_TYPE)
 }

@@ -128,7 +128,7 @@ impl Sample {
     }
 }
 
-/// What keeps each number between two.
+/// Returns the function that keeps each number between two.
 fn clipped(min: f64, max: f64) -> Option<Activation> {
     match (min, max) {
         (0.0, 6.0) => Some(plain("relu6")),

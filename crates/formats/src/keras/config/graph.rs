@@ -1,4 +1,4 @@
-//! Functional models: layers that are called with the outputs of others.
+//! Functional models: layers that are called with the outputs of other layers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ struct Call {
     constant: Option<(f64, bool)>,
 }
 
-/// What a call takes, as the configuration has it.
+/// The inputs of a call, as the configuration has them.
 #[derive(Default)]
 struct Inputs<'v> {
     /// Names of layers, and which of their calls.
@@ -32,29 +32,29 @@ struct Inputs<'v> {
     constant: Option<(f64, bool)>,
 }
 
-/// What is made of a sample and of what layers make of it.
+/// The sum of a sample and a branch.
 #[derive(Clone, Copy)]
 struct Sum {
-    /// Whether the second is subtracted.
+    /// True if the second is subtracted.
     is_subtracted: bool,
-    /// What the whole is multiplied by.
+    /// The factor of the whole.
     scale: f64,
 }
 
 /// A residual connection that has begun and not ended.
-struct Open {
+struct OpenBranch {
     /// The call that adds.
     sum: usize,
     /// The call whose output is added to the sample.
     other: usize,
     sum_of: Sum,
     shape: Option<Shape>,
-    /// What was passed before.
+    /// The flow before it.
     flow: Vec<Flow>,
 }
 
 impl Reader {
-    /// What a sample passes in a functional model.
+    /// Returns the flow of a sample through a functional model.
     pub(super) fn functional(
         &self,
         config: &Value,
@@ -65,60 +65,36 @@ impl Reader {
         let [input, output] = ["input_layers", "output_layers"].map(|key| end(&config[key], key));
         let (input, output) = (input?, output?);
         let (calls, places) = calls(layers, output)?;
-        let place = |(name, call)| {
-            let place = places.get(&(name, call)).copied();
-            place.ok_or_else(|| branches(&format!("there is no call {call} of {}", shown(name))))
-        };
-        let (mut current, output) = (place(input)?, place(output)?);
+        let (mut current, output) = (place(&places, input)?, place(&places, output)?);
         let users = users(&calls);
         let order = order(&calls, &users, layers)?;
         let mut flow =
             self.call(calls[current].layer, &layers[calls[current].layer], sample, known)?;
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<OpenBranch> = Vec::new();
         let mut passed = 1;
         loop {
-            let is_open = |call: &usize| open.iter().any(|open| open.sum == *call);
-            let next: Vec<usize> =
-                users[current].iter().copied().filter(|call| !is_open(call)).collect();
+            let mut next = users[current].clone();
+            next.retain(|call| open.iter().all(|open| open.sum != *call));
             match next[..] {
                 [] => {
                     let Some(ended) = open.pop_if(|open| open.other == current) else {
-                        return ended(
-                            &open,
-                            &calls,
-                            layers,
-                            current == output && passed == calls.len(),
-                        )
-                        .map(|()| flow);
+                        let is_whole = current == output && passed == calls.len();
+                        return ended(&open, &calls, layers, is_whole).map(|()| flow);
                     };
                     current = ended.sum;
-                    check_shapes(&layers[calls[current].layer], &ended, sample)?;
-                    let branch = std::mem::replace(&mut flow, ended.flow);
-                    let Sum { is_subtracted, scale } = ended.sum_of;
-                    flow.push(Flow::Residual { flow: branch, is_subtracted });
-                    if scale != 1.0 {
-                        let path = self.path(&layers[calls[current].layer]);
-                        flow.push(Flow::Layer(path, Step::Rescale { scale, offset: 0.0 }));
-                    }
+                    let layer = &layers[calls[current].layer];
+                    check_shapes(layer, &ended, sample)?;
+                    flow = self.closed(ended, flow, layer);
                     known.insert(calls[current].layer, Content::Layer(Step::Nothing));
                     passed += 1;
                 }
                 [only] if calls[only].inputs.len() == 1 => {
                     current = only;
-                    let layer = &layers[calls[only].layer];
-                    flow.extend(match calls[only].constant {
-                        Some(constant) => {
-                            let step = with_constant(layer, constant)?;
-                            known.insert(calls[only].layer, Content::Layer(step.clone()));
-                            vec![Flow::Layer(self.path(layer), step)]
-                        }
-                        None => self.call(calls[only].layer, layer, sample, known)?,
-                    });
+                    flow.extend(self.only_call(&calls[only], layers, sample, known)?);
                     passed += 1;
                 }
                 _ => {
-                    let sum = outermost(&next, &calls, &order);
-                    let Some(sum) = sum else {
+                    let Some(sum) = outermost(&next, &calls, &order) else {
                         let name = shown(layers[calls[current].layer].name);
                         return Err(branches(&format!("two layers follow {name}")));
                     };
@@ -128,19 +104,51 @@ impl Reader {
                         let most = MOST_NESTED as u64;
                         return Err(Problem::Limit { what, found: most + 1, most });
                     }
-                    let shape = sample.shape.clone();
-                    let flow = std::mem::take(&mut flow);
-                    open.push(Open { sum, other, sum_of, shape, flow });
+                    let (shape, flow) = (sample.shape.clone(), std::mem::take(&mut flow));
+                    open.push(OpenBranch { sum, other, sum_of, shape, flow });
                 }
             }
         }
     }
+
+    /// Returns the flow up to the end of a residual connection whose branch is `branch`.
+    fn closed(&self, ended: OpenBranch, branch: Vec<Flow>, layer: &Entry<'_>) -> Vec<Flow> {
+        let OpenBranch { mut flow, sum_of: Sum { is_subtracted, scale }, .. } = ended;
+        flow.push(Flow::Residual { flow: branch, is_subtracted });
+        if scale != 1.0 {
+            flow.push(Flow::Layer(self.path(layer), Step::Rescale { scale, offset: 0.0 }));
+        }
+        flow
+    }
+
+    /// Returns the flow through a call that takes the sample alone, or it and a number.
+    fn only_call(
+        &self,
+        call: &Call,
+        layers: &[Entry<'_>],
+        sample: &mut Sample,
+        known: &mut BTreeMap<usize, Content>,
+    ) -> Result<Vec<Flow>, Problem> {
+        let layer = &layers[call.layer];
+        let Some(constant) = call.constant else {
+            return self.call(call.layer, layer, sample, known);
+        };
+        let step = with_constant(layer, constant)?;
+        known.insert(call.layer, Content::Layer(step.clone()));
+        Ok(vec![Flow::Layer(self.path(layer), step)])
+    }
+}
+
+/// The place of a call, by its layer's name and its number.
+fn place(places: &Places<'_>, (name, call): (&str, u64)) -> Result<usize, Problem> {
+    let place = places.get(&(name, call)).copied();
+    place.ok_or_else(|| branches(&format!("there is no call {call} of {}", shown(name))))
 }
 
 /// Requires that the way from the input ends at the output, has passed all calls, and leaves no
 /// residual connection open.
 fn ended(
-    open: &[Open],
+    open: &[OpenBranch],
     calls: &[Call],
     layers: &[Entry<'_>],
     is_whole: bool,
@@ -187,8 +195,8 @@ fn calls<'v>(
     }
     let mut calls = Vec::new();
     for (layer, Inputs { calls: names, constant }) in taken {
-        let place = |name: &(&'v str, u64)| places.get(name).copied();
-        let inputs: Option<Vec<usize>> = names.iter().map(place).collect();
+        let inputs: Option<Vec<usize>> =
+            names.iter().map(|name| places.get(name).copied()).collect();
         let inputs =
             inputs.ok_or_else(|| branches("not all layers lie on one way from the input"))?;
         if inputs.len() > 2 {
@@ -212,7 +220,7 @@ fn first_number(
     u64::from(layer.is_model() && used.contains(&(layer.name, count)))
 }
 
-/// What a call takes.
+/// Reads the inputs of a call.
 fn inputs<'v>(layer: &Entry<'v>, node: &'v Value) -> Result<Inputs<'v>, Problem> {
     let mut found = Inputs::default();
     match node {
@@ -289,15 +297,13 @@ impl<'v> Inputs<'v> {
 
 /// Requires that a layer is called without options that do anything.
 fn idle(layer: &Entry<'_>, options: &Value) -> Result<(), Problem> {
-    let idle = |value: &Value| value.is_null() || value == false;
-    let name = |key: &str| key == "name";
-    match options.as_object() {
-        Some(options) if !options.iter().all(|(key, value)| name(key) || idle(value)) => {
-            let why = "only layers called with their input alone are read";
-            Err(layer.refused("is called with options", why))
-        }
-        _ => Ok(()),
+    let mut options = options.as_object().into_iter().flatten();
+    // A name changes nothing, nor does an option that is switched off.
+    if options.all(|(key, value)| key == "name" || value.is_null() || value == false) {
+        return Ok(());
     }
+    let why = "only layers called with their input alone are read";
+    Err(layer.refused("is called with options", why))
 }
 
 /// For each call those that take its output.
@@ -349,7 +355,7 @@ fn outermost(next: &[usize], calls: &[Call], order: &[usize]) -> Option<usize> {
     sums.max_by_key(|&call| order[call])
 }
 
-/// What a call of two inputs adds to this one, and how.
+/// Returns the other input of a call of two, and the kind of sum.
 fn other_side(sum: &Call, sample: usize, layers: &[Entry<'_>]) -> Result<(usize, Sum), Problem> {
     let (first, second) = match sum.inputs[..] {
         [first, second] => (first, second),
@@ -359,7 +365,7 @@ fn other_side(sum: &Call, sample: usize, layers: &[Entry<'_>]) -> Result<(usize,
     Ok((if first == sample { second } else { first }, sum_of))
 }
 
-/// What a layer of two inputs makes of a sample and the other one.
+/// Returns the kind of sum that a layer of two inputs makes.
 fn sum_of(layer: &Entry<'_>, sample_is_first: bool) -> Result<Sum, Problem> {
     let name = layer.config["function"].as_str().unwrap_or_default();
     let (is_subtracted, scale) = match (layer.class, name.rsplit('.').next()) {
@@ -383,7 +389,7 @@ fn sum_of(layer: &Entry<'_>, sample_is_first: bool) -> Result<Sum, Problem> {
     Ok(Sum { is_subtracted, scale })
 }
 
-/// What an operation on a sample and one number does.
+/// Returns the step of an operation on a sample and one number.
 fn with_constant(layer: &Entry<'_>, (number, is_first): (f64, bool)) -> Result<Step, Problem> {
     let name = layer.config["function"].as_str().unwrap_or_default();
     let operation = match layer.class {
@@ -418,14 +424,13 @@ fn with_constant(layer: &Entry<'_>, (number, is_first): (f64, bool)) -> Result<S
 }
 
 /// Requires that both sides of a sum have one known shape.
-fn check_shapes(layer: &Entry<'_>, open: &Open, sample: &Sample) -> Result<(), Problem> {
+fn check_shapes(layer: &Entry<'_>, open: &OpenBranch, sample: &Sample) -> Result<(), Problem> {
     match (&open.shape, &sample.shape) {
         (Some(before), Some(after)) if before == after && !before.contains(&None) => Ok(()),
         (before, after) => {
-            let shape =
-                |shape: &Option<Shape>| shape.as_deref().map_or("unknown".to_owned(), shown_shape);
-            let what =
-                format!("adds samples of shape {} and of shape {}", shape(before), shape(after));
+            let [before, after] = [before, after]
+                .map(|shape| shape.as_deref().map_or("unknown".to_owned(), shown_shape));
+            let what = format!("adds samples of shape {before} and of shape {after}");
             let why = "both sides of a residual connection must have one known shape";
             Err(layer.refused(&what, why))
         }

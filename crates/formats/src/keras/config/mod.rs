@@ -19,12 +19,12 @@ const MOST_DEPTH: usize = 8;
 
 /// A model of layers, one after the other or with residual connections.
 pub(super) struct Model {
-    /// The shape of a sample, if it is said.
+    /// The shape of a sample, if the file has it.
     pub(super) input_shape: Option<Vec<usize>>,
     /// Its layers, and the models that stand in the place of one, in the order of the configuration,
     /// which is that of the weights.
     pub(super) children: Vec<Child>,
-    /// What a sample passes, in order.
+    /// The flow of a sample, in order.
     pub(super) flow: Vec<Flow>,
 }
 
@@ -34,11 +34,11 @@ pub(super) struct Child {
     pub(super) name: String,
     /// Its name after those of the models that it lies within, which its tensors' names begin with.
     pub(super) path: String,
-    /// What it is.
+    /// The content.
     pub(super) content: Content,
 }
 
-/// What a child of a model is.
+/// The content of a child of a model.
 pub(super) enum Content {
     /// A layer, and what it does.
     Layer(Step),
@@ -46,7 +46,7 @@ pub(super) enum Content {
     Model(&'static str, Vec<Child>),
 }
 
-/// What a sample passes.
+/// A part of a sample's flow.
 pub(super) enum Flow {
     /// A layer: its path, and what it does.
     Layer(String, Step),
@@ -54,7 +54,7 @@ pub(super) enum Flow {
     Residual { flow: Vec<Self>, is_subtracted: bool },
 }
 
-/// What a layer does to a sample.
+/// The effect of a layer on a sample.
 #[derive(Clone)]
 pub(super) enum Step {
     Nothing,
@@ -92,7 +92,7 @@ impl Model {
     }
 }
 
-/// What was read of a model.
+/// The parts of a model that were read.
 struct Read {
     class: &'static str,
     children: Vec<Child>,
@@ -101,7 +101,7 @@ struct Read {
 
 /// Reads a model, which may lie within others.
 struct Reader {
-    /// What the paths of its layers begin with.
+    /// The beginning of the paths of its layers.
     prefix: String,
     depth: usize,
 }
@@ -137,22 +137,21 @@ impl Reader {
                 return Err(Problem::refused(what, why));
             }
         };
-        let child = |(layer, content): (&Entry<'_>, Content)| Child {
+        // Each layer is in the flow, so that each has its content.
+        let children = layers.iter().zip(known.into_values()).map(|(layer, content)| Child {
             name: layer.name.to_owned(),
             path: self.path(layer),
             content,
-        };
-        // Each layer is in the flow, so that each has its content.
-        let children = layers.iter().zip(known.into_values()).map(child).collect();
-        Ok(Read { class, children, flow })
+        });
+        Ok(Read { class, children: children.collect(), flow })
     }
 
-    /// What the names of the tensors of a layer begin with.
+    /// Returns the beginning of the names of a layer's tensors.
     fn path(&self, layer: &Entry<'_>) -> String {
         format!("{}{}", self.prefix, layer.name)
     }
 
-    /// What a sample passes when layer `at` is called, which is then known.
+    /// Returns the flow through a call of layer `at`, which is then known.
     fn call(
         &self,
         at: usize,
@@ -200,12 +199,12 @@ impl<'v> Entry<'v> {
         Ok(Self { value, name, class, config, nodes: &value["inbound_nodes"] })
     }
 
-    /// Whether it is a model that stands in the place of a layer.
+    /// Returns true if it is a model that stands in the place of a layer.
     fn is_model(&self) -> bool {
         ["Sequential", "Functional", "Model"].contains(&self.class)
     }
 
-    /// How messages call it.
+    /// Returns its name in messages.
     fn called(&self) -> String {
         format!("layer {} of class {}", shown(self.name), shown(self.class))
     }
@@ -274,7 +273,7 @@ fn class<'v>(value: &'v Value, what: &str) -> Result<&'v str, Problem> {
     Err(Problem::refused(what, "it is Python code, which is never run; use Keras' layers"))
 }
 
-/// The shape of the samples that a model takes, if it is said.
+/// The shape of the samples that a model takes, if the file has it.
 fn input_shape(model: &Value, depth: usize) -> Option<Shape> {
     let config = &model["config"];
     let layers = if config.is_array() { config } else { &config["layers"] }.as_array()?;
@@ -286,7 +285,6 @@ fn input_shape(model: &Value, depth: usize) -> Option<Shape> {
         &config["build_input_shape"],
         &model["build_config"]["input_shape"],
     ];
-    let size = |size: &Value| usize::try_from(size.as_u64()?).ok();
     if let Some(shape) = shapes.iter().find_map(|shape| shape.as_array()) {
         let (_batch, shape) = shape.split_first()?;
         return Some(shape.iter().map(size).collect());
@@ -296,6 +294,11 @@ fn input_shape(model: &Value, depth: usize) -> Option<Shape> {
         return Some(vec![Some(features)]);
     }
     (depth < MOST_DEPTH).then(|| input_shape(input, depth + 1))?
+}
+
+/// A size of a shape; none where it is not given.
+fn size(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
 }
 
 fn malformed(what: impl Into<String>) -> Problem {

@@ -1,24 +1,24 @@
-//! What each layer does to a sample.
+//! The effect of each layer on a sample.
 
 use serde_json::Value;
 
-use super::{Entry, Statistics, Step, unwrapped};
+use super::{Entry, Statistics, Step, size, unwrapped};
 use crate::error::{shown, shown_shape};
 use crate::{Norm, Problem};
 
 /// The size of each dimension where it is known.
 pub(super) type Shape = Vec<Option<usize>>;
 
-/// What is known of a sample on its way.
+/// The known properties of a sample on its way.
 pub(super) struct Sample {
     /// None if nothing says it, not even how many dimensions there are.
     pub(super) shape: Option<Shape>,
-    /// Whether a Keras before 3 wrote the file.
+    /// True if a Keras before 3 wrote the file.
     pub(super) old: bool,
 }
 
 impl Sample {
-    /// What a layer does, and to what shape it leads.
+    /// Returns the step of a layer, and changes the sample's shape to the one it leads to.
     pub(super) fn step(&mut self, layer: &Entry<'_>) -> Result<Step, Problem> {
         Ok(match layer.class {
             // What these do, they do in training alone.
@@ -104,7 +104,6 @@ impl Sample {
             self.flatten();
             return Ok(Step::Flatten);
         }
-        let size = |size: &Value| usize::try_from(size.as_u64()?).ok();
         let shape: Vec<Option<usize>> = target.iter().map(size).collect();
         if shape.contains(&None) || shape.is_empty() {
             return Err(layer.refused("to dimensions that are not given", ONLY_FLAT));

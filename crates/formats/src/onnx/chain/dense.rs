@@ -12,11 +12,11 @@ use crate::{Activation, Layer, Layout, Problem};
 struct Product<'a> {
     /// The matrix.
     constant: Constant<'a>,
-    /// Whether the weights come before the samples.
+    /// True if the weights come before the samples.
     is_left: bool,
-    /// Whether the samples are transposed first.
+    /// True if the samples are transposed first.
     turns_samples: bool,
-    /// Whether the weights are.
+    /// True if the weights are.
     turns_weights: bool,
 }
 
@@ -97,11 +97,10 @@ impl<'a> Chain<'a> {
         let Some(constant) = self.constants.get(other)?.cloned().filter(|_| first != second) else {
             return Err(super::layers::not_constant(node, other));
         };
-        let turned = |at: usize| match turns[at] {
-            "" => Ok(false),
-            name => node.is_set(name),
-        };
-        let (turns_first, turns_second) = (turned(0)?, turned(1)?);
+        // An operator that turns nothing has no attribute to ask for.
+        let [turns_first, turns_second] =
+            turns.map(|name| if name.is_empty() { Ok(false) } else { node.is_set(name) });
+        let (turns_first, turns_second) = (turns_first?, turns_second?);
         let (turns_weights, turns_samples) =
             if is_left { (turns_first, turns_second) } else { (turns_second, turns_first) };
         Ok(Product { constant, is_left, turns_samples, turns_weights })

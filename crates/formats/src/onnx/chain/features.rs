@@ -21,12 +21,12 @@ pub(super) enum Spread<'a> {
     Made(Vec<f64>),
 }
 
-/// What is done to a number of a constant.
+/// A change of each number of a constant.
 type Change = fn(f64) -> f64;
 
 impl<'a> Chain<'a> {
-    /// How a constant meets the features of the samples that have been reached; none if it would
-    /// change their shape, or differs from sample to sample.
+    /// Returns the constant for each feature of the samples that have been reached; none if it
+    /// would change their shape, or differs from sample to sample.
     pub(super) fn spread(
         &mut self,
         constant: &Constant<'a>,
@@ -43,14 +43,13 @@ impl<'a> Chain<'a> {
         }
         let is_whole = constant.shape.iter().try_fold(1, |all: usize, &size| all.checked_mul(size))
             == Some(count);
-        let in_order = |source: &Source<'_>| {
-            !source.transposed || constant.shape.iter().filter(|&&size| size != 1).count() < 2
-        };
+        let is_row = constant.shape.iter().filter(|&&size| size != 1).count() < 2;
         match constant.source {
-            Some(source) if is_whole && in_order(&source) => {
+            // A row lies in the same order, transposed or not.
+            Some(source) if source.transposed && !is_row => return Ok(None),
+            Some(source) if is_whole => {
                 return Ok(Some(Spread::Tensor(Source { transposed: false, ..source })));
             }
-            Some(source) if !in_order(&source) => return Ok(None),
             _ => {}
         }
         self.pay(count)?;
@@ -115,7 +114,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Takes so many numbers from what may be computed.
+    /// Takes this count of numbers from what may be computed.
     pub(super) fn pay(&mut self, count: usize) -> Result<(), Problem> {
         self.made_numbers = self.made_numbers.saturating_add(count);
         if self.made_numbers > MOST_MADE {
@@ -236,13 +235,11 @@ impl<'a> Chain<'a> {
             return Ok(());
         }
         self.pay(2 * count)?;
-        let at = |values: &[f64], at: usize| if values.len() == 1 { values[0] } else { values[at] };
-        let factors: Vec<_> = (0..count).map(|feature| at(&scale, feature)).collect();
-        let shifts: Vec<_> = factors
-            .iter()
-            .enumerate()
-            .map(|(feature, scale)| -at(&offset, feature) * scale)
-            .collect();
+        // One number is that of every feature.
+        let factors: Vec<f64> = scale.iter().copied().cycle().take(count).collect();
+        let offsets = offset.iter().cycle();
+        let shifts = std::iter::zip(offsets, &factors).map(|(offset, scale)| -offset * scale);
+        let shifts: Vec<f64> = shifts.collect();
         let scale = Some(self.row(node, "scale", Spread::Made(factors), count, None)?);
         let offset = Some(self.row(node, "offset", Spread::Made(shifts), count, None)?);
         self.layers.push(Layer::Affine { scale, offset });
@@ -264,7 +261,7 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// How many features samples have.
+    /// Returns the number of features of a sample.
     pub(super) fn count(&self, node: &Node<'_>) -> Result<usize, Problem> {
         let sample = self.sample.as_deref().unwrap_or_default();
         let count = sample.iter().try_fold(1, |count: usize, &size| count.checked_mul(size?));

@@ -16,13 +16,13 @@ const LONGEST_ACTIVATION: usize = 16;
 const MOST_COMPUTED: usize = 20_000_000;
 
 /// A function that was found, the operator that ends it, and its value.
-struct Found<'a, F> {
+struct FoundFunction<'a, F> {
     function: F,
     end: usize,
     output: &'a str,
 }
 
-/// What a node takes at [`PROBES`], by feature; none for an input that is not there.
+/// The inputs of a node at [`PROBES`], by feature; none for an input that is not there.
 type Inputs = Vec<Option<Vec<f64>>>;
 
 impl<'a> Chain<'a> {
@@ -69,12 +69,12 @@ impl<'a> Chain<'a> {
     }
 
     /// The longest function from the value that has been reached that `recognise` knows, computed
-    /// for so many features.
+    /// for this number of features.
     fn longest<F>(
         &mut self,
         features: usize,
         recognise: fn(&[f64], Alone<'_, '_>) -> Result<Option<F>, Problem>,
-    ) -> Result<Option<Found<'a, F>>, Problem> {
+    ) -> Result<Option<FoundFunction<'a, F>>, Problem> {
         let graph = self.graph;
         let start = self.value;
         let mut values = vec![(start, PROBES.repeat(features))];
@@ -94,7 +94,7 @@ impl<'a> Chain<'a> {
                 let alone = (done.len() == 1).then_some((node, &inputs[..]));
                 let is_likely = features == 1 || self.differs;
                 if is_likely && let Some(function) = recognise(&results, alone)? {
-                    longest = Some(Found { function, end: index, output });
+                    longest = Some(FoundFunction { function, end: index, output });
                 }
             }
             if self.outputs.contains(output) {
@@ -148,7 +148,7 @@ impl<'a> Chain<'a> {
         Ok(Some(inputs))
     }
 
-    /// Takes so many numbers from what may be computed.
+    /// Takes this count of numbers from what may be computed.
     pub(super) fn may_compute(&mut self, count: usize) -> bool {
         self.computed = self.computed.saturating_add(count);
         self.computed <= MOST_COMPUTED
@@ -179,7 +179,8 @@ impl<'a> Chain<'a> {
             _ => return Ok(None),
         };
         self.differs = true;
-        let of_feature = |&value: &f64| std::iter::repeat_n(value, PROBES.len());
-        Ok((each.len() == features).then(|| each.iter().flat_map(of_feature).collect()))
+        Ok((each.len() == features).then(|| {
+            each.iter().flat_map(|&value| std::iter::repeat_n(value, PROBES.len())).collect()
+        }))
     }
 }

@@ -1,4 +1,4 @@
-//! What comes after a network: its outputs made into labels.
+//! The operators after a network, which turn its outputs into labels.
 //!
 //! Exporters write down the names of classes in many ways. They are not guessed from one of them: the
 //! operators are computed for each class, and what comes out is the name of the class.
@@ -20,24 +20,24 @@ pub(super) struct Labels<'a> {
     first: Option<String>,
     /// Their places in the graph.
     pub(super) nodes: BTreeSet<usize>,
-    /// What they make.
+    /// The values that they make.
     pub(super) values: HashSet<&'a str>,
     /// Those of them that are nothing but the largest of the outputs, and their places.
     pub(super) scores: HashSet<&'a str>,
     /// The values of the network that they are made of, and what is known of each when it is reached.
-    pub(super) starts: BTreeMap<&'a str, Option<Start>>,
+    pub(super) starts: BTreeMap<&'a str, Option<LabelStart>>,
 }
 
 /// Where labels begin.
-pub(super) struct Start {
-    /// How many layers come before.
+pub(super) struct LabelStart {
+    /// The number of layers before it.
     pub(super) layers: usize,
-    /// Whether samples are rows there, and no residual connection has begun.
+    /// True if samples are rows there, and no residual connection has begun.
     pub(super) is_plain: bool,
 }
 
 impl<'a> Labels<'a> {
-    /// What may make labels, and what may follow on them.
+    /// The operators that may make labels, or follow on them.
     const OPERATORS: [&'static str; 22] = [
         "Add",
         "ArgMax",
@@ -75,17 +75,15 @@ impl<'a> Labels<'a> {
         constants: &mut Constants<'a>,
     ) -> Result<bool, Problem> {
         let node = &graph.nodes[index];
-        let is_certain =
-            |node: &Node<'_>| node.operator() == "ArgMax" || node.classical_operator() == "ZipMap";
         let begins = match (node.operator(), node.classical_operator()) {
             _ if is_certain(node) => true,
             ("ReduceMax" | "TopK", _) => self.are_scores(index, graph, users),
             ("Sub", _) if is_other_probability(node, value, graph, users, constants)? => true,
             ("Slice", _) => {
-                let beside = users.get(value).into_iter().flatten();
-                let is_label =
-                    |node: &Node<'_>| is_certain(node) || node.classical_operator() == "Binarizer";
-                let has_label = beside.clone().any(|&user| is_label(&graph.nodes[user]));
+                let mut beside =
+                    users.get(value).into_iter().flatten().map(|&user| &graph.nodes[user]);
+                let has_label =
+                    beside.any(|node| is_certain(node) || node.classical_operator() == "Binarizer");
                 has_label && behind(index, graph, users).is_some()
             }
             (
@@ -103,8 +101,8 @@ impl<'a> Labels<'a> {
         Ok(begins)
     }
 
-    /// Whether a node picks the largest outputs, and what follows only changes how they lie; then they
-    /// are remembered.
+    /// Returns true if a node picks the largest outputs, and what follows only changes how they
+    /// lie; then they are remembered.
     fn are_scores(
         &mut self,
         index: usize,
@@ -114,8 +112,8 @@ impl<'a> Labels<'a> {
         const LYING: [&str; 7] =
             ["Cast", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"];
         let Some(nodes) = behind(index, graph, users) else { return false };
-        let is_lying = |&at: &usize| at == index || LYING.contains(&graph.nodes[at].operator());
-        if !nodes.iter().all(is_lying) {
+        let mut others = nodes.iter().filter(|&&at| at != index);
+        if !others.all(|&at| LYING.contains(&graph.nodes[at].operator())) {
             return false;
         }
         self.scores.extend(nodes.iter().flat_map(|&at| &graph.nodes[at].outputs));
@@ -147,7 +145,7 @@ impl<'a> Labels<'a> {
         Ok(())
     }
 
-    /// Whether a node may make labels.
+    /// Returns true if a node may make labels.
     fn knows(node: &Node<'_>) -> bool {
         Self::OPERATORS.contains(&node.operator())
             || Self::CLASSICAL.contains(&node.classical_operator())
@@ -155,18 +153,17 @@ impl<'a> Labels<'a> {
 
     /// A note on what was left out, if anything was.
     pub(super) fn notes(&self) -> Vec<String> {
-        let note = |first| {
-            let count = self.nodes.len();
-            if count == 1 {
-                return format!("left out: {first}, which makes labels or scores of the outputs");
-            }
+        let Some(first) = &self.first else { return Vec::new() };
+        let count = self.nodes.len();
+        vec![if count == 1 {
+            format!("left out: {first}, which makes labels or scores of the outputs")
+        } else {
             format!("left out: {count} operators that make labels of the outputs, from {first} on")
-        };
-        self.first.as_ref().map(note).into_iter().collect()
+        }]
     }
 }
 
-/// Whether an output holds labels: whole numbers, truth values or texts.
+/// Returns true if an output holds labels: whole numbers, truth values or texts.
 pub(super) fn holds_labels(output: &ValueInfo<'_>) -> bool {
     output.element != 0 && !dtype(output.element).is_some_and(|dtype| dtype.is_float())
 }
@@ -192,7 +189,7 @@ fn behind(
     Some(found)
 }
 
-/// Whether nodes make outputs of the graph, and nothing but labels.
+/// Returns true if nodes make outputs of the graph, and nothing but labels.
 fn ends_in_labels(nodes: Option<BTreeSet<usize>>, graph: &Graph<'_>) -> bool {
     let Some(nodes) = nodes else { return false };
     let made: HashSet<_> = nodes.iter().flat_map(|&at| &graph.nodes[at].outputs).collect();
@@ -200,8 +197,8 @@ fn ends_in_labels(nodes: Option<BTreeSet<usize>>, graph: &Graph<'_>) -> bool {
     ends.peek().is_some() && ends.all(holds_labels)
 }
 
-/// Whether a node makes `1 - p` of the probability `p` of the second of two classes, which is then
-/// put before it, as skl2onnx does.
+/// Returns true if a node makes `1 - p` of the probability `p` of the second of two classes, which
+/// is then put before it, as skl2onnx does.
 fn is_other_probability<'a>(
     node: &Node<'a>,
     p: &'a str,
@@ -217,4 +214,9 @@ fn is_other_probability<'a>(
     let both = user.operator() == "Concat" && user.inputs == [output, p];
     let is_one = constants.get(one)?.and_then(Constant::scalar) == Some(1.0);
     Ok(both && subtracted == p && is_one)
+}
+
+/// Returns true if an operator makes labels in every network.
+fn is_certain(node: &Node<'_>) -> bool {
+    node.operator() == "ArgMax" || node.classical_operator() == "ZipMap"
 }

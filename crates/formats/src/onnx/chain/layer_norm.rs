@@ -28,11 +28,11 @@ const SAMPLES: [fn(f64) -> f64; 6] = [
     |at| 0.05 * (3.1 * at).cos() - 1.0,
 ];
 
-/// What a value is at each of [`SAMPLES`]: a number for each feature, or one for all.
+/// A value at each of [`SAMPLES`]: a number for each feature, or one for all.
 type Values = Vec<Vec<f64>>;
 
 /// A normalisation that was found.
-struct Found {
+struct FoundNorm {
     kind: Norm,
     scale: Vec<f64>,
     shift: Vec<f64>,
@@ -44,14 +44,13 @@ impl<'a> Chain<'a> {
     /// into one.
     pub(super) fn layer_norm_of_parts(&mut self, users: &[usize]) -> Result<bool, Problem> {
         let graph = self.graph;
-        // The mean of the numbers, or of their squares.
-        let may_be_norm = |&user: &usize| {
-            let node = &graph.nodes[user];
+        let Some(&[Some(features)]) = self.sample.as_deref() else { return Ok(false) };
+        // A norm begins with the mean of the numbers, or of their squares.
+        let may_be_norm = users.iter().map(|&user| &graph.nodes[user]).any(|node| {
             let is_square = node.operator() == "Mul" && node.inputs == [self.value; 2];
             is_square || ["ReduceMean", "Pow"].contains(&node.operator())
-        };
-        let Some(&[Some(features)]) = self.sample.as_deref() else { return Ok(false) };
-        if features < 2 || self.columns || !users.iter().any(may_be_norm) {
+        });
+        if features < 2 || self.columns || !may_be_norm {
             return Ok(false);
         }
         let Some((found, end)) = self.longest_norm(features, users)? else { return Ok(false) };
@@ -73,7 +72,7 @@ impl<'a> Chain<'a> {
         &mut self,
         features: usize,
         users: &[usize],
-    ) -> Result<Option<(Found, usize)>, Problem> {
+    ) -> Result<Option<(FoundNorm, usize)>, Problem> {
         let graph = self.graph;
         let samples = SAMPLES.map(|sample| (0..features).map(|at| sample(at as f64)).collect());
         let mut values: Vec<(&'a str, Values)> = vec![(self.value, samples.into())];
@@ -103,7 +102,7 @@ impl<'a> Chain<'a> {
         Ok(longest)
     }
 
-    /// What a node makes at [`SAMPLES`], if it averages or takes each number by itself.
+    /// Computes a node at [`SAMPLES`], if it averages or takes each number by itself.
     fn at_samples(
         &mut self,
         node: &'a Node<'a>,
@@ -120,21 +119,19 @@ impl<'a> Chain<'a> {
         {
             return Ok(None);
         }
-        let known = |name: &str| values.iter().find(|(value, _)| *value == name);
         if node.operator() == "ReduceMean" {
-            let Some((_, input)) = node.inputs.first().and_then(|name| known(name)) else {
-                return Ok(None);
-            };
+            let input = node.inputs.first().and_then(|name| known(values, name));
+            let Some(input) = input else { return Ok(None) };
             if !self.averages_features(node)? || input.iter().any(|each| each.len() != features) {
                 return Ok(None);
             }
-            let mean = |each: &Vec<f64>| vec![each.iter().sum::<f64>() / features as f64];
-            return Ok(Some(input.iter().map(mean).collect()));
+            let means = input.iter().map(|each| each.iter().sum::<f64>() / features as f64);
+            return Ok(Some(means.map(|mean| vec![mean]).collect()));
         }
         let mut inputs = Vec::new();
         for name in &node.inputs {
-            inputs.push(match known(name) {
-                Some((_, values)) => values.clone(),
+            inputs.push(match known(values, name) {
+                Some(values) => values.clone(),
                 None => match self.constant_of_features(name, features)? {
                     Some(constant) => vec![constant; SAMPLES.len()],
                     None => return Ok(None),
@@ -144,11 +141,11 @@ impl<'a> Chain<'a> {
         let mut results = Vec::new();
         for sample in 0..SAMPLES.len() {
             let width = inputs.iter().map(|input| input[sample].len()).max().unwrap_or(1);
-            let wide = |input: &Values| {
-                let each = &input[sample];
-                Some(if each.len() == width { each.clone() } else { vec![each[0]; width] })
-            };
-            let inputs: Vec<Option<Vec<f64>>> = inputs.iter().map(wide).collect();
+            let inputs = inputs.iter().map(|input| &input[sample]);
+            // One number stands for as many.
+            let inputs = inputs
+                .map(|each| if each.len() == width { each.clone() } else { vec![each[0]; width] });
+            let inputs: Vec<Option<Vec<f64>>> = inputs.map(Some).collect();
             match elementwise::apply(node, &inputs)? {
                 Some(result) => results.push(result),
                 None => return Ok(None),
@@ -157,7 +154,7 @@ impl<'a> Chain<'a> {
         Ok(Some(results))
     }
 
-    /// Whether `ReduceMean` averages the features of each sample and keeps their dimension.
+    /// Returns true if `ReduceMean` averages the features of each sample and keeps their dimension.
     fn averages_features(&mut self, node: &'a Node<'a>) -> Result<bool, Problem> {
         node.has_only(&["axes", "keepdims", "noop_with_empty_axes"])?;
         let axes = match (node.ints("axes")?, node.inputs.get(1)) {
@@ -198,9 +195,13 @@ fn moments(sample: &[f64], kind: Norm) -> (f64, f64) {
     (mean, sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count)
 }
 
+/// The value of this name.
+fn known<'v>(values: &'v [(&str, Values)], name: &str) -> Option<&'v Values> {
+    values.iter().find(|(value, _)| *value == name).map(|(_, values)| values)
+}
+
 /// Which normalisation of this kind makes these results of these samples, if one does.
-fn recognise(samples: &Values, results: &Values, features: usize, kind: Norm) -> Option<Found> {
-    let moments = |sample: &[f64]| moments(sample, kind);
+fn recognise(samples: &Values, results: &Values, features: usize, kind: Norm) -> Option<FoundNorm> {
     let (Some([_, wide, turned, narrow, ..]), [shift, of_wide, of_turned, of_narrow, ..]) =
         (samples.first_chunk::<4>(), &results[..])
     else {
@@ -210,24 +211,26 @@ fn recognise(samples: &Values, results: &Values, features: usize, kind: Norm) ->
     if results.iter().any(|each| each.len() != features) || kind == Norm::Rms && has_shift {
         return None;
     }
-    let ((mean, variance), (turned_mean, turned_variance)) = (moments(wide), moments(turned));
+    let ((mean, variance), (turned_mean, turned_variance)) =
+        (moments(wide, kind), moments(turned, kind));
     // Epsilon is nothing beside so much variance.
-    let scale = |at: usize| {
+    let scale = (0..features).map(|at| {
         let z = (wide[at] - mean) / variance.sqrt();
         let other = (turned[at] - turned_mean) / turned_variance.sqrt();
         let (z, y) = if z.abs() > other.abs() { (z, of_wide[at]) } else { (other, of_turned[at]) };
         (y - shift[at]) / z
-    };
-    let scale: Vec<f64> = (0..features).map(scale).collect();
-    let (mean, variance) = moments(narrow);
-    let distance = |at: &usize| (scale[*at] * (narrow[*at] - mean)).abs();
-    let farthest = (0..features).max_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+    });
+    let scale: Vec<f64> = scale.collect();
+    let (mean, variance) = moments(narrow, kind);
+    let distances: Vec<f64> =
+        std::iter::zip(&scale, narrow).map(|(scale, x)| (scale * (x - mean)).abs()).collect();
+    let farthest = (0..features).max_by(|&a, &b| distances[a].total_cmp(&distances[b]))?;
     let deviation =
         scale[farthest] * (narrow[farthest] - mean) / (of_narrow[farthest] - shift[farthest]);
     let epsilon = deviation.powi(2) - variance;
     let epsilon = if epsilon.abs() < 1e-12 { 0.0 } else { decimal(epsilon as f32) };
     let fits = std::iter::zip(samples, results).all(|(sample, result)| {
-        let (mean, variance) = moments(sample);
+        let (mean, variance) = moments(sample, kind);
         let deviation = (variance + epsilon).sqrt();
         // Without variance and epsilon there is nothing to compare.
         deviation == 0.0
@@ -238,7 +241,7 @@ fn recognise(samples: &Values, results: &Values, features: usize, kind: Norm) ->
             })
     });
     let is_sane = scale.iter().chain(shift).all(|each| each.is_finite());
-    ((0.0..0.5).contains(&epsilon) && fits && is_sane).then(|| Found {
+    ((0.0..0.5).contains(&epsilon) && fits && is_sane).then(|| FoundNorm {
         kind,
         scale,
         shift: shift.clone(),

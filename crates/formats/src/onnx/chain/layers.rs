@@ -23,8 +23,8 @@ impl<'a> Chain<'a> {
             "Transpose" if self.transpose(node)? => {}
             "Dropout" => self.dropout(node)?,
             "BatchNormalization" => self.batch_norm(node)?,
-            "LayerNormalization" => self.layer_norm(node)?,
-            "RMSNormalization" => self.rms_norm(node)?,
+            "LayerNormalization" => self.row_norm(node, Norm::Layer)?,
+            "RMSNormalization" => self.row_norm(node, Norm::Rms)?,
             "Softmax" => self.softmax(node, "softmax")?,
             "LogSoftmax" => self.softmax(node, "log-softmax")?,
             _ if !self.other_layer(node)? => return Ok(false),
@@ -100,8 +100,8 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// `LayerNormalization`.
-    fn layer_norm(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
+    /// `LayerNormalization`, and `RMSNormalization`, which has no offsets.
+    fn row_norm(&mut self, node: &'a Node<'a>, kind: Norm) -> Result<(), Problem> {
         node.has_only(&["axis", "epsilon", "stash_type"])?;
         self.features(node)?;
         self.check_axis(node, -1)?;
@@ -109,26 +109,9 @@ impl<'a> Chain<'a> {
         if scale.is_none() {
             return Err(node.malformed("the factors are missing"));
         }
-        let shift = self.norm_vector(node, 2, "offsets")?;
+        let shift = if kind == Norm::Rms { None } else { self.norm_vector(node, 2, "offsets")? };
         let epsilon = decimal(node.float("epsilon", 1e-5)?);
         let (mean, variance) = (None, None);
-        let kind = Norm::Layer;
-        self.layers.push(Layer::Norm { kind, scale, shift, mean, variance, epsilon });
-        Ok(())
-    }
-
-    /// `RMSNormalization`.
-    fn rms_norm(&mut self, node: &'a Node<'a>) -> Result<(), Problem> {
-        node.has_only(&["axis", "epsilon", "stash_type"])?;
-        self.features(node)?;
-        self.check_axis(node, -1)?;
-        let scale = self.norm_vector(node, 1, "factors")?;
-        if scale.is_none() {
-            return Err(node.malformed("the factors are missing"));
-        }
-        let epsilon = decimal(node.float("epsilon", 1e-5)?);
-        let (shift, mean, variance) = (None, None, None);
-        let kind = Norm::Rms;
         self.layers.push(Layer::Norm { kind, scale, shift, mean, variance, epsilon });
         Ok(())
     }
@@ -157,11 +140,11 @@ impl<'a> Chain<'a> {
             usize::try_from(place).is_ok_and(|place| {
                 let has_last =
                     ["LayerNormalization", "RMSNormalization"].contains(&node.operator());
+                // Before version 13, all dimensions from the axis on are taken together.
                 let takes_rest = self.opset < 13 && !has_last;
-                let other = |at: usize| if takes_rest { at < place } else { at != place };
-                place > 0
-                    && place < count
-                    && (1..count).all(|at| !other(at) || sample[at - 1] == Some(1))
+                let others = if takes_rest { 1..place } else { 1..count };
+                let mut others = others.filter(|&at| at != place);
+                place > 0 && place < count && others.all(|at| sample[at - 1] == Some(1))
             })
         };
         if is_features {
@@ -205,10 +188,12 @@ impl<'a> Chain<'a> {
         let number = self.constants.get(number)?.and_then(Constant::scalar);
         let shape = self.constants.get(shape)?.and_then(|shape| shape.list().map(<[f64]>::to_vec));
         let batch = self.batch.map(|batch| batch as f64);
-        let is_batch = |size: f64| size.is_nan() || Some(size) == batch || size == 1.0;
         let is_whole = match shape.as_deref() {
             Some(&[columns]) => columns == features as f64,
-            Some(&[rows, columns]) => is_batch(rows) && columns == features as f64,
+            Some(&[rows, columns]) => {
+                let is_batch = rows.is_nan() || Some(rows) == batch || rows == 1.0;
+                is_batch && columns == features as f64
+            }
             _ => false,
         };
         Ok(number.filter(|_| is_whole).map(|number| (number, features)))

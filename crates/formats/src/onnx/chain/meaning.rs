@@ -1,4 +1,4 @@
-//! What the outputs of a network mean: the names of the classes, or that they are none.
+//! The meaning of a network's outputs: the names of the classes, or that they are none.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ use crate::classes::{is_key_of_classes, of_metadata};
 use crate::error::shown;
 use crate::{Layer, Problem, Task};
 
-/// What the outputs mean.
+/// The meaning of the outputs.
 #[derive(Default)]
 pub(super) struct Meaning {
     pub(super) labels: Option<Vec<String>>,
@@ -21,9 +21,9 @@ pub(super) struct Meaning {
     pub(super) notes: Vec<String>,
 }
 
-/// What one operator makes of a sample of one class.
+/// The result of one operator for a sample of one class.
 #[derive(Clone, Debug, PartialEq)]
-enum Found {
+enum ClassValue {
     /// The outputs, of which this is the largest.
     Outputs { largest: usize },
     /// The outputs, each of which was compared with the number that makes it a label.
@@ -55,7 +55,7 @@ const PROBABILITIES: [f64; 4] = [1e-4, 0.499, 0.501, 0.9999];
 const LOGITS: [f64; 4] = [-1e3, -1e-3, 1e-3, 1e3];
 
 impl<'a> Chain<'a> {
-    /// What the outputs mean.
+    /// The meaning of the outputs.
     ///
     /// # Errors
     ///
@@ -98,12 +98,12 @@ impl<'a> Chain<'a> {
             let what = "labels of an unknown number of outputs";
             return Err(Problem::refused(what, WITHOUT_LABELS));
         };
-        let cases: Vec<Found> = match (count, is_probability) {
-            (1, true) => PROBABILITIES.map(|p| Found::Numbers(vec![p])).into(),
-            (1, false) => LOGITS.map(|z| Found::Numbers(vec![z])).into(),
-            _ => (0..count).map(|largest| Found::Outputs { largest }).collect(),
+        let cases: Vec<ClassValue> = match (count, is_probability) {
+            (1, true) => PROBABILITIES.map(|p| ClassValue::Numbers(vec![p])).into(),
+            (1, false) => LOGITS.map(|z| ClassValue::Numbers(vec![z])).into(),
+            _ => (0..count).map(|largest| ClassValue::Outputs { largest }).collect(),
         };
-        let mut all: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        let mut all: BTreeMap<String, Vec<ClassValue>> = BTreeMap::new();
         for case in cases {
             for (name, found) in self.case(case, is_probability)? {
                 all.entry(name).or_default().push(found);
@@ -112,7 +112,7 @@ impl<'a> Chain<'a> {
         let (mut lists, mut is_compared) = (self.lists_of_maps()?, false);
         let maps = lists.len();
         for (name, found) in all {
-            if found.iter().all(|found| *found == Found::Compared) {
+            if found.iter().all(|found| *found == ClassValue::Compared) {
                 is_compared = !self.ends_in("softmax");
             } else {
                 lists.push(list(&name, found, count)?);
@@ -123,7 +123,7 @@ impl<'a> Chain<'a> {
             let what = "labels of which one output has the greatest and another has several";
             return Err(Problem::refused(what, "export the network with one of the two"));
         }
-        // Names alone do not tell whether one of them is the answer or several.
+        // Names alone do not show whether one of them is the answer or several.
         let is_one = has_answers || !lists.is_empty() && (count == 1 || self.ends_in("softmax"));
         if is_compared {
             meaning.task = Some(Task::MultiLabel);
@@ -151,7 +151,7 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// Requires that labels are made of the outputs, and tells whether of probabilities.
+    /// Requires that labels are made of the outputs, and returns whether of probabilities.
     fn check_starts(&self) -> Result<bool, Problem> {
         let mut is_probability = false;
         for (value, start) in &self.labels.starts {
@@ -167,7 +167,7 @@ impl<'a> Chain<'a> {
         Ok(is_probability)
     }
 
-    /// Whether the last layer is this activation.
+    /// Returns true if the last layer is this activation.
     fn ends_in(&self, name: &str) -> bool {
         matches!(self.layers.last(), Some(Layer::Activation(found)) if found.name == name)
     }
@@ -188,9 +188,13 @@ impl<'a> Chain<'a> {
         Ok(lists)
     }
 
-    /// What the graph's outputs that hold labels are for a sample of one class, by name.
-    fn case(&mut self, case: Found, is_probability: bool) -> Result<Vec<(String, Found)>, Problem> {
-        let mut found: HashMap<&'a str, Found> = HashMap::new();
+    /// Returns the graph's outputs that hold labels for a sample of one class, by name.
+    fn case(
+        &mut self,
+        case: ClassValue,
+        is_probability: bool,
+    ) -> Result<Vec<(String, ClassValue)>, Problem> {
+        let mut found: HashMap<&'a str, ClassValue> = HashMap::new();
         for value in self.labels.starts.keys() {
             found.insert(value, case.clone());
         }
@@ -212,20 +216,22 @@ impl<'a> Chain<'a> {
                 continue;
             }
             match found.get(output.name) {
-                Some(Found::Numbers(numbers)) if holds_labels(output) => match numbers[..] {
+                Some(ClassValue::Numbers(numbers)) if holds_labels(output) => match numbers[..] {
                     [number] if number.trunc() == number => {
                         let label = match output.element {
                             BOOL => truth(number as i64),
                             _ => Label::Number(number as i64),
                         };
-                        labels.push((output.name.to_owned(), Found::Label(label)));
+                        labels.push((output.name.to_owned(), ClassValue::Label(label)));
                     }
                     _ => return Err(not_understood(output.name)),
                 },
-                Some(Found::Label(Label::Number(number))) if output.element == BOOL => {
-                    labels.push((output.name.to_owned(), Found::Label(truth(*number))));
+                Some(ClassValue::Label(Label::Number(number))) if output.element == BOOL => {
+                    labels.push((output.name.to_owned(), ClassValue::Label(truth(*number))));
                 }
-                Some(found @ (Found::Label(_) | Found::Compared)) if output.element != 0 => {
+                Some(found @ (ClassValue::Label(_) | ClassValue::Compared))
+                    if output.element != 0 =>
+                {
                     labels.push((output.name.to_owned(), found.clone()));
                 }
                 _ if holds_labels(output) => return Err(not_understood(output.name)),
@@ -235,13 +241,13 @@ impl<'a> Chain<'a> {
         Ok(labels)
     }
 
-    /// What a node makes for a sample of one class; none if that is not known.
+    /// Computes a node for a sample of one class; none if that is not possible.
     fn made(
         &mut self,
         node: &'a Node<'a>,
-        found: &HashMap<&'a str, Found>,
+        found: &HashMap<&'a str, ClassValue>,
         is_probability: bool,
-    ) -> Result<Option<Found>, Problem> {
+    ) -> Result<Option<ClassValue>, Problem> {
         let input = |at: usize| node.inputs.get(at).and_then(|name| found.get(name));
         let first = input(0);
         Ok(match (node.operator(), node.classical_operator()) {
@@ -271,10 +277,10 @@ impl<'a> Chain<'a> {
             },
             ("Concat", _) => {
                 let parts = node.inputs.iter().map(|name| match found.get(name) {
-                    Some(Found::Numbers(numbers)) => Some(numbers.clone()),
+                    Some(ClassValue::Numbers(numbers)) => Some(numbers.clone()),
                     _ => None,
                 });
-                parts.collect::<Option<Vec<_>>>().map(|parts| Found::Numbers(parts.concat()))
+                parts.collect::<Option<Vec<_>>>().map(|parts| ClassValue::Numbers(parts.concat()))
             }
             (_, "Binarizer") => {
                 let threshold = f64::from(node.float("threshold", 0.0)?);
@@ -285,20 +291,24 @@ impl<'a> Chain<'a> {
     }
 
     /// `LabelEncoder`: from one list to another.
-    fn encoded(&mut self, node: &'a Node<'a>, found: &Found) -> Result<Option<Found>, Problem> {
-        let Found::Label(label) = found else { return Ok(None) };
+    fn encoded(
+        &mut self,
+        node: &'a Node<'a>,
+        found: &ClassValue,
+    ) -> Result<Option<ClassValue>, Problem> {
+        let ClassValue::Label(label) = found else { return Ok(None) };
         // The first version had a list of texts, and made texts of their places and places of texts.
         if let Some(classes) = node.all_texts("classes_strings")? {
             self.pay_for_labels(10 * classes.len())?;
             return Ok(match label {
                 Label::Number(at) => {
                     let text = usize::try_from(*at).ok().and_then(|at| classes.into_iter().nth(at));
-                    text.map(|text| Found::Label(Label::Text(text)))
+                    text.map(|text| ClassValue::Label(Label::Text(text)))
                 }
                 Label::Text(text) => {
                     let at = classes.iter().position(|class| class == text);
                     let at = at.and_then(|at| i64::try_from(at).ok());
-                    at.map(|at| Found::Label(Label::Number(at)))
+                    at.map(|at| ClassValue::Label(Label::Number(at)))
                 }
             });
         }
@@ -310,15 +320,15 @@ impl<'a> Chain<'a> {
             };
             let count = keys.len();
             let encoder: BTreeMap<Label, Label> = std::iter::zip(keys, values).collect();
-            // A key that is there twice could mean either.
+            // A key that occurs twice could mean either.
             if encoder.len() != count {
                 return Ok(None);
             }
             self.encoders.insert(output, encoder);
         }
         match self.encoders.get(output).and_then(|encoder| encoder.get(label)) {
-            Some(label) => Ok(Some(Found::Label(label.clone()))),
-            None => Ok(default(node)?.map(Found::Label)),
+            Some(label) => Ok(Some(ClassValue::Label(label.clone()))),
+            None => Ok(default(node)?.map(ClassValue::Label)),
         }
     }
 
@@ -335,17 +345,21 @@ impl<'a> Chain<'a> {
         &mut self,
         node: &'a Node<'a>,
         operator: &str,
-        found: &HashMap<&'a str, Found>,
+        found: &HashMap<&'a str, ClassValue>,
         is_probability: bool,
-    ) -> Result<Option<Found>, Problem> {
+    ) -> Result<Option<ClassValue>, Problem> {
         let &[first, ref rest @ ..] = &node.inputs[..] else { return Ok(None) };
         // Half is rounded to the even number, which is 0.
-        if let ("Round", Some(outputs @ Found::Outputs { .. })) = (operator, found.get(first)) {
+        if let ("Round", Some(outputs @ ClassValue::Outputs { .. })) = (operator, found.get(first))
+        {
             return Ok(compared(outputs, 0.5, is_probability, |x, y| x > y));
         }
-        if let ("Round" | "Not", Some(Found::Numbers(numbers))) = (operator, found.get(first)) {
-            let one = |x: &f64| if operator == "Round" { x.round_ties_even() } else { 1.0 - x };
-            return Ok(Some(Found::Numbers(numbers.iter().map(one).collect())));
+        if let ("Round" | "Not", Some(ClassValue::Numbers(numbers))) = (operator, found.get(first))
+        {
+            let results = numbers
+                .iter()
+                .map(|x| if operator == "Round" { x.round_ties_even() } else { 1.0 - x });
+            return Ok(Some(ClassValue::Numbers(results.collect())));
         }
         let &[second] = rest else { return Ok(None) };
         let function: fn(f64, f64) -> f64 = match operator {
@@ -358,17 +372,15 @@ impl<'a> Chain<'a> {
             "LessOrEqual" => |x, y| f64::from(u8::from(x <= y)),
             _ => return Ok(None),
         };
-        let mut scalar =
-            |name| Ok::<_, Problem>(self.constants.get(name)?.and_then(|found| found.scalar()));
         Ok(match (found.get(first), found.get(second)) {
-            (Some(found), None) => scalar(second)?.and_then(|y| match found {
-                Found::Outputs { .. } if operator.starts_with("Greater") => {
+            (Some(found), None) => self.scalar(second)?.and_then(|y| match found {
+                ClassValue::Outputs { .. } if operator.starts_with("Greater") => {
                     compared(found, y, is_probability, |x, y| x > y)
                 }
                 found => with_number(found, |x| function(x, y)),
             }),
-            (None, Some(found)) => scalar(first)?.and_then(|x| match found {
-                Found::Outputs { .. } if operator.starts_with("Less") => {
+            (None, Some(found)) => self.scalar(first)?.and_then(|x| match found {
+                ClassValue::Outputs { .. } if operator.starts_with("Less") => {
                     compared(found, x, is_probability, |x, y| x > y)
                 }
                 found => with_number(found, |y| function(x, y)),
@@ -377,24 +389,29 @@ impl<'a> Chain<'a> {
         })
     }
 
+    /// A constant of one number.
+    fn scalar(&mut self, name: &'a str) -> Result<Option<f64>, Problem> {
+        Ok(self.constants.get(name)?.and_then(|found| found.scalar()))
+    }
+
     /// Entry `at` of a constant, as a label.
-    fn entry(&mut self, name: Option<&&'a str>, at: usize) -> Result<Option<Found>, Problem> {
+    fn entry(&mut self, name: Option<&&'a str>, at: usize) -> Result<Option<ClassValue>, Problem> {
         let Some(&name) = name else { return Ok(None) };
         if let Some(table) = self.tables.get(name) {
-            return Ok(table.get(at).cloned().map(Found::Label));
+            return Ok(table.get(at).cloned().map(ClassValue::Label));
         }
         let Some(constant) = self.constants.get(name)? else { return Ok(None) };
         match constant.source {
             Some(source) => {
                 let table = entries(source.tensor)?;
-                let entry = table.get(at).cloned().map(Found::Label);
+                let entry = table.get(at).cloned().map(ClassValue::Label);
                 self.tables.insert(name, table);
                 Ok(entry)
             }
             None => {
                 let number = constant.few.as_ref().and_then(|few| few.get(at).copied());
                 let whole = number.filter(|number| number.trunc() == *number);
-                Ok(whole.map(|number| Found::Label(Label::Number(number as i64))))
+                Ok(whole.map(|number| ClassValue::Label(Label::Number(number as i64))))
             }
         }
     }
@@ -424,9 +441,9 @@ fn some(labels: &[String]) -> String {
 }
 
 /// The labels of an output: one for each case.
-fn list(name: &str, found: Vec<Found>, count: usize) -> Result<Vec<String>, Problem> {
+fn list(name: &str, found: Vec<ClassValue>, count: usize) -> Result<Vec<String>, Problem> {
     let labels = found.into_iter().map(|found| match found {
-        Found::Label(label) => Some(label.to_string()),
+        ClassValue::Label(label) => Some(label.to_string()),
         _ => None,
     });
     let labels: Vec<String> = labels.collect::<Option<_>>().ok_or_else(|| not_understood(name))?;
@@ -449,45 +466,45 @@ fn list(name: &str, found: Vec<Found>, count: usize) -> Result<Vec<String>, Prob
 }
 
 /// `Cast`, where it makes one label of another.
-fn cast(found: &Found, to: i64) -> Option<Found> {
+fn cast(found: &ClassValue, to: i64) -> Option<ClassValue> {
     match (found, to) {
-        (Found::Label(label), 8) => Some(Found::Label(Label::Text(label.to_string()))),
-        (Found::Label(Label::Text(text)), 6 | 7) => {
-            Some(Found::Label(Label::Number(text.parse().ok()?)))
+        (ClassValue::Label(label), 8) => Some(ClassValue::Label(Label::Text(label.to_string()))),
+        (ClassValue::Label(Label::Text(text)), 6 | 7) => {
+            Some(ClassValue::Label(Label::Number(text.parse().ok()?)))
         }
-        (Found::Label(Label::Number(number)), 9) => {
-            Some(Found::Label(Label::Number(i64::from(*number != 0))))
+        (ClassValue::Label(Label::Number(number)), 9) => {
+            Some(ClassValue::Label(Label::Number(i64::from(*number != 0))))
         }
-        (Found::Label(Label::Text(_)), _) => None,
-        (Found::Numbers(numbers), 2..=7 | 12 | 13) => {
-            Some(Found::Numbers(numbers.iter().map(|number| number.trunc()).collect()))
+        (ClassValue::Label(Label::Text(_)), _) => None,
+        (ClassValue::Numbers(numbers), 2..=7 | 12 | 13) => {
+            Some(ClassValue::Numbers(numbers.iter().map(|number| number.trunc()).collect()))
         }
-        (Found::Numbers(numbers), 9) => {
-            let truth = |number: &f64| f64::from(u8::from(*number != 0.0));
-            Some(Found::Numbers(numbers.iter().map(truth).collect()))
+        (ClassValue::Numbers(numbers), 9) => {
+            let truths = numbers.iter().map(|&number| f64::from(u8::from(number != 0.0)));
+            Some(ClassValue::Numbers(truths.collect()))
         }
-        (Found::Outputs { .. }, 2..=9 | 12 | 13) => None,
+        (ClassValue::Outputs { .. }, 2..=9 | 12 | 13) => None,
         (found, _) => Some(found.clone()),
     }
 }
 
 /// `ArgMax`.
-fn largest(found: &Found) -> Option<Found> {
+fn largest(found: &ClassValue) -> Option<ClassValue> {
     let at = match found {
-        &Found::Outputs { largest } => largest,
-        Found::Numbers(numbers) if numbers.len() > 1 => {
+        &ClassValue::Outputs { largest } => largest,
+        ClassValue::Numbers(numbers) if numbers.len() > 1 => {
             (0..numbers.len()).max_by(|&a, &b| numbers[a].total_cmp(&numbers[b]))?
         }
         _ => return None,
     };
-    Some(Found::Label(Label::Number(i64::try_from(at).ok()?)))
+    Some(ClassValue::Label(Label::Number(i64::try_from(at).ok()?)))
 }
 
 /// A label or number as the place of another.
-fn index(found: &Found) -> Option<usize> {
+fn index(found: &ClassValue) -> Option<usize> {
     match found {
-        Found::Label(Label::Number(number)) => usize::try_from(*number).ok(),
-        Found::Numbers(numbers) => match numbers[..] {
+        ClassValue::Label(Label::Number(number)) => usize::try_from(*number).ok(),
+        ClassValue::Numbers(numbers) => match numbers[..] {
             [number] if number >= 0.0 && number.trunc() == number => Some(number as usize),
             _ => None,
         },
@@ -495,15 +512,15 @@ fn index(found: &Found) -> Option<usize> {
     }
 }
 
-/// What a function makes of one number.
-fn with_number(found: &Found, function: impl Fn(f64) -> f64) -> Option<Found> {
+/// Applies a function to one number.
+fn with_number(found: &ClassValue, function: impl Fn(f64) -> f64) -> Option<ClassValue> {
     match found {
-        Found::Numbers(numbers) => {
-            Some(Found::Numbers(numbers.iter().map(|&number| function(number)).collect()))
+        ClassValue::Numbers(numbers) => {
+            Some(ClassValue::Numbers(numbers.iter().map(|&number| function(number)).collect()))
         }
-        Found::Label(Label::Number(number)) => {
+        ClassValue::Label(Label::Number(number)) => {
             let made = function(*number as f64);
-            (made.trunc() == made).then_some(Found::Label(Label::Number(made as i64)))
+            (made.trunc() == made).then_some(ClassValue::Label(Label::Number(made as i64)))
         }
         _ => None,
     }
@@ -511,15 +528,15 @@ fn with_number(found: &Found, function: impl Fn(f64) -> f64) -> Option<Found> {
 
 /// Outputs compared with the number that makes them labels: half a probability, or a logit of 0.
 fn compared(
-    found: &Found,
+    found: &ClassValue,
     threshold: f64,
     is_probability: bool,
     function: impl Fn(f64, f64) -> bool,
-) -> Option<Found> {
+) -> Option<ClassValue> {
     match found {
-        Found::Outputs { .. } => {
+        ClassValue::Outputs { .. } => {
             let middle = if is_probability { 0.5 } else { 0.0 };
-            (threshold == middle).then_some(Found::Compared)
+            (threshold == middle).then_some(ClassValue::Compared)
         }
         found => with_number(found, |x| f64::from(u8::from(function(x, threshold)))),
     }
@@ -537,7 +554,7 @@ fn column(node: &Node<'_>, name: &str) -> Result<Option<Vec<Label>>, Problem> {
     Ok(texts.map(|texts| texts.into_iter().map(Label::Text).collect()))
 }
 
-/// What `LabelEncoder` gives for a key that it does not have, if the file says so.
+/// Returns the label that `LabelEncoder` gives for an unknown key, if the file has one.
 fn default(node: &Node<'_>) -> Result<Option<Label>, Problem> {
     if let Some(tensor) = node.tensor_of("default_tensor") {
         return Ok(entries(tensor)?.into_iter().next());
@@ -564,6 +581,6 @@ fn entries(tensor: &TensorProto<'_>) -> Result<Vec<Label>, Problem> {
         let each = bytes.as_chunks::<8>().0;
         return Ok(each.iter().map(|&bytes| Label::Number(i64::from_le_bytes(bytes))).collect());
     }
-    let whole = |number: f64| (number.trunc() == number).then_some(Label::Number(number as i64));
-    Ok(numbers.to_f64()?.into_iter().map_while(whole).collect())
+    let numbers = numbers.to_f64()?.into_iter().take_while(|number| number.trunc() == *number);
+    Ok(numbers.map(|number| Label::Number(number as i64)).collect())
 }

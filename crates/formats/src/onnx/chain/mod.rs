@@ -18,9 +18,9 @@ use super::proto::{Graph, Model, Node, ValueInfo};
 use super::tensor::dtype;
 use crate::error::shown;
 use crate::{Archive, Dtype, Kind, Layer, Network, Problem, Tensor};
-use labels::{Labels, Start};
+use labels::{LabelStart, Labels};
 use meaning::Label;
-use residual::Open;
+use residual::OpenResidual;
 
 /// Versions of the standard operators that are understood: before 7, `Add` and others wrote down how
 /// their inputs fit together.
@@ -73,7 +73,7 @@ pub(super) fn read(model: &Model<'_>) -> Result<Archive, Problem> {
 }
 
 /// The size of each dimension of a sample where it is known.
-type Sample = Vec<Option<usize>>;
+type SampleShape = Vec<Option<usize>>;
 
 /// The way from the input as far as it has been walked.
 struct Chain<'a> {
@@ -88,37 +88,37 @@ struct Chain<'a> {
     /// For each value the nodes that use it.
     users: HashMap<&'a str, Vec<usize>>,
     labels: Labels<'a>,
-    /// What goes into the graph.
+    /// The input of the graph.
     input: &'a str,
     /// The outputs of the graph that have been reached.
-    passed: Vec<(&'a str, Start)>,
+    passed: Vec<(&'a str, LabelStart)>,
     /// The value that has been reached.
     value: &'a str,
     /// Its shape without the batch, if the number of its dimensions is known.
-    sample: Option<Sample>,
+    sample: Option<SampleShape>,
     /// The size of the batch, if that is fixed.
     batch: Option<usize>,
-    /// Whether samples are columns: the first dimension has the features, the last the batch.
+    /// True if samples are columns: the first dimension has the features, the last the batch.
     columns: bool,
     /// The shape of a sample that goes in, if it is known.
     input_shape: Option<Vec<usize>>,
-    /// Whether its numbers are whole, of which arithmetic would make whole ones again.
+    /// True if its numbers are whole, of which arithmetic would make whole ones again.
     is_whole: bool,
     layers: Vec<Layer>,
     /// The residual connections that the value lies within, the outermost first.
-    open: Vec<Open<'a>>,
+    open: Vec<OpenResidual<'a>>,
     /// The tensors of the layers by their places in the file, with the shapes that layers need.
     used: BTreeMap<usize, (Source<'a>, Vec<usize>)>,
     /// Tensors of the layers that the file does not hold as they are.
     made: Vec<Tensor>,
-    /// How many numbers these have, and how many were computed to find activations.
+    /// The numbers in these, and those computed to find activations.
     made_numbers: usize,
     computed: usize,
     /// Tables of labels, by the constants that hold them.
     tables: HashMap<&'a str, Vec<Label>>,
     /// From label to label, by the values that such nodes make.
     encoders: HashMap<&'a str, BTreeMap<Label, Label>>,
-    /// Whether a constant with a number for each feature was met on the way to an activation.
+    /// True if a constant with a number for each feature was met on the way to an activation.
     differs: bool,
 }
 
@@ -210,12 +210,11 @@ impl<'a> Chain<'a> {
             .filter(|(_, start)| self.is_end(start))
             .map(|(value, _)| *value)
             .collect();
-        let reached = |output: &&ValueInfo<'_>| {
-            output.name == self.value
-                || self.labels.values.contains(output.name)
-                || before.contains(&output.name)
-        };
-        let unreached = self.graph.outputs.iter().find(|output| !reached(output));
+        let unreached = self.graph.outputs.iter().find(|output| {
+            output.name != self.value
+                && !self.labels.values.contains(output.name)
+                && !before.contains(&output.name)
+        });
         let what = match unreached {
             Some(other) if !self.is_made(other.name) => {
                 let what = format!("no operator makes the output {}", shown(other.name));
@@ -238,7 +237,7 @@ impl<'a> Chain<'a> {
         Err(Problem::refused(what, ONE_AFTER_THE_OTHER))
     }
 
-    /// Whether some output of the graph alone needs only one of several users of a value.
+    /// Returns true if some output of the graph alone needs only one of several users of a value.
     fn are_of_outputs(&self, users: &[usize]) -> bool {
         self.graph.outputs.iter().take(MOST_TRIED).any(|output| {
             let needed = needed(self.graph, &self.constants, vec![output.name]);
@@ -246,7 +245,7 @@ impl<'a> Chain<'a> {
         })
     }
 
-    /// How to make a graph with one output of one with several.
+    /// Describes how to make a graph with one output of one with several.
     fn one_output(&self) -> String {
         let all: Vec<_> =
             self.graph.outputs.iter().take(10).map(|output| shown(output.name)).collect();
@@ -260,25 +259,25 @@ impl<'a> Chain<'a> {
     }
 
     /// The value that has been reached as the place where labels may begin.
-    fn start(&self) -> Start {
+    fn start(&self) -> LabelStart {
         let is_row = self.sample.as_ref().is_some_and(|sample| sample.len() < 2);
         let is_plain = is_row && !self.columns && self.open.is_empty();
-        Start { layers: self.layers.len(), is_plain }
+        LabelStart { layers: self.layers.len(), is_plain }
     }
 
-    /// Whether nothing follows on a place but functions that keep the order of the outputs.
-    fn is_end(&self, start: &Start) -> bool {
-        let keeps_order = |layer: &Layer| match layer {
+    /// Returns true if nothing follows on a place but functions that keep the order of the outputs.
+    fn is_end(&self, start: &LabelStart) -> bool {
+        let mut after = self.layers.get(start.layers..).unwrap_or_default().iter();
+        let keep_order = after.all(|layer| match layer {
             Layer::Activation(found) => {
                 ["softmax", "log-softmax", "sigmoid"].contains(&found.name.as_str())
             }
             layer => matches!(layer, Layer::Dropout(_) | Layer::Flatten),
-        };
-        let after = self.layers.get(start.layers..).unwrap_or_default();
-        start.layers > 0 && start.is_plain && after.iter().all(keeps_order)
+        });
+        start.layers > 0 && start.is_plain && keep_order
     }
 
-    /// Whether a value goes into the graph, or is made there.
+    /// Returns true if a value goes into the graph, or is made there.
     fn is_made(&self, value: &str) -> bool {
         let is_input = self.graph.inputs.iter().any(|input| input.name == value);
         is_input || self.constants.is_known(value) || self.constants.maker(value).is_some()
@@ -308,8 +307,8 @@ impl<'a> Chain<'a> {
         Ok(others)
     }
 
-    /// Whether `CastLike` takes nothing of a value of floating point but its type: another value of
-    /// floating point, or a constant, stays as it is.
+    /// Returns true if `CastLike` takes nothing of a value of floating point but its type: another
+    /// value of floating point, or a constant, stays as it is.
     fn only_gives_its_type(&mut self, node: &'a Node<'a>, value: &'a str) -> Result<bool, Problem> {
         const OF_TRUTH: [&str; 8] =
             ["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"];
@@ -336,9 +335,10 @@ impl<'a> Chain<'a> {
             Some((&output, others)) if !output.is_empty() => (output, others),
             _ => return Err(node.malformed("there is no output")),
         };
-        let in_use =
-            |name: &&&str| self.users.contains_key(**name) || self.outputs.contains(**name);
-        if let Some(other) = others.iter().find(in_use) {
+        let used = others
+            .iter()
+            .find(|&&name| self.users.contains_key(name) || self.outputs.contains(name));
+        if let Some(other) = used {
             let what = format!("the output {}", shown(other));
             return Err(node.refused(what, ONE_AFTER_THE_OTHER));
         }
@@ -447,7 +447,9 @@ fn needed<'a>(
     needed
 }
 
-fn batch_and_sample(input: &ValueInfo<'_>) -> Result<(Option<usize>, Option<Sample>), Problem> {
+fn batch_and_sample(
+    input: &ValueInfo<'_>,
+) -> Result<(Option<usize>, Option<SampleShape>), Problem> {
     let Some(shape) = &input.shape else { return Ok((None, None)) };
     match shape.split_first() {
         Some((&batch, sample)) if !sample.is_empty() => Ok((batch, Some(sample.to_vec()))),

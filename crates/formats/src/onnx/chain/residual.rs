@@ -1,6 +1,6 @@
 //! Residual connections: a value that is added to what layers make of it.
 
-use super::{Chain, ONE_AFTER_THE_OTHER, Sample};
+use super::{Chain, ONE_AFTER_THE_OTHER, SampleShape};
 use crate::error::{shown, shown_shape};
 use crate::{Layer, Problem};
 
@@ -8,26 +8,26 @@ use crate::{Layer, Problem};
 const MOST_NESTED: usize = 16;
 
 /// A residual connection that has begun and not ended.
-pub(super) struct Open<'a> {
+pub(super) struct OpenResidual<'a> {
     /// The value that goes both ways.
     pub(super) start: &'a str,
     /// The shape of its samples.
-    pub(super) sample: Option<Sample>,
+    pub(super) sample: Option<SampleShape>,
     columns: bool,
     /// The node that adds both.
     node: usize,
-    /// What is added to the value.
+    /// The value that is added.
     other: &'a str,
-    /// Whether it is subtracted instead.
+    /// True if it is subtracted instead.
     is_subtracted: bool,
-    /// What the whole is multiplied by.
+    /// The factor of the whole.
     scale: f64,
     /// The layers before.
     layers: Vec<Layer>,
 }
 
 impl<'a> Chain<'a> {
-    /// Whether a node is the end of a residual connection that has begun.
+    /// Returns true if a node is the end of a residual connection that has begun.
     pub(super) fn is_open(&self, node: usize) -> bool {
         self.open.iter().any(|open| open.node == node)
     }
@@ -55,7 +55,7 @@ impl<'a> Chain<'a> {
                 return Err(Problem::Limit { what, found: most + 1, most });
             }
             node.has_only(&[])?;
-            self.open.push(Open {
+            self.open.push(OpenResidual {
                 start: self.value,
                 sample: self.sample.clone(),
                 columns: self.columns,
@@ -78,10 +78,8 @@ impl<'a> Chain<'a> {
         let graph = self.graph;
         let node = &graph.nodes[open.node];
         if self.sample.is_none() || self.sample != open.sample || self.columns != open.columns {
-            let shape = |sample: &Option<Sample>| {
-                sample.as_deref().map_or("unknown".to_owned(), shown_shape)
-            };
-            let (before, after) = (shape(&open.sample), shape(&self.sample));
+            let [before, after] = [&open.sample, &self.sample]
+                .map(|sample| sample.as_deref().map_or("unknown".to_owned(), shown_shape));
             let what = format!("the sum of samples of shape {before} and of shape {after}");
             let why = "both sides of a residual connection must have one known shape";
             return Err(node.refused(what, why));

@@ -1,15 +1,16 @@
-//! Operators that change or tell the shapes of samples.
+//! Operators that change or return the shapes of samples.
 
 use std::collections::BTreeSet;
 
 use super::super::constants::{BATCH, Constant};
 use super::super::proto::Node;
-use super::{Chain, Sample};
+use super::{Chain, SampleShape};
 use crate::error::shown_shape;
 use crate::{Layer, Problem};
 
 impl<'a> Chain<'a> {
-    /// What the node Shape makes of the value that has been reached, if the sizes are known.
+    /// Returns the result of the node Shape for the value that has been reached, if the sizes are
+    /// known.
     pub(super) fn sizes(&self, node: &Node<'_>) -> Result<Option<Vec<f64>>, Problem> {
         if self.columns {
             return Ok(None);
@@ -20,11 +21,9 @@ impl<'a> Chain<'a> {
         else {
             return Ok(None);
         };
-        let place = |name, absent: usize| {
-            let place = node.int(name)?.map_or(Some(absent), |at| axis(at, sizes.len()));
-            Ok::<_, Problem>(place.unwrap_or(absent))
-        };
-        let (start, end) = (place("start", 0)?, place("end", sizes.len())?);
+        let count = sizes.len();
+        let start = node.int("start")?.and_then(|at| axis(at, count)).unwrap_or(0);
+        let end = node.int("end")?.and_then(|at| axis(at, count)).unwrap_or(count);
         Ok(sizes.get(start..end).filter(|_| self.sample.is_some()).map(<[f64]>::to_vec))
     }
 
@@ -112,17 +111,18 @@ impl<'a> Chain<'a> {
             self.columns = !self.columns;
             return Ok(true);
         }
-        let size = |at: usize| sample.get(at.wrapping_sub(1)).copied().flatten();
-        let mut moved = perm[1..].iter().filter(|&&at| size(at) != Some(1));
+        // With the samples in front: dimension `at` of the node is size `at`.
+        let sizes = [&[None][..], &sample].concat();
+        let mut moved = perm[1..].iter().filter(|&&at| sizes[at] != Some(1));
         if perm[0] != 0 || !moved.clone().is_sorted() || moved.any(|&at| at == 0) {
             return Ok(false);
         }
-        self.sample = Some(perm[1..].iter().map(|&at| size(at)).collect());
+        self.sample = Some(perm[1..].iter().map(|&at| sizes[at]).collect());
         Ok(true)
     }
 
     /// The shape of a sample after `Reshape`, if its first number is that of the samples.
-    fn reshaped(&self, target: &[f64], keeps_zero: bool) -> Option<Sample> {
+    fn reshaped(&self, target: &[f64], keeps_zero: bool) -> Option<SampleShape> {
         let (&first, rest) = target.split_first()?;
         let size = self.sample.as_deref().and_then(size);
         let same_batch = first.is_nan()
@@ -190,7 +190,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn reshape_to(&mut self, sample: Sample) {
+    fn reshape_to(&mut self, sample: SampleShape) {
         let was_row = self.sample.as_ref().is_some_and(|sample| sample.len() == 1);
         if sample.len() == 1 && !was_row {
             self.layers.push(Layer::Flatten);
@@ -201,8 +201,9 @@ impl<'a> Chain<'a> {
 
 /// The target of `Reshape` in messages, with `?` for the size of the batch.
 fn shown_target(target: &[f64]) -> String {
-    let size = |size: &f64| if size.is_nan() { "?".to_owned() } else { size.to_string() };
-    format!("[{}]", target.iter().map(size).collect::<Vec<_>>().join(", "))
+    let sizes =
+        target.iter().map(|size| if size.is_nan() { "?".to_owned() } else { size.to_string() });
+    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
 /// Dimension `at` of `count`; negative ones count from the end.
@@ -211,27 +212,28 @@ fn axis(at: i64, count: usize) -> Option<usize> {
     usize::try_from(at).ok().filter(|&at| at <= count)
 }
 
-/// How many numbers a sample has, if that is known.
+/// Returns the number of values of a sample, if it is known.
 fn size(sample: &[Option<usize>]) -> Option<usize> {
     sample.iter().try_fold(1, |product: usize, &size| product.checked_mul(size?))
 }
 
 /// The sample without these dimensions, of which each must have size 1; 0 is the batch.
-fn squeezed(sample: &[Option<usize>], axes: &[i64]) -> Option<Sample> {
+fn squeezed(sample: &[Option<usize>], axes: &[i64]) -> Option<SampleShape> {
     let axes = axes.iter().map(|&at| axis(at, sample.len() + 1)).collect::<Option<Vec<_>>>()?;
-    let fits = |&at: &usize| at > 0 && sample.get(at - 1) == Some(&Some(1));
+    let fits = axes.iter().all(|&at| at > 0 && sample.get(at - 1) == Some(&Some(1)));
     let kept = (1..=sample.len()).filter(|at| !axes.contains(at)).map(|at| sample[at - 1]);
-    (!axes.is_empty() && axes.iter().all(fits)).then(|| kept.collect())
+    (!axes.is_empty() && fits).then(|| kept.collect())
 }
 
 /// The sample with dimensions of size 1 added at these places; 0 is the batch.
-fn unsqueezed(sample: &[Option<usize>], axes: &[i64]) -> Option<Sample> {
+fn unsqueezed(sample: &[Option<usize>], axes: &[i64]) -> Option<SampleShape> {
     let count = sample.len() + 1 + axes.len();
     let axes = axes.iter().map(|&at| axis(at, count)).collect::<Option<BTreeSet<_>>>()?;
     if axes.iter().any(|&at| at == 0 || at >= count) || axes.len() + sample.len() + 1 != count {
         return None;
     }
     let mut old = sample.iter().copied();
-    let mut size = |at| if axes.contains(&at) { Some(1) } else { old.next().flatten() };
-    Some((1..count).map(&mut size).collect())
+    let sizes =
+        (1..count).map(|at| if axes.contains(&at) { Some(1) } else { old.next().flatten() });
+    Some(sizes.collect())
 }
