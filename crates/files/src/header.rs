@@ -1,4 +1,4 @@
-//! The header of a safetensors file: a length, and so many bytes of JSON.
+//! The header of a safetensors file: a length, and as many bytes of JSON.
 //!
 //! The library wants the whole file in memory, and makes a tree and a table of all entries before
 //! anybody can count them. Here entries are counted as they are met.
@@ -21,7 +21,7 @@ const LENGTH: u64 = 8;
 /// The most items that a file may say of itself.
 const MOST_ITEMS: usize = 10_000;
 
-/// How much a header may be.
+/// The largest header that is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most bytes of JSON.
@@ -30,17 +30,17 @@ pub struct Limits {
     pub tensors: usize,
 }
 
-/// What a safetensors file says of itself and of its tensors, which fill the rest of it one after
-/// the other.
+/// The metadata of a safetensors file and the places of its tensors, which fill the rest of it one
+/// after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Header {
-    /// What the file says of itself, if it has such an entry.
+    /// The file's metadata, if it has such an entry.
     pub metadata: Option<BTreeMap<String, String>>,
     /// Its tensors, in the order of their bytes; those without any by name.
     pub tensors: Vec<Entry>,
 }
 
-/// What the file says of a tensor.
+/// The file's description of a tensor.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its name.
@@ -79,11 +79,11 @@ pub enum HeaderError {
     /// More than is allowed of something.
     #[error("{what} is {found}; at most {most} is read")]
     Limit {
-        /// What is counted.
+        /// The quantity that is counted.
         what: &'static str,
-        /// How much there is, or one more than is allowed.
+        /// The amount found, or one more than is allowed.
         found: u64,
-        /// How much may be.
+        /// The amount allowed.
         most: u64,
     },
     /// It is not the JSON that it should be.
@@ -153,17 +153,17 @@ impl Header {
 const TENSORS: &str = "the number of tensors";
 const ITEMS: &str = "the number of items of the metadata";
 
-/// What a header states, as far as it has been read.
+/// The statements of a header, as far as it has been read.
 #[derive(Default)]
 struct Stated {
     limits: Limits,
     metadata: Option<BTreeMap<String, String>>,
     tensors: Vec<(String, TensorInfo)>,
-    /// What there is too much of.
+    /// The quantity of which there is too much.
     beyond: Option<&'static str>,
 }
 
-/// What the header states of a tensor.
+/// The statements of a header about a tensor.
 #[derive(Deserialize)]
 struct TensorInfo {
     dtype: Dtype,
@@ -246,13 +246,13 @@ impl<'de> Visitor<'de> for &mut Stated {
     }
 }
 
-/// The error of a name that is there a second time.
+/// The error of a name that occurs a second time.
 fn twice<E: serde::de::Error>(name: &str) -> E {
     let name: String = name.chars().take(80).collect();
     E::custom(format_args!("{name} is there twice"))
 }
 
-/// What a file says of itself, not too much of it and nothing twice; `null` is nothing.
+/// The metadata of a file, not too much of it and nothing twice; `null` is nothing.
 #[derive(Default)]
 struct Items {
     items: Option<BTreeMap<String, String>>,

@@ -12,7 +12,7 @@ const PIECE: usize = 64 << 10;
 
 /// Bytes of a known number that are read by offset.
 pub trait ReadAt: Send + Sync {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     fn size(&self) -> u64;
 
     /// Fills `buffer` with the bytes from `offset` on.

@@ -24,16 +24,16 @@ const VERSION: u32 = 2;
 
 const KEY: &str = "fireclay_adapter";
 
-/// What fine-tuning added to a base.
+/// The result of fine-tuning, apart from the base.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    document: Document,
+    document: AdapterDocument,
     tensors: Vec<NamedTensor>,
 }
 
-/// What it says of the tuned model; of its preprocessing the base has it.
+/// The description of the tuned model; its preprocessing is that of the base.
 #[derive(Clone, Debug)]
-struct Document {
+struct AdapterDocument {
     base: String,
     architecture: Architecture,
     task: Task,
@@ -54,7 +54,7 @@ struct Record<A> {
     provenance: Provenance,
 }
 
-impl Document {
+impl AdapterDocument {
     fn read(text: &str) -> Result<Self, ModelFileProblem> {
         match version(text, VERSION)? {
             1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
@@ -87,12 +87,12 @@ impl Document {
 pub struct AdapterFileError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The problem.
     #[source]
     pub problem: AdapterError,
 }
 
-/// What is wrong with an adapter.
+/// The problem with an adapter.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
     /// A safetensors file of another kind.
@@ -145,7 +145,7 @@ pub enum AdapterError {
 }
 
 impl Adapter {
-    /// What a tuned model has that its base has not.
+    /// Returns the difference of a tuned model from its base.
     ///
     /// # Errors
     ///
@@ -157,13 +157,13 @@ impl Adapter {
         let digest = base.unwritten().digest()?;
         let had: BTreeMap<&str, &NamedTensor> =
             base.weights.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let is_same = |tensor: &NamedTensor| {
-            had.get(tensor.name.as_str()).is_some_and(|old| is_same_to_the_bit(old, tensor))
-        };
-        let tensors = tuned.weights.iter().filter(|tensor| !is_same(tensor)).cloned().collect();
+        let tensors = tuned.weights.iter().filter(|tensor| {
+            had.get(tensor.name.as_str()).is_none_or(|old| !is_same_to_the_bit(old, tensor))
+        });
+        let tensors = tensors.cloned().collect();
         let Description { architecture, task, input, provenance } = tuned.description.clone();
         let pictures = input.pictures();
-        let document = Document { base: digest, architecture, task, pictures, provenance };
+        let document = AdapterDocument { base: digest, architecture, task, pictures, provenance };
         Ok(Self { document, tensors })
     }
 
@@ -195,7 +195,7 @@ impl Adapter {
     }
 
     fn read(file: &dyn ReadAt, keep: Keep) -> Result<Self, AdapterError> {
-        let read = unpack_file(KEY, file, keep, Document::read, |_, _| Dtype::F32);
+        let read = unpack_file(KEY, file, keep, AdapterDocument::read, |_, _| Dtype::F32);
         let (document, tensors) = read.map_err(|problem| match problem {
             ModelFileProblem::NoDocument => AdapterError::NotAnAdapter,
             problem => AdapterError::File(problem),
@@ -219,8 +219,10 @@ impl Adapter {
     ///
     /// An [`AdapterFileError`] that names the file.
     pub fn load(path: &Path) -> Result<Self, AdapterFileError> {
-        let read = || Self::read(&open(path)?, Keep::All);
-        read().map_err(|problem| AdapterFileError { path: path.to_owned(), problem })
+        open(path)
+            .map_err(AdapterError::from)
+            .and_then(|file| Self::read(&file, Keep::All))
+            .map_err(|problem| AdapterFileError { path: path.to_owned(), problem })
     }
 
     /// Digest of the base that it was trained on.
@@ -248,16 +250,18 @@ impl Adapter {
         if digest != self.document.base {
             return Err(AdapterError::Base { expected: self.document.base.clone(), found: digest });
         }
-        let Document { architecture, task, pictures, provenance, .. } = self.document.clone();
+        let AdapterDocument { architecture, task, pictures, provenance, .. } =
+            self.document.clone();
         let input = base.description.input.clone().with_pictures(pictures);
         let input = input.with_shape(&architecture.input_shape);
         input.validate_for(&architecture.input_shape)?;
-        let all = || self.tensors.iter().chain(&base.weights);
         let mut used = BTreeSet::new();
         let mut weights = Vec::new();
         for (path, shape) in architecture.tensors() {
             let name = path.to_string();
-            let found = all().find(|tensor| tensor.name == name && tensor.shape == shape);
+            // What the adapter has goes before what the base has.
+            let mut all = self.tensors.iter().chain(&base.weights);
+            let found = all.find(|tensor| tensor.name == name && tensor.shape == shape);
             weights.push(found.cloned().ok_or_else(|| AdapterError::Missing {
                 name: name.clone(),
                 shape: shape.clone(),
@@ -274,8 +278,7 @@ impl Adapter {
 }
 
 fn is_same_to_the_bit(a: &NamedTensor, b: &NamedTensor) -> bool {
-    let is_same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
-    a.shape == b.shape && a.values.iter().zip(&b.values).all(is_same)
+    a.shape == b.shape && a.values.iter().zip(&b.values).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
 #[cfg(test)]
@@ -350,7 +353,7 @@ mod tests {
         let classes = serde_json::to_string(&Task::numbered_classes(3)).unwrap();
         let old = plain.replace(&classes, &task);
         assert!(plain.starts_with("{\"version\":1") && old != plain);
-        let error = Document::read(&old).unwrap_err();
+        let error = AdapterDocument::read(&old).unwrap_err();
         assert!(matches!(error, ModelFileProblem::ScalingInVersion1), "{error}");
     }
 

@@ -32,7 +32,7 @@ pub struct Architecture {
     pub hidden: Vec<HiddenLayer>,
     /// Number of outputs: classes, labels or regression targets.
     pub outputs: usize,
-    /// Whether the output layer adds a bias.
+    /// True if the output layer adds a bias.
     pub output_bias: bool,
     /// Distribution of the initial weights.
     pub initializer: Initializer,
@@ -62,7 +62,7 @@ pub struct HiddenLayer {
     pub width: usize,
     /// Its activation function.
     pub activation: Activation,
-    /// What [`Activation::LeakyRelu`] multiplies numbers below 0 by.
+    /// The slope of [`Activation::LeakyRelu`] below 0.
     #[serde(skip_serializing_if = "is_default_slope")]
     pub leaky_slope: f64,
     /// Its normalisation.
@@ -75,10 +75,10 @@ pub struct HiddenLayer {
     pub norm_epsilon: f64,
     /// Share of its outputs set to zero in training, in `[0, 1)`.
     pub dropout: f64,
-    /// Whether it adds a bias.
+    /// True if it adds a bias.
     #[serde(skip_serializing_if = "is_true")]
     pub bias: bool,
-    /// What is added to its outputs of what an earlier layer read.
+    /// The input of an earlier layer that is added to its outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip: Option<Skip>,
 }
@@ -87,7 +87,8 @@ pub struct HiddenLayer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {
-    /// How many hidden layers it spans: 1 adds the input of this layer, 2 that of the one before it.
+    /// The number of hidden layers that it spans: 1 adds the input of this layer, 2 that of the one
+    /// before it.
     pub span: usize,
     /// Where it is added.
     #[serde(default)]
@@ -98,7 +99,7 @@ named_enum! {
     /// Where a hidden layer is normalised.
     #[derive(Default)]
     pub enum NormPosition as "position of a norm" {
-        /// What the layer reads, before its linear map.
+        /// The input of the layer, before its linear map.
         Input = "input",
         /// Between the linear map and the activation.
         #[default]
@@ -170,7 +171,7 @@ impl HiddenLayer {
         name
     }
 
-    /// Whether it is normalised there.
+    /// Returns true if it is normalised there.
     pub fn has_norm_at(&self, position: NormPosition) -> bool {
         self.norm != Norm::None && self.norm_position == position
     }
@@ -204,7 +205,7 @@ impl Architecture {
         (0..self.layers()).map(|i| self.sizes(i)).collect()
     }
 
-    /// Whether linear layer `i` adds a bias.
+    /// Returns true if linear layer `i` adds a bias.
     pub fn has_bias(&self, i: usize) -> bool {
         self.hidden.get(i).map_or(self.output_bias, |layer| layer.bias)
     }
@@ -318,7 +319,7 @@ impl Architecture {
         self.trainable().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
-    /// Whether any hidden layer has this norm.
+    /// Returns true if any hidden layer has this norm.
     pub fn has_norm(&self, norm: Norm) -> bool {
         self.hidden.iter().any(|layer| layer.norm == norm)
     }

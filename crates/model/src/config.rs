@@ -1,4 +1,4 @@
-//! What network to build.
+//! The settings of a network.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,8 +41,8 @@ pub struct MlpConfig {
     pub hidden: Vec<usize>,
     /// The function after each hidden layer.
     pub activation: Activation,
-    /// What [`Activation::LeakyRelu`] multiplies numbers below 0 by; other functions have no use for
-    /// it. PyTorch's default, 0.01.
+    /// The slope of [`Activation::LeakyRelu`] below 0; other functions have no use for it.
+    /// PyTorch's default, 0.01.
     #[serde(skip_serializing_if = "is_default_slope")]
     pub leaky_slope: f64,
     /// Share of each hidden layer's outputs set to zero in training, in `[0, 1)`.
@@ -59,7 +59,7 @@ pub struct MlpConfig {
     /// The hidden layers one by one, in the place of `hidden` and what goes for all of its layers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<HiddenLayer>,
-    /// Whether the output layer adds a bias.
+    /// True if the output layer adds a bias.
     #[serde(skip_serializing_if = "is_true")]
     pub output_bias: bool,
     /// Distribution of the initial weights.

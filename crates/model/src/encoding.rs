@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a weight matrix is stored.
+/// The encoding of a stored weight matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Encoding {
@@ -70,7 +70,7 @@ pub enum Numbers {
         bits: u8,
         /// Codes one after the other, each from the lowest free bit of a byte on.
         codes: Vec<u8>,
-        /// What the codes stand for, `2^bits` numbers.
+        /// The numbers that the codes stand for, `2^bits` of them.
         book: Vec<f32>,
     },
     /// [`Encoding::Sparse`].
@@ -114,7 +114,7 @@ impl Encoding {
 }
 
 impl EncodedMatrix {
-    /// How it is stored.
+    /// Returns its encoding.
     pub fn encoding(&self) -> Encoding {
         match &self.numbers {
             Numbers::F16(_) => Encoding::F16,
@@ -299,11 +299,11 @@ pub enum EncodingError {
     /// There are more or fewer numbers of something than the matrix needs.
     #[error("it has {found} {what}, where its shape needs {expected}")]
     Count {
-        /// What is counted.
+        /// The quantity that is counted.
         what: &'static str,
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many the shape needs.
+        /// The number that the shape needs.
         expected: usize,
     },
     /// A scale or a number of the codebook is not finite.

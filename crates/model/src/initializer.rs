@@ -51,8 +51,7 @@ pub fn initial_values(architecture: &Architecture, seed: u64, path: ParameterPat
         ParameterPath::Adapter(_, AdapterSide::A) => {
             let mut rng = generator(seed, Purpose::Adapters, layer as u64);
             let limit = 1.0 / (inputs as f64).sqrt();
-            let draw = |_| (limit * (2.0 * uniform(&mut rng) - 1.0)) as f32;
-            (0..inputs * rank).map(draw).collect()
+            within(limit, inputs * rank, &mut rng)
         }
         ParameterPath::Adapter(_, AdapterSide::B) => vec![0.0; rank * outputs],
     }
@@ -72,7 +71,7 @@ impl Initializer {
         if self.is_uniform() {
             // U(-l, l) has variance l² / 3.
             let limit = (3.0 * variance).sqrt();
-            (0..count).map(|_| (limit * (2.0 * uniform(rng) - 1.0)) as f32).collect()
+            within(limit, count, rng)
         } else {
             let deviation = variance.sqrt();
             (0..count).map(|_| (deviation * normal(rng)) as f32).collect()
@@ -84,6 +83,11 @@ impl Initializer {
     }
 }
 
+/// This many numbers of the uniform distribution from `-limit` to `limit`.
+fn within(limit: f64, count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    (0..count).map(|_| (limit * (2.0 * uniform(rng) - 1.0)) as f32).collect()
+}
+
 /// Orthonormalises Gaussian vectors, which makes them uniform over all orthonormal sets.
 fn orthogonal(inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let (count, length) = (inputs.min(outputs), inputs.max(outputs));
@@ -92,6 +96,7 @@ fn orthogonal(inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
     for i in 0..count {
         let (done, rest) = vectors.split_at_mut(i);
         let vector = &mut rest[0];
+        // Once would leave a part along the others that grows with their number.
         // Twice is enough for full precision (Giraud et al. 2005).
         for _ in 0..2 {
             for unit in done.iter() {
@@ -102,10 +107,11 @@ fn orthogonal(inputs: usize, outputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let norm = dot(vector, vector).sqrt();
         vector.iter_mut().for_each(|x| *x /= norm);
     }
-    let element = |row: usize, column: usize| {
+    let elements = (0..inputs * outputs).map(|i| {
+        let (row, column) = (i / outputs, i % outputs);
         if inputs <= outputs { vectors[row][column] } else { vectors[column][row] }
-    };
-    (0..inputs * outputs).map(|i| element(i / outputs, i % outputs) as f32).collect()
+    });
+    elements.map(|element| element as f32).collect()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -1,5 +1,5 @@
-//! What a model is, without Burn: the architecture of a multilayer perceptron, its preprocessing, task
-//! and weights, and the file that holds them.
+//! Models without Burn: the architecture of a multilayer perceptron, its preprocessing, task and
+//! weights, and the file that holds them.
 //!
 //! Nothing here prints, reads a clock or starts a thread unasked; the only files touched are model files, and
 //! the only randomness comes from the seed that is passed in. The crate compiles for

@@ -26,7 +26,7 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// What the adapter's output is multiplied by: `alpha / rank`, or `alpha / sqrt(rank)`.
+    /// Factor of the adapter's output: `alpha / rank`, or `alpha / sqrt(rank)`.
     pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
@@ -34,7 +34,7 @@ impl Lora {
 
     /// Numbers in the adapters of a network with these layers, `[inputs, outputs]` each.
     pub fn parameters(&self, sizes: &[[usize; 2]]) -> usize {
-        let of_layer = |[inputs, outputs]: &[usize; 2]| (inputs + outputs) * self.rank;
-        self.layers.iter().filter_map(|&layer| sizes.get(layer)).map(of_layer).sum()
+        let sizes = self.layers.iter().filter_map(|&layer| sizes.get(layer));
+        sizes.map(|[inputs, outputs]| (inputs + outputs) * self.rank).sum()
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 /// A model on the host: what a model file holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// What it is.
+    /// The description.
     pub description: Description,
     /// Every parameter and running statistic without an encoding, in the order of
     /// [`Architecture::tensors`].
@@ -20,14 +20,14 @@ pub struct Model {
     pub encoded: BTreeMap<ParameterPath, EncodedMatrix>,
 }
 
-/// What a model is, apart from its weights.
+/// The description of a model, apart from its weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// The network.
     pub architecture: Architecture,
-    /// What the outputs mean.
+    /// The meaning of the outputs.
     pub task: Task,
-    /// What it takes for one row, and how that becomes the network's input.
+    /// The input for one row, and its encoding for the network.
     pub input: InputSpec,
     /// Where the model comes from.
     pub provenance: Provenance,
@@ -73,7 +73,7 @@ pub struct Provenance {
 pub struct Ancestor {
     /// Digest of the model, or of the bytes of a file of another program.
     pub digest: String,
-    /// What wrote it.
+    /// The program that wrote it.
     pub program: String,
     /// Name of the data it was trained on.
     pub data: Option<String>,

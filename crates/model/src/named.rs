@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind} `{found}`;{} choose one of: {}", did_you_mean(nearest), choices.join(", "))]
 pub struct UnknownName {
-    /// What was to be chosen, such as `activation`.
+    /// The thing to choose, such as `activation`.
     pub kind: &'static str,
     /// The word that was given.
     pub found: String,
@@ -35,8 +35,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, name)| name)
 }
 
-/// How like two words are, from 0 to 1, if they are alike at all: sharing their beginning, or a few
-/// slips of the finger apart.
+/// Returns the similarity of two words, from 0 to 1, if they are alike at all: sharing their
+/// beginning, or a few slips of the finger apart.
 fn similarity(a: &str, b: &str) -> Option<f64> {
     let beginning = strsim::jaro_winkler(a, b);
     let slips = strsim::normalized_damerau_levenshtein(a, b);

@@ -26,7 +26,7 @@ pub enum ParameterPath {
     Adapter(usize, AdapterSide),
 }
 
-/// What a norm consists of.
+/// A part of a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NormPart {
     /// Scale of each feature.
@@ -56,7 +56,7 @@ impl ParameterPath {
         }
     }
 
-    /// Whether it is trained, unless it is frozen; running statistics never are.
+    /// Returns true if it is trained, unless it is frozen; running statistics never are.
     pub fn is_trainable(self) -> bool {
         !matches!(self, Self::Norm(_, NormPart::RunningMean | NormPart::RunningVar))
     }

@@ -1,4 +1,5 @@
-//! What the pictures looked like that a model was trained on, so that others can be made like them.
+//! The appearance of the pictures that a model was trained on, so that others can be made like
+//! them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::UnknownName;
 use crate::named_enum;
 
-/// What the training pictures have in common; stored with the model, and used by whoever makes a row
-/// of a picture.
+/// The common appearance of the training pictures; stored with the model, and used by whoever makes
+/// a row of a picture.
 ///
 /// ```
 /// use fireclay_model::Pictures;
@@ -55,7 +56,7 @@ pub enum Placement {
     Centred {
         /// The longer side, in pixels.
         side: u32,
-        /// What lies in the centre of the picture.
+        /// The point that lies in the centre of the picture.
         by: Centre,
     },
 }
@@ -103,7 +104,7 @@ pub enum PicturesError {
         /// The shape of a row.
         shape: Vec<usize>,
     },
-    /// What is drawn does not fit into the picture.
+    /// The drawing does not fit into the picture.
     #[error("ink of {side} pixels does not fit pictures of {width}x{height}")]
     Side {
         /// The longer side of what is drawn.
@@ -140,7 +141,7 @@ impl Pictures {
     pub const MNIST: Self =
         Self { ink: Ink::BrightOnDark, placement: Placement::MNIST, darkest: 0, brightest: 255 };
 
-    /// Whether black is 0 and full brightness 255, as in a picture file.
+    /// Returns true if black is 0 and full brightness 255, as in a picture file.
     pub fn has_all_levels(&self) -> bool {
         is_zero(&self.darkest) && is_byte(&self.brightest)
     }
@@ -218,24 +219,29 @@ impl fmt::Display for Placement {
     }
 }
 
+impl Placement {
+    fn centred(by: Centre, side: &str) -> Option<Self> {
+        let side = side.parse().ok().filter(|side| *side > 0)?;
+        Some(Self::Centred { side, by })
+    }
+}
+
 impl FromStr for Placement {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let centred = |by: Centre, side: &str| {
-            let side = side.parse().ok().filter(|side| *side > 0)?;
-            Some(Self::Centred { side, by })
-        };
         let found = match (text, text.split_once(':')) {
             ("as-is", _) => Some(Self::AsIs),
             ("mnist", _) => Some(Self::MNIST),
             ("emnist", _) => Some(Self::EMNIST),
-            (_, Some(("mass", side))) => centred(Centre::Mass, side),
-            (_, Some(("box", side))) => centred(Centre::Box, side),
+            (_, Some(("mass", side))) => Self::centred(Centre::Mass, side),
+            (_, Some(("box", side))) => Self::centred(Centre::Box, side),
             _ => None,
         };
-        let choices = || vec!["as-is", "mnist", "emnist", "mass:PIXELS", "box:PIXELS"];
-        found.ok_or_else(|| UnknownName::new("placement", text, choices()))
+        found.ok_or_else(|| {
+            let choices = vec!["as-is", "mnist", "emnist", "mass:PIXELS", "box:PIXELS"];
+            UnknownName::new("placement", text, choices)
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Task;
 
-/// What a model predicts for one row.
+/// The prediction of a model for one row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prediction {
     /// Of a classifier.

@@ -8,7 +8,7 @@
 use chacha20::ChaCha8Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 
-/// What random numbers are drawn for.
+/// The purpose that random numbers are drawn for.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
     /// Initial weights; the index is the layer.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the targets of a regression were standardised for training: `(target - mean) / deviation`.
+/// The standardisation of a regression's targets for training: `(target - mean) / deviation`.
 ///
 /// A network that was trained so gives standardised numbers, and `number · deviation + mean` is a
 /// value in the unit of the target. [`Predictor`](crate::Predictor) turns its outputs back by itself.
@@ -63,8 +63,8 @@ impl TargetScaling {
         if let Some(target) = self.mean.iter().position(|mean| !mean.is_finite()) {
             return Err(TargetScalingError::Mean { target, found: self.mean[target] });
         }
-        let is_good = |deviation: &f32| deviation.is_finite() && *deviation > 0.0;
-        match self.deviation.iter().position(|deviation| !is_good(deviation)) {
+        let mut deviations = self.deviation.iter();
+        match deviations.position(|deviation| !(deviation.is_finite() && *deviation > 0.0)) {
             Some(target) => {
                 Err(TargetScalingError::Deviation { target, found: self.deviation[target] })
             }

@@ -1,4 +1,4 @@
-//! What serde lets pass and the file formats do not.
+//! Checks of the file formats beyond those of serde.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,10 +1,10 @@
-//! What the outputs of a network mean.
+//! The meaning of a network's outputs.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{TargetScaling, TargetScalingError};
 
-/// What is predicted; fixes the number of outputs and names each of them.
+/// The kind of prediction; fixes the number of outputs and names each of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Task {
@@ -22,8 +22,8 @@ pub enum Task {
     Regression {
         /// Name of each target, by its index.
         targets: Vec<String>,
-        /// How the targets were standardised for training; none if the network gives values in their
-        /// unit by itself.
+        /// The standardisation of the targets for training; none if the network gives values in
+        /// their unit by itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scaling: Option<TargetScaling>,
     },
@@ -63,7 +63,7 @@ impl Task {
         self.names().len()
     }
 
-    /// How the targets were standardised for training, of a regression where they were.
+    /// Returns the standardisation of the targets for training, of a regression that has one.
     pub fn scaling(&self) -> Option<&TargetScaling> {
         match self {
             Self::Regression { scaling, .. } => scaling.as_ref(),

@@ -35,8 +35,8 @@ impl InputSpec {
         let mut places = Vec::with_capacity(self.fields.len());
         let mut missing = Vec::new();
         for field in &self.fields {
-            let is_its = |(_, column): &(usize, &_)| AsRef::<str>::as_ref(*column) == field.name;
-            let mut found = columns.iter().enumerate().filter(is_its).map(|(place, _)| place);
+            let mut found =
+                (0..columns.len()).filter(|&place| columns[place].as_ref() == field.name);
             match (found.next(), found.next()) {
                 (Some(place), None) => places.push(place),
                 (Some(_), Some(_)) => {
@@ -61,7 +61,7 @@ impl Encoder<'_> {
         &self.ignored
     }
 
-    /// What the network sees of a row, which has `row` others before it: `[width]`.
+    /// Encodes a row for the network, which has `row` others before it: `[width]`.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
-    /// What the network sees of several rows: `[rows, width]`, row by row.
+    /// Encodes several rows for the network: `[rows, width]`, row by row.
     ///
     /// # Errors
     ///
@@ -191,15 +191,15 @@ pub enum ValueProblem {
     /// It is missing, and was not in any training row.
     #[error("it is missing, and no training row lacks it; the model expects {expected}")]
     Missing {
-        /// What the field takes.
+        /// The values that the field takes.
         expected: &'static str,
     },
     /// It is of another kind.
     #[error("it is {found}, and the model expects {expected}")]
     Kind {
-        /// What it is.
+        /// The value found.
         found: String,
-        /// What the field takes.
+        /// The values that the field takes.
         expected: &'static str,
     },
     /// A number that is not finite, or is too far from the training rows for single precision.

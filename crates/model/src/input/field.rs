@@ -11,12 +11,12 @@ use crate::{Pictures, Preprocessing};
 pub struct Field {
     /// Its name, by which the column of a table is found.
     pub name: String,
-    /// What it takes, and what its encoding was fitted to.
+    /// The values that it takes, with its fitted encoding.
     #[serde(rename = "takes")]
     pub kind: FieldKind,
 }
 
-/// What a field takes; later kinds, such as texts and dates, are further variants.
+/// The values that a field takes; later kinds, such as texts and dates, are further variants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -37,8 +37,7 @@ pub struct Dense {
     pub shape: Vec<usize>,
     /// From raw numbers to what the network sees.
     pub preprocessing: Preprocessing,
-    /// What the pictures looked like that a model was trained on, if they were pictures and it is
-    /// known.
+    /// The appearance of the training pictures, if they were pictures and it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pictures: Option<Pictures>,
 }
@@ -52,7 +51,7 @@ pub struct Number {
     pub mean: f64,
     /// Standard deviation of the training rows that have it.
     pub deviation: f64,
-    /// Whether it may be missing: then a further number is 1 where it is, and else 0.
+    /// True if it may be missing: then a further number is 1 where it is, and else 0.
     pub missing: bool,
 }
 
@@ -64,7 +63,7 @@ pub struct Number {
 pub struct Category {
     /// The texts, sorted.
     pub values: Vec<String>,
-    /// Whether it may be missing: then it has a last place of its own.
+    /// True if it may be missing: then it has a last place of its own.
     pub missing: bool,
 }
 
@@ -131,29 +130,26 @@ impl Dense {
 
 impl Number {
     fn validate(&self, field: &str) -> Result<(), InputError> {
-        let wrong = |what, found| InputError::Statistic { field: field.to_owned(), what, found };
-        if !self.mean.is_finite() {
-            return Err(wrong("the mean", self.mean));
-        }
-        if self.deviation.is_finite() && self.deviation >= 0.0 {
-            Ok(())
+        let (what, found) = if !self.mean.is_finite() {
+            ("the mean", self.mean)
+        } else if !(self.deviation.is_finite() && self.deviation >= 0.0) {
+            ("the deviation", self.deviation)
         } else {
-            Err(wrong("the deviation", self.deviation))
-        }
+            return Ok(());
+        };
+        Err(InputError::Statistic { field: field.to_owned(), what, found })
     }
 }
 
 impl Category {
     fn validate(&self, field: &str) -> Result<(), InputError> {
-        let wrong = |value: &str| InputError::Categories {
-            field: field.to_owned(),
-            value: value.to_owned(),
-        };
         if self.values.is_empty() {
             return Err(InputError::NoCategories { field: field.to_owned() });
         }
         match self.values.windows(2).find(|pair| pair[0] >= pair[1]) {
-            Some(pair) => Err(wrong(&pair[1])),
+            Some(pair) => {
+                Err(InputError::Categories { field: field.to_owned(), value: pair[1].clone() })
+            }
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! What a model takes for one row, and how that becomes the numbers the network sees.
+//! The input of a model for one row, and its encoding for the network.
 
 mod encoder;
 mod field;
@@ -11,8 +11,8 @@ use crate::{Pictures, PicturesError, Preprocessing, PreprocessingError, RowError
 pub use encoder::{Encoder, Value, ValueProblem};
 pub use field::{Category, Dense, Field, FieldKind, Number};
 
-/// What a model takes for one row: named fields, whose encodings stand side by side in front of the
-/// network.
+/// The input of a model for one row: named fields, whose encodings stand side by side in front of
+/// the network.
 ///
 /// Pictures, embeddings and rows of features are one [`Dense`] field; a table has a field for each
 /// column. Everything that an encoding was fitted to is in the field, and so in the model file.
@@ -118,13 +118,13 @@ impl InputSpec {
         self.as_dense().filter(|_| self.fields[0].name == Self::FEATURES)
     }
 
-    /// What is done to the rows that the network is given: that of a [`Dense`] input; rows of other
-    /// inputs are encoded before.
+    /// Returns the preprocessing of the rows that the network is given: that of a [`Dense`] input;
+    /// rows of other inputs are encoded before.
     pub fn preprocessing(&self) -> &Preprocessing {
         self.as_dense().map_or(&Preprocessing::None, |dense| &dense.preprocessing)
     }
 
-    /// What the pictures look like that a row stands for, if it does and that is known.
+    /// Returns the appearance of the pictures that rows stand for, if they do and it is known.
     pub fn pictures(&self) -> Option<Pictures> {
         self.as_dense().and_then(|dense| dense.pictures)
     }
@@ -182,9 +182,9 @@ pub enum InputError {
     /// The fields give other numbers than the network takes.
     #[error("the input gives rows of shape {found:?}, and the network takes {expected:?}")]
     Shape {
-        /// What the fields give.
+        /// The shape that the fields give.
         found: Vec<usize>,
-        /// What the network takes.
+        /// The shape that the network takes.
         expected: Vec<usize>,
     },
     /// A shape without axes, or with too many numbers to count.
@@ -246,7 +246,7 @@ pub enum InputError {
         row: usize,
         /// The column.
         column: String,
-        /// What is wrong.
+        /// The problem.
         problem: ValueProblem,
     },
     /// A row has another number of values than there are columns.

@@ -85,9 +85,8 @@ impl Checkpoint {
 
     /// As [`tensors`](Self::tensors), and nothing else of the checkpoint.
     pub fn into_tensors(self) -> impl Iterator<Item = (String, NamedTensor)> {
-        let own =
-            |tensor: NamedTensor| Some((tensor.name.strip_prefix(RUN_PREFIX)?.to_owned(), tensor));
-        self.tensors.into_iter().filter_map(own)
+        let tensors = self.tensors.into_iter();
+        tensors.filter_map(|t| Some((t.name.strip_prefix(RUN_PREFIX)?.to_owned(), t)))
     }
 
     /// The model at that step, whose weights have not been looked at yet, and the run's own tensors.

@@ -22,7 +22,7 @@ const DIGEST_KEY: &str = "fireclay_digest";
 const FORMAT_KEY: &str = "format";
 const FORMAT: &str = "pt";
 
-/// How much a header may be: what is made of it is up to ten times as large.
+/// The largest header: what is made of it is up to ten times as large.
 const LIMITS: Limits = Limits { bytes: 4 << 20, tensors: 50_000 };
 
 /// The most values of a document, as [`count_values`] counts them.
@@ -43,7 +43,7 @@ pub(crate) enum Keep {
     All,
     /// Those of the network, matrices turned to `[inputs, outputs]`, which is how they are used.
     Network,
-    /// Those of the network, weight matrices in panels of at most so many lanes.
+    /// Those of the network, weight matrices in panels of at most this many lanes.
     Packed(usize),
 }
 
@@ -123,6 +123,7 @@ pub(crate) fn unpack_from<T>(
     let document = read(&text)?;
     let found = metadata.remove(DIGEST_KEY).unwrap_or_default();
     check_metadata(&metadata)?;
+    // A wrong type is reported only once the digest is right: damage could look like another type.
     let other = tensors.iter().find(|entry| entry.dtype != expected(&document, &entry.name));
     let other = other.map(|entry| ModelFileProblem::Dtype {
         name: entry.name.clone(),
@@ -138,7 +139,7 @@ pub(crate) fn unpack_from<T>(
     }
 }
 
-/// Whether a file has a document under `key` in its metadata.
+/// Returns true if a file has a document under `key` in its metadata.
 pub(crate) fn has_document(key: &str, file: &dyn ReadAt) -> bool {
     let header = Header::read(file, LIMITS).ok();
     header.and_then(|header| header.metadata).is_some_and(|metadata| metadata.contains_key(key))
@@ -162,13 +163,14 @@ fn read_tensors(
     keep: Keep,
 ) -> Result<(Tensors, String), ModelFileProblem> {
     let mut digest = Digest::of(text);
-    let mut values: Vec<Read> = entries.iter().map(|_| Read::Nothing).collect();
+    let mut values: Vec<KeptTensor> = entries.iter().map(|_| KeptTensor::Nothing).collect();
     let mut by_name: Vec<usize> = (0..entries.len()).collect();
+    // The digest takes tensors by name, so that it does not depend on the order of the file.
     by_name.sort_unstable_by_key(|&at| &entries[at].name);
     for at in by_name {
         let entry = &entries[at];
         let path = entry.name.parse::<ParameterPath>().ok();
-        values[at] = Read::of(entry, path, keep);
+        values[at] = KeptTensor::of(entry, path, keep);
         // Scales have two axes too, and are used as they are.
         let is_turned = matches!(keep, Keep::Network | Keep::Packed(_)) && path.is_some();
         read_tensor(file, entry, &mut digest, &mut values[at], is_turned)?;
@@ -176,27 +178,29 @@ fn read_tensors(
     let mut tensors = Tensors::default();
     for (Entry { name, shape, dtype, .. }, read) in entries.into_iter().zip(values) {
         match read {
-            Read::Bytes(bytes) => tensors.raw.push(RawTensor { name, shape, bytes }),
-            Read::Packed(matrix) => tensors.packed.push(PackedTensor { name, shape, matrix }),
-            Read::Nothing if dtype != Dtype::F32 => {
+            KeptTensor::Bytes(bytes) => tensors.raw.push(RawTensor { name, shape, bytes }),
+            KeptTensor::Packed(matrix) => tensors.packed.push(PackedTensor { name, shape, matrix }),
+            KeptTensor::Nothing if dtype != Dtype::F32 => {
                 tensors.raw.push(RawTensor { name, shape, bytes: Vec::new() });
             }
-            Read::Nothing => tensors.plain.push(NamedTensor { name, shape, values: Vec::new() }),
-            Read::Values(values) => tensors.plain.push(NamedTensor { name, shape, values }),
+            KeptTensor::Nothing => {
+                tensors.plain.push(NamedTensor { name, shape, values: Vec::new() });
+            }
+            KeptTensor::Values(values) => tensors.plain.push(NamedTensor { name, shape, values }),
         }
     }
     Ok((tensors, digest.finish()))
 }
 
-/// What is kept of a tensor that is read.
-enum Read {
+/// The part of a tensor that is kept.
+enum KeptTensor {
     Nothing,
     Values(Vec<f32>),
     Packed(Packed),
     Bytes(Vec<u8>),
 }
 
-impl Read {
+impl KeptTensor {
     /// Room for a tensor, which is that of a parameter if it has a path.
     fn of(entry: &Entry, path: Option<ParameterPath>, keep: Keep) -> Self {
         let is_of_run = entry.name.starts_with(super::RUN_PREFIX);
@@ -223,17 +227,18 @@ fn read_tensor(
     file: &dyn ReadAt,
     entry: &Entry,
     digest: &mut Digest,
-    to: &mut Read,
+    to: &mut KeptTensor,
     is_turned: bool,
 ) -> Result<(), ModelFileProblem> {
     use std::io::Read as _;
     let size = entry.place.end - entry.place.start;
     digest.tensor(&entry.name, &entry.shape, size);
     let (rows, columns) = match entry.shape[..] {
-        [rows, columns] if matches!(to, Read::Packed(_)) => (rows, columns),
+        [rows, columns] if matches!(to, KeptTensor::Packed(_)) => (rows, columns),
         [rows, columns] if is_turned && rows > 1 && columns > 1 => (rows, columns),
         _ => (1, 1),
     };
+    // Whole rows of a matrix, as long as they are no more than a megabyte.
     let few_rows = ROWS.saturating_mul(columns).saturating_mul(4);
     let piece = if rows > 1 && few_rows <= 16 * PIECE { few_rows } else { PIECE };
     let mut values = Values { to, rows, columns, count: 0 };
@@ -253,26 +258,27 @@ fn read_tensor(
 
 /// The values of a tensor as they are read; those of a matrix go to their place in the turned one.
 struct Values<'a> {
-    to: &'a mut Read,
+    to: &'a mut KeptTensor,
     rows: usize,
     columns: usize,
-    /// How many there are so far.
+    /// The number so far.
     count: usize,
 }
 
 impl Values<'_> {
     fn reserve(&mut self, bytes: usize) {
         match &mut self.to {
-            Read::Values(to) if self.rows > 1 => *to = vec![0.0; bytes / 4],
-            Read::Values(to) => to.reserve_exact(bytes / 4),
-            Read::Bytes(to) => to.reserve_exact(bytes),
-            Read::Packed(_) | Read::Nothing => {}
+            // Turned values arrive out of order, so all places must exist.
+            KeptTensor::Values(to) if self.rows > 1 => *to = vec![0.0; bytes / 4],
+            KeptTensor::Values(to) => to.reserve_exact(bytes / 4),
+            KeptTensor::Bytes(to) => to.reserve_exact(bytes),
+            KeptTensor::Packed(_) | KeptTensor::Nothing => {}
         }
     }
 
     fn add(&mut self, bytes: &[u8]) {
         let to = match &mut self.to {
-            Read::Packed(to) => {
+            KeptTensor::Packed(to) => {
                 let words = bytes.as_chunks::<4>().0;
                 let (first, column) = (self.count / self.columns, self.count % self.columns);
                 self.count += words.len();
@@ -286,12 +292,12 @@ impl Values<'_> {
                 }
                 return;
             }
-            Read::Values(to) => to,
-            Read::Bytes(to) => {
+            KeptTensor::Values(to) => to,
+            KeptTensor::Bytes(to) => {
                 to.extend_from_slice(bytes);
                 return;
             }
-            Read::Nothing => return,
+            KeptTensor::Nothing => return,
         };
         let words = bytes.as_chunks::<4>().0;
         if self.rows < 2 {
@@ -331,7 +337,7 @@ pub struct LazyTensor<'a> {
 /// Hands bytes on, piece by piece.
 pub type Pieces<'a> = dyn Fn(&mut Piece<'_>) -> Result<(), ModelFileProblem> + 'a;
 
-/// What is done with a piece of bytes.
+/// A function that takes a piece of bytes.
 pub type Piece<'p> = dyn FnMut(&[u8]) -> Result<(), ModelFileProblem> + 'p;
 
 /// Hands the bytes of numbers on, piece by piece.
@@ -360,7 +366,7 @@ impl<'a> LazyTensor<'a> {
         }
     }
 
-    /// How many bytes its values have.
+    /// Returns the size of its values in bytes.
     fn size(&self) -> u64 {
         (self.dtype.bits() / 8 * self.shape.iter().product::<usize>()) as u64
     }
@@ -399,13 +405,15 @@ pub(crate) fn digest(
     Ok(digest.finish())
 }
 
-/// What a safetensors file of these tensors begins with, and its digest. Written here because the
-/// library's writer orders the metadata at random, and one model must always give one file.
+/// Returns the beginning of a safetensors file of these tensors, and its digest. Written here
+/// because the library's writer orders the metadata at random, and one model must always give one
+/// file.
 pub(crate) fn head(
     key: &str,
     document: &str,
     tensors: &[LazyTensor<'_>],
 ) -> Result<(Vec<u8>, String), ModelFileProblem> {
+    // Every tensor is read twice, here and by `body`: the digest stands before the values.
     let digest = digest(document, tensors)?;
     let metadata =
         BTreeMap::from([(key, document), (DIGEST_KEY, digest.as_str()), (FORMAT_KEY, FORMAT)]);

@@ -7,7 +7,7 @@ use fireclay_files::{ReadAt, RegularFile, Stretch};
 
 use super::ModelFileProblem;
 
-/// Opens a file that is one; a device or a pipe could go on for ever.
+/// Opens a regular file; a device or a pipe might never end.
 ///
 /// # Errors
 ///
@@ -18,7 +18,7 @@ pub fn open(path: &Path) -> Result<RegularFile, ModelFileProblem> {
     Ok(file)
 }
 
-/// Reads a file of known size; a device or a pipe could go on for ever.
+/// Reads a file of known size; a device or a pipe might never end.
 ///
 /// # Errors
 ///

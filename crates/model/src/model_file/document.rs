@@ -13,7 +13,7 @@ use crate::{
     Provenance, Task,
 };
 
-/// What a model file says of its model, and of the run that it is a checkpoint of.
+/// The description of a model in its file, and of the run that it is a checkpoint of.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     pub(super) model: Description,
@@ -181,7 +181,7 @@ impl TryFrom<RecordV2> for Document {
     }
 }
 
-/// What a document with two inputs, or with none, lacks.
+/// The fault of a document with two inputs, or with none.
 const ONE_INPUT: &str = "it needs either `preprocessing`, with or without `pictures`, or `input`";
 
 /// The version is read before the rest, whose meaning depends on it.

@@ -7,7 +7,7 @@ use fireclay_files::Dtype;
 use super::codec::{LazyTensor, RawTensor, give_values};
 use crate::{EncodedMatrix, Encoding, NamedTensor, Numbers, ParameterPath, Scales};
 
-/// What follows a matrix' path in the names of what belongs to it.
+/// Suffixes of a matrix' path in the names of the tensors that belong to it.
 pub(super) const SCALES: &str = ".scales";
 pub(super) const CODEBOOK: &str = ".codebook";
 pub(super) const VALUES: &str = ".values";
@@ -31,8 +31,8 @@ pub(super) fn shape(encoding: Encoding, outputs: usize, inputs: usize) -> Option
     Some(vec![outputs, columns])
 }
 
-/// What stands beside it in a tensor of `F32`: what follows the name, and the shape. Of a sparse
-/// matrix only the matrix says how many values it keeps.
+/// Returns the suffix and the shape of the tensor of `F32` beside it. Of a sparse matrix only the
+/// matrix says how many values it keeps.
 pub(super) fn beside(
     encoding: Encoding,
     outputs: usize,
@@ -116,6 +116,11 @@ fn bytes_of(numbers: &Numbers) -> Cow<'_, [u8]> {
     }
 }
 
+/// The numbers of 16 bits in these bytes.
+fn words(bytes: &[u8]) -> Vec<u16> {
+    bytes.as_chunks::<2>().0.iter().map(|word| u16::from_le_bytes(*word)).collect()
+}
+
 /// The matrix of its own tensor and of the numbers beside it.
 pub(super) fn matrix(
     encoding: Encoding,
@@ -125,17 +130,16 @@ pub(super) fn matrix(
     beside: Vec<f32>,
 ) -> EncodedMatrix {
     let RawTensor { bytes, .. } = tensor;
-    let words =
-        |bytes: &[u8]| bytes.as_chunks::<2>().0.iter().map(|w| u16::from_le_bytes(*w)).collect();
-    let scales = |group| Scales { group, values: beside.clone() };
     let numbers = match encoding {
         Encoding::F16 => Numbers::F16(words(&bytes)),
         Encoding::Bf16 => Numbers::Bf16(words(&bytes)),
         Encoding::Int8 { group } => Numbers::Int8 {
             codes: bytes.into_iter().map(u8::cast_signed).collect(),
-            scales: scales(group),
+            scales: Scales { group, values: beside },
         },
-        Encoding::Int4 { group } => Numbers::Int4 { codes: bytes, scales: scales(group) },
+        Encoding::Int4 { group } => {
+            Numbers::Int4 { codes: bytes, scales: Scales { group, values: beside } }
+        }
         Encoding::Codebook { bits } => Numbers::Codebook { bits, codes: bytes, book: beside },
         Encoding::Sparse => Numbers::Sparse { kept: bytes, values: beside },
     };

@@ -1,4 +1,4 @@
-//! What can be wrong with a model file.
+//! The errors of a model file.
 
 use std::path::PathBuf;
 
@@ -13,12 +13,12 @@ use crate::{ConfigError, EncodingError, InputError, ParameterPath, TargetScaling
 pub struct ModelFileError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The problem.
     #[source]
     pub problem: ModelFileProblem,
 }
 
-/// What is wrong with a model file.
+/// The problem with a model file.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFileProblem {
     /// The file system says no.
@@ -33,11 +33,11 @@ pub enum ModelFileProblem {
     /// More than is read of something, of a file of our own or of a stranger.
     #[error("{what} is {found}; at most {most} is read")]
     Limit {
-        /// What is counted or measured.
+        /// The quantity that is limited.
         what: &'static str,
-        /// How much there is, or one more than may be.
+        /// The amount found, or one more than is allowed.
         found: u64,
-        /// How much may be.
+        /// The amount allowed.
         most: u64,
     },
     /// A safetensors file of another program.
@@ -144,7 +144,7 @@ pub enum ModelFileProblem {
     Encoding {
         /// The matrix.
         path: ParameterPath,
-        /// What is wrong.
+        /// The problem.
         #[source]
         problem: EncodingError,
     },
@@ -179,8 +179,8 @@ impl From<OpenError> for ModelFileProblem {
 }
 
 impl ModelFileProblem {
-    /// Whether the file may be one of another program: it is no safetensors file, has no document of
-    /// ours, or a header that is larger than ours are.
+    /// Returns true if the file may be one of another program: it is no safetensors file, has no
+    /// document of Fireclay, or a larger header than Fireclay writes.
     pub fn may_be_foreign(&self) -> bool {
         matches!(self, Self::Safetensors(_) | Self::NoDocument | Self::Limit { .. })
     }

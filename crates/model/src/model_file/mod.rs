@@ -41,10 +41,11 @@ pub const FORMAT_VERSION: u32 = 2;
 /// Key of the JSON document in the file's metadata.
 const DOCUMENT_KEY: &str = "fireclay";
 
-/// What the names of a checkpoint's own tensors begin with.
+/// The prefix of the names of a checkpoint's own tensors.
 const RUN_PREFIX: &str = "run.";
 
-/// Whether the header of a file is that of a Fireclay model or checkpoint, whole or damaged.
+/// Returns true if the header of a file is that of a Fireclay model or checkpoint, whole or
+/// damaged.
 pub fn is_model_file(file: &dyn ReadAt) -> bool {
     codec::has_document(DOCUMENT_KEY, file)
 }
@@ -118,7 +119,7 @@ fn weights_of(document: Document, tensors: Tensors, is_turned: bool) -> Weights 
 
 /// A model that is to be written, whose weights are asked for one tensor at a time.
 pub struct Unwritten<'a> {
-    /// What it is.
+    /// The description.
     pub description: Description,
     /// Its tensors, in the order of [`Architecture::tensors`](crate::Architecture::tensors).
     pub weights: Vec<LazyTensor<'a>>,
@@ -136,15 +137,17 @@ impl Unwritten<'_> {
     #[cfg(not(target_family = "wasm"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<String, ModelFileError> {
         let path = path.as_ref();
-        let write = || {
-            let (head, digest) = self.head()?;
-            write::write_by(path, |file| {
-                file.write_all(&head).map_err(ModelFileProblem::Io)?;
-                body(&self.weights, file)
-            })?;
-            Ok(digest)
-        };
-        write().map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+        self.write_to(path).map_err(|problem| ModelFileError { path: path.to_owned(), problem })
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn write_to(&self, path: &Path) -> Result<String, ModelFileProblem> {
+        let (head, digest) = self.head()?;
+        write::write_by(path, |file| {
+            file.write_all(&head).map_err(ModelFileProblem::Io)?;
+            body(&self.weights, file)
+        })?;
+        Ok(digest)
     }
 
     /// The bytes of a model file, the same for the same model, and the digest in it.

@@ -153,9 +153,9 @@ struct LayerV2 {
     skip: Option<Skip>,
 }
 
-impl From<&Architecture> for ArchitectureV2 {
-    fn from(network: &Architecture) -> Self {
-        let layer = |layer: HiddenLayer| LayerV2 {
+impl From<HiddenLayer> for LayerV2 {
+    fn from(layer: HiddenLayer) -> Self {
+        Self {
             width: layer.width,
             activation: layer.activation,
             leaky_slope: layer.leaky_slope,
@@ -165,12 +165,33 @@ impl From<&Architecture> for ArchitectureV2 {
             dropout: layer.dropout,
             bias: layer.bias,
             skip: layer.skip,
-        };
+        }
+    }
+}
+
+impl From<LayerV2> for HiddenLayer {
+    fn from(record: LayerV2) -> Self {
+        Self {
+            width: record.width,
+            activation: record.activation,
+            leaky_slope: record.leaky_slope,
+            norm: record.norm,
+            norm_position: record.norm_position,
+            norm_epsilon: record.norm_epsilon,
+            dropout: record.dropout,
+            bias: record.bias,
+            skip: record.skip,
+        }
+    }
+}
+
+impl From<&Architecture> for ArchitectureV2 {
+    fn from(network: &Architecture) -> Self {
         let Architecture { input_shape, hidden, lora, .. } = network.clone();
         Self {
             input_shape,
             input_dropout: network.input_dropout,
-            hidden: hidden.into_iter().map(layer).collect(),
+            hidden: hidden.into_iter().map(LayerV2::from).collect(),
             outputs: network.outputs,
             output_bias: network.output_bias,
             initializer: network.initializer,
@@ -181,21 +202,10 @@ impl From<&Architecture> for ArchitectureV2 {
 
 impl From<ArchitectureV2> for Architecture {
     fn from(record: ArchitectureV2) -> Self {
-        let layer = |layer: LayerV2| HiddenLayer {
-            width: layer.width,
-            activation: layer.activation,
-            leaky_slope: layer.leaky_slope,
-            norm: layer.norm,
-            norm_position: layer.norm_position,
-            norm_epsilon: layer.norm_epsilon,
-            dropout: layer.dropout,
-            bias: layer.bias,
-            skip: layer.skip,
-        };
         Self {
             input_shape: record.input_shape,
             input_dropout: record.input_dropout,
-            hidden: record.hidden.into_iter().map(layer).collect(),
+            hidden: record.hidden.into_iter().map(HiddenLayer::from).collect(),
             outputs: record.outputs,
             output_bias: record.output_bias,
             initializer: record.initializer,

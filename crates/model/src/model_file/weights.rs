@@ -23,9 +23,9 @@ pub struct Weights {
     /// Tensors of other types than `F32`.
     raw: BTreeMap<String, RawTensor>,
     encodings: BTreeMap<ParameterPath, Encoding>,
-    /// Whether matrices have been turned while they were read.
+    /// True if matrices have been turned while they were read.
     is_turned: bool,
-    /// Whether tensors of a run may be left.
+    /// True if tensors of a run may be left.
     is_checkpoint: bool,
 }
 
@@ -169,9 +169,10 @@ impl Weights {
         if let Some((&path, _)) = self.encodings.first_key_value() {
             return Err(ModelFileProblem::EncodedPath { path });
         }
-        let is_of_run = |name: &str| self.is_checkpoint && name.starts_with(RUN_PREFIX);
-        let left = self.left.into_keys().chain(self.packed.into_keys()).chain(self.raw.into_keys());
-        match left.into_iter().find(|name| !is_of_run(name)) {
+        let is_checkpoint = self.is_checkpoint;
+        let mut left =
+            self.left.into_keys().chain(self.packed.into_keys()).chain(self.raw.into_keys());
+        match left.find(|name| !(is_checkpoint && name.starts_with(RUN_PREFIX))) {
             Some(name) => Err(ModelFileProblem::UnusedTensor { name }),
             None => Ok(()),
         }

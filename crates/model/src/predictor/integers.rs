@@ -153,7 +153,7 @@ impl Rounded {
         let most = row.iter().fold(0.0, larger);
         let (offset, steps) = if least < 0.0 { (128, 127.0) } else { (0, 255.0) };
         (self.offset, self.scale) = (offset, most / steps);
-        // Numbers too small to be told from zero are zero.
+        // Numbers that cannot be distinguished from zero are zero.
         let factor = if self.scale.is_finite() { 1.0 / self.scale } else { 0.0 };
         let factor = if factor.is_finite() { factor } else { 0.0 };
         self.quads.clear();
@@ -239,7 +239,7 @@ mod tests {
         rows.flat_map(|row| session.outputs(row).unwrap().to_vec()).collect()
     }
 
-    /// What the rounded row stands for, in double precision.
+    /// Returns the numbers that the rounded row stands for, in double precision.
     fn dequantized(row: &[f32]) -> Vec<f64> {
         let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         let is_signed = row.iter().any(|&x| x < 0.0);

@@ -13,8 +13,8 @@ use crate::{
 
 /// A linear layer with what precedes and follows it.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
-    weights: Matrix,
+pub(super) struct HostLayer {
+    weights: HostMatrix,
     bias: Vec<f32>,
     norm: Option<(NormPosition, HostNorm)>,
     activation: Activation,
@@ -24,12 +24,12 @@ pub(super) struct Layer {
 
 /// The weights of a layer, as they are multiplied with.
 #[derive(Clone, Debug)]
-enum Matrix {
+enum HostMatrix {
     Floats(Packed),
     Integers(Integers),
 }
 
-impl Matrix {
+impl HostMatrix {
     fn inputs(&self) -> usize {
         match self {
             Self::Floats(matrix) => matrix.inputs(),
@@ -55,9 +55,9 @@ impl Matrix {
 struct HostNorm {
     /// Of a batch norm; others take each row's own.
     mean: Option<Vec<f32>>,
-    /// Whether each row's own mean is taken away, as a layer norm does.
+    /// True if each row's own mean is taken away, as a layer norm does.
     is_centred: bool,
-    /// Scale over deviation of a batch norm; scale alone of others.
+    /// Scale over deviation of a batch norm; scale alone of other norms.
     factor: Vec<f32>,
     bias: Vec<f32>,
     epsilon: f64,
@@ -69,21 +69,21 @@ pub(super) struct Room {
     terms: Terms,
     rounded: Rounded,
     sums: Vec<Lanes>,
-    /// What a layer reads, after its norm.
+    /// The input of a layer, after its norm.
     normed: Vec<f32>,
-    /// What the layers read and compute, one after the other and around: as many as the longest skip
-    /// connection spans, and one more.
+    /// The inputs and outputs of the layers, one after the other and around: as many as the longest
+    /// skip connection spans, and one more.
     rows: Vec<Vec<f32>>,
 }
 
 /// The hidden layers that the longest skip connection spans; at least one.
-fn span_of(layers: &[Layer]) -> usize {
+fn span_of(layers: &[HostLayer]) -> usize {
     layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max().unwrap_or(1)
 }
 
 impl Room {
     /// Room for `block` rows.
-    pub(super) fn new(layers: &[Layer], features: usize, block: usize) -> Self {
+    pub(super) fn new(layers: &[HostLayer], features: usize, block: usize) -> Self {
         let count = span_of(layers) + 1;
         // The widest that each of them holds: a wide input need not make all of them wide.
         let mut widths = vec![0; count];
@@ -117,7 +117,7 @@ impl Room {
     }
 }
 
-impl Layer {
+impl HostLayer {
     /// Plans layer `i` of a network, and takes its weights; features that it reads may have been
     /// prepared.
     pub(super) fn new(
@@ -135,13 +135,13 @@ impl Layer {
             _ => None,
         };
         let matrix = match integers {
-            Some(integers) => Matrix::Integers(integers),
+            Some(integers) => HostMatrix::Integers(integers),
             None => {
                 let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
                 if let Some(lora) = architecture.adapter(i) {
                     add_adapter(&mut packed, sizes, lora, i, weights)?;
                 }
-                Matrix::Floats(packed)
+                HostMatrix::Floats(packed)
             }
         };
         let bias = if architecture.has_bias(i) {
@@ -187,8 +187,8 @@ impl Layer {
         }
         let sums = &mut sums[..count * self.weights.width()];
         match &self.weights {
-            Matrix::Floats(matrix) => multiply::<S>(input, matrix, terms, sums),
-            Matrix::Integers(matrix) => matrix.multiply::<D>(input, rounded, sums),
+            HostMatrix::Floats(matrix) => multiply::<S>(input, matrix, terms, sums),
+            HostMatrix::Integers(matrix) => matrix.multiply::<D>(input, rounded, sums),
         }
         let outputs = &mut into[..count * self.outputs()];
         add_bias(sums, &self.bias, outputs);
@@ -196,7 +196,7 @@ impl Layer {
         *room.rows_mut(i + 1) = into;
     }
 
-    /// What follows the linear map of layer `i`.
+    /// Computes the steps after the linear map of layer `i`.
     #[inline(always)]
     fn finish(&self, i: usize, rows: &mut [f32], room: &Room) {
         let skip = |position, rows: &mut [f32]| {
@@ -277,10 +277,12 @@ impl HostNorm {
     /// Takes the row's mean away, of a layer norm, and divides by the root of the mean square.
     fn normalise(&self, row: &mut [f32]) {
         let count = row.len() as f64;
-        let sum = || row.iter().map(|&x| f64::from(x)).sum::<f64>();
-        let mean = if self.is_centred { sum() / count } else { 0.0 };
-        let square = |&x: &f32| (f64::from(x) - mean).powi(2);
-        let variance = row.iter().map(square).sum::<f64>() / count;
+        let mean = if self.is_centred {
+            row.iter().map(|&x| f64::from(x)).sum::<f64>() / count
+        } else {
+            0.0
+        };
+        let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
         let deviation = (variance + self.epsilon).sqrt();
         row.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
     }
@@ -294,9 +296,8 @@ fn add_adapter(
     i: usize,
     weights: &mut Weights,
 ) -> Result<(), ModelFileProblem> {
-    let path = |side| ParameterPath::Adapter(i, side);
-    let a = weights.take(path(AdapterSide::A), &[lora.rank, inputs])?;
-    let b = weights.take(path(AdapterSide::B), &[outputs, lora.rank])?;
+    let a = weights.take(ParameterPath::Adapter(i, AdapterSide::A), &[lora.rank, inputs])?;
+    let b = weights.take(ParameterPath::Adapter(i, AdapterSide::B), &[outputs, lora.rank])?;
     let mut delta = vec![0.0f64; outputs];
     for (input, a) in a.chunks_exact(lora.rank).enumerate() {
         delta.fill(0.0);

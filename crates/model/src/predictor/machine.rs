@@ -1,4 +1,4 @@
-//! What the machine's vector instructions are, and the bodies compiled for each kind.
+//! The vector instructions of the machine, and the bodies compiled for each kind.
 //!
 //! The one module of this crate with `unsafe`.
 
@@ -48,7 +48,7 @@ impl Machine {
         all
     }
 
-    /// How many lanes a panel has at most, so that its sums stay in registers.
+    /// Returns the most lanes of a panel, so that its sums stay in registers.
     pub(super) fn widest_panel(self) -> usize {
         match self {
             Self::Plain => 1,
@@ -76,7 +76,7 @@ impl Machine {
     }
 }
 
-/// Whether every machine of this kind rounds a product and its sum once.
+/// True if every machine of this kind rounds a product and its sum once.
 const HAS_FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 /// Sums that the compiler finds instructions for.

@@ -14,7 +14,7 @@ use std::path::Path;
 use fireclay_files::ReadAt;
 
 use self::integers::Dots;
-use self::layer::{Layer, Room};
+use self::layer::{HostLayer, Room};
 use self::machine::Machine;
 use self::product::{BLOCK, Sums};
 use crate::model_file::{Weights, open, read_packed};
@@ -45,7 +45,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Predictor {
     description: Description,
-    layers: Vec<Layer>,
+    layers: Vec<HostLayer>,
     machine: Machine,
     /// Rows that are computed together at most.
     block: usize,
@@ -96,15 +96,16 @@ impl Predictor {
         let architecture = &description.architecture;
         let input = &description.input;
         let is_raw = input.as_dense().is_some() && *input.preprocessing() == Preprocessing::None;
-        let layer = |i| Layer::new(architecture, i, &mut weights, machine, !is_raw);
-        let layers: Vec<Layer> = (0..architecture.layers()).map(layer).collect::<Result<_, _>>()?;
+        let layers: Vec<HostLayer> = (0..architecture.layers())
+            .map(|i| HostLayer::new(architecture, i, &mut weights, machine, !is_raw))
+            .collect::<Result<_, _>>()?;
         weights.finish()?;
-        let widest = layers.iter().map(Layer::outputs).fold(architecture.inputs(), usize::max);
+        let widest = layers.iter().map(HostLayer::outputs).fold(architecture.inputs(), usize::max);
         let block = (MOST_OF_A_BLOCK / widest).clamp(1, BLOCK);
         Ok(Self { description, layers, machine, block })
     }
 
-    /// What the model is, apart from its weights.
+    /// Returns the description of the model, apart from its weights.
     pub fn description(&self) -> &Description {
         &self.description
     }
@@ -149,8 +150,8 @@ impl Predictor {
         let filled = std::thread::scope(|scope| {
             let parts = of_there.chunks(share * features).zip(there.chunks_mut(share * outputs));
             let parts = parts.enumerate().map(|(part, (rows, results))| {
-                let fill = move || self.fill((part + 1) * share, rows, results);
-                std::thread::Builder::new().spawn_scoped(scope, fill)
+                std::thread::Builder::new()
+                    .spawn_scoped(scope, move || self.fill((part + 1) * share, rows, results))
             });
             let parts = parts.collect::<std::io::Result<Vec<_>>>().ok()?;
             // Of several errors the first row's.
@@ -211,7 +212,7 @@ impl Predictor {
         Ok(self.predictions(Session::new(self, &Preprocessing::None), &encoded))
     }
 
-    /// What rows are predicted to be that have been checked.
+    /// Predicts rows that have been checked.
     fn predictions(&self, mut session: Session<'_>, rows: &[f32]) -> Vec<Prediction> {
         let task = &self.description.task;
         let mut predictions = Vec::with_capacity(rows.len() / self.features());
@@ -230,7 +231,7 @@ impl Predictor {
 #[derive(Clone, Debug)]
 pub struct Session<'p> {
     predictor: &'p Predictor,
-    /// What is done to the rows it is given.
+    /// The preprocessing of the rows.
     preprocessing: &'p Preprocessing,
     room: Room,
 }

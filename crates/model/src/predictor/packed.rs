@@ -26,7 +26,7 @@ pub(crate) struct Packed {
     weights: Vec<Lanes>,
     /// Of a matrix without panels.
     narrow: Vec<f32>,
-    /// Whether an input of zero adds nothing, which it does unless a weight is infinite or no number.
+    /// True if an input of zero adds nothing: no weight is infinite or no number.
     is_finite: bool,
 }
 
@@ -45,6 +45,7 @@ impl Packed {
     /// Of zeros; a panel has at most `widest` lanes.
     pub(crate) fn zeros([inputs, outputs]: [usize; 2], widest: usize) -> Self {
         let (count, lanes) = (inputs * outputs, outputs.div_ceil(LANES));
+        // With panels it would take more than four times its own memory.
         let is_narrow =
             count > FEW && inputs.saturating_mul(lanes * LANES) > count.saturating_mul(4);
         let mut packed = Self {

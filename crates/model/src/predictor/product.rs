@@ -18,7 +18,7 @@ pub(super) trait Sums: Copy {
     /// many as there are registers for.
     const DENSE_LANES: usize;
 
-    /// Whether [`add`](Self::add) rounds a product and its sum once.
+    /// True if [`add`](Self::add) rounds a product and its sum once.
     const IS_FUSED: bool;
 
     /// Sums that were stored.
@@ -37,6 +37,7 @@ pub(super) trait Sums: Copy {
     fn gather(row: &[f32], first: u32, indices: &mut [u32], values: &mut [f32]) -> usize {
         let mut count = 0;
         for (index, &value) in (first..).zip(row) {
+            // Written always and counted sometimes: no branch that is often predicted wrongly.
             indices[count] = index;
             values[count] = value;
             count += usize::from(value != 0.0);
@@ -125,6 +126,7 @@ pub(super) fn multiply<S: Sums>(
     }
     let widest = matrix.panels().iter().map(|panel| panel.width).max().unwrap_or(1);
     let tile = TILE_BYTES / (widest * size_of::<Lanes>());
+    // With fewer rows, a tile that lies in cache is hardly read again.
     let tile = if count < DENSE_ROWS { inputs } else { tile };
     terms.gather::<S>(rows, inputs, tile, !matrix.is_finite());
     // Leaving out half of the inputs makes up for reading the weights again for each row.
@@ -178,6 +180,7 @@ fn multiply_sparse<S: Sums, const WIDTH: usize>(
         for row in rows.clone() {
             let into = &mut into[row * matrix.width() + panel.first..][..WIDTH];
             let mut sums = [S::ZERO; WIDTH];
+            // The sums of the tile before: one order of summation, whatever the tiles.
             if tile > 0 {
                 sums.iter_mut().zip(&*into).for_each(|(sum, stored)| *sum = S::load(stored));
             }
