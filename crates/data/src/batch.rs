@@ -9,7 +9,7 @@ use crate::{Dataset, Targets};
 pub struct Batch {
     /// Raw features, `[batch, features]`; bytes are `0.0..=255.0`.
     pub inputs: Tensor<2>,
-    /// What is to be predicted.
+    /// The targets.
     pub targets: BatchTargets,
 }
 

@@ -7,10 +7,20 @@ use tempfile::NamedTempFile;
 
 use crate::DataError;
 use crate::error::{Attempt, with_causes};
-use crate::fetch::{Client, FetchError};
-use crate::load::{LoadOptions, Progress};
+use crate::fetch::{Client, FetchError, FetchProgress};
 
-/// Where the files of a set come from.
+/// Folders and addresses for [`load`](crate::load); the default serves everyone but tests and shared
+/// machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The folder for fetched files instead of `fireclay` in the user's cache folder.
+    /// Each data set has a folder of its own in it.
+    pub cache_folder: Option<PathBuf>,
+    /// Base URLs to fetch from, in this order, instead of the published mirrors.
+    pub mirrors: Option<Vec<String>>,
+}
+
+/// The places that the files of a set come from.
 pub(crate) struct Origin {
     /// Its folder in the cache.
     pub(crate) folder: &'static str,
@@ -26,7 +36,7 @@ pub(crate) struct Cache<'a> {
     shared_folder: Option<PathBuf>,
     mirrors: Vec<String>,
     client: Client,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: &'a mut dyn FnMut(FetchProgress),
 }
 
 impl<'a> Cache<'a> {
@@ -34,23 +44,27 @@ impl<'a> Cache<'a> {
     pub(crate) fn open(
         origin: &Origin,
         options: &LoadOptions,
-        progress: &'a mut dyn FnMut(Progress),
+        progress: &'a mut dyn FnMut(FetchProgress),
     ) -> Result<Self, DataError> {
         let root = match &options.cache_folder {
             Some(folder) => folder.clone(),
             None => dirs::cache_dir().ok_or(DataError::NoCacheFolder)?.join("fireclay"),
         };
-        let published = || origin.mirrors.iter().map(|&mirror| mirror.to_owned()).collect();
+        let mirrors = match &options.mirrors {
+            Some(mirrors) => mirrors.clone(),
+            None => origin.mirrors.iter().map(|&mirror| mirror.to_owned()).collect(),
+        };
         Ok(Self {
             folder: root.join(origin.folder),
             shared_folder: origin.shared_folder.map(PathBuf::from),
-            mirrors: options.mirrors.clone().unwrap_or_else(published),
+            mirrors,
             client: Client::new(),
             progress,
         })
     }
 
-    /// What `accept` makes of the file `name`, from disk if it is there and accepted, else fetched.
+    /// Returns the result of `accept` for the file `name`, from disk if it is there and accepted,
+    /// else fetched.
     ///
     /// `accept` reads and checks a file in one pass; what it refuses is never kept.
     pub(crate) fn obtain<T>(
@@ -69,6 +83,7 @@ impl<'a> Cache<'a> {
                 }
             }
         }
+        // A copy, since fetching borrows the whole cache.
         for mirror in self.mirrors.clone() {
             let url = format!("{}/{name}", mirror.trim_end_matches('/'));
             log::info!("fetching {url}");
@@ -93,19 +108,19 @@ impl<'a> Cache<'a> {
         url: &str,
         accept: impl Fn(&Path) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
-        let write_error = || DataError::write(self.folder.clone());
-        fs::create_dir_all(&self.folder).map_err(write_error())?;
+        fs::create_dir_all(&self.folder).map_err(DataError::write(self.folder.clone()))?;
         let mut file = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .suffix(".part")
             .tempfile_in(&self.folder)
-            .map_err(write_error())?;
+            .map_err(DataError::write(self.folder.clone()))?;
         self.client.fetch(name, url, file.as_file_mut(), self.progress).map_err(
             |error| match error {
-                FetchError::Write(source) => write_error()(source),
+                FetchError::Write(source) => DataError::write(self.folder.clone())(source),
                 other => DataError::Fetch { url: url.to_owned(), reason: with_causes(&other) },
             },
         )?;
+        // Accepted under its temporary name: what is refused is deleted with the temporary file.
         let value = accept(file.path())?;
         keep(file, &self.folder, name)?;
         Ok(value)
@@ -188,7 +203,7 @@ mod tests {
         folder: &Path,
         mirrors: &[&Server],
         checksum: Checksum,
-    ) -> (Result<Idx, DataError>, Vec<Progress>) {
+    ) -> (Result<Idx, DataError>, Vec<FetchProgress>) {
         let mut seen = Vec::new();
         let mut progress = |progress| seen.push(progress);
         let mut client = Client::new();
@@ -228,7 +243,7 @@ mod tests {
         let (found, seen) = obtain(folder.path(), &[&server], contents(IDX));
         check_right(found);
         let bytes = gzip(IDX).len() as u64;
-        let last = Progress { file: NAME.to_owned(), done: bytes, total: Some(bytes) };
+        let last = FetchProgress { file: NAME.to_owned(), done: bytes, total: Some(bytes) };
         assert_eq!(seen.last(), Some(&last));
 
         let (found, seen) = obtain(folder.path(), &[&server], contents(IDX));

@@ -1,8 +1,9 @@
 //! Published sets of four IDX files: where they are, what they sum to, what their classes are.
 
-use crate::cache::{Cache, Origin};
+use crate::cache::{Cache, LoadOptions, Origin};
 use crate::checksum::{Checksum, read_verified};
-use crate::load::{LoadOptions, Part, Progress, TrainTest, classified, digits};
+use crate::fetch::FetchProgress;
+use crate::set::{IdxFile, TrainTest, classified, digits};
 use crate::{DataError, Dataset};
 
 /// A set of images and class labels, as published.
@@ -15,11 +16,11 @@ pub(crate) struct Published {
 
 struct Files {
     rows: usize,
-    images: File,
-    labels: File,
+    images: PublishedFile,
+    labels: PublishedFile,
 }
 
-struct File {
+struct PublishedFile {
     name: &'static str,
     checksum: Checksum,
 }
@@ -37,13 +38,13 @@ pub(crate) const FASHION_MNIST: Published = Published {
     },
     train: Files {
         rows: 60_000,
-        images: File {
+        images: PublishedFile {
             name: "train-images-idx3-ubyte.gz",
             checksum: Checksum::Contents(
                 "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             ),
         },
-        labels: File {
+        labels: PublishedFile {
             name: "train-labels-idx1-ubyte.gz",
             checksum: Checksum::Contents(
                 "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -52,13 +53,13 @@ pub(crate) const FASHION_MNIST: Published = Published {
     },
     test: Files {
         rows: 10_000,
-        images: File {
+        images: PublishedFile {
             name: "t10k-images-idx3-ubyte.gz",
             checksum: Checksum::Contents(
                 "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             ),
         },
-        labels: File {
+        labels: PublishedFile {
             name: "t10k-labels-idx1-ubyte.gz",
             checksum: Checksum::Contents(
                 "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
@@ -88,13 +89,13 @@ pub(crate) const KMNIST: Published = Published {
     },
     train: Files {
         rows: 60_000,
-        images: File {
+        images: PublishedFile {
             name: "train-images-idx3-ubyte.gz",
             checksum: Checksum::FileSha256(
                 "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
             ),
         },
-        labels: File {
+        labels: PublishedFile {
             name: "train-labels-idx1-ubyte.gz",
             checksum: Checksum::FileSha256(
                 "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
@@ -103,13 +104,13 @@ pub(crate) const KMNIST: Published = Published {
     },
     test: Files {
         rows: 10_000,
-        images: File {
+        images: PublishedFile {
             name: "t10k-images-idx3-ubyte.gz",
             checksum: Checksum::FileSha256(
                 "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
             ),
         },
-        labels: File {
+        labels: PublishedFile {
             name: "t10k-labels-idx1-ubyte.gz",
             checksum: Checksum::FileSha256(
                 "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
@@ -135,22 +136,22 @@ pub(crate) const QMNIST: Published = Published {
     },
     train: Files {
         rows: 60_000,
-        images: File {
+        images: PublishedFile {
             name: "qmnist-train-images-idx3-ubyte.gz",
             checksum: Checksum::FileMd5("ed72d4157d28c017586c42bc6afe6370"),
         },
-        labels: File {
+        labels: PublishedFile {
             name: "qmnist-train-labels-idx2-int.gz",
             checksum: Checksum::FileMd5("0058f8dd561b90ffdd0f734c6a30e5e4"),
         },
     },
     test: Files {
         rows: 60_000,
-        images: File {
+        images: PublishedFile {
             name: "qmnist-test-images-idx3-ubyte.gz",
             checksum: Checksum::FileMd5("1394631089c404de565df7b7aeaf9412"),
         },
-        labels: File {
+        labels: PublishedFile {
             name: "qmnist-test-labels-idx2-int.gz",
             checksum: Checksum::FileMd5("5b5b05890a5e13444e108efe57b788aa"),
         },
@@ -162,7 +163,7 @@ pub(crate) const QMNIST: Published = Published {
 pub(crate) fn load(
     set: &Published,
     options: &LoadOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(FetchProgress),
 ) -> Result<TrainTest, DataError> {
     let mut cache = Cache::open(&set.origin, options, progress)?;
     Ok(TrainTest {
@@ -181,10 +182,10 @@ fn load_files(
     classified(images, &path, ids, labels)
 }
 
-impl File {
-    fn obtain(&self, rows: usize, cache: &mut Cache<'_>) -> Result<Part, DataError> {
+impl PublishedFile {
+    fn obtain(&self, rows: usize, cache: &mut Cache<'_>) -> Result<IdxFile, DataError> {
         cache.obtain(self.name, |path| {
-            let part = Part { path: path.to_owned(), idx: read_verified(path, self.checksum)? };
+            let part = IdxFile { path: path.to_owned(), idx: read_verified(path, self.checksum)? };
             match part.rows() {
                 found if found == rows => Ok(part),
                 found => Err(DataError::RowCount { path: part.path, expected: rows, found }),

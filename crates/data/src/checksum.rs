@@ -11,7 +11,7 @@ use crate::DataError;
 use crate::compression::{Compression, decompress};
 use crate::idx::{Idx, IdxRows};
 
-/// What is published about the bytes of a file, in lower-case hexadecimal.
+/// The published checksum of a file, in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checksum {
     /// Nothing.
@@ -24,7 +24,7 @@ pub(crate) enum Checksum {
     FileMd5(&'static str),
 }
 
-/// Reads an IDX file that is plain or compressed with gzip or zstd; the contents tell which.
+/// Reads an IDX file that is plain or compressed with gzip or zstd, detected by the contents.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub(crate) fn read_verified(path: &Path, checksum: Checksum) -> Result<Idx, Data
 }
 
 /// Opens a file of known size, and says how large it is. Looked at first: to open a pipe would wait
-/// for somebody to write into it, and a device goes on for ever.
+/// for somebody to write into it, and a device never ends.
 fn open_regular(path: &Path) -> Result<(File, u64), DataError> {
     let metadata = std::fs::metadata(path).map_err(DataError::read(path))?;
     if !metadata.is_file() {

@@ -1,4 +1,4 @@
-//! Plain, gzip or zstd: told by the first bytes, decoded as a stream.
+//! Plain, gzip or zstd: detected by the first bytes, decoded as a stream.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Cursor, Read};
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// How a stream is compressed.
+/// The compression of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
     Plain,
@@ -17,7 +17,7 @@ pub(crate) enum Compression {
 
 /// The most bytes that a compressed file of any size may unpack to.
 const MOST_UNPACKED: u64 = 8 << 20;
-/// How many times as large as a compressed file its contents may be above that; MNIST's are five
+/// The largest ratio of a file's contents to its compressed bytes above that; MNIST's are five
 /// times as large, and nothing but equal pictures comes near a hundred.
 const MOST_RATIO: u64 = 100;
 
@@ -32,13 +32,13 @@ fn is_likely_text(unpacked: u64, packed: u64) -> bool {
     is_likely(unpacked, packed) && unpacked <= most
 }
 
-/// Whether contents that begin with this byte are text: arrays and pictures begin with none of these,
-/// the first of the mark of the byte order included.
+/// Returns true if contents that begin with this byte are text: arrays and pictures begin with none
+/// of these, the first of the mark of the byte order included.
 fn begins_text(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'~' | 0xEF)
 }
 
-/// Whether so few compressed bytes are likely to hold so many.
+/// Returns true if `packed` compressed bytes are likely to hold `unpacked`.
 pub(crate) fn is_likely(unpacked: u64, packed: u64) -> bool {
     unpacked <= MOST_UNPACKED.max(packed.saturating_mul(MOST_RATIO))
 }
@@ -56,7 +56,7 @@ pub struct Inflated {
     pub unpacked: u64,
 }
 
-/// Reads through the compression of `reader`, which its first bytes tell, and refuses what unpacks to
+/// Reads through the compression of `reader`, which its first bytes show, and refuses what unpacks to
 /// more than is likely, with [`Inflated`] in the error.
 /// File names are not asked: a download may have been decompressed on the way and kept its name.
 pub(crate) fn decompress<'a>(
@@ -107,7 +107,7 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-/// What was compressed, as far as it is likely.
+/// The contents of a compressed stream, as far as they are likely.
 struct Limited<R> {
     contents: R,
     unpacked: u64,
@@ -138,7 +138,7 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// Reads through the compression of a stream in one pass, which its first bytes tell: plain, gzip or
+/// Reads through the compression of a stream in one pass, which its first bytes show: plain, gzip or
 /// zstd. Says whether it is plain.
 ///
 /// # Errors

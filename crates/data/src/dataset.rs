@@ -31,7 +31,7 @@ pub enum Features {
     Floats(Vec<f32>),
 }
 
-/// What is to be predicted, for all rows.
+/// The targets of all rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Targets {
     /// One class per row.
@@ -129,8 +129,7 @@ impl Dataset {
         }
         match &self.targets {
             Targets::Classes { ids, .. } => {
-                let bytes = |ids: &[u32]| ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-                add(&mut hash, 2, ids, bytes);
+                add(&mut hash, 2, ids, |ids| ids.iter().flat_map(|id| id.to_le_bytes()).collect())
             }
             Targets::MultiLabel { values, .. } => {
                 add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes));

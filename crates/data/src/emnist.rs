@@ -11,7 +11,7 @@ use crate::cache::{Cache, Origin};
 use crate::checksum::{Checksum, verify_file};
 use crate::compression::decompress;
 use crate::idx::{IdxValues, parse_idx};
-use crate::load::{Part, TrainTest, classified, digits};
+use crate::set::{IdxFile, TrainTest, classified, digits};
 use crate::{DataError, Dataset, EmnistSplit};
 
 pub(crate) const ARCHIVE: Origin = Origin {
@@ -51,7 +51,7 @@ fn read_part(archive: &Path, split: EmnistSplit, part: &str) -> Result<Dataset, 
 
 /// Reads one member as a stream. Its CRC is compared by the archive reader at its end, up to which
 /// [`parse_idx`] reads.
-fn read_member(archive: &Path, name: &str) -> Result<Part, DataError> {
+fn read_member(archive: &Path, name: &str) -> Result<IdxFile, DataError> {
     let member = format!("gzip/{name}");
     let zip_error = |source: ZipError| DataError::Archive {
         path: archive.to_owned(),
@@ -66,11 +66,11 @@ fn read_member(archive: &Path, name: &str) -> Result<Part, DataError> {
         decompress(BufReader::new(compressed)).map_err(|error| zip_error(error.into()))?;
     let idx = parse_idx(contents, None).map_err(DataError::idx(&path))?;
     log::info!("read {}, {:?}", path.display(), idx.shape);
-    Ok(Part { path, idx })
+    Ok(IdxFile { path, idx })
 }
 
 /// Swaps rows and columns of each image, in place.
-fn upright(images: &mut Part) -> Result<(), DataError> {
+fn upright(images: &mut IdxFile) -> Result<(), DataError> {
     let side = match images.idx.shape.as_slice() {
         &[_, rows, columns] if rows == columns => rows,
         shape => {
@@ -99,8 +99,12 @@ fn count_from_zero(ids: &mut [u32]) -> Result<(), DataError> {
     Ok(())
 }
 
+/// A name for each letter.
+fn names(letters: &str) -> Vec<String> {
+    letters.chars().map(String::from).collect()
+}
+
 fn labels_of(split: EmnistSplit) -> Vec<String> {
-    let names = |letters: &str| letters.chars().map(String::from).collect::<Vec<_>>();
     let upper = names("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
     match split {
         EmnistSplit::Digits | EmnistSplit::Mnist => digits(),

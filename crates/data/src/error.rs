@@ -19,13 +19,13 @@ pub enum DataError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A folder, a pipe or a device stands where a file is needed.
     #[error("{} is not a regular file; put the file itself there", .path.display())]
     NotAFile {
-        /// What stands there.
+        /// The path that is no file.
         path: PathBuf,
     },
     /// A text file is not the text that was expected.
@@ -33,7 +33,7 @@ pub enum DataError {
     Text {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: TextError,
     },
     /// There are class ids that no list of labels names, and too large to be counted up to.
@@ -54,7 +54,7 @@ pub enum DataError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A file is not a well-formed IDX file, or not one of the kind that was needed.
@@ -62,7 +62,7 @@ pub enum DataError {
     Idx {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: IdxError,
     },
     /// A well-formed file holds rows that make no data set.
@@ -70,7 +70,7 @@ pub enum DataError {
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the rows.
+        /// The problem with the rows.
         source: Box<DataError>,
     },
     /// A set has more images than labels, or features than targets, or the other way round.
@@ -132,7 +132,7 @@ pub enum DataError {
         /// Rows of this file.
         found: usize,
     },
-    /// Rows can only be told apart by class if each has one.
+    /// Rows can only be selected by class if each has one.
     #[error("rows are chosen and renamed by their class, and these have other targets")]
     NoClasses,
     /// A label is not among those that are there.
@@ -184,7 +184,7 @@ pub enum DataError {
         folder: PathBuf,
         /// The names that would have been accepted; `.gz` and `.zst` may follow each.
         looked_for: Vec<String>,
-        /// What the folder contains, sorted; at most the first 20 names.
+        /// The names in the folder, sorted; at most the first 20.
         found: Vec<String>,
     },
     /// A source name is not known.
@@ -209,7 +209,7 @@ pub enum DataError {
     PathAsSource {
         /// The path.
         name: String,
-        /// Whether it is a folder; none if nothing is there.
+        /// True if it is a folder; none if it does not exist.
         is_folder: Option<bool>,
     },
     /// The operating system names no folder for cached files.
@@ -233,7 +233,7 @@ pub enum DataError {
     Unavailable {
         /// The name of the file.
         file: String,
-        /// What was tried, in order, and why each failed.
+        /// The attempts, in order, with the reason for each failure.
         attempts: Vec<Attempt>,
         /// The folder in which the file is looked for.
         folder: PathBuf,
@@ -245,7 +245,7 @@ pub enum DataError {
     Fetch {
         /// The address.
         url: String,
-        /// What went wrong, causes included.
+        /// The error, causes included.
         reason: String,
     },
     /// A zip archive, or a member of it, could not be read.
@@ -255,7 +255,7 @@ pub enum DataError {
         path: PathBuf,
         /// The member.
         member: String,
-        /// What the archive reader said.
+        /// The error of the archive reader.
         source: zip::result::ZipError,
     },
     /// The shape of a row has no axis, a zero, or a product that overflows.
@@ -388,15 +388,11 @@ fn listing(names: &[String]) -> String {
     if names.is_empty() { "no files".to_owned() } else { names.join(", ") }
 }
 
-/// What to do with the files of a set that is known by another name.
+/// Suggests a remedy for the files of a set that is known by another name.
 fn other_names(names: &[String]) -> String {
-    let begins = |start: &str| names.iter().any(|name| name.starts_with(start));
-    let of_set = |set: &str, data: &str| {
-        format!("\nthese look like the files of {set}; use --data {data}, or rename them")
-    };
-    if begins("qmnist-") {
-        of_set("QMNIST", "qmnist")
-    } else if begins("emnist-") {
+    if names.iter().any(|name| name.starts_with("qmnist-")) {
+        "\nthese look like the files of QMNIST; use --data qmnist, or rename them".to_owned()
+    } else if names.iter().any(|name| name.starts_with("emnist-")) {
         "\nthese look like the files of EMNIST, whose images are stored transposed; use --data \
          emnist-letters or another of its splits"
             .to_owned()

@@ -7,15 +7,25 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::load::Progress;
-
 /// Some servers, NIST's among them, refuse clients that do not look like a browser.
 const USER_AGENT: &str =
     concat!("Mozilla/5.0 (compatible; fireclay-data/", env!("CARGO_PKG_VERSION"), ")");
 /// About twice the largest file known here.
 const MAX_BYTES: u64 = 1 << 30;
+/// With the pauses between them, 3.5 seconds: a server that needs longer is left for the next mirror.
 const RETRIES: u32 = 3;
 const BUFFER_BYTES: usize = 1 << 16;
+
+/// Progress of fetching one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchProgress {
+    /// The name of the file.
+    pub file: String,
+    /// Bytes fetched.
+    pub done: u64,
+    /// Bytes of the whole file, if the server announced it.
+    pub total: Option<u64>,
+}
 
 /// Why a URL could not be fetched.
 #[derive(Debug, Error)]
@@ -60,7 +70,7 @@ impl Client {
         name: &str,
         url: &str,
         file: &mut File,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(FetchProgress),
     ) -> Result<(), FetchError> {
         for retry in 0..RETRIES {
             match self.fetch_once(name, url, file, progress) {
@@ -68,6 +78,7 @@ impl Client {
                 finished => return finished,
             }
         }
+        // The last try, after which nothing is left to wait for: its error is the result.
         self.fetch_once(name, url, file, progress)
     }
 
@@ -76,21 +87,25 @@ impl Client {
         name: &str,
         url: &str,
         file: &mut File,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(FetchProgress),
     ) -> Result<(), FetchError> {
+        // What a broken try has left would precede the bytes of this one.
         file.set_len(0).and_then(|()| file.rewind()).map_err(FetchError::Write)?;
         let mut response = self.agent.get(url).call().map_err(|error| match error {
             ureq::Error::StatusCode(status) => FetchError::Status(status),
             other => FetchError::Transport(other),
         })?;
         let total = response.body().content_length();
+        // Refused before it is fetched; the limit below holds a server that announces nothing.
         if total.is_some_and(|total| total > MAX_BYTES) {
             return Err(FetchError::TooLarge);
         }
         let body = response.body_mut().with_config().limit(MAX_BYTES).reader();
-        let done =
-            copy(body, file, |done| progress(Progress { file: name.to_owned(), done, total }))?;
+        let done = copy(body, file, |done| {
+            progress(FetchProgress { file: name.to_owned(), done, total })
+        })?;
         match total {
+            // A connection that closes early looks like the end of the file.
             Some(expected) if expected != done => Err(FetchError::Length { expected, found: done }),
             _ => Ok(()),
         }
@@ -98,9 +113,10 @@ impl Client {
 }
 
 impl FetchError {
-    /// Whether another try at the same address may end better.
+    /// Returns true if another try at the same address may end better.
     fn is_passing(&self) -> bool {
         match self {
+            // Request time-out, too many requests, and faults of the server.
             Self::Status(status) => matches!(status, 408 | 429 | 500..),
             // Without a network no name is found; to wait would not help, the next mirror might.
             Self::Transport(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::checksum::read_idx;
 use crate::dataset::check_labels;
 use crate::idx::IdxValues;
-use crate::load::{Part, TrainTest, check_rows, classified};
+use crate::set::{IdxFile, TrainTest, check_rows, classified};
 use crate::text::{TextError, read_text};
 use crate::{DataError, Dataset, Targets};
 
@@ -16,21 +16,20 @@ const LARGEST_ID: u32 = 9_999;
 
 /// The files that hold rows: pictures of bytes, or numbers.
 const ROWS: [&str; 2] = ["images-idx3-ubyte", "features-idx2-float"];
-/// The files that hold what is right: classes, or the numbers of a regression.
+/// The files that hold answers: classes, or the numbers of a regression.
 const ANSWERS: [&str; 3] = ["labels-idx1-ubyte", "targets-idx2-float", "targets-idx1-float"];
 
 pub(crate) fn load(folder: &Path) -> Result<TrainTest, DataError> {
-    let part = |prefixes: &[&str], kinds: &[&str]| find(folder, prefixes, kinds).and_then(read);
-    let train = (part(&["train"], &ROWS)?, part(&["train"], &ANSWERS)?);
-    let tests: &[&str] = &["t10k", "test"];
-    let test = (part(tests, &ROWS)?, part(tests, &ANSWERS)?);
+    let train = files(folder, &["train"])?;
+    let test = files(folder, &["t10k", "test"])?;
     let names = read_label_names(folder)?;
-    let is_of_numbers = |part: &Part| matches!(part.idx.values, IdxValues::Floats(_));
-    let data = match (is_of_numbers(&train.1), is_of_numbers(&test.1)) {
-        (false, false) => of_classes(train, test, names),
-        (true, true) => of_numbers(train, test, names),
-        _ => Err(DataError::MixedTargets { folder: folder.to_owned() }),
-    }?;
+    let [of_train, of_test] =
+        [&train.1, &test.1].map(|answers| matches!(answers.idx.values, IdxValues::Floats(_)));
+    if of_train != of_test {
+        return Err(DataError::MixedTargets { folder: folder.to_owned() });
+    }
+    let data =
+        if of_train { of_numbers(train, test, names) } else { of_classes(train, test, names) }?;
     if data.train.shape() != data.test.shape() {
         let (train, test) = (data.train.shape().to_vec(), data.test.shape().to_vec());
         return Err(DataError::ShapeMismatch { train, test });
@@ -38,12 +37,17 @@ pub(crate) fn load(folder: &Path) -> Result<TrainTest, DataError> {
     Ok(data)
 }
 
-/// Rows and what is right of them.
-type Parts = (Part, Part);
+/// Rows and their answers.
+type Files = (IdxFile, IdxFile);
+
+/// Reads the rows and the answers of the part with one of these prefixes.
+fn files(folder: &Path, prefixes: &[&str]) -> Result<Files, DataError> {
+    Ok((read(find(folder, prefixes, &ROWS)?)?, read(find(folder, prefixes, &ANSWERS)?)?))
+}
 
 fn of_classes(
-    train: Parts,
-    test: Parts,
+    train: Files,
+    test: Files,
     names: Option<Vec<String>>,
 ) -> Result<TrainTest, DataError> {
     let ((train_rows, train), (test_rows, test)) = (train, test);
@@ -62,27 +66,30 @@ fn of_classes(
 }
 
 fn of_numbers(
-    train: Parts,
-    test: Parts,
+    train: Files,
+    test: Files,
     names: Option<Vec<String>>,
 ) -> Result<TrainTest, DataError> {
     let columns = train.1.idx.shape.get(1).copied().unwrap_or(1);
     let names = names.unwrap_or_else(|| (0..columns).map(|column| column.to_string()).collect());
-    let valued = |(rows, Part { path, idx }): Parts| {
-        check_rows(&rows, &path, idx.shape[0])?;
-        let (found, values) = idx.into_targets().map_err(DataError::idx(&path))?;
-        if found != names.len() {
-            return Err(DataError::TargetColumns { path, found, expected: names.len() });
-        }
-        let (shape, features) = rows.idx.into_features().map_err(DataError::idx(&rows.path))?;
-        let targets = Targets::Values { values, names: names.clone() };
-        Dataset::new(shape, features, targets).map_err(DataError::in_file(&path))
-    };
-    Ok(TrainTest { train: valued(train)?, test: valued(test)? })
+    Ok(TrainTest { train: valued(train, &names)?, test: valued(test, &names)? })
 }
 
-fn read(path: PathBuf) -> Result<Part, DataError> {
-    read_idx(&path).map(|idx| Part { path, idx })
+/// Puts rows and the numbers of a regression, one column for each name, together.
+fn valued((rows, answers): Files, names: &[String]) -> Result<Dataset, DataError> {
+    let IdxFile { path, idx } = answers;
+    check_rows(&rows, &path, idx.shape[0])?;
+    let (found, values) = idx.into_targets().map_err(DataError::idx(&path))?;
+    if found != names.len() {
+        return Err(DataError::TargetColumns { path, found, expected: names.len() });
+    }
+    let (shape, features) = rows.idx.into_features().map_err(DataError::idx(&rows.path))?;
+    let targets = Targets::Values { values, names: names.to_vec() };
+    Dataset::new(shape, features, targets).map_err(DataError::in_file(&path))
+}
+
+fn read(path: PathBuf) -> Result<IdxFile, DataError> {
+    read_idx(&path).map(|idx| IdxFile { path, idx })
 }
 
 /// The largest class id, from which classes are counted where no `labels.txt` names them.
@@ -109,13 +116,12 @@ fn find(folder: &Path, prefixes: &[&str], kinds: &[&str]) -> Result<PathBuf, Dat
         found.extend(find_named(folder, &of_kind)?);
         looked_for.extend(of_kind);
     }
-    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
     match &found[..] {
         [path] => Ok(path.clone()),
         [first, second, ..] => Err(DataError::TwoFiles {
             folder: folder.to_owned(),
-            first: name(first).unwrap_or_default(),
-            second: name(second).unwrap_or_default(),
+            first: file_name(first),
+            second: file_name(second),
         }),
         [] => {
             let found = list(folder)?;
@@ -124,19 +130,23 @@ fn find(folder: &Path, prefixes: &[&str], kinds: &[&str]) -> Result<PathBuf, Dat
     }
 }
 
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The first file with one of these names.
 fn find_named(folder: &Path, looked_for: &[String]) -> Result<Option<PathBuf>, DataError> {
-    let names = || {
-        let suffixed = |name| ["", ".gz", ".zst"].map(|suffix| format!("{name}{suffix}"));
-        looked_for.iter().flat_map(suffixed)
-    };
-    let inside = names().map(|name| folder.join(&name).join(&name));
-    let candidates = names().map(|name| folder.join(name)).chain(inside);
-    if let Some(path) = candidates.into_iter().find(|path| path.is_file()) {
+    let names: Vec<String> = looked_for
+        .iter()
+        .flat_map(|name| ["", ".gz", ".zst"].map(|suffix| format!("{name}{suffix}")))
+        .collect();
+    let inside = names.iter().map(|name| folder.join(name).join(name));
+    let mut candidates = names.iter().map(|name| folder.join(name)).chain(inside);
+    if let Some(path) = candidates.find(|path| path.is_file()) {
         return Ok(Some(path));
     }
     // It has the name, and is a folder of other files, a pipe or a device.
-    match names().map(|name| folder.join(name)).find(|path| path.exists()) {
+    match names.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
         Some(path) => Err(DataError::NotAFile { path }),
         None => Ok(None),
     }

@@ -89,7 +89,7 @@ pub enum IdxError {
         if shape.len() == 1 { "; this looks like a file of labels" } else { "" }
     )]
     NotImages {
-        /// What it holds, such as `32-bit integers`.
+        /// The kind of elements, such as `32-bit integers`.
         element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
@@ -101,7 +101,7 @@ pub enum IdxError {
         if shape.len() > 2 { "; this looks like a file of images" } else { "" }
     )]
     NotLabels {
-        /// What it holds, such as `32-bit integers`.
+        /// The kind of elements, such as `32-bit integers`.
         element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
@@ -112,7 +112,7 @@ pub enum IdxError {
          two axes or more"
     )]
     NotFeatures {
-        /// What it holds, such as `32-bit integers`.
+        /// The kind of elements, such as `32-bit integers`.
         element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
@@ -122,7 +122,7 @@ pub enum IdxError {
         "it holds {element} of shape {shape:?}, and targets are floats of shape [rows] or [rows, targets]"
     )]
     NotTargets {
-        /// What it holds, such as `32-bit integers`.
+        /// The kind of elements, such as `32-bit integers`.
         element: &'static str,
         /// The shape found.
         shape: Vec<usize>,
@@ -148,7 +148,7 @@ pub enum IdxError {
     },
 }
 
-/// What the first bytes say of a file that is packed in a way that is not read here.
+/// Names the program that packed a file in a way that is not read here, by its first bytes.
 fn packed(found: [u8; 2]) -> &'static str {
     match &found {
         b"PK" => "; this is a ZIP archive: unpack it first",
@@ -296,7 +296,7 @@ impl Idx {
 }
 
 impl IdxValues {
-    /// What they are, in words.
+    /// Describes them in words.
     fn element(&self) -> &'static str {
         match self {
             Self::Bytes(_) => "unsigned bytes",
@@ -398,11 +398,11 @@ fn check_length(expected: u64, found: u64) -> Result<(), IdxError> {
     }
 }
 
-/// How far the buffer runs ahead of the bytes that really arrived; then it doubles.
-/// Large enough that MNIST is one exact allocation, small enough that a lying header costs little.
+/// The lead of the buffer over the bytes that really arrived; then it doubles. Large enough that
+/// MNIST is one exact allocation, small enough that a lying header costs little.
 const FIRST_STEP: usize = 64 << 20;
 
-/// Reads so many bytes after the first `offset`, of the `expected` that there must be in all.
+/// Reads `bytes` bytes after the first `offset`, of the `expected` that there must be in all.
 fn read_payload(
     reader: &mut impl Read,
     offset: u64,
@@ -413,8 +413,10 @@ fn read_payload(
     while payload.len() < bytes {
         let start = payload.len();
         let step = (bytes - start).min(FIRST_STEP.max(start));
-        let no_memory = |_| IdxError::Stream(io::ErrorKind::OutOfMemory.into());
-        payload.try_reserve_exact(step).map_err(no_memory)?;
+        // A header may claim more than there is memory for; `Vec::resize` alone would abort.
+        payload
+            .try_reserve_exact(step)
+            .map_err(|_| IdxError::Stream(io::ErrorKind::OutOfMemory.into()))?;
         payload.resize(start + step, 0);
         fill(reader, &mut payload[start..], offset + start as u64, expected)?;
     }

@@ -55,6 +55,7 @@ mod fetch;
 mod folder;
 mod load;
 mod mnist;
+mod set;
 mod source;
 
 mod checksum;
@@ -68,15 +69,18 @@ mod text;
 mod test_server;
 
 pub use batch::{Batch, BatchTargets};
+pub use cache::LoadOptions;
 pub use checksum::read_idx;
 pub use compression::{Inflated, decompressed};
 pub use dataset::{Dataset, Features, Targets};
 pub use error::{Attempt, DataError};
+pub use fetch::FetchProgress;
 pub use idx::{Idx, IdxError, IdxRows, IdxValues, parse_idx};
-pub use load::{LoadOptions, Progress, TrainTest, load};
+pub use load::load;
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, permutation};
 pub use row_source::{HostRows, RowSource};
+pub use set::TrainTest;
 pub use source::{EmnistSplit, Source, data_files};
 pub use split::{Holdout, Split, split};
 pub use text::{TextError, decode_text, read_text};

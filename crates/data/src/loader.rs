@@ -12,7 +12,7 @@ use crate::{Batch, BatchTargets, Dataset, Targets};
 pub struct Row {
     /// Raw features, `[features]`; bytes are `0.0..=255.0`.
     pub features: Vec<f32>,
-    /// What is to be predicted.
+    /// The targets.
     pub target: RowTarget,
 }
 
@@ -39,18 +39,21 @@ impl BurnDataset<Row> for Dataset {
 
 impl Dataset {
     fn row_target(&self, index: usize) -> RowTarget {
-        let row = |columns| index * columns..(index + 1) * columns;
         match self.targets() {
             Targets::Classes { ids, .. } => RowTarget::Class(ids[index]),
             Targets::MultiLabel { values, labels } => {
-                let values = &values[row(labels.len())];
+                let values = row_of(values, index, labels.len());
                 RowTarget::Values(values.iter().map(|&value| f32::from(value)).collect())
             }
             Targets::Values { values, names } => {
-                RowTarget::Values(values[row(names.len())].to_vec())
+                RowTarget::Values(row_of(values, index, names.len()).to_vec())
             }
         }
     }
+}
+
+fn row_of<T>(values: &[T], index: usize, columns: usize) -> &[T] {
+    &values[index * columns..(index + 1) * columns]
 }
 
 /// Puts [`Row`]s of one [`Dataset`] together to a [`Batch`].

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::DataError;
 use crate::compression::Zstd;
 use crate::idx::parse_idx;
-use crate::load::{Part, TrainTest, classified, digits};
+use crate::set::{IdxFile, TrainTest, classified, digits};
+use crate::{DataError, Dataset};
 
-const FILES: [(&str, &[u8]); 4] = [
+/// Name and compressed bytes of a file.
+type Bundled = (&'static str, &'static [u8]);
+
+const FILES: [Bundled; 4] = [
     ("train-images-idx3-ubyte", include_bytes!("../mnist/train-images-idx3-ubyte.zst")),
     ("train-labels-idx1-ubyte", include_bytes!("../mnist/train-labels-idx1-ubyte.zst")),
     ("t10k-images-idx3-ubyte", include_bytes!("../mnist/t10k-images-idx3-ubyte.zst")),
@@ -16,19 +19,23 @@ const FILES: [(&str, &[u8]); 4] = [
 
 /// Decompresses one file after the other, so that only one decoder's window is alive at a time.
 pub(crate) fn load() -> Result<TrainTest, DataError> {
-    let set = |images, labels| {
-        let images = part(images)?;
-        let (path, ids) = part(labels)?.into_class_ids()?;
-        classified(images, &path, ids, digits())
-    };
     let [train_images, train_labels, test_images, test_labels] = FILES;
-    Ok(TrainTest { train: set(train_images, train_labels)?, test: set(test_images, test_labels)? })
+    Ok(TrainTest {
+        train: part(train_images, train_labels)?,
+        test: part(test_images, test_labels)?,
+    })
 }
 
-fn part((name, compressed): (&str, &[u8])) -> Result<Part, DataError> {
+fn part(images: Bundled, labels: Bundled) -> Result<Dataset, DataError> {
+    let images = file(images)?;
+    let (path, ids) = file(labels)?.into_class_ids()?;
+    classified(images, &path, ids, digits())
+}
+
+fn file((name, compressed): Bundled) -> Result<IdxFile, DataError> {
     let path = PathBuf::from(format!("bundled {name}"));
     let idx = parse_idx(Zstd::new(compressed), None).map_err(DataError::idx(&path))?;
-    Ok(Part { path, idx })
+    Ok(IdxFile { path, idx })
 }
 
 #[cfg(test)]

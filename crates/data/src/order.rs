@@ -51,6 +51,7 @@ pub(crate) fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
 
 /// An unbiased draw from `0..bound` (Lemire, arXiv 1805.10941, algorithm 5).
 fn below(bound: u32, rng: &mut ChaCha8Rng) -> u32 {
+    // `2^32 mod bound`: so many low words are one too many for some values.
     let rejected = bound.wrapping_neg() % bound;
     loop {
         let product = u64::from(rng.next_u32()) * u64::from(bound);

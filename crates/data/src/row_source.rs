@@ -49,20 +49,20 @@ pub struct HostRows<'a> {
     pub indices: &'a [usize],
 }
 
-/// How rows get to the device.
+/// The way of rows to the device.
 #[derive(Clone, Debug)]
 enum Way {
     /// Gathered on the host, as floats.
     Gathered,
     /// Selected from the data set, which lies on the device.
-    Selected(Box<Rows>, Unpacking),
+    Selected(Box<DeviceRows>, Unpacking),
     /// Uploaded as they are stored.
     Uploaded(Unpacking),
 }
 
 /// Rows on the device.
 #[derive(Clone, Debug)]
-struct Rows {
+struct DeviceRows {
     features: DeviceFeatures,
     targets: BatchTargets,
 }
@@ -75,7 +75,7 @@ enum DeviceFeatures {
     Floats(Tensor<2>),
 }
 
-/// How far right each byte of an integer lies, `[1, 1, 4]`.
+/// The shift of each byte of an integer to the right, `[1, 1, 4]`.
 #[derive(Clone, Debug)]
 struct Unpacking(Tensor<3, Int>);
 
@@ -95,11 +95,12 @@ impl<'a> RowSource<'a> {
             Features::Bytes(_) => data.width().div_ceil(4),
             Features::Floats(_) => data.width(),
         };
+        // Each part is a buffer of its own, so the widest one decides.
         let widest = numbers.max(data.targets().labels().len());
         let unpacking = Unpacking(Tensor::from_data([[[0, 8, 16, 24]]], device));
         let way = if 4 * widest * data.len() <= largest {
             let all: Vec<usize> = (0..data.len()).collect();
-            Way::Selected(Box::new(Rows::upload(data, &all, device)), unpacking)
+            Way::Selected(Box::new(DeviceRows::upload(data, &all, device)), unpacking)
         } else {
             Way::Uploaded(unpacking)
         };
@@ -111,7 +112,7 @@ impl<'a> RowSource<'a> {
         self.data
     }
 
-    /// How rows get to a device with memory of its own; none on the CPU.
+    /// Describes the way of rows to a device with memory of its own; none on the CPU.
     pub fn in_words(&self) -> Option<&'static str> {
         match self.way {
             Way::Gathered => None,
@@ -134,7 +135,7 @@ impl<'a> RowSource<'a> {
             }
             Way::Uploaded(unpacking) => {
                 indices.iter().for_each(|&index| self.data.check_row(index));
-                (Rows::upload(self.data, indices, &self.device), unpacking)
+                (DeviceRows::upload(self.data, indices, &self.device), unpacking)
             }
         };
         let inputs = match rows.features {
@@ -161,7 +162,7 @@ impl Unpacking {
     }
 }
 
-impl Rows {
+impl DeviceRows {
     fn upload(data: &Dataset, indices: &[usize], device: &Device) -> Self {
         let (rows, width) = (indices.len(), data.width());
         let row = |&index: &usize| index * width..(index + 1) * width;

@@ -1,4 +1,4 @@
-//! Data sets made of others: some classes, other labels, several sets one after the other.
+//! Data sets made of other sets: some classes, other labels, several sets one after the other.
 
 use crate::{DataError, Dataset, Features, Targets};
 
@@ -136,8 +136,8 @@ impl Features {
 
 /// Where each label is among the others.
 fn places(labels: &[String], others: &[String]) -> Vec<Option<u32>> {
-    let place = |label| others.iter().position(|other| other == label);
-    labels.iter().map(|label| place(label).and_then(|at| u32::try_from(at).ok())).collect()
+    let places = labels.iter().map(|label| others.iter().position(|other| other == label));
+    places.map(|place| u32::try_from(place?).ok()).collect()
 }
 
 fn unknown_label(label: &str, choices: &[String]) -> DataError {

@@ -12,7 +12,7 @@ pub struct Split {
     pub validation: Vec<usize>,
 }
 
-/// How much to hold out.
+/// The amount to hold out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Holdout {
     /// A fraction of the rows in `0.0..1.0`, rounded to whole rows; above 0 it is at least one row.
@@ -60,6 +60,7 @@ impl Holdout {
     fn rows(self, rows: usize) -> Result<usize, DataError> {
         let holdout = match self {
             Self::Count(count) => count,
+            // Before the others, which hold out one row at least.
             Self::Fraction(0.0) => 0,
             Self::Fraction(found) if !(0.0..1.0).contains(&found) => {
                 return Err(DataError::BadFraction { found });
@@ -84,13 +85,15 @@ fn take_strata(
     ids: &[u32],
     mut quotas: Vec<usize>,
 ) -> Vec<usize> {
-    let mut take = |row: &usize| {
-        let quota = &mut quotas[ids[*row] as usize];
-        let taken = *quota > 0;
-        *quota = quota.saturating_sub(1);
-        taken
-    };
-    order.filter(|row| take(row)).collect()
+    let mut taken = Vec::new();
+    for row in order {
+        let quota = &mut quotas[ids[row] as usize];
+        if *quota > 0 {
+            *quota -= 1;
+            taken.push(row);
+        }
+    }
+    taken
 }
 
 fn class_counts(ids: &[u32], classes: usize) -> Vec<usize> {
@@ -104,11 +107,11 @@ fn class_counts(ids: &[u32], classes: usize) -> Vec<usize> {
 /// Shares of `total` in proportion to `counts`, by largest remainder; the lower class wins a tie.
 fn quotas(counts: &[usize], total: usize) -> Vec<usize> {
     let rows = counts.iter().sum::<usize>() as u128;
-    let share = |&count: &usize| count as u128 * total as u128;
-    let mut quotas: Vec<usize> =
-        counts.iter().map(|count| (share(count) / rows) as usize).collect();
+    // In 128 bits, for a count times the total may not fit into 64.
+    let shares: Vec<u128> = counts.iter().map(|&count| count as u128 * total as u128).collect();
+    let mut quotas: Vec<usize> = shares.iter().map(|share| (share / rows) as usize).collect();
     let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
-    by_remainder.sort_by_key(|&class| std::cmp::Reverse(share(&counts[class]) % rows));
+    by_remainder.sort_by_key(|&class| std::cmp::Reverse(shares[class] % rows));
     let left = total - quotas.iter().sum::<usize>();
     for &class in by_remainder.iter().take(left) {
         quotas[class] += 1;

@@ -12,8 +12,10 @@ impl Dataset {
     /// If a row number is not less than [`Dataset::len`].
     pub fn mean_and_std(&self, rows: &[usize]) -> (Vec<f32>, Vec<f32>) {
         let (mean, variance) = self.mean_and_variance(rows);
-        let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
-        (narrow(mean), narrow(variance.into_iter().map(f64::sqrt).collect()))
+        (
+            mean.into_iter().map(|mean| mean as f32).collect(),
+            variance.into_iter().map(|variance| variance.sqrt() as f32).collect(),
+        )
     }
 
     /// Mean and population standard deviation of all features of `rows` taken together.
@@ -45,6 +47,7 @@ impl Dataset {
                 *squares += from_old_mean * (f64::from(value) - *mean);
             }
         }
+        // The population's variance, as scikit-learn's StandardScaler has it: divided by n, not n - 1.
         let weight = 1.0 / rows.len().max(1) as f64;
         squares.iter_mut().for_each(|square| *square *= weight);
         (mean, squares)

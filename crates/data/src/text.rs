@@ -97,7 +97,7 @@ pub fn decode_text(bytes: &[u8]) -> Result<&str, TextError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Whether a CR stands between letters of one line.
+/// Returns true if a CR stands between letters of one line.
 fn has_lone_cr(bytes: &[u8]) -> bool {
     bytes.contains(&b'\r')
         && bytes.windows(2).any(|pair| pair[0] == b'\r' && !matches!(pair[1], b'\n' | b'\r'))
