@@ -7,8 +7,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use fireclay_kernels::{
-    AdamStep, Batch, Chain, Epilogue, Features, Rows, Rule, Scaling, SgdStep, Smoothing,
-    TrainedLayer, TrainedParameter, adam, cross_entropy, dense, plain, sgd,
+    AdamStep, Chain, ChosenRows, Epilogue, RawFeatures, Rule, Scaling, SgdStep, Smoothing,
+    StepBatch, TrainedLayer, TrainedParameter, adam, cross_entropy, dense, plain, sgd,
 };
 
 const INPUTS: usize = 784;
@@ -85,11 +85,10 @@ fn adam_step() -> AdamStep {
 /// One step of all weights of a layer; throughput in weights.
 fn optimizers(criterion: &mut Criterion, device: &Device) {
     let count = INPUTS * WIDTH;
-    let fresh = || tensor([count], device);
-    let gradient = fresh();
+    let gradient = tensor([count], device);
     let mut group = support::group(criterion, "adam");
     for (name, body) in [("fast", adam as fn(_, _, _, _, &_) -> _), ("plain", plain::adam)] {
-        let mut state = Some([fresh(), fresh(), fresh().square()]);
+        let mut state = Some([(); 3].map(|()| tensor([count], device)));
         case(&mut group, name, count, || {
             if let Some([value, mean, square]) = state.take() {
                 let stepped: [Tensor<1>; 3] =
@@ -102,7 +101,7 @@ fn optimizers(criterion: &mut Criterion, device: &Device) {
     let step = SgdStep { rate: 1e-3, momentum: 0.9, dampening: 0.0, nesterov: false, penalty: 0.0 };
     let mut group = support::group(criterion, "sgd");
     for (name, body) in [("fast", sgd as fn(_, _, _, &_) -> _), ("plain", plain::sgd)] {
-        let mut state = Some([fresh(), fresh()]);
+        let mut state = Some([(); 2].map(|()| tensor([count], device)));
         case(&mut group, name, count, || {
             if let Some([value, velocity]) = state.take() {
                 let stepped: [Tensor<1>; 2] = body(value, gradient.clone(), velocity, &step);
@@ -112,33 +111,32 @@ fn optimizers(criterion: &mut Criterion, device: &Device) {
     }
 }
 
+/// A parameter that has not been stepped yet.
+fn parameter<const D: usize>(value: Tensor<D>, rule: Rule) -> TrainedParameter<D> {
+    TrainedParameter { value, memory: Vec::new(), rule: Some(rule) }
+}
+
 /// A whole training step of the tutorial's network with Adam; throughput in samples.
 fn chains(criterion: &mut Criterion, device: &Device) {
     let rule = Rule::Adam(adam_step());
-    let layer = |[inputs, outputs]: [usize; 2], epilogue| TrainedLayer {
-        weight: TrainedParameter {
-            value: tensor([inputs, outputs], device),
-            memory: Vec::new(),
-            rule: Some(rule),
-        },
-        bias: TrainedParameter {
-            value: tensor([outputs], device),
-            memory: Vec::new(),
-            rule: Some(rule),
-        },
-        epilogue,
-    };
-    let layers =
-        vec![layer([INPUTS, WIDTH], Epilogue::Relu), layer([WIDTH, CLASSES], Epilogue::None)];
+    let layers = [(INPUTS, WIDTH, Epilogue::Relu), (WIDTH, CLASSES, Epilogue::None)];
+    let layers: Vec<TrainedLayer> = layers
+        .into_iter()
+        .map(|(inputs, outputs, epilogue)| TrainedLayer {
+            weight: parameter(tensor([inputs, outputs], device), rule),
+            bias: parameter(tensor([outputs], device), rule),
+            epilogue,
+        })
+        .collect();
     let bytes: Vec<u8> = (0..1024 * INPUTS).map(|i| (i % 251) as u8).collect();
     let smoothing = Smoothing::default();
     let mut group = support::group(criterion, "chain");
     for batch in support::BATCH_SIZES {
         let (indices, classes): (Vec<usize>, Vec<usize>) =
             (0..batch).map(|i| (i, i % CLASSES)).unzip();
-        let samples = Batch {
-            rows: Rows {
-                features: Features::Bytes(&bytes),
+        let samples = StepBatch {
+            rows: ChosenRows {
+                features: RawFeatures::Bytes(&bytes),
                 width: INPUTS,
                 indices: &indices,
                 scaling: Scaling::Scale(1.0 / 255.0),

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::{AdamStep, Epilogue, Rows, SgdStep, Smoothing, plain};
+use crate::{AdamStep, ChosenRows, Epilogue, SgdStep, Smoothing, flex, plain};
 
 /// A dense layer under training.
 #[derive(Clone, Debug)]
@@ -11,19 +11,19 @@ pub struct TrainedLayer {
     pub weight: TrainedParameter<2>,
     /// `[outputs]`.
     pub bias: TrainedParameter<1>,
-    /// What follows the affine map.
+    /// The function after the affine map.
     pub epilogue: Epilogue,
 }
 
-/// A parameter and how it is trained.
+/// A parameter under training.
 #[derive(Clone, Debug)]
 pub struct TrainedParameter<const D: usize> {
     /// Its numbers, off the autodiff graph.
     pub value: Tensor<D>,
-    /// What the optimizer remembers, flattened: as many tensors as [`Rule::memory`] says, or none
+    /// The memory of the optimizer, flattened: as many tensors as [`Rule::memory`] says, or none
     /// before the first step.
     pub memory: Vec<Tensor<1>>,
-    /// How it moves; `None` if it stays.
+    /// The step that it takes; `None` if it stays as it is.
     pub rule: Option<Rule>,
 }
 
@@ -37,7 +37,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// How many tensors it remembers.
+    /// Number of tensors that it remembers.
     pub fn memory(&self) -> usize {
         match self {
             Self::Adam(_) => 2,
@@ -46,20 +46,20 @@ impl Rule {
     }
 }
 
-/// What a step learns from.
+/// The samples that a step learns from.
 #[derive(Clone, Copy, Debug)]
-pub struct Batch<'a> {
+pub struct StepBatch<'a> {
     /// The inputs.
-    pub rows: Rows<'a>,
+    pub rows: ChosenRows<'a>,
     /// The class of each row.
     pub classes: &'a [usize],
-    /// How the target is spread, and what each loss weighs.
+    /// Label smoothing and class weights.
     pub smoothing: &'a Smoothing,
-    /// What the summed losses are divided by.
+    /// Divisor of the summed losses.
     pub divisor: f64,
 }
 
-/// What the rows of a batch came to, before the step.
+/// Losses and logits of a batch, before the step.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The cross-entropy of each row, `[batch]`.
@@ -74,56 +74,36 @@ pub struct Outcome {
 /// [`adam`](crate::adam) or [`sgd`](crate::sgd); all of a step is one operation, on several threads.
 /// Its definition is [`plain::chain_step`].
 #[derive(Debug)]
-pub struct Chain {
-    #[cfg(feature = "flex")]
-    flex: crate::flex::AnyChain,
-    #[cfg(not(feature = "flex"))]
-    flex: std::convert::Infallible,
-}
+pub struct Chain(flex::AnyChain);
 
 impl Chain {
     /// Copies the layers; `None` if there is none, if they do not fit each other, or if they are not
     /// of `f32` or `f64` on Burn's CPU backend `flex`.
     pub fn new(layers: &[TrainedLayer]) -> Option<Self> {
-        #[cfg(feature = "flex")]
-        return crate::flex::AnyChain::new(layers).map(|flex| Self { flex });
-        #[cfg(not(feature = "flex"))]
-        {
-            let _ = layers;
-            None
-        }
+        flex::AnyChain::new(layers).map(Self)
     }
 
     /// Takes one optimizer step on the summed cross-entropy of a batch over the divisor.
     ///
-    /// `rule` tells the step of the weights (`true`) or the bias of a layer, of those that have a
+    /// `rule` returns the step of the weights (`true`) or the bias of a layer, of those that have a
     /// rule already.
     ///
     /// # Panics
     ///
     /// If the shapes do not fit, a class or a row does not exist, or a rule remembers more than the
     /// one before.
-    pub fn step(&mut self, rule: impl Fn(usize, bool) -> Rule, batch: &Batch<'_>) -> Outcome {
-        #[cfg(feature = "flex")]
-        return self.flex.step(&rule, batch);
-        #[cfg(not(feature = "flex"))]
-        {
-            let _ = (rule, batch);
-            match self.flex {}
-        }
+    pub fn step(&mut self, rule: impl Fn(usize, bool) -> Rule, batch: &StepBatch<'_>) -> Outcome {
+        self.0.step(&rule, batch)
     }
 
-    /// A copy of the layers as they are now.
+    /// Copies the layers as they are now.
     pub fn layers(&self) -> Vec<TrainedLayer> {
-        #[cfg(feature = "flex")]
-        return self.flex.layers();
-        #[cfg(not(feature = "flex"))]
-        match self.flex {}
+        self.0.layers()
     }
 }
 
 /// The definition of [`Chain::step`]: the plain bodies, differentiated by Burn.
-pub fn plain(layers: Vec<TrainedLayer>, batch: &Batch<'_>) -> (Vec<TrainedLayer>, Outcome) {
+pub fn plain(layers: Vec<TrainedLayer>, batch: &StepBatch<'_>) -> (Vec<TrainedLayer>, Outcome) {
     let value = layers.first().map(|layer| &layer.weight.value);
     let (device, dtype) =
         value.map_or((Device::default(), DType::F32), |value| (value.device(), value.dtype()));
@@ -159,16 +139,16 @@ impl<const D: usize> TrainedParameter<D> {
         let dims = self.value.dims();
         let (value, gradient) = (self.value.reshape([-1]), gradient.reshape([-1]));
         let mut memory = self.memory.into_iter();
-        let mut recall = || memory.next().unwrap_or_else(|| Tensor::zeros_like(&value));
+        // Before its first step, an optimizer remembers zeros.
+        let [first, second] =
+            [(); 2].map(|()| memory.next().unwrap_or_else(|| Tensor::zeros_like(&value)));
         let (value, memory) = match &rule {
             Rule::Adam(step) => {
-                let (mean, square) = (recall(), recall());
-                let [value, mean, square] = plain::adam(value, gradient, mean, square, step);
+                let [value, mean, square] = plain::adam(value, gradient, first, second, step);
                 (value, vec![mean, square])
             }
             Rule::Sgd(step) => {
-                let velocity = recall();
-                let [value, velocity] = plain::sgd(value, gradient, velocity, step);
+                let [value, velocity] = plain::sgd(value, gradient, first, step);
                 (value, if rule.memory() == 0 { Vec::new() } else { vec![velocity] })
             }
         };

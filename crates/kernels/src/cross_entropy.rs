@@ -3,7 +3,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// How the target of a sample is spread over the classes, and what its loss weighs.
+/// The spread of a sample's target over the classes, and the weight of its loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Smoothing {
     /// Share of the target given evenly to all classes, in `[0, 1)`.
@@ -25,7 +25,6 @@ pub fn cross_entropy(
     classes: Tensor<1, Int>,
     smoothing: &Smoothing,
 ) -> Tensor<1> {
-    #[cfg(feature = "flex")]
     let (logits, classes) = match crate::flex::cross_entropy(logits, classes, smoothing) {
         Ok(losses) => return losses,
         Err(inputs) => *inputs,

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::linear;
 
-/// What follows the affine map in the same pass.
+/// The function that follows the affine map in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
@@ -22,7 +22,6 @@ pub enum Epilogue {
 ///
 /// If the shapes do not fit, as Burn's operations do.
 pub fn dense(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, epilogue: Epilogue) -> Tensor<2> {
-    #[cfg(feature = "flex")]
     let (x, weight, bias) = match crate::flex::dense(x, weight, bias, epilogue) {
         Ok(y) => return y,
         Err(inputs) => *inputs,

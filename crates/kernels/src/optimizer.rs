@@ -22,7 +22,7 @@ pub struct AdamStep {
 }
 
 impl AdamStep {
-    /// What the means are divided by, for they started at zero.
+    /// Divisors of the means, which started at zero.
     fn corrections(&self) -> [f64; 2] {
         let step = self.step as f64;
         [1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step)]
@@ -46,7 +46,6 @@ pub fn adam(
     square: Tensor<1>,
     step: &AdamStep,
 ) -> [Tensor<1>; 3] {
-    #[cfg(feature = "flex")]
     let [value, gradient, mean, square] =
         match crate::flex::adam([value, gradient, mean, square], step) {
             Ok(stepped) => return stepped,
@@ -93,7 +92,6 @@ pub fn sgd(
     velocity: Tensor<1>,
     step: &SgdStep,
 ) -> [Tensor<1>; 2] {
-    #[cfg(feature = "flex")]
     let [value, gradient, velocity] = match crate::flex::sgd([value, gradient, velocity], step) {
         Ok(stepped) => return stepped,
         Err(inputs) => *inputs,
@@ -126,14 +124,10 @@ fn decayed(
     penalty: f64,
     shrinkage: f64,
 ) -> (Tensor<1>, Tensor<1>) {
-    let gradient = match penalty {
-        0.0 => gradient,
-        _ => gradient + value.clone().mul_scalar(penalty),
-    };
-    let value = match shrinkage {
-        0.0 => value,
-        _ => value.mul_scalar(1.0 - shrinkage),
-    };
+    let gradient =
+        if penalty == 0.0 { gradient } else { gradient + value.clone().mul_scalar(penalty) };
+    // After the penalty, which is on the weight as it was.
+    let value = if shrinkage == 0.0 { value } else { value.mul_scalar(1.0 - shrinkage) };
     (value, gradient)
 }
 

@@ -2,21 +2,21 @@
 
 /// Chosen rows of a data set on the host, and how they are scaled.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct ChosenRows<'a> {
     /// The features of all rows, row by row.
-    pub features: Features<'a>,
-    /// Features of a row.
+    pub features: RawFeatures<'a>,
+    /// RawFeatures of a row.
     pub width: usize,
-    /// Which rows, in order.
+    /// The rows, in order.
     pub indices: &'a [usize],
     /// From features to inputs.
     pub scaling: Scaling<'a>,
 }
 
-/// Features as they are stored.
+/// RawFeatures as they are stored.
 #[derive(Clone, Copy, Debug)]
-pub enum Features<'a> {
-    /// Such as pixels.
+pub enum RawFeatures<'a> {
+    /// Bytes, such as pixels.
     Bytes(&'a [u8]),
     /// Any numbers.
     Floats(&'a [f32]),
@@ -47,13 +47,13 @@ pub enum Scaling<'a> {
     },
 }
 
-impl Rows<'_> {
-    /// How many rows there are.
+impl ChosenRows<'_> {
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
@@ -70,33 +70,21 @@ impl Rows<'_> {
         inputs
     }
 
-    /// Brings some rows into the cache: they lie far apart, and to wait for all at once takes no
-    /// longer than for one.
-    #[cfg(feature = "flex")]
-    pub(crate) fn prefetch(&self, rows: std::ops::Range<usize>) {
-        fn touch<T: Copy>(features: &[T], number: impl Fn(T) -> u32) -> u32 {
-            let line = (64 / size_of::<T>()).max(1);
-            features.iter().step_by(line).fold(0, |sum, &x| sum.wrapping_add(number(x)))
-        }
-        let row = |i: usize| self.indices[i] * self.width..(self.indices[i] + 1) * self.width;
-        let sum = rows.fold(0u32, |sum, i| {
-            sum.wrapping_add(match self.features {
-                Features::Bytes(bytes) => touch(&bytes[row(i)], u32::from),
-                Features::Floats(floats) => touch(&floats[row(i)], f32::to_bits),
-            })
-        });
-        std::hint::black_box(sum);
+    /// Where the features of the `i`-th row are.
+    #[inline(always)]
+    pub(crate) fn place(&self, i: usize) -> std::ops::Range<usize> {
+        self.indices[i] * self.width..(self.indices[i] + 1) * self.width
     }
 
     /// The inputs of the `i`-th row.
     #[inline(always)]
     pub(crate) fn fill<T: From<f32>>(&self, i: usize, into: &mut [T]) {
-        let row = self.indices[i] * self.width..(self.indices[i] + 1) * self.width;
+        let row = self.place(i);
         match self.features {
-            Features::Bytes(bytes) => {
+            RawFeatures::Bytes(bytes) => {
                 self.scaling.apply(bytes[row].iter().map(|&byte| f32::from(byte)), into);
             }
-            Features::Floats(floats) => self.scaling.apply(floats[row].iter().copied(), into),
+            RawFeatures::Floats(floats) => self.scaling.apply(floats[row].iter().copied(), into),
         }
     }
 }

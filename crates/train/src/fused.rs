@@ -7,8 +7,10 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
 use fireclay::{Activation, Architecture, Loss, Mlp, Norm, Targets, scaling};
-use fireclay_data::{Features as HostFeatures, HostRows, Targets as HostTargets};
-use fireclay_kernels::{Batch, Chain, Features, Rows, Smoothing, TrainedLayer, TrainedParameter};
+use fireclay_data::{Features, HostRows, Targets as HostTargets};
+use fireclay_kernels::{
+    Chain, ChosenRows, RawFeatures, Smoothing, StepBatch, TrainedLayer, TrainedParameter,
+};
 
 use crate::job::Job;
 use crate::metrics::Observed;
@@ -68,12 +70,12 @@ impl Fused {
         };
         let classes: Vec<usize> = indices.iter().map(|&row| ids[row] as usize).collect();
         let features = match features {
-            HostFeatures::Bytes(bytes) => Features::Bytes(bytes),
-            HostFeatures::Floats(floats) => Features::Floats(floats),
+            Features::Bytes(bytes) => RawFeatures::Bytes(bytes),
+            Features::Floats(floats) => RawFeatures::Floats(floats),
         };
         let scaling = scaling(job.preprocessing);
-        let batch = Batch {
-            rows: Rows { features, width, indices, scaling },
+        let batch = StepBatch {
+            rows: ChosenRows { features, width, indices, scaling },
             classes: &classes,
             smoothing: &self.smoothing,
             divisor: job.weight(rows),

@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fireclay::{InputSpec, Preprocessing, Value, prepare, scaling};
-use fireclay_kernels::{Features, Rows};
+use fireclay_kernels::{ChosenRows, RawFeatures};
 use proptest::prelude::*;
 
 const WIDTH: usize = 5;
@@ -14,9 +14,9 @@ fn on_a_device(preprocessing: &Preprocessing, row: &[f32]) -> Vec<u32> {
     bits(&prepared.try_into_vec_as::<f32>().unwrap())
 }
 
-fn in_the_fused_step(preprocessing: &Preprocessing, features: Features<'_>) -> Vec<u32> {
+fn in_the_fused_step(preprocessing: &Preprocessing, features: RawFeatures<'_>) -> Vec<u32> {
     let scaling = scaling(preprocessing);
-    bits(&Rows { features, width: WIDTH, indices: &[0], scaling }.gather())
+    bits(&ChosenRows { features, width: WIDTH, indices: &[0], scaling }.gather())
 }
 
 fn by_the_encoder(preprocessing: &Preprocessing, row: &[f32]) -> Vec<u32> {
@@ -62,7 +62,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), WIDTH),
     ) {
         let raised: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte)).collect();
-        let stored = [(Features::Floats(&floats), &floats), (Features::Bytes(&bytes), &raised)];
+        let stored = [(RawFeatures::Floats(&floats), &floats), (RawFeatures::Bytes(&bytes), &raised)];
         for (features, row) in stored {
             let expected = on_a_device(&preprocessing, row);
             prop_assert_eq!(&in_the_fused_step(&preprocessing, features), &expected);

@@ -1,7 +1,7 @@
 //! A chain of dense layers under training, in memory of its own that suits the threads.
 //!
 //! A step has a few phases, each shared by all threads. The inputs are gathered; then comes one
-//! hidden layer after the other; the head goes on to the losses and back; the gradient goes back
+//! hidden layer after the other; the head computes the losses and the way back; the gradient goes back
 //! through the hidden layers; and at last each thread takes some of the weights: their gradient, and
 //! at once their step.
 //!
@@ -15,30 +15,35 @@ use burn::backend::Flex;
 use burn::tensor::{DType, Tensor};
 
 use super::cross_entropy::{Shares, by_row, loss};
-use super::dense::{apply, chain as back_through, sum_rows};
-use super::optimizer::Numbers;
-use super::product::{Block, Matrix, MatrixMut, Start, blocks, multiply, pieces};
-use super::{Placed, Real, numbers, tensor, vectorised};
-use crate::{Batch, Epilogue, Outcome, Rule, TrainedLayer, TrainedParameter, team};
+use super::dense::{apply, back_through, sum_rows};
+use super::optimizer::TypedRule;
+use super::product::{Addend, Block, Matrix, MatrixMut, blocks, multiply, pieces};
+use super::tuning::{
+    SMALL_PIECE, backward_width, by_outputs, panel_width, rows_of_product, some_rows, step_rows,
+};
+use super::{Placed, Real, numbers, team, tensor, vectorised};
+use crate::{
+    ChosenRows, Epilogue, Outcome, RawFeatures, Rule, StepBatch, TrainedLayer, TrainedParameter,
+};
 
 /// A chain of either number type.
 #[derive(Debug)]
 pub(crate) enum AnyChain {
-    F32(Chain<f32>),
-    F64(Chain<f64>),
+    F32(TypedChain<f32>),
+    F64(TypedChain<f64>),
 }
 
 impl AnyChain {
     /// `None` if the layers are not for the fast body or do not fit each other.
     pub(crate) fn new(layers: &[TrainedLayer]) -> Option<Self> {
         match layers.first()?.weight.value.dtype() {
-            DType::F32 => Chain::new(layers).map(Self::F32),
-            DType::F64 => Chain::new(layers).map(Self::F64),
+            DType::F32 => TypedChain::new(layers).map(Self::F32),
+            DType::F64 => TypedChain::new(layers).map(Self::F64),
             _ => None,
         }
     }
 
-    pub(crate) fn step(&mut self, rule: &Rules<'_>, batch: &Batch<'_>) -> Outcome {
+    pub(crate) fn step(&mut self, rule: &Rules<'_>, batch: &StepBatch<'_>) -> Outcome {
         match self {
             Self::F32(chain) => chain.step(rule, batch),
             Self::F64(chain) => chain.step(rule, batch),
@@ -47,14 +52,17 @@ impl AnyChain {
 
     pub(crate) fn layers(&self) -> Vec<TrainedLayer> {
         match self {
-            Self::F32(chain) => chain.layers.iter().map(Layer::copied).collect(),
-            Self::F64(chain) => chain.layers.iter().map(Layer::copied).collect(),
+            Self::F32(chain) => chain.layers.iter().map(DenseLayer::copied).collect(),
+            Self::F64(chain) => chain.layers.iter().map(DenseLayer::copied).collect(),
         }
     }
 }
 
 /// The rule of a layer's weights (`true`) or bias.
 type Rules<'a> = dyn Fn(usize, bool) -> Rule + 'a;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Numbers that begin on a cache line, so that no two threads write to the same one.
 #[derive(Debug, Default)]
@@ -65,12 +73,20 @@ struct Lines<T> {
 }
 
 impl<T: Real> Lines<T> {
-    const LINE: usize = 64;
-
     fn zeros(count: usize) -> Self {
-        let numbers = vec![T::zero(); count + Self::LINE / size_of::<T>()];
-        let start = numbers.as_ptr().align_offset(Self::LINE).min(numbers.len() - count);
+        let numbers = vec![T::zero(); count + LINE / size_of::<T>()];
+        let start = numbers.as_ptr().align_offset(LINE).min(numbers.len() - count);
         Self { numbers, start, count }
+    }
+
+    /// Copies some columns of a matrix `[rows, columns]`.
+    fn of_columns(matrix: &[T], sizes: [usize; 2], columns: Range<usize>) -> Self {
+        let mut lines = Self::zeros(sizes[0] * columns.len());
+        let rows = lines.all_mut().chunks_exact_mut(columns.len());
+        for (into, row) in rows.zip(matrix.chunks_exact(sizes[1])) {
+            into.copy_from_slice(&row[columns.clone()]);
+        }
+        lines
     }
 
     /// The first `count` numbers, whatever they are.
@@ -90,10 +106,10 @@ impl<T: Real> Lines<T> {
     }
 }
 
-/// See [`AnyChain`].
+/// A chain of one number type, see [`AnyChain`].
 #[derive(Debug)]
-pub(crate) struct Chain<T> {
-    layers: Vec<Layer<T>>,
+pub(crate) struct TypedChain<T> {
+    layers: Vec<DenseLayer<T>>,
     /// The inputs and the outputs of each layer, `[batch, width]`.
     values: Vec<Lines<T>>,
     /// The gradient by the outputs of each layer, before its epilogue.
@@ -101,7 +117,7 @@ pub(crate) struct Chain<T> {
 }
 
 #[derive(Debug)]
-struct Layer<T> {
+struct DenseLayer<T> {
     /// `[inputs, outputs]`.
     sizes: [usize; 2],
     epilogue: Epilogue,
@@ -125,11 +141,6 @@ struct Panel<T> {
     memory: Vec<Lines<T>>,
 }
 
-/// Columns of a panel.
-fn panel_width(columns: usize) -> usize {
-    if columns < 512 { 64 } else { 128 }
-}
-
 impl<T: Real> Parameter<T> {
     fn new<const D: usize>(of: &TrainedParameter<D>, sizes: [usize; 2]) -> Option<Self> {
         let TrainedParameter { value, memory, rule } = of;
@@ -148,20 +159,13 @@ impl<T: Real> Parameter<T> {
             .collect();
         let memory = memory.filter(|memory| memory.is_empty() || memory.len() == remembered)?;
         let panels = pieces(sizes[1], panel_width(sizes[1])).into_iter().map(|columns| {
-            let cut = |numbers: &[T]| {
-                let mut lines = Lines::zeros(sizes[0] * columns.len());
-                let rows = lines.all_mut().chunks_exact_mut(columns.len());
-                for (into, row) in rows.zip(numbers.chunks_exact(sizes[1])) {
-                    into.copy_from_slice(&row[columns.clone()]);
-                }
-                lines
-            };
-            let value = cut(value);
-            // Before its first step, an optimizer remembers zeros.
-            let zeros = |_| Lines::zeros(sizes[0] * columns.len());
-            let memory = match &memory[..] {
-                [] => (0..remembered).map(zeros).collect(),
-                memory => memory.iter().map(|numbers| cut(numbers)).collect(),
+            let value = Lines::of_columns(value, sizes, columns.clone());
+            let memory = if memory.is_empty() {
+                // Before its first step, an optimizer remembers zeros.
+                (0..remembered).map(|_| Lines::zeros(sizes[0] * columns.len())).collect()
+            } else {
+                let memory = memory.iter();
+                memory.map(|part| Lines::of_columns(part, sizes, columns.clone())).collect()
             };
             Panel { columns, value, memory }
         });
@@ -170,34 +174,39 @@ impl<T: Real> Parameter<T> {
 
     /// The same as tensors; what is remembered is flat.
     fn copied<const D: usize>(&self) -> TrainedParameter<D> {
-        let [rows, columns] = self.sizes;
-        let whole = |lines: &dyn Fn(&Panel<T>) -> Option<&[T]>| {
-            let mut numbers = vec![T::zero(); rows * columns];
-            for panel in &self.panels {
-                let Some(lines) = lines(panel) else { continue };
-                let width = panel.columns.len();
-                let rows = numbers.chunks_exact_mut(columns);
-                for (into, row) in rows.zip(lines.chunks_exact(width)) {
-                    into[panel.columns.clone()].copy_from_slice(row);
-                }
-            }
-            numbers
-        };
+        let count = self.sizes[0] * self.sizes[1];
         let memory = (0..self.rule.map_or(0, |rule| rule.memory())).map(|i| {
-            let numbers = whole(&|panel| panel.memory.get(i).map(Lines::all));
-            Tensor::from_primitive::<Flex>(tensor(numbers, [rows * columns]))
+            let numbers = self.whole(self.panels.iter().map(|panel| panel.memory.get(i)));
+            Tensor::from_primitive::<Flex>(tensor(numbers, [count]))
         });
         let dims: [usize; D] = std::array::from_fn(|d| self.sizes[d + 2 - D]);
-        let value = tensor(whole(&|panel| Some(panel.value.all())), dims);
+        let value = tensor(self.whole(self.panels.iter().map(|panel| Some(&panel.value))), dims);
         TrainedParameter {
             value: Tensor::from_primitive::<Flex>(value),
             memory: memory.collect(),
             rule: self.rule,
         }
     }
+
+    /// Returns the numbers of the panels as one matrix, zero where a panel has nothing.
+    fn whole<'a>(&self, lines: impl Iterator<Item = Option<&'a Lines<T>>>) -> Vec<T>
+    where
+        T: 'a,
+    {
+        let [rows, columns] = self.sizes;
+        let mut numbers = vec![T::zero(); rows * columns];
+        for (panel, lines) in self.panels.iter().zip(lines) {
+            let Some(lines) = lines else { continue };
+            let rows = numbers.chunks_exact_mut(columns);
+            for (into, row) in rows.zip(lines.all().chunks_exact(panel.columns.len())) {
+                into[panel.columns.clone()].copy_from_slice(row);
+            }
+        }
+        numbers
+    }
 }
 
-impl<T: Real> Layer<T> {
+impl<T: Real> DenseLayer<T> {
     fn new(layer: &TrainedLayer) -> Option<Self> {
         let sizes @ [_, outputs] = layer.weight.value.dims();
         Some(Self {
@@ -224,39 +233,9 @@ impl<T: Real> Layer<T> {
     }
 }
 
-/// Whether the threads share a layer's outputs rather than the rows of the batch.
-///
-/// Then each keeps its own panels and needs all of the inputs; otherwise each keeps its own rows and
-/// needs all of the panels. What is less to move between them is better.
-fn by_outputs(rows: usize, outputs: usize) -> bool {
-    outputs >= rows
-}
-
-/// Rows of a batch that a thread takes at a time.
-fn some_rows(rows: usize) -> usize {
-    rows.div_ceil(8).next_multiple_of(16).min(128)
-}
-
-/// Rows of a product with a matrix of these sizes that a thread takes at a time.
-///
-/// A product begins with sorting the matrix for the processor; where that is much work, it is done
-/// for many rows, and there are panels enough for all threads.
-fn rows_of_product(rows: usize, sizes: [usize; 2]) -> usize {
-    if is_large(sizes) { rows.min(256) } else { some_rows(rows) }
-}
-
-fn is_large([inner, columns]: [usize; 2]) -> bool {
-    inner * columns >= 1 << 20
-}
-
-/// Rows of a panel that a thread steps at a time.
-fn panel_rows(rows: usize, sizes @ [_, outputs]: [usize; 2]) -> usize {
-    if is_large(sizes) || by_outputs(rows, outputs) { 256 } else { 128 }
-}
-
-impl<T: Real> Chain<T> {
+impl<T: Real> TypedChain<T> {
     fn new(layers: &[TrainedLayer]) -> Option<Self> {
-        let layers: Vec<_> = layers.iter().map(Layer::<T>::new).collect::<Option<_>>()?;
+        let layers: Vec<_> = layers.iter().map(DenseLayer::<T>::new).collect::<Option<_>>()?;
         let fits = layers.windows(2).all(|pair| pair[0].sizes[1] == pair[1].sizes[0])
             && layers.iter().all(|layer| layer.sizes.iter().all(|&size| size > 0));
         let values = layers.iter().map(|_| Lines::default()).chain([Lines::default()]).collect();
@@ -264,7 +243,7 @@ impl<T: Real> Chain<T> {
         fits.then_some(Self { layers, values, gradients })
     }
 
-    fn step(&mut self, rule: &Rules<'_>, batch: &Batch<'_>) -> Outcome {
+    fn step(&mut self, rule: &Rules<'_>, batch: &StepBatch<'_>) -> Outcome {
         let rows = batch.rows.len();
         let widths: Vec<usize> = [self.layers[0].sizes[0]]
             .into_iter()
@@ -272,17 +251,9 @@ impl<T: Real> Chain<T> {
             .collect();
         assert_eq!(batch.rows.width, widths[0], "a row has as many features as there are inputs");
         assert_eq!(batch.classes.len(), rows, "every row has a class");
-        let lowest = self.layers.iter().position(Layer::is_trained);
+        let lowest = self.layers.iter().position(DenseLayer::is_trained);
         let pass =
             Pass { layers: &self.layers, batch, lowest: lowest.unwrap_or(self.layers.len()) };
-        fn views<'a, T: Real>(
-            lines: &'a mut [Lines<T>],
-            rows: usize,
-            widths: &[usize],
-        ) -> Vec<&'a mut [T]> {
-            let lines = lines.iter_mut().zip(widths);
-            lines.map(|(lines, width)| lines.first(rows * width)).collect()
-        }
         let mut values = views(&mut self.values, rows, &widths);
         let mut gradients = views(&mut self.gradients, rows, &widths[1..]);
         let mut losses = vec![T::zero(); rows];
@@ -299,40 +270,51 @@ impl<T: Real> Chain<T> {
     }
 }
 
+/// A matrix `[rows, width]` in each of these, whatever its numbers are.
+fn views<'a, T: Real>(
+    lines: &'a mut [Lines<T>],
+    rows: usize,
+    widths: &[usize],
+) -> Vec<&'a mut [T]> {
+    let lines = lines.iter_mut().zip(widths);
+    lines.map(|(lines, width)| lines.first(rows * width)).collect()
+}
+
 /// The batch's way through the network and back.
 struct Pass<'a, T> {
-    layers: &'a [Layer<T>],
-    batch: &'a Batch<'a>,
+    layers: &'a [DenseLayer<T>],
+    batch: &'a StepBatch<'a>,
     /// The first layer that is trained: gradients go no further back.
     lowest: usize,
 }
 
-/// A part of a layer's values: some rows of a panel.
-struct Part<'a, T> {
+/// Some rows of a panel of a layer's values.
+struct Tile<'a, T> {
     panel: usize,
     rows: Range<usize>,
     columns: Range<usize>,
     numbers: MatrixMut<'a, T>,
 }
 
-/// Cuts a layer's values, `[rows, columns]`, into parts, those of one thread behind each other; each
+/// Cuts a layer's values, `[rows, columns]`, into tiles, those of one thread behind each other; each
 /// is a product with some columns of a matrix `[inner, columns]`, at most `wide`.
-fn parts<T: Real>(
+fn tiles<T: Real>(
     numbers: &mut [T],
     rows: usize,
     sizes @ [_, columns]: [usize; 2],
     wide: usize,
-) -> Vec<Part<'_, T>> {
+) -> Vec<Tile<'_, T>> {
     let size = [rows_of_product(rows, sizes), wide];
     let numbers = MatrixMut::new(numbers, [rows, columns]).split(size);
     let parts = blocks([rows, columns], size).into_iter().zip(numbers);
-    let part = |(Block { rows, columns }, numbers)| {
-        let panel = columns.start / size[1];
-        Part { panel, rows, columns, numbers }
-    };
-    let mut parts: Vec<_> = parts.map(part).collect();
+    let mut parts: Vec<_> = parts
+        .map(|(Block { rows, columns }, numbers)| {
+            let panel = columns.start / size[1];
+            Tile { panel, rows, columns, numbers }
+        })
+        .collect();
     if by_outputs(rows, columns) {
-        parts.sort_by_key(|part: &Part<'_, T>| part.panel);
+        parts.sort_by_key(|part| part.panel);
     }
     parts
 }
@@ -347,7 +329,7 @@ impl<T: Real> Pass<'_, T> {
             let (before, after) = values.split_at_mut(i + 1);
             let x = Matrix::new(before[i], [rows, layer.sizes[0]]);
             let wide = panel_width(layer.sizes[1]);
-            team::each(&mut parts(after[0], rows, layer.sizes, wide), |part| {
+            team::each(&mut tiles(after[0], rows, layer.sizes, wide), |part| {
                 forward(layer, part.panel, x.rows(part.rows.clone()), &mut part.numbers);
             });
         }
@@ -358,8 +340,8 @@ impl<T: Real> Pass<'_, T> {
             let by_y = Matrix::new(after[0], [rows, next.sizes[1]]);
             let y = Matrix::new(values[i + 1], [rows, next.sizes[0]]);
             let [inputs, outputs] = next.sizes;
-            let wide = if is_large(next.sizes) { 512 } else { 64 };
-            team::each(&mut parts(before[i], rows, [outputs, inputs], wide), |part| {
+            let wide = backward_width(next.sizes);
+            team::each(&mut tiles(before[i], rows, [outputs, inputs], wide), |part| {
                 let by_y = by_y.rows(part.rows.clone());
                 let y = y.rows(part.rows.clone()).columns(part.columns.clone());
                 self.backward(i, by_y, y, part.columns.clone(), &mut part.numbers);
@@ -374,7 +356,7 @@ impl<T: Real> Pass<'_, T> {
         let mut parts: Vec<_> =
             pieces(rows, most).into_iter().zip(inputs.split([most, width])).collect();
         team::each(&mut parts, |(rows, inputs)| {
-            self.batch.rows.prefetch(rows.clone());
+            prefetch(&self.batch.rows, rows.clone());
             vectorised(
                 #[inline(always)]
                 || {
@@ -388,13 +370,6 @@ impl<T: Real> Pass<'_, T> {
 
     /// From the last hidden layer to the losses, and back again, some rows at a time.
     fn head(&self, values: &mut [&mut [T]], gradients: &mut [&mut [T]], losses: &mut [T]) {
-        struct Part<'a, T> {
-            rows: Range<usize>,
-            logits: MatrixMut<'a, T>,
-            by_logits: MatrixMut<'a, T>,
-            by_x: Option<MatrixMut<'a, T>>,
-            losses: &'a mut [T],
-        }
         let rows = losses.len();
         let last = self.layers.len() - 1;
         let layer = &self.layers[last];
@@ -403,19 +378,19 @@ impl<T: Real> Pass<'_, T> {
         let (hidden, logits) = values.split_at_mut(last + 1);
         let x = Matrix::new(hidden[last], [rows, inputs]);
         let (by_hidden, by_logits) = gradients.split_at_mut(last);
-        let split = |numbers, width| MatrixMut::new(numbers, [rows, width]).split([most, width]);
-        let mut logits = split(&mut *logits[0], outputs).into_iter();
-        let mut by_logits = split(&mut *by_logits[0], outputs).into_iter();
+        let mut logits = split_rows(logits[0], [rows, outputs], most).into_iter();
+        let mut by_logits = split_rows(by_logits[0], [rows, outputs], most).into_iter();
         let by_x = by_hidden.last_mut().filter(|_| self.lowest < last);
-        let mut by_x = by_x.map(|numbers| split(&mut **numbers, inputs)).into_iter().flatten();
+        let by_x = by_x.map(|numbers| split_rows(numbers, [rows, inputs], most));
+        let mut by_x = by_x.into_iter().flatten();
         let parts = pieces(rows, most).into_iter().zip(losses.chunks_mut(most));
         let mut parts: Vec<_> = parts
             .filter_map(|(rows, losses)| {
                 let (logits, by_logits) = (logits.next()?, by_logits.next()?);
-                Some(Part { rows, logits, by_logits, by_x: by_x.next(), losses })
+                Some(HeadRows { rows, logits, by_logits, by_x: by_x.next(), losses })
             })
             .collect();
-        team::each(&mut parts, |Part { rows, logits, by_logits, by_x, losses }| {
+        team::each(&mut parts, |HeadRows { rows, logits, by_logits, by_x, losses }| {
             let x = x.rows(rows.clone());
             for (i, panel) in layer.weight.panels.iter().enumerate() {
                 forward(layer, i, x, &mut logits.columns(panel.columns.clone()));
@@ -467,9 +442,9 @@ impl<T: Real> Pass<'_, T> {
             let by_y = by_y.columns(panel.columns.clone());
             let weights = next.weights(number).transposed().columns(columns.clone());
             if number == 0 {
-                multiply(by_y, weights, Start::Zero, into);
+                multiply(by_y, weights, Addend::Zero, into);
             } else {
-                multiply(by_y, weights, Start::Sum, into);
+                multiply(by_y, weights, Addend::Existing, into);
             }
         }
         let [rows, _] = into.sizes();
@@ -477,16 +452,56 @@ impl<T: Real> Pass<'_, T> {
     }
 }
 
+/// Brings some rows into the cache: they lie far apart, and to wait for all at once takes no longer
+/// than for one.
+fn prefetch(chosen: &ChosenRows<'_>, rows: Range<usize>) {
+    let sum = rows.fold(0u32, |sum, i| {
+        let place = chosen.place(i);
+        sum.wrapping_add(match chosen.features {
+            RawFeatures::Bytes(bytes) => touch(&bytes[place], u32::from),
+            RawFeatures::Floats(floats) => touch(&floats[place], f32::to_bits),
+        })
+    });
+    // Without a use of the sum, the compiler would leave out the reading.
+    std::hint::black_box(sum);
+}
+
+/// Reads one number of each cache line.
+fn touch<T: Copy>(features: &[T], number: impl Fn(T) -> u32) -> u32 {
+    let line = (LINE / size_of::<T>()).max(1);
+    features.iter().step_by(line).fold(0, |sum, &x| sum.wrapping_add(number(x)))
+}
+
+/// Some rows of the batch on their way through the head and back.
+struct HeadRows<'a, T> {
+    rows: Range<usize>,
+    logits: MatrixMut<'a, T>,
+    by_logits: MatrixMut<'a, T>,
+    /// The gradient by the head's inputs, if a layer before it is trained.
+    by_x: Option<MatrixMut<'a, T>>,
+    losses: &'a mut [T],
+}
+
+/// A matrix `[rows, columns]` in blocks of at most this many whole rows.
+fn split_rows<T>(numbers: &mut [T], sizes: [usize; 2], most: usize) -> Vec<MatrixMut<'_, T>> {
+    MatrixMut::new(numbers, sizes).split([most, sizes[1]])
+}
+
 /// The outputs of one panel of a layer.
-fn forward<T: Real>(layer: &Layer<T>, panel: usize, x: Matrix<'_, T>, y: &mut MatrixMut<'_, T>) {
+fn forward<T: Real>(
+    layer: &DenseLayer<T>,
+    panel: usize,
+    x: Matrix<'_, T>,
+    y: &mut MatrixMut<'_, T>,
+) {
     let bias = layer.bias.panels[panel].value.all();
-    multiply(x, layer.weights(panel), Start::Row(bias), y);
+    multiply(x, layer.weights(panel), Addend::Row(bias), y);
     y.slices().for_each(|numbers| apply(layer.epilogue, numbers));
 }
 
 /// Steps every parameter that is trained: some weights at a time, while their gradient is in cache.
 fn update<T: Real>(
-    layers: &mut [Layer<T>],
+    layers: &mut [DenseLayer<T>],
     rule: &Rules<'_>,
     values: &[&mut [T]],
     gradients: &[&mut [T]],
@@ -505,7 +520,7 @@ fn update<T: Real>(
                     let x = Matrix::new(values[part.layer], [rows, inputs]);
                     let x = x.columns(some.clone()).transposed();
                     let sizes = [some.len(), part.columns.len()];
-                    multiply(x, by_y, Start::Zero, &mut MatrixMut::new(gradient, sizes));
+                    multiply(x, by_y, Addend::Zero, &mut MatrixMut::new(gradient, sizes));
                 }
                 None => {
                     gradient.fill(T::zero());
@@ -523,25 +538,25 @@ struct Trained<'a, T> {
     /// Of the weights; none for a bias.
     inputs: Option<Range<usize>>,
     columns: Range<usize>,
-    rule: Numbers<T>,
+    rule: TypedRule<T>,
     value: &'a mut [T],
     memory: Vec<&'a mut [T]>,
 }
 
 /// The pieces of all parameters that are trained.
 fn trained<'a, T: Real>(
-    layers: &'a mut [Layer<T>],
+    layers: &'a mut [DenseLayer<T>],
     rule: &Rules<'_>,
     rows: usize,
 ) -> Vec<Trained<'a, T>> {
     let mut parts = Vec::new();
-    for (layer, Layer { weight, bias, .. }) in layers.iter_mut().enumerate() {
+    for (layer, DenseLayer { weight, bias, .. }) in layers.iter_mut().enumerate() {
         for (parameter, is_weight) in [(weight, true), (bias, false)] {
             if parameter.rule.is_none() {
                 continue;
             }
             let [high, _] = parameter.sizes;
-            let most = panel_rows(rows, parameter.sizes);
+            let most = step_rows(rows, parameter.sizes);
             let rule = rule(layer, is_weight);
             parameter.rule = Some(rule);
             for Panel { columns, value, memory } in &mut parameter.panels {
@@ -552,7 +567,7 @@ fn trained<'a, T: Real>(
                 for (inputs, value) in pieces(high, most).into_iter().zip(values) {
                     let memory = memory.iter_mut().filter_map(Iterator::next).collect();
                     let (columns, inputs) = (columns.clone(), is_weight.then_some(inputs));
-                    let rule = Numbers::new(&rule);
+                    let rule = TypedRule::new(&rule);
                     parts.push(Trained { layer, inputs, columns, rule, value, memory });
                 }
             }
@@ -564,14 +579,15 @@ fn trained<'a, T: Real>(
 /// Puts the pieces of one thread behind each other, and the small ones into the middle, so that each
 /// half of the others stays with its thread.
 fn in_order<T>(parts: &mut [Trained<'_, T>], sizes: &[[usize; 2]], rows: usize) {
-    const SMALL: usize = 1024;
     parts.sort_by_key(|part| {
         let place = match &part.inputs {
             Some(inputs) if !by_outputs(rows, sizes[part.layer][1]) => inputs.start,
             _ => part.columns.start,
         };
-        (part.value.len() < SMALL, part.layer, place)
+        (part.value.len() < SMALL_PIECE, part.layer, place)
     });
-    let large = parts.partition_point(|part| part.value.len() >= SMALL);
+    // Each thread begins with its own half of the pieces: the small ones are last of the first half,
+    // where whoever is done first takes them.
+    let large = parts.partition_point(|part| part.value.len() >= SMALL_PIECE);
     parts[large / 2..].rotate_left(large - large / 2);
 }

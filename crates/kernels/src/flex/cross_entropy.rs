@@ -40,7 +40,7 @@ fn on_graph(logits: &OnGraph, losses: FlexTensor, kept: Kept) -> OnGraph {
     }
 }
 
-/// What the backward pass needs of the forward pass.
+/// The results of the forward pass that the backward pass needs.
 #[derive(Clone, Debug)]
 struct Kept {
     /// `softmax(z)`, `[batch, classes]`.
@@ -49,7 +49,7 @@ struct Kept {
     smoothing: Smoothing,
 }
 
-/// How much each class's `-log softmax` counts for a sample of one class.
+/// The share of each class's `-log softmax` in the loss of a sample.
 pub(super) struct Shares<'a> {
     pub(super) smoothing: &'a Smoothing,
     pub(super) classes: usize,

@@ -103,7 +103,7 @@ pub(super) fn apply<T: Real>(epilogue: Epilogue, numbers: &mut [T]) {
 /// Turns the gradient by `y` into that by what the epilogue was applied to, in place.
 ///
 /// It passes where `y` is NaN, to show there too.
-pub(super) fn chain<T: Real>(epilogue: Epilogue, y: &[T], gradient: &mut [T]) {
+pub(super) fn back_through<T: Real>(epilogue: Epilogue, y: &[T], gradient: &mut [T]) {
     match epilogue {
         Epilogue::None => {}
         Epilogue::Relu => vectorised(
@@ -124,12 +124,12 @@ fn sizes(matrix: &FlexTensor) -> [usize; 2] {
 #[derive(Debug)]
 struct DenseBackward;
 
-/// What the backward pass needs of the forward pass.
+/// The results of the forward pass that the backward pass needs.
 #[derive(Clone, Debug)]
 struct Kept {
     x: FlexTensor,
     weight: FlexTensor,
-    /// The layer's output, where it tells the derivative.
+    /// The layer's output, where the derivative follows from it.
     y: Option<FlexTensor>,
     epilogue: Epilogue,
 }
@@ -159,7 +159,7 @@ fn by_affine<'a, T: Real>(gradient: &'a FlexTensor, kept: &Kept) -> Cow<'a, [T]>
     let gradient = numbers::<T>(gradient);
     let Some(y) = &kept.y else { return Cow::Borrowed(gradient) };
     let mut gradient = gradient.to_vec();
-    chain(kept.epilogue, numbers::<T>(y), &mut gradient);
+    back_through(kept.epilogue, numbers::<T>(y), &mut gradient);
     Cow::Owned(gradient)
 }
 

@@ -8,6 +8,8 @@ mod cross_entropy;
 mod dense;
 mod optimizer;
 mod product;
+mod team;
+mod tuning;
 
 use std::cell::RefCell;
 
@@ -128,7 +130,7 @@ impl Placed {
     }
 }
 
-/// Whether a tensor's numbers can be taken as one slice.
+/// Returns true if a tensor's numbers can be taken as one slice.
 fn is_plain(tensor: &FlexTensor) -> bool {
     matches!(tensor.dtype(), DType::F32 | DType::F64) && tensor.is_contiguous()
 }

@@ -2,13 +2,11 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
-use super::{Placed, Real, for_real, numbers, vectorised};
-use crate::{AdamStep, Rule, SgdStep, team};
-
-/// Parameters that one thread steps at a time.
-const PIECE: usize = 1 << 14;
+use super::tuning::OPTIMIZER_PIECE;
+use super::{Placed, Real, for_real, numbers, team, vectorised};
+use crate::{AdamStep, Rule, SgdStep};
 
 /// The fast body of [`adam`](crate::adam); the tensors are value, gradient, mean and square.
 pub(crate) fn adam(
@@ -38,9 +36,10 @@ pub(crate) fn sgd(
 
 /// One step of a whole parameter, on several threads.
 fn take<T: Real>(rule: &Rule, value: &mut [T], gradient: &[T], memory: Vec<&mut [T]>) {
-    let rule = Numbers::<T>::new(rule);
-    let mut memory: Vec<_> = memory.into_iter().map(|part| part.chunks_mut(PIECE)).collect();
-    let pieces = value.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+    let rule = TypedRule::<T>::new(rule);
+    let mut memory: Vec<_> =
+        memory.into_iter().map(|part| part.chunks_mut(OPTIMIZER_PIECE)).collect();
+    let pieces = value.chunks_mut(OPTIMIZER_PIECE).zip(gradient.chunks(OPTIMIZER_PIECE));
     let mut pieces: Vec<_> = pieces
         .map(|(value, gradient)| {
             let memory: Vec<_> = memory.iter_mut().filter_map(Iterator::next).collect();
@@ -51,12 +50,12 @@ fn take<T: Real>(rule: &Rule, value: &mut [T], gradient: &[T], memory: Vec<&mut 
 }
 
 /// A [`Rule`] in the type of the parameters.
-pub(super) enum Numbers<T> {
+pub(super) enum TypedRule<T> {
     Adam(AdamNumbers<T>),
     Sgd(SgdStep),
 }
 
-impl<T: Real> Numbers<T> {
+impl<T: Real> TypedRule<T> {
     pub(super) fn new(rule: &Rule) -> Self {
         match rule {
             Rule::Adam(step) => Self::Adam(AdamNumbers::new(step)),
@@ -196,7 +195,6 @@ fn storages<const N: usize>(
     tensors: [Tensor<1>; N],
 ) -> Result<[FlexTensor; N], Box<[Tensor<1>; N]>> {
     let placed = tensors.map(Placed::of);
-    let form = |tensor: &FlexTensor| (tensor.dtype(), tensor.layout().num_elements());
     let first = placed[0].whole().map(form);
     if first.is_none() || placed.iter().any(|placed| placed.whole().map(form) != first) {
         return Err(Box::new(placed.map(Placed::back)));
@@ -205,6 +203,11 @@ fn storages<const N: usize>(
         Placed::Off(tensor) => tensor,
         _ => unreachable!("every tensor has been looked at"),
     }))
+}
+
+/// Type and count of a tensor's numbers.
+fn form(tensor: &FlexTensor) -> (DType, usize) {
+    (tensor.dtype(), tensor.layout().num_elements())
 }
 
 /// The places of a tensor's numbers, from its first; its own copy if others hold it too.

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::Real;
-use crate::team;
+use super::tuning::{PRODUCT_BLOCK, WORTH_THREADS};
+use super::{Real, team};
 
 /// A matrix: `rows` times `columns` numbers of a slice.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ impl<'a, T> Matrix<'a, T> {
         &self.numbers[start..start + self.columns]
     }
 
-    /// Whether every number lies within the slice.
+    /// Returns true if every number lies within the slice.
     fn is_whole(&self) -> bool {
         let is_empty = self.rows == 0 || self.columns == 0;
         is_empty
@@ -68,10 +68,12 @@ pub(super) struct Block {
 /// A matrix `[rows, columns]` in blocks of at most this size, row by row of blocks.
 pub(super) fn blocks([rows, columns]: [usize; 2], most: [usize; 2]) -> Vec<Block> {
     let across = pieces(columns, most[1]);
-    let of_rows = |rows: Range<usize>| {
-        across.iter().map(move |columns| Block { rows: rows.clone(), columns: columns.clone() })
-    };
-    pieces(rows, most[0]).into_iter().flat_map(of_rows).collect()
+    let mut blocks = Vec::new();
+    for rows in pieces(rows, most[0]) {
+        let columns = across.iter().cloned();
+        blocks.extend(columns.map(|columns| Block { rows: rows.clone(), columns }));
+    }
+    blocks
 }
 
 /// `0..count` in pieces of at most `most`.
@@ -91,7 +93,8 @@ pub(super) struct MatrixMut<'a, T> {
     of: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a `&mut [T]` with holes, which no other `MatrixMut` reaches into its numbers of.
+// SAFETY: a `MatrixMut` stands for exclusive borrows of its rows. No two of them share a number, so
+// sending one to another thread is sending a `&mut [T]`, for which `T: Send` is enough.
 unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
 impl<'a, T> MatrixMut<'a, T> {
@@ -104,7 +107,8 @@ impl<'a, T> MatrixMut<'a, T> {
 
     /// Its [`blocks`] of at most this size.
     pub(super) fn split(self, most: [usize; 2]) -> Vec<Self> {
-        let block = |block: Block| Self {
+        // No number is in two blocks.
+        let blocks = blocks([self.rows, self.columns], most).into_iter().map(|block| Self {
             // SAFETY: the block lies within the matrix, so its first number lies within its slice.
             numbers: unsafe {
                 self.numbers.add(block.rows.start * self.stride + block.columns.start)
@@ -112,9 +116,8 @@ impl<'a, T> MatrixMut<'a, T> {
             rows: block.rows.len(),
             columns: block.columns.len(),
             ..self
-        };
-        // No number is in two blocks.
-        blocks([self.rows, self.columns], most).into_iter().map(block).collect()
+        });
+        blocks.collect()
     }
 
     /// `[rows, columns]`.
@@ -128,7 +131,8 @@ impl<'a, T> MatrixMut<'a, T> {
         let (count, length) =
             if is_one { (1, self.rows * self.columns) } else { (self.rows, self.columns) };
         let (numbers, stride) = (self.numbers, self.stride);
-        // SAFETY: these numbers are this matrix' own, and no two slices share one.
+        // SAFETY: the numbers of each slice belong to this matrix, which is borrowed mutably, and no
+        // two slices overlap.
         (0..count).map(move |i| unsafe {
             std::slice::from_raw_parts_mut(numbers.add(i * stride), length)
         })
@@ -138,7 +142,7 @@ impl<'a, T> MatrixMut<'a, T> {
     #[inline(always)]
     pub(super) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "a row lies within its matrix");
-        // SAFETY: the row lies within the matrix.
+        // SAFETY: the row lies within the matrix, which is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.numbers.add(row * self.stride), self.columns) }
     }
 
@@ -146,7 +150,7 @@ impl<'a, T> MatrixMut<'a, T> {
     pub(super) fn columns(&mut self, columns: Range<usize>) -> MatrixMut<'_, T> {
         assert!(columns.end <= self.columns, "a part lies within its matrix");
         MatrixMut {
-            // SAFETY: the part lies within the matrix.
+            // SAFETY: the columns lie within the matrix, so their first number lies within its slice.
             numbers: unsafe { self.numbers.add(columns.start) },
             rows: self.rows,
             columns: columns.len(),
@@ -160,27 +164,28 @@ impl<'a, T> MatrixMut<'a, T> {
         let is_empty = self.rows == 0 || self.columns == 0;
         let length = if is_empty { 0 } else { (self.rows - 1) * self.stride + self.columns };
         assert!(is_empty || self.stride == self.columns || self.rows == 1, "no other's numbers");
-        // SAFETY: without holes, all of these numbers are this matrix' own.
+        // SAFETY: nothing lies between the rows, so all of these numbers belong to this matrix, which
+        // stays borrowed as long as the result is used.
         let numbers = unsafe { std::slice::from_raw_parts(self.numbers, length) };
         Matrix { numbers, rows: self.rows, columns: self.columns, strides: [self.stride, 1] }
     }
 }
 
-/// What a product is added to.
+/// The matrix that a product is added to.
 #[derive(Clone, Copy)]
-pub(super) enum Start<'a, T> {
+pub(super) enum Addend<'a, T> {
     Zero,
-    /// The same row for all.
+    /// One row, the same for all.
     Row(&'a [T]),
-    /// What is there.
-    Sum,
+    /// The numbers in the place of the result.
+    Existing,
 }
 
-/// Writes `start + a · b`.
+/// Writes `addend + a · b`.
 pub(super) fn multiply<T: Real>(
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
-    start: Start<'_, T>,
+    addend: Addend<'_, T>,
     into: &mut MatrixMut<'_, T>,
 ) {
     assert!(
@@ -188,11 +193,12 @@ pub(super) fn multiply<T: Real>(
         "matrices lie within their slices and fit"
     );
     assert_eq!([a.rows, b.columns], into.sizes(), "a place for every number of the product");
-    if let Start::Row(start) = start {
-        (0..a.rows).for_each(|row| into.row(row).copy_from_slice(start));
+    if let Addend::Row(addend) = addend {
+        (0..a.rows).for_each(|row| into.row(row).copy_from_slice(addend));
     }
-    // SAFETY: both matrices lie within their slices and the places are as many as the result has
-    // numbers, as asserted above. All of them are initialised.
+    // SAFETY: as asserted above, both matrices lie within their slices, and the result has as many
+    // rows and columns as the product. `into` is borrowed mutably, so it overlaps neither of them.
+    // All numbers are initialised.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -201,7 +207,7 @@ pub(super) fn multiply<T: Real>(
             into.numbers,
             1,
             into.stride as isize,
-            !matches!(start, Start::Zero),
+            !matches!(addend, Addend::Zero),
             a.numbers.as_ptr(),
             a.strides[1] as isize,
             a.strides[0] as isize,
@@ -218,12 +224,6 @@ pub(super) fn multiply<T: Real>(
     }
 }
 
-/// The size of the blocks of a product that one thread computes at a time.
-const BLOCK: [usize; 2] = [128, 512];
-
-/// Multiplications and additions below which a second thread costs more than it brings.
-const WORTH_THREADS: usize = 1 << 18;
-
 /// `finish(start + a · b)`, row by row; `start` is one row, or zero if there is none.
 ///
 /// `finish` is called with rows of blocks of the result while they are in cache. Blocks depend on
@@ -236,17 +236,17 @@ pub(super) fn product<T: Real>(
 ) -> Vec<T> {
     let sizes = [a.rows, b.columns];
     let mut result = vec![T::zero(); sizes[0] * sizes[1]];
-    let parts = MatrixMut::new(&mut result, sizes).split(BLOCK);
-    let mut parts: Vec<_> = parts.into_iter().zip(blocks(sizes, BLOCK)).collect();
-    let run = |(part, block): &mut (MatrixMut<'_, T>, Block)| {
-        let start = start.map_or(Start::Zero, |row| Start::Row(&row[block.columns.clone()]));
+    let parts = MatrixMut::new(&mut result, sizes).split(PRODUCT_BLOCK);
+    let mut parts: Vec<_> = parts.into_iter().zip(blocks(sizes, PRODUCT_BLOCK)).collect();
+    let compute = |(part, block): &mut (MatrixMut<'_, T>, Block)| {
+        let start = start.map_or(Addend::Zero, |row| Addend::Row(&row[block.columns.clone()]));
         multiply(a.rows(block.rows.clone()), b.columns(block.columns.clone()), start, part);
         part.slices().for_each(&finish);
     };
     if result_work(sizes, a.columns) < WORTH_THREADS {
-        parts.iter_mut().for_each(run);
+        parts.iter_mut().for_each(compute);
     } else {
-        team::each(&mut parts, run);
+        team::each(&mut parts, compute);
     }
     result
 }

@@ -3,8 +3,8 @@
 use crate::support::{Random, config};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fireclay_kernels::{
-    AdamStep, Batch, Chain, Epilogue, Features, Outcome, Rows, Rule, Scaling, SgdStep, Smoothing,
-    TrainedLayer, TrainedParameter, plain,
+    AdamStep, Chain, ChosenRows, Epilogue, Outcome, RawFeatures, Rule, Scaling, SgdStep, Smoothing,
+    StepBatch, TrainedLayer, TrainedParameter, plain,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,7 +25,7 @@ struct Case {
     scaling: usize,
 }
 
-/// Rows of the data set; a batch is drawn from them.
+/// ChosenRows of the data set; a batch is drawn from them.
 const ROWS: usize = 50;
 
 impl Case {
@@ -72,14 +72,14 @@ impl Case {
             _ => Scaling::Standardize { mean: &mean, deviation: &deviation },
         };
         let features =
-            if self.is_bytes { Features::Bytes(&bytes) } else { Features::Floats(&floats) };
+            if self.is_bytes { RawFeatures::Bytes(&bytes) } else { RawFeatures::Floats(&floats) };
         let mut found = Found::default();
         for number in 0..3 {
             let indices: Vec<usize> = (0..self.batch).map(|_| random.below(ROWS)).collect();
             let outputs = self.widths[self.widths.len() - 1];
             let classes: Vec<usize> = (0..self.batch).map(|_| random.below(outputs)).collect();
-            let batch = Batch {
-                rows: Rows { features, width, indices: &indices, scaling },
+            let batch = StepBatch {
+                rows: ChosenRows { features, width, indices: &indices, scaling },
                 classes: &classes,
                 smoothing: &self.smoothing,
                 divisor: self.batch as f64,
@@ -248,9 +248,9 @@ fn layers_of_a_chain_make_the_same_chain() {
         let mut chain = Chain::new(&case.layers(&mut Random(8))).unwrap();
         let bytes: Vec<u8> = (0..784 * ROWS).map(|i| (i * 7 % 256) as u8).collect();
         let (indices, classes): (Vec<_>, Vec<_>) = (0..40).map(|i| (i, i % 10)).unzip();
-        let (features, scaling) = (Features::Bytes(&bytes), Scaling::Scale(1.0 / 255.0));
-        let batch = Batch {
-            rows: Rows { features, width: 784, indices: &indices, scaling },
+        let (features, scaling) = (RawFeatures::Bytes(&bytes), Scaling::Scale(1.0 / 255.0));
+        let batch = StepBatch {
+            rows: ChosenRows { features, width: 784, indices: &indices, scaling },
             classes: &classes,
             smoothing: &case.smoothing,
             divisor: 40.0,

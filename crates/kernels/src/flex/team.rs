@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 
+use super::tuning::LOOKS;
+
 /// Does `work` on each piece, on several threads if they are free, and returns when all are done.
 ///
 /// Which thread takes which piece is open, but for the same number of pieces it is mostly the same
@@ -18,7 +20,7 @@ pub(crate) fn each<P: Send>(pieces: &mut [P], work: impl Fn(&mut P) + Sync) {
     static TEAM: OnceLock<Mutex<Option<Team>>> = OnceLock::new();
     if pieces.len() > 1 && rayon::current_num_threads() > 1 {
         let team = TEAM.get_or_init(|| Mutex::new(Team::new(rayon::current_num_threads())));
-        // Whoever finds the team at work is quicker alone than waiting for it.
+        // If the team is at work, doing the pieces alone is quicker than waiting for it.
         let free = match team.try_lock() {
             Ok(team) => Some(team),
             // Work that panicked; the team had ended it.
@@ -40,10 +42,9 @@ struct Team(Arc<Shared>);
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
 struct Shared {
-    /// The pieces that are left, one span for each member; the first is the caller's.
+    /// The remaining pieces, one span for each member; the first is the caller's.
     spans: Box<[Span]>,
-    /// What to do with a piece: a `&Work` of the caller's that lives as long as pieces are left or
-    /// under way.
+    /// The work on a piece: a `&Work` of the caller's that lives until the last piece is done.
     work: AtomicPtr<()>,
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -52,7 +53,10 @@ struct Shared {
     wake: Condvar,
 }
 
-/// Numbers of pieces, from the upper half to below the lower one; on a cache line of its own.
+/// A range of pieces, `start..end` in one word: `start` in its upper half, `end` in its lower one.
+///
+/// One word, so that taking a piece is one exchange; on a cache line of its own, so that one member's
+/// taking does not slow down another's.
 #[repr(align(128))]
 #[derive(Default)]
 struct Span(AtomicU64);
@@ -81,11 +85,8 @@ impl Span {
     }
 }
 
-/// How often a member looks for work before it goes to sleep: some tens of microseconds.
-const LOOKS: usize = 10_000;
-
 impl Team {
-    /// `None` if there is but one thread, or no other can be had.
+    /// `None` if there is only one thread, or no other can be started.
     fn new(threads: usize) -> Option<Self> {
         let shared = Arc::new(Shared {
             spans: (0..threads).map(|_| Span::default()).collect(),
@@ -106,16 +107,16 @@ impl Team {
 
     /// As [`each`]; `&mut`, for only one thread at a time may give work.
     fn each<P: Send>(&mut self, pieces: &mut [P], work: impl Fn(&mut P) + Sync) {
-        struct Start<P>(*mut P);
-        // SAFETY: it is only used to hand out `&mut P` to other threads, for which `P: Send` is
+        struct First<P>(*mut P);
+        // SAFETY: it only serves to hand each `&mut P` to one other thread, for which `P: Send` is
         // enough.
-        unsafe impl<P: Send> Sync for Start<P> {}
-        let start = Start(pieces.as_mut_ptr());
-        let start = &start;
+        unsafe impl<P: Send> Sync for First<P> {}
+        let first = First(pieces.as_mut_ptr());
+        let first = &first;
         self.numbered(pieces.len(), &move |piece| {
             // SAFETY: `numbered` calls this once for each number below the number of pieces, and
             // `pieces` is borrowed until it has returned.
-            work(unsafe { &mut *start.0.add(piece) });
+            work(unsafe { &mut *first.0.add(piece) });
         });
     }
 
@@ -151,8 +152,10 @@ impl Team {
 impl Shared {
     fn take(&self, member: usize) -> Option<usize> {
         let members = self.spans.len();
-        let of = |offset| &self.spans[(member + offset) % members];
-        (0..members).find_map(|offset| of(offset).take(offset == 0))
+        (0..members).find_map(|offset| {
+            let span = &self.spans[(member + offset) % members];
+            span.take(offset == 0)
+        })
     }
 
     /// Does one piece; a panic is kept for the caller.
