@@ -39,13 +39,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("head", &plain, &["layers.2."]),
         ("lora-8", &adapted, &["adapters.", "layers.2."]),
     ] {
-        let is_trained = |path: &String| trained.iter().any(|prefix| path.starts_with(prefix));
         let paths = mlp
             .architecture()
             .trainable()
             .into_iter()
             .map(|(path, _)| path.to_string())
-            .filter(is_trained);
+            .filter(|path| trained.iter().any(|prefix| path.starts_with(prefix)));
         let rates = paths.map(|path| (path, 1.0)).collect();
         let tuning = Tuning {
             start: String::new(),
@@ -72,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// How long it takes to train for some steps.
+/// Measures training for some steps.
 fn train(data: &Dataset, device: &Device, tuned: Tuned<'_>, steps: u64) -> Duration {
     let split = Split { train: (0..55_000).collect(), validation: Vec::new() };
     let mut training = Settings::default().training;

@@ -1,4 +1,4 @@
-//! What the benchmarks have in common: networks, batch sizes, devices and MNIST.
+//! Helpers of the benchmarks: networks, batch sizes, devices and MNIST.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub(crate) fn networks() -> [(&'static str, MlpConfig); 2] {
 
 /// The backends for a CPU that are compiled in.
 pub(crate) fn devices() -> Result<Vec<(Backend, Device)>, BackendError> {
-    let open = |backend: Backend| Ok((backend, backend.device(DeviceChoice::Default)?));
-    let backends = [Backend::Flex, Backend::NdArray];
-    backends.into_iter().filter(|backend| backend.is_compiled()).map(open).collect()
+    let backends = [Backend::Flex, Backend::NdArray].into_iter();
+    let backends = backends.filter(|backend| backend.is_compiled());
+    backends.map(|backend| Ok((backend, backend.device(DeviceChoice::Default)?))).collect()
 }
 
 /// The training samples of MNIST.
@@ -44,7 +44,7 @@ pub(crate) fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGr
     group
 }
 
-/// Names the next benchmark of a group, and tells it how many samples one iteration handles.
+/// Names the next benchmark of a group, and sets the number of samples of one iteration.
 pub(crate) fn case(
     group: &mut BenchmarkGroup<'_, WallTime>,
     what: &str,

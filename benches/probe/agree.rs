@@ -1,4 +1,4 @@
-//! What a backend computes, to be compared with the reference.
+//! The results of a backend, to be compared with the reference.
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub(crate) fn measure(network: &MlpConfig, rows: RowSource<'_>, device: &Device)
     let mlp = Mlp::init(network, SEED, device)?;
     let before = logits(&mlp, data, device)?;
     let after = if trains(network) {
-        let (trained, classes) = (trained(mlp, rows, device)?, classes(data, &compared()));
+        let (trained, classes) = (trained(mlp, rows, device)?, classes(data, &compared())?);
         Some(loss(&logits(&trained, data, device)?, &classes))
     } else {
         None
@@ -48,20 +48,24 @@ pub(crate) fn reference(network: &MlpConfig, data: &Dataset) -> Result<Value> {
     let mut tensors = Mlp::init(network, SEED, &device)?.tensors()?.into_iter().map(|t| t.values);
     let layers = std::iter::from_fn(|| Some((tensors.next()?, tensors.next()?)));
     let mut reference = Reference::new(layers);
-    let of = |reference: &Reference| -> Vec<Vec<f64>> {
-        compared().iter().map(|&row| reference.logits(&input(data, row))).collect()
-    };
-    let before = of(&reference);
-    let after = trains(network).then(|| {
+    let before = expected_logits(&reference, data)?;
+    let mut after = None;
+    if trains(network) {
         let order: Vec<usize> =
             permutation(STEPS * BATCH, SEED, 1).into_iter().map(|row| row as usize).collect();
         for rows in order.chunks(BATCH) {
-            let inputs: Vec<_> = rows.iter().map(|&row| input(data, row)).collect();
-            reference.train(&inputs, &classes(data, rows));
+            let inputs: Vec<_> = rows.iter().map(|&row| input(data, row)).collect::<Result<_>>()?;
+            reference.train(&inputs, &classes(data, rows)?);
         }
-        loss(&of(&reference), &classes(data, &compared()))
-    });
+        after = Some(loss(&expected_logits(&reference, data)?, &classes(data, &compared())?));
+    }
     Ok(json!({ "logits": before, "loss": after }))
+}
+
+/// The reference's logits of the rows that are compared.
+fn expected_logits(reference: &Reference, data: &Dataset) -> Result<Vec<Vec<f64>>> {
+    let rows = compared().into_iter();
+    rows.map(|row| Ok(reference.logits(&input(data, row)?))).collect()
 }
 
 fn trains(network: &MlpConfig) -> bool {
@@ -77,20 +81,20 @@ fn logits(mlp: &Mlp, data: &Dataset, device: &Device) -> Result<Vec<Vec<f64>>> {
     let outputs = mlp.forward(inputs);
     let [_, width] = outputs.dims();
     let numbers = outputs.try_into_vec_as::<f32>()?;
-    let row = |row: &[f32]| row.iter().copied().map(f64::from).collect();
-    Ok(numbers.chunks(width).map(row).collect())
+    let rows = numbers.chunks(width);
+    Ok(rows.map(|row| row.iter().copied().map(f64::from).collect()).collect())
 }
 
 /// Pixels as a network sees them: in `f32`, as every backend gets them.
-fn input(data: &Dataset, row: usize) -> Vec<f64> {
-    let Features::Bytes(bytes) = data.features() else { unreachable!("MNIST has bytes") };
+fn input(data: &Dataset, row: usize) -> Result<Vec<f64>> {
+    let Features::Bytes(bytes) = data.features() else { bail!("MNIST has bytes") };
     let pixels = &bytes[row * data.width()..(row + 1) * data.width()];
-    pixels.iter().map(|&byte| f64::from(f32::from(byte) * (1.0 / 255.0))).collect()
+    Ok(pixels.iter().map(|&byte| f64::from(f32::from(byte) * (1.0 / 255.0))).collect())
 }
 
-fn classes(data: &Dataset, rows: &[usize]) -> Vec<usize> {
-    let Targets::Classes { ids, .. } = data.targets() else { unreachable!("MNIST has classes") };
-    rows.iter().map(|&row| ids[row] as usize).collect()
+fn classes(data: &Dataset, rows: &[usize]) -> Result<Vec<usize>> {
+    let Targets::Classes { ids, .. } = data.targets() else { bail!("MNIST has classes") };
+    Ok(rows.iter().map(|&row| ids[row] as usize).collect())
 }
 
 /// The network after an epoch of some steps, by the loop of `train`.

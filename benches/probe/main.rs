@@ -8,7 +8,7 @@ mod agree;
 mod reference;
 mod speed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -78,38 +78,43 @@ fn run(cli: &Cli) -> Result<serde_json::Value> {
     let device = cli.backend.device(cli.device)?;
     let TrainTest { train: data, test } =
         load(&Source::Mnist, &LoadOptions::default(), &mut |_| {})?;
-    let rows = || {
-        if cli.backend.is_cpu() {
-            RowSource::gathered(&data, &device)
-        } else {
-            RowSource::on_device(&data, &device)
-        }
-    };
     let document = match &cli.command {
         Command::Export { folder } => {
             std::fs::create_dir_all(folder)?;
-            for (name, data) in [("train", &data), ("test", &test)] {
-                let (Features::Bytes(pixels), Targets::Classes { ids, .. }) =
-                    (data.features(), data.targets())
-                else {
-                    bail!("MNIST has bytes and classes");
-                };
-                let labels: Vec<u8> = ids.iter().map(|&id| id as u8).collect();
-                std::fs::write(folder.join(format!("{name}-images")), pixels)?;
-                std::fs::write(folder.join(format!("{name}-labels")), labels)?;
-            }
+            export(&data, folder, "train")?;
+            export(&test, folder, "test")?;
             serde_json::json!({})
         }
-        Command::Agree => agree::measure(&network, rows(), &device)?,
+        Command::Agree => agree::measure(&network, rows(cli, &data, &device), &device)?,
         Command::Reference => agree::reference(&network, &data)?,
         Command::Train { batch, seconds } => {
-            speed::train(&network, rows(), &device, *batch, *seconds)?
+            speed::train(&network, rows(cli, &data, &device), &device, *batch, *seconds)?
         }
         Command::Infer { batch, seconds } => {
             speed::infer(&network, &data, &device, *batch, *seconds)?
         }
     };
     Ok(with_device(document, cli))
+}
+
+fn rows<'a>(cli: &Cli, data: &'a Dataset, device: &Device) -> RowSource<'a> {
+    if cli.backend.is_cpu() {
+        RowSource::gathered(data, device)
+    } else {
+        RowSource::on_device(data, device)
+    }
+}
+
+/// Writes the pixels and the classes of a part as bytes.
+fn export(data: &Dataset, folder: &Path, name: &str) -> Result<()> {
+    let (Features::Bytes(pixels), Targets::Classes { ids, .. }) = (data.features(), data.targets())
+    else {
+        bail!("MNIST has bytes and classes");
+    };
+    let labels: Vec<u8> = ids.iter().map(|&id| id as u8).collect();
+    std::fs::write(folder.join(format!("{name}-images")), pixels)?;
+    std::fs::write(folder.join(format!("{name}-labels")), labels)?;
+    Ok(())
 }
 
 fn with_device(mut document: serde_json::Value, cli: &Cli) -> serde_json::Value {
@@ -131,7 +136,7 @@ fn network(cli: &Cli) -> Result<MlpConfig> {
     Ok(MlpConfig { activation, ..config })
 }
 
-/// What the outputs mean.
+/// The meaning of the outputs.
 fn task(data: &Dataset) -> Task {
     Task::Classification { labels: data.targets().labels().to_vec() }
 }

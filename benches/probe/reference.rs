@@ -22,7 +22,7 @@ const EPSILON: f64 = 1e-7;
 impl Reference {
     /// Of weights `[outputs, inputs]` and biases, layer by layer.
     pub(crate) fn new(layers: impl Iterator<Item = (Vec<f32>, Vec<f32>)>) -> Self {
-        let layer = |(weight, bias): (Vec<f32>, Vec<f32>)| {
+        let layers = layers.map(|(weight, bias)| {
             let (outputs, inputs) = (bias.len(), weight.len() / bias.len());
             let mut numbers = Vec::with_capacity(weight.len() + outputs);
             for i in 0..inputs {
@@ -31,8 +31,8 @@ impl Reference {
             numbers.extend(bias.into_iter().map(f64::from));
             let zeros = vec![0.0; numbers.len()];
             Layer { outputs, numbers, mean: zeros.clone(), square: zeros }
-        };
-        Self { layers: layers.map(layer).collect(), step: 0 }
+        });
+        Self { layers: layers.collect(), step: 0 }
     }
 
     /// The values of every layer for one row, from the input to the logits.
@@ -62,8 +62,8 @@ impl Reference {
 
     /// One step of Adam on the mean cross-entropy of some rows.
     pub(crate) fn train(&mut self, inputs: &[Vec<f64>], classes: &[usize]) {
-        let zeros = |layer: &Layer| vec![0.0; layer.numbers.len()];
-        let mut gradients: Vec<Vec<f64>> = self.layers.iter().map(zeros).collect();
+        let mut gradients: Vec<Vec<f64>> =
+            self.layers.iter().map(|layer| vec![0.0; layer.numbers.len()]).collect();
         for (input, &class) in inputs.iter().zip(classes) {
             let values = self.values(input);
             let mut by_y = probabilities(&values[self.layers.len()]);
@@ -112,9 +112,9 @@ fn probabilities(logits: &[f64]) -> Vec<f64> {
 
 /// The mean of `-log softmax(z)[class]` over rows.
 pub(crate) fn loss(logits: &[Vec<f64>], classes: &[usize]) -> f64 {
-    let of_row = |(z, &class): (&Vec<f64>, &usize)| {
+    let losses = logits.iter().zip(classes).map(|(z, &class)| {
         let most = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         most + z.iter().map(|z| (z - most).exp()).sum::<f64>().ln() - z[class]
-    };
-    logits.iter().zip(classes).map(of_row).sum::<f64>() / classes.len() as f64
+    });
+    losses.sum::<f64>() / classes.len() as f64
 }

@@ -1,4 +1,4 @@
-//! How fast a backend is.
+//! The speed of a backend.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -74,12 +74,19 @@ struct Clock<'a> {
     device: &'a Device,
     window: Duration,
     start: Instant,
-    /// How long the first step took.
+    /// The time of the first step.
     cold: Option<Duration>,
     /// When the window began, and after which step.
     warm: Option<(Instant, u64)>,
     steps: u64,
     time: Duration,
+}
+
+impl Clock<'_> {
+    /// Waits until the device has done everything.
+    fn wait(&self) -> io::Result<()> {
+        self.device.sync().map_err(|error| io::Error::other(error.to_string()))
+    }
 }
 
 impl Observer for Clock<'_> {
@@ -97,18 +104,17 @@ impl Observer for Clock<'_> {
     }
 
     fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {
-        let done = || self.device.sync().map_err(|error| io::Error::other(error.to_string()));
         if epoch_ended {
             return Ok(Due::Nothing);
         }
         let Some((warm, first)) = self.warm else {
             if self.cold.is_none() {
-                done()?;
+                self.wait()?;
                 self.cold = Some(self.start.elapsed());
             }
             // Half a window to warm up in: kernels are tuned, caches fill, clocks rise.
             if self.start.elapsed() >= self.cold.unwrap_or_default() + self.window / 2 {
-                done()?;
+                self.wait()?;
                 self.warm = Some((Instant::now(), step));
             }
             return Ok(Due::Nothing);
@@ -116,7 +122,7 @@ impl Observer for Clock<'_> {
         if warm.elapsed() < self.window {
             return Ok(Due::Nothing);
         }
-        done()?;
+        self.wait()?;
         (self.time, self.steps) = (warm.elapsed(), step - first);
         Ok(Due::Finish)
     }
@@ -153,11 +159,12 @@ pub(crate) fn infer(
     }
     let total: f64 = times.iter().sum();
     times.sort_by(f64::total_cmp);
-    let quantile = |share: f64| 1e6 * times[((times.len() - 1) as f64 * share) as usize];
+    let [median, slow] =
+        [0.5, 0.99].map(|share| 1e6 * times[((times.len() - 1) as f64 * share) as usize]);
     Ok(json!({
         "cold_s": cold.as_secs_f64(),
-        "p50_us": quantile(0.5),
-        "p99_us": quantile(0.99),
+        "p50_us": median,
+        "p99_us": slow,
         "samples_per_s": (batch * times.len()) as f64 / total,
         "calls": times.len(),
     }))

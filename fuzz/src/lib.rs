@@ -1,4 +1,4 @@
-//! What the targets share.
+//! Helpers of the targets.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ struct Limited;
 #[global_allocator]
 static LIMITED: Limited = Limited;
 
-// SAFETY: every call goes on to the system's allocator as it came.
+// SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Limited {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         check(layout.size());
@@ -85,15 +85,12 @@ pub fn model_file(text: &[u8]) -> Option<Vec<u8>> {
         tensors.insert(name, (dtype, shape, start..start + bytes));
     }
     let mut hash = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    field(document.as_bytes());
+    add_field(&mut hash, document.as_bytes());
     for (name, (_, shape, range)) in &tensors {
-        field(name.as_bytes());
-        field(&shape.iter().flat_map(|size| size.to_le_bytes()).collect::<Vec<u8>>());
-        field(&payload[range.clone()]);
+        add_field(&mut hash, name.as_bytes());
+        let sizes: Vec<u8> = shape.iter().flat_map(|size| size.to_le_bytes()).collect();
+        add_field(&mut hash, &sizes);
+        add_field(&mut hash, &payload[range.clone()]);
     }
     let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let mut header = json!({
@@ -109,6 +106,12 @@ pub fn model_file(text: &[u8]) -> Option<Vec<u8>> {
     file.extend(header.into_bytes());
     file.extend(payload);
     Some(file)
+}
+
+/// Adds a field of the digest, with its length before it.
+fn add_field(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
 }
 
 fn split<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -70,8 +70,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What each sitting took: medians and 99th percentiles of single rows in microseconds, rows per
-/// second, and milliseconds from file to first prediction.
+/// The results of each sitting: medians and 99th percentiles of single rows in microseconds, rows
+/// per second, and milliseconds from file to first prediction.
 #[derive(Default)]
 struct Found {
     ours_single: Vec<[f64; 2]>,
@@ -85,15 +85,12 @@ struct Found {
 
 impl Found {
     fn to_json(&self, difference: f32, threads: usize) -> serde_json::Value {
-        let of = |sittings: &[[f64; 2]], at: usize| {
-            summary(&sittings.iter().map(|sitting| sitting[at]).collect::<Vec<_>>(), true)
-        };
         json!({
             "threads": threads,
             "sittings": SITTINGS,
             "largest difference of a logit": difference,
-            "one row, p50, us": { "fireclay": of(&self.ours_single, 0), "onnxruntime": of(&self.theirs_single, 0) },
-            "one row, p99, us": { "fireclay": of(&self.ours_single, 1), "onnxruntime": of(&self.theirs_single, 1) },
+            "one row, p50, us": { "fireclay": costs(&self.ours_single, 0), "onnxruntime": costs(&self.theirs_single, 0) },
+            "one row, p99, us": { "fireclay": costs(&self.ours_single, 1), "onnxruntime": costs(&self.theirs_single, 1) },
             "4,096 rows, rows/s": {
                 "fireclay": summary(&self.ours_batch, false),
                 "onnxruntime": summary(&self.theirs_batch, false),
@@ -102,6 +99,11 @@ impl Found {
             "file to first prediction, ms": { "fireclay": summary(&self.ours_open, true), "onnxruntime": summary(&self.theirs_open, true) },
         })
     }
+}
+
+/// Median and worst sitting of one of the two numbers.
+fn costs(sittings: &[[f64; 2]], at: usize) -> serde_json::Value {
+    summary(&sittings.iter().map(|sitting| sitting[at]).collect::<Vec<_>>(), true)
 }
 
 /// Median and worst sitting.

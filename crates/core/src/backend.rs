@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use fireclay_model::named_enum;
 
 named_enum! {
-    /// What executes tensor operations.
+    /// A backend, which executes tensor operations.
     #[derive(Default)]
     pub enum Backend as "backend" {
         /// Burn's pure-Rust CPU backend.
@@ -117,7 +117,7 @@ impl From<DeviceChoice> for String {
 /// A device that a backend found on this machine.
 #[derive(Clone, Debug)]
 pub struct FoundDevice {
-    /// What kind of device it is, such as `discrete GPU 0`.
+    /// The kind of device, such as `discrete GPU 0`.
     pub name: String,
     kind: DeviceKind,
     device: Device,
@@ -157,13 +157,13 @@ pub enum BackendError {
         backend: Backend,
         /// The device.
         device: String,
-        /// What the driver said.
+        /// The error of the driver.
         reason: String,
     },
 }
 
 impl Backend {
-    /// Whether it is part of this program.
+    /// Returns true if it is part of this program.
     pub const fn is_compiled(self) -> bool {
         match self {
             Self::Flex => cfg!(feature = "flex"),
@@ -177,13 +177,13 @@ impl Backend {
         }
     }
 
-    /// Whether it computes on the CPU, in this process.
+    /// Returns true if it computes on the CPU, in this process.
     pub const fn is_cpu(self) -> bool {
         matches!(self, Self::Flex | Self::NdArray)
     }
 
-    /// Whether a device computes on the host with the backend that programs use by default, `flex`;
-    /// a [`Predictor`](crate::Predictor) does the same there, and faster.
+    /// Returns true if a device computes on the host with the backend that programs use by default,
+    /// `flex`; a [`Predictor`](crate::Predictor) does the same there, and faster.
     pub fn is_host(device: &Device) -> bool {
         let device = device.clone().without_autodiff();
         Self::Flex.devices().iter().any(|found| found.device == device)
@@ -218,7 +218,7 @@ impl Backend {
         }
     }
 
-    /// Opens a device, so that using it afterwards does not fail for want of an adapter or driver.
+    /// Opens a device, so that using it afterwards does not fail because there is no adapter or driver.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Backend {
         Ok(chosen.device.clone())
     }
 
-    /// What the chosen device is, such as `discrete GPU 0`; none if there is no such device.
+    /// Describes the chosen device, such as `discrete GPU 0`; none if there is no such device.
     pub fn device_name(self, choice: DeviceChoice) -> Option<String> {
         choice.among(&self.devices()).map(|found| found.name.clone())
     }
@@ -288,10 +288,10 @@ fn cpu(device: Device) -> FoundDevice {
 fn adapters(api: DeviceType, open: fn(DeviceKind) -> Device) -> Vec<FoundDevice> {
     const MOST_OF_A_KIND: usize = 16;
     let present = Device::enumerate(api).into_vec();
-    let of_kind = |kind: fn(usize) -> DeviceKind| (0..MOST_OF_A_KIND).map(kind);
-    of_kind(DeviceKind::DiscreteGpu)
-        .chain(of_kind(DeviceKind::IntegratedGpu))
-        .chain(of_kind(DeviceKind::VirtualGpu))
+    let gpus: [fn(usize) -> DeviceKind; 3] =
+        [DeviceKind::DiscreteGpu, DeviceKind::IntegratedGpu, DeviceKind::VirtualGpu];
+    gpus.into_iter()
+        .flat_map(|kind| (0..MOST_OF_A_KIND).map(kind))
         .chain([DeviceKind::Cpu])
         .map(|kind| FoundDevice { name: describe(&kind), device: open(kind.clone()), kind })
         .filter(|found| present.contains(&found.device))

@@ -24,7 +24,7 @@
 //! seed that is passed in.
 //!
 //! Why initial weights and dropout masks are drawn on the host, when a device could draw them
-//! faster: so that every backend starts from, and goes on with, the same bits, and the difference
+//! faster: so that every backend starts from, and continues with, the same bits, and the difference
 //! between two backends is their arithmetic and nothing else.
 
 mod activation;
@@ -36,6 +36,7 @@ mod loss;
 mod mlp;
 mod model;
 mod norm;
+mod parameter;
 mod preprocessing;
 mod targets;
 

@@ -25,11 +25,11 @@ const BLOCK: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Loaded {
     description: Description,
-    place: Place,
+    place: Runner,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Runner {
     Host(Box<Predictor>),
     Device(Box<Model>),
 }
@@ -76,15 +76,15 @@ impl Loaded {
     fn on_host(predictor: Predictor) -> Self {
         Self {
             description: predictor.description().clone(),
-            place: Place::Host(Box::new(predictor)),
+            place: Runner::Host(Box::new(predictor)),
         }
     }
 
     fn on_device(model: Model) -> Self {
-        Self { description: model.description(), place: Place::Device(Box::new(model)) }
+        Self { description: model.description(), place: Runner::Device(Box::new(model)) }
     }
 
-    /// What the model is, apart from its weights.
+    /// Returns the description of the model, apart from its weights.
     pub fn description(&self) -> &Description {
         &self.description
     }
@@ -104,12 +104,12 @@ impl Loaded {
     pub fn outputs(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
         self.description.input.require_dense()?;
         match &self.place {
-            Place::Host(predictor) => {
+            Runner::Host(predictor) => {
                 let threads = std::thread::available_parallelism();
                 let threads = threads.unwrap_or(NonZero::<usize>::MIN);
                 Ok(predictor.outputs(rows, threads)?)
             }
-            Place::Device(model) => self.outputs_on_device(model, rows),
+            Runner::Device(model) => self.outputs_on_device(model, rows),
         }
     }
 
@@ -166,8 +166,8 @@ impl Loaded {
         rows: &[impl AsRef<[Value<'a>]>],
     ) -> Result<Vec<Prediction>, ValuesError> {
         match &self.place {
-            Place::Host(predictor) => Ok(predictor.predict_values(columns, rows)?),
-            Place::Device(model) => {
+            Runner::Host(predictor) => Ok(predictor.predict_values(columns, rows)?),
+            Runner::Device(model) => {
                 let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
                 // Encoded rows are prepared already, and outputs go back to the unit of their target.
                 let forward = |rows| restored(&model.task, model.mlp.forward(rows));
@@ -176,7 +176,7 @@ impl Loaded {
         }
     }
 
-    /// What rows with these outputs are predicted to be.
+    /// Turns the outputs of rows into predictions.
     fn predictions(&self, mut outputs: Vec<f32>) -> Vec<Prediction> {
         let task = &self.description.task;
         let rows = outputs.chunks_exact_mut(task.outputs());

@@ -1,4 +1,4 @@
-//! What training makes small.
+//! Losses, which training minimises.
 
 use burn::tensor::activation::softplus_with_threshold;
 use burn::tensor::{Tensor, TensorData};
@@ -107,7 +107,9 @@ impl Loss {
     /// If the kind of targets is not the loss's, which [`validate`](Self::validate) rules out.
     pub fn rows(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
         match (self, targets) {
-            (Self::CrossEntropy(settings), Targets::Classes(_)) => settings.rows(outputs, targets),
+            (Self::CrossEntropy(settings), Targets::Classes(classes)) => {
+                cross_entropy(outputs, classes.clone(), &settings.smoothing())
+            }
             (Self::BinaryCrossEntropy, Targets::Values(labels)) => {
                 average(binary_cross_entropy(outputs, labels.clone()))
             }
@@ -126,6 +128,7 @@ impl Loss {
     pub fn mean(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
         let rows = self.rows(outputs, targets);
         match self.row_weights(&rows, targets) {
+            // As PyTorch has it: a batch of rare classes does not count for more than another.
             Some(weights) => rows.sum() / weights.sum(),
             None => rows.mean(),
         }
@@ -173,14 +176,7 @@ impl CrossEntropy {
         }
     }
 
-    fn rows(&self, logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-        let Targets::Classes(classes) = targets else {
-            unreachable!("cross-entropy takes classes")
-        };
-        cross_entropy(logits, classes.clone(), &self.smoothing())
-    }
-
-    /// The same for the operation.
+    /// The same settings for the operation.
     pub fn smoothing(&self) -> Smoothing {
         Smoothing { share: self.label_smoothing, class_weights: self.class_weights.clone() }
     }
@@ -198,10 +194,9 @@ impl CrossEntropy {
 /// and nothing overflows, whatever the logit.
 fn binary_cross_entropy(logits: Tensor<2>, labels: Tensor<2>) -> Tensor<2> {
     // Beyond 40, log(1 + exp(z)) is z in f64 too.
-    let softplus = |z| softplus_with_threshold(z, 1.0, 40.0);
-    let positive = softplus(logits.clone().neg()) * labels.clone();
-    let negative = softplus(logits) * (labels.neg().add_scalar(1.0));
-    positive + negative
+    let [of_positive, of_negative] =
+        [logits.clone().neg(), logits].map(|z| softplus_with_threshold(z, 1.0, 40.0));
+    of_positive * labels.clone() + of_negative * labels.neg().add_scalar(1.0)
 }
 
 /// Mean over the outputs of each sample: `[batch, outputs] → [batch]`.

@@ -13,6 +13,7 @@ use fireclay_model::{initial_values, transpose};
 use crate::activation::{activate, leaky_relu};
 use crate::dropout::{Dropout, DropoutKey};
 use crate::norm::NormLayer;
+use crate::parameter::parameter;
 use crate::{
     Activation, AdapterSide, Architecture, ConfigError, HiddenLayer, Lora, LowRank, MlpConfig,
     ModelFileProblem, NamedTensor, NormPart, NormPosition, ParameterPath, SkipPosition,
@@ -33,7 +34,8 @@ pub struct Mlp {
     pub adapters: Vec<Option<LowRank>>,
     #[module(skip)]
     architecture: Architecture,
-    /// Whether batch norms keep their running statistics as they are, and use them, in training too.
+    /// True if batch norms keep their running statistics as they are, and use them, in training
+    /// too.
     #[module(skip)]
     keeps_statistics: bool,
     /// Paths that are not trained.
@@ -91,20 +93,24 @@ impl Mlp {
         Self { keeps_statistics, frozen: freeze.frozen, ..mlp }
     }
 
-    /// Whether anything of layer `i`, its norm and its adapter is trained.
+    /// Returns true if any parameter of layer `i`, its norm or its adapter is trained.
     fn is_trained(&self, i: usize) -> bool {
-        let is_trained = |path| !self.frozen.contains(&path);
-        is_trained(ParameterPath::Weight(i))
-            || self.architecture.has_bias(i) && is_trained(ParameterPath::Bias(i))
+        !self.is_frozen(ParameterPath::Weight(i))
+            || self.architecture.has_bias(i) && !self.is_frozen(ParameterPath::Bias(i))
             || self.adapter(i).is_some()
-                && (is_trained(ParameterPath::Adapter(i, AdapterSide::A))
-                    || is_trained(ParameterPath::Adapter(i, AdapterSide::B)))
+                && [AdapterSide::A, AdapterSide::B]
+                    .into_iter()
+                    .any(|side| !self.is_frozen(ParameterPath::Adapter(i, side)))
             || self.norm(i).is_some() && self.is_norm_trained(i)
     }
 
     fn is_norm_trained(&self, i: usize) -> bool {
-        let is_trained = |part| !self.frozen.contains(&ParameterPath::Norm(i, part));
-        is_trained(NormPart::Weight) || is_trained(NormPart::Bias)
+        let mut parts = [NormPart::Weight, NormPart::Bias].into_iter();
+        parts.any(|part| !self.is_frozen(ParameterPath::Norm(i, part)))
+    }
+
+    fn is_frozen(&self, path: ParameterPath) -> bool {
+        self.frozen.contains(&path)
     }
 
     /// The same network with fresh adapters, which change nothing until they are trained.
@@ -206,7 +212,7 @@ impl Mlp {
         self.layer(output, x.clone(), self.adapter_input(output, x, &mut noise))
     }
 
-    /// What the adapter of a layer reads in training.
+    /// Returns the input of a layer's adapter in training.
     fn adapter_input(&self, i: usize, x: Tensor<2>, noise: &mut Dropout) -> Tensor<2> {
         match self.architecture.adapter(i) {
             Some(lora) => noise.apply(x, lora.dropout),
@@ -259,7 +265,7 @@ impl Mlp {
         }
     }
 
-    /// What layer `i` does after its affine map, in the same operation.
+    /// Returns the function of layer `i` after its affine map, in the same operation.
     pub fn epilogue(&self, i: usize) -> Epilogue {
         let Some(layer) = self.architecture.hidden.get(i) else { return Epilogue::None };
         let is_next = !layer.has_norm_at(NormPosition::BeforeActivation)
@@ -318,12 +324,6 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
     }
 }
 
-/// A trainable parameter of `data`'s values and type.
-pub(crate) fn parameter<const D: usize>(data: TensorData, device: &Device) -> Param<Tensor<D>> {
-    let dtype = data.dtype();
-    Param::from_tensor(Tensor::from_data(data, (device, dtype)))
-}
-
 impl Mlp {
     /// Every parameter and running statistic, read back from the device, in the order of the path
     /// of a sample.
@@ -340,13 +340,13 @@ impl Mlp {
 
     /// As [`tensors`](Self::tensors), each read when its values are asked for.
     pub(crate) fn lazy(&self) -> Vec<LazyTensor<'static>> {
-        let lazy = |(name, stored): (String, Stored)| LazyTensor {
+        let stored = self.stored().into_iter().map(|(name, stored)| LazyTensor {
             name: Cow::Owned(name),
             dtype: Dtype::F32,
             shape: stored.shape(),
             bytes: Box::new(move |each| stored.pieces(each)),
-        };
-        self.stored().into_iter().map(lazy).collect()
+        });
+        stored.collect()
     }
 
     fn stored(&self) -> Vec<(String, Stored)> {

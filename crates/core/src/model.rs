@@ -24,9 +24,9 @@ use crate::{
 pub struct Model {
     /// The network.
     pub mlp: Mlp,
-    /// What the outputs mean.
+    /// The meaning of the outputs.
     pub task: Task,
-    /// What it takes for one row, and how that becomes the network's input.
+    /// The input for one row, and its encoding for the network.
     pub input: InputSpec,
     /// Where the model comes from.
     pub provenance: Provenance,
@@ -67,11 +67,11 @@ impl Model {
         }
         let mut outputs = self.forward(self.upload(rows)?).try_into_vec_as::<f32>()?;
         let rows = outputs.chunks_exact_mut(self.task.outputs());
-        let predict = |row: &mut [f32]| {
+        let predictions = rows.map(|row| {
             self.task.finish(row);
             self.task.prediction(row)
-        };
-        Ok(rows.map(predict).collect())
+        });
+        Ok(predictions.collect())
     }
 
     fn upload(&self, rows: &[impl AsRef<[f32]>]) -> Result<Tensor<2>, RowError> {
@@ -95,7 +95,7 @@ impl Model {
         Predictor::new(self.to_host()?)
     }
 
-    /// What it is, apart from its weights.
+    /// Returns its description, apart from its weights.
     pub fn description(&self) -> Description {
         Description {
             architecture: self.mlp.architecture().clone(),

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use fireclay_model::NormPart;
 
-use crate::mlp::parameter;
+use crate::parameter::parameter;
 use crate::{HiddenLayer, Norm};
 
 /// Weight of a new batch in the running statistics; PyTorch's default.
@@ -27,16 +27,19 @@ pub struct NormLayer {
     epsilon: f64,
 }
 
+/// A parameter `[width]` whose numbers are all `x`.
+fn filled(x: f32, width: usize, device: &Device) -> Param<Tensor<1>> {
+    parameter(TensorData::full([width], x), device)
+}
+
 impl NormLayer {
     pub(crate) fn new(layer: &HiddenLayer, width: usize, device: &Device) -> Self {
-        let zeros = || parameter(TensorData::zeros::<f32, _>([width]), device);
-        let ones = || parameter(TensorData::ones::<f32, _>([width]), device);
         let is_batch = layer.norm == Norm::Batch;
         Self {
-            weight: ones(),
-            bias: (layer.norm != Norm::Rms).then(zeros),
-            running_mean: is_batch.then(|| zeros().set_require_grad(false)),
-            running_var: is_batch.then(|| ones().set_require_grad(false)),
+            weight: filled(1.0, width, device),
+            bias: (layer.norm != Norm::Rms).then(|| filled(0.0, width, device)),
+            running_mean: is_batch.then(|| filled(0.0, width, device).set_require_grad(false)),
+            running_var: is_batch.then(|| filled(1.0, width, device).set_require_grad(false)),
             epsilon: layer.norm_epsilon,
         }
     }

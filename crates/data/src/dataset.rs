@@ -129,7 +129,7 @@ impl Dataset {
         }
         match &self.targets {
             Targets::Classes { ids, .. } => {
-                add(&mut hash, 2, ids, |ids| ids.iter().flat_map(|id| id.to_le_bytes()).collect())
+                add(&mut hash, 2, ids, |ids| ids.iter().flat_map(|id| id.to_le_bytes()).collect());
             }
             Targets::MultiLabel { values, .. } => {
                 add(&mut hash, 3, values, |bytes| Cow::Borrowed(bytes));

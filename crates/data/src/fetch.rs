@@ -102,7 +102,7 @@ impl Client {
         }
         let body = response.body_mut().with_config().limit(MAX_BYTES).reader();
         let done = copy(body, file, |done| {
-            progress(FetchProgress { file: name.to_owned(), done, total })
+            progress(FetchProgress { file: name.to_owned(), done, total });
         })?;
         match total {
             // A connection that closes early looks like the end of the file.

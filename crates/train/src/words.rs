@@ -38,7 +38,8 @@ impl Run {
             training.batch_size * training.accumulate,
         );
         if self.task.scaling().is_some() {
-            text += "\nThe loss is that of standardized targets; other metrics use the target's unit.";
+            text +=
+                "\nThe loss is that of standardized targets; other metrics use the target's unit.";
         }
         if !backend.is_cpu() {
             text += "\nThe first steps compile and tune kernels, for up to two minutes.";
