@@ -24,9 +24,6 @@ const LONGEST_FILE: usize = 600;
 /// Lines that a function outside of tests may have, from `fn` to its closing brace.
 const LONGEST_FUNCTION: usize = 70;
 
-/// Functions that are tables: a line or two for each case, and nothing to split them by.
-const TABLES: [(&str, &str); 1] = [("crates/finetune/src/import/inferred/looks.rs", "words")];
-
 /// Folders that hold packages, relative to the root.
 const FOLDERS: [&str; 5] = ["benches", "crates", "docs/examples", "fuzz", "xtask"];
 
@@ -63,11 +60,6 @@ struct File {
     source: Source,
 }
 
-/// Returns true if a function is one of the [`TABLES`].
-fn is_table(path: &Path, name: &str) -> bool {
-    TABLES.iter().any(|&(file, function)| path == Path::new(file) && name == function)
-}
-
 fn faults(file: &File) -> Vec<String> {
     let File { path, source, is_test, .. } = file;
     let mut faults = Vec::new();
@@ -80,7 +72,7 @@ fn faults(file: &File) -> Vec<String> {
         return faults;
     }
     for source::Function { name, line, length } in &source.functions {
-        if *length > LONGEST_FUNCTION && !is_table(path, name) {
+        if *length > LONGEST_FUNCTION {
             let path = path.display();
             faults.push(format!(
                 "{path}:{line}: `{name}` has {length} lines, at most {LONGEST_FUNCTION} are allowed"
@@ -234,16 +226,6 @@ mod tests {
         assert_eq!(test_modules(&file), [Path::new("a/hard")]);
         file.path = "a/b.rs".into();
         assert_eq!(test_modules(&file), [Path::new("a/b/hard")]);
-    }
-
-    #[test]
-    fn the_tables_are_functions_that_exist() {
-        let files = files().unwrap();
-        for (path, name) in TABLES {
-            let file = files.iter().find(|file| file.path == Path::new(path)).unwrap();
-            let table = file.source.functions.iter().find(|f| f.name == name).unwrap();
-            assert!(table.length > LONGEST_FUNCTION, "{name} is no longer too long");
-        }
     }
 
     #[test]

@@ -5,8 +5,7 @@
 
 use std::collections::HashSet;
 
-use fireclay_formats::Tensor;
-use fireclay_terminal::printable;
+use fireclay_formats::{Tensor, printable};
 
 use super::super::ImportError;
 use super::groups::vector;
@@ -146,89 +145,75 @@ impl Look {
         Self::of_layer(&pieces, shape)
     }
 
-    /// Returns the look of a tensor that is part of a network.
+    /// What a tensor looks like that is part of a network.
     fn of_layer(pieces: &[Piece], shape: &[usize]) -> Self {
-        Self::of_another_layer(pieces, shape).unwrap_or_else(|| Self::of_numbers(pieces, shape))
-    }
-
-    /// Returns the look of a tensor of a layer that no multilayer perceptron has, or of one that is
-    /// stored in another form.
-    fn of_another_layer(pieces: &[Piece], shape: &[usize]) -> Option<Self> {
-        if has(pieces, &["lora", "dora"]) {
-            return Some(Self::Adapter);
-        }
-        if has(pieces, &["packed", "scb", "qweight", "qzeros", "absmax"])
-            || follows(pieces, "zero", &["point"])
-        {
-            return Some(Self::Quantised);
-        }
-        if follows(pieces, "weight", &["g", "v", "u", "orig", "original", "mask"])
-            || has(pieces, &["parametrizations"])
-        {
-            return Some(Self::Parts);
-        }
-        if ends(pieces, &["mask", "masks"]) {
-            return Some(Self::Mask);
-        }
-        if has(pieces, CENTERS) {
-            return Some(Self::Centers);
-        }
-        if has(pieces, &["ih", "hh", "lstm", "gru", "rnn", "recurrent"]) {
-            return Some(Self::Recurrent);
-        }
-        if has(pieces, &["attn", "attention", "qkv", "mha"])
-            || follows(pieces, "in", &["proj"])
-            || has(pieces, &["q", "k", "v"]) && has(pieces, &["proj"])
-        {
-            return Some(Self::Attention);
-        }
-        if has(pieces, &["gate", "gates", "gated", "gating", "glu", "highway"]) {
-            return Some(Self::Gate);
-        }
-        if has(pieces, &["embedding", "embeddings", "wte", "wpe", "embed"])
-            && ends(pieces, &["weight"])
-        {
-            return Some(Self::Embedding);
-        }
-        if shape.iter().filter(|&&size| size != 1).count() > 2
-            || shape.len() > 2 && ends(pieces, &["weight", "kernel"])
-            || has(pieces, &["conv", "convs", "conv1d", "conv2d", "convolution"])
-        {
-            return Some(Self::Convolution);
-        }
-        None
-    }
-
-    /// Returns the look of the numbers of a norm, an activation or the preprocessing.
-    fn of_numbers(pieces: &[Piece], shape: &[usize]) -> Self {
+        let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
+        let ends = |words: &[&str]| pieces.last().is_some_and(|last| last.is_one_of(words));
+        let follow = |first: &str, second: &[&str]| follows(pieces, first, second);
         let numbers: usize = shape.iter().product();
         let is_vector = vector(shape).is_some();
-        if is_vector
-            && (is_called_norm(pieces) || has(pieces, &["running", "moving", "gamma", "beta"]))
+        if has(&["lora", "dora"]) {
+            return Self::Adapter;
+        }
+        if has(&["packed", "scb", "qweight", "qzeros", "absmax"]) || follow("zero", &["point"]) {
+            return Self::Quantised;
+        }
+        if follow("weight", &["g", "v", "u", "orig", "original", "mask"])
+            || has(&["parametrizations"])
         {
+            return Self::Parts;
+        }
+        if ends(&["mask", "masks"]) {
+            return Self::Mask;
+        }
+        if has(CENTERS) {
+            return Self::Centers;
+        }
+        if has(&["ih", "hh", "lstm", "gru", "rnn", "recurrent"]) {
+            return Self::Recurrent;
+        }
+        if has(&["attn", "attention", "qkv", "mha"])
+            || follow("in", &["proj"])
+            || has(&["q", "k", "v"]) && has(&["proj"])
+        {
+            return Self::Attention;
+        }
+        if has(&["gate", "gates", "gated", "gating", "glu", "highway"]) {
+            return Self::Gate;
+        }
+        if has(&["embedding", "embeddings", "wte", "wpe", "embed"]) && ends(&["weight"]) {
+            return Self::Embedding;
+        }
+        if shape.iter().filter(|&&size| size != 1).count() > 2
+            || shape.len() > 2 && ends(&["weight", "kernel"])
+            || has(&["conv", "convs", "conv1d", "conv2d", "convolution"])
+        {
+            return Self::Convolution;
+        }
+        if is_vector && (is_called_norm(pieces) || has(&["running", "moving", "gamma", "beta"])) {
             return Self::Norm;
         }
-        if ends(pieces, &["logstd", "logsigma", "logvar"])
-            || ends(pieces, &["std", "sigma", "var", "variance", "scale"]) && has(pieces, &["log"])
+        if ends(&["logstd", "logsigma", "logvar"])
+            || ends(&["std", "sigma", "var", "variance", "scale"]) && has(&["log"])
         {
             return Self::Spread;
         }
-        let is_bound = is_vector && ends(pieces, &["min", "max", "mins", "maxs", "lb", "ub"]);
-        if has(pieces, &["scaler", "normalizer"]) || ends(pieces, &["mean", "mu"]) || is_bound {
+        let is_bound = is_vector && ends(&["min", "max", "mins", "maxs", "lb", "ub"]);
+        if has(&["scaler", "normalizer"]) || ends(&["mean", "mu"]) || is_bound {
             return Self::Statistics;
         }
-        if ends(pieces, &["std", "sigma", "deviation", "stddev", "var", "variance"]) {
+        if ends(&["std", "sigma", "deviation", "stddev", "var", "variance"]) {
             return Self::Deviation;
         }
-        if numbers == 1 && ends(pieces, &["temperature", "temp", "tau"]) {
+        if numbers == 1 && ends(&["temperature", "temp", "tau"]) {
             return Self::Temperature;
         }
-        if ends(pieces, &["scale", "scales", "gain", "factor", "multiplier"])
-            || numbers == 1 && has(pieces, &["scale", "alpha"])
+        if ends(&["scale", "scales", "gain", "factor", "multiplier"])
+            || numbers == 1 && has(&["scale", "alpha"])
         {
             return Self::Factor;
         }
-        if is_vector && ends(pieces, &["weight"]) || has(pieces, &["prelu", "slope", "slopes"]) {
+        if is_vector && ends(&["weight"]) || has(&["prelu", "slope", "slopes"]) {
             return Self::Slopes;
         }
         Self::Unknown
@@ -360,14 +345,6 @@ fn is_of_outputs(pieces: &[Piece], shape: &[usize]) -> bool {
         || pieces.last().is_some_and(|last| last.is_one_of(&["var", "variance"]));
     let is_of_norm = is_called_norm(pieces) || has(&["running", "moving", "log", "logstd"]);
     vector(shape).is_some() && has(OUTPUTS) && (is_scaled || is_statistic) && !is_of_norm
-}
-
-fn has(pieces: &[Piece], words: &[&str]) -> bool {
-    pieces.iter().any(|piece| piece.is_one_of(words))
-}
-
-fn ends(pieces: &[Piece], words: &[&str]) -> bool {
-    pieces.last().is_some_and(|last| last.is_one_of(words))
 }
 
 /// Whether a name has one of some words behind another.
