@@ -62,6 +62,7 @@ mod checksum;
 mod compression;
 mod error;
 mod idx;
+mod repeated;
 mod text;
 
 #[cfg(test)]

@@ -3,9 +3,6 @@
 //! Everything here can be trained, so nothing here is an error. Nothing is said of the default run
 //! and the recipes on the data that they are for.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hasher};
-
 use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing};
 use fireclay_data::{Dataset, Features, Split, Targets};
 use fireclay_terminal::{group, quoted};
@@ -330,24 +327,9 @@ fn of_length(job: &Job<'_>) -> Option<Warning> {
 
 /// Whether more than a few test rows have the features of a training row.
 fn of_test_rows(data: &Dataset, training: &[usize], test: &Dataset) -> Option<Warning> {
-    let trained: HashSet<u64> = training.iter().map(|&row| fingerprint(data, row)).collect();
-    let of = test.len();
-    let rows = (0..of).filter(|&row| trained.contains(&fingerprint(test, row))).count();
+    let (rows, of) = (data.repeated_in(training, test), test.len());
     // Some published sets share a few; rows of few values are alike by chance.
     (rows * 20 > of).then_some(Warning::TestRowsTrainedOn { rows, of })
-}
-
-/// A number that two rows with the same features share, and hardly any others.
-fn fingerprint(data: &Dataset, row: usize) -> u64 {
-    let place = row * data.width()..(row + 1) * data.width();
-    let mut hasher = DefaultHasher::new();
-    match data.features() {
-        Features::Bytes(bytes) => hasher.write(&bytes[place]),
-        Features::Floats(floats) => {
-            floats[place].iter().for_each(|x| hasher.write_u32(x.to_bits()));
-        }
-    }
-    hasher.finish()
 }
 
 /// As [`of_scale`], of rows without targets.
