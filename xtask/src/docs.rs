@@ -130,7 +130,8 @@ pub(crate) fn resolved(page: &Path, target: &str) -> PathBuf {
     found
 }
 
-/// Whether the page that a link leads to, or the one that it stands in, has a heading of this name.
+/// Returns true if the page that a link leads to, or the one that it stands in, has a heading of
+/// this name.
 fn has_heading(page: &Path, target: &str, part: &str) -> Result<bool> {
     let page = if target.is_empty() { page.to_owned() } else { resolved(page, target) };
     if page.extension().is_none_or(|ending| ending != "md") {
@@ -294,7 +295,8 @@ pub(crate) fn scan(text: &str) -> Page {
     page
 }
 
-/// Whether code names a file or folder of the repository; a part in capitals stands for any name.
+/// Returns true if code names a file or folder of the repository; a part in capitals stands for any
+/// name.
 fn is_path_from_root(code: &str) -> bool {
     const FOLDERS: [&str; 6] = ["benches/", "crates/", "docs/", "fuzz/", "recipes/", "xtask/"];
     let is_one = code.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));

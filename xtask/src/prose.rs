@@ -121,7 +121,7 @@ fn faults_of_sentences(lines: &[(usize, String)]) -> Vec<(usize, String)> {
     faults
 }
 
-/// Whether a piece between blanks is a word; of code, only the marks are left.
+/// Returns true if a piece between blanks is a word; of code, only the marks are left.
 fn is_counted(piece: &str) -> bool {
     piece.contains(|c: char| c.is_alphanumeric() || c == '`')
 }
@@ -130,7 +130,7 @@ fn is_counted(piece: &str) -> bool {
 struct Block {
     /// Number of the line it begins in.
     line: usize,
-    /// Whether it is a cell, in which a list may stand between semicolons.
+    /// True if it is a cell, in which a list may stand between semicolons.
     is_cell: bool,
     text: String,
 }

@@ -115,7 +115,7 @@ pub fn data_files(source: Option<&str>) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| is_data_file(path)).collect()
 }
 
-/// Whether a file has a name of those that a folder of data is read from.
+/// Returns true if a file has one of the names that a folder of data is read from.
 fn is_data_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let is_idx = name.contains("ubyte") || name.contains("-float") && name.contains("idx");

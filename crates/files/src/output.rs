@@ -15,7 +15,7 @@ pub struct Output<'a> {
     pub flag: &'static str,
     /// Files that are read.
     pub inputs: &'a [PathBuf],
-    /// Whether a file that is there already may be replaced.
+    /// True if an existing file may be replaced.
     pub is_forced: bool,
 }
 
@@ -56,7 +56,7 @@ impl Output<'_> {
     }
 }
 
-/// Whether two paths lead to one file that exists, by whatever names.
+/// Returns true if two paths lead to one file that exists, by whatever names.
 fn is_same_file(a: &Path, b: &Path) -> bool {
     let same_name = a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
     same_name || inode(a).zip(inode(b)).is_some_and(|(a, b)| a == b)
@@ -101,7 +101,7 @@ pub enum OutputError {
         path: PathBuf,
         /// The flag that names it.
         flag: &'static str,
-        /// What is there.
+        /// The error of what is at the path.
         source: std::io::Error,
     },
     /// The folder that it would be in does not exist.

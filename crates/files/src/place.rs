@@ -23,7 +23,7 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a regular file is at this place, or nothing at all; it is not opened, which waits for
+/// Checks that this place has a regular file, or nothing at all; it is not opened, which waits for
 /// ever at a pipe.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ fn end(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code());
 }
 
-/// What Rust's library says of numbers, and what a person would say.
+/// Phrases of Rust's library about numbers, and plainer ones.
 const WORDS: [(&str, &str); 7] = [
     ("invalid digit found in string", "it is not a whole number"),
     ("number too large to fit in target type", "it is too large"),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::tell;
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It did what was asked for.

@@ -17,8 +17,8 @@ fn harmless(c: char) -> char {
     }
 }
 
-/// Whether a character shows as itself: no control character, none that turns the direction of
-/// writing, and not the mark that stands for any broken one.
+/// Returns true if a character shows as itself: no control character, none that turns the direction
+/// of writing, and not the mark that stands for any broken one.
 pub fn is_visible(c: char) -> bool {
     let hides = matches!(
         c,

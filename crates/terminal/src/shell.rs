@@ -31,7 +31,7 @@ pub fn quoted_path(path: &Path) -> String {
     }
 }
 
-/// Whether a shell takes it for itself wherever it stands in a word.
+/// Returns true if a shell takes it for itself wherever it stands in a word.
 fn is_plain(c: char) -> bool {
     let is_letter = c.is_alphanumeric() && is_visible(c);
     is_letter || matches!(c, '_' | '-' | '.' | '/' | ':' | ',' | '@' | '%' | '+')

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the model sees in the image, with a bar for each of its labels.
+/// Describes what the model sees in the image, with a bar for each of its labels.
 fn recognise(model: &Path, image: &Path) -> Result<String, Box<dyn Error>> {
     let device = Backend::Flex.device(DeviceChoice::Default)?;
     let model = Model::load(model, &device)?;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the model sees in the image.
+/// Describes what the model sees in the image.
 fn recognise(model: &Path, image: &Path) -> Result<String, Box<dyn Error>> {
     let predictor = Predictor::load(model)?;
     // Raw pixels, 0 to 255: the model scales them as it did in training.
