@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use fireclay_formats::{Tensor, printable};
+use fireclay_formats::Tensor;
+use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::groups::vector;
