@@ -5,7 +5,7 @@ use fireclay::{Loaded, Model, Preprocessing};
 use fireclay_data::{Dataset, Features, Targets};
 use fireclay_measure::{
     Classification, EvaluateError, Evaluation, Options, Regression, Scores, evaluate,
-    evaluate_outputs, matched,
+    evaluate_outputs, first_largest, matched,
 };
 use fireclay_terminal::short;
 
@@ -28,8 +28,7 @@ pub(crate) fn scores(model: &Model, data: &Dataset) -> Result<Vec<String>> {
     let evaluation = match numbers(model, data) {
         // A start may overflow on rows that it was not made for; what was tuned need not.
         Err(EvaluateError::NotFinite { .. }) => {
-            let not_finite = |_: &&str| "not finite".to_owned();
-            return Ok(score_names(data.targets()).iter().map(not_finite).collect());
+            return Ok(vec!["not finite".to_owned(); score_names(data.targets()).len()]);
         }
         evaluation => evaluation?,
     };
@@ -107,7 +106,7 @@ pub(crate) fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Differe
     let [a_outputs, b_outputs] = [network_outputs(a, data)?, network_outputs(b, data)?];
     let width = a.task.outputs();
     for (a, b) in a_outputs.chunks_exact(width).zip(b_outputs.chunks_exact(width)) {
-        found.agreeing += usize::from(argmax(a) == argmax(b));
+        found.agreeing += usize::from(first_largest(a) == first_largest(b));
         for (a, b) in a.iter().zip(b) {
             let apart = (a - b).abs();
             // Not `max`, which forgets a NaN.
@@ -170,9 +169,4 @@ fn uniform(state: &mut u64) -> f32 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32
-}
-
-/// The place of the first of the largest.
-fn argmax(values: &[f32]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

@@ -65,7 +65,6 @@ impl Bins {
     }
 
     pub(crate) fn bins(&self) -> Vec<Bin> {
-        let mean = |sum: f64, of: u32| if of == 0 { 0.0 } else { sum / f64::from(of) };
         let bins = self.0.iter().enumerate().map(|(i, sums)| Bin {
             low: i as f64 / BINS as f64,
             high: (i + 1) as f64 / BINS as f64,
@@ -75,6 +74,11 @@ impl Bins {
         });
         bins.collect()
     }
+}
+
+/// The mean of a sum of so many numbers; 0 of none.
+fn mean(sum: f64, count: u32) -> f64 {
+    if count == 0 { 0.0 } else { sum / f64::from(count) }
 }
 
 /// The bin of a confidence: its upper end belongs to it, its lower end does not.

@@ -22,25 +22,36 @@ pub(crate) struct Row {
 impl Row {
     /// Of logits: the softmax and its cross-entropy, shifted so that nothing overflows.
     fn new(logits: &[f32], truth: u32) -> Self {
-        let of = |class: u32| f64::from(logits[class as usize]);
-        let classes = logits.len() as u32;
-        let predicted = (1..classes).fold(0, |best, i| if of(i) > of(best) { i } else { best });
-        let most = of(predicted);
-        let sum: f64 = (0..classes).map(|class| (of(class) - most).exp()).sum();
-        let is_before =
-            |class: &u32| of(*class) > of(truth) || of(*class) == of(truth) && *class < truth;
+        let predicted = first_largest(logits);
+        let most = f64::from(logits[predicted]);
+        let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - most).exp()).sum();
+        let (before, after) = logits.split_at(truth as usize);
+        let own = after[0];
+        let rank = before.iter().filter(|&&logit| logit >= own).count()
+            + after.iter().filter(|&&logit| logit > own).count();
         Self {
             truth,
-            predicted,
-            rank: (0..classes).filter(is_before).count() as u32,
+            predicted: predicted as u32,
+            rank: rank as u32,
             probability: 1.0 / sum,
-            loss: sum.ln() + (most - of(truth)),
+            loss: sum.ln() + (most - f64::from(own)),
         }
     }
 
     pub(crate) fn is_right(self) -> bool {
         self.truth == self.predicted
     }
+}
+
+/// The place of the first of the largest numbers, which is the class that is predicted.
+pub fn first_largest(numbers: &[f32]) -> usize {
+    (1..numbers.len()).fold(0, |best, i| if numbers[i] > numbers[best] { i } else { best })
+}
+
+/// The share of rows whose class is among the `k` most probable.
+fn top_k(rows: &[Row], k: usize) -> TopK {
+    let hits = rows.iter().filter(|row| (row.rank as usize) < k).count();
+    TopK { k, accuracy: Estimate::share(hits, rows.len()) }
 }
 
 /// What is known of all rows; `logits` are `[rows, classes]`.
@@ -62,13 +73,11 @@ pub(crate) fn evaluation(
     });
     let sums = Sums::new(rows.iter().copied(), labels.len());
     let right = rows.iter().filter(|row| row.is_right()).count();
-    let within = |k: usize| rows.iter().filter(|row| (row.rank as usize) < k).count();
     let top = options.top.iter().filter(|&&k| k > 1 && k < labels.len());
-    let top = top.map(|&k| TopK { k, accuracy: Estimate::share(within(k), rows.len()) });
     let classes = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
     let scores = Classification {
         accuracy: Estimate::share(right, rows.len()),
-        top: top.collect(),
+        top: top.map(|&k| top_k(&rows, k)).collect(),
         classes: classes.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
         macro_average: Averages::from_slice(&numbers[2..5], rows.len()),
         weighted_average: Averages::from_slice(&numbers[5..8], rows.len()),

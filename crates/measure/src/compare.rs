@@ -137,8 +137,8 @@ fn order(task: &Task, other: &Task) -> Result<Vec<usize>, EvaluateError> {
     if are_places(other.names(), task.names()) {
         return Ok((0..task.outputs()).collect());
     }
-    let place = |name: &String| other.names().iter().position(|other| other == name);
-    let order: Option<Vec<usize>> = task.names().iter().map(place).collect();
+    let places = task.names().iter().map(|name| other.names().iter().position(|o| o == name));
+    let order: Option<Vec<usize>> = places.collect();
     order.filter(|order| order.len() == other.outputs()).ok_or_else(|| EvaluateError::OtherLabels {
         found: other.names().join(", "),
         expected: task.names().join(", "),
@@ -160,18 +160,18 @@ fn compare_outputs(
     first.worst.truncate(options.worst);
     second.worst.truncate(options.worst);
 
-    let loss_differences: Vec<f64> = pairs.iter().map(|(a, b)| b.loss - a.loss).collect();
-    let mean = |drawn: &[u32]| {
-        let sum: f64 = drawn.iter().map(|&row| loss_differences[row as usize]).sum();
+    let apart: Vec<f64> = pairs.iter().map(|(a, b)| b.loss - a.loss).collect();
+    let loss_difference = bootstrap::estimates(pairs.len(), options.draws(), |drawn| {
+        let sum: f64 = drawn.iter().map(|&row| apart[row as usize]).sum();
         vec![sum / drawn.len() as f64]
-    };
+    })[0];
     let says_things = !matches!(task, Task::Regression { .. });
     let same = pairs.iter().filter(|(a, b)| a.predicted == b.predicted).count();
     Ok(Comparison {
         rows: pairs.len(),
         first,
         second,
-        loss_difference: bootstrap::estimates(pairs.len(), options.draws(), mean)[0],
+        loss_difference,
         largest_difference: largest_difference(a, b),
         agreement: says_things.then(|| Estimate::share(same, pairs.len())),
         mcnemar: says_things.then(|| mcnemar_of(&pairs)),
@@ -195,10 +195,13 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn mcnemar_of(pairs: &[Pair]) -> McNemar {
-    let count = |first: bool, second: bool| {
-        pairs.iter().filter(|(a, b)| a.is_right == first && b.is_right == second).count()
-    };
-    mcnemar(count(true, true), count(true, false), count(false, true), count(false, false))
+    // In the order of the arguments: both, only the first, only the second, neither.
+    let mut counts = [0; 4];
+    for (a, b) in pairs {
+        counts[2 * usize::from(!a.is_right) + usize::from(!b.is_right)] += 1;
+    }
+    let [both, only_first, only_second, neither] = counts;
+    mcnemar(both, only_first, only_second, neither)
 }
 
 fn changed(pairs: &[Pair], most: usize) -> Vec<ChangedRow> {

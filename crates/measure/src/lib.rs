@@ -41,6 +41,7 @@ mod regression;
 mod targets;
 
 pub use calibration::{Bin, Calibration};
+pub use classification::first_largest;
 pub use compare::{ChangedRow, Comparison, McNemar, McNemarMethod, compare, mcnemar};
 pub use counts::{Averages, ClassScores};
 pub use error::EvaluateError;

@@ -100,18 +100,19 @@ impl Rows<'_> {
     /// Mean squared error, mean absolute error, coefficient of determination and median absolute error
     /// of a target.
     fn scores(&self, drawn: &[u32], target: usize) -> [f64; 4] {
-        let place = |row: u32| row as usize * self.width + target;
         let n = drawn.len() as f64;
-        let truth = |row: u32| f64::from(self.truth[place(row)]);
-        let mean = drawn.iter().map(|&row| truth(row)).sum::<f64>() / n;
+        let places: Vec<usize> =
+            drawn.iter().map(|&row| row as usize * self.width + target).collect();
+        let mean = places.iter().map(|&at| f64::from(self.truth[at])).sum::<f64>() / n;
         let (mut squares, mut absolutes, mut spread) = (0.0, 0.0, 0.0);
         let mut distances = Vec::with_capacity(drawn.len());
-        for &row in drawn {
-            let off = f64::from(self.predicted[place(row)]) - truth(row);
+        for &at in &places {
+            let truth = f64::from(self.truth[at]);
+            let off = f64::from(self.predicted[at]) - truth;
             squares += off * off;
             absolutes += off.abs();
             distances.push(off.abs());
-            spread += (truth(row) - mean).powi(2);
+            spread += (truth - mean).powi(2);
         }
         [squares / n, absolutes / n, r2(squares, spread), median(&mut distances)]
     }
