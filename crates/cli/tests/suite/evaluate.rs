@@ -65,7 +65,7 @@ fn a_model_is_measured_on_the_classes_that_it_was_trained_on() {
     place
         .train("evaluate runs/high --classes 0,1,2,3,4")
         .refused(&["labels of the data are not those of the model"]);
-    place.train("report runs/high --classes 5").refused(&["leave out --split"]);
+    place.train("report runs/high --classes 5").refused(&["remove --split"]);
 }
 
 fn json_file(path: &Path) -> Value {
