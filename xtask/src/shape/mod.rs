@@ -1,6 +1,7 @@
 //! The shape of the code in numbers, and the two of them that have a limit.
 
 mod source;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,10 +1,11 @@
 //! Counts over one source, by its tokens: a brace in a string or a comment counts for nothing.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
-use anyhow::{Result, anyhow};
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use anyhow::Result;
+
+use super::tokens::{Kind, Token, tokens};
 
 /// Counts over a source; all but `length` and `test_modules` leave its tests out.
 #[derive(Debug, Default, PartialEq)]
@@ -54,11 +55,10 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// If it is no Rust.
+    /// A bracket without its other.
     pub(super) fn read(text: &str) -> Result<Self> {
-        let tokens: TokenStream = text.parse().map_err(|error| anyhow!("{error}"))?;
         let mut reader = Reader::default();
-        reader.read(tokens);
+        reader.read(&tokens(text)?);
         reader.count_lines(text);
         Ok(reader.source)
     }
@@ -75,62 +75,52 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, tokens: TokenStream) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut rest = &tokens[..];
-        while let [first, after @ ..] = rest {
-            rest = after;
-            match first {
-                TokenTree::Punct(punct) if punct.as_char() == '#' && is_for_tests(after) => {
-                    let end = end_of_item(&after[1..]);
-                    let last = after.get(end + 1).unwrap_or(first);
-                    if is_sign(last, ';')
-                        && let Some(at) = after.iter().position(|word| is_word(word, &["mod"]))
-                        && at < end
-                    {
-                        self.source.test_modules.push(after[at + 1].to_string());
-                    }
-                    self.tests.push(first.span().start().line..=last.span().end().line);
-                    rest = after.get(end + 2..).unwrap_or_default();
+    fn read(&mut self, tokens: &[Token<'_>]) {
+        let mut at = 0;
+        while at < tokens.len() {
+            let token = &tokens[at];
+            if let Some(end) = end_of_tests(tokens, at) {
+                let item = &tokens[at..=end];
+                self.tests.push(token.line..=tokens[end].last_line);
+                let name = item.iter().position(|token| token.is_word(&["mod"]));
+                if let Some(Kind::Word(name)) = name.map(|name| item[name + 1].kind)
+                    && tokens[end].is_sign(';')
+                {
+                    self.source.test_modules.push(name.to_owned());
                 }
-                TokenTree::Ident(word) => {
-                    self.read_word(&word.to_string(), first.span().start().line, after);
-                }
-                TokenTree::Group(group) => self.read(group.stream()),
-                TokenTree::Literal(literal) => {
-                    let span = literal.span();
-                    self.inside_literals.extend(span.start().line + 1..=span.end().line);
-                }
-                TokenTree::Punct(_) => {}
+                at = end;
+            } else if let Kind::Word(word) = token.kind {
+                self.read_word(word, tokens, at);
+            } else if token.kind == Kind::Literal {
+                self.inside_literals.extend(token.line + 1..=token.last_line);
             }
+            at += 1;
         }
     }
 
-    /// Counts what a word begins, by the tokens after it.
-    fn read_word(&mut self, word: &str, line: usize, after: &[TokenTree]) {
+    /// Counts what the word at a place begins, by the tokens after it.
+    fn read_word(&mut self, word: &str, tokens: &[Token<'_>], at: usize) {
+        let Some(next) = tokens.get(at + 1) else { return };
         match word {
             "fn" => {
-                if let [TokenTree::Ident(name), rest @ ..] = after
-                    && let Some(body) = first_body(rest)
-                {
-                    let length = body.span_close().end().line - line + 1;
-                    let name = name.to_string();
+                if let (Kind::Word(name), Some(body)) = (next.kind, first_body(tokens, at + 2)) {
+                    let line = tokens[at].line;
+                    let length = tokens[body.end].last_line - line + 1;
+                    let name = name.to_owned();
                     self.source.functions.push(Function { name, line, length });
                 }
             }
-            "let" => self.source.named_closures += usize::from(is_named_closure(after)),
+            "let" => {
+                self.source.named_closures += usize::from(is_named_closure(tokens, at + 1));
+            }
             "match" => {
-                let body = first_body(after);
-                self.source.bool_matches += usize::from(body.is_some_and(has_arm_for_bool));
+                let body = first_body(tokens, at + 1);
+                let is_bool =
+                    body.is_some_and(|body| has_arm_for_bool(&tokens[..body.end], body.start + 1));
+                self.source.bool_matches += usize::from(is_bool);
             }
-            "pub" => {
-                let is_item = after.first().is_some_and(|next| is_word(next, &ITEMS));
-                self.source.public += usize::from(is_item);
-            }
-            "unreachable" => {
-                let is_call = after.first().is_some_and(|next| is_sign(next, '!'));
-                self.source.unreachables += usize::from(is_call);
-            }
+            "pub" => self.source.public += usize::from(next.is_word(&ITEMS)),
+            "unreachable" => self.source.unreachables += usize::from(next.is_sign('!')),
             _ => {}
         }
     }
@@ -162,67 +152,55 @@ impl Reader {
     }
 }
 
-/// Returns true if the tokens after a `#` are `[cfg(test)]`, or `[cfg(all(test, ..))]`.
-fn is_for_tests(after: &[TokenTree]) -> bool {
-    let Some(TokenTree::Group(attribute)) = after.first() else { return false };
-    let attribute: Vec<TokenTree> = attribute.stream().into_iter().collect();
-    let [cfg, TokenTree::Group(condition)] = &attribute[..] else { return false };
-    if !is_word(cfg, &["cfg"]) {
-        return false;
-    }
-    let condition: Vec<TokenTree> = condition.stream().into_iter().collect();
-    match &condition[..] {
-        [all, TokenTree::Group(parts)] if is_word(all, &["all"]) => {
-            parts.stream().into_iter().any(|part| is_word(&part, &["test"]))
-        }
-        [only] => is_word(only, &["test"]),
-        _ => false,
-    }
+/// The places of some tokens, each group of brackets by its first alone.
+fn outer<'t>(tokens: &'t [Token<'_>], from: usize) -> impl Iterator<Item = usize> + use<'t> {
+    std::iter::successors(Some(from), |&at| Some(tokens.get(at)?.close.unwrap_or(at) + 1))
+        .take_while(|&at| at < tokens.len())
 }
 
-/// The place of the token that an item ends with: its body or a semicolon.
-fn end_of_item(tokens: &[TokenTree]) -> usize {
-    let end = tokens.iter().position(|token| is_sign(token, ';') || as_body(token).is_some());
-    end.unwrap_or(tokens.len())
-}
-
-/// The first group in braces, if no semicolon comes before it.
-fn first_body(tokens: &[TokenTree]) -> Option<&Group> {
-    tokens.get(end_of_item(tokens)).and_then(as_body)
-}
-
-fn as_body(token: &TokenTree) -> Option<&Group> {
-    match token {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(group),
-        _ => None,
+/// The end of the item that begins with `#[cfg(test)]` or `#[cfg(all(test, ..))]` at a place.
+fn end_of_tests(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+    let [hash, open, cfg, condition, first, ..] = tokens.get(at..)? else { return None };
+    if !hash.is_sign('#') || !open.is_sign('[') || !cfg.is_word(&["cfg"]) {
+        return None;
     }
+    let condition = &tokens[at + 4..condition.close?];
+    let is_all = first.is_word(&["all"]) && condition.iter().any(|token| token.is_word(&["test"]));
+    let is_test = first.is_word(&["test"]) && condition.len() == 1;
+    if !is_all && !is_test {
+        return None;
+    }
+    let end = end_of_item(tokens, open.close? + 1)?;
+    Some(tokens[end].close.unwrap_or(end))
+}
+
+/// The place of the token that an item ends with: the brace of its body or a semicolon.
+fn end_of_item(tokens: &[Token<'_>], from: usize) -> Option<usize> {
+    outer(tokens, from).find(|&at| tokens[at].is_sign(';') || tokens[at].is_sign('{'))
+}
+
+/// The places of the braces of the first body, if no semicolon comes before it.
+fn first_body(tokens: &[Token<'_>], from: usize) -> Option<Range<usize>> {
+    let start = end_of_item(tokens, from)?;
+    Some(start..tokens[start].close?)
 }
 
 /// Returns true if the tokens after a `let` are `name = |..|`, with a type or `move` or without.
-fn is_named_closure(after: &[TokenTree]) -> bool {
-    let Some(equals) = after.iter().position(|token| is_sign(token, '=') || is_sign(token, ';'))
-    else {
-        return false;
-    };
-    let is_name = after[..equals].iter().find(|token| !is_word(token, &["mut"]));
-    let value = after[equals + 1..].iter().find(|token| !is_word(token, &["move"]));
-    matches!(is_name, Some(TokenTree::Ident(_))) && value.is_some_and(|first| is_sign(first, '|'))
+fn is_named_closure(tokens: &[Token<'_>], from: usize) -> bool {
+    let equals = outer(tokens, from).find(|&at| tokens[at].is_sign('=') || tokens[at].is_sign(';'));
+    let Some(equals) = equals else { return false };
+    let name = tokens[from..equals].iter().find(|token| !token.is_word(&["mut"]));
+    let value = tokens[equals + 1..].iter().find(|token| !token.is_word(&["move"]));
+    name.is_some_and(|name| matches!(name.kind, Kind::Word(_)))
+        && value.is_some_and(|first| first.is_sign('|'))
 }
 
 /// Returns true if an arm of a match is `true =>` or `false =>`.
-fn has_arm_for_bool(body: &Group) -> bool {
-    let tokens: Vec<TokenTree> = body.stream().into_iter().collect();
-    tokens
-        .windows(3)
-        .any(|t| is_word(&t[0], &["true", "false"]) && is_sign(&t[1], '=') && is_sign(&t[2], '>'))
-}
-
-fn is_word(token: &TokenTree, words: &[&str]) -> bool {
-    matches!(token, TokenTree::Ident(word) if words.iter().any(|known| word == known))
-}
-
-fn is_sign(token: &TokenTree, sign: char) -> bool {
-    matches!(token, TokenTree::Punct(found) if found.as_char() == sign)
+fn has_arm_for_bool(tokens: &[Token<'_>], from: usize) -> bool {
+    outer(tokens, from).any(|at| {
+        let is_arrow = matches!(&tokens[at + 1..], [a, b, ..] if a.is_sign('=') && b.is_sign('>'));
+        is_arrow && tokens[at].is_word(&["true", "false"])
+    })
 }
 
 #[cfg(test)]
