@@ -20,6 +20,10 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("cargo run --example own_loop", ".ci/run"),
     ("cargo install --path crates/cli", "the tests of crates/cli build and run the same program"),
+    (
+        "cargo install --path crates/predict --profile dist",
+        "crates/cli/tests/suite/both.rs runs the same program",
+    ),
     ("cargo bench -p benches", "step clippy compiles it; it takes too long to be run"),
     ("pip install typos", ".ci/run"),
     ("cargo install cargo-deny --locked --debug", ".ci/run"),
@@ -170,7 +174,9 @@ fn account(command: &str) -> Result<Account> {
         // That the packages and features exist is what can be wrong about it.
         ["cargo", "build", ref flags @ ..] => Ok(Account::Run(cargo_tree(flags))),
         // They need models that are not there; the tests make them.
-        ["cargo", "run", "-p", "finetune", "--", ..] | ["fireclay", ..] => Ok(Account::Elsewhere),
+        ["cargo", "run", "-p", "finetune", "--", ..] | ["fireclay" | "fireclay-predict", ..] => {
+            Ok(Account::Elsewhere)
+        }
         ["cargo", "run", ref rest @ ..] => program(rest).map(Account::Run).context(UNKNOWN),
         _ => anyhow::bail!(UNKNOWN),
     }

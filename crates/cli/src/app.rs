@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
-use fireclay_terminal::{Exit, Program, say};
+use fireclay_terminal::{Exit, Messages, Program, say};
 use train::Ended;
 use train::disk::Disk;
 
-use crate::{backends, compare, data, evaluate, inspect, logging, predict, report, shell};
+use crate::{backends, compare, data, evaluate, inspect, predict, report, shell};
 
 const ABOUT: &str = "Train, fine-tune, evaluate and use multilayer perceptrons";
 
@@ -27,15 +27,13 @@ RUST_LOG=fireclay=debug,wgpu=info selects log messages and overrides -q and -v.
 
 /// The whole program.
 pub(crate) fn command() -> Command {
-    Command::new("fireclay")
+    Messages::augment_args(Command::new("fireclay"))
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
-        .arg(quiet())
-        .arg(verbose())
         .subcommand(train())
         .subcommand(finetune())
         .subcommand(of::<evaluate::Args>("evaluate"))
@@ -62,8 +60,7 @@ pub(crate) fn run() -> Result<Exit> {
             Program { installed: "fireclay train", by_cargo: "cargo run -p fireclay-cli -- train" }
         }
     });
-    let chosen = innermost(&matches);
-    logging::start(chosen.get_flag(QUIET), chosen.get_count(VERBOSE));
+    parsed::<Messages>(innermost(&matches)).start_logging();
     match matches.subcommand() {
         Some(("train", matches)) => {
             let args: train::Args = parsed(matches);
@@ -89,8 +86,6 @@ pub(crate) fn run() -> Result<Exit> {
     }
 }
 
-const QUIET: &str = "quiet";
-const VERBOSE: &str = "verbose";
 const NO_REPORT: &str = "no_report";
 const TENSORBOARD: &str = "tensorboard";
 
@@ -99,31 +94,10 @@ fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
 }
 
-fn quiet() -> Arg {
-    Arg::new(QUIET)
-        .short('q')
-        .long("quiet")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .help("Print only errors and requested output")
-        .help_heading("Output")
-}
-
-fn verbose() -> Arg {
-    Arg::new(VERBOSE)
-        .short('v')
-        .long("verbose")
-        .global(true)
-        .action(ArgAction::Count)
-        .conflicts_with(QUIET)
-        .help("Log files, devices and timings; -vv logs more")
-        .help_heading("Output")
-}
-
 /// Refuses to write what is logged across the dashboard.
 fn check_display(is_dashboard: bool, matches: &ArgMatches) -> Result<()> {
     ensure!(
-        !is_dashboard || matches.get_count(VERBOSE) == 0,
+        !is_dashboard || parsed::<Messages>(matches).verbose == 0,
         "--tui and --verbose cannot be combined: both write to the terminal. Remove one"
     );
     Ok(())
@@ -132,7 +106,7 @@ fn check_display(is_dashboard: bool, matches: &ArgMatches) -> Result<()> {
 /// Writes what was asked for of a run that has come to its end: its page, its event file.
 fn and_report(ended: Ended, matches: &ArgMatches) -> Result<Exit> {
     let Some(finished) = ended.result else { return Ok(ended.code) };
-    let is_quiet = matches.get_flag(QUIET);
+    let is_quiet = parsed::<Messages>(matches).quiet;
     if !matches.get_flag(NO_REPORT) {
         let page = report::of_finished(&finished.folder, &finished.model.device())?;
         if let Some(page) = page.filter(|_| !is_quiet) {

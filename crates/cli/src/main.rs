@@ -8,7 +8,6 @@ mod compare;
 mod data;
 mod evaluate;
 mod inspect;
-mod logging;
 mod model;
 mod output;
 mod predict;

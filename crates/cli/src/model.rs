@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, anyhow, bail};
-use finetune::import::{not_a_model, not_an_adapter};
-use fireclay::{
-    Adapter, AdapterError, Backend, Device, DeviceChoice, LoadError, Loaded, Model, ModelFileError,
-};
+use anyhow::{Context, Error, Result, bail};
+use fireclay::{Backend, Device, DeviceChoice, LoadError, Loaded, Model};
 use fireclay_files::check_file_place;
+use fireclay_predict::{explained, load_adapter};
 use fireclay_terminal::{printable, quoted_path};
 use train::disk::Disk;
 use train::manifest::Manifest;
@@ -143,7 +141,7 @@ fn check_run(named: &Path, file: &Path) -> Result<()> {
 pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Result<Loaded> {
     let file = file(named)?;
     let loaded = match adapter {
-        None => Loaded::load(&file, device).map_err(|error| not_ours(&file, error)),
+        None => Loaded::load(&file, device).map_err(|error| explained(&file, error).into()),
         Some(adapter) => load_with(&file, adapter, device),
     };
     let loaded = loaded?;
@@ -156,8 +154,8 @@ fn load_with(base: &Path, adapter: &Path, device: &Device) -> Result<Loaded> {
     let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
     let file = file_in(adapter, ADAPTER, hint)?;
     check_run(adapter, &file)?;
-    Loaded::load_with(base, &adapter_of(&file)?, device).map_err(|error| match error {
-        LoadError::Base(error) => not_ours(base, error),
+    Loaded::load_with(base, &load_adapter(&file)?, device).map_err(|error| match error {
+        LoadError::Base(error) => explained(base, error).into(),
         LoadError::Adapter(error) => Error::from(error).context(file.display().to_string()),
     })
 }
@@ -165,23 +163,9 @@ fn load_with(base: &Path, adapter: &Path, device: &Device) -> Result<Loaded> {
 /// Loads the model onto a device, for what needs its weights.
 pub(crate) fn load_weights(named: &Path, device: &Device) -> Result<Model> {
     let file = file(named)?;
-    let model = Model::load(&file, device).map_err(|error| not_ours(&file, error))?;
+    let model = Model::load(&file, device).map_err(|error| explained(&file, error))?;
     check_run(named, &file)?;
     Ok(model)
-}
-
-/// The adapter in a file; of another file, what it is.
-fn adapter_of(file: &Path) -> Result<Adapter> {
-    let error = match Adapter::load(file) {
-        Ok(adapter) => return Ok(adapter),
-        Err(error) => error,
-    };
-    let is_foreign =
-        matches!(&error.problem, AdapterError::File(problem) if problem.may_be_foreign());
-    match not_an_adapter(file) {
-        Some(what) if is_foreign => bail!(what),
-        _ => Err(error.into()),
-    }
 }
 
 /// What was named, as it may be shown.
@@ -190,21 +174,5 @@ pub(crate) fn shown(named: &Path, adapter: Option<&Path>) -> String {
     match adapter {
         Some(adapter) => format!("{} with {}", name(named), name(adapter)),
         None => name(named),
-    }
-}
-
-/// What is wrong with the file of a model, and what it is if it is something else.
-fn not_ours(file: &Path, error: ModelFileError) -> Error {
-    let (path, pasted) = (file.display(), quoted_path(file));
-    let is_foreign = error.problem.may_be_foreign();
-    if is_foreign && fireclay_formats::open(file).is_ok_and(|file| Adapter::check(&*file).is_ok()) {
-        return anyhow!(
-            "{path} is an adapter, which needs its base; name the base, and this with \
-             `--adapter {pasted}`, or make one model of both with `fireclay finetune merge`"
-        );
-    }
-    match not_a_model(file) {
-        Some(what) if is_foreign => anyhow!(what),
-        _ => error.into(),
     }
 }

@@ -2,8 +2,7 @@
 
 use std::io;
 
-use fireclay_terminal::{decimal, wrapped_at};
-pub(crate) use fireclay_terminal::{printable, say, say_to_reader, sizes};
+use fireclay_terminal::{decimal, say, wrapped_at};
 use serde::Serialize;
 
 /// Prints a value as JSON, over many lines.

@@ -46,13 +46,13 @@ pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
-    Architecture, Category, Centre, Channels, Checkpoint, ConfigError, Dense, Description, Encoder,
-    Field, FieldKind, HiddenLayer, Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE, Lora,
-    MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart,
+    Architecture, Category, Centre, Channels, Checkpoint, ConfigError, Dense, Description, Drawn,
+    Encoder, Field, FieldKind, HiddenLayer, Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE,
+    Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart,
     NormPosition, Number, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
     Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
-    SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter, Value,
-    ValueProblem, check_row, model_file, nearest,
+    SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter,
+    UnlikelyBytes, Value, ValueProblem, check_row, model_file, nearest,
 };
 pub use loaded::{LoadError, Loaded, ValuesError};
 pub use lora::LowRank;

@@ -151,7 +151,7 @@ impl Loaded {
             check_row(at, row.as_ref(), self.features())?;
         }
         let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-        Ok(self.predictions(self.outputs(&rows)?))
+        Ok(self.description.task.predictions(self.outputs(&rows)?))
     }
 
     /// Predicts rows by the names of their columns, which may come in any order; for any model.
@@ -171,20 +171,10 @@ impl Loaded {
                 let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
                 // Encoded rows are prepared already, and outputs go back to the unit of their target.
                 let forward = |rows| restored(&model.task, model.mlp.forward(rows));
-                Ok(self.predictions(self.in_blocks(&encoded, &model.device(), forward)?))
+                let outputs = self.in_blocks(&encoded, &model.device(), forward)?;
+                Ok(self.description.task.predictions(outputs))
             }
         }
-    }
-
-    /// Turns the outputs of rows into predictions.
-    fn predictions(&self, mut outputs: Vec<f32>) -> Vec<Prediction> {
-        let task = &self.description.task;
-        let rows = outputs.chunks_exact_mut(task.outputs());
-        rows.map(|row| {
-            task.finish(row);
-            task.prediction(row)
-        })
-        .collect()
     }
 }
 

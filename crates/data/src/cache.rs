@@ -179,11 +179,11 @@ mod tests {
     use std::io::Write;
     use std::time::Duration;
 
+    use fireclay_readers::{Idx, IdxValues};
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
     use crate::checksum::{Checksum, read_verified, sha256};
-    use crate::idx::{Idx, IdxValues};
     use crate::test_server::{Server, announcing, ok, status};
 
     const NAME: &str = "rows.gz";

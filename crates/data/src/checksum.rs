@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use fireclay_readers::{Compression, Idx, IdxRows, decompress};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use crate::DataError;
-use crate::compression::{Compression, decompress};
-use crate::idx::{Idx, IdxRows};
 
 /// The published checksum of a file, in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

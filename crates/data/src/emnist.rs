@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use fireclay_readers::{IdxValues, decompress, parse_idx};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::cache::{Cache, Origin};
 use crate::checksum::{Checksum, verify_file};
-use crate::compression::decompress;
-use crate::idx::{IdxValues, parse_idx};
 use crate::set::{IdxFile, TrainTest, classified, digits};
 use crate::{DataError, Dataset, EmnistSplit};
 

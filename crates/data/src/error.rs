@@ -3,10 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fireclay_readers::{IdxError, TextError};
 use thiserror::Error;
-
-use crate::idx::IdxError;
-use crate::text::TextError;
 
 /// Remedy for a path in the place of a source.
 const A_SOURCE: &str = "give a name such as mnist, or idx:FOLDER for a folder of IDX files";

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fireclay_readers::{IdxValues, TextError, read_text};
+
 use crate::checksum::read_idx;
 use crate::dataset::check_labels;
-use crate::idx::IdxValues;
-use crate::set::{IdxFile, TrainTest, check_rows, classified};
-use crate::text::{TextError, read_text};
+use crate::set::{IdxFile, TrainTest, check_rows, classified, features};
 use crate::{DataError, Dataset, Targets};
 
 /// The largest class id that is counted up to. Labels of one byte stay below, those of QMNIST too.
@@ -83,7 +83,7 @@ fn valued((rows, answers): Files, names: &[String]) -> Result<Dataset, DataError
     if found != names.len() {
         return Err(DataError::TargetColumns { path, found, expected: names.len() });
     }
-    let (shape, features) = rows.idx.into_features().map_err(DataError::idx(&rows.path))?;
+    let (shape, features) = features(rows.idx).map_err(DataError::idx(&rows.path))?;
     let targets = Targets::Values { values, names: names.to_vec() };
     Dataset::new(shape, features, targets).map_err(DataError::in_file(&path))
 }

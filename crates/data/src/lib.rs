@@ -59,11 +59,8 @@ mod set;
 mod source;
 
 mod checksum;
-mod compression;
 mod error;
-mod idx;
 mod repeated;
-mod text;
 
 #[cfg(test)]
 #[path = "../tests/suite/server.rs"]
@@ -72,11 +69,12 @@ mod test_server;
 pub use batch::{Batch, BatchTargets};
 pub use cache::LoadOptions;
 pub use checksum::read_idx;
-pub use compression::{Inflated, decompressed};
 pub use dataset::{Dataset, Features, Targets};
 pub use error::{Attempt, DataError};
 pub use fetch::FetchProgress;
-pub use idx::{Idx, IdxError, IdxRows, IdxValues, parse_idx};
+pub use fireclay_readers::{
+    self as readers, Idx, IdxError, IdxRows, IdxValues, TextError, decode_text, parse_idx,
+};
 pub use load::load;
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, permutation};
@@ -84,4 +82,3 @@ pub use row_source::{HostRows, RowSource};
 pub use set::TrainTest;
 pub use source::{EmnistSplit, Source, data_files};
 pub use split::{Holdout, Split, split};
-pub use text::{TextError, decode_text, read_text};

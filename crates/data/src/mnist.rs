@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::compression::Zstd;
-use crate::idx::parse_idx;
+use fireclay_readers::{Zstd, parse_idx};
+
 use crate::set::{IdxFile, TrainTest, classified, digits};
 use crate::{DataError, Dataset};
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::idx::{Idx, IdxValues};
+use fireclay_readers::{Idx, IdxError, IdxValues};
+
 use crate::{DataError, Dataset, Features, Targets};
 
 /// The two published parts of a data set.
@@ -40,12 +41,25 @@ pub(crate) fn classified(
 ) -> Result<Dataset, DataError> {
     check_rows(&images, label_path, ids.len())?;
     let rows = match images.idx.values {
-        IdxValues::Floats(_) => images.idx.into_features(),
+        IdxValues::Floats(_) => features(images.idx),
         _ => images.idx.into_images().map(|(shape, pixels)| (shape, Features::Bytes(pixels))),
     };
     let (shape, features) = rows.map_err(DataError::idx(&images.path))?;
     Dataset::new(shape, features, Targets::Classes { ids, labels })
         .map_err(DataError::in_file(label_path))
+}
+
+/// Takes an IDX file as rows of features: the shape of one row, and the features of all.
+pub(crate) fn features(idx: Idx) -> Result<(Vec<usize>, Features), IdxError> {
+    match idx.values {
+        IdxValues::Bytes(bytes) if idx.shape.len() > 1 => {
+            Ok((idx.shape[1..].to_vec(), Features::Bytes(bytes)))
+        }
+        IdxValues::Floats(floats) if idx.shape.len() > 1 => {
+            Ok((idx.shape[1..].to_vec(), Features::Floats(floats)))
+        }
+        values => Err(IdxError::NotFeatures { element: values.element(), shape: idx.shape }),
+    }
 }
 
 /// Refuses a file of rows and one of labels, or targets, that have not as many of them.

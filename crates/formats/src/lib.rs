@@ -23,10 +23,12 @@ mod onnx;
 mod pytorch;
 mod safetensors;
 mod store;
+mod stranger;
 mod zipped;
 
 pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Task, Tensor};
 pub use error::{FormatError, Holding, Problem};
+pub use stranger::{not_a_model, not_an_adapter};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -141,6 +141,19 @@ impl Pictures {
     pub const MNIST: Self =
         Self { ink: Ink::BrightOnDark, placement: Placement::MNIST, darkest: 0, brightest: 255 };
 
+    /// The pictures of a published data set by its name, such as `fashion-mnist`; none for other
+    /// names.
+    pub fn of_published(name: &str) -> Option<Self> {
+        let placement = match name {
+            "mnist" | "qmnist" => Placement::MNIST,
+            "emnist-balanced" | "emnist-letters" | "emnist-digits" | "emnist-byclass"
+            | "emnist-bymerge" | "emnist-mnist" => Placement::EMNIST,
+            "fashion-mnist" | "kmnist" => Placement::AsIs,
+            _ => return None,
+        };
+        Some(Self { placement, ..Self::MNIST })
+    }
+
     /// Returns true if black is 0 and full brightness 255, as in a picture file.
     pub fn has_all_levels(&self) -> bool {
         is_zero(&self.darkest) && is_byte(&self.brightest)

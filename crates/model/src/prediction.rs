@@ -40,6 +40,17 @@ impl Task {
         }
     }
 
+    /// Turns logits, or values in the unit of their target, `[rows, outputs]` row by row, into
+    /// predictions.
+    pub fn predictions(&self, mut outputs: Vec<f32>) -> Vec<Prediction> {
+        let rows = outputs.chunks_exact_mut(self.outputs());
+        rows.map(|row| {
+            self.finish(row);
+            self.prediction(row)
+        })
+        .collect()
+    }
+
     /// Names what [`finish`](Self::finish) gave; there are as many numbers as the task has names.
     pub fn prediction(&self, finished: &[f32]) -> Prediction {
         match self {

@@ -88,6 +88,31 @@ impl Preprocessing {
         }
     }
 
+    /// Whether raw features of this range are unlikely the pixel bytes that this divides by 255; nothing
+    /// of another preprocessing.
+    pub fn unlikely_bytes(&self, least: f32, most: f32) -> Option<UnlikelyBytes> {
+        if !self.divides_by_255() {
+            return None;
+        }
+        if least >= -1.0 && most <= 1.0 {
+            Some(UnlikelyBytes::DividedTwice)
+        } else if least < -255.0 || most > 510.0 {
+            Some(UnlikelyBytes::BeyondBytes { least, most })
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is made for pixel bytes.
+    pub fn divides_by_255(&self) -> bool {
+        match self {
+            Self::Scale { scale } | Self::Normalize { scale, .. } => {
+                (scale * 255.0 - 1.0).abs() < 0.05
+            }
+            _ => false,
+        }
+    }
+
     /// Maps rows of raw features, in place.
     #[inline(always)]
     pub(crate) fn apply(&self, rows: &mut [f32]) {
@@ -114,6 +139,28 @@ fn finite(field: &'static str, values: &[f32]) -> Result<(), PreprocessingError>
         Some(index) => Err(PreprocessingError::BadValue { field, index, found: values[index] }),
         None => Ok(()),
     }
+}
+
+/// Why features are unlikely the pixel bytes that their preprocessing divides by 255.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum UnlikelyBytes {
+    /// All are at most 1.
+    #[error(
+        "no feature is above 1, and the preprocessing divides them by 255 like bytes; if they are \
+         scaled already, the preprocessing must be `none`"
+    )]
+    DividedTwice,
+    /// Some are far beyond bytes.
+    #[error(
+        "the features range from {least} to {most}, and the preprocessing divides them by 255 like \
+         bytes; another preprocessing, such as `standardize`, fits them better"
+    )]
+    BeyondBytes {
+        /// The smallest feature.
+        least: f32,
+        /// The largest.
+        most: f32,
+    },
 }
 
 /// Why a preprocessing cannot be applied.

@@ -8,6 +8,8 @@
 mod command_line;
 mod exit;
 mod list;
+#[cfg(feature = "command-line")]
+mod logging;
 mod number;
 mod output;
 mod printable;
@@ -20,6 +22,8 @@ mod wrap;
 pub use command_line::matches;
 pub use exit::{Exit, exit};
 pub use list::{listed, names, sizes};
+#[cfg(feature = "command-line")]
+pub use logging::Messages;
 pub use number::{decimal, duration, group, short, thousands};
 pub use output::{message, say, say_to_reader, tell, warn};
 pub use printable::{digest_start, is_visible, printable};

@@ -43,6 +43,6 @@ pub mod warnings;
 mod words;
 
 pub use args::{Args, Rate};
-pub use pictures::{Drawn, known, pictures};
+pub use pictures::pictures;
 pub use run::{Ended, Finished, Prepared, load_with_bar, run, run_on, run_to_end};
 pub use words::{call_it, program};

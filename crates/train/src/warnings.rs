@@ -3,7 +3,7 @@
 //! Everything here can be trained, so nothing here is an error. Nothing is said of the default run
 //! and the recipes on the data that they are for.
 
-use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing};
+use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing, UnlikelyBytes};
 use fireclay_data::{Dataset, Features, Split, Targets};
 use fireclay_terminal::{group, quoted};
 
@@ -93,23 +93,9 @@ pub enum Warning {
     /// All training rows have the same features.
     #[error("all training rows have the same features, so there is nothing to learn from them")]
     EqualRows,
-    /// Features of at most 1, which are divided by 255.
-    #[error(
-        "no feature is above 1, and the preprocessing divides them by 255 like bytes; if they are \
-         scaled already, the preprocessing must be `none`"
-    )]
-    DividedTwice,
-    /// Features far beyond the bytes that are divided by 255.
-    #[error(
-        "the features range from {least} to {most}, and the preprocessing divides them by 255 like \
-         bytes; another preprocessing, such as `standardize`, fits them better"
-    )]
-    BeyondBytes {
-        /// The smallest feature.
-        least: f32,
-        /// The largest.
-        most: f32,
-    },
+    /// Features that do not look like the bytes that the preprocessing divides by 255.
+    #[error(transparent)]
+    UnlikelyBytes(#[from] UnlikelyBytes),
     /// Features of many units that nothing scales.
     #[error(
         "the features range from {least} to {most}, and --preprocessing none leaves them so: \
@@ -240,20 +226,18 @@ pub fn of(job: &Job<'_>, model: &MlpConfig, test: &Dataset) -> Vec<Warning> {
 
 /// Whether features are divided by 255 that do not look like bytes.
 pub fn of_scale(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning> {
-    if !divides(preprocessing) {
+    if !preprocessing.divides_by_255() {
         return None;
     }
-    match data.features() {
+    let (least, most) = match data.features() {
         // Most pictures have a bright pixel in their first rows.
-        Features::Bytes(bytes) => {
-            of_range(0.0, bytes.iter().find(|&&b| b > 1).map_or(1.0, |_| 2.0))
-        }
+        Features::Bytes(bytes) => (0.0, bytes.iter().find(|&&b| b > 1).map_or(1.0, |_| 2.0)),
         Features::Floats(floats) => {
             let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
-            let (least, most) = floats.iter().fold((f32::MAX, f32::MIN), range);
-            of_range(least, most)
+            floats.iter().fold((f32::MAX, f32::MIN), range)
         }
-    }
+    };
+    preprocessing.unlikely_bytes(least, most).map(Warning::from)
 }
 
 /// Whether features are far from zero and nothing brings them near.
@@ -330,36 +314,6 @@ fn of_test_rows(data: &Dataset, training: &[usize], test: &Dataset) -> Option<Wa
     let (rows, of) = (data.repeated_in(training, test), test.len());
     // Some published sets share a few; rows of few values are alike by chance.
     (rows * 20 > of).then_some(Warning::TestRowsTrainedOn { rows, of })
-}
-
-/// As [`of_scale`], of rows without targets.
-pub fn of_rows(preprocessing: &Preprocessing, rows: &[Vec<f32>]) -> Option<Warning> {
-    if !divides(preprocessing) || rows.iter().all(Vec::is_empty) {
-        return None;
-    }
-    let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
-    let (least, most) = rows.iter().flatten().fold((f32::MAX, f32::MIN), range);
-    // Nothing but zeros is a black picture.
-    if least == most { None } else { of_range(least, most) }
-}
-
-fn divides(preprocessing: &Preprocessing) -> bool {
-    match preprocessing {
-        Preprocessing::Scale { scale } | Preprocessing::Normalize { scale, .. } => {
-            (scale * 255.0 - 1.0).abs() < 0.05
-        }
-        _ => false,
-    }
-}
-
-fn of_range(least: f32, most: f32) -> Option<Warning> {
-    if least >= -1.0 && most <= 1.0 {
-        Some(Warning::DividedTwice)
-    } else if least < -255.0 || most > 510.0 {
-        Some(Warning::BeyondBytes { least, most })
-    } else {
-        None
-    }
 }
 
 fn of_norms(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {

@@ -24,7 +24,7 @@ fn model(task: Task) -> Model {
     }
 }
 
-fn place() -> (Place, Model) {
+pub(crate) fn place() -> (Place, Model) {
     let task = Task::Regression { targets: vec!["price".to_owned()], scaling: None };
     let (place, model) = (Place::new(), model(task));
     model.save(place.path("model.safetensors")).unwrap();

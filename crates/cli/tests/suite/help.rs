@@ -63,7 +63,8 @@ fn a_wrong_word_is_met_with_the_nearest_right_one() {
 #[test]
 fn quiet_leaves_what_was_asked_for() {
     let place = mnist();
-    fs::copy(of_crate("tests/goldens/pictures/7-pen.jpg"), place.path("pen.jpg")).unwrap();
+    fs::copy(of_crate("../pictures/tests/goldens/pictures/7-pen.jpg"), place.path("pen.jpg"))
+        .unwrap();
     let said = does(place, "predict runs/mnist pen.jpg -q");
     assert!(said.starts_with("pen.jpg  7 ") && said.lines().count() == 1, "{said}");
     let json = "predict runs/mnist pen.jpg --json";

@@ -1,13 +1,16 @@
-//! Every command that the pages show for this program, run small: on a thousand images.
+//! Every command that the pages show for this program and for `fireclay-predict`, run small: on a thousand
+//! images.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::built;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// The commands of a page that begin with `fireclay `, in order.
-fn commands(page: &Path) -> Vec<String> {
+/// The commands of a page for the two programs, each with its program, in order.
+fn commands(page: &Path) -> Vec<(&'static str, String)> {
     let text = fs::read_to_string(page).unwrap();
     let mut is_shell = false;
     let mut found = Vec::new();
@@ -15,7 +18,12 @@ fn commands(page: &Path) -> Vec<String> {
         match line {
             "```sh" => is_shell = true,
             "```" => is_shell = false,
-            _ if is_shell => found.extend(line.strip_prefix("fireclay ").map(str::to_owned)),
+            _ if is_shell => {
+                for program in ["fireclay", "fireclay-predict"] {
+                    let words = line.strip_prefix(program).and_then(|line| line.strip_prefix(' '));
+                    found.extend(words.map(|words| (program, words.to_owned())));
+                }
+            }
             _ => {}
         }
     }
@@ -40,16 +48,16 @@ fn what_the_pages_show_works() {
     let mut count = 0;
     for page in ["docs/fireclay.md", "README.md"] {
         let _ = fs::remove_dir_all(folder.path().join("runs"));
-        for words in commands(&Path::new(ROOT).join(page)) {
+        for (program, words) in commands(&Path::new(ROOT).join(page)) {
             let line = small(&words);
-            let output = Command::new(env!("CARGO_BIN_EXE_fireclay"))
+            let output = Command::new(built(program))
                 .args(line.split(' '))
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
                 .output()
                 .unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{page}: fireclay {line}: {said}");
+            assert!(output.status.success(), "{page}: {program} {line}: {said}");
             count += 1;
         }
     }

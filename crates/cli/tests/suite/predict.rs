@@ -20,7 +20,7 @@ fn write_png(path: &Path, width: usize, height: usize, pixels: &[u8]) {
 #[test]
 fn pictures_of_another_program_are_told() {
     let place = mnist();
-    let folder = of_crate("tests/goldens/pictures");
+    let folder = of_crate("../pictures/tests/goldens/pictures");
     let names = names_in(&folder);
     assert_eq!(names.len(), 13);
     for name in names {
@@ -110,7 +110,7 @@ fn images_of_mnist_are_told_the_same_as_pictures_and_as_numbers() {
 #[test]
 fn a_prediction_is_said_in_words() {
     let place = mnist();
-    let seven = of_crate("tests/goldens/pictures/7-pen.jpg");
+    let seven = of_crate("../pictures/tests/goldens/pictures/7-pen.jpg");
     fs::copy(seven, place.path("seven.jpg")).unwrap();
     let said = does(place, "predict runs/mnist seven.jpg --top-k 3 --show");
     is_plain(&said);

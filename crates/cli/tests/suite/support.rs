@@ -30,6 +30,16 @@ pub(crate) fn train(place: &Place, name: &str, line: &str) {
     place.train(&line).succeeded();
 }
 
+/// A program of the workspace, which Cargo builds for the tests of its own package: `cargo test
+/// --workspace` has all of them.
+#[track_caller]
+pub(crate) fn built(program: &str) -> PathBuf {
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    let path = Path::new(env!("CARGO_BIN_EXE_fireclay")).with_file_name(name);
+    assert!(path.is_file(), "{} is missing: test the whole workspace", path.display());
+    path
+}
+
 pub(crate) fn does(place: &Place, line: &str) -> String {
     place.train(line).succeeded().stdout
 }

@@ -3,9 +3,8 @@
 use std::fs;
 use std::io::Write;
 
-use fireclay_data::{
-    DataError, Idx, IdxError, IdxRows, IdxValues, decompressed, parse_idx, read_idx,
-};
+use fireclay_data::readers::decompress;
+use fireclay_data::{DataError, Idx, IdxError, IdxRows, IdxValues, parse_idx, read_idx};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -157,7 +156,7 @@ fn few_bytes_are_not_unpacked_to_many() {
 fn rows_are_read_as_they_are_asked_for() {
     let whole = file(0x0C, &[5, 2], &(0..40).collect::<Vec<u8>>());
     for packed in [whole.clone(), gzip(&whole), zstd(&whole)] {
-        let (_, contents) = decompressed(&packed[..]).unwrap();
+        let (_, contents) = decompress(&packed[..]).unwrap();
         let mut rows = IdxRows::new(contents, Some(whole.len() as u64)).unwrap();
         assert_eq!(rows.shape(), [5, 2]);
         let mut all = Vec::new();

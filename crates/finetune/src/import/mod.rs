@@ -10,7 +10,6 @@ mod inferred;
 mod integers;
 mod layers;
 mod reparameterized;
-mod stranger;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,8 +25,8 @@ use regex::Regex;
 use crate::pattern::{Glob, Pattern};
 
 pub use error::ImportError;
+pub use fireclay_formats::{not_a_model, not_an_adapter};
 pub use layers::{Layers, LayersError, SaidLayer};
-pub use stranger::{not_a_model, not_an_adapter};
 
 /// What a file does not say, and how its names are read.
 #[derive(Clone, Debug, Default)]

@@ -145,6 +145,16 @@ pub(crate) fn has_document(key: &str, file: &dyn ReadAt) -> bool {
     header.and_then(|header| header.metadata).is_some_and(|metadata| metadata.contains_key(key))
 }
 
+/// The digest that a file of ours gives itself, if it gives one; reading the whole file compares it.
+///
+/// # Errors
+///
+/// [`ModelFileProblem::Safetensors`].
+pub fn digest_of(file: &dyn ReadAt) -> Result<Option<String>, ModelFileProblem> {
+    let header = Header::read(file, LIMITS)?;
+    Ok(header.metadata.and_then(|mut metadata| metadata.remove(DIGEST_KEY)))
+}
+
 /// The values of a document are counted before any is made.
 fn check_count(text: &str) -> Result<(), ModelFileProblem> {
     let found = count_values(text, MOST_VALUES)?;

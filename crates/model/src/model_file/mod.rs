@@ -27,7 +27,7 @@ use crate::{Architecture, Description, Encoding, Model, ParameterPath};
 
 pub use checkpoint::Checkpoint;
 pub(crate) use codec::{Keep, unpack_from as unpack_file};
-pub use codec::{LazyTensor, Piece, Pieces, give_values, pack, unpack};
+pub use codec::{LazyTensor, Piece, Pieces, digest_of, give_values, pack, unpack};
 pub use disk::{open, read_regular_file};
 pub use error::{ModelFileError, ModelFileProblem};
 pub use fireclay_files::Dtype;

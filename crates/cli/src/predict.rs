@@ -1,0 +1,58 @@
+//! `fireclay predict`: the program `fireclay-predict` on any backend.
+
+use anyhow::Result;
+use fireclay::{Description, Loaded, PredictError, Prediction, Value, ValuesError};
+use fireclay_predict::program::{self, PredictArgs};
+use fireclay_predict::{InputProblem, Predicts};
+use fireclay_terminal::Exit;
+
+use crate::model::{self, Where};
+
+/// Predict pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Predict pictures, arrays and tables",
+    after_help = program::examples("fireclay predict")
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    predict: PredictArgs,
+    /// Where to compute.
+    #[command(flatten)]
+    at: Where,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit> {
+    let device = args.at.device()?;
+    let PredictArgs { model, adapter, .. } = &args.predict;
+    let model = model::load(model, adapter.as_deref(), &device)?;
+    program::run(&args.predict, &Chosen(model))?;
+    Ok(Exit::Done)
+}
+
+/// A model on the device that the user chose.
+struct Chosen(Loaded);
+
+impl Predicts for Chosen {
+    fn description(&self) -> &Description {
+        self.0.description()
+    }
+
+    fn predict(&self, rows: &[Vec<f32>]) -> Result<Vec<Prediction>, InputProblem> {
+        self.0.predict(rows).map_err(|error| match error {
+            PredictError::Row(error) => error.into(),
+            error => InputProblem::Backend(Box::new(error)),
+        })
+    }
+
+    fn predict_values(
+        &self,
+        columns: &[String],
+        rows: &[Vec<Value<'_>>],
+    ) -> Result<Vec<Prediction>, InputProblem> {
+        self.0.predict_values(columns, rows).map_err(|error| match error {
+            ValuesError::Input(error) => error.into(),
+            error => InputProblem::Backend(Box::new(error)),
+        })
+    }
+}

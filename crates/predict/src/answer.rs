@@ -1,0 +1,144 @@
+//! Predictions as text and as JSON.
+
+use std::path::Path;
+
+use fireclay_model::{Description, Prediction};
+use fireclay_pictures::blocks;
+use fireclay_terminal::{printable, wrapped_at};
+use serde_json::{Value, json};
+
+/// The form in which predictions are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Form {
+    /// JSON and no text.
+    pub json: bool,
+    /// Labels of a row, the most probable first.
+    pub top_k: usize,
+    /// The lowest probability of a label; below it the answer is that the model is unsure.
+    pub abstain: Option<f32>,
+    /// What was done to make the rows, below the text of the first.
+    pub notes: bool,
+    /// The features of each row, drawn below its text if they are a picture.
+    pub show: bool,
+}
+
+impl Default for Form {
+    /// Text, one label and notes.
+    fn default() -> Self {
+        Self { json: false, top_k: 1, abstain: None, notes: true, show: false }
+    }
+}
+
+/// The prediction of a row, and what it is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The input.
+    pub input: &'a Path,
+    /// The row, from 0; none if the input is no list.
+    pub row: Option<usize>,
+    /// Raw features, `[features]`; none of tables whose columns have names.
+    pub features: &'a [f32],
+    /// The prediction.
+    pub prediction: &'a Prediction,
+    /// The model that predicted it.
+    pub model: &'a Description,
+    /// What was done to make the row, in order.
+    pub done: &'a [String],
+}
+
+impl Answer<'_> {
+    /// The answer in this form, as one line of JSON, or as a line of text with what belongs to it below.
+    pub fn line(&self, form: &Form) -> String {
+        if form.json { self.json(form).to_string() } else { self.text(form) }
+    }
+
+    /// The label, unless it is not probable enough.
+    fn label(&self, form: &Form) -> Option<&str> {
+        match self.prediction {
+            Prediction::Class { label, probability, .. }
+                if form.abstain.is_none_or(|least| *probability >= least) =>
+            {
+                Some(label)
+            }
+            _ => None,
+        }
+    }
+
+    /// Labels with their probabilities, the most probable first; equal ones by index.
+    fn ranked(&self, form: &Form) -> Vec<(&str, f32)> {
+        let probabilities = match self.prediction {
+            Prediction::Class { distribution, .. } => distribution,
+            Prediction::Labels { probabilities, .. } => probabilities,
+            Prediction::Values(_) => return Vec::new(),
+        };
+        let names = self.model.task.names().iter().map(String::as_str);
+        let mut ranked: Vec<_> = names.zip(probabilities.iter().copied()).collect();
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        ranked.truncate(form.top_k);
+        ranked
+    }
+
+    fn text(&self, form: &Form) -> String {
+        let name = printable(&self.input.display().to_string(), 200);
+        let name = self.row.map_or(name.clone(), |row| format!("{name} {row}"));
+        let mut text = format!("{name}  {}", self.words(form));
+        if form.notes && !self.done.is_empty() && self.row.is_none_or(|row| row == 0) {
+            text += &format!("\n  {}", wrapped_at(&self.done.join("; "), 2));
+        }
+        if form.show {
+            let shape = &self.model.architecture.input_shape;
+            let drawn = blocks(shape, self.features);
+            text += &format!("\n{}", drawn.as_deref().unwrap_or("  not a picture"));
+        }
+        text
+    }
+
+    /// The prediction in words.
+    fn words(&self, form: &Form) -> String {
+        let ranked = self.ranked(form);
+        let shares = ranked.iter().map(|(label, p)| format!("{} {:.2} %", short(label), 100.0 * p));
+        let ranked = shares.collect::<Vec<_>>().join("  ");
+        match self.prediction {
+            Prediction::Class { .. } if self.label(form).is_none() => format!("unsure ({ranked})"),
+            Prediction::Class { .. } => ranked,
+            Prediction::Labels { labels, .. } if labels.is_empty() => format!("none ({ranked})"),
+            Prediction::Labels { labels, .. } => format!("{} ({ranked})", labels.join(", ")),
+            Prediction::Values(values) => {
+                let named = self.model.task.names().iter().zip(values);
+                let values = named.map(|(name, value)| format!("{} {value}", short(name)));
+                values.collect::<Vec<_>>().join("  ")
+            }
+        }
+    }
+
+    fn json(&self, form: &Form) -> Value {
+        let ranked = self.ranked(form);
+        let top = ranked.iter().map(|(label, p)| json!({ "label": label, "probability": p }));
+        let top: Vec<Value> = top.collect();
+        let mut answer = json!({ "input": self.input.to_string_lossy(), "row": self.row });
+        let more = match self.prediction {
+            Prediction::Class { class, probability, .. } => json!({
+                "label": self.label(form), "class": class, "probability": probability,
+                "abstained": self.label(form).is_none(), "top": top,
+            }),
+            Prediction::Labels { labels, .. } => json!({ "labels": labels, "top": top }),
+            Prediction::Values(values) => {
+                let names = self.model.task.names().iter().cloned();
+                let values = names.zip(values.iter().map(|value| json!(value)));
+                json!({ "values": values.collect::<serde_json::Map<_, _>>() })
+            }
+        };
+        if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
+            answer.extend(more);
+            if !self.done.is_empty() {
+                answer.insert("done".to_owned(), json!(self.done));
+            }
+        }
+        answer
+    }
+}
+
+/// A name from a model as it may be shown.
+fn short(name: &str) -> String {
+    printable(name, 40)
+}

@@ -1,0 +1,199 @@
+//! The predictions of an input, a batch at a time.
+
+use std::path::{Path, PathBuf};
+
+use fireclay_model::{Description, InputError, Prediction, UnlikelyBytes};
+
+use crate::columns::Columns;
+use crate::error::{InputProblem, PredictError};
+use crate::rows::{self, Reading, Rows};
+use crate::{Answer, Predicts};
+
+/// The most rows that are predicted together.
+const BATCH: usize = 4096;
+/// The most numbers of all of them: 16 MiB.
+const MOST_NUMBERS: usize = 4 << 20;
+
+/// The predictions of an input, computed as they are asked for.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use fireclay_model::Predictor;
+/// use fireclay_predict::{Form, Predicting, Reading};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let predictor = Predictor::load("runs/first/model.safetensors")?;
+/// for batch in Predicting::begin(Path::new("rows.csv"), &predictor, Reading::default())? {
+///     for answer in batch?.answers(predictor.description()) {
+///         println!("{}", answer.line(&Form::default()));
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Predicting<'a> {
+    model: &'a dyn Predicts,
+    input: PathBuf,
+    /// The name of the input in messages.
+    name: String,
+    source: Source<'a>,
+    /// Rows that have been predicted.
+    first: usize,
+    /// Whether there is nothing more.
+    is_over: bool,
+}
+
+/// What rows are read from.
+enum Source<'a> {
+    Rows(Rows),
+    Columns(Columns<'a>),
+}
+
+/// Rows that were predicted together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The input that they are of.
+    pub input: PathBuf,
+    /// Rows of the input before these.
+    pub first: usize,
+    /// Whether the input is one thing and no list, such as a picture.
+    pub is_single: bool,
+    /// What was done to make the rows, in order.
+    pub done: Vec<String>,
+    /// Raw features of each row, `[features]`; none of tables whose columns have names.
+    pub rows: Vec<Vec<f32>>,
+    /// The prediction of each row.
+    pub predictions: Vec<Prediction>,
+}
+
+impl<'a> Predicting<'a> {
+    /// Begins to read an input, `-` for standard input: its content says what it is. A model of named
+    /// columns reads a table with a heading.
+    ///
+    /// # Errors
+    ///
+    /// A [`PredictError`] that names the input and what is wrong with it.
+    pub fn begin(
+        input: &Path,
+        model: &'a dyn Predicts,
+        reading: Reading,
+    ) -> Result<Self, PredictError> {
+        let description = model.description();
+        let name = rows::shown(input);
+        let source = if description.input.as_dense().is_some() {
+            rows::read(input, description, reading).map(Source::Rows)
+        } else {
+            let opened = rows::opened(input);
+            let table =
+                opened.and_then(|table| Ok(Columns::begin(table.stream, &description.input)?));
+            table.map(Source::Columns)
+        };
+        let source = source.map_err(|problem| PredictError { name: name.clone(), problem })?;
+        let input = input.to_owned();
+        Ok(Self { model, input, name, source, first: 0, is_over: false })
+    }
+
+    /// The next batch; none after the last.
+    fn next_batch(&mut self) -> Result<Option<Batch>, InputProblem> {
+        let features = self.model.description().architecture.inputs();
+        let most = (MOST_NUMBERS / features.max(1)).clamp(1, BATCH);
+        let (is_single, done, rows, predictions) = match &mut self.source {
+            Source::Rows(source) => {
+                let rows = source.next(most)?;
+                if rows.is_empty() {
+                    return Ok(None);
+                }
+                if self.first == 0
+                    && let Some(doubt) = unlikely_bytes(self.model.description(), &rows)
+                {
+                    log::warn!("{}: {doubt}", self.name);
+                }
+                let predictions = self.model.predict(&rows)?;
+                (source.is_single, source.done.clone(), rows, predictions)
+            }
+            Source::Columns(table) => {
+                let records = table.next_rows(most)?;
+                if records.is_empty() {
+                    return Ok(None);
+                }
+                let values = table.values(&records);
+                for unknown in table.unknown(&values) {
+                    log::warn!("{}: {unknown}", self.name);
+                }
+                let predictions = self.model.predict_values(&table.header, &values);
+                let predictions = predictions.map_err(|error| counted(error, self.first))?;
+                (false, table.done.clone(), Vec::new(), predictions)
+            }
+        };
+        if !predictions.iter().all(is_finite) {
+            return Err(InputProblem::NotFinite);
+        }
+        let first = self.first;
+        self.first += predictions.len();
+        log::info!("predicted {} rows of {}", self.first, self.name);
+        let input = self.input.clone();
+        Ok(Some(Batch { input, first, is_single, done, rows, predictions }))
+    }
+}
+
+impl Iterator for Predicting<'_> {
+    type Item = Result<Batch, PredictError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let batch = self.next_batch().transpose();
+        self.is_over = !matches!(batch, Some(Ok(_)));
+        batch
+            .map(|batch| batch.map_err(|problem| PredictError { name: self.name.clone(), problem }))
+    }
+}
+
+impl Batch {
+    /// The answers for the rows, of the model that predicted them.
+    pub fn answers<'b>(&'b self, model: &'b Description) -> impl Iterator<Item = Answer<'b>> {
+        self.predictions.iter().enumerate().map(move |(at, prediction)| Answer {
+            input: &self.input,
+            row: (!self.is_single).then_some(self.first + at),
+            features: self.rows.get(at).map(Vec::as_slice).unwrap_or_default(),
+            prediction,
+            model,
+            done: &self.done,
+        })
+    }
+}
+
+/// Whether rows are unlikely the pixel bytes that the preprocessing of a model takes.
+fn unlikely_bytes(model: &Description, rows: &[Vec<f32>]) -> Option<UnlikelyBytes> {
+    let preprocessing = model.input.preprocessing();
+    if !preprocessing.divides_by_255() {
+        return None;
+    }
+    let (mut least, mut most) = (f32::MAX, f32::MIN);
+    for &value in rows.iter().flatten() {
+        (least, most) = (least.min(value), most.max(value));
+    }
+    // Nothing but zeros is a black picture.
+    if least == most { None } else { preprocessing.unlikely_bytes(least, most) }
+}
+
+/// A problem that counts the rows of all batches, not those of one.
+fn counted(problem: InputProblem, before: usize) -> InputProblem {
+    match problem {
+        InputProblem::Values(InputError::Value { row, column, problem }) => {
+            InputError::Value { row: row + before, column, problem }.into()
+        }
+        problem => problem,
+    }
+}
+
+fn is_finite(prediction: &Prediction) -> bool {
+    let numbers = match prediction {
+        Prediction::Class { distribution, .. } => distribution,
+        Prediction::Labels { probabilities, .. } => probabilities,
+        Prediction::Values(values) => values,
+    };
+    numbers.iter().all(|number| number.is_finite())
+}

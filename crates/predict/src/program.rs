@@ -1,0 +1,197 @@
+//! The command line of prediction, for `fireclay-predict` and for programs that have it as a command.
+
+use std::io;
+use std::path::PathBuf;
+
+use fireclay_model::{Ink, Placement, Task};
+use fireclay_pictures::{Fit, Options, silence_decoders};
+use fireclay_terminal::{say_to_reader, tell};
+
+use crate::{Form, Heading, PredictError, Predicting, Predicts, Reading};
+
+/// Arguments of prediction.
+///
+/// The program that flattens them has a global flag `quiet`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PredictArgs {
+    /// Model file, or the folder of a run.
+    pub model: PathBuf,
+    /// Files to predict; `-` is standard input.
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
+    #[arg(long, value_name = "FILE")]
+    pub adapter: Option<PathBuf>,
+    /// Number of labels to print, the most probable first [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top_k: Option<u32>,
+    /// Print no label if the highest probability is below this.
+    #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
+    pub abstain: Option<f32>,
+    /// Treat the first line of a table as a heading.
+    #[arg(long, conflicts_with = "no_header")]
+    pub header: bool,
+    /// Treat the first line of a table as a row.
+    #[arg(long)]
+    pub no_header: bool,
+    /// Draw the model's input in the terminal.
+    #[arg(long, conflicts_with = "json")]
+    pub show: bool,
+    /// Print JSON, one object per row and line.
+    #[arg(long)]
+    pub json: bool,
+    /// Whether to leave out what was done to make the rows.
+    #[arg(from_global)]
+    pub quiet: bool,
+    /// How pictures are read.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+}
+
+/// How pictures are read.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Pictures")]
+pub struct PictureArgs {
+    /// Conversion of pictures.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub fit: Fit,
+    /// Ink of the training pictures, if the model does not say: bright-on-dark, dark-on-bright or mixed.
+    #[arg(long, value_name = "INK", conflicts_with = "fit")]
+    pub ink: Option<Ink>,
+    /// Placement of the ink, if the model does not say: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
+    #[arg(long, value_name = "PLACE", conflicts_with = "fit")]
+    pub placement: Option<Placement>,
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("give a probability from 0 to 1, such as 0.9".to_owned()),
+    }
+}
+
+/// The help below the arguments, with examples of this command.
+pub fn examples(command: &str) -> String {
+    format!(
+        "\
+Examples:
+  {command} runs/mnist-1 seven.png             a drawing or photo of a digit
+  {command} model.safetensors *.jpg --top-k 3  the three most probable labels
+  {command} base.safetensors seven.png --adapter runs/tuned/adapter.safetensors
+  {command} runs/mnist-1 seven.png --show      draw the model's input in the terminal
+  {command} model.safetensors t10k-images-idx3-ubyte --json
+  cat rows.csv | {command} model.safetensors - --abstain 0.9
+
+A picture is converted to look like the training pictures, as recorded in the model. For MNIST,
+uneven light is removed, bright paper becomes black and ink white, frames and lines are removed, and
+the ink is scaled to 20x20 and centred by its mass. A picture that already looks so is unchanged.
+Each conversion is printed. A photo should show one character on paper. IDX, NPY and CSV hold raw
+numbers, as in training, and may be compressed with gzip or zstd. An unreadable input is reported on
+standard error, the others are predicted, and the exit code is 2."
+    )
+}
+
+/// Why a program ends without all predictions.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// `--top-k` for a model without labels.
+    #[error("--top-k is for labels; this model is for regression, so leave it out")]
+    TopK,
+    /// `--abstain` for a model without classes.
+    #[error("--abstain is for classifiers; this model is for {task}")]
+    Abstain {
+        /// The task of the model.
+        task: &'static str,
+    },
+    /// The one input cannot be predicted.
+    #[error(transparent)]
+    Input(#[from] PredictError),
+    /// Some of several inputs cannot be predicted; each has been reported.
+    #[error("{failed} of {all} inputs could not be predicted")]
+    Inputs {
+        /// How many.
+        failed: usize,
+        /// The number of inputs.
+        all: usize,
+    },
+    /// Standard output cannot be written to.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+/// Predicts the inputs of a command line, and prints the answers as they come.
+///
+/// # Errors
+///
+/// A [`ProgramError`]; of several inputs the others are predicted first.
+pub fn run(args: &PredictArgs, model: &dyn Predicts) -> Result<(), ProgramError> {
+    silence_decoders();
+    args.check(&model.description().task)?;
+    let mut failed = 0;
+    for input in &args.inputs {
+        let predicting = Predicting::begin(input, model, args.reading());
+        match predicting.map_err(ProgramError::from).and_then(|rows| print(rows, args, model)) {
+            Ok(()) => {}
+            // The only one is the error of the program.
+            Err(error) if args.inputs.len() == 1 => return Err(error),
+            Err(error) => {
+                tell(&error);
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 {
+        return Err(ProgramError::Inputs { failed, all: args.inputs.len() });
+    }
+    Ok(())
+}
+
+/// Prints answers until nobody reads them.
+fn print(
+    predicting: Predicting<'_>,
+    args: &PredictArgs,
+    model: &dyn Predicts,
+) -> Result<(), ProgramError> {
+    let form = args.form();
+    for batch in predicting {
+        let batch = batch?;
+        let lines = batch.answers(model.description()).map(|answer| answer.line(&form));
+        if !say_to_reader(&lines.collect::<Vec<_>>().join("\n"))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl PredictArgs {
+    /// Refuses what does not fit the task of the model.
+    fn check(&self, task: &Task) -> Result<(), ProgramError> {
+        if self.top_k.is_some() && matches!(task, Task::Regression { .. }) {
+            return Err(ProgramError::TopK);
+        }
+        if self.abstain.is_some() && !matches!(task, Task::Classification { .. }) {
+            return Err(ProgramError::Abstain { task: task.kind() });
+        }
+        Ok(())
+    }
+
+    fn reading(&self) -> Reading {
+        let PictureArgs { fit, ink, placement } = self.pictures;
+        let heading = match (self.header, self.no_header) {
+            (true, _) => Heading::Yes,
+            (_, true) => Heading::No,
+            _ => Heading::Auto,
+        };
+        Reading { pictures: Options { fit, ink, placement }, heading }
+    }
+
+    fn form(&self) -> Form {
+        Form {
+            json: self.json,
+            top_k: self.top_k.unwrap_or(1) as usize,
+            abstain: self.abstain,
+            notes: !self.quiet,
+            show: self.show,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Predictions of files, as a program that depends on the library makes them.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
+
+use std::fs;
+use std::path::Path;
+
+use fireclay_model::{
+    Category, Description, Field, InputSpec, MlpConfig, Model, NamedTensor, Number, Prediction,
+    Predictor, Preprocessing, Provenance, Task, initial_values, transpose,
+};
+use fireclay_predict::{
+    Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, load,
+};
+use serde_json::Value;
+
+/// A network with its initial weights.
+fn model(input: InputSpec, width: usize, task: Task) -> Model {
+    let architecture = MlpConfig::new([width], [5], task.outputs()).architecture().unwrap();
+    let tensors = architecture.tensors().into_iter();
+    let weights = tensors.map(|(path, shape)| {
+        let values = initial_values(&architecture, 7, path);
+        let values = match shape[..] {
+            [outputs, _] => transpose(&values, outputs),
+            _ => values,
+        };
+        NamedTensor { name: path.to_string(), shape, values }
+    });
+    let weights = weights.collect();
+    let description = Description { architecture, task, input, provenance: Provenance::default() };
+    Model { description, weights, encoded: Default::default() }
+}
+
+/// A classifier of rows of three numbers.
+fn classifier() -> Model {
+    model(InputSpec::dense(&[3], Preprocessing::None), 3, Task::numbered_classes(4))
+}
+
+/// All batches of a file with these bytes.
+fn predicted(
+    bytes: &[u8],
+    predictor: &Predictor,
+    reading: Reading,
+) -> Result<Vec<Batch>, PredictError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    fs::write(&file, bytes).unwrap();
+    Predicting::begin(&file, predictor, reading)?.collect()
+}
+
+#[test]
+fn rows_are_predicted_in_batches_as_they_are_together() {
+    let predictor = Predictor::new(classifier()).unwrap();
+    let rows: Vec<[f32; 3]> = (0..5000).map(|i| [i as f32 / 50.0, 1.5, -(i as f32)]).collect();
+    let mut table = "a,b,c\n".to_owned();
+    for [a, b, c] in &rows {
+        table += &format!("{a},{b},{c}\n");
+    }
+    let batches = predicted(table.as_bytes(), &predictor, Reading::default()).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.first).collect::<Vec<_>>(), [0, 4096]);
+    let found: Vec<&Prediction> = batches.iter().flat_map(|batch| &batch.predictions).collect();
+    let expected = predictor.predict(&rows).unwrap();
+    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    let last = batches[1].answers(predictor.description()).last().unwrap();
+    let json = Form { json: true, top_k: 2, ..Form::default() };
+    let json: Value = serde_json::from_str(&last.line(&json)).unwrap();
+    assert_eq!((&json["row"], json["top"].as_array().unwrap().len()), (&4999.into(), 2));
+    let Prediction::Class { label, probability, .. } = &expected[4999] else { panic!("a class") };
+    assert_eq!(json["label"], **label);
+    let text = last.line(&Form::default());
+    assert!(text.contains(&format!(" 4999  {label} {:.2} %", 100.0 * probability)), "{text}");
+    let unsure = Form { abstain: Some(1.0), ..Form::default() };
+    assert!(last.line(&unsure).contains("unsure"));
+}
+
+#[test]
+fn problems_have_their_facts() {
+    let predictor = Predictor::new(classifier()).unwrap();
+    let problem = |bytes: &[u8], heading: Heading| {
+        let reading = Reading { heading, ..Reading::default() };
+        predicted(bytes, &predictor, reading).unwrap_err().problem
+    };
+    let wide = problem(b"1,2,3\n1,2,3,4\n", Heading::Auto);
+    assert!(matches!(wide, InputProblem::Table(_)), "{wide}");
+    assert!(matches!(problem(b"", Heading::Auto), InputProblem::Empty));
+    let foreign = problem(b"%PDF-1.7 and more", Heading::Auto);
+    assert!(matches!(foreign, InputProblem::Foreign(_)), "{foreign}");
+    let idx = problem(&[0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 7], Heading::Auto);
+    assert!(matches!(&idx, InputProblem::Width { row: Some(2), expected: 3, .. }), "{idx}");
+    let gone = Predicting::begin(Path::new("gone.csv"), &predictor, Reading::default());
+    let gone = gone.err().unwrap();
+    assert!(gone.name == "gone.csv" && matches!(gone.problem, InputProblem::Stream(_)));
+}
+
+#[test]
+fn a_row_of_named_columns_is_counted_over_all_batches() {
+    let size = Number { mean: 2.0, deviation: 4.0, missing: false };
+    let colour = Category { values: vec!["blue".to_owned(), "red".to_owned()], missing: false };
+    let input = InputSpec::new(vec![Field::new("size", size), Field::new("colour", colour)]);
+    let input = input.unwrap();
+    let width = input.width();
+    let task = Task::Regression { targets: vec!["price".to_owned()], scaling: None };
+    let predictor = Predictor::new(model(input, width, task)).unwrap();
+    let table = "colour,size\n".to_owned() + &"red,1\n".repeat(5000);
+    let batches = predicted(table.as_bytes(), &predictor, Reading::default()).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.predictions.len()).sum::<usize>(), 5000);
+    let broken = table + "red,big\n";
+    let error = predicted(broken.as_bytes(), &predictor, Reading::default()).unwrap_err();
+    assert!(
+        error.problem.to_string().starts_with("row 5000, column \"size\""),
+        "{}",
+        error.problem
+    );
+}
+
+#[test]
+fn a_run_is_held_to_its_manifest() {
+    let run = tempfile::tempdir().unwrap();
+    let file = run.path().join("model.safetensors");
+    let missing = load(run.path(), None);
+    assert!(matches!(missing, Err(LoadError::NotInFolder { .. })), "{missing:?}");
+    let digest = classifier().unwritten().save(&file).unwrap();
+    assert!(load(run.path(), None).is_ok());
+    let manifest = |digest: &str| {
+        let text = format!(r#"{{"result": {{"model": "{digest}", "more": 1}}}}"#);
+        fs::write(run.path().join("manifest.json"), text).unwrap();
+    };
+    manifest(&digest);
+    assert!(load(run.path(), None).is_ok());
+    manifest("sha256:0");
+    let replaced = load(run.path(), None);
+    assert!(matches!(replaced, Err(LoadError::Replaced { .. })), "{replaced:?}");
+    // A file that was named itself may be meant.
+    assert!(load(&file, None).is_ok());
+}
