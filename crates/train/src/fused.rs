@@ -6,35 +6,88 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
-use fireclay::{Activation, Architecture, Loss, Mlp, Norm, Targets, scaling};
+use fireclay::{
+    Activation, Architecture, CrossEntropy, Loss, Mlp, Norm, ParameterPath, Targets, scaling,
+};
 use fireclay_data::{Features, HostRows, Targets as HostTargets};
 use fireclay_kernels::{
-    Chain, ChosenRows, RawFeatures, Smoothing, StepBatch, TrainedLayer, TrainedParameter,
+    Chain, ChosenRows, RawFeatures, Rule, Smoothing, StepBatch, TrainedLayer, TrainedParameter,
 };
 
 use crate::job::Job;
 use crate::metrics::Observed;
-use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::optimizer::{KernelRule, Now, Optimizer};
 use crate::state::State;
+
+/// Why the steps of a run are made of separate operations.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The loss is not the cross-entropy of classes.
+    #[error("the loss is {0}")]
+    Loss(&'static str),
+    /// A hidden layer has another activation than relu.
+    #[error("the activation is {0}")]
+    Activation(Activation),
+    /// The optimizer's step is no operation of the kernels.
+    #[error("the optimizer is {0}")]
+    Optimizer(&'static str),
+    /// A hidden layer has a norm.
+    #[error("there are norms")]
+    Norms,
+    /// Inputs or units are dropped.
+    #[error("there is dropout")]
+    Dropout,
+    /// A hidden layer has a skip connection.
+    #[error("there are skip connections")]
+    Skips,
+    /// A layer has weights alone.
+    #[error("a layer has no biases")]
+    NoBiases,
+    /// A step is made of several batches.
+    #[error("gradients are accumulated")]
+    Accumulation,
+    /// The norm of the gradients is limited.
+    #[error("gradients are clipped")]
+    Clipping,
+    /// The network has adapters.
+    #[error("there are adapters")]
+    Adapters,
+    /// L2-SP is on.
+    #[error("weights are pulled to their start")]
+    Anchors,
+    /// A teacher is distilled.
+    #[error("there is a teacher")]
+    Teacher,
+    /// The backend has no such operation.
+    #[error("the device has no fused step")]
+    Device,
+}
 
 /// The layers of a state's network, and what its optimizer remembers of them, where they are
 /// stepped.
-pub(crate) struct Fused {
+pub(crate) struct Fused<'a> {
     chain: Chain,
+    rule: Box<dyn KernelRule>,
     smoothing: Smoothing,
+    /// The class of each row of the data.
+    classes: &'a [u32],
     /// Whether the optimizer remembers nothing yet.
     is_first: bool,
     /// What the learning rate of each layer's bias and weight is multiplied by.
     rates: Vec<[f64; 2]>,
 }
 
-impl Fused {
+impl<'a> Fused<'a> {
     /// # Errors
     ///
     /// Why the steps of such a run are made of separate operations.
-    pub(crate) fn new(job: &Job<'_>, state: &State) -> Result<Self, String> {
-        let smoothing = smoothing(job, state.mlp.architecture())?;
-        let is_first = state.optimizer.memory().is_empty();
+    pub(crate) fn new(job: &'a Job<'a>, state: &State) -> Result<Self, Obstacle> {
+        let (loss, classes) = loss_of_classes(job)?;
+        check_network(state.mlp.architecture())?;
+        let name = job.optimizer.name();
+        let rule = job.optimizer.kernel().ok_or(Obstacle::Optimizer(name))?;
+        check_training(job)?;
+        let optimizer = &state.optimizer;
         let layers: Option<Vec<_>> = state
             .mlp
             .layers
@@ -42,17 +95,18 @@ impl Fused {
             .enumerate()
             .map(|(i, layer)| {
                 Some(TrainedLayer {
-                    weight: trained(&layer.weight, path(i, true), &state.optimizer)?,
-                    bias: trained(layer.bias.as_ref()?, path(i, false), &state.optimizer)?,
+                    weight: trained(&layer.weight, weight(i), optimizer, rule.as_ref()),
+                    bias: trained(layer.bias.as_ref()?, bias(i), optimizer, rule.as_ref()),
                     epilogue: state.mlp.epilogue(i),
                 })
             })
             .collect();
-        let chain = layers.and_then(|layers| Chain::new(&layers));
-        let chain = chain.ok_or_else(|| "the device has no fused step".to_owned())?;
-        let rate = |i, is_weight| state.optimizer.rate_of(&path(i, is_weight));
-        let rates = (0..state.mlp.layers.len()).map(|i| [rate(i, false), rate(i, true)]).collect();
-        Ok(Self { chain, smoothing, is_first, rates })
+        let chain = layers.and_then(|layers| Chain::new(&layers)).ok_or(Obstacle::Device)?;
+        let rates = (0..state.mlp.layers.len())
+            .map(|i| [optimizer.rate_of(&bias(i)), optimizer.rate_of(&weight(i))])
+            .collect();
+        let is_first = optimizer.memory().is_empty();
+        Ok(Self { chain, rule, smoothing: loss.smoothing(), classes, is_first, rates })
     }
 
     /// One optimizer step on these rows, with the learning rate times `factor`; the state learns of
@@ -64,11 +118,8 @@ impl Fused {
         rows: &[usize],
         factor: f64,
     ) -> Observed {
-        let HostRows { features, width, targets, indices } = job.rows.on_host(rows);
-        let HostTargets::Classes { ids, .. } = targets else {
-            unreachable!("cross-entropy takes classes")
-        };
-        let classes: Vec<usize> = indices.iter().map(|&row| ids[row] as usize).collect();
+        let HostRows { features, width, indices, .. } = job.rows.on_host(rows);
+        let classes: Vec<usize> = indices.iter().map(|&row| self.classes[row] as usize).collect();
         let features = match features {
             Features::Bytes(bytes) => RawFeatures::Bytes(bytes),
             Features::Floats(floats) => RawFeatures::Floats(floats),
@@ -81,13 +132,13 @@ impl Fused {
             divisor: job.weight(rows),
         };
         state.optimizer.count_step();
-        let Self { chain, rates, is_first, .. } = self;
-        let rule = |layer: usize, is_weight| {
-            let rate = factor * rates[layer][usize::from(is_weight)];
-            let rule = state.optimizer.rule(is_weight, *is_first, rate);
-            rule.unwrap_or_else(|| unreachable!("the optimizer has been looked at"))
+        let Self { chain, rule, rates, is_first, .. } = self;
+        let step = state.optimizer.steps();
+        let rule_of = |layer: usize, is_weight: bool| -> Rule {
+            let factor = factor * rates[layer][usize::from(is_weight)];
+            rule.rule(is_weight, *is_first, Now { factor, step })
         };
-        let outcome = chain.step(rule, &batch);
+        let outcome = chain.step(rule_of, &batch);
         self.is_first = false;
         let ids: Vec<i32> = classes.into_iter().map(|class| class as i32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [rows.len()]), job.device);
@@ -99,67 +150,80 @@ impl Fused {
     pub(crate) fn settle(&self, state: &mut State) {
         let Mlp { layers, .. } = &mut state.mlp;
         for (i, (layer, moved)) in layers.iter_mut().zip(self.chain.layers()).enumerate() {
-            let Linear { weight, bias } = layer;
-            replace(weight, moved.weight, path(i, true), &mut state.optimizer);
-            if let Some(bias) = bias {
-                replace(bias, moved.bias, path(i, false), &mut state.optimizer);
+            let Linear { weight: weights, bias: biases } = layer;
+            replace(weights, moved.weight, weight(i), &mut state.optimizer);
+            if let Some(biases) = biases {
+                replace(biases, moved.bias, bias(i), &mut state.optimizer);
             }
         }
     }
 }
 
-/// The loss of a run whose steps can be one operation.
-fn smoothing(job: &Job<'_>, network: &Architecture) -> Result<Smoothing, String> {
-    let Loss::CrossEntropy(loss) = job.loss else {
-        return Err(format!("the loss is {}", job.loss.name()));
-    };
-    let is_other = |a: &Activation| !matches!(a, Activation::Relu | Activation::Identity);
-    if let Some(other) = network.hidden.iter().map(|layer| layer.activation).find(is_other) {
-        return Err(format!("the activation is {other}"));
+/// The cross-entropy of a run that has it, and the class of each row of its data.
+fn loss_of_classes<'a>(job: &'a Job<'_>) -> Result<(&'a CrossEntropy, &'a [u32]), Obstacle> {
+    match (job.loss, job.data().targets()) {
+        (Loss::CrossEntropy(loss), HostTargets::Classes { ids, .. }) => Ok((loss, ids)),
+        _ => Err(Obstacle::Loss(job.loss.name())),
     }
-    let is_served = matches!(
-        job.optimizer,
-        OptimizerConfig::Sgd(_) | OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_)
-    );
-    if !is_served {
-        return Err(format!("the optimizer is {}", job.optimizer.name()));
-    }
-    let training = job.training;
-    let tuning = job.tuned.map(|tuned| tuned.tuning);
+}
+
+/// Checks that a network is a chain of dense layers.
+fn check_network(network: &Architecture) -> Result<(), Obstacle> {
     let hidden = &network.hidden;
+    let mut activations = hidden.iter().map(|layer| layer.activation);
+    let other = activations.find(|a| !matches!(a, Activation::Relu | Activation::Identity));
+    if let Some(other) = other {
+        return Err(Obstacle::Activation(other));
+    }
     let has_dropout = network.input_dropout > 0.0 || hidden.iter().any(|layer| layer.dropout > 0.0);
-    let obstacles = [
-        (hidden.iter().any(|layer| layer.norm != Norm::None), "there are norms"),
-        (has_dropout, "there is dropout"),
-        (hidden.iter().any(|layer| layer.skip.is_some()), "there are skip connections"),
-        (!(0..network.layers()).all(|i| network.has_bias(i)), "a layer has no biases"),
-        (training.accumulate > 1, "gradients are accumulated"),
-        (training.clip_norm.is_some(), "gradients are clipped"),
-        (network.lora.is_some(), "there are adapters"),
-        (tuning.is_some_and(|t| t.l2_sp > 0.0), "weights are pulled to their start"),
-        (tuning.is_some_and(|t| t.distillation.is_some()), "there is a teacher"),
-    ];
-    match obstacles.into_iter().find(|(is_there, _)| *is_there) {
-        Some((_, why)) => Err(why.to_owned()),
-        None => Ok(loss.smoothing()),
+    first_of([
+        (hidden.iter().any(|layer| layer.norm != Norm::None), Obstacle::Norms),
+        (has_dropout, Obstacle::Dropout),
+        (hidden.iter().any(|layer| layer.skip.is_some()), Obstacle::Skips),
+        (!(0..network.layers()).all(|i| network.has_bias(i)), Obstacle::NoBiases),
+        (network.lora.is_some(), Obstacle::Adapters),
+    ])
+}
+
+/// Checks that nothing happens to gradients between the loss and the update.
+fn check_training(job: &Job<'_>) -> Result<(), Obstacle> {
+    let tuning = job.tuned.map(|tuned| tuned.tuning);
+    first_of([
+        (job.training.accumulate > 1, Obstacle::Accumulation),
+        (job.training.clip_norm.is_some(), Obstacle::Clipping),
+        (tuning.is_some_and(|t| t.l2_sp > 0.0), Obstacle::Anchors),
+        (tuning.is_some_and(|t| t.distillation.is_some()), Obstacle::Teacher),
+    ])
+}
+
+/// The first obstacle that exists, as an error.
+fn first_of<const N: usize>(obstacles: [(bool, Obstacle); N]) -> Result<(), Obstacle> {
+    match obstacles.into_iter().find(|(exists, _)| *exists) {
+        Some((_, obstacle)) => Err(obstacle),
+        None => Ok(()),
     }
 }
 
-fn path(layer: usize, is_weight: bool) -> String {
-    format!("layers.{layer}.{}", if is_weight { "weight" } else { "bias" })
+fn weight(layer: usize) -> String {
+    ParameterPath::Weight(layer).to_string()
 }
 
-/// `None` if the optimizer's rule is not one of the kernels'.
+fn bias(layer: usize) -> String {
+    ParameterPath::Bias(layer).to_string()
+}
+
 fn trained<const D: usize>(
     parameter: &Param<Tensor<D>>,
     path: String,
     optimizer: &Optimizer,
-) -> Option<TrainedParameter<D>> {
+    rule: &dyn KernelRule,
+) -> TrainedParameter<D> {
     let value = parameter.val();
     let memory = optimizer.memory().get(&path).cloned().unwrap_or_default();
-    let rule = optimizer.rule(D == 2, memory.is_empty(), 1.0)?;
-    let rule = value.is_require_grad().then_some(rule);
-    Some(TrainedParameter { value: value.without_autodiff(), memory, rule })
+    // What a chain is made with says which rule it is; the rule of each step has its numbers.
+    let now = Now { factor: 1.0, step: optimizer.steps() };
+    let rule = value.is_require_grad().then(|| rule.rule(D == 2, memory.is_empty(), now));
+    TrainedParameter { value: value.without_autodiff(), memory, rule }
 }
 
 fn replace<const D: usize>(

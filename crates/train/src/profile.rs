@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use crate::fused::Obstacle;
+
 /// What training has spent, part by part.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
@@ -15,7 +17,7 @@ pub struct Profile {
     /// Handing the state to the checkpoint's writer.
     pub checkpoints: Spent,
     /// Why a step is made of separate operations; `None` if it is a single one.
-    pub separate: Option<String>,
+    pub separate: Option<Obstacle>,
     /// How batches come to a device with memory of its own.
     pub batches: Option<&'static str>,
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
-use fireclay::{
-    Architecture, Checkpoint, Mlp, Model, ModelFileProblem, NamedTensor, ParameterPath, Targets,
-};
+use fireclay::{Architecture, Checkpoint, Mlp, Model, ModelFileProblem, NamedTensor, Targets};
 use serde::{Deserialize, Serialize};
 
 use crate::ema::Average;
@@ -96,6 +94,13 @@ impl State {
         }
     }
 
+    /// Takes the weights into their average, if there is one.
+    pub(crate) fn average_weights(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.update(&self.mlp);
+        }
+    }
+
     /// What the schedule's learning rate is multiplied by.
     pub(crate) fn rate_factor(&self) -> f64 {
         self.plateau.factor() * 0.5f64.powi(self.progress.rollbacks as i32)
@@ -157,9 +162,11 @@ impl State {
         let (Model { mlp, .. }, run) = Model::from_checkpoint(checkpoint, job.device)?;
         let mut tensors = Tensors::of(run, job.device);
         let network = mlp.architecture().clone();
-        let size =
-            |(path, shape): (ParameterPath, Vec<usize>)| (path.to_string(), shape.iter().product());
-        let sizes: BTreeMap<String, usize> = network.tensors().into_iter().map(size).collect();
+        let sizes: BTreeMap<String, usize> = network
+            .tensors()
+            .into_iter()
+            .map(|(path, shape)| (path.to_string(), shape.iter().product()))
+            .collect();
         let mlp = mlp.train();
         let memory = tensors.memory(&sizes)?;
         let steps = document.optimizer_steps;
@@ -317,13 +324,14 @@ impl<'a> Tensors<'a> {
 
     /// The numbers of a tensor that must have so many.
     fn numbers(&mut self, name: &str, expected: usize) -> Result<Vec<f32>, StateError> {
-        let missing = || StateError::Missing { name: name.to_owned() };
-        let NamedTensor { values, .. } = self.by_name.remove(name).ok_or_else(missing)?;
+        let NamedTensor { values, .. } = self
+            .by_name
+            .remove(name)
+            .ok_or_else(|| StateError::Missing { name: name.to_owned() })?;
         if values.len() == expected {
             return Ok(values);
         }
-        let numbers = |count: usize| format!("{count} numbers");
-        let (found, expected) = (numbers(values.len()), numbers(expected));
+        let [found, expected] = [values.len(), expected].map(|count| format!("{count} numbers"));
         Err(StateError::Tensor { name: name.to_owned(), found, expected })
     }
 

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use fireclay::{DropoutKey, prepare};
 
 use crate::evaluate::batch;
-use crate::fused::Fused;
+use crate::fused::{Fused, Obstacle};
 use crate::gradients::{Gradients, flat};
 use crate::job::Job;
 use crate::metrics::Observed;
@@ -19,7 +19,7 @@ pub(crate) struct Stepping<'a> {
     length: Length,
     state: State,
     /// Where the steps are one operation, or why they are not; the state may be behind it.
-    pub(crate) fused: Result<Fused, String>,
+    pub(crate) fused: Result<Fused<'a>, Obstacle>,
     is_behind: bool,
     /// Where the weights are pulled to, by path.
     anchors: BTreeMap<String, Tensor<1>>,
@@ -54,10 +54,8 @@ impl<'a> Stepping<'a> {
         };
         self.state.progress.step += 1;
         if self.state.average.is_some() {
-            let State { mlp, average: Some(average), .. } = self.state() else {
-                unreachable!("there is an average")
-            };
-            average.update(mlp);
+            // By way of the state as it is after the step, which may be behind.
+            self.state().average_weights();
         }
         observed
     }
@@ -83,25 +81,39 @@ impl<'a> Stepping<'a> {
 
 /// The mean gradient of these rows, one batch of them at a time.
 pub(crate) fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Observed) {
-    let weight = job.weight(rows);
-    let mut sum = Gradients::default();
+    let (weight, batch_size) = (job.weight(rows), job.training.batch_size);
+    let first_pass = state.progress.step * job.training.accumulate as u64;
+    let (first, others) = rows.split_at(rows.len().min(batch_size));
+    let (mut sum, observed) = gradients_of_batch(job, state, first, weight, first_pass);
     let mut parts = Vec::new();
-    for (part, rows) in rows.chunks(job.training.batch_size).enumerate() {
-        let (raw, targets) = batch(&job.rows, rows);
-        let inputs = prepare(job.preprocessing, raw.clone());
-        let pass = state.progress.step * job.training.accumulate as u64 + part as u64;
-        let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
-        let wanted = targets.clone().standardized(job.task);
-        let mut losses = job.loss.rows(outputs.clone(), &wanted);
-        if let Some(tuned) = &job.tuned {
-            let weights = job.loss.row_weights(&losses, &targets);
-            losses = tuned.with_teacher(losses, weights, &outputs, raw, job.task);
-        }
-        // Differentiating the loss of each row differentiates their sum.
-        let shares = losses.clone().div_scalar(weight);
-        sum.accumulate(Gradients::of(&shares, &state.mlp));
-        parts.push(Observed { losses, outputs, targets }.detached().restored(job.task));
+    for (pass, rows) in (first_pass + 1..).zip(others.chunks(batch_size)) {
+        let (gradients, observed) = gradients_of_batch(job, state, rows, weight, pass);
+        sum.accumulate(gradients);
+        parts.push(observed);
     }
-    let observed = Observed::joined(parts).unwrap_or_else(|| unreachable!("a step has rows"));
-    (sum, observed)
+    (sum, observed.followed_by(parts))
+}
+
+/// The gradient of the summed losses of a batch, divided by `weight`; `pass` is the number of the
+/// batch in the run, by which units are dropped.
+fn gradients_of_batch(
+    job: &Job<'_>,
+    state: &mut State,
+    rows: &[usize],
+    weight: f64,
+    pass: u64,
+) -> (Gradients, Observed) {
+    let (raw, targets) = batch(&job.rows, rows);
+    let inputs = prepare(job.preprocessing, raw.clone());
+    let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
+    let wanted = targets.clone().standardized(job.task);
+    let mut losses = job.loss.rows(outputs.clone(), &wanted);
+    if let Some(tuned) = &job.tuned {
+        let weights = job.loss.row_weights(&losses, &targets);
+        losses = tuned.with_teacher(losses, weights, &outputs, raw, job.task);
+    }
+    // Differentiating the loss of each row differentiates their sum.
+    let shares = losses.clone().div_scalar(weight);
+    let gradients = Gradients::of(&shares, &state.mlp);
+    (gradients, Observed { losses, outputs, targets }.detached().restored(job.task))
 }

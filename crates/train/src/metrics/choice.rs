@@ -47,7 +47,6 @@ impl FromStr for MetricChoice {
     type Err = MetricError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unknown = || MetricError::Unknown { found: text.to_owned() };
         if ["loss", "accuracy"].into_iter().chain(NAMES.map(|(name, _)| name)).any(|n| n == text) {
             return Err(MetricError::Always { found: text.to_owned() });
         }
@@ -59,17 +58,23 @@ impl FromStr for MetricChoice {
             "auroc" => Ok(Self::Auroc),
             "learning-rate" => Ok(Self::LearningRate),
             "speed" => Ok(Self::Speed),
-            _ => match text.split_once('-') {
-                Some(("top", k)) => match k.parse() {
-                    Ok(k) if k > 0 => Ok(Self::TopK(k)),
-                    _ => Err(unknown()),
-                },
-                Some(("f", beta)) => match beta.parse::<f64>() {
-                    Ok(beta) if beta.is_finite() && beta > 0.0 => Ok(Self::FBeta(beta)),
-                    _ => Err(unknown()),
-                },
-                _ => Err(unknown()),
-            },
+            _ => Self::with_number(text)
+                .ok_or_else(|| MetricError::Unknown { found: text.to_owned() }),
+        }
+    }
+}
+
+impl MetricChoice {
+    /// `top-K` or `f-BETA`.
+    fn with_number(text: &str) -> Option<Self> {
+        match text.split_once('-')? {
+            ("top", k) => k.parse::<usize>().ok().filter(|&k| k > 0).map(Self::TopK),
+            ("f", beta) => {
+                let beta = beta.parse::<f64>().ok();
+                let beta = beta.filter(|beta| beta.is_finite() && *beta > 0.0);
+                beta.map(Self::FBeta)
+            }
+            _ => None,
         }
     }
 }

@@ -88,12 +88,11 @@ pub(super) struct Errors {
 
 /// Numbers in the order of [`NAMES`], which may lack the last.
 fn named(scores: &[f64]) -> Vec<Measured> {
-    let measured = |((name, _), &value): ((&str, bool), &f64)| Measured {
-        name: name.to_owned(),
-        value,
-        is_share: false,
-    };
-    NAMES.into_iter().zip(scores).map(measured).collect()
+    NAMES
+        .into_iter()
+        .zip(scores)
+        .map(|((name, _), &value)| Measured { name: name.to_owned(), value, is_share: false })
+        .collect()
 }
 
 impl Errors {
@@ -140,25 +139,10 @@ impl Measure for Errors {
     }
 
     fn definitions(&self) -> Vec<MetricDefinition> {
-        let definition = |(name, higher_is_better): (&str, bool)| {
-            let name = Arc::new(name.to_owned());
-            let attributes = NumericAttributes { unit: None, higher_is_better };
-            MetricDefinition {
-                metric_id: MetricId::new(name.clone()),
-                name,
-                description: None,
-                attributes: MetricAttributes::Numeric(attributes),
-            }
-        };
         NAMES.into_iter().map(definition).collect()
     }
 
     fn states(&self) -> Vec<MetricState> {
-        let state = |Measured { name, value, .. }: Measured| {
-            let entry = SerializedEntry::new(format!("{value:.4}"), value.to_string());
-            let entry = MetricEntry::new(MetricId::new(Arc::new(name)), entry);
-            MetricState::Numeric(entry, Some(NumericEntry::Value(value)))
-        };
         self.latest().into_iter().map(state).collect()
     }
 
@@ -173,6 +157,25 @@ impl Measure for Errors {
     fn lacks_rows(&mut self) {
         self.is_partial = true;
     }
+}
+
+/// An error as Burn's dashboard knows it.
+fn definition((name, higher_is_better): (&str, bool)) -> MetricDefinition {
+    let name = Arc::new(name.to_owned());
+    let attributes = NumericAttributes { unit: None, higher_is_better };
+    MetricDefinition {
+        metric_id: MetricId::new(name.clone()),
+        name,
+        description: None,
+        attributes: MetricAttributes::Numeric(attributes),
+    }
+}
+
+/// A measured error as Burn's dashboard shows it.
+fn state(Measured { name, value, .. }: Measured) -> MetricState {
+    let entry = SerializedEntry::new(format!("{value:.4}"), value.to_string());
+    let entry = MetricEntry::new(MetricId::new(Arc::new(name)), entry);
+    MetricState::Numeric(entry, Some(NumericEntry::Value(value)))
 }
 
 #[cfg(test)]

@@ -49,10 +49,9 @@ impl MacroScore {
 
     /// The average in per cent; 0 of nothing.
     fn average(&self, counts: &[[f64; 3]]) -> f64 {
-        let occurs = |[_, called, are]: &&[f64; 3]| called + are > 0.0;
         let (sum, classes) = counts
             .iter()
-            .filter(occurs)
+            .filter(|[_, called, are]| called + are > 0.0)
             .fold((0.0, 0.0), |(sum, classes), &of| (sum + self.score.of(of), classes + 1.0));
         if classes > 0.0 { 100.0 * sum / classes } else { 0.0 }
     }
@@ -65,16 +64,16 @@ impl MacroScore {
 impl Score {
     /// 0 where it is 0 of nothing, as scikit-learn has it.
     fn of(self, [hits, called, are]: [f64; 3]) -> f64 {
-        let share = |of: f64| if of > 0.0 { hits / of } else { 0.0 };
-        match self {
-            Self::Precision => share(called),
-            Self::Recall => share(are),
+        let of = match self {
+            Self::Precision => called,
+            Self::Recall => are,
             // (1 + b²) hits / (called + b² are), written so that no b² overflows.
             Self::FBeta(beta) => {
                 let weight = 1.0 / (1.0 + beta * beta);
-                share(weight * called + (1.0 - weight) * are)
+                weight * called + (1.0 - weight) * are
             }
-        }
+        };
+        if of > 0.0 { hits / of } else { 0.0 }
     }
 }
 
@@ -95,9 +94,9 @@ impl Metric for MacroScore {
         let hits = called.clone().bool_and(targets.clone());
         let sums = [hits, called, targets].map(|which| which.float().sum_dim(0));
         let sums = Tensor::cat(sums.to_vec(), 0).try_into_vec_as::<f32>()?;
-        let sum = |which: usize, class: usize| f64::from(sums[which * classes + class]);
-        let latest: Vec<[f64; 3]> =
-            (0..classes).map(|class| [0, 1, 2].map(|which| sum(which, class))).collect();
+        let latest: Vec<[f64; 3]> = (0..classes)
+            .map(|class| [0, 1, 2].map(|which| f64::from(sums[which * classes + class])))
+            .collect();
         self.counts.resize(classes, [0.0; 3]);
         for (all, new) in self.counts.iter_mut().zip(&latest) {
             all.iter_mut().zip(new).for_each(|(all, new)| *all += new);

@@ -110,8 +110,9 @@ impl FromStr for Monitor {
         if let Some((name, more_is_better)) = NAMES.into_iter().find(|(name, _)| *name == text) {
             return Ok(Self::Error(ErrorName { name, more_is_better }));
         }
-        let unknown = |_| MetricError::UnknownMonitor { found: text.to_owned() };
-        text.parse().map(Self::Choice).map_err(unknown)
+        text.parse()
+            .map(Self::Choice)
+            .map_err(|_| MetricError::UnknownMonitor { found: text.to_owned() })
     }
 }
 

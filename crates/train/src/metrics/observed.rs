@@ -43,20 +43,24 @@ impl Observed {
     /// The rows of several observations, in order; none of none.
     pub fn joined(parts: Vec<Self>) -> Option<Self> {
         let mut parts = parts.into_iter();
-        let first = parts.next()?;
-        if parts.len() == 0 {
-            return Some(first);
+        Some(parts.next()?.followed_by(parts.collect()))
+    }
+
+    /// These rows, and then those of other observations.
+    pub fn followed_by(self, others: Vec<Self>) -> Self {
+        if others.is_empty() {
+            return self;
         }
-        let (mut losses, mut outputs) = (vec![first.losses], vec![first.outputs]);
-        let mut targets = vec![first.targets];
-        for part in parts {
+        let (mut losses, mut outputs) = (vec![self.losses], vec![self.outputs]);
+        let mut targets = vec![self.targets];
+        for part in others {
             losses.push(part.losses);
             outputs.push(part.outputs);
             targets.push(part.targets);
         }
         let classes: Vec<_> = targets.iter().filter_map(as_classes).collect();
         let values: Vec<_> = targets.iter().filter_map(as_values).collect();
-        Some(Self {
+        Self {
             losses: Tensor::cat(losses, 0),
             outputs: Tensor::cat(outputs, 0),
             targets: if values.is_empty() {
@@ -64,7 +68,7 @@ impl Observed {
             } else {
                 Targets::Values(Tensor::cat(values, 0))
             },
-        })
+        }
     }
 
     pub(super) fn classes(&self) -> Tensor<1, Int> {
