@@ -37,9 +37,8 @@ impl FromStr for Glob {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let bad = |why: String| PatternError::Bad { pattern: text.to_owned(), why };
         if text.is_empty() {
-            return Err(bad("it is empty".to_owned()));
+            return Err(PatternError::bad(text, "it is empty"));
         }
         let expression = match text.strip_prefix("regex:") {
             Some(expression) => format!("^(?:{expression})$"),
@@ -50,7 +49,7 @@ impl FromStr for Glob {
         };
         // Small automata only: an expression may come from a settings file of a stranger.
         let names = RegexBuilder::new(&expression).size_limit(1 << 20).build();
-        let names = names.map_err(|error| bad(error.to_string()))?;
+        let names = names.map_err(|error| PatternError::bad(text, error.to_string()))?;
         Ok(Self { text: text.to_owned(), names })
     }
 }
@@ -135,11 +134,6 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let bad = |why: &str| PatternError::Bad { pattern: text.to_owned(), why: why.to_owned() };
-        let count = |number: &str| match number.parse() {
-            Ok(0) | Err(_) => Err(bad("give a number of layers, such as first:2")),
-            Ok(count) => Ok(count),
-        };
         let kind = match text {
             "all" => Kind::All,
             "head" => Kind::Head,
@@ -148,13 +142,32 @@ impl FromStr for Pattern {
             "norms" => Kind::Norms,
             "adapters" => Kind::Adapters,
             _ => match text.split_once(':') {
-                Some(("first", number)) => Kind::First(count(number)?),
-                Some(("last", number)) => Kind::Last(count(number)?),
+                Some(("first", number)) => Kind::First(count(text, number)?),
+                Some(("last", number)) => Kind::Last(count(text, number)?),
                 Some(("regex", _)) | None => Kind::Paths(text.parse()?),
-                Some(_) => return Err(bad("only first:, last: and regex: have a colon")),
+                Some(_) => {
+                    let why = "only first:, last: and regex: have a colon";
+                    return Err(PatternError::bad(text, why));
+                }
             },
         };
         Ok(Self { text: text.to_owned(), kind })
+    }
+}
+
+/// The number of layers in a pattern.
+fn count(pattern: &str, number: &str) -> Result<usize, PatternError> {
+    match number.parse() {
+        Ok(0) | Err(_) => {
+            Err(PatternError::bad(pattern, "give a number of layers, such as first:2"))
+        }
+        Ok(count) => Ok(count),
+    }
+}
+
+impl PatternError {
+    fn bad(pattern: &str, why: impl Into<String>) -> Self {
+        Self::Bad { pattern: pattern.to_owned(), why: why.into() }
     }
 }
 

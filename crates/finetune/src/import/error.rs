@@ -285,12 +285,15 @@ impl ImportError {
 /// The flags that allow parameters to be missing: one for the biases of all layers if several lack
 /// theirs and nothing else is missing.
 fn allowed(path: &str, others: &[String]) -> String {
-    let is_bias = |path: &str| path.starts_with("layers.") && path.ends_with(".bias");
-    if !others.is_empty() && is_bias(path) && others.iter().all(|path| is_bias(path)) {
+    let all = [path].into_iter().chain(others.iter().map(String::as_str));
+    let are_biases = all.clone().all(|path| path.starts_with("layers.") && path.ends_with(".bias"));
+    if !others.is_empty() && are_biases {
         return "--allow-missing 'layers.*.bias'".to_owned();
     }
-    let all = [path].into_iter().chain(others.iter().map(String::as_str)).take(12);
-    all.map(|path| format!("--allow-missing {}", shown(path))).collect::<Vec<_>>().join(" ")
+    all.take(12)
+        .map(|path| format!("--allow-missing {}", shown(path)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A number to four digits.

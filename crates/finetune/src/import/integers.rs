@@ -8,8 +8,7 @@ use super::ImportError;
 /// An error of tensors that make no network, in the words of weights that are whole numbers if the
 /// file has such.
 pub(super) fn explain(error: ImportError, archive: &Archive) -> ImportError {
-    let is_matrix = |tensor: &&Tensor| tensor.shape.len() == 2;
-    let mut matrices = archive.tensors.iter().filter(is_matrix);
+    let mut matrices = archive.tensors.iter().filter(|tensor| tensor.shape.len() == 2);
     let has_weights = matrices.clone().any(|tensor| tensor.dtype.is_float());
     let found = matrices.find(|tensor| {
         let is_whole = !tensor.dtype.is_float() && tensor.dtype != Dtype::Bool;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fireclay::{Activation, HiddenLayer, MlpConfig, Norm};
-use train::settings::{Layer, SettingsError};
+use train::settings::{Partial, SettingsError};
 
 /// The layers of a network of which the file has tensors alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,12 +66,12 @@ impl Layers {
     ///
     /// A [`LayersError`]: the file cannot be read, says something else, or describes no layer.
     pub fn read(path: &Path) -> Result<Self, LayersError> {
-        let Layer { table, .. } = Layer::file(path)?;
+        let Partial { table, .. } = Partial::file(path)?;
         let model = table.get("model").and_then(|model| model.as_table()).cloned();
         let model = model.unwrap_or_default();
         let of_others = table.keys().filter(|key| *key != "model").cloned();
-        let is_of_layers = |key: &&String| ["layers", "output_bias"].contains(&key.as_str());
-        let of_model = model.keys().filter(|key| !is_of_layers(key));
+        let of_model =
+            model.keys().filter(|key| !["layers", "output_bias"].contains(&key.as_str()));
         if let Some(key) = of_others.chain(of_model.map(|key| format!("model.{key}"))).next() {
             return Err(LayersError::Other { key });
         }

@@ -208,22 +208,69 @@ fn digest(file: &RegularFile, others: &[PathBuf]) -> Result<String, fireclay_for
     Ok(sha256(&digests.into_bytes())?)
 }
 
+/// The flag that names outputs, also those of a Fireclay model.
+const LABELS: &str = "--labels";
+
+/// A flag that says what a file does not.
+#[derive(Clone, Copy, Debug)]
+struct Flag {
+    name: &'static str,
+    is_given: bool,
+    /// What it describes, if a file or another flag may describe that too.
+    subject: Subject,
+}
+
+/// What a flag describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// Hidden layers, which a file that describes its network describes, and so does --layers.
+    Layers,
+    /// Their functions or their norms: a file that describes its network may leave them open, and
+    /// --layers does not.
+    LayersOfAnyFile,
+    /// How tensors become layers, which a file that describes its network says.
+    Tensors,
+    /// What any file of another program may leave open.
+    Other,
+}
+
+impl Options {
+    /// The first flag that was given about one of these subjects.
+    fn first_given(&self, subjects: &[Subject]) -> Option<&'static str> {
+        let flag = self.flags().into_iter().find(|f| f.is_given && subjects.contains(&f.subject));
+        flag.map(|flag| flag.name)
+    }
+
+    /// All flags, but for the data, which says what outputs mean only where nothing else does.
+    fn flags(&self) -> [Flag; 17] {
+        use Subject::{Layers, LayersOfAnyFile, Other, Tensors};
+        [
+            ("--activation", !self.activation.is_empty(), LayersOfAnyFile),
+            ("--layers", self.layers.is_some(), Tensors),
+            ("--norm", self.norm.is_some(), LayersOfAnyFile),
+            ("--norm-position", !self.norm_position.is_empty(), Layers),
+            ("--norm-epsilon", self.norm_epsilon.is_some(), Layers),
+            ("--leaky-slope", self.leaky_slope.is_some(), Layers),
+            ("--residual", self.residual, Layers),
+            ("--no-residual", self.no_residual, Layers),
+            ("--preprocessing", self.preprocessing.is_some(), Other),
+            ("--layout", self.layout.is_some(), Tensors),
+            ("--task", self.task.is_some(), Other),
+            (LABELS, self.labels.is_some(), Other),
+            ("--key", self.key.is_some(), Other),
+            ("--map", !self.map.is_empty(), Tensors),
+            ("--by-order", self.by_order, Tensors),
+            ("--allow-missing", !self.allow_missing.is_empty(), Tensors),
+            ("--allow-unused", !self.allow_unused.is_empty(), Other),
+        ]
+        .map(|(name, is_given, subject)| Flag { name, is_given, subject })
+    }
+}
+
 /// Refuses flags that say what a file which describes its network says itself.
 fn describes(options: &Options) -> Result<(), ImportError> {
-    let said = [
-        ("--by-order", options.by_order),
-        ("--layout", options.layout.is_some()),
-        ("--norm-position", !options.norm_position.is_empty()),
-        ("--norm-epsilon", options.norm_epsilon.is_some()),
-        ("--leaky-slope", options.leaky_slope.is_some()),
-        ("--residual", options.residual),
-        ("--no-residual", options.no_residual),
-        ("--layers", options.layers.is_some()),
-        ("--map", !options.map.is_empty()),
-        ("--allow-missing", !options.allow_missing.is_empty()),
-    ];
-    match said.into_iter().find(|(_, is_said)| *is_said) {
-        Some((flag, _)) => Err(ImportError::unsupported(
+    match options.first_given(&[Subject::Layers, Subject::Tensors]) {
+        Some(flag) => Err(ImportError::unsupported(
             "the file describes its network",
             format!("leave out {flag}"),
         )),
@@ -262,34 +309,25 @@ fn networks(error: ImportError, archive: &Archive) -> ImportError {
     }
 }
 
-/// A model of ours, whose tensors are where they belong, and which says everything itself.
-fn native(model: Model, options: &Options) -> Result<Imported, ImportError> {
-    let said = [
-        ("--activation", !options.activation.is_empty()),
-        ("--layers", options.layers.is_some()),
-        ("--norm", options.norm.is_some()),
-        ("--norm-position", !options.norm_position.is_empty()),
-        ("--norm-epsilon", options.norm_epsilon.is_some()),
-        ("--leaky-slope", options.leaky_slope.is_some()),
-        ("--residual", options.residual),
-        ("--no-residual", options.no_residual),
-        ("--preprocessing", options.preprocessing.is_some()),
-        ("--layout", options.layout.is_some()),
-        ("--task", options.task.is_some()),
-        ("--labels", options.labels.is_some()),
-        ("--key", options.key.is_some()),
-        ("--map", !options.map.is_empty()),
-        ("--by-order", options.by_order),
-        ("--allow-missing", !options.allow_missing.is_empty()),
-        ("--allow-unused", !options.allow_unused.is_empty()),
-    ];
-    if let Some((flag, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
+/// A model of ours, whose tensors are where they belong, and which says everything itself; its outputs
+/// may get other names.
+fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> {
+    if let Some(flag) = options.flags().into_iter().find(|f| f.is_given && f.name != LABELS) {
+        let flag = flag.name;
         return Err(ImportError::unsupported(
             "this is a Fireclay model, which already describes its network",
             format!("leave out {flag}"),
         ));
     }
     let digest = model.digest()?;
+    if let Some(names) = &options.labels {
+        let (found, outputs) = (names.len(), model.task.outputs());
+        if found != outputs {
+            let what = format!("{LABELS} has {found} lines, and the model {outputs} outputs");
+            return Err(ImportError::unsupported(what, "give one for each"));
+        }
+        model.task = model.task.with_names(names.clone());
+    }
     let placed = model.mlp.architecture().tensors().into_iter().map(|(path, shape)| Placed {
         fate: Fate::Used { path: path.to_string(), change: "as is".to_owned() },
         name: path.to_string(),
@@ -358,8 +396,7 @@ fn rename(archive: &mut Archive, map: &[(Regex, String)]) -> Result<(), ImportEr
 /// Requires that each pattern of tensors that may be left out names one.
 fn check_unused(archive: &Archive, options: &Options) -> Result<(), ImportError> {
     let names = archive.tensors.iter().map(|tensor| tensor.name.as_str());
-    let names_none = |glob: &&Glob| !names.clone().any(|name| glob.names(name));
-    match options.allow_unused.iter().find(names_none) {
+    match options.allow_unused.iter().find(|glob| !names.clone().any(|name| glob.names(name))) {
         Some(glob) => Err(ImportError::names_nothing(
             "--allow-unused",
             glob,
@@ -489,6 +526,16 @@ mod tests {
             let error = native(model.clone(), &options).unwrap_err().to_string();
             assert!(error.ends_with(&format!("leave out {flag}")), "{error}");
         }
+        // Names of outputs may be others than in the file, as many as there are.
+        let labels = |names: &[&str]| {
+            let labels = Some(names.iter().map(|&name| name.to_owned()).collect());
+            native(model.clone(), &Options { labels, ..Options::default() })
+        };
+        let renamed = labels(&["no", "yes"]).unwrap();
+        assert_eq!(renamed.model.task.names(), ["no", "yes"]);
+        assert_eq!(renamed.origin.digest, model.digest().unwrap());
+        let error = labels(&["no"]).unwrap_err().to_string();
+        assert_eq!(error, "--labels has 1 lines, and the model 2 outputs; give one for each");
     }
 
     #[test]

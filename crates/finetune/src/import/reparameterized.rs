@@ -84,14 +84,7 @@ pub(super) fn restore(archive: &mut Archive) -> Result<(), ImportError> {
             let what = format!("the file has {name}, and what it would be computed from too");
             return Err(ImportError::unsupported(what, "leave one of them out of the file"));
         }
-        let at = |part| &archive.tensors[parts[&part]];
-        let weight = match form {
-            Form::WeightNorm => weight_norm(name, at(Part::Length), at(Part::Right))?,
-            Form::SpectralNorm => {
-                spectral_norm(name, at(Part::Original), at(Part::Left), at(Part::Right))?
-            }
-            Form::Pruned => pruned(name, at(Part::Original), at(Part::Mask))?,
-        };
+        let weight = plain(form, name, parts, &archive.tensors)?;
         made.insert(parts.values().copied().min().unwrap_or_default(), weight);
         gone.extend(parts.values().copied());
         names.entry(form).or_default().push(name.clone());
@@ -122,11 +115,31 @@ fn weights(tensors: &[Tensor]) -> Result<BTreeMap<String, BTreeMap<Part, usize>>
     Ok(weights)
 }
 
+/// The weight of these parts.
+fn plain(
+    form: Form,
+    name: &str,
+    parts: &BTreeMap<Part, usize>,
+    tensors: &[Tensor],
+) -> Result<Tensor, ImportError> {
+    let [length, original, left, right, mask] =
+        [Part::Length, Part::Original, Part::Left, Part::Right, Part::Mask]
+            .map(|part| parts.get(&part).map(|&at| &tensors[at]));
+    match (form, length, original, left, right, mask) {
+        (Form::WeightNorm, Some(length), _, _, Some(right), _) => weight_norm(name, length, right),
+        (Form::SpectralNorm, _, Some(original), Some(left), Some(right), _) => {
+            spectral_norm(name, original, left, right)
+        }
+        (Form::Pruned, _, Some(original), .., Some(mask)) => pruned(name, original, mask),
+        _ => Err(unknown(name, parts, tensors)),
+    }
+}
+
 /// The weight that a tensor is a part of, and which.
 fn part(name: &str) -> Option<(String, Part)> {
     const PARAMETRIZED: &str = "parametrizations.";
-    let begins = |at: usize| at == 0 || name.as_bytes()[at - 1] == b'.';
-    if let Some((at, _)) = name.match_indices(PARAMETRIZED).find(|(at, _)| begins(*at)) {
+    let mut found = name.match_indices(PARAMETRIZED);
+    if let Some((at, _)) = found.find(|(at, _)| *at == 0 || name.as_bytes()[at - 1] == b'.') {
         let (parameter, rest) = name[at + PARAMETRIZED.len()..].split_once('.')?;
         let part = match rest {
             "original0" => Part::Length,
@@ -173,12 +186,13 @@ fn unknown(name: &str, parts: &BTreeMap<Part, usize>, tensors: &[Tensor]) -> Imp
 
 /// Refuses the adapters of other programs: two small matrices that follow each other as layers do.
 fn refuse_adapters(tensors: &[Tensor]) -> Result<(), ImportError> {
-    let is_adapter = |part: &str| {
-        ["lora_", "hada_", "lokr_", "ia3_", "oft_", "vera_"]
-            .iter()
-            .any(|start| part.starts_with(start))
-    };
-    match tensors.iter().find(|tensor| tensor.name.split('.').any(is_adapter)) {
+    match tensors.iter().find(|tensor| {
+        tensor.name.split('.').any(|part| {
+            ["lora_", "hada_", "lokr_", "ia3_", "oft_", "vera_"]
+                .iter()
+                .any(|start| part.starts_with(start))
+        })
+    }) {
         Some(tensor) => Err(ImportError::unsupported(
             format!("{} is of an adapter, such as those of PEFT", tensor.name),
             "merge it into its base first, in Python: model.merge_and_unload()",
@@ -202,6 +216,10 @@ fn misshapen(name: &str, parts: &[&Tensor]) -> ImportError {
         format!("{name} cannot be computed from {}", several(&shapes)),
         "the weights of a layer have two dimensions, and their parts fit them",
     )
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// `v (g / |v|)`, the norm over each dimension in which there is one length: each output by itself,
@@ -259,23 +277,22 @@ fn spectral_norm(
             at += 1;
         }
     })?;
-    let product = |other: &[f64]| other.iter().zip(&v).map(|(a, b)| a * b).sum::<f64>();
     let sigma = if rows == columns {
         // The last step that trained it made the right vector of the left one.
-        let length = |of: &[f64]| of.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let likeness = |other: &[f64]| product(other) / length(other);
-        if likeness(&by_columns) > likeness(&by_rows) {
+        let [likeness_of_rows, likeness_of_columns] =
+            [&by_rows, &by_columns].map(|other| dot(other, &v) / dot(other, other).sqrt());
+        if likeness_of_columns > likeness_of_rows {
             return Err(ImportError::unsupported(
                 format!("the vectors of {name} do not fit its rows, but its columns"),
                 "spectral norm over the columns of a square matrix cannot be told from a mistake; \
                  save it plain in Python, after torch.nn.utils.remove_spectral_norm(module)",
             ));
         }
-        product(&by_rows)
+        dot(&by_rows, &v)
     } else if fits(rows, columns) {
-        product(&by_rows)
+        dot(&by_rows, &v)
     } else {
-        product(&by_columns)
+        dot(&by_columns, &v)
     };
     scaled(name, original, |_| 1.0 / sigma)
 }

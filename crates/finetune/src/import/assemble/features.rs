@@ -76,8 +76,9 @@ impl Seen {
         let (scale, mean, deviation) = said_of(said)?;
         for feature in 0..self.mean.len() {
             let (factor, shift) = (self.before.scale[feature], self.before.offset[feature]);
-            let at = |byte: f64| factor * (scale * byte - mean) / deviation + shift;
-            let (low, high) = (at(0.0).min(at(LARGEST_BYTE)), at(0.0).max(at(LARGEST_BYTE)));
+            let [a, b] =
+                [0.0, LARGEST_BYTE].map(|byte| factor * (scale * byte - mean) / deviation + shift);
+            let (low, high) = (a.min(b), a.max(b));
             // What a norm has seen is mixed with its first values, 0 and 1, for some steps; noise and
             // few rows at a time add a little.
             let width = high - low;
@@ -95,15 +96,10 @@ impl Seen {
     /// What a person should look at: raw features of a picture, of which the norm has seen only
     /// numbers that bytes are made into.
     pub(super) fn doubt(&self, said: Option<&Preprocessing>) -> Option<String> {
-        let is_small = |values: &[f64]| values.iter().all(|value| value.abs() <= 1.5);
+        let are_small = self.mean.iter().chain(&self.deviation).all(|x| x.abs() <= 1.5);
         let is_untrained = self.mean.iter().all(|&mean| mean == 0.0);
         let may_be_picture = self.mean.len() >= LEAST_PICTURE && self.before.is_identity();
-        if flag_of(said).is_some()
-            || !may_be_picture
-            || is_untrained
-            || !is_small(&self.mean)
-            || !is_small(&self.deviation)
-        {
+        if flag_of(said).is_some() || !may_be_picture || is_untrained || !are_small {
             return None;
         }
         Some(format!(
@@ -153,9 +149,9 @@ pub(super) fn prepare(
     }
     let (scale, mean, deviation) = said_of(said)?;
     let (factors, shifts) = (&of_file.scale, &of_file.offset);
-    let same = |values: &[f64]| values.iter().all(|value| *value == values[0]);
-    if let (Some(&factor), Some(&shift), true) =
-        (factors.first(), shifts.first(), same(factors) && same(shifts))
+    if let (Some(&factor), Some(&shift)) = (factors.first(), shifts.first())
+        && factors.iter().all(|other| *other == factor)
+        && shifts.iter().all(|other| *other == shift)
     {
         if mean == 0.0 && deviation == 1.0 && shift == 0.0 && factor != 0.0 {
             return whole(Preprocessing::Scale { scale: (scale * factor) as f32 });
@@ -209,8 +205,9 @@ fn ends(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(f64, f64), 
     order.sort_by(|&a, &b| of_file.scale[a].abs().total_cmp(&of_file.scale[b].abs()));
     let middle = order.get(order.len() / 2).copied().unwrap_or_default();
     let (factor, shift) = (of_file.scale[middle], of_file.offset[middle]);
-    let at = |byte: f64| factor * (scale * byte - mean) / deviation + shift;
-    Ok((at(0.0), at(LARGEST_BYTE)))
+    let [dark, bright] =
+        [0.0, LARGEST_BYTE].map(|byte| factor * (scale * byte - mean) / deviation + shift);
+    Ok((dark, bright))
 }
 
 /// Refuses a flag on top of what the file does itself if nothing sensible comes out: pixels divided
@@ -218,8 +215,7 @@ fn ends(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(f64, f64), 
 fn check_range(said: Option<&Preprocessing>, of_file: &Diagonal) -> Result<(), ImportError> {
     let Some(flag) = flag_of(said) else { return Ok(()) };
     let (scale, mean, deviation) = said_of(said)?;
-    let at = |byte: f64| (scale * byte - mean) / deviation;
-    let (low, high) = (at(0.0), at(LARGEST_BYTE));
+    let [low, high] = [0.0, LARGEST_BYTE].map(|byte| (scale * byte - mean) / deviation);
     let mut widths: Vec<f64> =
         of_file.scale.iter().map(|factor| (factor * (high - low)).abs()).collect();
     widths.retain(|&width| width > 0.0);

@@ -339,8 +339,7 @@ impl<'a> Blocks<'a> {
         if let (true, Some(last)) = (is_sigmoid, self.blocks.last_mut()) {
             last.activation = None;
         }
-        let is_hidden = |last: &mut Block| last.activation.is_some() || last.skip.is_some();
-        if self.open().is_none_or(is_hidden) {
+        if self.open().is_none_or(|last| last.activation.is_some() || last.skip.is_some()) {
             self.add_identity()?;
         }
         self.end_without_norm()?;
@@ -383,10 +382,17 @@ impl<'a> Blocks<'a> {
     /// Puts what no preprocessing can do to features before the first layer.
     pub(super) fn before_first(&mut self, map: Diagonal) -> Result<(), ImportError> {
         self.done.insert(Done::FoldedMaps);
-        let reads = |(at, block): (usize, &Block)| block.skip.is_some_and(|s| s.span == at + 1);
-        let is_skipped = self.blocks.iter().enumerate().any(reads);
-        let is_input = |block: &Block| matches!(block.norm, Some((NormPosition::Input, _)));
-        if is_skipped || self.blocks.first().is_some_and(is_input) {
+        let is_skipped = self
+            .blocks
+            .iter()
+            .enumerate()
+            .any(|(at, block)| block.skip.is_some_and(|s| s.span == at + 1));
+        if is_skipped
+            || self
+                .blocks
+                .first()
+                .is_some_and(|block| matches!(block.norm, Some((NormPosition::Input, _))))
+        {
             let identity = Linear::identity(map.scale.len())?;
             self.blocks.insert(0, Block::new(identity));
             self.done.insert(Done::Added);

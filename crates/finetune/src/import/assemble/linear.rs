@@ -129,8 +129,8 @@ impl Linear {
 
     /// What it is called in messages: its weights, as the file names them.
     pub(super) fn name(&self) -> String {
-        let is_weight = |part: &Part| matches!(part, Part::Weight { .. });
-        let own = self.parts.iter().find(|(_, part)| is_weight(part)).or(self.parts.first());
+        let weight = self.parts.iter().find(|(_, part)| matches!(part, Part::Weight { .. }));
+        let own = weight.or(self.parts.first());
         own.map_or_else(|| "the first linear layer".to_owned(), |(name, _)| name.clone())
     }
 

@@ -195,9 +195,8 @@ pub(super) fn labels(
 /// Requires that names beside the weights, if they are as many, are those that the network itself
 /// gives to its outputs.
 fn contradicted(archive: &Archive, found: &[String]) -> Result<(), ImportError> {
-    let differs =
-        |(_, names): &&(String, Vec<String>)| names.len() == found.len() && names != found;
-    match archive.class_names.iter().find(differs) {
+    match archive.class_names.iter().find(|(_, names)| names.len() == found.len() && names != found)
+    {
         None => Ok(()),
         Some((key, names)) => Err(ImportError::unsupported(
             format!(

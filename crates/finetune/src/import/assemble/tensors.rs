@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use fireclay::nearest;
 use fireclay_formats::{Dtype, Layer, Network, Tensor};
 
-use crate::pattern::Glob;
-
 use super::super::{Fate, ImportError, Options, Placed, inferred, may_be_unused};
 
 /// The tensors of a file. One that the network does not name is let go at once, any other when its
@@ -23,8 +21,10 @@ impl Tensors {
     pub(super) fn new(tensors: Vec<Tensor>, network: &Network) -> Self {
         let mut named = BTreeSet::new();
         names(&network.layers, &mut named);
-        let list = |tensor: &Tensor| (tensor.name.clone(), tensor.shape.clone(), tensor.dtype);
-        let listed = tensors.iter().map(list).collect();
+        let listed = tensors
+            .iter()
+            .map(|tensor| (tensor.name.clone(), tensor.shape.clone(), tensor.dtype))
+            .collect();
         let needed = tensors.into_iter().filter(|tensor| named.contains(tensor.name.as_str()));
         let held = needed.map(|tensor| (tensor.name.clone(), tensor)).collect();
         Self { listed, held, fates: BTreeMap::new() }
@@ -199,8 +199,7 @@ impl Tensors {
 fn check_left_out(placed: &[Placed], options: &Options) -> Result<(), ImportError> {
     let left = placed.iter().filter(|placed| matches!(placed.fate, Fate::Skipped(_)));
     let left = left.map(|placed| placed.name.as_str());
-    let names_none = |glob: &&Glob| !left.clone().any(|name| glob.names(name));
-    match options.allow_unused.iter().find(names_none) {
+    match options.allow_unused.iter().find(|glob| !left.clone().any(|name| glob.names(name))) {
         Some(glob) => Err(ImportError::names_nothing(
             "--allow-unused",
             glob,

@@ -127,8 +127,11 @@ impl Scene<'_> {
         if slots.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(self.unpaired("two of them stand between the same layers"));
         }
-        let norm = |slot| said.iter().copied().find(|norm| norm.slot() == slot);
-        let found: Option<Vec<SaidNorm>> = self.slots()?.into_iter().map(norm).collect();
+        let found: Option<Vec<SaidNorm>> = self
+            .slots()?
+            .into_iter()
+            .map(|slot| said.iter().copied().find(|norm| norm.slot() == slot))
+            .collect();
         found.ok_or_else(|| self.unpaired("their names do not tell"))
     }
 
@@ -170,22 +173,23 @@ impl Scene<'_> {
     fn by_layers(&self, said: &[SaidNorm]) -> Option<Vec<SaidNorm>> {
         // Numbers that count norms alone say nothing of layers.
         let slots = if self.are_counted() { None } else { self.by_keys() }?;
-        let of = |slot: &Slot| match slot {
-            Slot::Input => said.iter().find(|norm| norm.slot() == Slot::Input),
-            Slot::Behind(layer) => said.iter().find(|norm| norm.layer == *layer),
-        };
-        let found: Option<Vec<SaidNorm>> = slots.iter().map(of).map(Option::<&_>::copied).collect();
-        let is_own = |found: &Vec<SaidNorm>| {
-            found.iter().enumerate().all(|(at, norm)| !found[..at].contains(norm))
-        };
-        found.filter(is_own)
+        let found: Option<Vec<SaidNorm>> = slots
+            .iter()
+            .map(|slot| match slot {
+                Slot::Input => said.iter().find(|norm| norm.slot() == Slot::Input),
+                Slot::Behind(layer) => said.iter().find(|norm| norm.layer == *layer),
+            })
+            .map(Option::<&_>::copied)
+            .collect();
+        found.filter(|found| found.iter().enumerate().all(|(at, norm)| !found[..at].contains(norm)))
     }
 
     /// In the order of their numbers, if names differ in these alone.
     fn in_turn(&self, said: &[SaidNorm]) -> Option<Vec<SaidNorm>> {
         let ranked = self.ranked()?;
-        let of = |norm| said.get(ranked.iter().position(|&other| other == norm)?).copied();
-        (0..ranked.len()).map(of).collect()
+        (0..ranked.len())
+            .map(|norm| said.get(ranked.iter().position(|&other| other == norm)?).copied())
+            .collect()
     }
 
     /// Whether the file has the norms in their order, each beside its layer, or all before or behind
@@ -197,10 +201,10 @@ impl Scene<'_> {
             norms.push((group.place, before(group.place), norm.layer));
         }
         norms.sort_unstable();
-        let is_beside =
-            |&(_, count, layer): &(usize, usize, usize)| [layer, layer + 1].contains(&count);
         let are_apart = norms.windows(2).all(|pair| pair[0].1 == pair[1].1);
-        norms.is_sorted_by_key(|(.., layer)| *layer) && (are_apart || norms.iter().all(is_beside))
+        norms.is_sorted_by_key(|(.., layer)| *layer)
+            && (are_apart
+                || norms.iter().all(|&(_, count, layer)| [layer, layer + 1].contains(&count)))
     }
 }
 

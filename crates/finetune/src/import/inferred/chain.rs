@@ -7,12 +7,12 @@
 
 use std::cmp::Ordering;
 
-use fireclay_formats::{Layout, Tensor};
+use fireclay_formats::Layout;
 use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::groups::Group;
-use super::names::{Role, firm_order, order, told_order};
+use super::names::{Role, firm_order, is_told_before, order};
 use super::ways::{LONGEST, quoted};
 
 /// The most layers whose order is looked for by their shapes.
@@ -66,10 +66,9 @@ pub(super) fn with_heads(
         for (at, head) in dense.iter().enumerate() {
             let rest = [&dense[..at], &dense[at + 1..]].concat();
             let last = chain(&rest, layout, belief).ok().and_then(|order| order.last().copied());
-            let inputs = |group: &Group<'_>| group.sizes(layout).map(|[inputs, _]| inputs);
-            let is_beside = last
-                .and_then(|last| rest.get(last))
-                .is_some_and(|last| inputs(last).is_some() && inputs(last) == inputs(head));
+            let last = last.and_then(|last| rest.get(last)?.sizes(layout));
+            let sizes = last.zip(head.sizes(layout));
+            let is_beside = sizes.is_some_and(|([inputs, _], [of_head, _])| inputs == of_head);
             heads.extend(is_beside.then_some(head));
         }
     }
@@ -86,8 +85,12 @@ pub(super) fn with_heads(
 
 /// The flags that leave out the tensors of a layer.
 fn left_out(group: &Group<'_>) -> String {
-    let flag = |tensor: &&Tensor| format!("--allow-unused {}", quoted(&tensor.name));
-    group.tensors.values().map(flag).collect::<Vec<_>>().join(" ")
+    group
+        .tensors
+        .values()
+        .map(|tensor| format!("--allow-unused {}", quoted(&tensor.name)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The order of layers.
@@ -101,20 +104,17 @@ pub(super) fn chain(
     layout: Layout,
     belief: Belief,
 ) -> Result<Vec<usize>, ImportError> {
-    let no_chain = |hint: &str| ImportError::NoChain {
-        found: dense.iter().map(Group::described).collect(),
-        hint: hint.to_owned(),
-    };
     let sizes: Option<Vec<[usize; 2]>> = dense.iter().map(|group| group.sizes(layout)).collect();
     let Some(sizes) = sizes else {
-        return Err(no_chain("a bias is as long as its layer has outputs; --layout may help"));
+        let hint = "a bias is as long as its layer has outputs; --layout may help";
+        return Err(no_chain(dense, hint));
     };
     let in_file: Vec<usize> = (0..dense.len()).collect();
     let trails = Trails { sizes: &sizes, dense };
     if belief.by_order {
         if !trails.follow(&in_file) {
             let hint = "in the order of the file, each must take what the one before gives";
-            return Err(no_chain(hint));
+            return Err(no_chain(dense, hint));
         }
         // An alphabet is no order, unless it is that of the numbers, or the only one.
         let is_only = belief.can_order()
@@ -139,13 +139,13 @@ pub(super) fn chain(
             return Err(contradiction(dense, &by_name, &in_file));
         }
         let hint = "with so many, their names must be numbered; rename them with --map";
-        return Err(no_chain(hint));
+        return Err(no_chain(dense, hint));
     }
     match &mut trails.first_two(false)[..] {
         [] if trails.euler(&vec![true; dense.len()], None) => {
             Err(trails.ambiguous(belief.can_order() && !trails.is_against_names(&in_file)))
         }
-        [] => Err(no_chain("each must take as many inputs as the one before has outputs")),
+        [] => Err(no_chain(dense, "each must take as many inputs as the one before has outputs")),
         // Numbers or words that tell another order, and no file that agrees: the weights may lie the
         // other way, or hold their biases.
         [only]
@@ -175,37 +175,31 @@ pub(super) fn no_order() -> ImportError {
     )
 }
 
+fn no_chain(dense: &[Group<'_>], hint: &str) -> ImportError {
+    let found = dense.iter().map(Group::described).collect();
+    ImportError::NoChain { found, hint: hint.to_owned() }
+}
+
 /// Names tell one order, and another was found.
 fn contradiction(dense: &[Group<'_>], by_name: &[usize], found: &[usize]) -> ImportError {
-    let is_told = |pair: &[usize]| {
-        firm_order(&dense[pair[0]].pieces, &dense[pair[1]].pieces) == Some(Ordering::Less)
-    };
     // Where names do not tell the order of all, two of them tell what they do.
-    let pair = || {
-        let later = |at: usize| found.get(at + 1..).unwrap_or_default();
-        let against = |(at, &b): (usize, &usize)| {
-            let is_before = |&&a: &&usize| {
-                told_order(&dense[a].pieces, &dense[b].pieces) == Some(Ordering::Less)
-            };
-            later(at).iter().find(is_before).map(|&a| [a, b])
-        };
-        found.iter().enumerate().find_map(against)
-    };
-    let told = if by_name.windows(2).all(is_told) { None } else { pair() };
+    let are_all_told = by_name.windows(2).all(|pair| {
+        firm_order(&dense[pair[0]].pieces, &dense[pair[1]].pieces) == Some(Ordering::Less)
+    });
+    let mut pairs = found.iter().enumerate().filter_map(|(at, &b)| {
+        let mut later = found[at + 1..].iter();
+        let against = later.find(|&&a| is_told_before(&dense[a].pieces, &dense[b].pieces));
+        against.map(|&a| [a, b])
+    });
+    let told = if are_all_told { None } else { pairs.next() };
     let is_of_file = found.is_sorted();
     let (by_name, found) = match told {
         Some([a, b]) => (vec![a, b], vec![b, a]),
         None => (by_name.to_vec(), found.to_vec()),
     };
-    let names = |order: &[usize]| -> Vec<String> {
-        order.iter().map(|&index| dense[index].name.clone()).collect()
-    };
-    ImportError::Contradiction {
-        is_of_file,
-        by_name: names(&by_name),
-        found: names(&found),
-        hint: String::new(),
-    }
+    let [by_name, found] = [by_name, found]
+        .map(|order| order.into_iter().map(|index| dense[index].name.clone()).collect());
+    ImportError::Contradiction { is_of_file, by_name, found, hint: String::new() }
 }
 
 /// The orders in which layers can follow each other.
@@ -241,14 +235,16 @@ impl Trails<'_> {
 
     /// Whether numbers or words in names tell of some that it comes before one that is earlier here.
     fn is_against_names(&self, order: &[usize]) -> bool {
-        let is_after = |a: usize, b: usize| {
-            told_order(&self.dense[a].pieces, &self.dense[b].pieces) == Some(Ordering::Greater)
-        };
         if order.len() > MOST_COMPARED {
-            return order.windows(2).any(|pair| is_after(pair[0], pair[1]));
+            return order.windows(2).any(|pair| self.is_told_before(pair[1], pair[0]));
         }
-        let later = |at: usize| order.get(at + 1..).unwrap_or_default();
-        order.iter().enumerate().any(|(at, &a)| later(at).iter().any(|&b| is_after(a, b)))
+        let mut layers = order.iter().enumerate();
+        layers.any(|(at, &a)| order[at + 1..].iter().any(|&b| self.is_told_before(b, a)))
+    }
+
+    /// Whether names tell of a layer that it comes before another.
+    fn is_told_before(&self, a: usize, b: usize) -> bool {
+        is_told_before(&self.dense[a].pieces, &self.dense[b].pieces)
     }
 
     fn ambiguous(&self, by_order: bool) -> ImportError {
@@ -263,13 +259,12 @@ impl Trails<'_> {
             left.sort_by(|&a, &b| self.dense[a].pieces.cmp(&self.dense[b].pieces));
             return left;
         }
-        let is_before = |a: usize, b: usize| {
-            told_order(&self.dense[a].pieces, &self.dense[b].pieces) == Some(Ordering::Less)
-        };
         let mut found = Vec::new();
         while !left.is_empty() {
-            let is_first = |&a: &usize| !left.iter().any(|&b| is_before(b, a));
-            let next = left.iter().position(is_first).unwrap_or_default();
+            let next = left
+                .iter()
+                .position(|&a| !left.iter().any(|&b| self.is_told_before(b, a)))
+                .unwrap_or_default();
             found.push(left.remove(next));
         }
         found
@@ -283,16 +278,16 @@ impl Trails<'_> {
         let mut widths: Vec<usize> = edges.concat();
         widths.sort_unstable();
         widths.dedup();
-        let place = |width: usize| widths.binary_search(&width).unwrap_or_default();
         let mut surplus = vec![0_i64; widths.len()];
         let mut joined: Vec<usize> = (0..widths.len()).collect();
-        for &[inputs, outputs] in &edges {
-            surplus[place(inputs)] += 1;
-            surplus[place(outputs)] -= 1;
-            let (a, b) = (root(&joined, place(inputs)), root(&joined, place(outputs)));
+        for edge in &edges {
+            let [inputs, outputs] = edge.map(|width| place(&widths, width));
+            surplus[inputs] += 1;
+            surplus[outputs] -= 1;
+            let (a, b) = (root(&joined, inputs), root(&joined, outputs));
             joined[a] = b;
         }
-        let one = root(&joined, place(first[0]));
+        let one = root(&joined, place(&widths, first[0]));
         let is_joined = (0..widths.len()).all(|width| root(&joined, width) == one);
         let mut starts = (0..widths.len()).filter(|&width| surplus[width] != 0);
         let balanced = match (starts.next(), starts.next(), starts.next()) {
@@ -313,8 +308,7 @@ impl Trails<'_> {
             if !left[next] || at.is_some_and(|at| self.sizes[next][0] != at) {
                 continue;
             }
-            let waits = |other: usize| left[other] && self.is_before(other, next);
-            if numbered && (0..left.len()).any(waits) {
+            if numbered && (0..left.len()).any(|other| left[other] && self.is_before(other, next)) {
                 continue;
             }
             left[next] = false;
@@ -387,6 +381,11 @@ impl Trails<'_> {
         }
         order.len()
     }
+}
+
+/// The place of a width among all, which are sorted.
+fn place(widths: &[usize], width: usize) -> usize {
+    widths.binary_search(&width).unwrap_or_default()
 }
 
 /// The width that stands for all that are joined with one.

@@ -49,9 +49,9 @@ fn shared_slope(
 ) -> Result<Option<String>, ImportError> {
     let hidden = layers.len().saturating_sub(1);
     // With a number in a row with those of layers, or the name of one, it is that of one layer.
-    let is_own = |layer: &&Group<'_>| {
+    let is_own = layers.iter().any(|layer| {
         stem(&layer.pieces) == stem(&slope.pieces) || names::key(&layer.pieces) == slope.pieces
-    };
+    });
     let is_counted = !numbers(&slope.pieces).is_empty();
     if hidden == 1 && slope.is_called_slopes() && options.activation.is_empty() {
         let fits = slope.width() == Some(1)
@@ -61,7 +61,7 @@ fn shared_slope(
                 .is_some_and(|bias| vector(&bias.shape) == slope.width());
         return Ok(slope.named(Role::Weight).filter(|_| fits));
     }
-    if hidden < 2 || slope.width() != Some(1) || is_counted || layers.iter().any(is_own) {
+    if hidden < 2 || slope.width() != Some(1) || is_counted || is_own {
         return Ok(None);
     }
     let Some(name) = slope.named(Role::Weight) else { return Ok(None) };
@@ -100,11 +100,10 @@ pub(super) fn unnamed_slopes(
     let (belief, options) = (Belief::default(), &Options::default());
     let scene = Scene { layers, widths, norms: vectors, said: None, belief, options };
     let found = scene.slopes()?;
-    let may_be = |(said, slope): (&Said, &Option<String>)| {
+    if !said.iter().zip(&found).all(|(said, slope)| {
         let is_open = matches!(said.activation, None | Some(Activation::LeakyRelu));
         slope.is_none() || is_open && said.slope.is_none()
-    };
-    if !said.iter().zip(&found).all(may_be) {
+    }) {
         return None;
     }
     let maps = ways::slopes(layers, others, &found)?;
@@ -166,17 +165,18 @@ pub(super) fn functions(
         functions.push(function(said, slope, layer, options)?);
     }
     let is_keras = matches!(kind, Kind::Keras | Kind::KerasHdf5);
-    // Keras' layer has 0.3, its function 0.2, and PyTorch 0.01.
-    let is_open = |(said, function): (&Said, &Layer)| {
-        said.slope.is_none() && is_leaky(std::slice::from_ref(function))
-    };
+    let is_open = said
+        .iter()
+        .zip(&functions)
+        .any(|(said, function)| said.slope.is_none() && is_leaky(std::slice::from_ref(function)));
     if options.leaky_slope.is_some() && !is_leaky(&functions) {
         return Err(ImportError::unsupported(
             "--leaky-slope has no effect: the network has no leaky-relu",
             "add --activation leaky-relu, or remove it",
         ));
     }
-    if is_keras && said.iter().zip(&functions).any(is_open) {
+    // Keras' layer has 0.3, its function 0.2, and PyTorch 0.01.
+    if is_keras && is_open {
         let flag = match options.layers {
             Some(_) => "leaky_slope = 0.3 of each in the file of --layers, or another",
             None => "--leaky-slope 0.3, or another",
@@ -233,10 +233,11 @@ fn function(
 /// The constants of functions that tensors do not tell and that were taken for granted.
 pub(super) fn assumed(said: &[Said], functions: &[Layer]) -> Vec<String> {
     let mut notes = Vec::new();
-    let is_open = |(said, function): (&Said, &Layer)| {
-        said.slope.is_none() && is_leaky(std::slice::from_ref(function))
-    };
-    if said.iter().zip(functions).any(is_open) {
+    if said
+        .iter()
+        .zip(functions)
+        .any(|(said, function)| said.slope.is_none() && is_leaky(std::slice::from_ref(function)))
+    {
         notes.push(
             "leaky-relu is taken with the slope 0.01, PyTorch's default; say another with \
              --leaky-slope"
@@ -259,20 +260,18 @@ pub(super) fn refuse_without_room(
     others: &[&Group<'_>],
     said: &[Said],
 ) -> Result<(), ImportError> {
-    let has_function = |layer: &usize| {
+    let Some(layer) = without_room(layers, others).into_iter().find(|layer| {
         said.get(*layer).is_none_or(|said| said.activation != Some(Activation::Identity))
-    };
-    let Some(layer) = without_room(layers, others).into_iter().find(has_function) else {
+    }) else {
         return Ok(());
     };
-    let name = |layer: usize| {
+    let [before, behind] = [layer, layer + 1].map(|layer| {
         layers.get(layer).map_or_else(String::new, |layer| printable(&layer.name, 60))
-    };
+    });
     Err(ImportError::unsupported(
         format!(
-            "the numbers leave no room for a function between {} and {}, and room elsewhere",
-            name(layer),
-            name(layer + 1)
+            "the numbers leave no room for a function between {before} and {behind}, and room \
+             elsewhere"
         ),
         "if none follows that layer, say identity of it with --activation relu,identity; if one \
          does, number the layers with --map",
@@ -282,11 +281,6 @@ pub(super) fn refuse_without_room(
 /// Layers with nothing but norms between their numbers and those of the next, in a container that has
 /// steps without tensors.
 fn without_room(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Vec<usize> {
-    let container = |pieces: &[Piece]| {
-        let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
-        let words: Vec<Piece> = stem(pieces).into_iter().cloned().collect();
-        Some(((words, level), last))
-    };
     let mut rows: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
     let all = layers.iter().map(|layer| &layer.pieces);
     // A vector that is called a weight may be the slopes of a function.
@@ -294,21 +288,27 @@ fn without_room(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Vec<usize> {
     for (row, number) in all.chain(taken).filter_map(|pieces| container(pieces)) {
         rows.entry(row).or_default().insert(number);
     }
-    let is_without = |pair: &[&Group<'_>]| {
-        let (Some((row, a)), Some((other, b))) =
-            (container(&pair[0].pieces), container(&pair[1].pieces))
+    let pairs = layers.windows(2).enumerate().filter(|(_, pair)| {
+        let [Some((row, a)), Some((other, b))] = [pair[0], pair[1]].map(|l| container(&l.pieces))
         else {
             return false;
         };
-        let has_gaps = rows.get(&row).is_some_and(|numbers| {
-            let span = numbers.last().zip(numbers.first()).map_or(0, |(last, first)| last - first);
-            span >= numbers.len() as u64
-        });
-        // At most as many numbers as the row has are compared.
-        let is_full =
-            |numbers: &BTreeSet<u64>| a < b && numbers.range(a..b).count() as u64 == b - a;
-        row == other && has_gaps && rows.get(&row).is_some_and(is_full)
-    };
-    let pairs = layers.windows(2).enumerate();
-    pairs.filter(|(_, pair)| is_without(pair)).map(|(layer, _)| layer).collect()
+        row == other && rows.get(&row).is_some_and(|numbers| has_no_room(numbers, a, b))
+    });
+    pairs.map(|(layer, _)| layer).collect()
+}
+
+/// What a layer is numbered in, and its number there.
+fn container(pieces: &[Piece]) -> Option<((Vec<Piece>, Vec<u64>), u64)> {
+    let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
+    let words: Vec<Piece> = stem(pieces).into_iter().cloned().collect();
+    Some(((words, level), last))
+}
+
+/// Whether there is a number for every step from one to another, in a row that has gaps elsewhere.
+fn has_no_room(numbers: &BTreeSet<u64>, a: u64, b: u64) -> bool {
+    let span = numbers.last().zip(numbers.first()).map_or(0, |(last, first)| last - first);
+    // At most as many numbers as the row has are compared.
+    let has_gaps = span >= numbers.len() as u64;
+    has_gaps && a < b && numbers.range(a..b).count() as u64 == b - a
 }

@@ -8,13 +8,10 @@ use fireclay_terminal::printable;
 
 use super::super::ImportError;
 use super::names::{
-    Part, Piece, Role, SLOPES, Word, is_called_norm, numbers, order, part, part_beside, pieces,
-    stem, told_order,
+    Part, Piece, Role, SLOPES, Word, is_called_norm, is_told_before, numbers, order, part,
+    part_beside, pieces, stem,
 };
 use super::ways::{MOST_SHOWN, renamed};
-
-/// The most tensors of a file without names that tell anything; a network has two a layer.
-const MOST_UNNAMED: usize = 256;
 
 /// The tensors of one layer or norm.
 #[derive(Clone, Debug)]
@@ -29,7 +26,7 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(name: &str, place: usize, tensors: BTreeMap<Role, &'a Tensor>) -> Self {
+    pub(super) fn new(name: &str, place: usize, tensors: BTreeMap<Role, &'a Tensor>) -> Self {
         Self { name: name.to_owned(), pieces: pieces(name), word: Word::Own, place, tensors }
     }
 
@@ -44,29 +41,26 @@ impl<'a> Group<'a> {
     /// Whether it may be a norm: vectors, among them a scale or a statistic. A scale alone may be
     /// many things, if it is not called a norm.
     pub(super) fn is_norm(&self) -> bool {
-        let is_of_norm = |role: &Role| !matches!(role, Role::Bias | Role::Beta);
         let is_likely = self.tensors.len() > 1 || is_called_norm(&self.pieces);
         !self.is_dense()
             && is_likely
             && !self.is_scaler()
             && self.width().is_some()
-            && self.tensors.keys().any(is_of_norm)
+            && self.tensors.keys().any(|role| !matches!(role, Role::Bias | Role::Beta))
     }
 
     /// Whether it is the mean and deviation of features or targets, as scikit-learn's scalers have
     /// them: by its name, or a scale that is neither called a norm's nor has a shift.
     fn is_scaler(&self) -> bool {
         const WORDS: &[&str] = &["scaler", "scalers", "standardizer", "standardiser"];
-        let is_running = |role: &Role| {
-            self.named(*role)
-                .is_some_and(|name| name.contains("running") || name.contains("moving"))
-        };
-        let has = |role: Role| self.tensors.contains_key(&role);
-        let is_half = has(Role::Mean) != has(Role::Variance)
-            || self.has_statistics() && has(Role::Gamma) && !has(Role::Beta);
-        let is_called = self.pieces.iter().any(|piece| piece.is_one_of(WORDS));
+        let is_half = self.has(Role::Mean) != self.has(Role::Variance)
+            || self.has_statistics() && self.has(Role::Gamma) && !self.has(Role::Beta);
+        let is_called = self.is_called(WORDS);
         let is_of_norm = is_called_norm(&self.pieces)
-            || self.tensors.keys().any(is_running)
+            || self.tensors.keys().any(|role| {
+                self.named(*role)
+                    .is_some_and(|name| name.contains("running") || name.contains("moving"))
+            })
             || self.named(Role::Gamma).is_some_and(|name| !name.ends_with("scale"));
         is_called || is_half && !is_of_norm
     }
@@ -110,17 +104,27 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Whether it has a tensor of this role.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.tensors.contains_key(&role)
+    }
+
+    /// Whether its name has one of some words.
+    pub(super) fn is_called(&self, words: &[&str]) -> bool {
+        self.pieces.iter().any(|piece| piece.is_one_of(words))
+    }
+
     /// Its name and the shapes of its tensors, for messages.
     pub(super) fn described(&self) -> String {
-        let shape = |role: Role| self.tensors.get(&role).map(|tensor| &tensor.shape);
-        let weight = shape(Role::Weight).cloned().unwrap_or_default();
-        let bias = shape(Role::Bias).map(|bias| format!(" with bias {bias:?}"));
+        let weight = self.tensors.get(&Role::Weight).map(|weight| weight.shape.clone());
+        let weight = weight.unwrap_or_default();
+        let bias = self.tensors.get(&Role::Bias).map(|bias| format!(" with bias {:?}", bias.shape));
         format!("{} {weight:?}{}", printable(&self.name, 60), bias.unwrap_or_default())
     }
 }
 
 /// `[inputs, outputs]` of a weight.
-fn sizes(shape: &[usize], layout: Layout) -> Option<[usize; 2]> {
+pub(super) fn sizes(shape: &[usize], layout: Layout) -> Option<[usize; 2]> {
     let [first, second] = *shape else { return None };
     if first == 0 || second == 0 {
         return None;
@@ -172,17 +176,9 @@ pub(super) fn by_name<'a>(tensors: &[&'a Tensor]) -> Vec<Group<'a>> {
 /// all biases, in the same order. What is not, was shuffled.
 pub(super) fn are_whole(tensors: &[&Tensor]) -> bool {
     let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    let read = |tensor: &&Tensor| {
-        let part = known(&tensor.name, &names)?;
-        let role = match part.role {
-            Role::Weight | Role::Gamma => 0,
-            Role::Bias | Role::Beta => 1,
-            Role::Mean => 2,
-            Role::Variance => 3,
-        };
-        Some((part.layer, role))
-    };
-    let parts: Vec<(String, usize)> = tensors.iter().filter_map(read).collect();
+    let parts = tensors.iter().filter_map(|tensor| known(&tensor.name, &names));
+    let parts: Vec<(String, usize)> =
+        parts.map(|part| (part.layer, usual_place(part.role))).collect();
     let mut seen = HashSet::new();
     let are_together = parts
         .chunk_by(|a, b| a.0 == b.0)
@@ -241,20 +237,46 @@ pub(super) fn are_numbered(tensors: &[&Tensor]) -> bool {
         .all(|pair| order(&pieces(&pair[0].name), &pieces(&pair[1].name)) == Some(Ordering::Less))
 }
 
+/// The place of a tensor among those of its layer.
+fn usual_place(role: Role) -> usize {
+    match role {
+        Role::Weight | Role::Gamma => 0,
+        Role::Bias | Role::Beta => 1,
+        Role::Mean => 2,
+        Role::Variance => 3,
+    }
+}
+
 /// Whether the numbers or words in names tell of some tensor that it comes before an earlier one.
 pub(super) fn are_against_names(tensors: &[&Tensor]) -> bool {
     let names: Vec<Vec<Piece>> = tensors.iter().map(|tensor| pieces(&tensor.name)).collect();
-    let later = |at: usize| names.get(at + 1..).unwrap_or_default();
-    let is_after = |a: &[Piece], b: &[Piece]| told_order(a, b) == Some(Ordering::Greater);
-    names.iter().enumerate().any(|(at, a)| later(at).iter().any(|b| is_after(a, b)))
+    names.iter().enumerate().any(|(at, a)| names[at + 1..].iter().any(|b| is_told_before(b, a)))
 }
 
 /// Whether layers are sorted as text, where that is not the order of their numbers: 1, 10, 2.
 pub(super) fn are_sorted_as_text(layers: &[Group<'_>]) -> bool {
-    let is_back =
-        |a: &Group<'_>, b: &Group<'_>| order(&a.pieces, &b.pieces) == Some(Ordering::Greater);
     layers.is_sorted_by(|a, b| a.name <= b.name)
-        && layers.windows(2).any(|pair| is_back(&pair[0], &pair[1]))
+        && layers
+            .windows(2)
+            .any(|pair| order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Greater))
+}
+
+/// Refuses a batch norm that has one of its two statistics.
+///
+/// # Errors
+///
+/// [`ImportError::Unsupported`] with the name of the norm.
+pub(super) fn refuse_halves(others: &[Group<'_>]) -> Result<(), ImportError> {
+    let mut halves = others
+        .iter()
+        .filter(|group| group.is_norm() && group.has(Role::Mean) != group.has(Role::Variance));
+    let Some(group) = halves.next() else { return Ok(()) };
+    let (found, lost) =
+        if group.has(Role::Mean) { ("mean", "variance") } else { ("variance", "mean") };
+    Err(ImportError::unsupported(
+        format!("the norm {} has a {found} and no {lost}", printable(&group.name, 60)),
+        "a batch norm needs both; save it whole, or rename the tensors with --map",
+    ))
 }
 
 /// Refuses weights that hold their biases: each takes one input more than the layer before gives.
@@ -268,32 +290,23 @@ pub(super) fn refuse_augmented(
 ) -> Result<(), ImportError> {
     let mut sorted: Vec<&Group<'_>> = layers.iter().collect();
     sorted.sort_by_key(|group| &group.pieces);
-    let are_numbered = |row: &[&Group<'_>]| {
-        row.windows(2)
-            .all(|pair| told_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less))
-    };
-    if !are_numbered(&sorted) {
+    let are_numbered =
+        sorted.windows(2).all(|pair| is_told_before(&pair[0].pieces, &pair[1].pieces));
+    if !are_numbered {
         sorted.sort_by_key(|group| group.place);
     }
     let has_bias = layers.iter().any(|group| group.tensors.contains_key(&Role::Bias));
-    // Whether each takes so many inputs more than the layer before gives.
-    let is_chain = |layout: Layout, more: usize| {
-        let sizes: Option<Vec<[usize; 2]>> =
-            sorted.iter().map(|group| group.sizes(layout)).collect();
-        sizes.is_some_and(|sizes| sizes.windows(2).all(|pair| pair[1][0] == pair[0][1] + more))
-    };
-    let augmented = layouts.iter().copied().find(|&layout| is_chain(layout, 1));
-    let is_plain = has_bias || layouts.iter().any(|&layout| is_chain(layout, 0));
+    let augmented = layouts.iter().copied().find(|&layout| is_chain(&sorted, layout, 1));
+    let is_plain = has_bias || layouts.iter().any(|&layout| is_chain(&sorted, layout, 0));
     let (Some(layout), [first, second, ..], false) = (augmented, &sorted[..], is_plain) else {
         return Ok(());
     };
     let name = first.named(Role::Weight).unwrap_or_default();
     let name = printable(&name, 60);
-    let shape = |group: &Group<'_>| {
+    let [a, b] = [first, second].map(|group| {
         let weight = group.tensors.get(&Role::Weight);
-        weight.map(|weight| format!("{} {:?}", printable(&weight.name, 60), weight.shape))
-    };
-    let [a, b] = [first, second].map(|group| shape(group).unwrap_or_default());
+        weight.map_or_else(String::new, |weight| with_shape(weight))
+    });
     let (line, weights, bias) = match layout {
         Layout::OutIn => ("column", "[:, 1:]", "[:, 0]"),
         Layout::InOut => ("row", "[1:]", "[0]"),
@@ -310,27 +323,36 @@ pub(super) fn refuse_augmented(
     ))
 }
 
+/// Whether each layer takes so many inputs more than the one before gives.
+fn is_chain(layers: &[&Group<'_>], layout: Layout, more: usize) -> bool {
+    let sizes: Option<Vec<[usize; 2]>> = layers.iter().map(|group| group.sizes(layout)).collect();
+    sizes.is_some_and(|sizes| sizes.windows(2).all(|pair| pair[1][0] == pair[0][1] + more))
+}
+
+/// The name and the shape of a tensor, for messages.
+pub(super) fn with_shape(tensor: &Tensor) -> String {
+    format!("{} {:?}", printable(&tensor.name, 60), tensor.shape)
+}
+
 /// Refuses biases whose numbers are not those of the weights: weights from 1 on, biases from 0.
 ///
 /// # Errors
 ///
 /// [`ImportError::Unsupported`] with names that pair them.
 pub(super) fn refuse_apart(layers: &[Group<'_>], others: &[Group<'_>]) -> Result<(), ImportError> {
-    let is_bias = |group: &&Group<'_>| group.tensors.keys().eq([&Role::Bias]);
-    let alone: Vec<&Group<'_>> = others.iter().filter(is_bias).collect();
-    let with_bias = |group: &&Group<'_>| group.tensors.contains_key(&Role::Bias);
-    let mut biases: Vec<&Group<'_>> =
-        layers.iter().filter(with_bias).chain(alone.iter().copied()).collect();
+    let alone: Vec<&Group<'_>> =
+        others.iter().filter(|group| group.tensors.keys().eq([&Role::Bias])).collect();
+    let mut biases: Vec<&Group<'_>> = layers
+        .iter()
+        .filter(|group| group.tensors.contains_key(&Role::Bias))
+        .chain(alone.iter().copied())
+        .collect();
     let mut weights: Vec<&Group<'_>> = layers.iter().collect();
-    let is_alike = |group: &&Group<'_>| {
-        alone.first().is_some_and(|bias| {
-            stem(&group.pieces) == stem(&bias.pieces) && numbers(&group.pieces).len() == 1
-        })
-    };
-    if alone.is_empty() || weights.len() != biases.len() || !biases.iter().all(is_alike) {
-        return Ok(());
-    }
-    if !weights.iter().all(is_alike) {
+    let Some(first) = alone.first() else { return Ok(()) };
+    let are_alike = weights.iter().chain(&biases).all(|group| {
+        stem(&group.pieces) == stem(&first.pieces) && numbers(&group.pieces).len() == 1
+    });
+    if weights.len() != biases.len() || !are_alike {
         return Ok(());
     }
     weights.sort_by_key(|group| numbers(&group.pieces));
@@ -341,216 +363,22 @@ pub(super) fn refuse_apart(layers: &[Group<'_>], others: &[Group<'_>]) -> Result
     });
     let pairs = printable(&pairs.collect::<Vec<_>>().join(" "), 900);
     let all = if weights.len() > MOST_SHOWN { " and so on" } else { "" };
-    let first = |groups: &[&Group<'_>], role| {
-        groups.first().and_then(|group| group.named(role)).unwrap_or_default()
-    };
+    let [weight, bias] = [(&weights, Role::Weight), (&biases, Role::Bias)].map(|(groups, role)| {
+        let name = groups.first().and_then(|group| group.named(role)).unwrap_or_default();
+        printable(&name, 60)
+    });
     Err(ImportError::unsupported(
         format!(
-            "weights and biases are numbered apart: the first weight is {}, and the first bias {}",
-            printable(&first(&weights, Role::Weight), 60),
-            printable(&first(&biases, Role::Bias), 60)
+            "weights and biases are numbered apart: the first weight is {weight}, and the first \
+             bias {bias}"
         ),
         format!("if they belong together in their order, rename them: {pairs}{all}"),
     ))
 }
 
-/// A layer of a file without names: its weight and its bias, as places in the file.
-type Ranked = (usize, Option<usize>);
-
-/// The layers of tensors whose names tell nothing, by their order in the file: each weight with its
-/// bias behind it, or all weights and then all biases.
-///
-/// # Errors
-///
-/// An [`ImportError`] if the tensors cannot be read so, or can in several ways.
-pub(super) fn by_rank<'a>(
-    tensors: &[&'a Tensor],
-    layouts: &[Layout],
-) -> Result<(Vec<Group<'a>>, Layout), ImportError> {
-    if tensors.len() > MOST_UNNAMED {
-        return Err(ImportError::unsupported(
-            format!("the file has {} tensors whose names say nothing", tensors.len()),
-            format!("at most {MOST_UNNAMED} are taken by their order; name them with --map"),
-        ));
-    }
-    let mut found: Vec<(Vec<Ranked>, Layout)> = Vec::new();
-    for &layout in layouts {
-        let shapes: Vec<&[usize]> = tensors.iter().map(|tensor| &tensor.shape[..]).collect();
-        for ranked in [interleaved(&shapes, layout), one_after_the_other(&shapes, layout)].concat()
-        {
-            if !found.contains(&(ranked.clone(), layout)) {
-                found.push((ranked, layout));
-            }
-        }
-    }
-    let shapes = || -> Vec<String> {
-        let of = |t: &&Tensor| format!("{} {:?}", printable(&t.name, 60), t.shape);
-        tensors.iter().map(of).collect()
-    };
-    match &found[..] {
-        [] => Err(ImportError::NoChain {
-            found: shapes(),
-            hint:
-                "in the order of the file, each weight must take what the one before gives, with \
-                   its bias behind it; name the tensors with --map"
-                    .to_owned(),
-        }),
-        [(ranked, layout)] => {
-            let group = |&(weight, bias): &Ranked| {
-                let weight_of = tensors[weight];
-                let mut parts: BTreeMap<Role, &'a Tensor> = [(Role::Weight, weight_of)].into();
-                parts.extend(bias.map(|bias| (Role::Bias, tensors[bias])));
-                Group::new(&weight_of.name, weight, parts)
-            };
-            Ok((ranked.iter().map(group).collect(), *layout))
-        }
-        [(first, _), rest @ ..] if rest.iter().all(|(ranked, _)| ranked == first) => {
-            Err(ImportError::layout_unsaid())
-        }
-        _ => Err(ImportError::unsupported(
-            "the tensors of the file can be read as layers in several ways",
-            "name them with --map, such as --map '^arr_0$=fc1.weight'",
-        )),
-    }
-}
-
-/// Each weight with its bias behind it, if it has one: the first two ways.
-fn interleaved(shapes: &[&[usize]], layout: Layout) -> Vec<Vec<Ranked>> {
-    // Ways to read the tensors from a place on, behind a layer of so many outputs (0 for none), of
-    // which the bias may follow. Counted from the end, two at most.
-    let mut ways: HashMap<(usize, usize, bool), u8> = HashMap::new();
-    let outputs: Vec<usize> =
-        shapes.iter().map(|shape| sizes(shape, layout).map_or(0, |[_, o]| o)).collect();
-    for at in (0..=shapes.len()).rev() {
-        for &before in outputs.iter().chain([&0]) {
-            for may_be_bias in [false, true] {
-                let next = steps(shapes, at, before, may_be_bias, layout);
-                let count = if at == shapes.len() {
-                    1
-                } else {
-                    next.iter().map(|step| ways.get(step).copied().unwrap_or(0)).sum::<u8>().min(2)
-                };
-                ways.insert((at, before, may_be_bias), count);
-            }
-        }
-    }
-    let mut found = vec![((0, 0, false), Vec::new())];
-    let mut whole: Vec<Vec<Ranked>> = Vec::new();
-    while let Some((state, read)) = found.pop() {
-        let (at, before, may_be_bias) = state;
-        if at == shapes.len() {
-            whole.push(read);
-            continue;
-        }
-        for step in steps(shapes, at, before, may_be_bias, layout) {
-            if ways.get(&step).copied().unwrap_or(0) == 0 || whole.len() >= 2 {
-                continue;
-            }
-            let mut read: Vec<Ranked> = read.clone();
-            match read.last_mut() {
-                Some(last) if !step.2 => last.1 = Some(at),
-                _ => read.push((at, None)),
-            }
-            found.push((step, read));
-        }
-    }
-    whole.retain(|read| !read.is_empty());
-    whole
-}
-
-/// What the tensor at a place can be: a weight that takes what came before, or a bias as long.
-fn steps(
-    shapes: &[&[usize]],
-    at: usize,
-    before: usize,
-    may_be_bias: bool,
-    layout: Layout,
-) -> Vec<(usize, usize, bool)> {
-    let Some(shape) = shapes.get(at) else { return Vec::new() };
-    let mut steps = Vec::new();
-    if let Some([inputs, outputs]) = sizes(shape, layout)
-        && (before == 0 || inputs == before)
-    {
-        steps.push((at + 1, outputs, true));
-    }
-    if may_be_bias && vector(shape) == Some(before) {
-        steps.push((at + 1, before, false));
-    }
-    steps
-}
-
-/// All weights, and then all biases: as many, each as long as its layer has outputs.
-fn one_after_the_other(shapes: &[&[usize]], layout: Layout) -> Vec<Vec<Ranked>> {
-    let half = shapes.len() / 2;
-    if half < 2 || shapes.len() % 2 == 1 {
-        return Vec::new();
-    }
-    let mut before = 0;
-    for (weight, bias) in shapes[..half].iter().zip(&shapes[half..]) {
-        match sizes(weight, layout) {
-            Some([inputs, outputs])
-                if (before == 0 || inputs == before) && vector(bias) == Some(outputs) =>
-            {
-                before = outputs;
-            }
-            _ => return Vec::new(),
-        }
-    }
-    vec![(0..half).map(|layer| (layer, Some(half + layer))).collect()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ranked(shapes: &[&[usize]], layouts: &[Layout]) -> Result<(Vec<Ranked>, Layout), String> {
-        let tensors: Vec<Tensor> = shapes
-            .iter()
-            .enumerate()
-            .map(|(i, shape)| Tensor::zeros(i.to_string(), shape.to_vec()))
-            .collect();
-        let tensors: Vec<&Tensor> = tensors.iter().collect();
-        let (groups, layout) = by_rank(&tensors, layouts).map_err(|error| error.to_string())?;
-        let place = |group: &Group<'_>, role| Some(group.named(role)?.parse::<usize>().unwrap());
-        let of =
-            |group: &Group<'_>| (place(group, Role::Weight).unwrap(), place(group, Role::Bias));
-        Ok((groups.iter().map(of).collect(), layout))
-    }
-
-    const BOTH: [Layout; 2] = [Layout::OutIn, Layout::InOut];
-
-    #[test]
-    fn tensors_without_names_are_layers_if_they_can_be_read_in_one_way() {
-        let two = vec![(0, Some(1)), (2, Some(3))];
-        for (shapes, expected) in [
-            (vec![&[7, 4][..], &[4], &[4, 3], &[3]], (two.clone(), Layout::InOut)),
-            (vec![&[4, 7], &[4], &[3, 4], &[3]], (two.clone(), Layout::OutIn)),
-            // Biases as rows and as columns; one output, whose bias may be a number.
-            (vec![&[7, 4], &[4], &[4, 1], &[]], (two.clone(), Layout::InOut)),
-            (vec![&[7, 4], &[1, 4], &[4, 3], &[1, 3]], (two.clone(), Layout::InOut)),
-            (vec![&[4, 7], &[4, 1], &[3, 4], &[3, 1]], (two.clone(), Layout::OutIn)),
-            (vec![&[7, 4], &[1, 4], &[4, 1], &[1]], (two.clone(), Layout::InOut)),
-            (vec![&[4, 7], &[3, 4], &[4], &[3]], (vec![(0, Some(2)), (1, Some(3))], Layout::OutIn)),
-            (vec![&[4, 7], &[3, 4]], (vec![(0, None), (1, None)], Layout::OutIn)),
-            (vec![&[4, 7], &[3, 4], &[3]], (vec![(0, None), (1, Some(2))], Layout::OutIn)),
-        ] {
-            assert_eq!(ranked(&shapes, &BOTH).unwrap(), expected, "{shapes:?}");
-        }
-        // Squares lie either way.
-        for shapes in [vec![&[4, 4][..], &[4], &[4, 4], &[4]], vec![&[5, 4]], vec![&[4, 4]]] {
-            let error = ranked(&shapes, &BOTH).unwrap_err();
-            assert!(error.contains("--layout"), "{shapes:?}: {error}");
-            assert!(ranked(&shapes, &BOTH[..1]).is_ok());
-        }
-        // [4, 1] and [1, 4] are a layer each, or a layer and its bias.
-        let several = ranked(&[&[4, 1], &[1, 4], &[4, 1], &[1, 4]], &BOTH[..1]).unwrap_err();
-        assert!(several.contains("--map"), "{several}");
-        for shapes in [vec![], vec![&[4][..]], vec![&[4, 7], &[5, 3]], vec![&[4, 7], &[4], &[4]]] {
-            assert!(ranked(&shapes, &BOTH).unwrap_err().contains("chain"), "{shapes:?}");
-        }
-        let ones = vec![&[1, 1][..]; 255];
-        assert!(ranked(&ones, &BOTH).is_err());
-    }
 
     #[test]
     fn a_shuffled_file_is_told_from_one_that_a_program_wrote() {

@@ -43,16 +43,19 @@ impl Ends {
     fn lines(&self, of_outputs: &[&str]) -> Option<String> {
         let (weight, is_in_out) = self.weight.as_ref()?;
         let find = |words: &[&str]| {
-            let is_it = |name: &&&str| pieces(name).iter().any(|piece| piece.is_one_of(words));
-            let mut found = of_outputs.iter().filter(is_it);
+            let mut found = of_outputs
+                .iter()
+                .filter(|name| pieces(name).iter().any(|piece| piece.is_one_of(words)));
             found.next().copied().filter(|_| found.next().is_none())
         };
         let mean = find(&["mean", "means", "mu"]);
         let deviation = find(&["std", "sigma", "scale", "deviation", "stddev", "sd"]);
         let named = mean.into_iter().chain(deviation).count();
         let names = [Some(weight.as_str()), self.bias.as_deref(), mean, deviation];
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-        let are_plain = names.into_iter().flatten().all(|name| name.chars().all(is_plain));
+        let are_plain = names
+            .into_iter()
+            .flatten()
+            .all(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c)));
         if named == 0 || named != of_outputs.len() || mean == deviation || !are_plain {
             return None;
         }
@@ -99,7 +102,7 @@ pub(in super::super) fn unused(
             printable(name, 60)
         ),
         (Some((name, look)), _) => {
-            let (what, todo) = look.words();
+            let (what, todo) = (look.what(), look.advice());
             let of_outputs = looks.iter().filter(|(_, look)| *look == Look::Outputs);
             let lines = ends.lines(&of_outputs.map(|(name, _)| *name).collect::<Vec<_>>());
             let is_all = looks.iter().all(|(_, look)| look.is_idle() || *look == Look::Outputs);
@@ -108,14 +111,17 @@ pub(in super::super) fn unused(
             format!("{} looks like {what}: {todo}{lines}", printable(name, 60))
         }
         (None, Some((name, look))) => {
-            let (what, todo) = look.words();
+            let (what, todo) = (look.what(), look.advice());
             let why = if describes {
                 "the network of the file does without them".to_owned()
             } else {
                 format!("{} looks like {what}, and {todo}", printable(name, 60))
             };
-            let flag = |(name, _): &(&str, Look)| format!("--allow-unused {}", quoted(name));
-            let flags: Vec<String> = looks.iter().take(MOST_LEFT_OUT).map(flag).collect();
+            let flags: Vec<String> = looks
+                .iter()
+                .take(MOST_LEFT_OUT)
+                .map(|(name, _)| format!("--allow-unused {}", quoted(name)))
+                .collect();
             let rest = if looks.len() > MOST_LEFT_OUT { " and so on" } else { "" };
             format!("{why}: leave out such tensors with {}{rest}", flags.join(" "))
         }
@@ -140,17 +146,20 @@ fn with_factors(mut looks: Vec<(&str, Look)>) -> Vec<(&str, Look)> {
 /// a copy is none if no matrix has.
 fn looked(name: &str, shape: &[usize], tensors: &[(&str, &[usize])], ends: &Ends) -> Look {
     const CHANGES: [&str; 7] = ["d", "g", "v", "grad_", "delta_", "vel_", "dL_d"];
-    let is_change = |(used, other): &(String, Vec<usize>)| {
+    if ends.used.iter().any(|(used, other)| {
         let start = name.strip_suffix(used.as_str());
         start.is_some_and(|start| CHANGES.contains(&start)) && other == shape
-    };
-    if ends.used.iter().any(is_change) {
+    }) {
         return Look::Gradient;
     }
-    let is_copy =
-        |(name, shape): &(&str, &[usize])| shape.len() == 2 && Look::of(name, shape) == Look::Copy;
     match ends.look(name, shape) {
-        Look::Copy if !tensors.iter().any(is_copy) => Look::Unknown,
+        Look::Copy
+            if !tensors
+                .iter()
+                .any(|(name, shape)| shape.len() == 2 && Look::of(name, shape) == Look::Copy) =>
+        {
+            Look::Unknown
+        }
         look => look,
     }
 }

@@ -11,7 +11,7 @@ use fireclay_terminal::printable;
 use super::super::ImportError;
 use super::groups::vector;
 use super::names::{Piece, is_called_norm, pieces};
-use super::ways::{map, quoted};
+use super::ways::map;
 
 /// What a tensor looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +54,6 @@ pub(super) enum Look {
 /// Words of copies that training keeps beside a network.
 pub(super) const COPIES: &[&str] =
     &["ema", "teacher", "target", "swa", "averaged", "average", "avg", "shadow", "polyak"];
-
-/// Words that tell one of two networks whose names are else the same from the other.
-const BESIDES: &[&str] = &[
-    "module", "copy", "copies", "old", "prev", "previous", "best", "backup", "init", "initial",
-    "slow", "orig",
-];
 
 /// Words for what a network is trained to give.
 const OUTPUTS: &[&str] =
@@ -111,113 +105,141 @@ const COUNTERS: &[&str] = &[
     "averaged",
 ];
 
+/// The name of a tensor, in pieces.
+struct Name(Vec<Piece>);
+
+impl Name {
+    /// Whether it has one of some words.
+    fn has(&self, words: &[&str]) -> bool {
+        self.0.iter().any(|piece| piece.is_one_of(words))
+    }
+
+    /// Whether it ends with one of some words.
+    fn ends(&self, words: &[&str]) -> bool {
+        self.0.last().is_some_and(|last| last.is_one_of(words))
+    }
+
+    /// Whether it has one of some words right behind another.
+    fn has_pair(&self, first: &str, second: &[&str]) -> bool {
+        self.0.windows(2).any(|pair| pair[0].is_one_of(&[first]) && pair[1].is_one_of(second))
+    }
+
+    /// Whether it is that of a mean or a deviation of outputs: `y_mean`, `target.std`,
+    /// `y_scaler.scale`.
+    fn is_of_outputs(&self) -> bool {
+        let is_scaled = self.has(&["scaler", "scalers", "target", "targets"])
+            && self.has(&["scale", "factor"])
+            || self.has(&["min", "max", "mins", "maxs", "range", "offset", "shift", "loc"]);
+        let is_statistic =
+            self.has(&["mean", "means", "mu", "std", "sigma", "deviation", "stddev", "sd"])
+                || self.ends(&["var", "variance"]);
+        let is_of_norm =
+            is_called_norm(&self.0) || self.has(&["running", "moving", "log", "logstd"]);
+        self.has(OUTPUTS) && (is_scaled || is_statistic) && !is_of_norm
+    }
+}
+
+/// How many sizes of a shape are not 1.
+fn long_sizes(shape: &[usize]) -> usize {
+    shape.iter().filter(|&&size| size != 1).count()
+}
+
 impl Look {
     /// What a tensor looks like, by its name and shape.
     pub(super) fn of(name: &str, shape: &[usize]) -> Self {
-        let pieces = pieces(name);
-        let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
-        let ends = |words: &[&str]| pieces.last().is_some_and(|last| last.is_one_of(words));
-        let follow = |first: &str, second: &[&str]| follows(&pieces, first, second);
+        let name = Name(pieces(name));
         let numbers: usize = shape.iter().product();
-        if has(OPTIMIZER) || follow("exp", &["avg"]) {
-            return Self::Optimizer;
-        }
-        if numbers == 1 && (ends(COUNTERS) || has(&["num"])) {
-            return Self::Counter;
-        }
-        if is_of_outputs(&pieces, shape) {
-            return Self::Outputs;
-        }
-        if has(COPIES) {
-            return Self::Copy;
-        }
-        if has(GRADIENTS) {
-            return Self::Gradient;
-        }
-        let is_row = shape.iter().filter(|&&size| size != 1).count() < 2;
-        if has(&["loss", "criterion"])
-            || is_row && (follow("class", &["weight", "weights"]) || follow("pos", &["weight"]))
+        let is_row = long_sizes(shape) < 2;
+        if name.has(OPTIMIZER) || name.has_pair("exp", &["avg"]) {
+            Self::Optimizer
+        } else if numbers == 1 && (name.ends(COUNTERS) || name.has(&["num"])) {
+            Self::Counter
+        } else if vector(shape).is_some() && name.is_of_outputs() {
+            Self::Outputs
+        } else if name.has(COPIES) {
+            Self::Copy
+        } else if name.has(GRADIENTS) {
+            Self::Gradient
+        } else if name.has(&["loss", "criterion"])
+            || is_row && name.has_pair("class", &["weight", "weights"])
+            || is_row && name.has_pair("pos", &["weight"])
         {
-            return Self::Loss;
+            Self::Loss
+        } else if name.has(METRICS) && is_row && !name.ends(&["weight", "bias", "kernel"]) {
+            Self::Metric
+        } else {
+            Self::of_layer(&name, shape).unwrap_or_else(|| Self::of_numbers(&name, shape))
         }
-        if has(METRICS) && is_row && !ends(&["weight", "bias", "kernel"]) {
-            return Self::Metric;
-        }
-        Self::of_layer(&pieces, shape)
     }
 
-    /// What a tensor looks like that is part of a network.
-    fn of_layer(pieces: &[Piece], shape: &[usize]) -> Self {
-        let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
-        let ends = |words: &[&str]| pieces.last().is_some_and(|last| last.is_one_of(words));
-        let follow = |first: &str, second: &[&str]| follows(pieces, first, second);
-        let numbers: usize = shape.iter().product();
+    /// The kind of layer that a tensor looks like a part of, if it is not a linear one.
+    fn of_layer(name: &Name, shape: &[usize]) -> Option<Self> {
+        let is_array = shape.len() > 2 && name.ends(&["weight", "kernel"]);
+        Some(if name.has(&["lora", "dora"]) {
+            Self::Adapter
+        } else if name.has(&["packed", "scb", "qweight", "qzeros", "absmax"])
+            || name.has_pair("zero", &["point"])
+        {
+            Self::Quantised
+        } else if name.has_pair("weight", &["g", "v", "u", "orig", "original", "mask"])
+            || name.has(&["parametrizations"])
+        {
+            Self::Parts
+        } else if name.ends(&["mask", "masks"]) {
+            Self::Mask
+        } else if name.has(CENTERS) {
+            Self::Centers
+        } else if name.has(&["ih", "hh", "lstm", "gru", "rnn", "recurrent"]) {
+            Self::Recurrent
+        } else if name.has(&["attn", "attention", "qkv", "mha"])
+            || name.has_pair("in", &["proj"])
+            || name.has(&["q", "k", "v"]) && name.has(&["proj"])
+        {
+            Self::Attention
+        } else if name.has(&["gate", "gates", "gated", "gating", "glu", "highway"]) {
+            Self::Gate
+        } else if name.has(&["embedding", "embeddings", "wte", "wpe", "embed"])
+            && name.ends(&["weight"])
+        {
+            Self::Embedding
+        } else if long_sizes(shape) > 2
+            || is_array
+            || name.has(&["conv", "convs", "conv1d", "conv2d", "convolution"])
+        {
+            Self::Convolution
+        } else {
+            return None;
+        })
+    }
+
+    /// What a tensor looks like that stands before, behind or beside linear layers.
+    fn of_numbers(name: &Name, shape: &[usize]) -> Self {
+        let is_number = shape.iter().product::<usize>() == 1;
         let is_vector = vector(shape).is_some();
-        if has(&["lora", "dora"]) {
-            return Self::Adapter;
-        }
-        if has(&["packed", "scb", "qweight", "qzeros", "absmax"]) || follow("zero", &["point"]) {
-            return Self::Quantised;
-        }
-        if follow("weight", &["g", "v", "u", "orig", "original", "mask"])
-            || has(&["parametrizations"])
+        let is_bound = is_vector && name.ends(&["min", "max", "mins", "maxs", "lb", "ub"]);
+        if is_vector
+            && (is_called_norm(&name.0) || name.has(&["running", "moving", "gamma", "beta"]))
         {
-            return Self::Parts;
-        }
-        if ends(&["mask", "masks"]) {
-            return Self::Mask;
-        }
-        if has(CENTERS) {
-            return Self::Centers;
-        }
-        if has(&["ih", "hh", "lstm", "gru", "rnn", "recurrent"]) {
-            return Self::Recurrent;
-        }
-        if has(&["attn", "attention", "qkv", "mha"])
-            || follow("in", &["proj"])
-            || has(&["q", "k", "v"]) && has(&["proj"])
+            Self::Norm
+        } else if name.ends(&["logstd", "logsigma", "logvar"])
+            || name.ends(&["std", "sigma", "var", "variance", "scale"]) && name.has(&["log"])
         {
-            return Self::Attention;
-        }
-        if has(&["gate", "gates", "gated", "gating", "glu", "highway"]) {
-            return Self::Gate;
-        }
-        if has(&["embedding", "embeddings", "wte", "wpe", "embed"]) && ends(&["weight"]) {
-            return Self::Embedding;
-        }
-        if shape.iter().filter(|&&size| size != 1).count() > 2
-            || shape.len() > 2 && ends(&["weight", "kernel"])
-            || has(&["conv", "convs", "conv1d", "conv2d", "convolution"])
+            Self::Spread
+        } else if name.has(&["scaler", "normalizer"]) || name.ends(&["mean", "mu"]) || is_bound {
+            Self::Statistics
+        } else if name.ends(&["std", "sigma", "deviation", "stddev", "var", "variance"]) {
+            Self::Deviation
+        } else if is_number && name.ends(&["temperature", "temp", "tau"]) {
+            Self::Temperature
+        } else if name.ends(&["scale", "scales", "gain", "factor", "multiplier"])
+            || is_number && name.has(&["scale", "alpha"])
         {
-            return Self::Convolution;
+            Self::Factor
+        } else if is_vector && name.ends(&["weight"]) || name.has(&["prelu", "slope", "slopes"]) {
+            Self::Slopes
+        } else {
+            Self::Unknown
         }
-        if is_vector && (is_called_norm(pieces) || has(&["running", "moving", "gamma", "beta"])) {
-            return Self::Norm;
-        }
-        if ends(&["logstd", "logsigma", "logvar"])
-            || ends(&["std", "sigma", "var", "variance", "scale"]) && has(&["log"])
-        {
-            return Self::Spread;
-        }
-        let is_bound = is_vector && ends(&["min", "max", "mins", "maxs", "lb", "ub"]);
-        if has(&["scaler", "normalizer"]) || ends(&["mean", "mu"]) || is_bound {
-            return Self::Statistics;
-        }
-        if ends(&["std", "sigma", "deviation", "stddev", "var", "variance"]) {
-            return Self::Deviation;
-        }
-        if numbers == 1 && ends(&["temperature", "temp", "tau"]) {
-            return Self::Temperature;
-        }
-        if ends(&["scale", "scales", "gain", "factor", "multiplier"])
-            || numbers == 1 && has(&["scale", "alpha"])
-        {
-            return Self::Factor;
-        }
-        if is_vector && ends(&["weight"]) || has(&["prelu", "slope", "slopes"]) {
-            return Self::Slopes;
-        }
-        Self::Unknown
     }
 
     /// Whether no network with such tensors can be imported from tensors alone.
@@ -246,119 +268,114 @@ impl Look {
         matches!(self, Self::Counter | Self::Optimizer | Self::Gradient | Self::Loss | Self::Metric)
     }
 
-    /// What it looks like, and what to do.
-    pub(super) fn words(self) -> (&'static str, &'static str) {
-        const NOT_ONE: &str = "only networks of linear layers, norms and activations are imported";
+    /// What it looks like.
+    pub(super) fn what(self) -> &'static str {
         match self {
-            Self::Convolution => ("a convolution", NOT_ONE),
-            Self::Attention => ("attention", NOT_ONE),
-            Self::Recurrent => ("a recurrent layer", NOT_ONE),
-            Self::Gate => ("a gate, which multiplies the outputs of another layer", NOT_ONE),
-            Self::Embedding => ("an embedding", NOT_ONE),
-            Self::Adapter => (
-                "a low-rank adapter",
-                "merge it into its base first, with merge_and_unload() of the library that made it",
-            ),
-            Self::Parts => (
-                "part of a weight (weight norm, spectral norm or pruning)",
-                "remove the parametrisation before saving, as \
-                 torch.nn.utils.parametrize.remove_parametrizations does",
-            ),
-            Self::Quantised => ("part of a quantised weight", "save the network in floating point"),
-            Self::Norm => (
-                "a norm",
-                "the network needs it: --norm and --norm-position say where norms stand, --map \
-                 renames them",
-            ),
-            Self::Statistics => (
-                "a mean, a deviation or a bound of the inputs",
-                "the network needs it: if all its numbers are one, say it with --normalize and leave \
-                 it out with --allow-unused; else export the network to ONNX",
-            ),
-            Self::Outputs => (
-                "a mean, a deviation or a bound of the outputs",
-                "the network needs it: before saving, multiply the deviation into the last weights \
-                 and bias, and add the mean to that bias",
-            ),
-            Self::Mask => (
-                "a mask of weights",
-                "multiply the weights by it before saving; then leave it out with --allow-unused",
-            ),
-            Self::Gradient => ("a gradient", "it does nothing at inference"),
-            Self::Centers => (
-                "centers or prototypes, as a loss or a radial layer has them",
-                "if only a loss uses them, leave them out with --allow-unused; else the network \
-                 cannot be imported",
-            ),
-            Self::Stacked => (
-                "the weights of several layers in one array",
-                "save each apart: for the array W and its bias b, numpy.savez with W1=W[0], b1=b[0] \
-                 and so on",
-            ),
-            Self::Deviation => (
-                "a deviation of the inputs or of the outputs",
-                "if inputs are divided by it, the network needs it: export the network to ONNX; if \
-                 only samples are drawn with it, leave it out with --allow-unused",
-            ),
-            Self::Spread => (
-                "the deviation of outputs that are means, as policies have it",
-                "the means do not depend on it",
-            ),
-            Self::Temperature => (
-                "a temperature that outputs are divided by",
-                "the largest output stays the largest without it: divide the last weights and biases \
-                 by it before saving, or leave it out with --allow-unused",
-            ),
-            Self::Slopes => (
-                "slopes of PReLU or the scale of a norm without a shift",
-                "the network needs it: slopes have to be called prelu with the number of their layer, \
-                 layer norms without a bias norm, with --map; of RMS norms say --norm rms; or export \
-                 the network to ONNX",
-            ),
-            Self::Factor => (
-                "a factor of inputs, of outputs or of a layer",
-                "the network needs it: multiply it into the weights before saving",
-            ),
-            Self::Metric => ("the state of a metric", "it does nothing at inference"),
-            Self::Counter => ("a counter", "it does nothing at inference"),
-            Self::Optimizer => ("the state of an optimizer", "it does nothing at inference"),
-            Self::Copy => (
-                "a second copy of the network, such as an average of its weights",
-                "leave out the copy that is not wanted",
-            ),
-            Self::Loss => ("part of a loss", "it does nothing at inference"),
-            Self::Unknown => (
-                "nothing that is known",
-                "if the network computes its outputs without it, leave it out with --allow-unused; \
-                 else rename it with --map",
-            ),
+            Self::Convolution => "a convolution",
+            Self::Attention => "attention",
+            Self::Recurrent => "a recurrent layer",
+            Self::Gate => "a gate, which multiplies the outputs of another layer",
+            Self::Embedding => "an embedding",
+            Self::Adapter => "a low-rank adapter",
+            Self::Parts => "part of a weight (weight norm, spectral norm or pruning)",
+            Self::Quantised => "part of a quantised weight",
+            Self::Norm => "a norm",
+            Self::Statistics => "a mean, a deviation or a bound of the inputs",
+            Self::Outputs => "a mean, a deviation or a bound of the outputs",
+            Self::Mask => "a mask of weights",
+            Self::Gradient => "a gradient",
+            Self::Centers => "centers or prototypes, as a loss or a radial layer has them",
+            Self::Stacked => "the weights of several layers in one array",
+            Self::Deviation => "a deviation of the inputs or of the outputs",
+            Self::Spread => "the deviation of outputs that are means, as policies have it",
+            Self::Temperature => "a temperature that outputs are divided by",
+            Self::Slopes => "slopes of PReLU or the scale of a norm without a shift",
+            Self::Factor => "a factor of inputs, of outputs or of a layer",
+            Self::Metric => "the state of a metric",
+            Self::Counter => "a counter",
+            Self::Optimizer => "the state of an optimizer",
+            Self::Copy => "a second copy of the network, such as an average of its weights",
+            Self::Loss => "part of a loss",
+            Self::Unknown => "nothing that is known",
         }
     }
-}
 
-/// Whether it is a mean or a deviation of outputs, by its name: `y_mean`, `target.std`,
-/// `y_scaler.scale`.
-fn is_of_outputs(pieces: &[Piece], shape: &[usize]) -> bool {
-    let has = |words: &[&str]| pieces.iter().any(|piece| piece.is_one_of(words));
-    let is_scaled = has(&["scaler", "scalers", "target", "targets"]) && has(&["scale", "factor"])
-        || has(&["min", "max", "mins", "maxs", "range", "offset", "shift", "loc"]);
-    let is_statistic = has(&["mean", "means", "mu", "std", "sigma", "deviation", "stddev", "sd"])
-        || pieces.last().is_some_and(|last| last.is_one_of(&["var", "variance"]));
-    let is_of_norm = is_called_norm(pieces) || has(&["running", "moving", "log", "logstd"]);
-    vector(shape).is_some() && has(OUTPUTS) && (is_scaled || is_statistic) && !is_of_norm
-}
-
-/// Whether a name has one of some words behind another.
-fn follows(pieces: &[Piece], first: &str, second: &[&str]) -> bool {
-    pieces.windows(2).any(|pair| pair[0].is_one_of(&[first]) && pair[1].is_one_of(second))
+    /// What to do about it.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::Convolution
+            | Self::Attention
+            | Self::Recurrent
+            | Self::Gate
+            | Self::Embedding => {
+                "only networks of linear layers, norms and activations are imported"
+            }
+            Self::Adapter => {
+                "merge it into its base first, with merge_and_unload() of the library that made it"
+            }
+            Self::Parts => {
+                "remove the parametrisation before saving, as \
+                 torch.nn.utils.parametrize.remove_parametrizations does"
+            }
+            Self::Quantised => "save the network in floating point",
+            Self::Norm => {
+                "the network needs it: --norm and --norm-position say where norms stand, --map \
+                 renames them"
+            }
+            Self::Statistics => {
+                "the network needs it: if all its numbers are one, say it with --normalize and leave \
+                 it out with --allow-unused; else export the network to ONNX"
+            }
+            Self::Outputs => {
+                "the network needs it: before saving, multiply the deviation into the last weights \
+                 and bias, and add the mean to that bias"
+            }
+            Self::Mask => {
+                "multiply the weights by it before saving; then leave it out with --allow-unused"
+            }
+            Self::Gradient | Self::Metric | Self::Counter | Self::Optimizer | Self::Loss => {
+                "it does nothing at inference"
+            }
+            Self::Centers => {
+                "if only a loss uses them, leave them out with --allow-unused; else the network \
+                 cannot be imported"
+            }
+            Self::Stacked => {
+                "save each apart: for the array W and its bias b, numpy.savez with W1=W[0], b1=b[0] \
+                 and so on"
+            }
+            Self::Deviation => {
+                "if inputs are divided by it, the network needs it: export the network to ONNX; if \
+                 only samples are drawn with it, leave it out with --allow-unused"
+            }
+            Self::Spread => "the means do not depend on it",
+            Self::Temperature => {
+                "the largest output stays the largest without it: divide the last weights and biases \
+                 by it before saving, or leave it out with --allow-unused"
+            }
+            Self::Slopes => {
+                "the network needs it: slopes have to be called prelu with the number of their layer, \
+                 layer norms without a bias norm, with --map; of RMS norms say --norm rms; or export \
+                 the network to ONNX"
+            }
+            Self::Factor => "the network needs it: multiply it into the weights before saving",
+            Self::Copy => "leave out the copy that is not wanted",
+            Self::Unknown => {
+                "if the network computes its outputs without it, leave it out with --allow-unused; \
+                 else rename it with --map"
+            }
+        }
+    }
 }
 
 /// What a tensor looks like beside others: an array of matrices and one of as many biases are layers.
 fn look(tensor: &Tensor, tensors: &[&Tensor]) -> Look {
     let look = Look::of(&tensor.name, &tensor.shape);
     let [layers, rows, columns] = *tensor.shape else { return look };
-    let is_bias = |other: &&Tensor| matches!(*other.shape, [n, width] if n == layers && (width == rows || width == columns));
-    if look == Look::Convolution && tensors.iter().any(is_bias) { Look::Stacked } else { look }
+    let has_biases = tensors.iter().any(|other| {
+        matches!(*other.shape, [n, width] if n == layers && (width == rows || width == columns))
+    });
+    if look == Look::Convolution && has_biases { Look::Stacked } else { look }
 }
 
 /// Refuses tensors that no perceptron has.
@@ -377,25 +394,17 @@ pub(super) fn refuse_strangers(tensors: &[&Tensor]) -> Result<(), ImportError> {
         look => look.is_no_perceptron(),
     };
     let Some(tensor) = tensors.iter().find(is_stranger) else { return Ok(()) };
-    let (what, todo) = look(tensor, tensors).words();
+    let look = look(tensor, tensors);
+    let (name, what) = (printable(&tensor.name, 60), look.what());
     Err(ImportError::unsupported(
-        format!("{} {:?} looks like {what}", printable(&tensor.name, 60), tensor.shape),
-        format!("{todo}; if it is a layer like the others, rename it with --map"),
+        format!("{name} {:?} looks like {what}", tensor.shape),
+        format!("{}; if it is a layer like the others, rename it with --map", look.advice()),
     ))
 }
 
 /// Whether a tensor is no part of a network: a counter, the state of an optimizer, a loss or a metric.
 pub(super) fn is_beside(name: &str, shape: &[usize]) -> bool {
     Look::of(name, shape).is_beside()
-}
-
-/// What a name has within it that the other has not, if the rest of both is the same.
-fn more<'a>(short: &Tensor, long: &'a Tensor) -> Option<&'a str> {
-    let (short_name, long_name) = (short.name.as_str(), long.name.as_str());
-    let more = long_name.len().checked_sub(short_name.len()).filter(|more| *more > 0)?;
-    let same = short_name.bytes().zip(long_name.bytes()).take_while(|(a, b)| a == b).count();
-    let is_rest_same = long_name.get(same + more..) == short_name.get(same..);
-    long_name.get(same..same + more).filter(|_| is_rest_same && short.shape == long.shape)
 }
 
 /// Refuses a batch norm of Keras of which it is not told whether it has a scale or a shift.
@@ -419,83 +428,6 @@ pub(super) fn refuse_half_norms(tensors: &[&Tensor]) -> Result<(), ImportError> 
         ),
         flag: format!("{} (center=False) or {} (scale=False)", map("gamma"), map("beta")),
     })
-}
-
-/// What stands in some names and not in others that are else the same: `_ema`, `module.`.
-fn infix(matrices: &[&Tensor]) -> Option<String> {
-    let names: HashSet<&str> = matrices.iter().map(|tensor| tensor.name.as_str()).collect();
-    let first = matrices.iter().min_by_key(|tensor| tensor.name.len())?;
-    let is_word = |infix: &&str| {
-        pieces(infix).iter().any(|piece| piece.is_one_of(COPIES) || piece.is_one_of(BESIDES))
-    };
-    let mut found = matrices.iter().filter_map(|tensor| more(first, tensor)).filter(is_word);
-    let parts_all = |infix: &&str| {
-        let (with, without): (Vec<&str>, Vec<&str>) =
-            names.iter().copied().partition(|name| name.contains(*infix));
-        let is_copy = |name: &&str| names.contains(name.replacen(*infix, "", 1).as_str());
-        with.len() == without.len() && with.iter().all(is_copy)
-    };
-    found.find(parts_all).map(str::to_owned)
-}
-
-/// Refuses two copies of one network, of which only one can be meant.
-///
-/// # Errors
-///
-/// [`ImportError::Unsupported`] with how to leave out either.
-pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
-    let what = "the file has the network twice, once as a copy such as an average of its weights";
-    let matrices: Vec<&Tensor> =
-        tensors.iter().copied().filter(|tensor| tensor.shape.len() == 2).collect();
-    if let Some(infix) = infix(&matrices) {
-        let is_start = |tensor: &&&Tensor| tensor.name.starts_with(&infix);
-        let key = infix
-            .strip_suffix(['.', '/'])
-            .filter(|_| matrices.iter().filter(is_start).count() * 2 == matrices.len());
-        let copy = quoted(&format!("*{infix}*"));
-        let other = match key {
-            Some(key) => format!("; --key {} takes the copy", quoted(key)),
-            None => String::new(),
-        };
-        let advice = format!("keep one: --allow-unused {copy} leaves out the copy{other}");
-        return Err(ImportError::unsupported(what, advice));
-    }
-    let is_copy = |tensor: &&&Tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy;
-    let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) =
-        tensors.iter().copied().partition(|tensor| is_copy(&tensor));
-    let shapes = |tensors: &[&Tensor]| {
-        let matrices = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
-        let mut shapes: Vec<Vec<usize>> = matrices.map(|tensor| tensor.shape.clone()).collect();
-        shapes.sort();
-        shapes
-    };
-    if copies.is_empty() || shapes(&copies).is_empty() || shapes(&copies) != shapes(&rest) {
-        return Ok(());
-    }
-    let advice = match (pattern(&copies, &rest), pattern(&rest, &copies)) {
-        (Some(copy), Some(other)) => format!(
-            "keep one: --allow-unused {} leaves out the copy, --allow-unused {} the other",
-            quoted(&copy),
-            quoted(&other)
-        ),
-        (Some(one), None) | (None, Some(one)) => {
-            format!("leave out these with --allow-unused {}, or the others", quoted(&one))
-        }
-        (None, None) => "leave out one of them with --allow-unused".to_owned(),
-    };
-    Err(ImportError::unsupported(what, advice))
-}
-
-/// A pattern for what the names of some tensors begin with, and those of no others.
-fn pattern(of: &[&Tensor], others: &[&Tensor]) -> Option<String> {
-    let first = of.first().map(|tensor| tensor.name.as_str()).unwrap_or_default();
-    let is_shared = |length: &usize| {
-        first.get(..*length).is_some_and(|start| {
-            of.iter().all(|tensor| tensor.name.starts_with(start))
-                && !others.iter().any(|tensor| tensor.name.starts_with(start))
-        })
-    };
-    (1..first.len()).rev().find(is_shared).map(|length| format!("{}*", &first[..length]))
 }
 
 #[cfg(test)]
@@ -558,38 +490,5 @@ mod tests {
         ] {
             assert_eq!(Look::of(name, &shape), look, "{name} {shape:?}");
         }
-    }
-
-    #[test]
-    fn of_two_copies_of_a_network_one_is_chosen() {
-        let named = |names: &[&str]| -> Vec<Tensor> {
-            names.iter().map(|&name| Tensor::zeros(name, vec![4, 4])).collect()
-        };
-        let tensors =
-            named(&["model.fc1.weight", "ema.fc1.weight", "model.fc2.weight", "ema.fc2.weight"]);
-        let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
-        assert!(error.contains("--allow-unused 'ema.fc*' leaves out the copy"), "{error}");
-        for (affix, advice) in [
-            ("ema.", "--allow-unused '*ema.*' leaves out the copy; --key ema takes the copy"),
-            ("module.", "--allow-unused '*module.*' leaves out the copy; --key module takes"),
-            ("target_", "--allow-unused '*target_*' leaves out the copy"),
-        ] {
-            let names =
-                ["fc1.weight", "fc2.weight"].map(|name| [name.into(), affix.to_owned() + name]);
-            let names = names.concat();
-            let tensors = named(&names.iter().map(String::as_str).collect::<Vec<_>>());
-            let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
-            assert!(error.contains(advice), "{error}");
-        }
-        let tensors = named(&["a.weight", "a.weight_ema", "b.weight", "b.weight_ema"]);
-        let error = refuse_copies(&tensors.iter().collect::<Vec<_>>()).unwrap_err().to_string();
-        assert!(error.ends_with("--allow-unused '*_ema*' leaves out the copy"), "{error}");
-        // Layers that are called alike are no copies.
-        for names in [["fc.weight", "fc1.weight"], ["fc.weight", "fc_out.weight"]] {
-            let tensors = named(&names);
-            assert!(refuse_copies(&tensors.iter().collect::<Vec<_>>()).is_ok(), "{names:?}");
-        }
-        let tensors = named(&["model.fc1.weight", "model.fc2.weight", "ema_decay"]);
-        assert!(refuse_copies(&tensors.iter().collect::<Vec<_>>()).is_ok());
     }
 }

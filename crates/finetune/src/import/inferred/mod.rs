@@ -6,6 +6,7 @@
 
 mod as_said;
 mod chain;
+mod copies;
 mod functions;
 mod groups;
 mod left;
@@ -15,6 +16,7 @@ mod norms;
 mod paired;
 #[cfg(test)]
 mod property;
+mod ranks;
 mod said;
 mod skips;
 mod steps;
@@ -23,16 +25,16 @@ mod tests;
 mod twins;
 mod ways;
 
-use fireclay::NormPosition;
-use fireclay_formats::{Archive, Kind, Layer, Layout, Network, Tensor};
+use fireclay_formats::{Archive, Kind, Layout, Network, Tensor};
 use fireclay_terminal::printable;
 
 use super::{ImportError, Options, may_be_unused};
 use chain::{Belief, chain};
 use functions::{refuse_without_room, unnamed_slopes};
-use groups::{Group, by_name, by_rank};
+use groups::{Group, by_name};
 use names::{Role, Word};
 use norms::Scene;
+use ranks::by_rank;
 use said::Said;
 use steps::Parts;
 
@@ -63,14 +65,17 @@ pub(super) fn network(
     has_own_order: bool,
     options: &Options,
 ) -> Result<Inferred, ImportError> {
-    let is_wanted = |tensor: &&Tensor| {
-        tensor.dtype.is_float()
-            && !may_be_unused(&tensor.name, options)
-            && !looks::is_beside(&tensor.name, &tensor.shape)
-    };
-    let tensors: Vec<&Tensor> = archive.tensors.iter().filter(is_wanted).collect();
+    let tensors: Vec<&Tensor> = archive
+        .tensors
+        .iter()
+        .filter(|tensor| {
+            tensor.dtype.is_float()
+                && !may_be_unused(&tensor.name, options)
+                && !looks::is_beside(&tensor.name, &tensor.shape)
+        })
+        .collect();
     looks::refuse_strangers(&tensors)?;
-    looks::refuse_copies(&tensors)?;
+    copies::refuse_copies(&tensors)?;
     looks::refuse_half_norms(&tensors)?;
     refuse_integers(archive, !tensors.iter().any(|tensor| tensor.shape.len() == 2), options)?;
     let (dense, others): (Vec<_>, Vec<_>) =
@@ -83,7 +88,7 @@ pub(super) fn network(
         is_renamed: !options.map.is_empty(),
     };
     groups::refuse_apart(&dense, &others)?;
-    norms::refuse_halves(&others)?;
+    groups::refuse_halves(&others)?;
     twins::refuse(&dense)?;
     let (dense, order, layout) = ordered(archive, &tensors, dense, &others, belief, options)?;
     let layers: Vec<&Group<'_>> = order.into_iter().filter_map(|i| dense.get(i)).collect();
@@ -100,8 +105,11 @@ pub(super) fn network(
         |norms, said| Scene { layers: &layers, widths: &widths, norms, said, belief, options };
     let says_rms = said::says_rms(options)?;
     // Of what is a weight alone, names do not tell that it is a norm.
-    let is_norm = |group: &&Group<'_>| group.is_norm() || says_rms && group.is_weight_alone();
-    let norms: Vec<_> = others.iter().copied().filter(is_norm).collect();
+    let norms: Vec<_> = others
+        .iter()
+        .copied()
+        .filter(|group| group.is_norm() || says_rms && group.is_weight_alone())
+        .collect();
     let norms = norms::place(&scene(norms, said::norms(options, epsilon)), epsilon)?;
     let vectors: Vec<_> = slopes.iter().chain(&others).copied().collect();
     let unnamed = if says_rms { None } else { unnamed_slopes(&layers, &widths, &vectors, &said) };
@@ -150,12 +158,13 @@ fn add_skips(
 /// What norms add to a variance, if it was taken for granted.
 fn assumed_epsilon(norms: &norms::Placed, epsilon: f64, options: &Options) -> Option<String> {
     let (is_open, way) = match &options.layers {
-        Some(said) => {
-            let is_open = |(layer, ..): &(usize, NormPosition, Layer)| {
-                said.hidden.get(*layer).is_some_and(|said| !said.says_epsilon)
-            };
-            (norms.norms.iter().any(is_open), "its norm_epsilon in the file of --layers")
-        }
+        Some(said) => (
+            norms
+                .norms
+                .iter()
+                .any(|(layer, ..)| said.hidden.get(*layer).is_some_and(|said| !said.says_epsilon)),
+            "its norm_epsilon in the file of --layers",
+        ),
         None => {
             let has_norms = norms.input.is_some() || !norms.norms.is_empty();
             (has_norms && options.norm_epsilon.is_none(), "--norm-epsilon")

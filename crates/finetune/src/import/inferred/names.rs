@@ -146,25 +146,35 @@ pub(super) fn told_order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
     }
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a, b) = (a.get(same), b.get(same));
-    let letter = |piece: Option<&Piece>| match piece {
-        Some(Piece::Word(word)) => word.chars().next().filter(|c| word.len() == 1 && *c <= 'f'),
-        _ => None,
-    };
     let by_words = rank(a).cmp(&rank(b));
     let by_letters = letter(a).zip(letter(b)).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
     Some(by_words.then(by_letters)).filter(|order| order.is_ne())
+}
+
+/// The letter that counts, of a word of one: `a` to `f`.
+fn letter(piece: Option<&Piece>) -> Option<char> {
+    match piece {
+        Some(Piece::Word(word)) => word.chars().next().filter(|c| word.len() == 1 && *c <= 'f'),
+        _ => None,
+    }
+}
+
+/// Whether names tell of one thing that it comes before another.
+pub(super) fn is_told_before(a: &[Piece], b: &[Piece]) -> bool {
+    told_order(a, b) == Some(Ordering::Less)
 }
 
 /// Which of two names comes first by its numbers, or by words of which both tell a place. A word that
 /// tells none, such as `dense` beside `decoder`, leaves it open.
 pub(super) fn firm_order(a: &[Piece], b: &[Piece]) -> Option<Ordering> {
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let is_open = |piece: Option<&Piece>| {
-        rank(piece) == COUNTED.len() + 1 && !piece.is_some_and(|piece| piece.is_one_of(MIDDLE))
-    };
-    let is_letter = |piece: Option<&Piece>| matches!(piece, Some(Piece::Word(w)) if w.len() == 1);
-    let (next_a, next_b) = (a.get(same), b.get(same));
-    let is_firm = !is_open(next_a) && !is_open(next_b) || is_letter(next_a) && is_letter(next_b);
+    let next = [a.get(same), b.get(same)];
+    let are_open = next.iter().any(|piece| {
+        rank(*piece) == COUNTED.len() + 1 && !piece.is_some_and(|piece| piece.is_one_of(MIDDLE))
+    });
+    let are_letters =
+        next.iter().all(|piece| matches!(piece, Some(Piece::Word(word)) if word.len() == 1));
+    let is_firm = !are_open || are_letters;
     order(a, b).or_else(|| told_order(a, b).filter(|_| is_firm))
 }
 
@@ -180,11 +190,13 @@ pub(super) fn stem(pieces: &[Piece]) -> Vec<&Piece> {
 
 /// The numbers of a name.
 pub(super) fn numbers(pieces: &[Piece]) -> Vec<u64> {
-    let number = |piece: &Piece| match piece {
-        Piece::Number(number) => Some(*number),
-        Piece::Word(_) => None,
-    };
-    pieces.iter().filter_map(number).collect()
+    pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Number(number) => Some(*number),
+            Piece::Word(_) => None,
+        })
+        .collect()
 }
 
 /// Words for a linear layer of any place.
@@ -225,8 +237,11 @@ pub(super) fn is_called_norm(pieces: &[Piece]) -> bool {
 /// What tells a layer, or its norm or slopes, from the others: its name without words for any of
 /// them.
 pub(super) fn key(pieces: &[Piece]) -> Vec<Piece> {
-    let is_own = |piece: &&Piece| ![LAYER, NORM, SLOPES].iter().any(|words| piece.is_one_of(words));
-    pieces.iter().filter(is_own).cloned().collect()
+    pieces
+        .iter()
+        .filter(|piece| ![LAYER, NORM, SLOPES].iter().any(|words| piece.is_one_of(words)))
+        .cloned()
+        .collect()
 }
 
 /// What a tensor is within its layer.
@@ -306,8 +321,12 @@ pub(super) fn part(name: &str) -> Option<Part> {
         };
         return Some(Part { layer: parent, role, word });
     }
-    let is_other = |token: &&str| NO_LAYER.contains(&token.to_ascii_lowercase().as_str());
-    if first.len() > 1 && role(first).is_some() && tokens.get(1).is_some_and(is_other) {
+    if first.len() > 1
+        && role(first).is_some()
+        && tokens
+            .get(1)
+            .is_some_and(|token| NO_LAYER.contains(&token.to_ascii_lowercase().as_str()))
+    {
         return None;
     }
     let in_front = match (role(first), role(last)) {
@@ -347,7 +366,6 @@ pub(super) fn part_beside(name: &str, is_there: impl Fn(&str) -> bool) -> Option
         };
         let place = token.as_ptr() as usize - end.as_ptr() as usize;
         let (before, after) = (&end[..place], &end[place + token.len()..]);
-        let other = |word: &&str| is_there(&format!("{parent}{before}{word}{after}"));
         let behind = tokens.get(at + 1..).unwrap_or_default();
         let is_counted = !behind.is_empty()
             && behind.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_digit()));
@@ -356,7 +374,8 @@ pub(super) fn part_beside(name: &str, is_there: impl Fn(&str) -> bool) -> Option
         let is_told = if others.is_empty() {
             is_counted
         } else {
-            (is_counted || is_of_norm) && others.iter().any(other)
+            (is_counted || is_of_norm)
+                && others.iter().any(|word| is_there(&format!("{parent}{before}{word}{after}")))
         };
         if is_told {
             let parts = [before, after].map(|part| part.trim_matches(['_', '-', ' ']));
@@ -376,8 +395,9 @@ fn tokens(end: &str) -> Vec<&str> {
     let mut rest = end;
     while let Some(first) = rest.chars().next() {
         let is_digit = first.is_ascii_digit();
-        let is_other = |c: char| !c.is_alphanumeric() || c.is_ascii_digit() != is_digit;
-        let length = rest.find(is_other).unwrap_or(rest.len());
+        let length = rest
+            .find(|c: char| !c.is_alphanumeric() || c.is_ascii_digit() != is_digit)
+            .unwrap_or(rest.len());
         if length == 0 {
             if tokens.is_empty() {
                 return tokens;

@@ -50,10 +50,8 @@ pub(super) struct Placed {
 impl Placed {
     /// Whether each stands between a layer and its activation, and no name tells another place.
     pub(super) fn is_plain(&self) -> bool {
-        let is_before = |(_, position, _): &(usize, NormPosition, Layer)| {
-            *position == NormPosition::BeforeActivation
-        };
-        self.norms.iter().all(is_before) && !self.is_against_names
+        self.norms.iter().all(|(_, position, _)| *position == NormPosition::BeforeActivation)
+            && !self.is_against_names
     }
 }
 
@@ -121,17 +119,16 @@ pub(super) fn place(scene: &Scene<'_>, epsilon: f64) -> Result<Placed, ImportErr
 
 /// A norm in the words of the readers, of these tensors or of none.
 pub(super) fn described(group: Option<&Group<'_>>, kind: Norm, epsilon: f64) -> Layer {
-    let named = |role| group.and_then(|group| group.named(role));
     Layer::Norm {
         kind: match kind {
             Norm::Batch => formats::Norm::Batch,
             Norm::Rms => formats::Norm::Rms,
             _ => formats::Norm::Layer,
         },
-        scale: named(Role::Gamma).or_else(|| named(Role::Weight)),
-        shift: named(Role::Beta).or_else(|| named(Role::Bias)),
-        mean: named(Role::Mean),
-        variance: named(Role::Variance),
+        scale: group.and_then(|norm| norm.named(Role::Gamma).or_else(|| norm.named(Role::Weight))),
+        shift: group.and_then(|norm| norm.named(Role::Beta).or_else(|| norm.named(Role::Bias))),
+        mean: group.and_then(|norm| norm.named(Role::Mean)),
+        variance: group.and_then(|norm| norm.named(Role::Variance)),
         epsilon,
     }
 }
@@ -147,25 +144,6 @@ pub(super) fn refuse_room_before(group: &Group<'_>, side: Side) -> Result<(), Im
             printable(&group.name, 60)
         ),
         "if there is none, number them one after the other with --map",
-    ))
-}
-
-/// Refuses a batch norm that has one of its two statistics.
-///
-/// # Errors
-///
-/// [`ImportError::Unsupported`] with the name of the norm.
-pub(super) fn refuse_halves(others: &[Group<'_>]) -> Result<(), ImportError> {
-    let has = |group: &&Group<'_>, role| group.tensors.contains_key(&role);
-    let is_half = |group: &&Group<'_>| {
-        group.is_norm() && has(group, Role::Mean) != has(group, Role::Variance)
-    };
-    let Some(group) = others.iter().find(is_half) else { return Ok(()) };
-    let (found, lost) =
-        if has(&group, Role::Mean) { ("mean", "variance") } else { ("variance", "mean") };
-    Err(ImportError::unsupported(
-        format!("the norm {} has a {found} and no {lost}", printable(&group.name, 60)),
-        "a batch norm needs both; save it whole, or rename the tensors with --map",
     ))
 }
 
@@ -216,14 +194,13 @@ impl Scene<'_> {
 
     /// Requires that a norm can be of this kind, by its tensors and its name.
     pub(super) fn check_kind(&self, group: &Group<'_>, kind: Norm) -> Result<(), ImportError> {
-        let is_called = |words: &[&str]| group.pieces.iter().any(|piece| piece.is_one_of(words));
         let name = printable(&group.name, 60);
         let flag = match (&self.said, self.options.norm) {
             (Some(_), _) => Some("--layers"),
             (None, Some(_)) => Some("--norm"),
             (None, None) => None,
         };
-        let is_batch = kind == Norm::Batch || is_called(BATCH_NORM);
+        let is_batch = kind == Norm::Batch || group.is_called(BATCH_NORM);
         if let (true, false, Some(flag)) = (is_batch, group.has_statistics(), flag)
             && kind != Norm::Batch
         {
@@ -251,7 +228,7 @@ impl Scene<'_> {
                 "that is so of batch norms: say batch of it",
             ));
         }
-        if is_called(&["gn", "group", "groupnorm", "instance", "instancenorm"]) {
+        if group.is_called(&["gn", "group", "groupnorm", "instance", "instancenorm"]) {
             return Err(ImportError::unsupported(
                 format!("{name} looks like a group norm or an instance norm"),
                 "only batch norms, layer norms and RMS norms are imported",
@@ -265,7 +242,7 @@ impl Scene<'_> {
             ));
         }
         let is_said = self.options.norm.is_some() || self.said.is_some();
-        if kind == Norm::Layer && (is_called(&["rms", "rmsnorm"]) || !has_shift && !is_said) {
+        if kind == Norm::Layer && (group.is_called(&["rms", "rmsnorm"]) || !has_shift && !is_said) {
             return Err(ImportError::unsupported(
                 format!(
                     "{name} has a scale and no shift, as RMS norms, PReLU and scaled residuals have"
@@ -371,9 +348,9 @@ impl Scene<'_> {
         }
         by_file.retain(|slots| told.is_none() || readings.contains(slots));
         readings.retain(|slots| self.fits(slots));
-        let has_input = |slots: &Vec<Slot>| slots.contains(&Slot::Input);
-        let may_be_before = readings.iter().any(has_input);
-        if readings.len() > 1 && may_be_before == readings.iter().all(has_input) {
+        let before = readings.iter().filter(|slots| slots.contains(&Slot::Input)).count();
+        let may_be_before = before > 0;
+        if readings.len() > 1 && may_be_before == (before == readings.len()) {
             return Err(self.open());
         }
         match &mut by_file[..] {
@@ -391,11 +368,15 @@ impl Scene<'_> {
         // As many as hidden layers: one on the input, and a layer without.
         let is_open = told.is_ranked && told.slots.len() > 1;
         if !is_open && !told.is_exact {
-            let before = |slot: &Slot| match slot {
-                Slot::Input | Slot::Behind(0) => Slot::Input,
-                Slot::Behind(layer) => Slot::Behind(layer - 1),
-            };
-            readings.push(told.slots.iter().map(before).collect());
+            readings.push(
+                told.slots
+                    .iter()
+                    .map(|slot| match slot {
+                        Slot::Input | Slot::Behind(0) => Slot::Input,
+                        Slot::Behind(layer) => Slot::Behind(layer - 1),
+                    })
+                    .collect(),
+            );
             readings.dedup();
         }
         readings
@@ -462,11 +443,22 @@ impl Scene<'_> {
 
     /// Whether the file has each norm behind a layer of its own, or before all, where it fits.
     fn is_each_behind(&self) -> bool {
-        let behind = |norm: &&Group<'_>| {
-            let before = self.layers.iter().filter(|layer| layer.place < norm.place).count();
-            before.checked_sub(1).map_or(Slot::Input, Slot::Behind)
-        };
-        self.fits(&self.norms.iter().map(behind).collect::<Vec<_>>())
+        self.fits(
+            &self
+                .norms
+                .iter()
+                .map(|norm| {
+                    let before =
+                        self.layers.iter().filter(|layer| layer.place < norm.place).count();
+                    before.checked_sub(1).map_or(Slot::Input, Slot::Behind)
+                })
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// Layers that stand before a norm in the file.
+    fn layers_before(&self, norm: &Group<'_>) -> usize {
+        self.layers.iter().filter(|layer| layer.place < norm.place).count()
     }
 
     /// Places by the order of the file, as far as they fit: each norm behind its layer, each before
@@ -475,11 +467,13 @@ impl Scene<'_> {
         if !self.layers.is_sorted_by_key(|layer| layer.place) {
             return Vec::new();
         }
-        let before =
-            |norm: &&Group<'_>| self.layers.iter().filter(|layer| layer.place < norm.place).count();
-        let counts: Vec<usize> = self.norms.iter().map(before).collect();
-        let behind = |count: &usize| count.checked_sub(1).map_or(Slot::Input, Slot::Behind);
-        let mut found: Vec<Vec<Slot>> = vec![counts.iter().map(behind).collect()];
+        let counts: Vec<usize> = self.norms.iter().map(|norm| self.layers_before(norm)).collect();
+        let mut found: Vec<Vec<Slot>> = vec![
+            counts
+                .iter()
+                .map(|count| count.checked_sub(1).map_or(Slot::Input, Slot::Behind))
+                .collect(),
+        ];
         if counts.first() == Some(&0) {
             let slots: Vec<Slot> = counts.iter().map(|&count| Slot::Behind(count)).collect();
             found.extend(
@@ -492,8 +486,9 @@ impl Scene<'_> {
             if norms == hidden || norms == hidden + 1 {
                 found.push((0..norms).map(Slot::Behind).collect());
             }
-            let is_named = || self.by_names().is_some_and(|told| !told.is_ranked);
-            if norms == hidden + 1 || norms == hidden && is_named() {
+            if norms == hidden + 1
+                || norms == hidden && self.by_names().is_some_and(|told| !told.is_ranked)
+            {
                 let rest = (1..norms).map(|norm| Slot::Behind(norm - 1));
                 found.push([Slot::Input].into_iter().chain(rest).collect());
             }
@@ -551,17 +546,14 @@ impl Scene<'_> {
             Side::Open | Side::Untold => None,
         };
         let of_others = said.iter().copied().find(|position| *position != NormPosition::Input);
-        let flag = |position: Option<NormPosition>| {
-            let input = has_input.then_some("input");
-            let position = position.map(NormPosition::name);
-            let all: Vec<&str> = input.into_iter().chain(position).collect();
-            format!("--norm-position {}", all.join(","))
-        };
         if let (Some(told), Some(other)) = (told, of_others)
             && told != other
         {
             let what = format!("the numbers in the names of {} tell {}", self.names(), told.name());
-            return Err(ImportError::unsupported(what, format!("say {}", flag(Some(told)))));
+            return Err(ImportError::unsupported(
+                what,
+                format!("say {}", flag(has_input, Some(told))),
+            ));
         }
         let is_plain = told == Some(NormPosition::BeforeActivation)
             || told.is_none() && side == Side::Untold && has_others;
@@ -570,12 +562,12 @@ impl Scene<'_> {
             return Ok(of_others.unwrap_or(NormPosition::BeforeActivation));
         }
         let position = match told {
-            Some(told) => flag(Some(told)),
-            None if !has_others => flag(None),
+            Some(told) => flag(has_input, Some(told)),
+            None if !has_others => flag(has_input, None),
             None => format!(
                 "{} (between the linear map and the activation) or {}",
-                flag(Some(NormPosition::BeforeActivation)),
-                flag(Some(NormPosition::AfterActivation))
+                flag(has_input, Some(NormPosition::BeforeActivation)),
+                flag(has_input, Some(NormPosition::AfterActivation))
             ),
         };
         Err(ImportError::Unsaid {
@@ -589,4 +581,11 @@ impl Scene<'_> {
             },
         })
     }
+}
+
+/// The flag that says where norms stand.
+fn flag(has_input: bool, position: Option<NormPosition>) -> String {
+    let input = has_input.then_some("input");
+    let all: Vec<&str> = input.into_iter().chain(position.map(NormPosition::name)).collect();
+    format!("--norm-position {}", all.join(","))
 }

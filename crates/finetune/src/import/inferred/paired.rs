@@ -44,10 +44,10 @@ impl Scene<'_> {
         let by_numbers: Option<Vec<_>> =
             self.norms.iter().map(|group| self.by_numbers(group)).collect();
         // Numbers count steps or layers, and never both.
-        let shared = |places: &Vec<Numbered>| places.iter().filter(|p| p.is_shared).count();
-        let by_numbers = by_numbers.filter(|all| [0, all.len()].contains(&shared(all)));
+        let by_numbers =
+            by_numbers.filter(|all| all.windows(2).all(|p| p[0].is_shared == p[1].is_shared));
         if let Some(places) = by_numbers {
-            let is_exact = shared(&places) == 0;
+            let is_exact = !places.iter().any(|place| place.is_shared);
             let slots = places.into_iter().map(|place| place.slot).collect();
             return Some(Told { slots, is_exact, is_ranked: false });
         }
@@ -60,13 +60,7 @@ impl Scene<'_> {
     /// Whether a program numbered norms by itself, apart from layers: Keras' `dense_3` and
     /// `batch_normalization_2`, Flax' `Dense_0` and `LayerNorm_0`.
     pub(super) fn are_counted(&self) -> bool {
-        let is_class = |group: &&Group<'_>| {
-            let words = stem(&group.pieces);
-            let end = words.get(words.len().saturating_sub(2)..).unwrap_or_default();
-            matches!(end, [a, b] if a.is_one_of(&["batch", "layer"])
-                && b.is_one_of(&["norm", "normalization", "normalisation"]))
-        };
-        self.norms.iter().all(is_class)
+        self.norms.iter().all(|group| is_called_by_class(group))
             && own_keys(&self.norms, Some(&self.norms)).iter().all(|key| stem(key).is_empty())
     }
 
@@ -110,13 +104,13 @@ impl Scene<'_> {
         if before.is_none() && behind.is_none() {
             return None;
         }
-        // Numbers between which others stand, if both are in the same container.
-        let gap = |other: &Option<(usize, Vec<u64>)>| {
-            let (last, rest) = other.as_ref()?.1.split_last()?;
+        let [gap_before, gap_behind] = [&before, &behind].map(|nearest| {
+            let (last, rest) = nearest.as_ref()?.1.split_last()?;
+            // Numbers between which others stand, if both are in the same container.
             (rest == level && last != leaf).then(|| last.abs_diff(*leaf) > 1)
-        };
+        });
         let is_shared = before.as_ref().is_some_and(|(_, numbers)| *numbers == place);
-        let side = match (gap(&before), gap(&behind)) {
+        let side = match (gap_before, gap_behind) {
             // `W1` and `gamma1` have one number: it counts layers.
             _ if is_shared => Side::Untold,
             (None, None) => Side::Untold,
@@ -139,10 +133,10 @@ impl Scene<'_> {
     pub(super) fn by_keys(&self) -> Option<Vec<Slot>> {
         let (last, hidden) = self.layers.split_last()?;
         let all = [self.layers, &self.norms].concat();
-        let plain = |groups: &[&Group<'_>]| own_keys(groups, None);
-        let own = |groups: &[&Group<'_>]| own_keys(groups, Some(&all));
-        self.matched(&[plain(hidden), plain(&[last])].concat(), &plain(&self.norms))
-            .or_else(|| self.matched(&[own(hidden), own(&[last])].concat(), &own(&self.norms)))
+        [None, Some(&all[..])].into_iter().find_map(|all| {
+            let layers = [own_keys(hidden, all), own_keys(&[last], all)].concat();
+            self.matched(&layers, &own_keys(&self.norms, all))
+        })
     }
 
     /// The place of each norm behind the one layer of its key.
@@ -165,8 +159,8 @@ impl Scene<'_> {
         let pieces = &self.norms[norm].pieces;
         let is_called = pieces.iter().any(|piece| piece.is_one_of(&words));
         let is_number = key(pieces).iter().all(|piece| matches!(piece, Piece::Number(_)));
-        let is_behind = |other: &&Group<'_>| order(&other.pieces, pieces) == Some(Ordering::Less);
-        let is_first = is_number && !self.norms.iter().any(is_behind);
+        let is_first = is_number
+            && !self.norms.iter().any(|other| order(&other.pieces, pieces) == Some(Ordering::Less));
         let is_one_more = self.norms.len() == self.layers.len() && is_first;
         self.is_allowed(norm, Slot::Input) && (is_called || is_one_more)
     }
@@ -181,11 +175,12 @@ impl Scene<'_> {
         if !are_numbered(hidden) || !are_numbered(&norms) {
             return None;
         }
-        let is_shared = |norm: &&Group<'_>| {
-            hidden.iter().any(|layer| numbers(&layer.pieces) == numbers(&norm.pieces))
-        };
         // Numbers of which some are those of layers, and others are not, count something else.
-        let is_mixed = !self.are_counted() && hidden.len() > 1 && norms.iter().any(is_shared);
+        let is_mixed = !self.are_counted()
+            && hidden.len() > 1
+            && norms.iter().any(|norm| {
+                hidden.iter().any(|layer| numbers(&layer.pieces) == numbers(&norm.pieces))
+            });
         (!is_mixed).then_some(ranked)
     }
 
@@ -206,24 +201,35 @@ impl Scene<'_> {
         } else {
             return None;
         };
-        let place = |norm| places.get(ranked.iter().position(|&other| other == norm)?).copied();
-        (0..ranked.len()).map(place).collect()
+        (0..ranked.len())
+            .map(|norm| places.get(ranked.iter().position(|&other| other == norm)?).copied())
+            .collect()
     }
 }
 
 /// What tells groups apart: their keys; with `all` without words that all of `all` have, or all of
 /// several groups.
 fn own_keys(groups: &[&Group<'_>], all: Option<&[&Group<'_>]>) -> Vec<Vec<Piece>> {
-    let is_common = |piece: &Piece| {
-        let has = |group: &&Group<'_>| group.pieces.contains(piece);
-        let is_in_all = all
-            .is_some_and(|all| groups.len() > 1 && groups.iter().all(has) || all.iter().all(has));
-        is_in_all && matches!(piece, Piece::Word(_))
-    };
-    let own = |group: &&Group<'_>| {
-        key(&group.pieces).into_iter().filter(|piece| !is_common(piece)).collect()
-    };
-    groups.iter().map(own).collect()
+    let own = groups.iter().map(|group| {
+        let key = key(&group.pieces).into_iter();
+        key.filter(|piece| !all.is_some_and(|all| is_common(piece, groups, all))).collect()
+    });
+    own.collect()
+}
+
+/// Whether some groups, or all, have a word in common.
+fn is_common(word: &Piece, groups: &[&Group<'_>], all: &[&Group<'_>]) -> bool {
+    let is_of_groups = groups.len() > 1 && groups.iter().all(|group| group.pieces.contains(word));
+    matches!(word, Piece::Word(_))
+        && (is_of_groups || all.iter().all(|group| group.pieces.contains(word)))
+}
+
+/// Whether a norm is called by its class, such as `batch_norm`.
+fn is_called_by_class(group: &Group<'_>) -> bool {
+    let words = stem(&group.pieces);
+    let end = words.get(words.len().saturating_sub(2)..).unwrap_or_default();
+    matches!(end, [a, b] if a.is_one_of(&["batch", "layer"])
+        && b.is_one_of(&["norm", "normalization", "normalisation"]))
 }
 
 /// Whether names differ in numbers alone, and tell of each group that it comes before the next.

@@ -7,7 +7,7 @@ use fireclay::{
 use fireclay_terminal::printable;
 
 use super::super::error::several;
-use super::super::{ImportError, Layers, Options, SaidLayer};
+use super::super::{ImportError, Layers, Options, SaidLayer, Subject};
 use super::groups::Group;
 use super::names::Role;
 use super::norms::Slot;
@@ -68,13 +68,14 @@ pub(super) fn said(
             "give one for all hidden layers, or one for each in this order",
         ));
     }
-    let of = |layer: usize| Said {
-        activation: functions.get(layer).or(functions.first()).copied(),
-        slope: options.leaky_slope,
-        skip: None,
-        dropout: 0.0,
-    };
-    Ok((0..hidden).map(of).collect())
+    Ok((0..hidden)
+        .map(|layer| Said {
+            activation: functions.get(layer).or(functions.first()).copied(),
+            slope: options.leaky_slope,
+            skip: None,
+            dropout: 0.0,
+        })
+        .collect())
 }
 
 /// The skip connections of `--residual`: each hidden layer that is as wide as the one before adds its
@@ -104,16 +105,7 @@ fn in_full(
     widths: &[usize],
     options: &Options,
 ) -> Result<Vec<Said>, ImportError> {
-    let flags = [
-        ("--activation", !options.activation.is_empty()),
-        ("--norm", options.norm.is_some()),
-        ("--norm-position", !options.norm_position.is_empty()),
-        ("--norm-epsilon", options.norm_epsilon.is_some()),
-        ("--leaky-slope", options.leaky_slope.is_some()),
-        ("--residual", options.residual),
-        ("--no-residual", options.no_residual),
-    ];
-    if let Some((flag, _)) = flags.into_iter().find(|(_, is_said)| *is_said) {
+    if let Some(flag) = options.first_given(&[Subject::Layers, Subject::LayersOfAnyFile]) {
         return Err(ImportError::unsupported(
             format!("{flag} has no effect: --layers describes each hidden layer in full"),
             format!("leave out {flag}"),
@@ -138,13 +130,16 @@ fn in_full(
         }
     }
     check_widths(said, layers, widths)?;
-    let of = |SaidLayer { layer, says_slope, .. }: &SaidLayer| Said {
-        activation: Some(layer.activation),
-        slope: says_slope.then_some(layer.leaky_slope),
-        skip: layer.skip,
-        dropout: layer.dropout,
-    };
-    Ok(said.hidden.iter().map(of).collect())
+    Ok(said
+        .hidden
+        .iter()
+        .map(|SaidLayer { layer, says_slope, .. }| Said {
+            activation: Some(layer.activation),
+            slope: says_slope.then_some(layer.leaky_slope),
+            skip: layer.skip,
+            dropout: layer.dropout,
+        })
+        .collect())
 }
 
 /// Requires that hidden layers are as wide as described, and that their skip connections add as many
@@ -179,13 +174,12 @@ fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Resul
 /// what.
 pub(super) fn norms(options: &Options, usual: f64) -> Option<Vec<SaidNorm>> {
     let said = options.layers.as_ref()?;
-    let of = |(layer, said): (usize, &SaidLayer)| SaidNorm {
+    let norms = said.hidden.iter().enumerate().map(|(layer, said)| SaidNorm {
         layer,
         position: said.layer.norm_position,
         kind: said.layer.norm,
         epsilon: if said.says_epsilon { said.layer.norm_epsilon } else { usual },
-    };
-    let norms = said.hidden.iter().enumerate().map(of);
+    });
     Some(norms.filter(|norm| norm.kind != Norm::None).collect())
 }
 
@@ -195,10 +189,10 @@ pub(super) fn norms(options: &Options, usual: f64) -> Option<Vec<SaidNorm>> {
 ///
 /// [`ImportError::Unsaid`] if they do not say what is added to the mean square: programs differ.
 pub(super) fn says_rms(options: &Options) -> Result<bool, ImportError> {
-    let is_rms = |said: &&SaidLayer| said.layer.norm == Norm::Rms;
     let (says_rms, is_open, flag) = match &options.layers {
         Some(said) => {
-            let mut norms = said.hidden.iter().filter(is_rms).peekable();
+            let mut norms =
+                said.hidden.iter().filter(|said| said.layer.norm == Norm::Rms).peekable();
             (
                 norms.peek().is_some(),
                 norms.any(|said| !said.says_epsilon),

@@ -48,8 +48,8 @@ pub(super) fn skips(
 ) -> Result<(bool, Option<&'static str>), ImportError> {
     let (_, hidden) = layers.split_last().unzip();
     let hidden = hidden.unwrap_or_default();
-    let is_square = |layer: &usize| widths.get(*layer) == widths.get(*layer + 1);
-    let squares: Vec<usize> = (0..hidden.len()).filter(is_square).collect();
+    let squares: Vec<usize> =
+        (0..hidden.len()).filter(|layer| widths.get(*layer) == widths.get(*layer + 1)).collect();
     if !options.no_residual {
         refuse_beside(layers, "--no-residual")?;
     }
@@ -122,11 +122,11 @@ fn said(
         ));
     }
     // Of `inp` and `blocks.0`, both square, only the second may have a skip connection.
-    let stem_of = |layer: usize| stem(&layers[layer].pieces);
-    let hinted = |layer: &usize| is_called(layers[*layer], SKIPPING);
-    let is_mixed = squares.iter().any(hinted) && !squares.iter().all(hinted);
-    if is_mixed || squares.iter().any(hinted) && rest.iter().any(|&l| stem_of(l) != stem_of(first))
-    {
+    let hinted = squares.iter().filter(|&&layer| is_called(layers[layer], SKIPPING)).count();
+    let is_mixed = hinted > 0 && hinted < squares.len();
+    let have_one_name =
+        rest.iter().all(|&layer| stem(&layers[layer].pieces) == stem(&layers[first].pieces));
+    if is_mixed || hinted > 0 && !have_one_name {
         return Err(ImportError::unsupported(
             "names tell some hidden layers of equal width from others",
             "with --residual all hidden layers of equal width add their input; else describe each with \
@@ -151,18 +151,22 @@ fn block<'a>(layer: &'a Group<'_>, common: usize) -> Option<&'a [Piece]> {
 /// How many pieces the names of all layers begin with.
 pub(super) fn common(layers: &[&Group<'_>]) -> usize {
     let Some(first) = layers.first() else { return 0 };
-    let is_common = |(at, piece): (usize, &Piece)| {
-        layers.iter().all(|layer| layer.pieces.get(at) == Some(piece)).then_some(())
-    };
-    first.pieces.iter().enumerate().map_while(is_common).count()
+    first
+        .pieces
+        .iter()
+        .enumerate()
+        .map_while(|(at, piece)| {
+            layers.iter().all(|layer| layer.pieces.get(at) == Some(piece)).then_some(())
+        })
+        .count()
 }
 
 /// A layer of a block that has several, `blocks.0.fc2` beside `blocks.0.fc1`.
 fn several_to_a_block<'g>(layers: &[&'g Group<'g>]) -> Option<&'g Group<'g>> {
     let common = common(layers);
     let second = layers.windows(2).find(|pair| {
-        let block_of = |layer| block(layer, common);
-        block_of(pair[0]).is_some() && block_of(pair[0]) == block_of(pair[1])
+        let [first, second] = [pair[0], pair[1]].map(|layer| block(layer, common));
+        first.is_some() && first == second
     })?;
     Some(second[1])
 }
@@ -173,12 +177,12 @@ fn returning<'g>(layers: &[&'g Group<'g>], widths: &[usize]) -> Option<&'g Group
     let hidden = layers.get(..layers.len().saturating_sub(1))?;
     // `0.0`, `1.0` and `2`: each hidden layer is the first step of a container of its own, which has
     // no name. That is a layer and its function.
-    let is_first_step = |layer: &&Group<'_>| {
+    let are_first_steps = hidden.iter().all(|layer| {
         let numbers = layer.pieces.get(common..).unwrap_or_default();
         matches!(numbers, [Piece::Number(_), Piece::Number(_)])
-    };
+    });
     let are_single = hidden.windows(2).all(|pair| block(pair[0], common) != block(pair[1], common));
-    if are_single && hidden.iter().all(is_first_step) {
+    if are_single && are_first_steps {
         return None;
     }
     let mut start = 0;

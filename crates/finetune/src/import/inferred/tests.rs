@@ -1,5 +1,8 @@
 //! What tensors of such names and shapes are read as.
 
+use fireclay::NormPosition;
+use fireclay_formats::Layer;
+
 use super::super::{Layers, SaidLayer};
 use super::*;
 

@@ -7,7 +7,7 @@ use fireclay_terminal::printable;
 use super::super::ImportError;
 use super::super::error::several;
 use super::groups::Group;
-use super::names::{Piece, is_of_an_end, pieces};
+use super::names::{Piece, Role, is_of_an_end, pieces};
 use super::skips::common;
 use super::ways::quoted;
 
@@ -38,12 +38,11 @@ pub(super) fn refuse(dense: &[Group<'_>]) -> Result<(), ImportError> {
 pub(super) fn refuse_beside(layers: &[&Group<'_>], widths: &[usize]) -> Result<(), ImportError> {
     let common = common(layers);
     for length in [1, 2] {
-        let own =
-            |layer: &&Group<'_>| layer.pieces.get(common..common + length).map(<[Piece]>::to_vec);
         let mut twins: Twins<'_> = BTreeMap::new();
         let (mut start, mut count, mut are_networks) = (0, 0, true);
-        for row in layers.chunk_by(|a, b| own(a) == own(b)) {
-            let of_row = row.first().and_then(|layer| layer.pieces.get(common..common + length));
+        let own = common..common + length;
+        for row in layers.chunk_by(|a, b| a.pieces.get(own.clone()) == b.pieces.get(own.clone())) {
+            let of_row = row.first().and_then(|layer| layer.pieces.get(own.clone()));
             let is_named = of_row.is_some_and(|own| !own.iter().any(is_of_an_end));
             are_networks &= is_named && row.len() > 1 && widths.get(start) == widths.first();
             twins.entry(of_row.unwrap_or_default()).or_default().extend(row);
@@ -59,13 +58,11 @@ pub(super) fn refuse_beside(layers: &[&Group<'_>], widths: &[usize]) -> Result<(
 
 /// The error that tells several networks, and how to take one.
 fn several_networks(twins: &Twins<'_>, common: usize, what: &str) -> ImportError {
-    let first =
-        |layers: &Vec<&Group<'_>>| layers.first().map(|layer| (layer.place, layer.name.clone()));
     let mut starts: Vec<(usize, String)> = twins
         .iter()
         .filter_map(|(own, layers)| {
-            let (place, name) = first(layers)?;
-            Some((place, start(&name, common + own.len())?))
+            let first = layers.first()?;
+            Some((first.place, start(&first.name, common + own.len())?))
         })
         .collect();
     starts.sort();
@@ -82,6 +79,19 @@ fn several_networks(twins: &Twins<'_>, common: usize, what: &str) -> ImportError
     )
 }
 
+/// What layers are made of: their names behind so many pieces, and the shapes of their tensors.
+fn make(layers: &[&Group<'_>], behind: usize) -> Vec<(Vec<Piece>, Vec<(Role, Vec<usize>)>)> {
+    let mut make: Vec<_> = layers
+        .iter()
+        .map(|layer| {
+            let shapes = layer.tensors.iter().map(|(role, tensor)| (*role, tensor.shape.clone()));
+            (layer.pieces[behind..].to_vec(), shapes.collect())
+        })
+        .collect();
+    make.sort();
+    make
+}
+
 /// The layers by so many pieces of their names behind what all begin with, if each has several, and
 /// all have the same.
 fn alike<'g>(layers: &[&'g Group<'g>], common: usize, length: usize) -> Option<Twins<'g>> {
@@ -94,16 +104,7 @@ fn alike<'g>(layers: &[&'g Group<'g>], common: usize, length: usize) -> Option<T
         }
         twins.entry(own).or_default().push(layer);
     }
-    let make = |layers: &Vec<&'g Group<'g>>| {
-        let of = |layer: &&'g Group<'g>| {
-            let shapes = layer.tensors.iter().map(|(role, tensor)| (*role, tensor.shape.clone()));
-            (layer.pieces[common + length..].to_vec(), shapes.collect::<Vec<_>>())
-        };
-        let mut make: Vec<_> = layers.iter().map(of).collect();
-        make.sort();
-        make
-    };
-    let mut makes = twins.values().map(make);
+    let mut makes = twins.values().map(|layers| make(layers, common + length));
     let first = makes.next()?;
     let is_network = first.len() > 1 && first.iter().all(|(rest, _)| !rest.is_empty());
     let is_same = twins.len() > 1 && makes.all(|make| make == first);
@@ -114,9 +115,8 @@ fn alike<'g>(layers: &[&'g Group<'g>], common: usize, length: usize) -> Option<T
 fn start(name: &str, length: usize) -> Option<String> {
     let ends = name.char_indices().map(|(at, _)| at).skip(1);
     let at = ends.filter(|&at| pieces(&name[..at]).len() == length).last()?;
-    let is_end = |c: char| !c.is_alphanumeric();
     let rest = name.get(at..)?;
-    let end = rest.chars().next().filter(|&c| is_end(c)).map_or(0, char::len_utf8);
+    let end = rest.chars().next().filter(|c| !c.is_alphanumeric()).map_or(0, char::len_utf8);
     name.get(..at + end).map(str::to_owned)
 }
 
@@ -126,10 +126,10 @@ fn way(start: &str, starts: &[String]) -> String {
         return format!("--key {}", quoted(&printable(key, 100)));
     }
     let others = starts.iter().filter(|other| *other != start);
-    let flag = |other: &String| {
-        format!("--allow-unused {}", quoted(&printable(&format!("{other}*"), 100)))
-    };
-    others.map(flag).collect::<Vec<_>>().join(" ")
+    others
+        .map(|other| format!("--allow-unused {}", quoted(&printable(&format!("{other}*"), 100))))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

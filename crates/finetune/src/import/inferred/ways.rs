@@ -17,8 +17,7 @@ pub(super) const LONGEST: usize = 900;
 
 /// A word as a shell takes it for one.
 pub(super) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
+    if !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c)) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -33,11 +32,12 @@ pub(super) fn map(expression: &str, name: &str) -> String {
 /// `--map` for the tensors of a group, or those of some roles, so that they are called
 /// `name.weight` and the like.
 pub(super) fn renamed(group: &Group<'_>, roles: &[Role], name: &str) -> String {
-    let of_roles = |(role, _): &(&Role, &&Tensor)| roles.is_empty() || roles.contains(role);
     for end in ['.', '/'] {
         let start = format!("{}{end}", group.name);
-        let has_start = |tensor: &&Tensor| tensor.name.starts_with(&start);
-        if !group.name.is_empty() && roles.is_empty() && group.tensors.values().all(has_start) {
+        if !group.name.is_empty()
+            && roles.is_empty()
+            && group.tensors.values().all(|tensor| tensor.name.starts_with(&start))
+        {
             return map(&format!("^{}", regex::escape(&start)), &format!("{name}."));
         }
     }
@@ -55,7 +55,13 @@ pub(super) fn renamed(group: &Group<'_>, roles: &[Role], name: &str) -> String {
         };
         map(&format!("^{}$", regex::escape(&tensor.name)), &format!("{name}.{part}"))
     };
-    group.tensors.iter().filter(of_roles).map(part).collect::<Vec<_>>().join(" ")
+    group
+        .tensors
+        .iter()
+        .filter(|(role, _)| roles.is_empty() || roles.contains(role))
+        .map(part)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// `--map` that numbers layers in this order, each with the norm that is called like it; none if
@@ -64,9 +70,10 @@ fn numbered(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Option<String> {
     if layers.len() > MOST_SHOWN {
         return None;
     }
-    let are_told =
-        |pair: &[&Group<'_>]| firm_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less);
-    if !layers.windows(2).all(are_told) {
+    if !layers
+        .windows(2)
+        .all(|pair| firm_order(&pair[0].pieces, &pair[1].pieces) == Some(Ordering::Less))
+    {
         return None;
     }
     let mut named: Vec<(&Group<'_>, String)> = Vec::new();
@@ -134,8 +141,11 @@ pub(super) fn with_way(
             let example = of(&by_name).filter(|_| is_whole).map(|example| {
                 format!("if the names are right, number them in their order: {example}")
             });
-            let all = || Some(format!("number all layers in their order: {}", open_places(dense)?));
-            let hint = example.or_else(all).unwrap_or_default();
+            let hint = example
+                .or_else(|| {
+                    Some(format!("number all layers in their order: {}", open_places(dense)?))
+                })
+                .unwrap_or_default();
             ImportError::Contradiction { by_name, found, is_of_file, hint }
         }
         ImportError::Ambiguous { layers, by_order, .. } => {
