@@ -14,12 +14,11 @@ use fireclay::{
 use fireclay_data::{Dataset, RowSource, Split};
 use train::fit::fit;
 use train::job::Job;
-use train::metrics::Meter;
 use train::optimizer::OptimizerConfig;
-use train::progress::{Due, EpochReport, Observer, Progress};
-use train::schedule::{Length, Schedule};
+use train::progress::{Due, EpochReport, Keeper, Progress, Silent};
+use train::schedule::Schedule;
 use train::settings::Settings;
-use train::state::State;
+use train::state::{Snapshot, State};
 use train::tuning::{Phase, Start, Tuned, Tuning};
 
 const BATCH: usize = 256;
@@ -91,7 +90,7 @@ fn train(data: &Dataset, device: &Device, tuned: Tuned<'_>, steps: u64) -> Durat
     };
     let state = State::new(&job, tuned.start.model.mlp.clone());
     let mut clock = Clock { steps, start: None, time: Duration::ZERO };
-    if let Err(error) = fit(&job, state, &mut clock) {
+    if let Err(error) = fit(&job, state, &mut Silent, &mut clock) {
         unreachable!("the network learns: {error}");
     }
     clock.time
@@ -104,16 +103,12 @@ struct Clock {
     time: Duration,
 }
 
-impl Observer for Clock {
-    fn start(&mut self, _: &Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
+impl Keeper for Clock {
+    fn record_steps(&mut self, _: &Progress<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    fn progress(&mut self, _: &Progress<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn epoch(&mut self, _: &EpochReport) -> io::Result<()> {
+    fn record_epoch(&mut self, _: &EpochReport) -> io::Result<()> {
         Ok(())
     }
 
@@ -124,5 +119,9 @@ impl Observer for Clock {
         }
         self.time = start.elapsed();
         Ok(Due::Finish)
+    }
+
+    fn keep(&mut self, _: Snapshot) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! The results of a backend, to be compared with the reference.
 
-use std::io;
-
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use fireclay::{CrossEntropy, Loss, Mlp, MlpConfig, Preprocessing, prepare};
@@ -9,10 +7,9 @@ use fireclay_data::{Dataset, Features, RowSource, Split, Targets, permutation};
 use serde_json::{Value, json};
 use train::fit::fit;
 use train::job::Job;
-use train::metrics::Meter;
 use train::optimizer::OptimizerConfig;
-use train::progress::{EpochReport, Observer, Progress};
-use train::schedule::{Length, Schedule};
+use train::progress::Silent;
+use train::schedule::Schedule;
 use train::settings::{Settings, TrainingSettings};
 use train::state::State;
 
@@ -121,22 +118,5 @@ fn trained(mlp: Mlp, rows: RowSource<'_>, device: &Device) -> Result<Mlp> {
         device,
     };
     let state = State::new(&job, mlp);
-    Ok(fit(&job, state, &mut Nobody)?.mlp)
-}
-
-/// Looks at nothing.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn start(&mut self, _: &Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn progress(&mut self, _: &Progress<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn epoch(&mut self, _: &EpochReport) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(fit(&job, state, &mut Silent, &mut Silent)?.mlp)
 }

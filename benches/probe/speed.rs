@@ -10,12 +10,11 @@ use fireclay_data::{Dataset, RowSource, Split, permutation};
 use serde_json::{Value, json};
 use train::fit::fit;
 use train::job::Job;
-use train::metrics::Meter;
 use train::optimizer::OptimizerConfig;
-use train::progress::{Due, EpochReport, Observer, Progress};
-use train::schedule::{Length, Schedule};
+use train::progress::{Due, EpochReport, Keeper, Progress, Silent};
+use train::schedule::Schedule;
 use train::settings::{Settings, TrainingSettings};
-use train::state::State;
+use train::state::{Snapshot, State};
 
 use crate::{sync, task};
 
@@ -57,7 +56,7 @@ pub(crate) fn train(
         steps: 0,
         time: Duration::ZERO,
     };
-    fit(&job, state, &mut clock)?;
+    fit(&job, state, &mut Silent, &mut clock)?;
     let step = clock.time.as_secs_f64() / clock.steps.max(1) as f64;
     // The last batch of an epoch is short.
     let batch = 55_000.0 / 55_000_usize.div_ceil(batch) as f64;
@@ -89,17 +88,12 @@ impl Clock<'_> {
     }
 }
 
-impl Observer for Clock<'_> {
-    fn start(&mut self, _: &Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
-        self.start = Instant::now();
+impl Keeper for Clock<'_> {
+    fn record_steps(&mut self, _: &Progress<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    fn progress(&mut self, _: &Progress<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn epoch(&mut self, _: &EpochReport) -> io::Result<()> {
+    fn record_epoch(&mut self, _: &EpochReport) -> io::Result<()> {
         Ok(())
     }
 
@@ -125,6 +119,10 @@ impl Observer for Clock<'_> {
         self.wait()?;
         (self.time, self.steps) = (warm.elapsed(), step - first);
         Ok(Due::Finish)
+    }
+
+    fn keep(&mut self, _: Snapshot) -> io::Result<()> {
+        Ok(())
     }
 }
 

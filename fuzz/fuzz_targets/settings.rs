@@ -4,7 +4,7 @@
 // For its limit of memory.
 use fireclay_fuzz as _;
 use libfuzzer_sys::fuzz_target;
-use train::settings::{Layer, Settings};
+use train::settings::{Partial, Settings};
 
 fuzz_target!(|text: &str| {
     let Some(settings) = read(text) else { return };
@@ -20,6 +20,6 @@ fuzz_target!(|text: &str| {
 });
 
 fn read(text: &str) -> Option<Settings> {
-    let layer = Layer { origin: "fuzz".to_owned(), table: text.parse().ok()? };
-    Settings::from_layers(&[layer]).ok()
+    let part = Partial { origin: "fuzz".to_owned(), table: text.parse().ok()? };
+    Settings::merged(&[part]).ok()
 }

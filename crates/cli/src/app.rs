@@ -25,6 +25,12 @@ Exit codes: 0 done, 1 a gate was not met, 2 error.
 RUST_LOG=fireclay=debug,wgpu=info selects log messages and overrides -q and -v.
 `fireclay COMMAND --help` has details and examples.";
 
+/// `train` and `finetune` as commands of this program, which a run tells people to type.
+const TRAIN: Program =
+    Program { installed: "fireclay train", by_cargo: "cargo run -p fireclay-cli -- train" };
+const FINETUNE: Program =
+    Program { installed: "fireclay finetune", by_cargo: "cargo run -p fireclay-cli -- finetune" };
+
 /// The whole program.
 pub(crate) fn command() -> Command {
     Messages::augment_args(Command::new("fireclay"))
@@ -50,27 +56,17 @@ pub(crate) fn command() -> Command {
 /// Does what the command line asks for.
 pub(crate) fn run() -> Result<Exit> {
     let matches = fireclay_terminal::matches(command());
-    // What a run tells people to type.
-    train::call_it(match matches.subcommand_name() {
-        Some("finetune") => Program {
-            installed: "fireclay finetune",
-            by_cargo: "cargo run -p fireclay-cli -- finetune",
-        },
-        _ => {
-            Program { installed: "fireclay train", by_cargo: "cargo run -p fireclay-cli -- train" }
-        }
-    });
     parsed::<Messages>(innermost(&matches)).start_logging();
     match matches.subcommand() {
         Some(("train", matches)) => {
             let args: train::Args = parsed(matches);
-            check_display(args.tui, matches)?;
-            and_report(train::run_to_end(args, Disk::default())?, matches)
+            check_display(args.output.tui, matches)?;
+            and_report(train::run_to_end(args, TRAIN, Disk::default())?, matches)
         }
         Some(("finetune", matches)) => {
             let args: finetune::Args = parsed(matches);
-            check_display(args.train.tui, matches)?;
-            and_report(finetune::run_to_end(args)?, matches)
+            check_display(args.output.tui, matches)?;
+            and_report(finetune::run_to_end(args, FINETUNE)?, matches)
         }
         Some(("evaluate", matches)) => evaluate::run(&parsed(matches)),
         Some(("predict", matches)) => predict::run(&parsed(matches)),
@@ -156,7 +152,7 @@ fn with_report(command: Command) -> Command {
 }
 
 fn finetune() -> Command {
-    let command = finetune::Args::described()
+    let command = finetune::Args::command()
         .about("Fine-tune an existing model of Fireclay or another program");
     renamed(with_report(command), "finetune")
 }

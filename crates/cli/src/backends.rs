@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use fireclay::Backend;
-use fireclay_terminal::Exit;
+use fireclay_terminal::{Exit, say};
 use serde_json::json;
 
 use crate::output::say_json;
@@ -18,7 +18,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     if !args.json {
-        return train::run(train::Args { list_backends: true, ..train::Args::default() });
+        say(&train::backends())?;
+        return Ok(Exit::Done);
     }
     let found: Vec<_> = Backend::ALL
         .iter()

@@ -4,11 +4,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use fireclay::{Activation, Ink, Lora, Norm, NormPosition, Placement, Preprocessing};
 use fireclay_formats::Layout;
 use regex::RegexBuilder;
-use train::settings::PreprocessingChoice;
+use train::settings::{Partial, SettingsError};
+use train::{
+    BackendArgs, DataArgs, Flags, OptimizationArgs, OutputArgs, Rate, ResumingArgs, SettingsArgs,
+    TrainingArgs,
+};
 
 use crate::head::{Head, label_file};
 use crate::import::{Layers, Options, TaskKind};
@@ -21,7 +25,7 @@ use crate::plan::Recipe;
 /// otherwise it starts at zero. All parameters are trained from the first step, with a learning rate
 /// of 0.003 that decays to zero along a cosine.
 #[derive(Debug, Default, Parser)]
-#[command(name = "finetune", version, args_conflicts_with_subcommands = true)]
+#[command(name = "finetune", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Subcommand.
     #[command(subcommand)]
@@ -29,12 +33,36 @@ pub struct Args {
     /// What to train.
     #[command(flatten)]
     pub tune: Tune,
+    /// Old data, on which forgetting is measured at the end; with --resume, where that data is now.
+    #[arg(long, value_name = "SOURCE", help_heading = "Fine-tuning")]
+    pub replay_data: Option<String>,
     /// How files of others are read.
     #[command(flatten)]
     pub reading: Reading,
-    /// The run.
+    /// Where settings come from.
     #[command(flatten)]
-    pub train: train::Args,
+    pub settings: SettingsArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub backend: BackendArgs,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3 [default: 0.003, of Adam].
+    #[arg(long, value_name = "RATE|PATTERN=RATE", help_heading = "Optimization")]
+    pub lr: Vec<Rate>,
+    /// The loss, and how the weights move.
+    #[command(flatten)]
+    pub optimization: OptimizationArgs,
+    /// The loop.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// A run that is resumed or repeated.
+    #[command(flatten)]
+    pub resuming: ResumingArgs,
+    /// Where the run goes, and what it shows.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// What can be done instead of training.
@@ -60,18 +88,6 @@ pub struct Import {
     /// Report the accuracy on the test samples of this data set.
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
-    /// Function after each hidden layer, if the file does not say: one for all, or one for each: relu,tanh.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub activation: Vec<Activation>,
-    /// Normalisation of hidden layers, if the file does not say.
-    #[arg(long, value_name = "NAME")]
-    pub norm: Option<Norm>,
-    /// Hidden layers add their input behind the activation, where both are equally wide.
-    #[arg(long)]
-    pub residual: bool,
-    /// How raw features were prepared for the network: none, or scale (bytes to [0, 1]).
-    #[arg(long, value_name = "HOW")]
-    pub preprocessing: Option<PreprocessingChoice>,
     /// Ink of the training pictures, if --data does not show it: bright-on-dark, dark-on-bright or mixed.
     #[arg(long, value_name = "INK", requires = "placement")]
     pub ink: Option<Ink>,
@@ -132,6 +148,18 @@ pub struct Reading {
     /// Ignore these tensors of the file: a name, a glob such as optimizer.*, or regex:….
     #[arg(long, value_name = "PATTERN")]
     pub allow_unused: Vec<Glob>,
+    /// Function after each hidden layer, if the file does not say: one for all, or one for each: relu,tanh.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub activation: Vec<Activation>,
+    /// Normalisation of hidden layers, if the file does not say.
+    #[arg(long, value_name = "NAME")]
+    pub norm: Option<Norm>,
+    /// Hidden layers add their input behind the activation, where both are equally wide.
+    #[arg(long)]
+    pub residual: bool,
+    /// Preparation of raw features for the network in the file; with --normalize instead, bytes to [0, 1] and then normalized.
+    #[arg(long, value_name = "HOW")]
+    pub preprocessing: Option<FilePreprocessing>,
     /// Layout of weight matrices, if the file does not say: out-in as in PyTorch, in-out as in Keras.
     #[arg(long, value_name = "HOW", value_parser = layout)]
     pub layout: Option<Layout>,
@@ -161,6 +189,15 @@ pub struct Reading {
     pub labels: Option<PathBuf>,
 }
 
+/// How raw features were prepared for the network in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FilePreprocessing {
+    /// Features as they are.
+    None,
+    /// Pixel bytes to [0, 1].
+    Scale,
+}
+
 /// What is trained, and of what.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Fine-tuning")]
@@ -181,6 +218,12 @@ pub struct Tune {
     /// Parameters to train, all others frozen; patterns as for --freeze.
     #[arg(long, value_name = "PATTERN")]
     pub train: Vec<Pattern>,
+    /// Order of training [default: full].
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<Recipe>,
+    /// Dropout rate of the hidden layers.
+    #[arg(long, value_name = "SHARE")]
+    pub dropout: Option<f64>,
     /// Multiply the learning rate by this for each layer further from the output.
     #[arg(long, value_name = "FACTOR")]
     pub lr_decay: Option<f64>,
@@ -243,121 +286,60 @@ Examples:
 Recipes, for --recipe: full (the default: everything from the first step), lp-ft (the head for half
 of the epochs, then everything at a tenth of the rate), probe (the head alone).";
 
-/// Flags of `train` that say how a new network looks, or that are its own.
-const OF_A_NEW_NETWORK: [&str; 3] = ["hidden", "initializer", "input_dropout"];
-
 impl Args {
-    /// What the program was called with; on a mistake it ends with a message.
-    pub fn from_command_line() -> Self {
-        let matches = fireclay_terminal::matches(Self::described());
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
-    }
-
-    /// The program's arguments, with their help.
-    pub fn described() -> clap::Command {
-        let mut command = Self::command()
-            .after_help(EXAMPLES)
-            .mut_arg("lr", |arg| {
-                arg.value_name("RATE|PATTERN=RATE").help("Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3 [default: 0.003, of Adam]")
-            })
-            .mut_arg("replay_data", |arg| {
-                arg.help("Old data, on which forgetting is measured at the end; with --resume, where that data is now")
-                    .help_heading("Fine-tuning")
-            })
-            .mut_arg("residual", |arg| {
-                arg.help("Hidden layers of the file add their input behind the activation, where both are equally wide")
-                    .help_heading("Import")
-            })
-            .mut_arg("activation", |arg| {
-                arg.help("Function after each hidden layer of the file: one for all, or one for each: relu,tanh")
-                    .help_heading("Import")
-            })
-            .mut_arg("recipe", |arg| {
-                arg.help("Order of training: full, lp-ft or probe [default: full]").help_heading("Fine-tuning")
-            });
-        for name in OF_A_NEW_NETWORK {
-            command = command.mut_arg(name, |arg| arg.hide(true));
-        }
-        command
-    }
-
-    /// The order that was asked for, taken out: `train` has other recipes.
+    /// The settings part by part: those `below`, the file, the flags, and each --set.
     ///
     /// # Errors
     ///
-    /// A word that is none.
-    pub fn take_recipe(&mut self) -> Result<Option<Recipe>> {
-        let Some(name) = self.train.recipe.take() else { return Ok(None) };
-        match clap::ValueEnum::from_str(&name, false) {
-            Ok(recipe) => Ok(Some(recipe)),
-            Err(_) => {
-                bail!("there is no recipe `{name}` for fine-tuning; take full, lp-ft or probe")
-            }
-        }
+    /// An unreadable file, or a --set that is not `path=value`.
+    pub fn parts(&self, below: Vec<Partial>) -> Result<Vec<Partial>, SettingsError> {
+        let mut flags = Flags::default();
+        self.backend.add_to(&mut flags);
+        self.data.add_to(&mut flags);
+        flags.number("model.dropout", self.tune.dropout);
+        flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));
+        self.optimization.add_to(&mut flags);
+        self.training.add_to(&mut flags);
+        self.settings.parts(below, flags)
     }
 
-    /// How the file is read.
+    /// How the file of the network is read.
     ///
     /// # Errors
     ///
-    /// A flag that has no effect on an existing network, or a file that cannot be read.
-    pub fn options(&mut self) -> Result<Options> {
-        // Those of a new network are all alike.
-        let activation = std::mem::take(&mut self.train.activation);
-        let train = &self.train;
-        let of_a_new_network = [
-            ("--hidden", train.hidden.is_some()),
-            ("--initializer", train.initializer.is_some()),
-            ("--input-dropout", train.input_dropout.is_some()),
-        ];
-        if let Some((flag, _)) = of_a_new_network.into_iter().find(|(_, is_said)| *is_said) {
-            bail!("the network comes from the file, so {flag} says nothing; leave it out");
-        }
-        for layer in train.layers()?.iter().filter(|layer| !layer.is_of_flags()) {
-            let sets = |section: &str| layer.table.get(section).and_then(|table| table.as_table());
-            let prepares = sets("data").is_some_and(|data| data.contains_key("preprocessing"));
-            if sets("model").is_some() || prepares {
+    /// Settings that say what that file says, or another file that cannot be read.
+    pub fn options(&self) -> Result<Options> {
+        for part in self.parts(Vec::new())?.iter().filter(|part| !part.is_of_flags()) {
+            let data = part.table.get("data").and_then(|data| data.as_table());
+            let prepares = data.is_some_and(|data| data.contains_key("preprocessing"));
+            if part.table.contains_key("model") || prepares {
                 bail!(
                     "{} sets {}, which comes from the file of the network; leave it out",
-                    layer.origin,
+                    part.origin,
                     if prepares { "data.preprocessing" } else { "[model]" }
                 );
             }
         }
-        let options = self.reading.options(train.preprocessing)?;
-        let (norm, residual) = (train.norm, train.residual);
-        Ok(Options { activation, norm, residual, ..options })
-    }
-}
-
-impl Import {
-    /// How the file is read.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read.
-    pub fn options(&self) -> Result<Options> {
-        let options = self.reading.options(self.preprocessing)?;
-        let (activation, norm, residual) = (self.activation.clone(), self.norm, self.residual);
-        Ok(Options { activation, norm, residual, ..options })
+        self.reading.options()
     }
 }
 
 impl Reading {
-    fn options(&self, preprocessing: Option<PreprocessingChoice>) -> Result<Options> {
+    /// How the file is read.
+    ///
+    /// # Errors
+    ///
+    /// A file of labels or of layers that cannot be read.
+    pub fn options(&self) -> Result<Options> {
         let labels = match &self.labels {
             Some(path) => {
                 Some(label_file(path).with_context(|| format!("--labels {}", path.display()))?)
             }
             None => None,
         };
-        let preprocessing = match preprocessing {
-            Some(PreprocessingChoice::None) => Some(Preprocessing::None),
-            Some(PreprocessingChoice::Scale) => Some(Preprocessing::PIXELS),
-            Some(_) => bail!(
-                "--preprocessing says how features were prepared for the network in the file: none \
-                 or scale, or with --normalize MEAN,DEVIATION"
-            ),
+        let preprocessing = match self.preprocessing {
+            Some(FilePreprocessing::None) => Some(Preprocessing::None),
+            Some(FilePreprocessing::Scale) => Some(Preprocessing::PIXELS),
             None => self.normalize.clone(),
         };
         let layers = match &self.layers {
@@ -373,10 +355,13 @@ impl Reading {
             allow_missing: self.allow_missing.clone(),
             allow_unused: self.allow_unused.clone(),
             layout: self.layout,
+            activation: self.activation.clone(),
             layers,
+            norm: self.norm,
             norm_position: self.norm_position.clone(),
             norm_epsilon: self.norm_epsilon,
             leaky_slope: self.leaky_slope,
+            residual: self.residual,
             no_residual: self.no_residual,
             preprocessing,
             task: self.task,
@@ -456,13 +441,16 @@ fn epochs(text: &str) -> Result<u64, String> {
 /// Default scale of the adapters' outputs: at 1 they learn too slowly.
 const SCALE: f64 = 4.0;
 
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number"))
+}
+
 /// `rank=8,alpha=32,dropout=0.1,rs`; the layers are filled in later.
 fn lora(text: &str) -> Result<Lora, String> {
     let mut lora =
         Lora { layers: Vec::new(), rank: 0, alpha: 0.0, dropout: 0.0, rank_stabilized: false };
     let mut alpha = None;
     for part in text.split(',') {
-        let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
         match part.trim().split_once('=') {
             Some(("rank", rank)) => {
                 lora.rank = rank.parse().map_err(|_| format!("`{rank}` is not a rank"))?;
@@ -483,29 +471,38 @@ fn lora(text: &str) -> Result<Lora, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn the_arguments_are_consistent() {
-        Args::described().debug_assert();
+        Args::command().debug_assert();
     }
 
     #[test]
     fn functions_of_each_layer_are_those_of_the_file() {
         let words = ["finetune", "--from", "model.pt", "--activation", "relu,gelu"];
-        let mut args = Args::parse_from(words);
+        let args = Args::parse_from(words);
         let two = [Activation::Relu, Activation::Gelu];
         assert_eq!(args.options().unwrap().activation, two);
         // A new network, such as the one beside a tuned one, has none of them.
-        assert!(args.train.layers().is_ok());
-        let error = train::Args { activation: two.to_vec(), ..train::Args::default() };
-        let error = error.layers().unwrap_err().to_string();
-        assert!(error.contains("[[model.layers]]"), "{error}");
+        let parts = args.parts(Vec::new()).unwrap();
+        assert!(parts.iter().all(|part| !part.table.contains_key("model")));
         let words = ["finetune", "import", "model.pt", "--to", "x", "--activation", "relu,gelu"];
         let Some(Command::Import(import)) = Args::parse_from(words).command else {
-            unreachable!("it was typed")
+            panic!("it was typed")
         };
-        assert_eq!(import.options().unwrap().activation, two);
+        assert_eq!(import.reading.options().unwrap().activation, two);
+    }
+
+    #[test]
+    fn what_a_file_says_of_its_network_is_no_setting() {
+        for words in [["--set", "model.hidden=[3]"], ["--set", "data.preprocessing=none"]] {
+            let args = Args::parse_from(["finetune", "--from", "model.pt"].iter().chain(&words));
+            let error = args.options().unwrap_err().to_string();
+            assert!(error.contains("which comes from the file of the network"), "{error}");
+        }
     }
 
     #[test]

@@ -1,18 +1,91 @@
 //! The output layer: kept, or made anew for other labels.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
-use fireclay::{Architecture, Mlp, Model, NamedTensor, TargetScaling, Task};
+use burn::tensor::TensorReadError;
+use fireclay::{Architecture, ConfigError, Mlp, Model, NamedTensor, TargetScaling, Task};
 use fireclay_data::Dataset;
 use fireclay_measure::task_of;
 use fireclay_terminal::names;
 use train::disk::{MOST_LABELS, read_text};
 
 use crate::rescale::Rescaled;
-use crate::score::{Losses, losses};
-use crate::words::MOST_NAMES;
+use crate::score::{Losses, ScoreError, losses};
+
+/// Labels that a message names, before it counts the rest.
+pub(crate) const MOST_NAMES: usize = 12;
+
+/// Why an output layer cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    /// Outputs of two kinds, or of several labels a row, cannot stand side by side.
+    #[error(
+        "the model is for {} of {}, and the data for {} of {}; only classes can be joined, so give \
+         data with the targets of the model, or leave the flag out",
+        model.kind(), names(model.names(), MOST_NAMES), data.kind(), names(data.names(), MOST_NAMES)
+    )]
+    Joined {
+        /// The task of the model.
+        model: Task,
+        /// That of the data.
+        data: Task,
+    },
+    /// The data has another number of labels.
+    #[error(
+        "--head {wanted}: the data has {found} {noun}{}; give that number, or a file with the name \
+         of each output, one a line",
+        if *found == 1 { "" } else { "s" }
+    )]
+    Count {
+        /// Outputs that were asked for.
+        wanted: usize,
+        /// Labels of the data.
+        found: usize,
+        /// What they are called.
+        noun: &'static str,
+    },
+    /// What was given is no word, no number and no file of labels.
+    #[error("--head takes keep, data, both, a number or a file: {}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: LabelsError,
+    },
+}
+
+/// Why a file has no labels.
+#[derive(Debug, thiserror::Error)]
+pub enum LabelsError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// It is empty.
+    #[error("there is no label")]
+    Empty,
+    /// A label stands for two outputs.
+    #[error("the label {0} is there twice")]
+    Twice(String),
+}
+
+/// Why an output layer cannot be swapped.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// The network cannot be made.
+    #[error(transparent)]
+    Network(#[from] ConfigError),
+    /// A tensor is not there.
+    #[error("{0} is missing")]
+    Missing(String),
+    /// A model cannot be measured.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// The device cannot be read.
+    #[error("the device failed: {0}")]
+    Device(#[from] TensorReadError),
+}
 
 /// What the output layer is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +122,7 @@ impl Head {
     /// # Errors
     ///
     /// A number that is not that of the data's labels, or a file that cannot be read.
-    pub fn task(&self, base: &Task, data: &Task) -> Result<Task> {
+    pub fn task(&self, base: &Task, data: &Task) -> Result<Task, HeadError> {
         match self {
             Self::Keep => Ok(base.clone()),
             Self::Data => Ok(data.clone()),
@@ -60,27 +133,17 @@ impl Head {
                     let labels = labels.iter().chain(new).cloned().collect();
                     Ok(Task::Classification { labels })
                 }
-                _ => bail!(
-                    "the model is for {} of {}, and the data for {} of {}; only classes can be \
-                     joined, so give data with the targets of the model, or leave the flag out",
-                    base.kind(),
-                    names(base.names(), MOST_NAMES),
-                    data.kind(),
-                    names(data.names(), MOST_NAMES)
-                ),
+                _ => Err(HeadError::Joined { model: base.clone(), data: data.clone() }),
             },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),
-            Self::Count(count) => bail!(
-                "--head {count}: the data has {} {}{}; give that number, or a file with the name of \
-                 each output, one a line",
-                data.outputs(),
-                if matches!(data, Task::Regression { .. }) { "target" } else { "label" },
-                if data.outputs() == 1 { "" } else { "s" }
-            ),
+            Self::Count(count) => Err(HeadError::Count {
+                wanted: *count,
+                found: data.outputs(),
+                noun: if matches!(data, Task::Regression { .. }) { "target" } else { "label" },
+            }),
             Self::Labels(path) => {
-                let labels = label_file(path).with_context(|| {
-                    format!("--head takes keep, data, both, a number or a file: {}", path.display())
-                })?;
+                let labels = label_file(path)
+                    .map_err(|source| HeadError::Labels { path: path.clone(), source })?;
                 Ok(match data {
                     Task::Classification { .. } => Task::Classification { labels },
                     Task::MultiLabel { .. } => Task::MultiLabel { labels },
@@ -92,15 +155,15 @@ impl Head {
 }
 
 /// The names in a file, one a line, each of which stands for one output.
-pub(crate) fn label_file(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn label_file(path: &Path) -> Result<Vec<String>, LabelsError> {
     let text = read_text(path, MOST_LABELS)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let labels: Vec<String> = lines.map(str::to_owned).collect();
     if labels.is_empty() {
-        bail!("there is no label");
+        return Err(LabelsError::Empty);
     }
     match labels.iter().enumerate().find(|(i, label)| labels[..*i].contains(label)) {
-        Some((_, label)) => bail!("the label {label} is there twice"),
+        Some((_, label)) => Err(LabelsError::Twice(label.clone())),
         None => Ok(labels),
     }
 }
@@ -120,6 +183,19 @@ pub struct Swapped {
     pub left: Option<Losses>,
     /// Targets whose outputs are kept with another scaling.
     pub rescaled: Vec<Rescaled>,
+}
+
+impl Swapped {
+    /// What the start is called in a table beside what came of it.
+    pub(crate) fn name_of_start(&self) -> &'static str {
+        if !self.is_same {
+            "start, new head"
+        } else if self.rescaled.is_empty() {
+            "start"
+        } else {
+            "start, new scaling"
+        }
+    }
 }
 
 /// How outputs get their weights.
@@ -146,20 +222,15 @@ pub struct Weights {
 /// # Errors
 ///
 /// A model with adapters, or a device that cannot be read.
-pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
+pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped, SwapError> {
     let Weights { are_kept, are_trained, seed } = weights;
     let old = model.mlp.architecture();
     let same_kind = task.kind() == model.task.kind();
     if same_kind && task.names() == model.task.names() && are_kept {
         let kept = task.names().to_vec();
-        return Ok(Swapped {
-            model: model.clone(),
-            kept,
-            is_same: true,
-            is_zero: false,
-            left: None,
-            rescaled: Vec::new(),
-        });
+        let (left, rescaled) = (None, Vec::new());
+        let model = model.clone();
+        return Ok(Swapped { model, kept, is_same: true, is_zero: false, left, rescaled });
     }
     let network = Architecture { outputs: task.outputs(), ..old.clone() };
     let device = model.device();
@@ -167,22 +238,15 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
     let had = model.mlp.tensors()?;
     let head = format!("layers.{}.", model.mlp.layers.len() - 1);
     // Of another kind of task a name is another thing: the digit 3 is no number 3.
-    let place = |label: &String| model.task.names().iter().position(|old| old == label);
-    let sources: Vec<Option<usize>> = task
-        .names()
-        .iter()
-        .map(|label| if are_kept && same_kind { place(label) } else { None })
-        .collect();
+    let known = if are_kept && same_kind { model.task.names() } else { &[] };
+    let sources: Vec<Option<usize>> =
+        task.names().iter().map(|label| known.iter().position(|old| old == label)).collect();
     let starts_at_zero = are_trained && sources.iter().all(Option::is_none);
     let mlp = Mlp::from_tensors(&network, &device, |name, _| {
-        let find = |all: &[NamedTensor]| {
-            let found = all.iter().find(|tensor| tensor.name == name);
-            found.map(|t| t.values.clone()).with_context(|| format!("{name} is missing"))
-        };
         if !name.starts_with(&head) {
-            return find(&had);
+            return values(&had, name);
         }
-        let (mut new, old) = (find(&drawn)?, find(&had)?);
+        let (mut new, old) = (values(&drawn, name)?, values(&had, name)?);
         if starts_at_zero {
             new.fill(0.0);
         }
@@ -192,21 +256,21 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped> {
                 row.copy_from_slice(&old[source * width..][..width]);
             }
         }
-        Ok::<_, anyhow::Error>(new)
+        Ok(new)
     })?;
     let names = task.names().iter().zip(&sources);
     let kept: Vec<String> =
         names.filter(|(_, source)| source.is_some()).map(|(name, _)| name.clone()).collect();
     let task = with_scaling(task.clone(), &model.task, &sources);
     let model = Model { mlp, task, ..model.clone() };
-    Ok(Swapped {
-        model,
-        kept,
-        is_same: false,
-        is_zero: starts_at_zero,
-        left: None,
-        rescaled: Vec::new(),
-    })
+    let (is_zero, left, rescaled) = (starts_at_zero, None, Vec::new());
+    Ok(Swapped { model, kept, is_same: false, is_zero, left, rescaled })
+}
+
+/// The numbers of a tensor.
+pub(crate) fn values(all: &[NamedTensor], name: &str) -> Result<Vec<f32>, SwapError> {
+    let found = all.iter().find(|tensor| tensor.name == name);
+    found.map(|t| t.values.clone()).ok_or_else(|| SwapError::Missing(name.to_owned()))
 }
 
 /// A regression with the scaling of the old one for each target that comes from there, by its place,
@@ -215,12 +279,9 @@ fn with_scaling(task: Task, old: &Task, sources: &[Option<usize>]) -> Task {
     let (new, before) = (task.scaling().cloned(), old.scaling().cloned());
     let Task::Regression { targets, .. } = task else { return task };
     // Without a scaling an output is in the unit of its target.
-    let of = |scaling: &Option<TargetScaling>, i: usize| {
-        scaling.as_ref().map_or((0.0, 1.0), |scaling| (scaling.mean[i], scaling.deviation[i]))
-    };
-    let numbers = sources.iter().enumerate().map(|(i, source)| match source {
-        Some(place) => of(&before, *place),
-        None => of(&new, i),
+    let numbers = sources.iter().enumerate().map(|(i, source)| {
+        let (scaling, place) = source.map_or((&new, i), |place| (&before, place));
+        scaling.as_ref().map_or((0.0, 1.0), |s| (s.mean[place], s.deviation[place]))
     });
     let (mean, deviation) = numbers.unzip();
     let is_scaled = sources.iter().any(|source| match source {
@@ -236,7 +297,7 @@ fn with_scaling(task: Task, old: &Task, sources: &[Option<usize>]) -> Task {
 /// # Errors
 ///
 /// A device that cannot be read.
-pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
+pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>, SwapError> {
     let found = task_of(data.targets());
     let names = model.task.names();
     let kept: Vec<String> =
@@ -247,7 +308,8 @@ pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>> {
         // Among one label there is nothing to choose.
         Task::Classification { .. } if kept.len() < 2 => return Ok(None),
         Task::Classification { .. } => {
-            (Task::Classification { labels: kept.clone() }, data.only_classes(&kept)?)
+            let rows = data.only_classes(&kept).map_err(ScoreError::from)?;
+            (Task::Classification { labels: kept }, rows)
         }
         // Rows cannot be chosen by their labels.
         _ if kept.len() < found.outputs() => return Ok(None),
@@ -321,7 +383,7 @@ mod tests {
         let device = Device::flex();
         let config = MlpConfig::new([1], [], 3).architecture().unwrap();
         let mlp = Mlp::from_tensors(&config, &device, |name, _| {
-            Ok::<_, anyhow::Error>(match name {
+            Ok::<_, SwapError>(match name {
                 "layers.0.weight" => vec![2.0, -2.0, 9.0],
                 _ => vec![0.0; 3],
             })

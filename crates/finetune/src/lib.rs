@@ -6,17 +6,14 @@
 //! is that of `train`, checkpoints and exact resume included: this crate has none of its own.
 
 mod args;
-mod forgetting;
 pub mod head;
 pub mod import;
-mod merge;
 pub mod pattern;
 mod places;
 pub mod plan;
 pub mod rescale;
 mod run;
 mod score;
-mod words;
 
 pub use args::Args;
 pub use run::{run, run_to_end};

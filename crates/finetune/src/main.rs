@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use clap::{CommandFactory, FromArgMatches};
 use finetune::{Args, run};
-use fireclay_terminal::Program;
 
 fn main() -> ExitCode {
-    train::call_it(Program { installed: "finetune", by_cargo: "cargo run -p finetune --" });
-    fireclay_terminal::exit(run(Args::from_command_line()))
+    let matches = fireclay_terminal::matches(Args::command());
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    fireclay_terminal::exit(run(args))
 }

@@ -1,11 +1,10 @@
 //! Labels that are only numbers, of a model or of data, and the names that the other side has.
 
-use anyhow::Result;
 use fireclay::{Model, Task};
 use fireclay_data::TrainTest;
 use fireclay_measure::{are_numbers, are_places, fitted_to, task_of};
 
-use crate::score::losses;
+use crate::score::{ScoreError, losses};
 
 /// A model and data with the same names, where one side had mere numbers and the other the names.
 ///
@@ -16,7 +15,10 @@ use crate::score::losses;
 /// # Errors
 ///
 /// A device that cannot be read.
-pub(crate) fn named(model: &Model, data: &TrainTest) -> Result<Option<(Model, TrainTest)>> {
+pub(crate) fn named(
+    model: &Model,
+    data: &TrainTest,
+) -> Result<Option<(Model, TrainTest)>, ScoreError> {
     let found = task_of(data.train.targets());
     if found.kind() != model.task.kind() || !are_places(found.names(), model.task.names()) {
         return Ok(None);

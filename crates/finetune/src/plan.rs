@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
 use clap::ValueEnum;
 use fireclay::{Architecture, ParameterPath};
 use train::optimizer::OptimizerConfig;
-use train::settings::{Layer, SettingsError};
+use train::settings::{Partial, SettingsError};
 use train::tuning::Phase;
 
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, PatternError};
 
 /// What the learning rate of the second part of [`Recipe::LpFt`] is multiplied by.
 const TUNING_FACTOR: f64 = 0.1;
 
 /// The settings of a run of which nothing else is said: a rate three times Adam's usual one, that
 /// falls to zero along a cosine. `cargo xtask bench-tuning` measured it against others.
-pub(crate) fn usual() -> Result<Layer, SettingsError> {
+pub(crate) fn usual() -> Result<Partial, SettingsError> {
     let text = "[optimizer]\nlearning_rate = 0.003\n[schedule]\nname = \"cosine\"\n";
-    Layer::of_defaults(text)
+    Partial::of_defaults(text)
 }
 
 /// An order in which the parts of a network are trained.
@@ -54,6 +53,71 @@ pub struct Plan {
     pub epochs: u64,
 }
 
+/// Why nothing can be trained so.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A pattern names nothing.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A learning rate is that of frozen parameters alone.
+    #[error("--lr {pattern}={rate}: everything that `{pattern}` names is frozen")]
+    RateOfFrozen {
+        /// The pattern.
+        pattern: Pattern,
+        /// The rate.
+        rate: f64,
+    },
+    /// Two orders were asked for.
+    #[error("--unfreeze-every is an order of its own; leave out --recipe")]
+    TwoOrders,
+    /// The head alone is to be trained, and it is frozen.
+    #[error("--recipe probe trains the head alone, and the head is frozen")]
+    FrozenHead,
+    /// The head alone is to be trained, and what was asked for concerns the rest.
+    #[error(
+        "--recipe probe trains the head alone, so --lora and --lr-decay would change nothing; leave \
+         them out, or take --recipe full"
+    )]
+    IdleInProbe,
+    /// There are too few epochs for the two parts of an order.
+    #[error("--recipe lp-ft needs at least --epochs 2: the head first, then the rest")]
+    OneEpoch,
+    /// One of the two parts of an order is frozen.
+    #[error(
+        "--recipe lp-ft trains the head first and then the rest, and {part} is frozen; take --recipe \
+         full"
+    )]
+    FrozenPart {
+        /// The head, or the rest.
+        part: &'static str,
+    },
+    /// Every parameter is frozen.
+    #[error("nothing is left to train: --freeze names every parameter that --train does")]
+    Nothing,
+    /// A learning rate is too far from that of the optimizer.
+    #[error(
+        "the learning rate of {path} would be {factor:e} times that of the optimizer; change --lr or \
+         --lr-decay"
+    )]
+    Rate {
+        /// The parameter.
+        path: ParameterPath,
+        /// What the optimizer's rate would be multiplied by.
+        factor: f64,
+    },
+    /// The run ends before its last layer is trained.
+    #[error(
+        "--unfreeze-every {every}epoch reaches the last layer in epoch {needed}; give at least \
+         --epochs {needed}"
+    )]
+    FewEpochs {
+        /// Epochs between two layers.
+        every: u64,
+        /// Epochs that are needed.
+        needed: u64,
+    },
+}
+
 /// What the learning rate of each trained parameter is multiplied by.
 type Factors = BTreeMap<ParameterPath, f64>;
 
@@ -64,74 +128,64 @@ impl Plan {
     ///
     /// A pattern that names nothing, nothing left to train, something that would change nothing, or
     /// too few epochs for the order.
-    pub fn phases(&self, network: &Architecture) -> Result<Vec<Phase>> {
+    pub fn phases(&self, network: &Architecture) -> Result<Vec<Phase>, PlanError> {
         let phases = self.in_order(network)?;
         for (pattern, rate) in &self.rates {
             let paths = pattern.paths(network)?;
-            let is_trained = |path: &ParameterPath| {
-                phases.iter().any(|phase| phase.rates.contains_key(&path.to_string()))
-            };
-            if !paths.iter().any(is_trained) {
-                bail!("--lr {pattern}={rate}: everything that `{pattern}` names is frozen");
+            let is_trained = paths
+                .iter()
+                .any(|path| phases.iter().any(|phase| phase.rates.contains_key(&path.to_string())));
+            if !is_trained {
+                return Err(PlanError::RateOfFrozen { pattern: pattern.clone(), rate: *rate });
             }
         }
         Ok(phases)
     }
 
-    fn in_order(&self, network: &Architecture) -> Result<Vec<Phase>> {
+    fn in_order(&self, network: &Architecture) -> Result<Vec<Phase>, PlanError> {
         let told = self.told(network)?;
         let rates = self.factors(network, &told)?;
-        let head = "head".parse::<Pattern>()?.paths(network)?;
+        let head = paths_of("head", network)?;
         let probe: Factors =
             rates.iter().filter(|(path, _)| head.contains(path)).map(|(p, r)| (*p, *r)).collect();
-        if let Some(every) = self.unfreeze_every {
-            if self.recipe.is_some() {
-                bail!("--unfreeze-every is an order of its own; leave out --recipe");
+        match (self.unfreeze_every, self.recipe) {
+            (Some(_), Some(_)) => Err(PlanError::TwoOrders),
+            (Some(every), None) => self.unfreezing(network, &rates, every),
+            (None, None | Some(Recipe::Full)) => Ok(vec![phase(0, rates)]),
+            (None, Some(Recipe::Probe)) if probe.is_empty() => Err(PlanError::FrozenHead),
+            (None, Some(Recipe::Probe)) if network.lora.is_some() || self.decay.is_some() => {
+                Err(PlanError::IdleInProbe)
             }
-            return self.unfreezing(network, &rates, every);
-        }
-        let phase = |epochs, rates| Phase { epochs, rates: named(rates) };
-        match self.recipe.unwrap_or(Recipe::Full) {
-            Recipe::Full => Ok(vec![phase(0, rates)]),
-            Recipe::Probe => {
-                if probe.is_empty() {
-                    bail!("--recipe probe trains the head alone, and the head is frozen");
-                }
-                if network.lora.is_some() || self.decay.is_some() {
-                    bail!(
-                        "--recipe probe trains the head alone, so --lora and --lr-decay would change \
-                         nothing; leave them out, or take --recipe full"
-                    );
-                }
-                Ok(vec![phase(0, probe)])
-            }
-            Recipe::LpFt => {
-                if self.epochs < 2 {
-                    bail!(
-                        "--recipe lp-ft needs at least --epochs 2: the head first, then the rest"
-                    );
-                }
-                if probe.is_empty() || probe.len() == rates.len() {
-                    bail!(
-                        "--recipe lp-ft trains the head first and then the rest, and {} is frozen; \
-                         take --recipe full",
-                        if probe.is_empty() { "the head" } else { "the rest" }
-                    );
-                }
-                // A rate that was asked for holds in both.
-                let slower = rates.into_iter().map(|(path, factor)| {
-                    let is_told = told.contains_key(&path);
-                    let rate = if is_told { factor } else { factor * TUNING_FACTOR };
-                    (path, rate)
-                });
-                let slower = slower.collect();
-                Ok(vec![phase(self.epochs / 2, probe), phase(0, slower)])
-            }
+            (None, Some(Recipe::Probe)) => Ok(vec![phase(0, probe)]),
+            (None, Some(Recipe::LpFt)) => self.head_first(probe, rates, &told),
         }
     }
 
+    /// The head for half of the epochs, then everything.
+    fn head_first(
+        &self,
+        probe: Factors,
+        rates: Factors,
+        told: &Factors,
+    ) -> Result<Vec<Phase>, PlanError> {
+        if self.epochs < 2 {
+            return Err(PlanError::OneEpoch);
+        }
+        if probe.is_empty() || probe.len() == rates.len() {
+            let part = if probe.is_empty() { "the head" } else { "the rest" };
+            return Err(PlanError::FrozenPart { part });
+        }
+        let slower = rates.into_iter().map(|(path, factor)| {
+            // A rate that was asked for holds in both.
+            let is_told = told.contains_key(&path);
+            (path, if is_told { factor } else { factor * TUNING_FACTOR })
+        });
+        let slower = slower.collect();
+        Ok(vec![phase(self.epochs / 2, probe), phase(0, slower)])
+    }
+
     /// What the learning rate of each parameter is multiplied by to get the one that was asked for.
-    fn told(&self, network: &Architecture) -> Result<Factors> {
+    fn told(&self, network: &Architecture) -> Result<Factors, PlanError> {
         let mut told = BTreeMap::new();
         for (pattern, rate) in &self.rates {
             for path in pattern.paths(network)? {
@@ -144,25 +198,17 @@ impl Plan {
 
     /// What the learning rate of each trained parameter is multiplied by: what was asked for, less
     /// for each layer further down.
-    fn factors(&self, network: &Architecture, told: &Factors) -> Result<Factors> {
-        let all = |patterns: &[Pattern]| -> Result<Vec<ParameterPath>> {
-            let found: Result<Vec<_>, _> =
-                patterns.iter().map(|pattern| pattern.paths(network)).collect();
-            Ok(found?.concat())
-        };
-        let named = |text: &str| -> Result<Vec<ParameterPath>> {
-            Ok(text.parse::<Pattern>()?.paths(network)?)
-        };
+    fn factors(&self, network: &Architecture, told: &Factors) -> Result<Factors, PlanError> {
         let mut trained = match (&self.train[..], &network.lora) {
-            ([], None) => named("all")?,
+            ([], None) => paths_of("all", network)?,
             // Of a network with adapters the rest is the base, which stays.
-            ([], Some(_)) => [named("adapters")?, named("head")?].concat(),
-            (patterns, _) => all(patterns)?,
+            ([], Some(_)) => [paths_of("adapters", network)?, paths_of("head", network)?].concat(),
+            (patterns, _) => paths_of_all(patterns, network)?,
         };
-        let frozen = all(&self.freeze)?;
+        let frozen = paths_of_all(&self.freeze, network)?;
         trained.retain(|path| !frozen.contains(path));
         if trained.is_empty() {
-            bail!("nothing is left to train: --freeze names every parameter that --train does");
+            return Err(PlanError::Nothing);
         }
         let layers = network.hidden.len();
         let mut rates = BTreeMap::new();
@@ -171,10 +217,7 @@ impl Plan {
             let decay = self.decay.unwrap_or(1.0).powi(i32::try_from(depth).unwrap_or(i32::MAX));
             let factor = decay * told.get(&path).copied().unwrap_or(1.0);
             if factor == 0.0 || !factor.is_finite() {
-                bail!(
-                    "the learning rate of {path} would be {factor:e} times that of the optimizer; \
-                     change --lr or --lr-decay"
-                );
+                return Err(PlanError::Rate { path, factor });
             }
             rates.insert(path, factor);
         }
@@ -187,31 +230,43 @@ impl Plan {
         network: &Architecture,
         rates: &Factors,
         every: u64,
-    ) -> Result<Vec<Phase>> {
+    ) -> Result<Vec<Phase>, PlanError> {
         let mut phases: Vec<Phase> = Vec::new();
         for layers in 1..=network.hidden.len() + 1 {
-            let paths = format!("last:{layers}").parse::<Pattern>()?.paths(network)?;
+            let paths = paths_of(&format!("last:{layers}"), network)?;
             let reached = rates.iter().filter(|(path, _)| paths.contains(path));
             let rates: Factors = reached.map(|(path, rate)| (*path, *rate)).collect();
             let is_new = phases.last().is_none_or(|last| last.rates.len() < rates.len());
             if is_new && !rates.is_empty() {
-                phases.push(Phase { epochs: every, rates: named(rates) });
+                phases.push(phase(every, rates));
             }
         }
         let needed = every.saturating_mul(phases.len().saturating_sub(1) as u64).saturating_add(1);
         if self.epochs < needed {
-            bail!(
-                "--unfreeze-every {every}epoch reaches the last layer in epoch {needed}; give at \
-                 least --epochs {needed}"
-            );
+            return Err(PlanError::FewEpochs { every, needed });
         }
         Ok(phases)
     }
 }
 
-/// By paths as settings have them.
-fn named(factors: Factors) -> BTreeMap<String, f64> {
-    factors.into_iter().map(|(path, factor)| (path.to_string(), factor)).collect()
+/// A phase with these learning rates, by path as settings have them.
+fn phase(epochs: u64, factors: Factors) -> Phase {
+    let rates = factors.into_iter().map(|(path, factor)| (path.to_string(), factor)).collect();
+    Phase { epochs, rates }
+}
+
+/// The parameters that a pattern names.
+fn paths_of(pattern: &str, network: &Architecture) -> Result<Vec<ParameterPath>, PatternError> {
+    pattern.parse::<Pattern>()?.paths(network)
+}
+
+/// The parameters that some patterns name.
+fn paths_of_all(
+    patterns: &[Pattern],
+    network: &Architecture,
+) -> Result<Vec<ParameterPath>, PatternError> {
+    let found: Result<Vec<_>, _> = patterns.iter().map(|pattern| pattern.paths(network)).collect();
+    Ok(found?.concat())
 }
 
 #[cfg(test)]

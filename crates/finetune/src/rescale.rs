@@ -1,6 +1,6 @@
 //! The scaling of the targets of a regression whose outputs are kept.
 
-use anyhow::Result;
+use burn::tensor::TensorReadError;
 use fireclay::{Model, TargetScaling, Task};
 use fireclay_data::{Dataset, Targets};
 use fireclay_measure::task_of;
@@ -50,7 +50,11 @@ struct Errors {
 /// # Errors
 ///
 /// A device that cannot be read.
-pub(crate) fn kept(base: &Model, wanted: &Task, data: &Dataset) -> Result<Option<Kept>> {
+pub(crate) fn kept(
+    base: &Model,
+    wanted: &Task,
+    data: &Dataset,
+) -> Result<Option<Kept>, TensorReadError> {
     let (Task::Regression { targets, .. }, Some(new)) = (&base.task, wanted.scaling()) else {
         return Ok(None);
     };
@@ -58,8 +62,8 @@ pub(crate) fn kept(base: &Model, wanted: &Task, data: &Dataset) -> Result<Option
     if found.names() != wanted.names() {
         return Ok(None);
     }
-    let place = |name: &String| targets.iter().position(|target| target == name);
-    let places: Vec<Option<usize>> = wanted.names().iter().map(place).collect();
+    let places = wanted.names().iter().map(|name| targets.iter().position(|t| t == name));
+    let places: Vec<Option<usize>> = places.collect();
     let old = base.task.scaling().cloned().unwrap_or_else(|| TargetScaling {
         mean: vec![0.0; targets.len()],
         deviation: vec![1.0; targets.len()],
@@ -96,7 +100,7 @@ fn errors(
     new: &TargetScaling,
     places: &[Option<usize>],
     data: &Dataset,
-) -> Result<Vec<Errors>> {
+) -> Result<Vec<Errors>, TensorReadError> {
     let Targets::Values { values, .. } = data.targets() else { return Ok(Vec::new()) };
     let outputs = network_outputs(base, data)?;
     let rows = outputs.chunks_exact(base.task.outputs()).zip(values.chunks_exact(places.len()));
@@ -114,10 +118,12 @@ fn errors(
         }
     }
     let count = data.len() as f64;
-    let average = |sum: Errors| Errors {
-        kept: sum.kept / count,
-        refitted: sum.refitted / count,
-        mean: sum.mean / count,
-    };
-    Ok(sums.into_iter().map(average).collect())
+    Ok(sums
+        .into_iter()
+        .map(|sum| Errors {
+            kept: sum.kept / count,
+            refitted: sum.refitted / count,
+            mean: sum.mean / count,
+        })
+        .collect())
 }

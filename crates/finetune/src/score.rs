@@ -1,13 +1,30 @@
 //! How good models are on the same rows, and how they differ.
 
-use anyhow::Result;
+use burn::tensor::TensorReadError;
 use fireclay::{Loaded, Model, Preprocessing};
-use fireclay_data::{Dataset, Features, Targets};
+use fireclay_data::{DataError, Dataset, Features, Targets};
 use fireclay_measure::{
-    Classification, EvaluateError, Evaluation, Options, Regression, Scores, evaluate,
+    Classification, EvaluateError, Evaluation, MatchError, Options, Regression, Scores, evaluate,
     evaluate_outputs, first_largest, matched,
 };
 use fireclay_terminal::short;
+
+/// Why models cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    /// A model cannot be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The data has other targets than the model.
+    #[error(transparent)]
+    Match(#[from] MatchError),
+    /// Some rows cannot be taken out of the data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device cannot be read.
+    #[error("the device failed: {0}")]
+    Device(#[from] TensorReadError),
+}
 
 /// The names of the scores that models are compared by; none of several labels a row.
 pub(crate) fn score_names(targets: &Targets) -> &'static [&'static str] {
@@ -24,7 +41,7 @@ pub(crate) fn score_names(targets: &Targets) -> &'static [&'static str] {
 /// # Errors
 ///
 /// Data that does not fit the model, or a device that cannot be read.
-pub(crate) fn scores(model: &Model, data: &Dataset) -> Result<Vec<String>> {
+pub(crate) fn scores(model: &Model, data: &Dataset) -> Result<Vec<String>, ScoreError> {
     let evaluation = match numbers(model, data) {
         // A start may overflow on rows that it was not made for; what was tuned need not.
         Err(EvaluateError::NotFinite { .. }) => {
@@ -70,7 +87,7 @@ const ENOUGH: usize = 10_000;
 /// # Errors
 ///
 /// Data that does not fit the model, or a device that cannot be read.
-pub(crate) fn losses(model: &Model, data: &Dataset) -> Result<Losses> {
+pub(crate) fn losses(model: &Model, data: &Dataset) -> Result<Losses, ScoreError> {
     let apart = data.len().div_ceil(ENOUGH).max(1);
     let rows: Vec<usize> = (0..data.len()).step_by(apart).collect();
     let data = matched(&data.only_rows(&rows)?, &model.task)?;
@@ -101,7 +118,11 @@ pub(crate) struct Difference {
 /// # Errors
 ///
 /// A device that cannot be read.
-pub(crate) fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Difference> {
+pub(crate) fn difference(
+    a: &Model,
+    b: &Model,
+    data: &Dataset,
+) -> Result<Difference, TensorReadError> {
     let mut found = Difference { rows: data.len(), ..Difference::default() };
     let [a_outputs, b_outputs] = [network_outputs(a, data)?, network_outputs(b, data)?];
     let width = a.task.outputs();
@@ -122,7 +143,7 @@ pub(crate) fn difference(a: &Model, b: &Model, data: &Dataset) -> Result<Differe
 /// # Errors
 ///
 /// A device that cannot be read.
-pub(crate) fn network_outputs(model: &Model, data: &Dataset) -> Result<Vec<f32>> {
+pub(crate) fn network_outputs(model: &Model, data: &Dataset) -> Result<Vec<f32>, TensorReadError> {
     /// Rows at a time: enough to keep a device busy, few enough to be small.
     const BATCH: usize = 1000;
     let device = model.device();
@@ -137,7 +158,7 @@ pub(crate) fn network_outputs(model: &Model, data: &Dataset) -> Result<Vec<f32>>
 
 /// Rows of random features, such as the model's preprocessing expects: bytes if it divides by 255,
 /// about the means that it takes off, or else about zero.
-pub(crate) fn random_rows(model: &Model) -> Result<Dataset> {
+pub(crate) fn random_rows(model: &Model) -> Result<Dataset, DataError> {
     const ROWS: usize = 1000;
     let width = model.features();
     let mut state = 1;
@@ -159,7 +180,7 @@ pub(crate) fn random_rows(model: &Model) -> Result<Dataset> {
     let features = Features::Floats(features.collect());
     // Outputs alone are compared, so that any target will do.
     let targets = Targets::Values { values: vec![0.0; ROWS], names: vec!["none".to_owned()] };
-    Ok(Dataset::new(model.mlp.architecture().input_shape.clone(), features, targets)?)
+    Dataset::new(model.mlp.architecture().input_shape.clone(), features, targets)
 }
 
 /// The next of a row of numbers in [0, 1): SplitMix64 (Steele, Lea and Flood 2014).

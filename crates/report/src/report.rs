@@ -328,9 +328,9 @@ fn test_rows(
     task: &Task,
     told: Option<&str>,
 ) -> Result<Dataset, String> {
-    let load = |source: &Source| Ok(load(source, &LoadOptions::default(), &mut |_| {})?);
+    let load = |source: &Source| load(source, &LoadOptions::default(), &mut |_| {});
     let data = whole_data_of_run(manifest, folder, task, told, &load);
-    let TrainTest { test, .. } = data.map_err(|error| format!("{error:#}"))?;
+    let TrainTest { test, .. } = data.map_err(|error| message(&error))?;
     let classes = &manifest.settings.data.classes;
     if classes.is_empty() {
         return Ok(test);

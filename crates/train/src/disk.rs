@@ -130,23 +130,24 @@ impl Disk {
     ///
     /// The file system's; `InvalidData` if the file is shorter than that.
     pub fn open_end(&self, path: &Path, keep: u64) -> io::Result<File> {
-        let open = || {
-            self.before(Operation::Open)?;
-            check_file_place(path)?;
-            let file = File::options().create(true).append(true).open(path)?;
-            let found = file.metadata()?.len();
-            if found < keep {
-                let message = format!("it has {found} bytes and had {keep}: it was shortened");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
-            if found > keep {
-                self.before(Operation::Truncate)?;
-                file.set_len(keep)?;
-            }
-            log::info!("writing to {}, after {keep} bytes", path.display());
-            Ok(file)
-        };
-        open().map_err(named(path))
+        self.opened_end(path, keep).map_err(named(path))
+    }
+
+    fn opened_end(&self, path: &Path, keep: u64) -> io::Result<File> {
+        self.before(Operation::Open)?;
+        check_file_place(path)?;
+        let file = File::options().create(true).append(true).open(path)?;
+        let found = file.metadata()?.len();
+        if found < keep {
+            let message = format!("it has {found} bytes and had {keep}: it was shortened");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        if found > keep {
+            self.before(Operation::Truncate)?;
+            file.set_len(keep)?;
+        }
+        log::info!("writing to {}, after {keep} bytes", path.display());
+        Ok(file)
     }
 
     /// Writes at the end of a file.

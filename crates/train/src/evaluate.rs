@@ -29,10 +29,12 @@ pub fn evaluate(
     source: &RowSource<'_>,
     rows: &[usize],
 ) -> Result<Evaluation, TensorReadError> {
-    let of_outputs =
-        |choice: &MetricChoice| !matches!(choice, MetricChoice::LearningRate | MetricChoice::Speed);
-    let choices: Vec<MetricChoice> =
-        job.training.measured().into_iter().filter(of_outputs).collect();
+    let choices: Vec<MetricChoice> = job
+        .training
+        .measured()
+        .into_iter()
+        .filter(|choice| !matches!(choice, MetricChoice::LearningRate | MetricChoice::Speed))
+        .collect();
     let mut meter = Meter::new(job.task, &choices);
     let moment =
         Moment { step: 0, steps: rows.len().div_ceil(EVALUATION_BATCH), learning_rate: 0.0 };

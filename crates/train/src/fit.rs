@@ -11,7 +11,7 @@ use crate::evaluate::evaluate;
 use crate::job::Job;
 use crate::metrics::{Meter, Moment};
 use crate::profile::Profile;
-use crate::progress::{Due, EpochReport, Observer, Progress};
+use crate::progress::{Display, Due, EpochReport, Keeper, Progress};
 use crate::schedule::Length;
 use crate::state::State;
 use crate::step::Stepping;
@@ -37,9 +37,9 @@ pub enum Ending {
     Complete,
     /// Early, as nothing improved any more.
     Early,
-    /// Early, because the observer wanted it.
+    /// Early, because somebody asked for the end.
     Stopped,
-    /// In the middle, to go on from the state that the observer was given.
+    /// In the middle, to be resumed from the state that the keeper was given.
     Interrupted,
 }
 
@@ -87,13 +87,14 @@ pub enum FitError {
 pub fn fit(
     job: &Job<'_>,
     mut state: State,
-    observer: &mut dyn Observer,
+    display: &mut dyn Display,
+    keeper: &mut dyn Keeper,
 ) -> Result<Fitted, FitError> {
     let length = job.length()?;
     let meter = Meter::new(job.task, &job.training.measured());
-    observer.start(job, length, &meter)?;
+    display.start(job, length, &meter)?;
     let profile = Profile { batches: job.rows.in_words(), ..Profile::default() };
-    let mut run = Loop { job, length, meter, observer, profile };
+    let mut run = Loop { job, length, meter, display, keeper, profile };
     while let Some(epoch) = job.next_epoch(&state) {
         let started = Instant::now();
         let mut ending;
@@ -115,7 +116,8 @@ struct Loop<'a> {
     job: &'a Job<'a>,
     length: Length,
     meter: Meter,
-    observer: &'a mut dyn Observer,
+    display: &'a mut dyn Display,
+    keeper: &'a mut dyn Keeper,
     profile: Profile,
 }
 
@@ -145,7 +147,7 @@ impl Loop<'_> {
                 good = state.clone();
                 self.report(epoch, at, moment, first, started)?;
             }
-            let due = self.observer.due(at, false)?;
+            let due = self.due(at, false)?;
             if due != Due::Nothing {
                 // A state that has diverged is not to be resumed.
                 let state = stepping.state();
@@ -190,7 +192,8 @@ impl Loop<'_> {
         let speed = fresh as f64 / started.elapsed().as_secs_f64();
         let meter = &self.meter;
         let progress = Progress { epoch, step, moment, samples, speed, meter };
-        Ok(self.observer.progress(&progress)?)
+        self.display.progress(&progress)?;
+        Ok(self.keeper.record_steps(&progress)?)
     }
 
     /// Ends an epoch: measures it on the validation rows, and does what is due.
@@ -221,10 +224,17 @@ impl Loop<'_> {
         state.progress.epochs = epoch;
         let (step, samples) = (state.progress.step, job.samples_per_epoch());
         let report = EpochReport { epoch, step, samples, seconds, training, validation, improved };
-        self.observer.epoch(&report)?;
+        self.display.epoch(&report)?;
+        self.keeper.record_epoch(&report)?;
         self.meter.start(moment)?;
-        let due = self.observer.due(step, true)?;
+        let due = self.due(step, true)?;
         self.obey(due, state)
+    }
+
+    /// What is due after a step or an epoch, the end included that the display may ask for.
+    fn due(&mut self, step: u64, epoch_ended: bool) -> Result<Due, FitError> {
+        let due = self.keeper.due(step, epoch_ended)?;
+        Ok(if self.display.wants_to_stop() { due.max(Due::Finish) } else { due })
     }
 
     /// Does what is due: keeps the state if anything is, and says whether the run ends here.
@@ -232,8 +242,8 @@ impl Loop<'_> {
         if due == Due::Nothing {
             return Ok(None);
         }
-        let Self { observer, meter, profile, .. } = self;
-        profile.checkpoints.on(|| Ok::<_, FitError>(observer.keep(state.snapshot(meter)?)?))?;
+        let Self { keeper, meter, profile, .. } = self;
+        profile.checkpoints.on(|| Ok::<_, FitError>(keeper.keep(state.snapshot(meter)?)?))?;
         Ok(match due {
             Due::Nothing | Due::Keep => None,
             Due::Finish => Some(Ending::Stopped),

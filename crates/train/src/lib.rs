@@ -1,7 +1,29 @@
 //! Training of multilayer perceptrons: the loop and everything around it.
 //!
 //! [`fit::fit`] is the loop, readable from top to bottom; [`Settings`](settings::Settings) is what a
-//! run is determined by. The program `train` is [`run`] with the [`Args`] it was given.
+//! run is determined by, and [`RunOptions`] is what it is carried out with. A program calls it by
+//! [`Prepared`]:
+//!
+//! ```no_run
+//! use train::settings::{Keep, Settings};
+//! use train::{Prepared, RunEnd, RunOptions};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let mut settings = Settings::default(); // the tutorial on MNIST
+//! settings.training.epochs = 2;
+//! settings.training.keep = Keep::Best;
+//! let options = RunOptions { out: "models".into(), ..RunOptions::default() };
+//! let RunEnd::Finished(run) = Prepared::new(settings, options)?.run()? else {
+//!     return Ok(()); // nothing asks this run to stop
+//! };
+//! println!("{:?} in {}", run.test.get("accuracy"), run.folder.display());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Such a run prints nothing, catches no signal, and keeps no state outside of its folder; a
+//! [`Console`](progress::Console) hears what it does. The program `train` is [`run()`] with the
+//! [`Args`] it was given.
 //!
 //! Why a loop of our own and not Burn's `Learner`: the same command must give the same bits
 //! whatever happens in between, so every random choice is a function of the seed and the step, the
@@ -26,9 +48,9 @@ pub mod optimizer;
 mod pictures;
 pub mod place;
 pub mod profile;
+mod program;
 pub mod progress;
 pub mod record;
-mod resume;
 mod run;
 pub mod run_files;
 pub mod run_folder;
@@ -40,9 +62,11 @@ mod step;
 pub mod tuning;
 pub mod verify;
 pub mod warnings;
-mod words;
 
-pub use args::{Args, Rate};
+pub use args::{
+    Args, BackendArgs, DataArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs, Rate,
+    ResumingArgs, SettingsArgs, TrainingArgs, load_with_bar,
+};
 pub use pictures::pictures;
-pub use run::{Ended, Finished, Prepared, load_with_bar, run, run_on, run_to_end};
-pub use words::{call_it, program};
+pub use program::{Ended, backends, carry_out, run, run_on, run_to_end};
+pub use run::{Changes, Finished, Prepared, RunEnd, RunOptions};

@@ -186,17 +186,14 @@ impl Manifest {
     /// The file system's; `InvalidData` if it is not one.
     pub fn load(folder: &Path, disk: &Disk) -> io::Result<Self> {
         let path = Self::path(folder);
-        let read = || {
-            let invalid = |error| {
-                let what = format!(
-                    "this is no whole manifest of a run ({error}); put the whole file back, or name \
-                     the model file instead of its folder"
-                );
-                io::Error::new(io::ErrorKind::InvalidData, what)
-            };
-            serde_json::from_slice(&disk.read(&path, MOST_MANIFEST)?).map_err(invalid)
-        };
-        read().map_err(named(&path))
+        let bytes = disk.read(&path, MOST_MANIFEST).map_err(named(&path))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let what = format!(
+                "this is no whole manifest of a run ({error}); put the whole file back, or name the \
+                 model file instead of its folder"
+            );
+            named(&path)(io::Error::new(io::ErrorKind::InvalidData, what))
+        })
     }
 
     /// Writes it, whole or not at all.

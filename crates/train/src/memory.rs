@@ -112,12 +112,15 @@ fn free() -> Option<u64> {
 
 /// What `/proc/meminfo` says is free: memory that is not in use or can be given back, and swap.
 fn free_in(text: &str) -> Option<u64> {
-    let of = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        kilobytes.checked_mul(1024)
-    };
-    Some(of("MemAvailable")?.saturating_add(of("SwapFree").unwrap_or(0)))
+    let swap = bytes_of(text, "SwapFree").unwrap_or(0);
+    Some(bytes_of(text, "MemAvailable")?.saturating_add(swap))
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -45,11 +45,11 @@ fn measured(rows: &Dataset) -> Option<Pictures> {
         return None;
     }
     let step = rows.len().div_ceil(MOST_ROWS);
-    let looked_at = || bytes.chunks_exact(rows.width()).step_by(step);
-    let ink = ink(looked_at(), shape, levels);
+    let looked_at = bytes.chunks_exact(rows.width()).step_by(step);
+    let ink = ink(looked_at.clone(), shape, levels);
     let placement = match ink {
         Ink::Mixed => Placement::AsIs,
-        _ => placement(looked_at(), shape, levels),
+        _ => placement(looked_at, shape, levels),
     };
     let [darkest, brightest] = levels;
     Some(Pictures { ink, placement, darkest, brightest })
@@ -67,11 +67,12 @@ fn levels(bytes: &[u8]) -> Option<[u8; 2]> {
 
 /// The places of the outermost pixels.
 fn edge(PictureShape { width, height, .. }: PictureShape) -> Vec<usize> {
-    let is_edge = |at: &usize| {
-        let (x, y) = (at % width, at / width);
-        x == 0 || y == 0 || x + 1 == width || y + 1 == height
-    };
-    (0..width * height).filter(is_edge).collect()
+    (0..width * height)
+        .filter(|at| {
+            let (x, y) = (at % width, at / width);
+            x == 0 || y == 0 || x + 1 == width || y + 1 == height
+        })
+        .collect()
 }
 
 /// Whether the outermost pixels are mostly dark, or mostly bright, in most pictures.

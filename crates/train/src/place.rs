@@ -5,10 +5,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Result, bail};
 use fireclay::Task;
-use fireclay_data::{Source, TrainTest};
+use fireclay_data::{DataError, Source, TrainTest};
 use fireclay_measure::{fitted_to, only};
+use fireclay_terminal::message;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{DataSummary, Manifest};
@@ -69,6 +69,35 @@ pub fn portable(name: &str) -> String {
     }
 }
 
+/// Why the data of a run cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// What a person named cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// It is in none of the places where it may be.
+    #[error(
+        "{}, which was {name} when it began; its digest is in manifest.json. Looked at:{}\n\
+         Name the folder that has it with {flag} idx:FOLDER",
+        if *has_other {
+            "the data is not what this run learns from"
+        } else {
+            "cannot find the data that this run learns from"
+        },
+        looked.iter().map(|line| format!("\n  {line}")).collect::<String>()
+    )]
+    NotFound {
+        /// What it was called when the run began.
+        name: String,
+        /// The places, each with what is wrong there.
+        looked: Vec<String>,
+        /// Whether one of them has other data.
+        has_other: bool,
+        /// The flag that names its place.
+        flag: &'static str,
+    },
+}
+
 /// The data of a run, looked for where it was and where it may have gone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sought<'a> {
@@ -92,9 +121,9 @@ impl Sought<'_> {
     /// Data that cannot be read, and a list of the folders without the right data.
     pub(crate) fn find(
         &self,
-        load: &dyn Fn(&Source) -> Result<TrainTest>,
-        is_same: &dyn Fn(&TrainTest) -> Result<bool>,
-    ) -> Result<(Source, TrainTest)> {
+        load: &dyn Fn(&Source) -> Result<TrainTest, DataError>,
+        is_same: &dyn Fn(&TrainTest) -> bool,
+    ) -> Result<(Source, TrainTest), PlaceError> {
         let mut looked = Vec::new();
         let mut has_other = false;
         for source in self.candidates()? {
@@ -110,30 +139,21 @@ impl Sought<'_> {
                 Ok(data) if !matches!(source, Source::Idx(_)) && self.told.is_none() => {
                     return Ok((source, data));
                 }
-                Ok(data) if is_same(&data)? => return Ok((source, data)),
+                Ok(data) if is_same(&data) => return Ok((source, data)),
                 Ok(_) => {
                     has_other = true;
                     looked.push(format!("{source}: other data"));
                 }
-                Err(error) if self.told.is_some() => return Err(error),
-                Err(error) => looked.push(format!("{error:#}")),
+                Err(error) if self.told.is_some() => return Err(error.into()),
+                Err(error) => looked.push(message(&error)),
             }
         }
-        let (flag, name) = (self.flag, self.name);
-        let fault = if has_other {
-            "the data is not what this run learns from"
-        } else {
-            "cannot find the data that this run learns from"
-        };
-        let looked: String = looked.iter().map(|line| format!("\n  {line}")).collect();
-        bail!(
-            "{fault}, which was {name} when it began; its digest is in manifest.json. Looked \
-             at:{looked}\nName the folder that has it with {flag} idx:FOLDER"
-        )
+        let (flag, name) = (self.flag, self.name.to_owned());
+        Err(PlaceError::NotFound { name, looked, has_other, flag })
     }
 
     /// Where it may be: where it is called so, where it was, and near the run.
-    fn candidates(&self) -> Result<Vec<Source>> {
+    fn candidates(&self) -> Result<Vec<Source>, DataError> {
         if let Some(told) = self.told {
             return Ok(vec![told.parse()?]);
         }
@@ -174,8 +194,8 @@ pub fn whole_data_of_run(
     folder: &Path,
     task: &Task,
     told: Option<&str>,
-    load: &dyn Fn(&Source) -> Result<TrainTest>,
-) -> Result<TrainTest> {
+    load: &dyn Fn(&Source) -> Result<TrainTest, DataError>,
+) -> Result<TrainTest, PlaceError> {
     let settings = &manifest.settings.data;
     let sought = Sought {
         name: &settings.source,
@@ -184,8 +204,7 @@ pub fn whole_data_of_run(
         flag: "--data",
         told,
     };
-    let is_same = |data: &TrainTest| Ok(is_data_of(manifest, data, task));
-    Ok(sought.find(load, &is_same)?.1)
+    Ok(sought.find(load, &|data| is_data_of(manifest, data, task))?.1)
 }
 
 /// Whether data has the digests that a run has of its own, once it has the classes and the labels of
@@ -204,11 +223,11 @@ pub(crate) fn is_data_of(manifest: &Manifest, data: &TrainTest, task: &Task) -> 
     if classes.is_empty() && settings.tuning.is_none() {
         return has_digests(data);
     }
-    let prepared = only(data.clone(), classes).and_then(|data| match &settings.tuning {
-        Some(_) => fitted_to(data, task),
-        None => Ok(data),
-    });
-    prepared.is_ok_and(|data| has_digests(&data))
+    let Ok(chosen) = only(data.clone(), classes) else { return false };
+    if settings.tuning.is_none() {
+        return has_digests(&chosen);
+    }
+    fitted_to(chosen, task).is_ok_and(|data| has_digests(&data))
 }
 
 #[cfg(test)]

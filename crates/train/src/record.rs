@@ -6,11 +6,8 @@ use fireclay::{Mlp, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoints::{Checkpoints, Pace};
-use crate::job::Job;
-use crate::metrics::Meter;
-use crate::progress::{Due, EpochReport, Observer, Progress};
+use crate::progress::{Due, EpochReport, Keeper, Progress};
 use crate::run_folder::MetricsLog;
-use crate::schedule::Length;
 use crate::signals::Signals;
 use crate::state::Snapshot;
 
@@ -44,18 +41,13 @@ pub struct Recorder<'a> {
     pub steps_per_epoch: u64,
 }
 
-impl Observer for Recorder<'_> {
-    fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()> {
-        self.steps_per_epoch = length.steps_per_epoch;
-        self.log.start(job, length, meter)
+impl Keeper for Recorder<'_> {
+    fn record_steps(&mut self, progress: &Progress<'_>) -> io::Result<()> {
+        self.log.write_steps(progress)
     }
 
-    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
-        self.log.progress(progress)
-    }
-
-    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
-        self.log.epoch(report)
+    fn record_epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+        self.log.write_epoch(report)
     }
 
     fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {

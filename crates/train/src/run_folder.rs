@@ -10,13 +10,11 @@ use fireclay_terminal::{is_visible, quoted_path};
 use serde::Serialize;
 
 use crate::disk::{Disk, named};
-use crate::job::Job;
-use crate::metrics::{Measured, Meter};
-use crate::progress::{EpochReport, Observer, Progress};
+use crate::metrics::Measured;
+use crate::progress::{EpochReport, Progress};
 use crate::run_files::{
     BASE, CHECKPOINTS, CONFIG, FILES, LAST_GOOD, LOCK, MANIFEST, METRICS, MODEL, START, TEACHER,
 };
-use crate::schedule::Length;
 
 /// A folder `runs/<name>` that this process works on, and no other.
 #[derive(Debug)]
@@ -382,14 +380,13 @@ impl MetricsLog {
         }
         written.map_err(named(&self.path))
     }
-}
 
-impl Observer for MetricsLog {
-    fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
+    /// Adds the line of the steps that were measured last.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_steps(&mut self, progress: &Progress<'_>) -> io::Result<()> {
         let mut measured = progress.meter.latest();
         if !measured.iter().any(|m| m.name == "learning-rate") {
             let value = progress.moment.learning_rate;
@@ -398,7 +395,12 @@ impl Observer for MetricsLog {
         self.write("training", Span::Steps, progress.epoch, progress.step, &measured)
     }
 
-    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+    /// Adds the lines of a finished epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_epoch(&mut self, report: &EpochReport) -> io::Result<()> {
         let EpochReport { epoch, step, training, validation, .. } = report;
         self.write("training", Span::Epoch, *epoch, *step, training)?;
         if validation.measured.is_empty() {

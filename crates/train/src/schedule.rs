@@ -221,15 +221,6 @@ impl Schedule {
     ///
     /// The first setting that is out of range.
     pub fn validate(&self) -> Result<(), ScheduleError> {
-        let closed = |setting, found: f64| {
-            require((0.0..=1.0).contains(&found), setting, found, "between 0 and 1")
-        };
-        let above_zero = |setting, found: f64| {
-            require(found > 0.0 && found <= 1.0, setting, found, "above 0 and at most 1")
-        };
-        let epochs = |found: f64| {
-            require(found.is_finite() && found >= 0.0, "warmup_epochs", found, "0 or above")
-        };
         match self {
             Self::Constant(o) => epochs(o.warmup_epochs),
             Self::Linear(o) | Self::Cosine(o) => {
@@ -259,6 +250,18 @@ impl Schedule {
             }
         }
     }
+}
+
+fn closed(setting: &'static str, found: f64) -> Result<(), ScheduleError> {
+    require((0.0..=1.0).contains(&found), setting, found, "between 0 and 1")
+}
+
+fn above_zero(setting: &'static str, found: f64) -> Result<(), ScheduleError> {
+    require(found > 0.0 && found <= 1.0, setting, found, "above 0 and at most 1")
+}
+
+fn epochs(found: f64) -> Result<(), ScheduleError> {
+    require(found.is_finite() && found >= 0.0, "warmup_epochs", found, "0 or above")
 }
 
 fn require(
@@ -297,12 +300,16 @@ impl Decay {
     }
 }
 
+/// A value on the way from one to another, along half a cosine.
+fn between(from: f64, to: f64, share: f64) -> f64 {
+    to + (from - to) * cosine(1.0 - share)
+}
+
 impl OneCycle {
     fn factor(&self, step: u64, length: Length) -> f64 {
         let last = length.steps().saturating_sub(1).max(1) as f64;
         let peak = (self.rise * length.steps() as f64 - 1.0).max(0.0);
         let step = (step as f64).min(last);
-        let between = |from: f64, to: f64, share: f64| to + (from - to) * cosine(1.0 - share);
         if step <= peak && peak > 0.0 {
             between(self.first_factor, 1.0, step / peak)
         } else {

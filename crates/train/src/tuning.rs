@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{log_softmax, sigmoid, softmax};
-use fireclay::{Adapter, Architecture, Device, Mlp, Model, Task, nearest, standardized};
+use burn::tensor::activation::{self, log_softmax, sigmoid, softmax};
+use fireclay::{
+    Adapter, AdapterError, Architecture, Device, Mlp, Model, ModelFileError, ModelFileProblem,
+    Task, nearest, standardized,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 use crate::manifest::{Manifest, sha256};
 use crate::run_files::{ADAPTER, BASE, START, TEACHER};
 use crate::settings::SettingsError;
-use crate::verify::missing;
+use crate::verify::{Fault, missing};
 
 /// How a network that was there before is trained on.
 ///
@@ -39,6 +41,17 @@ pub struct Tuning {
     pub replay: Option<Replay>,
     /// One after the other, each with a fresh optimizer; the last lasts to the end of the run.
     pub phases: Vec<Phase>,
+}
+
+/// Refuses a number for which a condition does not hold.
+fn range(
+    holds: bool,
+    setting: &'static str,
+    found: f64,
+    expected: &'static str,
+) -> Result<(), SettingsError> {
+    let found = format!("{found:?}");
+    if holds { Ok(()) } else { Err(SettingsError::OutOfRange { setting, found, expected }) }
 }
 
 fn is_zero(x: &f64) -> bool {
@@ -88,11 +101,7 @@ impl Tuning {
     ///
     /// A [`SettingsError`] for a phase without parameters or with unknown ones, or a number out of
     /// range.
-    pub fn validate(&self, network: &Architecture) -> std::result::Result<(), SettingsError> {
-        let range = |holds, setting, found: f64, expected| {
-            let found = format!("{found:?}");
-            if holds { Ok(()) } else { Err(SettingsError::OutOfRange { setting, found, expected }) }
-        };
+    pub fn validate(&self, network: &Architecture) -> Result<(), SettingsError> {
         let l2_sp = self.l2_sp;
         range(l2_sp >= 0.0 && l2_sp.is_finite(), "tuning.l2_sp", l2_sp, "0 or above")?;
         if let Some(Distillation { temperature, alpha, .. }) = self.distillation {
@@ -171,28 +180,24 @@ impl Start {
     /// # Errors
     ///
     /// A file that is missing, damaged, or not the one that the settings name.
-    pub(crate) fn load(tuning: &Tuning, folder: &Path, device: &Device) -> Result<Self> {
-        let read = |name, digest: &str| {
-            let model = of_run(folder, name, device)?;
-            let path = folder.join(name);
-            let found = model.digest()?;
-            if found != digest {
-                let path = path.display();
-                bail!("{path} is not what this run started with: it is {found}, it was {digest}");
-            }
-            Ok(model)
-        };
+    pub(crate) fn load(
+        tuning: &Tuning,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<Self, StartError> {
+        let model = signed_of_run(folder, START, &tuning.start, device)?;
         let teacher = tuning.distillation.as_ref();
-        let teacher = teacher.map(|distillation| read(TEACHER, &distillation.teacher));
-        let model = read(START, &tuning.start)?;
+        let teacher = teacher
+            .map(|from| signed_of_run(folder, TEACHER, &from.teacher, device))
+            .transpose()?;
         // Nothing that is trained depends on it; its digest is in the manifest alone.
         let has_base = model.mlp.architecture().lora.is_some() || tuning.replay.is_some();
         let base = has_base.then(|| of_run(folder, BASE, device)).transpose()?;
-        Ok(Self { model, teacher: teacher.transpose()?, base })
+        Ok(Self { model, teacher, base })
     }
 
     /// The tuning with the digests of these models in it.
-    pub(crate) fn signed(&self, mut tuning: Tuning) -> Result<Tuning> {
+    pub(crate) fn signed(&self, mut tuning: Tuning) -> Result<Tuning, ModelFileProblem> {
         tuning.start = self.model.digest()?;
         if let (Some(distillation), Some(teacher)) = (&mut tuning.distillation, &self.teacher) {
             distillation.teacher = teacher.digest()?;
@@ -229,7 +234,7 @@ impl Start {
         folder: &Path,
         manifest: &mut Manifest,
         disk: &Disk,
-    ) -> Result<()> {
+    ) -> Result<(), StartError> {
         if let (Some(base), Some(_)) = (&self.base, &tuned.mlp.architecture().lora) {
             let adapter = Adapter::between(&base.to_host()?, &tuned.to_host()?)?.to_bytes()?;
             disk.write_whole(&folder.join(ADAPTER), &adapter)?;
@@ -239,12 +244,57 @@ impl Start {
     }
 }
 
+/// Why the models of a run cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file is gone.
+    #[error(transparent)]
+    Missing(#[from] Fault),
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// A file holds another model.
+    #[error("{} is not what this run started with: it is {found}, it was {recorded}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Digest of its model.
+        found: String,
+        /// Digest that the settings have.
+        recorded: String,
+    },
+    /// A model cannot be read from its device.
+    #[error(transparent)]
+    Model(#[from] ModelFileProblem),
+    /// There is no adapter between the base and the tuned model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
 /// A model in the folder of a run.
-fn of_run(folder: &Path, name: &str, device: &Device) -> Result<Model> {
+fn of_run(folder: &Path, name: &str, device: &Device) -> Result<Model, StartError> {
     if let Some(fault) = missing(folder, name) {
         return Err(fault.into());
     }
     Ok(Model::load(folder.join(name), device)?)
+}
+
+/// A model in the folder of a run, held to its digest.
+fn signed_of_run(
+    folder: &Path,
+    name: &str,
+    digest: &str,
+    device: &Device,
+) -> Result<Model, StartError> {
+    let model = of_run(folder, name, device)?;
+    let (path, found) = (folder.join(name), model.digest()?);
+    if found != digest {
+        return Err(StartError::Other { path, found, recorded: digest.to_owned() });
+    }
+    Ok(model)
 }
 
 /// What the loop reads of a start.
@@ -308,7 +358,6 @@ fn distance(task: &Task, outputs: Tensor<2>, teacher: Tensor<2>, temperature: f6
         _ => {
             // With p = sigmoid(teacher): p log(p / q) + (1 - p) log((1 - p) / (1 - q)), by way of
             // log sigmoid(z) = -softplus(-z), which does not overflow.
-            let softplus = |z: Tensor<2>| burn::tensor::activation::softplus(z, 1.0);
             let p = sigmoid(teacher.clone());
             let yes = softplus(student.clone().neg()) - softplus(teacher.clone().neg());
             let no = softplus(student) - softplus(teacher);
@@ -316,6 +365,10 @@ fn distance(task: &Task, outputs: Tensor<2>, teacher: Tensor<2>, temperature: f6
         }
     };
     rows.squeeze_dim::<1>(1).mul_scalar(squared)
+}
+
+fn softplus(z: Tensor<2>) -> Tensor<2> {
+    activation::softplus(z, 1.0)
 }
 
 /// Whether a teacher's outputs can be learned from by a model of this task.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fireclay::Provenance;
 use fireclay_files::{check_file_place, read_regular};
+use fireclay_terminal::quoted_path;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,8 +18,7 @@ use crate::disk::{Disk, MOST_LOG, MOST_SETTINGS, named};
 use crate::manifest::{Manifest, sha256};
 use crate::place::portable;
 use crate::run_files::{ADAPTER, BASE, CHECKPOINTS, CONFIG, FILES, METRICS, MODEL, START, TEACHER};
-use crate::settings::{Layer, Settings};
-use crate::words;
+use crate::settings::{Partial, Settings};
 
 /// Something in the folder of a run that its manifest contradicts.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +71,10 @@ pub enum Fault {
     /// The log is shorter than the newest checkpoint says.
     #[error(
         "{}: it has {found} bytes and had {least}: it was shortened; put the whole file back, or \
-         {again}",
-        path.display()
+         remove the folder {}, and the run begins at its first step with --resume {}",
+        path.display(),
+        path.with_file_name(CHECKPOINTS).display(),
+        quoted_path(path.parent().unwrap_or(path))
     )]
     Log {
         /// The log.
@@ -81,8 +83,6 @@ pub enum Fault {
         found: u64,
         /// Bytes that it had at the least.
         least: u64,
-        /// What else there is to do.
-        again: String,
     },
     /// The model file and the manifest tell different things of the run.
     #[error("manifest.json and {} differ in {what}: one of the two was changed since the run", path.display())]
@@ -124,12 +124,12 @@ fn listed(changes: &[Change]) -> String {
 
 /// What can be done about a file that is gone.
 fn way_out(path: &Path, what: &str) -> &'static str {
-    let is = |name: &str| path.file_name().is_some_and(|file| file == name);
-    if is(MODEL) {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name == MODEL {
         "; --resume writes it again from the last checkpoint, and --repeat does the whole run again"
-    } else if is(CONFIG) {
+    } else if name == CONFIG {
         "; manifest.json has them too, and --resume writes it again"
-    } else if is(ADAPTER) || is(METRICS) || what.is_empty() {
+    } else if name == ADAPTER || name == METRICS || what.is_empty() {
         ""
     } else {
         "; put it back, or start a new run with `fireclay finetune --from`"
@@ -214,15 +214,16 @@ pub(crate) fn missing(folder: &Path, name: &str) -> Option<Fault> {
 /// Everything in the folder of a run that its manifest contradicts.
 fn faults(folder: &Path, manifest: &Manifest, disk: &Disk) -> Vec<Fault> {
     let mut found = Vec::new();
-    let mut sound = |name: &str| match check_file_place(&folder.join(name)) {
-        Ok(()) => true,
-        Err(error) => {
-            let source = named(&folder.join(name))(error);
-            found.push(Fault::File { name: name.to_owned(), source });
-            false
+    let mut sound = Vec::new();
+    for name in FILES {
+        match check_file_place(&folder.join(name)) {
+            Ok(()) => sound.push(name),
+            Err(error) => {
+                let source = named(&folder.join(name))(error);
+                found.push(Fault::File { name: name.to_owned(), source });
+            }
         }
-    };
-    let sound: Vec<&str> = FILES.into_iter().filter(|name| sound(name)).collect();
+    }
     if sound.contains(&CONFIG) {
         found.extend(of_settings(folder, manifest));
     }
@@ -249,7 +250,7 @@ fn of_settings(folder: &Path, manifest: &Manifest) -> Option<Fault> {
         return Some(missing);
     }
     let path = folder.join(CONFIG);
-    let read = Layer::file(&path).and_then(|layer| Settings::from_layers(&[layer]));
+    let read = Partial::file(&path).and_then(|part| Settings::merged(&[part]));
     match read {
         Ok(settings) => {
             let changes = changes(&settings, &manifest.settings);
@@ -263,8 +264,8 @@ fn of_settings(folder: &Path, manifest: &Manifest) -> Option<Fault> {
 pub(crate) fn changes(found: &Settings, recorded: &Settings) -> Vec<Change> {
     let mut found = found.clone();
     found.data.source.clone_from(&recorded.data.source);
-    let of = |settings: &Settings| settings.tuning.as_ref().and_then(|t| t.replay.clone());
-    if let (Some(tuning), Some(was)) = (&mut found.tuning, of(recorded))
+    let replayed = recorded.tuning.as_ref().and_then(|tuning| tuning.replay.clone());
+    if let (Some(tuning), Some(was)) = (&mut found.tuning, replayed)
         && let Some(replay) = &mut tuning.replay
     {
         replay.source = was.source;
@@ -367,8 +368,7 @@ fn shortened(folder: &Path, least: u64) -> Option<Fault> {
     // What is no file is a fault of its own.
     check_file_place(&path).ok()?;
     let found = path.metadata().map_or(0, |metadata| metadata.len());
-    let again = words::from_the_first_step(folder);
-    (found < least).then_some(Fault::Log { path, found, least, again })
+    (found < least).then_some(Fault::Log { path, found, least })
 }
 
 fn of_log(folder: &Path, manifest: &Manifest) -> Option<Fault> {
@@ -378,26 +378,26 @@ fn of_log(folder: &Path, manifest: &Manifest) -> Option<Fault> {
         Ok(text) => text,
         Err(error) => return of_file(folder, Err(named(&path)(error)), METRICS),
     };
-    let fault = |what: String| {
-        let source = named(&path)(io::Error::new(io::ErrorKind::InvalidData, what));
-        Some(Fault::File { name: METRICS.to_owned(), source })
-    };
-    if let Some(recorded) = &result.log {
-        let found = sha256(&text);
-        if found == *recorded {
-            return None;
-        }
-        return fault(format!(
+    let what = other_log(&text, result.log.as_deref())?;
+    let source = named(&path)(io::Error::new(io::ErrorKind::InvalidData, what));
+    Some(Fault::File { name: METRICS.to_owned(), source })
+}
+
+/// Why a log is not the one that a finished run wrote, if it is not.
+fn other_log(text: &[u8], recorded: Option<&str>) -> Option<String> {
+    if let Some(recorded) = recorded {
+        let found = sha256(text);
+        let what = format!(
             "this is not the log that the run wrote: it is {found}, manifest.json has {recorded}"
-        ));
+        );
+        return (found != recorded).then_some(what);
     }
     // Older runs have no digest of it; their last line is that of the test rows.
     let last = text.strip_suffix(b"\n").and_then(|text| text.rsplit(|&byte| byte == b'\n').next());
     let last = last.and_then(|line| serde_json::from_slice::<Value>(line).ok());
-    if last.is_some_and(|line| line["split"] == "test") {
-        return None;
-    }
-    fault("its last line is not that of the test rows, so it was shortened".to_owned())
+    let is_whole = last.is_some_and(|line| line["split"] == "test");
+    (!is_whole)
+        .then(|| "its last line is not that of the test rows, so it was shortened".to_owned())
 }
 
 /// The metadata of one of our own files, without its tensors.
@@ -410,7 +410,6 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
         metadata: Metadata,
     }
     check_file_place(path)?;
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut file = File::open(path)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| {
@@ -421,7 +420,8 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
     let length = u64::from_le_bytes(length).min(MOST);
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;
-    let header: Header = serde_json::from_slice(&text).map_err(invalid)?;
+    let header: Header = serde_json::from_slice(&text)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(header.metadata)
 }
 

@@ -232,10 +232,7 @@ pub fn of_scale(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning
     let (least, most) = match data.features() {
         // Most pictures have a bright pixel in their first rows.
         Features::Bytes(bytes) => (0.0, bytes.iter().find(|&&b| b > 1).map_or(1.0, |_| 2.0)),
-        Features::Floats(floats) => {
-            let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
-            floats.iter().fold((f32::MAX, f32::MIN), range)
-        }
+        Features::Floats(floats) => range(floats),
     };
     preprocessing.unlikely_bytes(least, most).map(Warning::from)
 }
@@ -250,8 +247,7 @@ fn of_raw(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning> {
     let (least, most, better) = match data.features() {
         Features::Bytes(bytes) => (0.0, f32::from(bytes.iter().copied().max()?), "scale"),
         Features::Floats(floats) => {
-            let range = |(least, most): (f32, f32), &x: &f32| (least.min(x), most.max(x));
-            let (least, most) = floats.iter().fold((f32::MAX, f32::MIN), range);
+            let (least, most) = range(floats);
             (least, most, "standardize")
         }
     };
@@ -288,10 +284,12 @@ fn of_movement(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
             "the run ends at the beginning of the warm-up",
         ),
     ];
-    let warning = |(setting, value, why): (_, Option<f64>, _)| {
-        value.map(|value| Warning::HardlyMoves { setting, value, why })
-    };
-    settings.into_iter().filter_map(warning).collect()
+    settings
+        .into_iter()
+        .filter_map(|(setting, value, why)| {
+            value.map(|value| Warning::HardlyMoves { setting, value, why })
+        })
+        .collect()
 }
 
 fn of_rate(optimizer: &OptimizerConfig) -> Option<Warning> {
@@ -316,12 +314,18 @@ fn of_test_rows(data: &Dataset, training: &[usize], test: &Dataset) -> Option<Wa
     (rows * 20 > of).then_some(Warning::TestRowsTrainedOn { rows, of })
 }
 
+/// The least and the greatest of some numbers.
+fn range<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> (f32, f32) {
+    let all = numbers.into_iter();
+    all.fold((f32::MAX, f32::MIN), |(least, most), &x| (least.min(x), most.max(x)))
+}
+
 fn of_norms(job: &Job<'_>, model: &MlpConfig) -> Vec<Warning> {
-    let is_norm = |path: &String| path.starts_with("norms.");
     // Norms that are not trained use the statistics that they came with.
     let is_trained = job.tuned.is_none_or(|tuned| {
         let mut phases = tuned.tuning.phases.iter();
-        !tuned.tuning.keep_statistics && phases.any(|phase| phase.rates.keys().any(is_norm))
+        !tuned.tuning.keep_statistics
+            && phases.any(|phase| phase.rates.keys().any(|path| path.starts_with("norms.")))
     });
     let Ok(network) = model.architecture() else { return Vec::new() };
     let mut found = Vec::new();
@@ -369,29 +373,25 @@ fn of_targets(data: &Dataset, split: &Split, is_tuned: bool) -> Vec<Warning> {
     match data.targets() {
         Targets::Classes { ids, labels } => of_classes(ids, labels, split, is_tuned),
         Targets::Values { values, names } => {
-            let width = names.len();
-            let first = training.first().copied().unwrap_or(0);
-            let is_constant = |column: &usize| {
-                let value = |row: usize| values[row * width + column];
-                training.iter().all(|&row| value(row) == value(first))
-            };
-            let constant = (0..width).filter(is_constant).map(|column| names[column].clone());
-            let names: Vec<String> = constant.collect();
-            // One row says nothing of what is constant.
-            let is_told = training.len() > 1 && !names.is_empty();
-            if is_told { vec![Warning::ConstantTargets { names }] } else { Vec::new() }
+            of_columns(values, names, training).into_iter().collect()
         }
         Targets::MultiLabel { values, labels } => {
-            let has_both = |column: &usize| {
-                let value = |row: usize| values[row * labels.len() + column];
-                training.iter().any(|&row| value(row) != value(training[0]))
-            };
-            let constant = (0..labels.len()).filter(|column| !has_both(column));
-            let names: Vec<String> = constant.map(|column| labels[column].clone()).collect();
-            let is_told = training.len() > 1 && !names.is_empty();
-            if is_told { vec![Warning::ConstantTargets { names }] } else { Vec::new() }
+            of_columns(values, labels, training).into_iter().collect()
         }
     }
+}
+
+/// Columns of targets that have one value in all training rows.
+fn of_columns<T: PartialEq>(values: &[T], names: &[String], rows: &[usize]) -> Option<Warning> {
+    let (&first, others) = rows.split_first()?;
+    let is_constant = |column: usize| {
+        let first = &values[first * names.len() + column];
+        others.iter().all(|row| values[row * names.len() + column] == *first)
+    };
+    let constant = (0..names.len()).filter(|&column| is_constant(column));
+    let names: Vec<String> = constant.map(|column| names[column].clone()).collect();
+    // One row says nothing of what is constant.
+    (!others.is_empty() && !names.is_empty()).then_some(Warning::ConstantTargets { names })
 }
 
 /// Rows of each class.

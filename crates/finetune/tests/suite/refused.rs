@@ -1,5 +1,6 @@
 //! Fine-tuning that is refused, and the warnings before the first step.
 
+use fireclay::Model;
 use safetensors::{Dtype, tensor::TensorView};
 
 use crate::program::DIGITS;
@@ -80,6 +81,34 @@ fn what_is_said_of_a_file_is_said_of_the_teacher_if_the_start_says_all() {
     place.train(&format!("{DIGITS} {from} {line} --activation relu")).succeeded();
 }
 
+/// A teacher's outputs are matched by name, and those of a Fireclay model may get other names.
+#[test]
+fn a_teacher_may_have_its_labels_in_another_order() {
+    let place = place();
+    std::fs::write(place.path("labels.txt"), "4\n3\n2\n1\n0\n").unwrap();
+    place.train("import base.safetensors --labels labels.txt --to teacher.safetensors").succeeded();
+    assert_eq!(read(&place.path("teacher.safetensors")).task.names(), ["4", "3", "2", "1", "0"]);
+    let line = "--from base.safetensors --teacher teacher.safetensors --classes 0,1,2,3,4";
+    place.train(&format!("{DIGITS} {line} --epochs 1 --name run")).succeeded();
+    let [teacher, start, given] =
+        ["runs/run/teacher.safetensors", "runs/run/start.safetensors", "teacher.safetensors"]
+            .map(|name| read(&place.path(name)));
+    assert_eq!(teacher.task.names(), start.task.names());
+    let bias = |model: &Model| {
+        let mut tensors = model.mlp.tensors().unwrap().into_iter();
+        tensors.find(|tensor| tensor.name == "layers.2.bias").unwrap().values
+    };
+    let mut reversed = bias(&given);
+    reversed.reverse();
+    assert_eq!(bias(&teacher), reversed);
+
+    // The same names for the start: then none of its labels is one of the data.
+    std::fs::write(place.path("letters.txt"), "a\nb\nc\nd\ne\n").unwrap();
+    let line = "--from base.safetensors --labels letters.txt --epochs 1 --name other";
+    let said = place.train(&format!("{DIGITS} {line}")).succeeded().stdout;
+    assert!(said.contains("A new head: 0, 1, 2"), "{said}");
+}
+
 #[test]
 fn what_can_not_be_is_refused_in_words() {
     let place = place();
@@ -96,7 +125,8 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --head 7", &["--head 7", "10 labels"]),
         ("--from base.safetensors --head keep", &["`5`"]),
         ("--from base.safetensors --head missing.txt", &["missing.txt"]),
-        ("--from base.safetensors --hidden 3", &["comes from the file"]),
+        ("--from base.safetensors --hidden 3", &["--hidden"]),
+        ("--from base.safetensors --set model.hidden=[3]", &["comes from the file"]),
         ("--from base.safetensors --activation relu", &["leave out --activation"]),
         ("--from base.safetensors --preprocessing scale", &["leave out --preprocessing"]),
         ("--from base.safetensors --dropout 1", &["dropout", "below 1"]),
@@ -106,8 +136,9 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --lr-decay 2", &["--lr-decay"]),
         ("--from base.safetensors --lora rank=2 --lora-on norms", &["norms"]),
         ("--from base.safetensors --temperature 0 --teacher base.safetensors", &["temperature"]),
-        ("--from base.safetensors --teacher base.safetensors --epochs 2", &["same labels"]),
-        ("--from base.safetensors --input-dropout 0.5", &["leave it out"]),
+        ("--from base.safetensors --teacher base.safetensors --epochs 2", &["the same outputs"]),
+        ("--from base.safetensors --input-dropout 0.5", &["--input-dropout"]),
+        ("--from base.safetensors --labels model.toml", &["has 2 lines, and the model 5 outputs"]),
         ("--from base.safetensors --set model.dropout=0.5", &["comes from the file"]),
         ("--from base.safetensors --config model.toml", &["model.toml", "comes from the file"]),
         ("--from base.safetensors --set data.preprocessing=standardize", &["data.preprocessing"]),
@@ -130,8 +161,8 @@ fn what_can_not_be_is_refused_in_words() {
         ("--resume base --freeze body", &["cannot be used with"]),
         ("--resume base --teacher base.safetensors", &["cannot be used with"]),
         ("--resume base --map a=b", &["cannot be used with"]),
-        ("--resume base --recipe probe", &["leave out --recipe"]),
-        ("--resume base --lr body=1", &["leave out --recipe and --lr"]),
+        ("--resume base --recipe probe", &["cannot be used with"]),
+        ("--resume base --lr body=1", &["leave out --lr of groups"]),
         ("merge --adapter base.safetensors --to x", &["no adapters"]),
         ("merge --base base.safetensors --adapter base.safetensors --to x", &["not an adapter"]),
         ("import noise.pt --to x", &["no kind of file"]),

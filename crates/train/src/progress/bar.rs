@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use fireclay_terminal::{duration, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{EpochReport, Observer, Progress, epoch_line, list};
+use super::{Display, EpochReport, Progress, epoch_line, list};
 use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
@@ -27,7 +27,7 @@ impl Default for Bar {
     }
 }
 
-impl Observer for Bar {
+impl Display for Bar {
     fn start(&mut self, job: &Job<'_>, length: Length, _meter: &Meter) -> io::Result<()> {
         self.length = length;
         self.samples = job.samples_per_epoch();
@@ -58,6 +58,10 @@ impl Observer for Bar {
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
         let line = epoch_line(report, self.length.epochs);
         self.bar.suspend(|| writeln!(io::stdout(), "{line}"))
+    }
+
+    fn wants_to_stop(&self) -> bool {
+        false
     }
 }
 

@@ -7,7 +7,7 @@ use burn::train::logger::TrainingProgressLogger;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 
-use super::{Due, EpochReport, Observer, Progress, epoch_line};
+use super::{Display, EpochReport, Progress, epoch_line};
 use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
@@ -33,7 +33,7 @@ impl Default for Dashboard {
     }
 }
 
-impl Observer for Dashboard {
+impl Display for Dashboard {
     fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()> {
         self.samples = job.samples_per_epoch();
         self.epochs = length.epochs;
@@ -71,8 +71,8 @@ impl Observer for Dashboard {
     }
 
     /// The dashboard has a key to end the run.
-    fn due(&mut self, _step: u64, _epoch_ended: bool) -> io::Result<Due> {
-        Ok(if self.interrupter.should_stop() { Due::Finish } else { Due::Nothing })
+    fn wants_to_stop(&self) -> bool {
+        self.interrupter.should_stop()
     }
 }
 

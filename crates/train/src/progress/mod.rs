@@ -16,43 +16,127 @@ use crate::metrics::{Measured, Meter, Moment};
 use crate::schedule::Length;
 use crate::state::Snapshot;
 
-/// Is told what happens in a run. An error ends the run.
-pub trait Observer {
-    /// Training is about to begin.
+/// Shows training to a person. An error ends the run.
+pub trait Display {
+    /// Shows that training is about to begin.
     ///
     /// # Errors
     ///
     /// That of what it writes to.
     fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()>;
 
-    /// Some steps were taken and measured.
+    /// Shows the steps that were measured last.
     ///
     /// # Errors
     ///
     /// That of what it writes to.
     fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()>;
 
-    /// An epoch ended.
+    /// Shows a finished epoch.
     ///
     /// # Errors
     ///
     /// That of what it writes to.
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()>;
 
-    /// What the loop is to do here, after a step or, once more, after an epoch.
-    ///
-    /// # Errors
-    ///
-    /// That of what was written since the last time.
-    fn due(&mut self, _step: u64, _epoch_ended: bool) -> io::Result<Due> {
-        Ok(Due::Nothing)
-    }
+    /// Whether the person asked for the end of the run.
+    fn wants_to_stop(&self) -> bool;
+}
 
-    /// Is given the state that it asked for.
+/// Keeps the record of training: its measurements and its states. An error ends the run.
+pub trait Keeper {
+    /// Records the steps that were measured last.
     ///
     /// # Errors
     ///
     /// That of what it writes to.
+    fn record_steps(&mut self, progress: &Progress<'_>) -> io::Result<()>;
+
+    /// Records a finished epoch.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to.
+    fn record_epoch(&mut self, report: &EpochReport) -> io::Result<()>;
+
+    /// Decides what the loop does after a step and, once more, after an epoch.
+    ///
+    /// # Errors
+    ///
+    /// That of what was written since the last time.
+    fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due>;
+
+    /// Keeps the state that [`due`](Self::due) asked for.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to.
+    fn keep(&mut self, snapshot: Snapshot) -> io::Result<()>;
+}
+
+/// What a run says to a person, around its training and within.
+pub trait Console: Send + Sync {
+    /// Prints a text and a line break.
+    ///
+    /// # Errors
+    ///
+    /// That of what it writes to; it ends the run.
+    fn say(&self, text: &str) -> io::Result<()>;
+
+    /// Prints a warning.
+    fn warn(&self, warning: &str);
+
+    /// A display of the steps that come next.
+    fn display(&self) -> Box<dyn Display>;
+}
+
+/// Says nothing, shows nothing and keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Console for Silent {
+    fn say(&self, _text: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn warn(&self, _warning: &str) {}
+
+    fn display(&self) -> Box<dyn Display> {
+        Box::new(Self)
+    }
+}
+
+impl Display for Silent {
+    fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, _report: &EpochReport) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wants_to_stop(&self) -> bool {
+        false
+    }
+}
+
+impl Keeper for Silent {
+    fn record_steps(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn record_epoch(&mut self, _report: &EpochReport) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn due(&mut self, _step: u64, _epoch_ended: bool) -> io::Result<Due> {
+        Ok(Due::Nothing)
+    }
+
     fn keep(&mut self, _snapshot: Snapshot) -> io::Result<()> {
         Ok(())
     }

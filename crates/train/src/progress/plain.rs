@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{EpochReport, Observer, Progress, epoch_line};
+use super::{Display, EpochReport, Progress, epoch_line};
 use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
@@ -20,7 +20,7 @@ impl<W: Write> Plain<W> {
     }
 }
 
-impl<W: Write> Observer for Plain<W> {
+impl<W: Write> Display for Plain<W> {
     fn start(&mut self, _job: &Job<'_>, length: Length, _meter: &Meter) -> io::Result<()> {
         self.epochs = length.epochs;
         Ok(())
@@ -37,5 +37,9 @@ impl<W: Write> Observer for Plain<W> {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         }
+    }
+
+    fn wants_to_stop(&self) -> bool {
+        false
     }
 }

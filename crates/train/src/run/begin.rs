@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use fireclay::Mlp;
-use fireclay_terminal::warn;
+use fireclay::{Checkpoint, Mlp};
 
 use super::Run;
 use crate::checkpoints::{self, Pace};
@@ -17,7 +16,6 @@ use crate::record::Mark;
 use crate::run_files::MODEL;
 use crate::run_folder::RunFolder;
 use crate::state::State;
-use crate::words;
 
 /// Where training starts or goes on.
 pub(super) struct Begun {
@@ -42,14 +40,16 @@ impl Run {
             sessions: vec![self.session(0)],
             result: None,
         };
-        let start =
-            self.start.as_ref().map(|start| start.save(folder.path(), &mut manifest, &self.disk));
+        let start = self
+            .start
+            .as_ref()
+            .map(|start| start.save(folder.path(), &mut manifest, &self.options.disk));
         let written = start
             .unwrap_or(Ok(()))
             .and_then(|()| {
-                self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())
+                self.options.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())
             })
-            .and_then(|()| manifest.save(folder.path(), &self.disk));
+            .and_then(|()| manifest.save(folder.path(), &self.options.disk));
         if let Err(error) = written {
             // Neither can be, so nothing of the run is worth keeping.
             let _ = std::fs::remove_dir_all(folder.path());
@@ -63,10 +63,12 @@ impl Run {
         let folder = RunFolder::open(path.to_owned())
             .with_context(|| format!("{} cannot be resumed", path.display()))?;
         // Read under the lock: until now another process may have changed it.
-        let mut manifest = Manifest::load(path, &self.disk)?;
+        let mut manifest = Manifest::load(path, &self.options.disk)?;
         self.check_data(&manifest)?;
         if !folder.config().exists() {
-            self.disk.write_whole(&folder.config(), manifest.settings.to_file().as_bytes())?;
+            self.options
+                .disk
+                .write_whole(&folder.config(), manifest.settings.to_file().as_bytes())?;
         }
         let has_model = path.join(MODEL).exists();
         // The run will write its own model in this place: another one must not be lost.
@@ -100,23 +102,23 @@ impl Run {
             );
         }
         let session = self.session(state.progress().step);
-        folder.sweep(&self.disk)?;
+        folder.sweep(&self.options.disk)?;
         manifest.sessions.push(session);
         manifest.settings = self.settings.clone();
         manifest.data = self.placed(path);
         manifest.warnings = self.warnings(job);
         manifest.result = None;
-        self.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())?;
-        manifest.save(path, &self.disk)?;
+        self.options.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())?;
+        manifest.save(path, &self.options.disk)?;
         Ok(Begun { folder, manifest, state, log })
     }
 
     /// What the run learns from, with the folders in which that lies now.
     fn placed(&self, folder: &Path) -> DataSummary {
-        let place = |source| Place::of(source, folder);
-        let mut data = DataSummary { place: place(&self.sources.data), ..self.summary.clone() };
+        let place = Place::of(&self.sources.data, folder);
+        let mut data = DataSummary { place, ..self.summary.clone() };
         if let (Some(replayed), Some(source)) = (&mut data.replayed, &self.sources.replay) {
-            replayed.place = place(source);
+            replayed.place = Place::of(source, folder);
         }
         data
     }
@@ -149,33 +151,40 @@ impl Run {
         folder: &RunFolder,
         is_wanted: impl Fn(u64) -> bool,
     ) -> Result<(State, u64)> {
-        let newest = checkpoints::newest(&folder.checkpoints(), &self.disk, is_wanted)?;
+        let newest = checkpoints::newest(&folder.checkpoints(), &self.options.disk, is_wanted)?;
         for damaged in &newest.damaged {
-            warn(format_args!("skipped a damaged checkpoint: {damaged}"));
+            self.options.console.warn(&format!("skipped a damaged checkpoint: {damaged}"));
         }
         let Some((step, checkpoint)) = newest.found else {
             if !newest.damaged.is_empty() {
                 bail!(
                     "no checkpoint in {} is whole; put one back, or {}",
                     folder.checkpoints().display(),
-                    words::from_the_first_step(folder.path())
+                    self.options.way_to_the_first_step(folder.path())
                 );
             }
             return Ok((State::new(job, self.first_mlp()?), 0));
         };
         let path = checkpoints::path_of(&folder.checkpoints(), step);
-        let read = || {
-            let mark: Mark = serde_json::from_value(checkpoint.run()["record"].clone())?;
-            let expected = self.mark();
-            if mark.settings != expected.settings || mark.data != expected.data {
-                bail!(
-                    "it is of a run with other settings or other data than {}",
-                    folder.config().display()
-                );
-            }
-            Ok((State::restore(job, checkpoint)?, mark.log))
-        };
-        read().with_context(|| path.display().to_string())
+        self.restored(job, folder, checkpoint).with_context(|| path.display().to_string())
+    }
+
+    /// The state in a checkpoint of this run, and the length of its log.
+    fn restored(
+        &self,
+        job: &Job<'_>,
+        folder: &RunFolder,
+        checkpoint: Checkpoint,
+    ) -> Result<(State, u64)> {
+        let mark: Mark = serde_json::from_value(checkpoint.run()["record"].clone())?;
+        let expected = self.mark();
+        if mark.settings != expected.settings || mark.data != expected.data {
+            bail!(
+                "it is of a run with other settings or other data than {}",
+                folder.config().display()
+            );
+        }
+        Ok((State::restore(job, checkpoint)?, mark.log))
     }
 
     /// Goes back to the newest checkpoint before the divergence, at `step`, with half the learning
@@ -190,27 +199,27 @@ impl Run {
     ) -> Result<()> {
         let folder = begun.folder.checkpoints();
         let (pace, steps) = (Pace::new(self.pace.clone()), job.steps_per_epoch());
-        // Not those that a signal asked for: a run without it would not have them.
-        let is_target = |at: u64| at < step && pace.may_be_at(at, steps);
-        // Nor that at which the last try began, if that is the try that failed: a killed run may have
-        // gone on from before it.
-        let factor = |times: u32| 0.5f64.powi(times as i32);
+        // Not the one at which the last try began, if that is the try that failed: a killed run may
+        // have gone on from before it.
         let last = begun.manifest.last_rollback();
-        let tried = last.filter(|last| last.rate_factor == factor(times - 1)).map(|l| l.to_step);
-        let is_wanted = |at: u64| is_target(at) && tried != Some(at);
-        let (state, log) = self.newest_state(job, &begun.folder, is_wanted)?;
+        let last = last.filter(|last| last.rate_factor == rate_factor(times - 1));
+        let tried = last.map(|last| last.to_step);
+        let (state, log) = self.newest_state(job, &begun.folder, |at| {
+            // Nor those that a signal asked for: a run without it would not have them.
+            at < step && pace.may_be_at(at, steps) && tried != Some(at)
+        })?;
         begun.state = state.rolled_back(times);
         begun.log = log;
         // Those after it are of a way that is not gone on.
         for at in checkpoints::steps_in(&folder)? {
             if at > begun.state.progress().step {
-                self.disk.remove(&checkpoints::path_of(&folder, at))?;
+                self.options.disk.remove(&checkpoints::path_of(&folder, at))?;
             }
         }
         let rollback = Rollback {
             reason: error.to_string(),
             to_step: begun.state.progress().step,
-            rate_factor: factor(times),
+            rate_factor: rate_factor(times),
         };
         self.say(&format!(
             "{}; back to step {} with the learning rate times {:e}",
@@ -219,7 +228,7 @@ impl Run {
         if let Some(session) = begun.manifest.sessions.last_mut() {
             session.rollbacks.push(rollback);
         }
-        Ok(begun.manifest.save(begun.folder.path(), &self.disk)?)
+        Ok(begun.manifest.save(begun.folder.path(), &self.options.disk)?)
     }
 
     /// The network before the first step.
@@ -229,4 +238,9 @@ impl Run {
             None => Ok(Mlp::init(&self.settings.model, self.settings.seed, &self.device)?),
         }
     }
+}
+
+/// What the learning rate is multiplied by after so many rollbacks.
+fn rate_factor(rollbacks: u32) -> f64 {
+    0.5f64.powi(rollbacks as i32)
 }

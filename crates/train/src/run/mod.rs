@@ -1,91 +1,52 @@
-//! One run from the command line: settings, data, training, test, files.
+//! One run: settings, data, training, test, files.
 
 mod begin;
 mod check;
+mod found;
+mod options;
 mod prepare;
 mod repeat;
+mod text;
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use fireclay::{Device, InputSpec, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
 use fireclay_data::{RowSource, Source, Split, TrainTest};
-use fireclay_terminal::{Exit, quoted, quoted_path, say, warn};
-use log::LevelFilter;
 
 use begin::Begun;
-pub use prepare::{Prepared, load_with_bar};
+use found::Found;
+pub use options::{Changes, RunOptions};
+pub use prepare::Prepared;
 
-use crate::args::Args;
 use crate::checkpoints::{self, Checkpoints, Every, Pace};
-use crate::disk::{Disk, named};
+use crate::disk::named;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::fit::{Ending, FitError, Fitted, fit};
 use crate::job::Job;
 use crate::manifest::{DataSummary, Outcome, Session, sha256};
-use crate::metrics::Meter;
 use crate::place::portable;
-use crate::progress::{Bar, Dashboard, Due, EpochReport, Observer, Plain, Progress};
+use crate::profile::Profile;
 use crate::record::{Mark, Recorder};
-use crate::resume::Found;
 use crate::run_files::MODEL;
 use crate::run_folder::{MetricsLog, RunFolder, Span};
 use crate::schedule::Length;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
-use crate::state::Snapshot;
 use crate::tuning::{Start, Tuned};
 use crate::warnings;
-use crate::words;
-
-/// Does what the command line asks for.
-///
-/// # Errors
-///
-/// Anything that keeps the run from its end; its message names what to do.
-pub fn run(args: Args) -> Result<Exit> {
-    run_on(args, Disk::default())
-}
-
-/// As [`run`], with the files of the run on this disk.
-///
-/// # Errors
-///
-/// As [`run`].
-pub fn run_on(args: Args, disk: Disk) -> Result<Exit> {
-    Ok(run_to_end(args, disk)?.code)
-}
-
-/// As [`run_on`], and what came of the run, if there was one.
-///
-/// # Errors
-///
-/// As [`run`].
-pub fn run_to_end(args: Args, disk: Disk) -> Result<Ended> {
-    if let Some((_, rate)) = args.group_rates().next() {
-        let typed = quoted(&rate.typed);
-        bail!("--lr {typed}: groups of parameters have rates of their own in `finetune`");
-    }
-    let is_found = args.resume.is_some() || args.repeat.is_some();
-    if let Some(source) = args.replay_data.as_deref().filter(|_| !is_found) {
-        let source = quoted(source);
-        bail!("--replay-data {source}: a new run replays other data in `finetune` alone");
-    }
-    if args.list_backends {
-        write!(io::stdout(), "{}", words::backends())?;
-        return Ok(Ended { code: Exit::Done, result: None });
-    }
-    Prepared::new(args, disk)?.run()
-}
 
 /// How a run ended.
-pub struct Ended {
-    /// The exit code of the program.
-    pub code: Exit,
-    /// What came of it, if it came to its end.
-    pub result: Option<Finished>,
+pub enum RunEnd {
+    /// It came to its end, or somebody asked for that.
+    Finished(Box<Finished>),
+    /// A signal stopped it; it can be resumed.
+    Interrupted {
+        /// The signal.
+        signal: i32,
+    },
 }
 
 /// What came of a run.
@@ -98,89 +59,117 @@ pub struct Finished {
     pub test: Evaluation,
     /// Seconds of this process from the first step to the last.
     pub seconds: f64,
+    /// Where these went.
+    pub profile: Profile,
+    /// Whether the model is that of the run that was repeated, if one was.
+    pub repeats: Option<bool>,
 }
 
 /// A run that is ready to start.
-pub(crate) struct Run {
-    args: Args,
-    disk: Disk,
+struct Run {
+    options: RunOptions,
     pace: Vec<Every>,
-    pub(crate) settings: Settings,
-    pub(crate) sources: Sources,
+    settings: Settings,
+    sources: Sources,
     device: Device,
-    pub(crate) data: TrainTest,
+    data: TrainTest,
     summary: DataSummary,
     pictures: Option<Pictures>,
-    pub(crate) task: Task,
-    pub(crate) split: Split,
+    task: Task,
+    split: Split,
     start: Option<Start>,
 }
 
 /// Where the data of a run lies.
-pub(crate) struct Sources {
+struct Sources {
     /// What it learns from.
-    pub(crate) data: Source,
+    data: Source,
     /// What rows are replayed of.
-    pub(crate) replay: Option<Source>,
+    replay: Option<Source>,
 }
 
 impl Run {
-    fn execute(&self, found: Option<Found>) -> Result<Ended> {
-        let input = self.input()?;
-        let preprocessing = input.preprocessing();
-        let loss = self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task));
+    /// Checks all that a run needs before its first step; its warnings.
+    fn checked(&self, found: Option<&Found>) -> Result<Vec<String>> {
+        let (input, loss) = (self.input()?, self.loss());
+        let planned = self.planned(&input, &loss);
+        self.check(&planned, found)?;
+        Ok(self.warnings(&planned))
+    }
+
+    fn execute(&self, found: Option<&Found>) -> Result<RunEnd> {
+        let (input, loss) = (self.input()?, self.loss());
         // Nothing is uploaded before it is known that the run can begin.
-        let on_host = RowSource::gathered(&self.data.train, &self.device);
-        let planned = self.job(on_host, preprocessing, &loss);
-        self.check(&planned, found.as_ref())?;
-        if self.args.dry_run {
-            return self.dry_run(&planned);
-        }
-        let job = self.job(self.rows(), preprocessing, &loss);
-        let signals = Signals::catch().context("signals cannot be caught")?;
-        let mut begun = match &found {
+        self.check(&self.planned(&input, &loss), found)?;
+        let job = self.job(self.rows(), input.preprocessing(), &loss);
+        let signals = self.signals()?;
+        let mut begun = match found {
             Some(Found::Resume { folder, .. }) => self.resumed(&job, folder)?,
             _ => self.fresh(&job)?,
         };
-        self.say(&self.heading())?;
-        self.warn(&begun.manifest.warnings);
-        let first = begun.state.progress().step;
-        if first > 0 {
-            self.say(&words::resumption(begun.state.progress(), job.length()?))?;
-        }
+        self.introduce(&begun, job.length()?)?;
         let clock = Instant::now();
         let trained = self.train(&job, &mut begun, &signals, &input);
         let seconds = clock.elapsed().as_secs_f64();
         log::info!("the steps took {seconds:.3} s");
-        let (fitted, mut log) = match trained {
-            Ok(trained) => trained,
-            Err(error) => {
-                begun.manifest.end_session(&error.root_cause().to_string());
-                // What went wrong first is what is told.
-                let _ = begun.manifest.save(begun.folder.path(), &self.disk);
-                return Err(error);
-            }
-        };
+        let (fitted, mut log) = trained.map_err(|error| self.failed(&mut begun, error))?;
         if let (Ending::Interrupted, Some(signal)) = (fitted.ending, signals.stop()) {
             return self.interrupted(begun, signal, fitted.step);
         }
         let test = self.test(&job, &fitted, &mut log)?;
         let model = self.model(fitted.mlp.clone(), input.clone(), &test);
         let folder = begun.folder.path().to_owned();
-        let code = self.finish(begun, found.as_ref(), &fitted, &test, &model)?;
-        Ok(Ended { code, result: Some(Finished { folder, model, test, seconds }) })
+        let repeats = self.finish(begun, found, &fitted, &test, &model)?;
+        let profile = fitted.profile;
+        let finished = Finished { folder, model, test, seconds, profile, repeats };
+        Ok(RunEnd::Finished(Box::new(finished)))
+    }
+
+    /// The job, with its rows on the host.
+    fn planned<'a>(&'a self, input: &'a InputSpec, loss: &'a Loss) -> Job<'a> {
+        let on_host = RowSource::gathered(&self.data.train, &self.device);
+        self.job(on_host, input.preprocessing(), loss)
+    }
+
+    /// What asks the run to stop: signals, if it is to catch them.
+    fn signals(&self) -> Result<Signals> {
+        if self.options.catches_signals {
+            Signals::catch().context("signals cannot be caught")
+        } else {
+            Ok(Signals::default())
+        }
+    }
+
+    /// Says what the run is, what it warns of, and where it resumes.
+    fn introduce(&self, begun: &Begun, length: Length) -> Result<()> {
+        let progress = begun.state.progress();
+        self.say(&self.heading())?;
+        begun.manifest.warnings.iter().for_each(|warning| self.options.console.warn(warning));
+        if progress.step > 0 {
+            self.say(&text::resumption(progress, length))?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what ended the run before its time.
+    fn failed(&self, begun: &mut Begun, error: anyhow::Error) -> anyhow::Error {
+        begun.manifest.end_session(&error.root_cause().to_string());
+        // What went wrong first is what is told.
+        let _ = begun.manifest.save(begun.folder.path(), &self.options.disk);
+        error
     }
 
     /// Takes note of the signal that stopped the run, and says how to go on.
-    fn interrupted(&self, begun: Begun, signal: i32, step: u64) -> Result<Ended> {
+    fn interrupted(&self, begun: Begun, signal: i32, step: u64) -> Result<RunEnd> {
         let Begun { folder, mut manifest, .. } = begun;
         manifest.end_session(signals::name(signal));
-        manifest.save(folder.path(), &self.disk)?;
+        manifest.save(folder.path(), &self.options.disk)?;
         self.say(&self.interruption(folder.path(), signal, step))?;
-        Ok(Ended { code: Exit::Signal(signal), result: None })
+        Ok(RunEnd::Interrupted { signal })
     }
 
-    /// Writes the model and what came of the run, and says so; the exit code of the program.
+    /// Writes the model and what came of the run, and says so; whether it is that of the run that was
+    /// repeated, if one was.
     fn finish(
         &self,
         begun: Begun,
@@ -188,19 +177,20 @@ impl Run {
         fitted: &Fitted,
         test: &Evaluation,
         model: &Model,
-    ) -> Result<Exit> {
+    ) -> Result<Option<bool>> {
         let Begun { folder: run, mut manifest, .. } = begun;
         let folder = run.path();
         let (bytes, digest) = model.to_bytes()?;
         if let Some(start) = &self.start {
-            start.save_adapter(model, folder, &mut manifest, &self.disk)?;
+            start.save_adapter(model, folder, &mut manifest, &self.options.disk)?;
         }
-        self.disk.write_whole(&folder.join(MODEL), &bytes)?;
+        self.options.disk.write_whole(&folder.join(MODEL), &bytes)?;
         let stopped = fitted.ending == Ending::Stopped;
         let mut metrics = test.by_name();
         // JSON has no others.
         metrics.retain(|_, value| value.is_finite());
-        let log = self.disk.read(&run.metrics(), u64::MAX).map_err(named(&run.metrics()))?;
+        let log =
+            self.options.disk.read(&run.metrics(), u64::MAX).map_err(named(&run.metrics()))?;
         manifest.result = Some(Outcome {
             metrics,
             epoch: fitted.epoch,
@@ -209,16 +199,13 @@ impl Run {
             stopped,
         });
         manifest.end_session(if stopped { "stopped from the dashboard" } else { "complete" });
-        manifest.save(folder, &self.disk)?;
+        manifest.save(folder, &self.options.disk)?;
         self.say(&self.ending(folder, &digest, fitted, test))?;
-        if self.args.profile {
-            self.say(&format!("\n{}", fitted.profile))?;
-        }
         match found {
             Some(Found::Repeat { folder: original, manifest }) => {
-                self.compare(original, manifest, model, &bytes, &digest)
+                self.compare(original, manifest, model, &bytes, &digest).map(Some)
             }
-            _ => Ok(Exit::Done),
+            _ => Ok(None),
         }
     }
 
@@ -239,7 +226,7 @@ impl Run {
                 log: self.open_log(begun)?,
                 checkpoints: Checkpoints::new(
                     begun.folder.checkpoints(),
-                    self.disk.clone(),
+                    self.options.disk.clone(),
                     known.into_iter().filter(|&known| known <= step),
                 ),
                 pace: Pace::new(self.pace.clone()),
@@ -248,8 +235,8 @@ impl Run {
                 model: &model,
                 steps_per_epoch: job.steps_per_epoch(),
             };
-            let mut display = self.display();
-            let fitted = fit(job, begun.state.clone(), &mut Both(display.as_mut(), &mut recorder));
+            let mut display = self.options.console.display();
+            let fitted = fit(job, begun.state.clone(), display.as_mut(), &mut recorder);
             // The bar or dashboard leaves the terminal before anything else is said.
             drop(display);
             let written = recorder.checkpoints.finish();
@@ -268,7 +255,7 @@ impl Run {
                     return Err(self.rescue(error, &begun.folder, input.clone()));
                 }
                 FitError::Record(_) => {
-                    let again = words::resume(&folder);
+                    let again = self.options.resume(&folder);
                     let context = format!(
                         "the run stopped; resume it from its last checkpoint with `{again}`"
                     );
@@ -281,11 +268,11 @@ impl Run {
 
     /// The log, with the lines that are true of the state.
     fn open_log(&self, begun: &Begun) -> Result<MetricsLog> {
-        let log = MetricsLog::open(&begun.folder.metrics(), begun.log, self.disk.clone());
+        let log = MetricsLog::open(&begun.folder.metrics(), begun.log, self.options.disk.clone());
         log.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => anyhow!(
                 "{error}; put the whole file back, or {}",
-                words::from_the_first_step(begun.folder.path())
+                self.options.way_to_the_first_step(begun.folder.path())
             ),
             _ => error.into(),
         })
@@ -310,8 +297,8 @@ impl Run {
         found.iter().map(ToString::to_string).collect()
     }
 
-    fn warn(&self, warnings: &[String]) {
-        warnings.iter().filter(|_| !self.args.quiet).for_each(warn);
+    fn loss(&self) -> Loss {
+        self.settings.loss.clone().unwrap_or_else(|| Loss::default_for(&self.task))
     }
 
     /// What the model takes: that of the model it starts from, or rows like those of the data,
@@ -369,26 +356,14 @@ impl Run {
         Some(Tuned { tuning, start })
     }
 
-    fn display(&self) -> Box<dyn Observer> {
-        match self.args {
-            Args { quiet: true, .. } => Box::new(Plain::new(io::sink())),
-            Args { tui: true, .. } => Box::new(Dashboard::default()),
-            // What is logged would be written across a bar.
-            _ if io::stdout().is_terminal() && log::max_level() < LevelFilter::Info => {
-                Box::new(Bar::default())
-            }
-            _ => Box::new(Plain::new(io::stdout())),
-        }
-    }
-
     fn create_folder(&self) -> Result<RunFolder> {
-        let out = &self.args.out;
+        let RunOptions { out, name, disk, .. } = &self.options;
         let stem = match &self.sources.data {
             Source::Idx(_) => "idx".to_owned(),
             named => named.to_string(),
         };
-        let name = self.args.name.as_deref();
-        RunFolder::create(out, name, &stem, &self.disk).with_context(|| no_folder(&self.args))
+        RunFolder::create(out, name.as_deref(), &stem, disk)
+            .with_context(|| self.options.no_folder())
     }
 
     /// Keeps what can be kept of a run that failed, and says so.
@@ -397,7 +372,8 @@ impl Run {
         let model = self.model(last_good.as_ref().clone(), input, &Evaluation::default());
         let path = folder.last_good();
         let saved = model.to_bytes().map_err(anyhow::Error::from);
-        let saved = saved.and_then(|(bytes, _)| Ok(self.disk.write_whole(&path, &bytes)?));
+        let saved =
+            saved.and_then(|(bytes, _)| Ok(self.options.disk.write_whole(&path, &bytes)?));
         let kept = match saved {
             Ok(()) => format!("training stopped; the last good network is in {}", path.display()),
             Err(problem) => {
@@ -454,48 +430,6 @@ impl Run {
     }
 
     fn say(&self, text: &str) -> io::Result<()> {
-        if self.args.quiet { Ok(()) } else { say(text) }
-    }
-}
-
-/// What is said of a folder of a run that cannot be made.
-fn no_folder(args: &Args) -> String {
-    match &args.name {
-        Some(name) => format!(
-            "cannot make the run folder {}; choose another --name or --out",
-            quoted_path(&args.out.join(name))
-        ),
-        None => {
-            format!("cannot make a run folder in {}; choose another --out", quoted_path(&args.out))
-        }
-    }
-}
-
-/// Tells two observers, the first first.
-struct Both<'a>(&'a mut dyn Observer, &'a mut dyn Observer);
-
-impl Observer for Both<'_> {
-    fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()> {
-        self.0.start(job, length, meter)?;
-        self.1.start(job, length, meter)
-    }
-
-    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
-        self.0.progress(progress)?;
-        self.1.progress(progress)
-    }
-
-    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
-        self.0.epoch(report)?;
-        self.1.epoch(report)
-    }
-
-    fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {
-        let first = self.0.due(step, epoch_ended)?;
-        Ok(first.max(self.1.due(step, epoch_ended)?))
-    }
-
-    fn keep(&mut self, snapshot: Snapshot) -> io::Result<()> {
-        self.1.keep(snapshot)
+        self.options.console.say(text)
     }
 }

@@ -1,35 +1,32 @@
-//! From a command line to a run that is ready to start: settings, device, data.
+//! From settings and options to a run that is ready to start: device, data, models.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Architecture, Device, Task};
-use fireclay_data::{LoadOptions, Source, Split, TrainTest, load, permutation, split};
+use fireclay_data::{DataError, Source, Split, TrainTest, permutation, split};
 use fireclay_measure::{fitted_to, only, task_of};
-use fireclay_terminal::warn;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use log::LevelFilter;
+use fireclay_terminal::names;
 
-use super::{Ended, Run, Sources, no_folder};
-use crate::args::Args;
+use super::found::{self, DataNames, Found};
+use super::{Changes, Run, RunEnd, RunOptions, Sources};
 use crate::checkpoints::Every;
 use crate::disk::Disk;
 use crate::manifest::{DataSummary, Manifest, Replayed};
 use crate::metrics::Monitor;
 use crate::pictures;
 use crate::place::{self, Sought};
-use crate::resume::{self, DataNames, Found};
 use crate::run_folder::check_free;
 use crate::settings::{
-    DataSettings, OnDivergence, PreprocessingChoice, Settings, TargetScalingChoice, Validation,
+    DataSettings, OnDivergence, PreprocessingChoice, Settings, SettingsError, TargetScalingChoice,
+    Validation,
 };
 use crate::tuning::{Replay, Start, Tuning, is_teacher_of};
 use crate::verify;
 
 /// A run whose settings and data are known, before anything is trained or written.
 pub struct Prepared {
-    args: Args,
-    disk: Disk,
+    options: RunOptions,
     found: Option<Found>,
     pace: Vec<Every>,
     settings: Settings,
@@ -42,63 +39,77 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Reads settings, data and, for a run that goes on or is repeated, the models that it starts
-    /// from.
+    /// Prepares a new run: reads its data.
     ///
     /// # Errors
     ///
     /// Anything that keeps the run from beginning.
-    pub fn new(args: Args, disk: Disk) -> Result<Self> {
-        if args.resume.is_none() {
-            check_free(&args.out, args.name.as_deref()).with_context(|| no_folder(&args))?;
-        }
-        let found = resume::find(&args, &disk)?;
-        let manifest = found.as_ref().and_then(|found| found.manifest(&disk));
-        if let (Some(found), Some(manifest)) = (&found, &manifest) {
-            let others =
-                verify::before_work(found.folder(), manifest, args.repeat.is_some(), &disk)?;
-            // What a repeated run came to is compared with at its end.
-            let is_told = args.repeat.is_none() && !args.quiet;
-            others.iter().filter(|_| is_told).for_each(warn);
-        }
-        let (settings, names) = match &found {
-            Some(found) => {
-                let (settings, names) = found.settings(&args, manifest.as_ref())?;
-                (settings, Some(names))
-            }
-            None => (Settings::from_layers(&args.layers()?)?, None),
-        };
-        settings.validate()?;
-        let last = manifest.as_ref().and_then(|manifest| manifest.sessions.last());
-        let pace = args.pace(last.map_or(&[], |last| &last.checkpoint_every));
-        if args.deterministic {
-            check_deterministic(&settings, &pace)?;
-        }
-        settings.data.source()?;
-        let device = settings.backend.device(settings.device)?;
-        let start = match (&settings.tuning, &found) {
-            (Some(tuning), Some(found)) => Some(Start::load(tuning, found.folder(), &device)?),
-            (Some(_), None) => bail!(
+    pub fn new(settings: Settings, options: RunOptions) -> Result<Self> {
+        check_place(&options)?;
+        let pace = options.pace(&[]);
+        let device = device(&settings, &pace, &options)?;
+        if settings.tuning.is_some() {
+            bail!(
                 "these settings belong to a run that starts from another model; resume it with --resume, \
                  repeat it with --repeat, or start a new one with `finetune`"
-            ),
-            (None, _) => None,
-        };
-        let (source, data, old) = match (&found, &names) {
-            (Some(found), Some(names)) => {
-                let looked = Looked { folder: found.folder(), manifest: manifest.as_ref(), names };
-                let old = looked.old(&args)?;
-                let (source, data) = looked.data(start.as_ref())?;
-                (source, data, old)
-            }
-            _ => {
-                let source = new_source(&args, &settings)?;
-                let data = load_with_bar(&source)?;
-                (source, data, None)
-            }
-        };
+            );
+        }
+        let source = new_source(&settings, &options)?;
+        let data = only((options.load)(&source)?, &settings.data.classes)?;
+        let (found, old, start) = (None, None, None);
+        Ok(Self { options, found, pace, settings, source, old, device, data, start })
+    }
+
+    /// Prepares to resume a run, given by its folder, its name, or as `latest`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); changes that a resumed run cannot have, data that is not its own, and
+    /// files of the run that are damaged.
+    pub fn resume(run: &str, changes: &Changes, options: RunOptions) -> Result<Self> {
+        let found = found::to_resume(run, &options)?;
+        Self::of_found(found, changes, options)
+    }
+
+    /// Prepares to repeat a finished run in another folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume).
+    pub fn repeat(run: &str, changes: &Changes, options: RunOptions) -> Result<Self> {
+        check_place(&options)?;
+        let found = found::to_repeat(run, &options)?;
+        Self::of_found(found, changes, options)
+    }
+
+    fn of_found(found: Found, changes: &Changes, options: RunOptions) -> Result<Self> {
+        let manifest = found.manifest(&options.disk);
+        if let Some(manifest) = &manifest {
+            let is_repeat = matches!(found, Found::Repeat { .. });
+            let faults = verify::before_work(found.folder(), manifest, is_repeat, &options.disk)?;
+            // What a repeated run came to is compared with at its end.
+            let told = faults.iter().filter(|_| !is_repeat);
+            told.for_each(|fault| options.console.warn(&fault.to_string()));
+        }
+        let (settings, names) = found.settings(changes, manifest.as_ref())?;
+        let last = manifest.as_ref().and_then(|manifest| manifest.sessions.last());
+        let pace = options.pace(last.map_or(&[], |last| &last.checkpoint_every));
+        let device = device(&settings, &pace, &options)?;
+        let tuning = settings.tuning.as_ref();
+        let start =
+            tuning.map(|tuning| Start::load(tuning, found.folder(), &device)).transpose()?;
+        let (folder, manifest) = (found.folder(), manifest.as_ref());
+        let looked = Looked { folder, manifest, names: &names, load: options.load };
+        let old = looked.old(changes.replay_data.as_deref())?;
+        let (source, data) = looked.data(start.as_ref())?;
         let data = only(data, &settings.data.classes)?;
-        Ok(Self { args, disk, found, pace, settings, source, old, device, data, start })
+        let found = Some(found);
+        Ok(Self { options, found, pace, settings, source, old, device, data, start })
+    }
+
+    /// What the run is carried out with.
+    pub fn options(&self) -> &RunOptions {
+        &self.options
     }
 
     /// What is replayed of other data, with the source where it was found.
@@ -106,11 +117,6 @@ impl Prepared {
         let replay = self.settings.tuning.as_ref()?.replay.clone()?;
         let source = self.old.as_ref().map_or(replay.source, ToString::to_string);
         Some(Replay { source, ..replay })
-    }
-
-    /// Whether it goes on with, or repeats, a run that is there already.
-    pub fn is_found(&self) -> bool {
-        self.found.is_some()
     }
 
     /// What the run is determined by.
@@ -181,10 +187,28 @@ impl Prepared {
     /// # Errors
     ///
     /// Anything that keeps the run from its end.
-    pub fn run(self) -> Result<Ended> {
+    pub fn run(self) -> Result<RunEnd> {
+        let (run, found) = self.ready()?;
+        run.execute(found.as_ref())
+    }
+
+    /// Checks all that [`run`](Self::run) checks before it begins, and warns of what it would warn of;
+    /// the settings of the run, with all that its data decides.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the run from beginning.
+    pub fn check(self) -> Result<Settings> {
+        let (run, found) = self.ready()?;
+        let warnings = run.checked(found.as_ref())?;
+        warnings.iter().for_each(|warning| run.options.console.warn(warning));
+        Ok(run.settings)
+    }
+
+    /// The run, with all that its data decides, and the run that it resumes or repeats.
+    fn ready(self) -> Result<(Run, Option<Found>)> {
         let replay = self.replay();
-        let Self { args, disk, found, pace, mut settings, source, device, mut data, start, .. } =
-            self;
+        let Self { options, found, pace, mut settings, source, device, mut data, start, .. } = self;
         let task = match &start {
             Some(start) => start.model.task.clone(),
             None => task_of(data.train.targets()),
@@ -192,33 +216,21 @@ impl Prepared {
         if start.is_some() {
             data = fitted_to(data, &task)?;
         }
-        if found.is_none() && matches!(task, Task::Regression { .. }) {
+        let is_new = found.is_none();
+        if is_new && matches!(task, Task::Regression { .. }) {
             settings.data.target_scaling.get_or_insert(TargetScalingChoice::Standardize);
         }
         settings.resolve(&data.train, &task)?;
-        if let Some(teacher) = start.as_ref().and_then(|start| start.teacher.as_ref())
-            && !is_teacher_of(teacher, &task)
-        {
-            bail!(
-                "the teacher knows {}, and the network learns {}; both must have the same labels",
-                teacher.task.names().join(", "),
-                task.names().join(", ")
-            );
-        }
+        check_teacher(start.as_ref(), &task)?;
         let mut split = hold_out(&settings, &data)?;
-        let monitor = settings.training.monitor;
-        if found.is_none() && split.validation.is_empty() && monitor != Monitor::default() {
-            bail!(
-                "--monitor {monitor} needs validation samples; give --validation, or leave it out"
-            );
+        if is_new {
+            check_monitor(settings.training.monitor, &split)?;
         }
         let task = settings.data.scaled(task, &data.train, &split.train)?;
         let mut pictures = pictures::pictures(&source, &data.train);
         let mut old = replay.as_ref().map(|_| Replayed::default());
-        if let Some(replay) = &replay
-            && replay.fraction > 0.0
-        {
-            let other = replayed(replay, &task, split.train.len(), settings.seed);
+        if let Some(replay) = replay.as_ref().filter(|replay| replay.fraction > 0.0) {
+            let other = replayed(replay, &task, split.train.len(), settings.seed, options.load);
             let (digest, other, rows) = other.context("the rows that are to be replayed")?;
             old = Some(Replayed { digest: Some(digest), place: None });
             let theirs = pictures::pictures(&replay.source.parse()?, &other.train);
@@ -228,20 +240,11 @@ impl Prepared {
             split.train.extend(first..data.train.len());
         }
         log::debug!("the settings:\n{}", settings.to_toml());
-        let summary = DataSummary {
-            source: settings.data.source.clone(),
-            digest: digest(&data),
-            training: split.train.len(),
-            validation: split.validation.len(),
-            test: data.test.len(),
-            place: None,
-            replayed: old,
-        };
+        let summary = summary(&settings, &data, &split, old);
         let replay = replay.map(|replay| replay.source.parse()).transpose()?;
         let sources = Sources { data: source, replay };
         let run = Run {
-            args,
-            disk,
+            options,
             pace,
             settings,
             sources,
@@ -253,7 +256,65 @@ impl Prepared {
             split,
             start,
         };
-        run.execute(found)
+        Ok((run, found))
+    }
+}
+
+/// Checks that the folder of a new run can be made.
+fn check_place(options: &RunOptions) -> Result<()> {
+    check_free(&options.out, options.name.as_deref()).with_context(|| options.no_folder())
+}
+
+/// Checks settings that are not yet resolved; the device that they name.
+fn device(settings: &Settings, pace: &[Every], options: &RunOptions) -> Result<Device> {
+    settings.validate()?;
+    if options.is_deterministic {
+        check_deterministic(settings, pace)?;
+    }
+    settings.data.source()?;
+    Ok(settings.backend.device(settings.device)?)
+}
+
+/// Labels that a message names, before it counts the rest.
+const MOST_NAMES: usize = 12;
+
+/// Checks that a teacher, if there is one, has the outputs that are learned.
+fn check_teacher(start: Option<&Start>, task: &Task) -> Result<()> {
+    match start.and_then(|start| start.teacher.as_ref()) {
+        Some(teacher) if !is_teacher_of(teacher, task) => bail!(
+            "the outputs of the teacher are {}, and those of the network {}; give a teacher with the \
+             same outputs by name",
+            names(teacher.task.names(), MOST_NAMES),
+            names(task.names(), MOST_NAMES)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that there are validation samples for what a new run monitors.
+fn check_monitor(monitor: Monitor, split: &Split) -> Result<(), SettingsError> {
+    // The default is no wish.
+    if split.validation.is_empty() && monitor != Monitor::default() {
+        return Err(SettingsError::NothingToMonitor { monitor });
+    }
+    Ok(())
+}
+
+/// What the manifest has of the data.
+fn summary(
+    settings: &Settings,
+    data: &TrainTest,
+    split: &Split,
+    replayed: Option<Replayed>,
+) -> DataSummary {
+    DataSummary {
+        source: settings.data.source.clone(),
+        digest: digest(data),
+        training: split.train.len(),
+        validation: split.validation.len(),
+        test: data.test.len(),
+        place: None,
+        replayed,
     }
 }
 
@@ -262,6 +323,7 @@ struct Looked<'a> {
     folder: &'a Path,
     manifest: Option<&'a Manifest>,
     names: &'a DataNames,
+    load: fn(&Source) -> Result<TrainTest, DataError>,
 }
 
 impl Looked<'_> {
@@ -272,20 +334,22 @@ impl Looked<'_> {
 
     /// The data that the run learns from, all classes of it.
     fn data(&self, start: Option<&Start>) -> Result<(Source, TrainTest)> {
-        let is_same = |data: &TrainTest| {
-            let Some(manifest) = self.manifest else { return Ok(true) };
-            let task = match start {
-                Some(start) => start.model.task.clone(),
-                None => task_of(data.train.targets()),
-            };
-            Ok(place::is_data_of(manifest, data, &task))
+        let sought = self.sought(&self.names.own, self.names.told.as_deref());
+        Ok(sought.find(&self.load, &|data| self.is_own(data, start))?)
+    }
+
+    /// Whether data is what the run learned from, as far as that is known.
+    fn is_own(&self, data: &TrainTest, start: Option<&Start>) -> bool {
+        let Some(manifest) = self.manifest else { return true };
+        let task = match start {
+            Some(start) => start.model.task.clone(),
+            None => task_of(data.train.targets()),
         };
-        self.sought(&self.names.own, self.names.told.as_deref()).find(&load_with_bar, &is_same)
+        place::is_data_of(manifest, data, &task)
     }
 
     /// The source of the rows that the run replays, if it does.
-    fn old(&self, args: &Args) -> Result<Option<Source>> {
-        let told = args.replay_data.as_deref();
+    fn old(&self, told: Option<&str>) -> Result<Option<Source>> {
         let Some(name) = &self.names.replayed else {
             if let Some(told) = told {
                 bail!("--replay-data {told}: this run replays no other data; leave it out");
@@ -294,31 +358,33 @@ impl Looked<'_> {
         };
         let replayed = self.manifest.and_then(|manifest| manifest.data.replayed.as_ref());
         let place = replayed.and_then(|replayed| replayed.place.as_ref());
-        let was = replayed.and_then(|replayed| replayed.digest.as_ref());
         let sought = Sought { place, flag: "--replay-data", ..self.sought(name, told) };
+        Ok(Some(sought.find(&self.load, &|data| self.is_replayed(data))?.0))
+    }
+
+    /// Whether data is what the run replayed rows of, as far as that is known.
+    fn is_replayed(&self, data: &TrainTest) -> bool {
+        let Some(manifest) = self.manifest else { return true };
+        let replayed = manifest.data.replayed.as_ref();
+        let Some(was) = replayed.and_then(|replayed| replayed.digest.as_ref()) else { return true };
+        let tuning = manifest.settings.tuning.as_ref();
+        let classes = tuning.and_then(|tuning| Some(&tuning.replay.as_ref()?.classes[..]));
         // The digest is that of some classes; the whole is compared where the run is.
-        let is_same = |data: &TrainTest| {
-            let Some(was) = was else { return Ok(true) };
-            let tuning = self.manifest.and_then(|manifest| manifest.settings.tuning.as_ref());
-            let classes = tuning.and_then(|tuning| Some(&tuning.replay.as_ref()?.classes[..]));
-            let prepared = only(data.clone(), classes.unwrap_or_default());
-            Ok(prepared.is_ok_and(|data| digest(&data) == *was))
-        };
-        Ok(Some(sought.find(&load_with_bar, &is_same)?.0))
+        let chosen = only(data.clone(), classes.unwrap_or_default());
+        chosen.is_ok_and(|data| digest(&data) == *was)
     }
 }
 
 /// The source of a new run; a folder that settings of a file name is looked for from where the
 /// program runs, then from where the run of that file found it, then from the folder of the file.
-fn new_source(args: &Args, settings: &Settings) -> Result<Source> {
+fn new_source(settings: &Settings, options: &RunOptions) -> Result<Source> {
     let source = settings.data.source()?;
-    let (Source::Idx(path), Some(file), None) = (&source, &args.config, &args.data) else {
+    let (Source::Idx(path), Some(beside)) = (&source, &options.settings_folder) else {
         return Ok(source);
     };
     if path.exists() {
         return Ok(source);
     }
-    let beside = file.parent().unwrap_or(Path::new(""));
     let manifest = Manifest::load(beside, &Disk::default()).ok();
     let place = manifest.as_ref().filter(|manifest| manifest.data.source == settings.data.source);
     let place = place.and_then(|manifest| manifest.data.place.clone());
@@ -344,8 +410,9 @@ fn replayed(
     task: &Task,
     new: usize,
     seed: u64,
+    load: fn(&Source) -> Result<TrainTest, DataError>,
 ) -> Result<(String, TrainTest, Vec<usize>)> {
-    let data = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
+    let data = only(load(&replay.source.parse()?)?, &replay.classes)?;
     let digest = digest(&data);
     let data = fitted_to(data, task)?;
     let count = ((replay.fraction * new as f64).round() as usize).max(1);
@@ -373,31 +440,6 @@ fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {
         );
     }
     Ok(split)
-}
-
-/// Loads a data set, with a bar if it has to be fetched.
-///
-/// # Errors
-///
-/// The data's.
-pub fn load_with_bar(source: &Source) -> Result<TrainTest> {
-    // Whoever wants to hear of errors alone wants no bar.
-    let target = match log::max_level() {
-        LevelFilter::Error => ProgressDrawTarget::hidden(),
-        _ => ProgressDrawTarget::stderr(),
-    };
-    let bar = ProgressBar::with_draw_target(None, target);
-    let style = ProgressStyle::with_template(
-        "{msg} [{bar:30.cyan/blue}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-    )?;
-    bar.set_style(style.progress_chars("=> "));
-    let data = load(source, &LoadOptions::default(), &mut |progress| {
-        bar.set_message(progress.file);
-        bar.set_length(progress.total.unwrap_or(progress.done));
-        bar.set_position(progress.done);
-    });
-    bar.finish_and_clear();
-    Ok(data?)
 }
 
 /// Refuses what cannot promise the same bits.

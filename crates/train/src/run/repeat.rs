@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use fireclay::Model;
 use fireclay_files::read_regular;
-use fireclay_terminal::{Exit, wrapped_at};
+use fireclay_terminal::wrapped_at;
 use serde_json::Value;
 
 use super::Run;
@@ -45,8 +45,8 @@ impl Run {
         model: &Model,
         bytes: &[u8],
         digest: &str,
-    ) -> Result<Exit> {
-        let Some(result) = &manifest.result else { return Ok(Exit::Done) };
+    ) -> Result<bool> {
+        let Some(result) = &manifest.result else { return Ok(true) };
         let path = original.join(MODEL);
         let file = read_regular(&path, u64::MAX);
         let is_in_file = file.as_ref().is_ok_and(|file| file == bytes);
@@ -98,7 +98,7 @@ impl Run {
             },
         };
         self.say(&wrapped_at(&said, 0))?;
-        Ok(Exit::of_gate(is_same))
+        Ok(is_same)
     }
 
     /// What is said of a run whose model has the same weights, task and preprocessing, and whose
@@ -126,16 +126,14 @@ impl Run {
 
 /// Whether all tensors of two models are the same, bit for bit.
 fn has_same_bits(old: &Model, new: &Model) -> Option<bool> {
-    let bits = |model: &Model| {
-        let tensors = model.mlp.tensors().ok()?.into_iter();
-        let of = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-        Some(
-            tensors
-                .map(|tensor| (tensor.name, tensor.shape, of(tensor.values)))
-                .collect::<Vec<_>>(),
-        )
-    };
-    Some(bits(old)? == bits(new)?)
+    let (old, new) = (old.mlp.tensors().ok()?, new.mlp.tensors().ok()?);
+    let are_same = old.len() == new.len()
+        && old.iter().zip(&new).all(|(old, new)| {
+            old.name == new.name
+                && old.shape == new.shape
+                && old.values.iter().map(|x| x.to_bits()).eq(new.values.iter().map(|x| x.to_bits()))
+        });
+    Some(are_same)
 }
 
 /// The document in the bytes of a model file.
@@ -152,9 +150,8 @@ fn differences(at: &str, old: &Value, new: &Value, found: &mut BTreeSet<String>)
         (Value::Object(old), Value::Object(new)) => {
             for key in old.keys().chain(new.keys()) {
                 let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-                let of = |object: &serde_json::Map<_, _>| object.get(key).cloned();
-                let (old, new) = (of(old).unwrap_or_default(), of(new).unwrap_or_default());
-                differences(&path, &old, &new, found);
+                let [old, new] = [old, new].map(|object| object.get(key).unwrap_or(&Value::Null));
+                differences(&path, old, new, found);
             }
         }
         (old, new) if old != new => {

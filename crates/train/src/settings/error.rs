@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use fireclay::{ConfigError, LossError, PreprocessingError, TargetScalingError, nearest};
 
-use super::layers::RECIPES;
-use crate::metrics::MetricError;
+use super::partial::RECIPES;
+use crate::metrics::{MetricError, Monitor};
 use crate::optimizer::OptimizerError;
 use crate::schedule::ScheduleError;
 
@@ -21,6 +21,12 @@ pub enum SettingsError {
     UnknownRecipe {
         /// The name given.
         found: String,
+    },
+    /// There are no validation rows to monitor.
+    #[error("--monitor {monitor} needs validation samples; give --validation, or leave it out")]
+    NothingToMonitor {
+        /// The metric.
+        monitor: Monitor,
     },
     /// A settings file cannot be read.
     #[error("{}: {source}", path.display())]

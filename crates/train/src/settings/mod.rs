@@ -1,7 +1,7 @@
 //! Everything that a run is determined by, in one value: from defaults, recipe, file and flags.
 
 mod error;
-mod layers;
+mod partial;
 mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,8 @@ use crate::schedule::Schedule;
 use crate::tuning::Tuning;
 
 pub use error::SettingsError;
-pub(crate) use layers::FLAGS;
-pub use layers::{Layer, RECIPES};
+pub(crate) use partial::FLAGS;
+pub use partial::{Partial, RECIPES};
 pub use validation::Validation;
 
 /// The settings of a run, as a file holds them.
@@ -399,12 +399,13 @@ fn differing(
     here: &BTreeMap<String, String>,
     there: &BTreeMap<String, String>,
 ) -> Vec<(String, String, String)> {
-    let value = |of: &BTreeMap<_, String>, path: &String| {
-        of.get(path).cloned().unwrap_or_else(|| "absent".to_owned())
-    };
     let paths: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let differing = paths.into_iter().filter(|path| here.get(*path) != there.get(*path));
     differing.map(|path| (path.clone(), value(here, path), value(there, path))).collect()
+}
+
+fn value(settings: &BTreeMap<String, String>, path: &str) -> String {
+    settings.get(path).cloned().unwrap_or_else(|| "absent".to_owned())
 }
 
 /// The values of nested tables by their dotted paths.

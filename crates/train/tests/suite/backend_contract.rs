@@ -18,6 +18,7 @@ use train::job::Job;
 use train::optimizer::{
     AdaGrad, Adam, AdamW, Lion, Muon, Optimizer, OptimizerConfig, RmsProp, Sgd,
 };
+use train::progress::Silent;
 use train::state::State;
 
 use crate::setup::{Setup, Take};
@@ -248,7 +249,7 @@ fn a_run_with_data_on_the_device_is_the_run_without() {
             let is_there = rows.in_words().is_some();
             let job = Job { rows, ..setup.job(&device) };
             let state = State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
-            let fitted = fit(&job, state, &mut Take::at(u64::MAX)).unwrap();
+            let fitted = fit(&job, state, &mut Silent, &mut Silent).unwrap();
             assert_eq!(fitted.profile.batches.is_some(), is_there);
             parameters(&fitted.mlp)
         };
@@ -271,7 +272,7 @@ fn a_run_goes_on_from_a_checkpoint() {
         setup.training.epochs = 2;
         let job = setup.job(&device);
         let fresh = || State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
-        let trained = |state, take: &mut Take| fit(&job, state, take).unwrap().mlp;
+        let trained = |state, take: &mut Take| fit(&job, state, &mut Silent, take).unwrap().mlp;
         let expected = trained(fresh(), &mut Take::at(u64::MAX));
 
         let mut take = Take::at(7);

@@ -8,6 +8,7 @@ use fireclay::{Backend, Checkpoint, DeviceChoice, Mlp, Model, ModelFileProblem, 
 use train::fit::fit;
 use train::metrics::MetricChoice;
 use train::optimizer::OptimizerConfig;
+use train::progress::Silent;
 use train::state::State;
 
 use crate::setup::{Setup, Take};
@@ -22,7 +23,7 @@ fn files() -> [Vec<u8>; 2] {
     let job = setup.job(&device);
     let mut take = Take::at(3);
     let state = State::new(&job, Mlp::init(&setup.model, 1, &device).unwrap());
-    let mlp = fit(&job, state, &mut take).unwrap().mlp;
+    let mlp = fit(&job, state, &mut Silent, &mut take).unwrap().mlp;
     let model = |mlp| Model {
         mlp,
         task: setup.task.clone(),

@@ -10,7 +10,7 @@ use train::fit::{Ending, FitError, Fitted, fit};
 use train::job::Job;
 use train::metrics::{Measured, Meter};
 use train::optimizer::{OptimizerConfig, Sgd};
-use train::progress::{Due, EpochReport, Observer, Progress};
+use train::progress::{Display, EpochReport, Progress, Silent};
 use train::schedule::Length;
 use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::State;
@@ -23,7 +23,7 @@ impl Setup {
         let mut seen = Seen::default();
         let mlp = Mlp::init(&self.model, self.seed, &device).unwrap();
         let job = self.job(&device);
-        let fitted = fit(&job, State::new(&job, mlp), &mut seen);
+        let fitted = fit(&job, State::new(&job, mlp), &mut seen, &mut Silent);
         (fitted, seen)
     }
 
@@ -50,11 +50,10 @@ struct Seen {
     samples: Vec<usize>,
     training: Vec<Vec<Measured>>,
     validation: Vec<f64>,
-    /// Whether it asks for the end while the first epoch is validated.
     finishes: bool,
 }
 
-impl Observer for Seen {
+impl Display for Seen {
     fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
         Ok(())
     }
@@ -70,8 +69,9 @@ impl Observer for Seen {
         Ok(())
     }
 
-    fn due(&mut self, _step: u64, epoch_ended: bool) -> io::Result<Due> {
-        Ok(if self.finishes && epoch_ended { Due::Finish } else { Due::Nothing })
+    /// Asks for the end while the first epoch is validated.
+    fn wants_to_stop(&self) -> bool {
+        self.finishes && !self.validation.is_empty()
     }
 }
 
@@ -95,7 +95,7 @@ fn a_stop_asked_for_during_validation_takes_no_further_step() {
     let job = setup.job(&device);
     let state = State::new(&job, Mlp::init(&setup.model, setup.seed, &device).unwrap());
     let mut seen = Seen { finishes: true, ..Seen::default() };
-    let fitted = fit(&job, state, &mut seen).unwrap();
+    let fitted = fit(&job, state, &mut seen, &mut Silent).unwrap();
     assert_eq!((fitted.ending, fitted.epoch), (Ending::Stopped, 1));
     assert_eq!(fitted.step, job.steps_per_epoch());
     assert_eq!(seen.validation.len(), 1);
@@ -237,7 +237,7 @@ fn what_has_no_gradient_is_left_alone() {
     mlp.layers[0] = mlp.layers[0].clone().no_grad();
     let job = setup.job(&device);
     let after =
-        fit(&job, State::new(&job, mlp), &mut Seen::default()).unwrap().mlp.tensors().unwrap();
+        fit(&job, State::new(&job, mlp), &mut Silent, &mut Silent).unwrap().mlp.tensors().unwrap();
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before == after, before.name.starts_with("layers.0"), "{}", before.name);
     }

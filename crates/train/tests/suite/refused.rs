@@ -103,6 +103,10 @@ fn settings_that_contradict_the_data_or_each_other_are_named() {
         ("--data idx:digits --set data.validation=1.5", &["1.5"]),
         ("--data idx:digits --validation 0 --patience 2", &["validation", "early stopping"]),
         ("--data idx:digits --validation 0 --keep best", &["validation", "--keep best"]),
+        (
+            "--data idx:digits --validation 0 --monitor loss",
+            &["--monitor loss needs validation samples; give --validation, or leave it out"],
+        ),
         ("--data idx:digits --validation 0 --schedule plateau", &["validation", "plateau"]),
     ];
     check_refused(&Place::new(), cases);

@@ -11,7 +11,7 @@ use train::evaluate::evaluate;
 use train::fit::{Fitted, fit};
 use train::metrics::{Measured, Meter};
 use train::optimizer::{Adam, OptimizerConfig};
-use train::progress::{EpochReport, Observer, Progress};
+use train::progress::{Display, EpochReport, Progress, Silent};
 use train::schedule::Length;
 use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::State;
@@ -54,7 +54,7 @@ struct Seen {
     validation: Vec<Vec<Measured>>,
 }
 
-impl Observer for Seen {
+impl Display for Seen {
     fn start(&mut self, _job: &train::job::Job<'_>, _: Length, _: &Meter) -> io::Result<()> {
         Ok(())
     }
@@ -68,6 +68,10 @@ impl Observer for Seen {
         self.validation.push(report.validation.measured.clone());
         Ok(())
     }
+
+    fn wants_to_stop(&self) -> bool {
+        false
+    }
 }
 
 fn value(measured: &[Measured], name: &str) -> f64 {
@@ -78,7 +82,7 @@ fn fitted(setup: &Setup) -> (Fitted, Seen) {
     let (device, mut seen) = (device(), Seen::default());
     let job = setup.job(&device);
     let mlp = Mlp::init(&setup.model, setup.seed, &device).unwrap();
-    let fitted = fit(&job, State::new(&job, mlp), &mut seen).unwrap();
+    let fitted = fit(&job, State::new(&job, mlp), &mut seen, &mut Silent).unwrap();
     (fitted, seen)
 }
 
@@ -225,7 +229,7 @@ fn a_run_from_before_scaling_goes_on_as_it_was() {
     assert_eq!(expected.task, setup.task);
     let state = State::restore(&job, Checkpoint::from_bytes(checkpoint).unwrap()).unwrap();
     let mut seen = Seen::default();
-    let fitted = fit(&job, state, &mut seen).unwrap();
+    let fitted = fit(&job, state, &mut seen, &mut Silent).unwrap();
     assert_eq!(fitted.epoch, 5);
     // On the machine that made them the bits are the same; others may round otherwise.
     for (found, expected) in weights(&fitted.mlp).iter().zip(weights(&expected.mlp)) {

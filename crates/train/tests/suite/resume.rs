@@ -15,11 +15,11 @@ use fireclay_data::Targets;
 use train::disk::Disk;
 use train::fit::{Ending, fit};
 use train::job::Job;
-use train::metrics::{Meter, MetricChoice};
+use train::metrics::MetricChoice;
 use train::optimizer::OptimizerConfig;
-use train::progress::{Due, EpochReport, Observer, Progress};
+use train::progress::{Due, EpochReport, Keeper, Progress, Silent};
 use train::run_folder::MetricsLog;
-use train::schedule::{Length, Schedule};
+use train::schedule::Schedule;
 use train::settings::{EarlyStopping, Keep, TrainingSettings};
 use train::state::{Snapshot, State};
 
@@ -39,17 +39,13 @@ struct Kept {
     log: u64,
 }
 
-impl Observer for Recording<'_> {
-    fn start(&mut self, job: &Job<'_>, length: Length, meter: &Meter) -> io::Result<()> {
-        self.log.start(job, length, meter)
+impl Keeper for Recording<'_> {
+    fn record_steps(&mut self, progress: &Progress<'_>) -> io::Result<()> {
+        self.log.write_steps(progress)
     }
 
-    fn progress(&mut self, progress: &Progress<'_>) -> io::Result<()> {
-        self.log.progress(progress)
-    }
-
-    fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
-        self.log.epoch(report)
+    fn record_epoch(&mut self, report: &EpochReport) -> io::Result<()> {
+        self.log.write_epoch(report)
     }
 
     fn due(&mut self, step: u64, epoch_ended: bool) -> io::Result<Due> {
@@ -90,7 +86,7 @@ fn train(
 ) -> (Kept, Ending) {
     let log = MetricsLog::open(path, log, Disk::default()).unwrap();
     let mut recording = Recording { job, log, stop_at, kept: None };
-    let fitted = fit(job, state, &mut recording).unwrap();
+    let fitted = fit(job, state, &mut Silent, &mut recording).unwrap();
     (recording.kept.unwrap(), fitted.ending)
 }
 

@@ -5,10 +5,9 @@ use std::io;
 use fireclay::{Device, InputSpec, Loss, MlpConfig, Preprocessing, Task};
 use fireclay_data::{Dataset, Features, Holdout, RowSource, Split, Targets, split};
 use train::job::Job;
-use train::metrics::Meter;
 use train::optimizer::{OptimizerConfig, Sgd};
-use train::progress::{Due, EpochReport, Observer, Progress};
-use train::schedule::{Length, Schedule};
+use train::progress::{Due, EpochReport, Keeper, Progress};
+use train::schedule::Schedule;
 use train::settings::{Settings, TrainingSettings};
 use train::state::Snapshot;
 
@@ -88,16 +87,12 @@ impl Take {
     }
 }
 
-impl Observer for Take {
-    fn start(&mut self, _job: &Job<'_>, _length: Length, _meter: &Meter) -> io::Result<()> {
+impl Keeper for Take {
+    fn record_steps(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    fn progress(&mut self, _progress: &Progress<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn epoch(&mut self, _report: &EpochReport) -> io::Result<()> {
+    fn record_epoch(&mut self, _report: &EpochReport) -> io::Result<()> {
         Ok(())
     }
 

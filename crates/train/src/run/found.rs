@@ -6,16 +6,15 @@ use anyhow::{Context, Result, bail};
 use fireclay::nearest;
 use fireclay_terminal::quoted_path;
 
-use crate::args::Args;
+use super::{Changes, RunOptions};
 use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::run_files::{LOCK, MANIFEST};
 use crate::run_folder::{config, hint_inside, never_began};
-use crate::settings::{Layer, Settings};
-use crate::words;
+use crate::settings::{Partial, Settings};
 
 /// A run that is there already.
-pub(crate) enum Found {
+pub(super) enum Found {
     /// It goes on.
     Resume {
         /// Its folder.
@@ -30,31 +29,32 @@ pub(crate) enum Found {
     },
 }
 
-/// The run that `--resume` or `--repeat` names, if either is given.
-pub(crate) fn find(args: &Args, disk: &Disk) -> Result<Option<Found>> {
-    if let Some(name) = &args.resume {
-        let folder = folder(&args.out, name, disk)?;
-        check_began(&folder)?;
-        return Ok(Some(Found::Resume { folder }));
-    }
-    let Some(name) = &args.repeat else { return Ok(None) };
-    let folder = folder(&args.out, name, disk)?;
-    let manifest = Box::new(manifest(&folder, disk)?);
-    if manifest.result.is_none() {
+/// The run that is to be resumed, by its path, its name, or as `latest`.
+pub(super) fn to_resume(name: &str, options: &RunOptions) -> Result<Found> {
+    let folder = folder(&options.out, name, &options.disk)?;
+    check_began(&folder)?;
+    Ok(Found::Resume { folder })
+}
+
+/// The finished run that is to be repeated, named in the same ways.
+pub(super) fn to_repeat(name: &str, options: &RunOptions) -> Result<Found> {
+    let folder = folder(&options.out, name, &options.disk)?;
+    let manifest = Box::new(manifest(&folder, &options.disk)?);
+    let Some(result) = &manifest.result else {
         bail!(
             "{} has not come to its end, so there is nothing to compare with; finish it with `{}`",
             folder.display(),
-            words::resume(&folder)
+            options.resume(&folder)
         );
-    }
-    if manifest.result.as_ref().is_some_and(|result| result.stopped) {
+    };
+    if result.stopped {
         bail!(
             "{} was stopped from the dashboard, which nothing would do again; finish it with `{}`",
             folder.display(),
-            words::resume(&folder)
+            options.resume(&folder)
         );
     }
-    Ok(Some(Found::Repeat { folder, manifest }))
+    Ok(Found::Repeat { folder, manifest })
 }
 
 /// Refuses the folder of a run that has no manifest, which is written before the first step.
@@ -83,38 +83,36 @@ fn check_began(folder: &Path) -> Result<()> {
 }
 
 impl Found {
-    pub(crate) fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         match self {
             Self::Resume { folder } | Self::Repeat { folder, .. } => folder,
         }
     }
 
     /// Its manifest, if it can be read; whoever needs it reads it again and reports the error.
-    pub(crate) fn manifest(&self, disk: &Disk) -> Option<Manifest> {
+    pub(super) fn manifest(&self, disk: &Disk) -> Option<Manifest> {
         match self {
             Self::Resume { folder } => Manifest::load(folder, disk).ok(),
             Self::Repeat { manifest, .. } => Some(manifest.as_ref().clone()),
         }
     }
 
-    /// The run's own settings, with what the command line changes in them, and where the command
-    /// line says that the data is.
+    /// The run's own settings with the changes in them, and what its data is called.
     ///
     /// Data may move: what it was called in the beginning, which is in the manifest, stays.
-    pub(crate) fn settings(
+    pub(super) fn settings(
         &self,
-        args: &Args,
+        changes: &Changes,
         manifest: Option<&Manifest>,
     ) -> Result<(Settings, DataNames)> {
         let folder = self.folder();
         let path = config(folder);
-        let own = own_layer(folder, manifest)?;
-        let before = Settings::from_layers(std::slice::from_ref(&own))?;
-        // Below the flags lie all of the run's settings, not the defaults.
-        let mut layers = vec![own];
-        layers.extend(args.layers()?);
-        let mut settings = Settings::from_layers(&layers)?;
-        let is_told = args.data.is_some() || settings.data.source != before.data.source;
+        let own = own_settings(folder, manifest)?;
+        let before = Settings::merged(std::slice::from_ref(&own))?;
+        // Below the changes lie all of the run's settings, not the defaults.
+        let parts = [&[own][..], &changes.settings].concat();
+        let mut settings = Settings::merged(&parts)?;
+        let is_told = changes.data.is_some() || settings.data.source != before.data.source;
         let told = is_told.then(|| std::mem::take(&mut settings.data.source));
         settings.data.source.clone_from(&before.data.source);
         let differences = settings.differences(&before);
@@ -151,27 +149,27 @@ impl Found {
 }
 
 /// The settings of a run: its file, or what its manifest has of them if the file is gone.
-fn own_layer(folder: &Path, manifest: Option<&Manifest>) -> Result<Layer> {
+fn own_settings(folder: &Path, manifest: Option<&Manifest>) -> Result<Partial> {
     let path = config(folder);
     let is_gone = std::fs::symlink_metadata(&path)
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
     if let Some(manifest) = manifest.filter(|_| is_gone) {
-        return Ok(Layer::text(MANIFEST, &manifest.settings.to_file())?);
+        return Ok(Partial::text(MANIFEST, &manifest.settings.to_file())?);
     }
-    Layer::file(&path).with_context(|| {
+    Partial::file(&path).with_context(|| {
         let hint = hint_inside(folder);
         format!("{} is not the folder of a run{hint}", folder.display())
     })
 }
 
 /// What the data of a run is called.
-pub(crate) struct DataNames {
+pub(super) struct DataNames {
     /// In its config.toml, which may have been changed by hand since.
-    pub(crate) own: String,
+    pub(super) own: String,
     /// On the command line.
-    pub(crate) told: Option<String>,
+    pub(super) told: Option<String>,
     /// Rows that are replayed, in its config.toml.
-    pub(crate) replayed: Option<String>,
+    pub(super) replayed: Option<String>,
 }
 
 /// The source of the rows that are replayed.

@@ -1,157 +1,190 @@
 //! From the command line to a tuned model: read, swap the head, freeze, train, compare.
 
-use std::io;
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use fireclay::model_file::is_model_file;
-use fireclay::{Adapter, Architecture, Lora, Mlp, Model, ParameterPath, Provenance, Task};
+use fireclay::{Adapter, Architecture, Mlp, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, Targets, TrainTest};
 use fireclay_measure::{fitted_to, only, task_of};
-use fireclay_terminal::{Exit, group, quoted, quoted_path, row, table};
+use fireclay_terminal::{Program, group, quoted, quoted_path, row, table};
 use train::disk::Disk;
+use train::progress::Silent;
 use train::run_files::{ADAPTER, BASE};
 use train::run_folder::check_name;
-use train::settings::{Layer, Settings};
+use train::settings::Settings;
 use train::tuning::{Distillation, Phase, Replay, Start, Tuning};
-use train::{Ended, Finished, Prepared, Rate, load_with_bar, program};
+use train::{Changes, Ended, Finished, Prepared, Rate, RunOptions, carry_out, load_with_bar};
 
-use crate::args::{Args, Baseline, Command, Tune};
-use crate::forgetting::forgetting;
+use super::adapters::on_layers;
+use super::forgetting::forgetting;
+use super::{descendant, fits, is_ours, say, text};
+use crate::args::{Args, Baseline, Tune};
 use crate::head::{Head, Swapped, Weights, known, swap};
-use crate::import::{Options, import, rebuilt};
-use crate::merge::{descendant, fits, run_import, run_merge};
+use crate::import::{Imported, Options, import, rebuilt};
 use crate::pattern::Pattern;
 use crate::places;
 use crate::plan::{Plan, Recipe, usual};
 use crate::rescale::{self, Kept};
 use crate::score::scores;
-use crate::words;
-
-/// Does what the command line asks for.
-///
-/// # Errors
-///
-/// Anything that keeps it from its end; the message names what to do.
-pub fn run(args: Args) -> Result<Exit> {
-    Ok(run_to_end(args)?.code)
-}
-
-/// As [`run`], and what came of the run, if there was one.
-///
-/// # Errors
-///
-/// As [`run`].
-pub fn run_to_end(mut args: Args) -> Result<Ended> {
-    let without_run = |code| Ended { code, result: None };
-    match &args.command {
-        Some(Command::Import(import)) => return run_import(import).map(without_run),
-        Some(Command::Merge(merge)) => return run_merge(merge).map(without_run),
-        None => {}
-    }
-    if args.train.list_backends {
-        return train::run_to_end(args.train, Disk::default());
-    }
-    let recipe = args.take_recipe()?;
-    if args.train.resume.is_some() || args.train.repeat.is_some() {
-        return go_on(args, recipe);
-    }
-    tune(args, recipe)
-}
 
 /// Reads a model, makes it fit the data, trains what was named, and compares.
-fn tune(mut args: Args, recipe: Option<Recipe>) -> Result<Ended> {
-    let Some(from) = args.tune.from.clone() else {
+pub(super) fn tune(args: &Args, program: Program) -> Result<Ended> {
+    let Some(from) = &args.tune.from else {
         bail!("no starting model: pass --from FILE, or --resume RUN to continue a run");
     };
     // Read before anything is loaded: a slip is told at once.
-    let mut options = args.options()?;
+    let mut reading = args.options()?;
+    let settings = Settings::merged(&args.parts(vec![usual()?])?)?;
+    args.training.check(&settings)?;
+    let rates = group_rates(&args.lr)?;
+    let options = run_options(args, program)?;
+    check_scratch(&args.tune, &options)?;
     // Settings alone go to standard output in a dry run.
-    let is_quiet = args.train.quiet || args.train.dry_run;
-    args.train.defaults = vec![usual()?];
-    let again = args.train.clone();
-    let tune = std::mem::take(&mut args.tune);
-    let rates = group_rates(&args.train)?;
-    check_scratch(&tune, &again)?;
-    let mut prepared = Prepared::new(args.train, Disk::default())?;
-    options.data = Some(task_of(prepared.data().train.targets()));
-    let device = prepared.device();
-    let teacher_is_ours = tune.teacher.as_ref().is_none_or(|teacher| is_ours(teacher));
-    // What is said of files of others is said of the teacher, if the start is one of ours.
-    let of_start = match is_ours(&from) && !teacher_is_ours {
-        true => Options::default(),
-        false => options.clone(),
-    };
-    let imported = import(&from, &of_start, device)?;
-    let base = imported.model.clone();
-    check_plain(&base, &from)?;
-    say(is_quiet, &format!("{}\n{}", from.display(), words::placed(&imported)))?;
-    let replay = replay(&tune, again.replay_data.clone());
-    let old = match &replay {
-        Some(replay) => Some(old_data(replay, &base)?),
-        None => None,
-    };
-    let width = prepared.data().train.width();
-    if !says_data(&again)? && base.features() != width {
-        bail!(
-            "the model takes {} features; name the data to fine-tune on with --data",
-            base.features()
-        );
-    }
-    let mut shaped = as_data(base.clone(), prepared.data(), again.dropout)?;
-    let mut named = prepared.data().clone();
-    if let Some((model, data)) = places::named(&shaped, &named)? {
-        say(is_quiet, &words::by_place(&shaped.task, &task_of(named.train.targets())))?;
-        (shaped, named) = (model, data);
-    }
-    let plan = plan(&tune, prepared.settings(), rates, recipe)?;
-    let (swapped, mut model, phases) = planned(&shaped, &named, &tune, &plan, &prepared)?;
-    let table = words::phases(model.mlp.architecture(), &phases, &plan.optimizer);
-    say(is_quiet, &format!("{}\n{table}", words::head(&swapped)))?;
-    say(is_quiet, &words::of_norm_biases(&plan, model.mlp.architecture()))?;
-    model.provenance = descendant(imported.origin.clone(), &base.provenance);
-    let teacher = match &tune.teacher {
-        Some(path) => Some(teacher(path, teacher_is_ours, &options, &prepared)?),
-        None => None,
-    };
-    let tuning = tuning(&tune, replay, phases);
+    let is_quiet = args.output.quiet || args.output.dry_run;
+    let mut prepared = Prepared::new(settings.clone(), options.clone())?;
+    reading.data = Some(task_of(prepared.data().train.targets()));
+
+    let read = Read::new(args, from, &reading, &options.program, &prepared)?;
+    say(is_quiet, &format!("{}\n{}", from.display(), text::placed(&read.imported)))?;
+    let base = &read.imported.model;
+    let (shaped, named) = read.fitted(args, &prepared, is_quiet)?;
+    let plan = plan(&args.tune, prepared.settings(), rates)?;
+    let (swapped, mut model, phases) = planned(&shaped, &named, &args.tune, &plan, &prepared)?;
+    let network = model.mlp.architecture();
+    let table = text::phases(network, &phases, &plan.optimizer);
+    say(is_quiet, &format!("{}\n{table}", text::head(&swapped)))?;
+    say(is_quiet, &text::of_norm_biases(&plan, network))?;
+    model.provenance = descendant(read.imported.origin.clone(), &base.provenance);
+    let tuning = tuning(args, phases);
     let is_needed = model.mlp.architecture().lora.is_some() || tuning.replay.is_some();
+    let teacher = read.teacher.map(|teacher| in_order_of(&model.task, teacher)).transpose()?;
     let start = Start { model, teacher, base: is_needed.then(|| base.clone()) };
     prepared.start_from(start.clone(), tuning.clone())?;
 
     let data = prepared.data().clone();
-    let Ended { code, result } = prepared.run()?;
+    let Ended { code, result } = carry_out(prepared, &args.output)?;
     let Some(finished) = result else { return Ok(Ended { code, result: None }) };
-    let scratch = match tune.baseline {
+    let scratch = match args.tune.baseline {
         Some(Baseline::Scratch) => {
-            let fresh = from_scratch(again, &start, &tuning, &finished)?;
+            let fresh = from_scratch(settings, options.clone(), &start, &tuning, &finished)?;
             let Some(scratch) = fresh.result else { return Ok(fresh) };
             Some(scratch)
         }
         None => None,
     };
-    let started = match (swapped.is_same, &swapped.rescaled[..]) {
-        (false, _) => "start, new head",
-        (true, []) => "start",
-        (true, _) => "start, new scaling",
-    };
-    conclude(is_quiet, &Story { started, start, tuning, data, old, scratch }, &finished)?;
+    let (started, old, program) = (swapped.name_of_start(), read.old, options.program);
+    let story = Story { started, start, tuning, data, old, scratch, program };
+    conclude(is_quiet, &story, &finished)?;
     Ok(Ended { code, result: Some(finished) })
 }
 
+/// How the run is carried out.
+fn run_options(args: &Args, program: Program) -> Result<RunOptions> {
+    let mut options = args.output.options(&args.resuming, program, Disk::default())?;
+    options.settings_folder = args.settings.folder(&args.data);
+    Ok(options)
+}
+
+/// What is read before anything is trained.
+struct Read {
+    /// The model to start from.
+    imported: Imported,
+    teacher: Option<Model>,
+    /// What the model had learned before.
+    old: Option<TrainTest>,
+}
+
+impl Read {
+    fn new(
+        args: &Args,
+        from: &Path,
+        reading: &Options,
+        program: &str,
+        prepared: &Prepared,
+    ) -> Result<Self> {
+        let teacher = args.tune.teacher.as_deref();
+        let is_teacher_ours = teacher.is_none_or(is_ours);
+        // What is said of files of others is said of the teacher, if the start is one of ours.
+        let of_start =
+            if is_ours(from) && !is_teacher_ours { Options::default() } else { reading.clone() };
+        let imported = import(from, &of_start, prepared.device())?;
+        check_plain(&imported.model, from, program)?;
+        let replay = replay(args);
+        let old = replay.map(|replay| old_data(&replay, &imported.model)).transpose()?;
+        let teacher = match teacher {
+            Some(path) if is_teacher_ours => Some(Model::load(path, prepared.device())?),
+            Some(path) => Some(import(path, reading, prepared.device())?.model),
+            None => None,
+        };
+        Ok(Self {
+            imported,
+            teacher: teacher
+                .map(|teacher| as_data(teacher, prepared.data(), None).context("the teacher"))
+                .transpose()?,
+            old,
+        })
+    }
+
+    /// The model for samples like those of the data, and both with the same names of outputs, where
+    /// one side has only numbers.
+    fn fitted(
+        &self,
+        args: &Args,
+        prepared: &Prepared,
+        is_quiet: bool,
+    ) -> Result<(Model, TrainTest)> {
+        let (base, data) = (&self.imported.model, prepared.data());
+        if base.features() != data.train.width() && !names_data(args)? {
+            bail!(
+                "the model takes {} features; name the data to fine-tune on with --data",
+                base.features()
+            );
+        }
+        let shaped = as_data(base.clone(), data, args.tune.dropout)?;
+        match places::named(&shaped, data)? {
+            Some(renamed) => {
+                let found = task_of(data.train.targets());
+                say(is_quiet, &text::by_place(&shaped.task, &found))?;
+                Ok(renamed)
+            }
+            None => Ok((shaped, data.clone())),
+        }
+    }
+}
+
+/// A teacher with its outputs in the order of a task, if it has the same by name.
+fn in_order_of(task: &Task, teacher: Model) -> Result<Model> {
+    let [found, wanted] = [teacher.task.names(), task.names()].map(BTreeSet::from_iter);
+    if teacher.task.kind() != task.kind() || found != wanted {
+        return Ok(teacher);
+    }
+    let as_it_is = Weights { are_kept: true, are_trained: false, seed: 0 };
+    Ok(swap(&teacher, task.clone(), as_it_is)?.model)
+}
+
+/// Whether somebody named the data.
+fn names_data(args: &Args) -> Result<bool> {
+    let parts = args.parts(Vec::new())?;
+    Ok(parts
+        .iter()
+        .any(|part| part.table.get("data").is_some_and(|data| data.get("source").is_some())))
+}
+
 /// The learning rates of groups of parameters.
-fn group_rates(args: &train::Args) -> Result<Vec<(Pattern, f64)>> {
-    let rates = args.group_rates();
+fn group_rates(rates: &[Rate]) -> Result<Vec<(Pattern, f64)>> {
+    let rates = Rate::of_groups(rates);
     rates.map(|(pattern, rate)| Ok((pattern.parse()?, group_rate(rate)?))).collect()
 }
 
 /// Makes sure that the run beside this one has a folder to go to.
-fn check_scratch(tune: &Tune, again: &train::Args) -> Result<()> {
-    let (Some(Baseline::Scratch), Some(name)) = (tune.baseline, &again.name) else {
+fn check_scratch(tune: &Tune, options: &RunOptions) -> Result<()> {
+    let (Some(Baseline::Scratch), Some(name)) = (tune.baseline, &options.name) else {
         return Ok(());
     };
     let name = scratch(name);
-    let folder = again.out.join(&name);
+    let folder = options.out.join(&name);
     let shown = quoted_path(&folder);
     check_name(&name).with_context(|| format!("--baseline scratch would train in {shown}"))?;
     if folder.exists() {
@@ -162,43 +195,27 @@ fn check_scratch(tune: &Tune, again: &train::Args) -> Result<()> {
 
 /// Refuses a model with adapters, beside which there is no room for others, and one of named columns,
 /// which no data set has.
-fn check_plain(base: &Model, from: &Path) -> Result<()> {
+fn check_plain(base: &Model, from: &Path, program: &str) -> Result<()> {
     base.input.require_dense()?;
     if base.mlp.architecture().lora.is_none() {
         return Ok(());
     }
     bail!(
-        "this model has adapters; make it a plain one first, with `{} merge --adapter {} --to \
+        "this model has adapters; make it a plain one first, with `{program} merge --adapter {} --to \
          merged.safetensors`",
-        program(),
         quoted_path(from)
     )
 }
 
-/// The model that is learned from, for samples of the data's shape.
-fn teacher(path: &Path, is_ours: bool, options: &Options, prepared: &Prepared) -> Result<Model> {
-    let teacher = if is_ours {
-        Model::load(path, prepared.device())?
-    } else {
-        import(path, options, prepared.device())?.model
-    };
-    as_data(teacher, prepared.data(), None).context("the teacher")
-}
-
 /// What was asked for of what is trained, and how fast.
-fn plan(
-    tune: &Tune,
-    settings: &Settings,
-    rates: Vec<(Pattern, f64)>,
-    recipe: Option<Recipe>,
-) -> Result<Plan> {
+fn plan(tune: &Tune, settings: &Settings, rates: Vec<(Pattern, f64)>) -> Result<Plan> {
     Ok(Plan {
         train: tune.train.clone(),
         freeze: tune.freeze.clone(),
         rates,
         optimizer: settings.optimizer.clone(),
         decay: tune.lr_decay.map(decay).transpose()?,
-        recipe,
+        recipe: tune.recipe,
         unfreeze_every: tune.unfreeze_every,
         epochs: settings.training.epochs,
     })
@@ -247,16 +264,30 @@ fn check_scaling(swapped: &Swapped, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Goes on with a run, or repeats it.
-fn go_on(args: Args, recipe: Option<Recipe>) -> Result<Ended> {
-    let is_quiet = args.train.quiet;
-    if recipe.is_some() || args.train.group_rates().next().is_some() {
-        bail!(
-            "what a run trains, and how fast, is in its settings; leave out --recipe and --lr of \
-             groups"
-        );
+/// Resumes a run.
+pub(super) fn resume(args: &Args, run: &str, program: Program) -> Result<Ended> {
+    let changes = changes(args)?;
+    finish(args, Prepared::resume(run, &changes, run_options(args, program)?)?)
+}
+
+/// Repeats a run.
+pub(super) fn repeat(args: &Args, run: &str, program: Program) -> Result<Ended> {
+    let changes = changes(args)?;
+    finish(args, Prepared::repeat(run, &changes, run_options(args, program)?)?)
+}
+
+/// What a resumed or repeated run takes from the command line.
+fn changes(args: &Args) -> Result<Changes> {
+    if Rate::of_groups(&args.lr).next().is_some() {
+        bail!("the learning rates of a run are in its settings; leave out --lr of groups");
     }
-    let prepared = Prepared::new(args.train, Disk::default())?;
+    let (data, replay_data) = (args.data.source.clone(), args.replay_data.clone());
+    Ok(Changes { settings: args.parts(Vec::new())?, data, replay_data })
+}
+
+/// Trains a run from an existing folder to its end, and compares.
+fn finish(args: &Args, prepared: Prepared) -> Result<Ended> {
+    let program = prepared.options().program.clone();
     let start = prepared.start().cloned();
     let tuning = prepared.settings().tuning.clone();
     let data = prepared.data().clone();
@@ -265,10 +296,11 @@ fn go_on(args: Args, recipe: Option<Recipe>) -> Result<Ended> {
         (Some(replay), Some(Start { base: Some(base), .. })) => Some(old_data(&replay, base)?),
         _ => None,
     };
-    let Ended { code, result } = prepared.run()?;
+    let Ended { code, result } = carry_out(prepared, &args.output)?;
     if let (Some(finished), Some(start), Some(tuning)) = (&result, start, tuning) {
-        let story = Story { started: "start", start, tuning, data, old, scratch: None };
-        conclude(is_quiet, &story, finished)?;
+        let started = "start";
+        let story = Story { started, start, tuning, data, old, scratch: None, program };
+        conclude(args.output.quiet, &story, finished)?;
     }
     Ok(Ended { code, result })
 }
@@ -284,23 +316,25 @@ struct Story {
     old: Option<TrainTest>,
     /// A fresh network that was trained the same way.
     scratch: Option<Finished>,
+    /// Command that messages tell people to type.
+    program: String,
 }
 
 /// Says where the adapter is, what tuning was good for, and what was forgotten.
 fn conclude(is_quiet: bool, story: &Story, finished: &Finished) -> Result<()> {
-    let Story { started, start: Start { model, base, .. }, tuning, data, old, scratch } = story;
+    let Story { started, start: Start { model, base, .. }, tuning, data, old, scratch, program } =
+        story;
     if let (Some(base), Some(_)) = (base, &finished.model.mlp.architecture().lora) {
-        say(is_quiet, &adapter(base, finished)?)?;
+        say(is_quiet, &adapter(base, finished, program)?)?;
     }
     let all = group(model.mlp.architecture().parameters() as u64);
-    let trained = group(words::trained(model.mlp.architecture(), &tuning.phases) as u64);
-    let time = |finished: &Finished| format!("{:.1} s", finished.seconds);
+    let trained = group(text::trained(model.mlp.architecture(), &tuning.phases) as u64);
     let mut rows = vec![
         (*started, model, String::new(), String::new()),
-        ("tuned", &finished.model, format!("{trained} of {all}"), time(finished)),
+        ("tuned", &finished.model, format!("{trained} of {all}"), time(finished.seconds)),
     ];
     if let Some(scratch) = scratch {
-        rows.push(("from scratch", &scratch.model, all, time(scratch)));
+        rows.push(("from scratch", &scratch.model, all, time(scratch.seconds)));
     }
     let test = fitted_to(data.clone(), &model.task)?.test;
     say(is_quiet, &compared(&rows, &test)?)?;
@@ -310,26 +344,27 @@ fn conclude(is_quiet: bool, story: &Story, finished: &Finished) -> Result<()> {
     Ok(())
 }
 
+/// Seconds, in the table of models.
+fn time(seconds: f64) -> String {
+    format!("{seconds:.1} s")
+}
+
 /// The old data that is replayed, or of which what is forgotten is told.
-fn replay(tune: &Tune, data: Option<String>) -> Option<Replay> {
-    let fraction = tune.replay.unwrap_or(0.0);
-    let classes = tune.replay_classes.clone();
-    data.map(|source| Replay { source, fraction, classes })
+fn replay(args: &Args) -> Option<Replay> {
+    let fraction = args.tune.replay.unwrap_or(0.0);
+    let classes = args.tune.replay_classes.clone();
+    args.replay_data.clone().map(|source| Replay { source, fraction, classes })
 }
 
 /// Reads it, before anything is trained.
 fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
-    let read = || {
-        let old = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
-        fits(base, old.train.width())?;
-        Ok::<_, anyhow::Error>(old)
-    };
-    read().with_context(|| format!("--replay-data {}", replay.source))
+    rows_to_replay(replay, base).with_context(|| format!("--replay-data {}", replay.source))
 }
 
-/// Whether a file is one of Fireclay, whole or not.
-pub(crate) fn is_ours(path: &Path) -> bool {
-    fireclay_formats::open(path).is_ok_and(|file| is_model_file(&*file))
+fn rows_to_replay(replay: &Replay, base: &Model) -> Result<TrainTest> {
+    let old = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
+    fits(base, old.train.width())?;
+    Ok(old)
 }
 
 /// A model whose samples have the shape of the data's, if they are as many numbers, and whose hidden
@@ -345,13 +380,6 @@ fn as_data(model: Model, data: &TrainTest, dropout: Option<f64>) -> Result<Model
     Ok(rebuilt(model, &network)?)
 }
 
-/// Whether somebody said what is learned from.
-fn says_data(args: &train::Args) -> Result<bool> {
-    let says =
-        |layer: &Layer| layer.table.get("data").is_some_and(|data| data.get("source").is_some());
-    Ok(args.layers()?.iter().any(says))
-}
-
 /// The task of the output layer that was asked for.
 fn head_task(base: &Task, tune: &Tune, data: &TrainTest) -> Result<Task> {
     // Rows that are replayed have the old labels.
@@ -359,7 +387,7 @@ fn head_task(base: &Task, tune: &Tune, data: &TrainTest) -> Result<Task> {
     let flag = if tune.head.is_some() { "--head both" } else { "--replay" };
     let head = tune.head.clone().unwrap_or(usual);
     let wanted = head.task(base, &task_of(data.train.targets()));
-    if head == Head::Both { wanted.context(flag) } else { wanted }
+    if head == Head::Both { wanted.context(flag) } else { Ok(wanted?) }
 }
 
 /// Whether the weights of the output layer move at some time.
@@ -398,7 +426,7 @@ fn new_head(
         Some(Kept { model, rescaled, .. }) => {
             Ok(Swapped { rescaled, ..swap(&model, wanted, weights)? })
         }
-        None => swap(base, wanted, weights),
+        None => Ok(swap(base, wanted, weights)?),
     }
 }
 
@@ -420,49 +448,6 @@ fn compared(models: &[(&str, &Model, String, String)], test: &Dataset) -> Result
     Ok(format!("\n{}", table(&rows)))
 }
 
-/// The adapters on the layers that are named, by default all below the output.
-fn on_layers(lora: &Lora, patterns: &[Pattern], model: &Model) -> Result<Lora> {
-    let model = model.mlp.architecture();
-    let last = model.hidden.len();
-    let mut layers: Vec<usize> = Vec::new();
-    for pattern in patterns {
-        let paths = pattern.paths(model)?;
-        let weights = paths.into_iter().filter(|path| matches!(path, ParameterPath::Weight(_)));
-        let named: Vec<usize> = weights.map(ParameterPath::layer).collect();
-        if named.is_empty() {
-            bail!(
-                "--lora-on {pattern}: it names no weights of a layer, which adapters stand beside"
-            );
-        }
-        layers.extend(named);
-    }
-    if patterns.is_empty() {
-        layers = (0..last).collect();
-    }
-    if layers.is_empty() {
-        bail!("no layer is left for an adapter: name some with --lora-on");
-    }
-    layers.sort_unstable();
-    layers.dedup();
-    check_rank(lora.rank, &layers, model)?;
-    Ok(Lora { layers, ..lora.clone() })
-}
-
-/// Refuses a rank that is larger than any of these layers can use: with it an adapter has more
-/// numbers than the weights beside it, and says no more than they do.
-fn check_rank(rank: usize, layers: &[usize], network: &Architecture) -> Result<()> {
-    let sizes = network.layer_sizes();
-    let useful = |&layer: &usize| sizes.get(layer).map(|[inputs, outputs]| *inputs.min(outputs));
-    let most = layers.iter().filter_map(useful).max().unwrap_or(0);
-    if rank <= most {
-        return Ok(());
-    }
-    bail!(
-        "--lora rank={rank}: the rank of these layers' weights is at most {most}; give rank={most} \
-         or less"
-    )
-}
-
 /// The learning rate of a group, which must be one.
 fn group_rate(rate: &Rate) -> Result<f64> {
     if rate.value > 0.0 && rate.value.is_finite() {
@@ -478,21 +463,25 @@ fn decay(factor: f64) -> Result<f64> {
     bail!("--lr-decay is {factor}; it must be above 0 and at most 1")
 }
 
-fn tuning(tune: &Tune, replay: Option<Replay>, phases: Vec<Phase>) -> Tuning {
+fn tuning(args: &Args, phases: Vec<Phase>) -> Tuning {
+    let Args { tune, .. } = args;
     let Tune { temperature, alpha, .. } = *tune;
-    let learns = |_| Distillation { teacher: String::new(), temperature, alpha };
     Tuning {
         start: String::new(),
         l2_sp: tune.l2_sp.unwrap_or(0.0),
         keep_statistics: tune.keep_statistics,
-        distillation: tune.teacher.as_ref().map(learns),
-        replay,
+        distillation: tune.teacher.as_ref().map(|_| Distillation {
+            teacher: String::new(),
+            temperature,
+            alpha,
+        }),
+        replay: replay(args),
         phases,
     }
 }
 
 /// What the adapter is, and what can be done with it.
-fn adapter(base: &Model, finished: &Finished) -> Result<String> {
+fn adapter(base: &Model, finished: &Finished, program: &str) -> Result<String> {
     let adapter = Adapter::between(&base.to_host()?, &finished.model.to_host()?)?;
     Ok(format!(
         "\nThe adapter, {} numbers, is in:\n  {path}\n\
@@ -500,7 +489,6 @@ fn adapter(base: &Model, finished: &Finished) -> Result<String> {
          fireclay predict {base} INPUT --adapter {path}\n  \
          {program} merge --base {base} --adapter {path} --to merged.safetensors",
         group(adapter.parameters() as u64),
-        program = program(),
         path = quoted_path(&finished.folder.join(ADAPTER)),
         base = quoted_path(&finished.folder.join(BASE)),
     ))
@@ -513,22 +501,21 @@ fn scratch(name: &str) -> String {
 
 /// Trains a fresh network of the same kind on the same rows, in a folder of its own.
 fn from_scratch(
-    mut args: train::Args,
+    settings: Settings,
+    mut options: RunOptions,
     start: &Start,
     tuning: &Tuning,
     finished: &Finished,
 ) -> Result<Ended> {
     let name = finished.folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    args.name = name.map(|name| scratch(&name));
-    args.quiet = true;
-    args.tui = false;
-    args.profile = false;
-    let mut prepared = Prepared::new(args, Disk::default())?;
+    options.name = name.map(|name| scratch(&name));
+    options.console = Arc::new(Silent);
+    let mut prepared = Prepared::new(settings, options)?;
     let network = Architecture { lora: None, ..start.model.mlp.architecture().clone() };
     let found = task_of(prepared.data().train.targets());
     if tuning.replay.is_none() && start.model.task.names() == found.names() {
         prepared.learn(&network);
-        return prepared.run();
+        return Ok(prepared.run()?.into());
     }
     let mlp = Mlp::of(&network, prepared.settings().seed, prepared.device())?;
     let program = Provenance::PROGRAM.to_owned();
@@ -546,10 +533,5 @@ fn from_scratch(
     // What it learned before is nothing.
     let base = tuning.replay.is_some().then(|| model.clone());
     prepared.start_from(Start { model, teacher: None, base }, tuning)?;
-    prepared.run()
-}
-
-/// Prints a text and a line break, unless there is nothing to be said.
-pub(crate) fn say(is_quiet: bool, text: &str) -> io::Result<()> {
-    if is_quiet || text.is_empty() { Ok(()) } else { fireclay_terminal::say(text) }
+    Ok(prepared.run()?.into())
 }

@@ -1,4 +1,4 @@
-//! Settings in layers: defaults, recipe, file, flags.
+//! Settings in parts, each laid over the one before: defaults, recipe, file, flags.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ pub const RECIPES: [(&str, &str); 3] = [
     ("mnist-best", include_str!("../../../../recipes/mnist-best.toml")),
 ];
 
-/// One layer of settings, to be laid over those below it.
+/// Some of the settings of a run, to be laid over those before.
 #[derive(Clone, Debug)]
-pub struct Layer {
+pub struct Partial {
     /// The file, recipe or flags it comes from, for messages.
     pub origin: String,
     /// The settings that it sets.
@@ -28,7 +28,7 @@ pub(crate) const FLAGS: &str = "command line";
 /// Where settings come from that nobody asked for.
 const DEFAULTS: &str = "defaults";
 
-impl Layer {
+impl Partial {
     /// Whether it has what was said by flags that have names of their own.
     pub fn is_of_flags(&self) -> bool {
         self.origin == FLAGS
@@ -92,32 +92,36 @@ impl Layer {
 }
 
 impl Settings {
-    /// The defaults with `layers` laid over them, the last on top.
+    /// Merges the defaults and `parts`, the last on top.
     ///
     /// A section that names another choice (`optimizer.name = "sgd"` over `"adam"`) replaces the
     /// section below it instead of mixing the settings of two choices.
     ///
     /// # Errors
     ///
-    /// A layer sets something unknown, or to a value of another type.
-    pub fn from_layers(layers: &[Layer]) -> Result<Self, SettingsError> {
+    /// A part sets something unknown, or to a value of another type.
+    pub fn merged(parts: &[Partial]) -> Result<Self, SettingsError> {
         let mut settings = Self::default();
         let mut table: toml::Table = settings.to_toml().parse().unwrap_or_default();
-        for (i, layer) in layers.iter().enumerate() {
-            overlay(&mut table, &layer.table);
-            choose_layers(&mut table, &layer.table);
-            // Layer by layer, so that an error is told with where it comes from.
-            let refused = |message| SettingsError::Parse { origin: layer.origin.clone(), message };
-            settings = table
-                .clone()
-                .try_into()
-                .map_err(|error| refused(explain(&error, &table, &layers[..=i])))?;
-            let read: toml::Table = settings.to_toml().parse().unwrap_or_default();
-            if let Some(path) = ignored(&table, &read) {
-                return Err(refused(format!("there is no setting `{path}`")));
-            }
+        for (i, part) in parts.iter().enumerate() {
+            overlay(&mut table, &part.table);
+            choose_layers(&mut table, &part.table);
+            // Part by part, so that an error is told with where it comes from.
+            settings = read(&table, &parts[..=i])
+                .map_err(|message| SettingsError::Parse { origin: part.origin.clone(), message })?;
         }
         Ok(settings)
+    }
+}
+
+/// The settings in a table that `parts` were merged into, or what is wrong with the last of them.
+fn read(table: &toml::Table, parts: &[Partial]) -> Result<Settings, String> {
+    let settings: Settings =
+        table.clone().try_into().map_err(|error| explain(&error, table, parts))?;
+    let read: toml::Table = settings.to_toml().parse().unwrap_or_default();
+    match ignored(table, &read) {
+        Some(path) => Err(format!("there is no setting `{path}`")),
+        None => Ok(settings),
     }
 }
 
@@ -148,8 +152,7 @@ fn overlay(table: &mut toml::Table, over: &toml::Table) {
 
 /// Layers one by one take the place of widths, and widths that of layers one by one.
 fn choose_layers(table: &mut toml::Table, over: &toml::Table) {
-    let model = |table: &toml::Table| table.get("model").and_then(toml::Value::as_table).cloned();
-    let Some(over) = model(over) else { return };
+    let Some(toml::Value::Table(over)) = over.get("model") else { return };
     let Some(toml::Value::Table(model)) = table.get_mut("model") else { return };
     match (over.contains_key("hidden"), over.contains_key("layers")) {
         (false, true) => drop(model.insert("hidden".to_owned(), toml::Value::Array(Vec::new()))),
@@ -172,10 +175,10 @@ fn ignored(given: &toml::Table, read: &toml::Table) -> Option<String> {
     })
 }
 
-/// Says why a layer cannot be read: a setting that its section's choice does not have, or else
+/// Says why a part cannot be read: a setting that its section's choice does not have, or else
 /// the message of the TOML error. A choice that only the defaults made is not named.
-fn explain(error: &toml::de::Error, table: &toml::Table, layers: &[Layer]) -> String {
-    let given = layers.last().map(|layer| &layer.table);
+fn explain(error: &toml::de::Error, table: &toml::Table, parts: &[Partial]) -> String {
+    let given = parts.last().map(|part| &part.table);
     let mut quoted = error.message().split('`').skip(1).step_by(2);
     let field = quoted.next().filter(|_| error.message().starts_with("unknown field"));
     let section = field.and_then(|field| {
@@ -189,7 +192,7 @@ fn explain(error: &toml::de::Error, table: &toml::Table, layers: &[Layer]) -> St
             let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let known: Vec<&str> = quoted.collect();
             let known = known.join(", ");
-            let is_chosen = layers.iter().any(|layer| layer.chooses(section));
+            let is_chosen = parts.iter().any(|part| part.chooses(section));
             match (is_chosen, near) {
                 (true, _) => format!("{section} {name} has no `{field}`, it has {known}{hint}"),
                 (false, Some(_)) => format!("{section} has no `{field}`, it has {known}{hint}"),
@@ -226,16 +229,16 @@ mod tests {
     use crate::optimizer::{Adam, Sgd};
     use crate::settings::{DataSettings, PreprocessingChoice, Validation};
 
-    fn layer(text: &str) -> Layer {
-        Layer { origin: "test".to_owned(), table: text.parse().unwrap() }
+    fn part(text: &str) -> Partial {
+        Partial { origin: "test".to_owned(), table: text.parse().unwrap() }
     }
 
     fn settings(texts: &[&str]) -> Result<Settings, SettingsError> {
-        Settings::from_layers(&texts.iter().map(|text| layer(text)).collect::<Vec<_>>())
+        Settings::merged(&texts.iter().map(|text| part(text)).collect::<Vec<_>>())
     }
 
     #[test]
-    fn the_last_layer_wins_setting_by_setting() {
+    fn the_last_part_wins_setting_by_setting() {
         let found = settings(&[
             "[training]\nepochs = 7\nbatch_size = 64",
             "[training]\nepochs = 9\n[optimizer]\nlearning_rate = 0.5",
@@ -295,14 +298,14 @@ mod tests {
     #[test]
     fn every_recipe_and_the_defaults_are_valid_and_read_back() {
         for (name, _) in RECIPES {
-            let found = Settings::from_layers(&[Layer::recipe(name).unwrap()]).unwrap();
+            let found = Settings::merged(&[Partial::recipe(name).unwrap()]).unwrap();
             found.validate().unwrap();
             assert_eq!(settings(&[&found.to_toml()]).unwrap(), found, "{name}");
         }
         let default = Settings::default();
         assert_eq!(settings(&[&default.to_toml()]).unwrap(), default);
         // The recipe `mnist` is the defaults of its data, written out.
-        let mnist = Settings::from_layers(&[Layer::recipe("mnist").unwrap()]).unwrap();
+        let mnist = Settings::merged(&[Partial::recipe("mnist").unwrap()]).unwrap();
         let data = DataSettings {
             validation: Some(Validation::usual(60_000)),
             preprocessing: PreprocessingChoice::Scale,

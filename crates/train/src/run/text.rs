@@ -1,15 +1,13 @@
 //! What a run says before and after training.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
-use fireclay::Backend;
-use fireclay_terminal::{Program, digest_start, group, quoted_path, sizes};
+use fireclay_terminal::{digest_start, group, quoted_path, sizes};
 
+use super::Run;
 use crate::evaluate::Evaluation;
 use crate::fit::{Ending, Fitted};
 use crate::progress::list;
-use crate::run::Run;
 use crate::run_files::{CHECKPOINTS, CONFIG, MANIFEST, METRICS, MODEL};
 use crate::schedule::Length;
 use crate::settings::{DataSettings, EarlyStopping, Settings, TrainingSettings};
@@ -18,7 +16,7 @@ use crate::state::RunProgress;
 
 impl Run {
     /// The first lines: data, network, optimizer.
-    pub(crate) fn heading(&self) -> String {
+    pub(super) fn heading(&self) -> String {
         let Settings { model, optimizer, training, backend, seed, .. } = &self.settings;
         let network = model.architecture().ok();
         let network = network.map_or_else(String::new, |network| {
@@ -48,7 +46,7 @@ impl Run {
     }
 
     /// The last lines of a run that reached its end.
-    pub(crate) fn ending(
+    pub(super) fn ending(
         &self,
         folder: &Path,
         digest: &str,
@@ -58,7 +56,7 @@ impl Run {
         let path = folder.display();
         let pasted = quoted_path(folder);
         let model = folder.join(MODEL).display().to_string();
-        let program = program();
+        let program = &self.options.program;
         let more = self.more();
         let monitor = self.settings.training.monitor;
         let ending = match fitted.ending {
@@ -69,9 +67,10 @@ impl Run {
             Ending::Stopped => "Stopped from the dashboard.\n",
             Ending::Interrupted => "",
         };
-        let best = match self.settings.training.keeps_best() {
-            true => format!("The model is that of epoch {}, {}.\n", fitted.epoch, self.kept()),
-            false => String::new(),
+        let best = if self.settings.training.keeps_best() {
+            format!("The model is that of epoch {}, {}.\n", fitted.epoch, self.kept())
+        } else {
+            String::new()
         };
         let again = match fitted.ending {
             Ending::Stopped => {
@@ -118,14 +117,15 @@ impl Run {
         if self.settings.tuning.is_some() {
             return String::new();
         }
-        let program = program();
+        let program = &self.options.program;
         // The recipe is for these pictures.
-        let recipe = match self.settings.data.source == DataSettings::default().source {
-            true => format!(
+        let recipe = if self.settings.data.source == DataSettings::default().source {
+            format!(
                 "\n  {program} --recipe mnist-best\n                      \
                  a wide network with dropout: slower, more accurate"
-            ),
-            false => String::new(),
+            )
+        } else {
+            String::new()
         };
         format!(
             "{recipe}\n  {program} --help\n                      \
@@ -134,18 +134,18 @@ impl Run {
     }
 
     /// The last lines of a run that a signal stopped.
-    pub(crate) fn interruption(&self, folder: &Path, signal: i32, step: u64) -> String {
+    pub(super) fn interruption(&self, folder: &Path, signal: i32, step: u64) -> String {
         format!(
             "Stopped by {} after step {}, which is in a checkpoint. Resume with:\n  {}",
             signals::name(signal),
             group(step),
-            resume(folder),
+            self.options.resume(folder),
         )
     }
 }
 
 /// Where a run goes on.
-pub(crate) fn resumption(progress: RunProgress, length: Length) -> String {
+pub(super) fn resumption(progress: RunProgress, length: Length) -> String {
     format!(
         "resuming after step {} of {}, {} of {} epochs done",
         group(progress.step),
@@ -153,55 +153,4 @@ pub(crate) fn resumption(progress: RunProgress, length: Length) -> String {
         progress.epochs,
         length.epochs
     )
-}
-
-/// The command that goes on with a run.
-pub(crate) fn resume(folder: &Path) -> String {
-    format!("{} --resume {}", program(), quoted_path(folder))
-}
-
-/// What to do about a run that has nothing whole to go on from.
-pub(crate) fn from_the_first_step(folder: &Path) -> String {
-    format!(
-        "remove the folder {}, and the run begins at its first step, with `{}`",
-        folder.join(CHECKPOINTS).display(),
-        resume(folder)
-    )
-}
-
-/// Set by a program that is not `train` and runs it.
-static CALLED: OnceLock<Program> = OnceLock::new();
-
-/// Says how the program is called; the first word holds.
-pub fn call_it(called: Program) {
-    let _ = CALLED.set(called);
-}
-
-/// How this program was called, to be called so again.
-pub fn program() -> &'static str {
-    const TRAIN: Program = Program { installed: "train", by_cargo: "cargo run -p train --" };
-    CALLED.get().unwrap_or(&TRAIN).command()
-}
-
-/// The table of `--list-backends`.
-pub(crate) fn backends() -> String {
-    let mut table = format!("{:<9} {:<12} devices\n", "backend", "compiled in");
-    for &backend in Backend::ALL {
-        let (compiled, devices) = if backend.is_compiled() {
-            let found = backend.devices();
-            let names = found.iter().enumerate().map(|(i, device)| format!("{i}: {}", device.name));
-            (
-                "yes",
-                if found.is_empty() {
-                    "none found".to_owned()
-                } else {
-                    names.collect::<Vec<_>>().join(", ")
-                },
-            )
-        } else {
-            ("no", format!("build with --features {backend}"))
-        };
-        table += &format!("{backend:<9} {compiled:<12} {devices}\n");
-    }
-    table
 }

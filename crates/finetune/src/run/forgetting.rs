@@ -1,17 +1,18 @@
 //! What is left of the old task.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fireclay::{Architecture, Mlp, Model, Task};
 use fireclay_data::TrainTest;
 use fireclay_measure::{are_places, fitted_to, matched, only, task_of};
 use fireclay_terminal::{row, table};
 
+use crate::head::values;
 use crate::score::scores;
 
 /// How well the old task is done before and after; empty of several labels a row.
 ///
 /// If the tuned model no longer has the old outputs, the old output layer is put on its body.
-pub(crate) fn forgetting(
+pub(super) fn forgetting(
     base: &Model,
     tuned: &Model,
     source: &str,
@@ -20,8 +21,8 @@ pub(crate) fn forgetting(
     let old = match &base.task {
         Task::Classification { labels } => {
             let found = task_of(old.train.targets());
-            let known = |label: &&String| labels.contains(label);
-            let labels: Vec<String> = found.names().iter().filter(known).cloned().collect();
+            let known = found.names().iter().filter(|label| labels.contains(label));
+            let labels: Vec<String> = known.cloned().collect();
             if labels.is_empty() && !are_places(found.names(), base.task.names()) {
                 return Ok(format!(
                     "{source} has no label that the start knew, so nothing was forgotten\n"
@@ -60,8 +61,7 @@ fn swap_back(base: &Model, tuned: &Model) -> Result<Model> {
     let (body, old) = (merged.tensors()?, base.mlp.tensors()?);
     let mlp = Mlp::from_tensors(&network, &tuned.device(), |name, _| {
         let from = if name.starts_with(&head) { &old } else { &body };
-        let found = from.iter().find(|tensor| tensor.name == name);
-        found.map(|t| t.values.clone()).with_context(|| format!("{name} is missing"))
+        values(from, name)
     })?;
     Ok(Model { mlp, ..base.clone() })
 }

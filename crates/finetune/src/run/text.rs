@@ -7,18 +7,15 @@ use fireclay_terminal::{
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
 
-use crate::head::Swapped;
+use crate::head::{MOST_NAMES, Swapped};
 use crate::import::{Fate, Imported};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::rescale::Rescaled;
 use crate::score::Losses;
 
-/// Labels that a message names, before it counts the rest.
-pub(crate) const MOST_NAMES: usize = 12;
-
 /// The table of what became of each tensor of a file, and what else there is to say.
-pub(crate) fn placed(imported: &Imported) -> String {
+pub(super) fn placed(imported: &Imported) -> String {
     let Imported { placed, notes, origin, .. } = imported;
     let mut rows = vec![row!["tensor", "shape", "type", "goes to", "how"]];
     for tensor in placed {
@@ -39,7 +36,7 @@ pub(crate) fn placed(imported: &Imported) -> String {
 }
 
 /// What the output layer is.
-pub(crate) fn head(swapped: &Swapped) -> String {
+pub(super) fn head(swapped: &Swapped) -> String {
     let task: &Task = &swapped.model.task;
     if swapped.is_same {
         let kept = format!("The head is kept: {}", names(task.names(), MOST_NAMES));
@@ -72,7 +69,7 @@ pub(crate) fn head(swapped: &Swapped) -> String {
 }
 
 /// How labels are matched that are only numbers on one side.
-pub(crate) fn by_place(model: &Task, data: &Task) -> String {
+pub(super) fn by_place(model: &Task, data: &Task) -> String {
     let text = format!(
         "note: the outputs of the model ({}) and the targets of the data ({}) are matched by place, since \
          one side has only numbers",
@@ -99,7 +96,7 @@ fn of_scaling(task: &Task, text: &str) -> String {
 }
 
 /// Parameters that are trained at some time.
-pub(crate) fn trained(network: &Architecture, phases: &[Phase]) -> usize {
+pub(super) fn trained(network: &Architecture, phases: &[Phase]) -> usize {
     let is_trained = |path: &ParameterPath| {
         let path = path.to_string();
         phases.iter().any(|phase| phase.rates.contains_key(&path))
@@ -109,7 +106,7 @@ pub(crate) fn trained(network: &Architecture, phases: &[Phase]) -> usize {
 }
 
 /// The table of what is trained, and how fast.
-pub(crate) fn phases(
+pub(super) fn phases(
     network: &Architecture,
     phases: &[Phase],
     optimizer: &OptimizerConfig,
@@ -146,7 +143,7 @@ pub(crate) fn phases(
 }
 
 /// Says of norm biases that `biases` does not name them, where somebody might think so.
-pub(crate) fn of_norm_biases(plan: &Plan, network: &Architecture) -> String {
+pub(super) fn of_norm_biases(plan: &Plan, network: &Architecture) -> String {
     let has_biases = |patterns: &[Pattern]| patterns.iter().any(Pattern::is_biases);
     let is_norm_bias =
         |path: &ParameterPath| matches!(path, ParameterPath::Norm(_, NormPart::Bias));

@@ -1,0 +1,89 @@
+//! Settings as flags give them.
+
+use clap::ValueEnum;
+use toml::Value;
+
+use crate::settings::{FLAGS, Partial, SettingsError};
+
+/// The settings that flags give, by their path in a settings file; flags that were not typed leave
+/// them as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Flags(toml::Table);
+
+impl Flags {
+    /// Sets a number.
+    pub fn number(&mut self, path: &str, number: Option<f64>) {
+        self.set(path, number.map(Value::Float));
+    }
+
+    /// Sets a whole number.
+    pub fn count(&mut self, path: &str, count: Option<u32>) {
+        self.set(path, count.map(|count| Value::Integer(count.into())));
+    }
+
+    /// Turns a setting on.
+    pub fn on(&mut self, path: &str, is_on: bool) {
+        self.set(path, is_on.then_some(Value::Boolean(true)));
+    }
+
+    /// Sets what is written as text.
+    pub fn text(&mut self, path: &str, text: Option<impl ToString>) {
+        self.set(path, text.map(|text| Value::String(text.to_string())));
+    }
+
+    /// Sets one of several choices.
+    pub fn choice(&mut self, path: &str, choice: Option<impl ValueEnum>) {
+        let value = choice.and_then(|choice| choice.to_possible_value());
+        self.text(path, value.as_ref().map(|value| value.get_name()));
+    }
+
+    /// Sets a list of what is written as text, unless it is empty.
+    pub fn list(&mut self, path: &str, list: &[impl ToString]) {
+        let values: Vec<_> = list.iter().map(|one| Value::String(one.to_string())).collect();
+        self.set(path, (!values.is_empty()).then_some(Value::Array(values)));
+    }
+
+    /// Sets a value.
+    pub(super) fn set(&mut self, path: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            insert(&mut self.0, path, value);
+        }
+    }
+}
+
+impl From<Flags> for Partial {
+    fn from(Flags(table): Flags) -> Self {
+        Self { origin: FLAGS.to_owned(), table }
+    }
+}
+
+/// The settings of one `--set path=value`; a value that is not TOML is taken as a string.
+pub(super) fn assigned(assignment: &str) -> Result<Partial, SettingsError> {
+    let origin = format!("--set {assignment}");
+    let Some((path, text)) = assignment.split_once('=') else {
+        let message = "give it as PATH=VALUE, such as optimizer.alpha=0.9".to_owned();
+        return Err(SettingsError::Parse { origin, message });
+    };
+    let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut table = toml::Table::new();
+    insert(&mut table, path.trim(), value);
+    Ok(Partial { origin, table })
+}
+
+/// Sets `a.b.c` in nested tables.
+fn insert(table: &mut toml::Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let below = table.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
+            if let Value::Table(below) = below {
+                insert(below, rest, value);
+            }
+        }
+    }
+}

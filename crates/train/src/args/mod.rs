@@ -1,0 +1,142 @@
+//! The command line: what can be typed, and the settings and options that it amounts to.
+
+mod flags;
+mod groups;
+mod terminal;
+
+use clap::Parser;
+
+use crate::settings::{Partial, PreprocessingChoice, Settings, SettingsError};
+
+pub use flags::Flags;
+pub use groups::{
+    BackendArgs, DataArgs, NetworkArgs, OptimizationArgs, OutputArgs, ResumingArgs, SettingsArgs,
+    TrainingArgs,
+};
+pub use terminal::load_with_bar;
+
+/// Trains a multilayer perceptron.
+///
+/// Without arguments, it trains the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the
+/// bundled MNIST. Settings come from the defaults, then --recipe, then --config, then flags; later
+/// ones win.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
+pub struct Args {
+    /// Start from a bundled recipe.
+    #[arg(long, value_name = "NAME", help_heading = "Settings")]
+    pub recipe: Option<String>,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub backend: BackendArgs,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Preprocessing of raw features.
+    #[arg(long, value_name = "HOW", help_heading = "Data")]
+    pub preprocessing: Option<PreprocessingChoice>,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Learning rate.
+    #[arg(long, value_name = "RATE", help_heading = "Optimization")]
+    pub lr: Vec<Rate>,
+    /// The loss, and how the weights move.
+    #[command(flatten)]
+    pub optimization: OptimizationArgs,
+    /// The loop.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// A run that is resumed or repeated.
+    #[command(flatten)]
+    pub resuming: ResumingArgs,
+    /// New location of the replayed data of a fine-tuning run.
+    #[arg(long, value_name = "SOURCE", help_heading = "Resuming")]
+    pub replay_data: Option<String>,
+    /// Where the run goes, and what it shows.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  train                                          the tutorial, a few seconds
+  train --recipe mnist-small                     a small network, in seconds
+  train --backend wgpu                           on a GPU
+  train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
+  train --data fashion-mnist --patience 3        another data set, with early stopping
+  train --resume latest                          resume the last run
+  train --repeat mnist-1                         repeat a run and compare the models
+  train --config runs/mnist-1/config.toml --lr 0.01     a new run with one setting changed";
+
+/// A learning rate, of some parameters or of all: `1e-3` or `body=1e-4`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// Which parameters; none for all.
+    pub group: Option<String>,
+    /// The rate.
+    pub value: f64,
+    /// Both as they were typed.
+    pub typed: String,
+}
+
+impl Rate {
+    /// The rate of all parameters, the last that was given.
+    pub fn of_all(rates: &[Self]) -> Option<f64> {
+        rates.iter().rev().find(|rate| rate.group.is_none()).map(|rate| rate.value)
+    }
+
+    /// The rates of groups of parameters, each with its group.
+    pub fn of_groups(rates: &[Self]) -> impl Iterator<Item = (&str, &Self)> {
+        rates.iter().filter_map(|rate| Some((rate.group.as_deref()?, rate)))
+    }
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (group, number) = match text.rsplit_once('=') {
+            Some((group, number)) => (Some(group.to_owned()), number),
+            None => (None, text),
+        };
+        let value = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+        Ok(Self { group, value, typed: text.to_owned() })
+    }
+}
+
+impl Args {
+    /// The settings part by part: the recipe, the file, the flags, and each --set.
+    ///
+    /// # Errors
+    ///
+    /// An unknown recipe, an unreadable file, several activations, or a --set that is not
+    /// `path=value`.
+    pub fn parts(&self) -> Result<Vec<Partial>, SettingsError> {
+        let recipe = self.recipe.as_deref().map(Partial::recipe).transpose()?;
+        let mut flags = Flags::default();
+        self.backend.add_to(&mut flags);
+        self.data.add_to(&mut flags);
+        flags.choice("data.preprocessing", self.preprocessing);
+        self.network.add_to(&mut flags)?;
+        flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));
+        self.optimization.add_to(&mut flags);
+        self.training.add_to(&mut flags);
+        self.settings.parts(recipe.into_iter().collect(), flags)
+    }
+
+    /// The settings of a new run.
+    ///
+    /// # Errors
+    ///
+    /// As [`parts`](Self::parts); a part that sets something unknown, and a metric to monitor without
+    /// validation samples.
+    pub fn new_settings(&self) -> Result<Settings, SettingsError> {
+        let settings = Settings::merged(&self.parts()?)?;
+        self.training.check(&settings)?;
+        Ok(settings)
+    }
+}
