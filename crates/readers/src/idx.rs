@@ -415,8 +415,12 @@ fn read_payload(
         payload
             .try_reserve_exact(step)
             .map_err(|_| IdxError::Stream(io::ErrorKind::OutOfMemory.into()))?;
-        payload.resize(start + step, 0);
-        fill(reader, &mut payload[start..], offset + start as u64, expected)?;
+        // Into what was reserved, which is not filled with zeros first.
+        let read = reader.by_ref().take(step as u64).read_to_end(&mut payload);
+        if read.map_err(IdxError::Stream)? < step {
+            let found = offset + payload.len() as u64;
+            return Err(IdxError::Truncated { expected, found });
+        }
     }
     Ok(payload)
 }
