@@ -457,7 +457,8 @@ mod tests {
         assert_eq!(task(file.path().to_str().unwrap()).unwrap(), labels(&["p", "q"]));
         std::fs::write(file.path(), "p\np\n").unwrap();
         assert!(
-            format!("{:#}", task(file.path().to_str().unwrap()).unwrap_err()).contains("twice")
+            fireclay_terminal::message(&task(file.path().to_str().unwrap()).unwrap_err())
+                .contains("twice")
         );
     }
 }
