@@ -17,7 +17,7 @@ use train::verify;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Backend")]
 pub(crate) struct Where {
-    /// Backend to compute with.
+    /// Backend to compute with [default: flex].
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
     /// Device to use: an index from `fireclay backends`, `cpu` or `integrated`.

@@ -19,7 +19,7 @@ use crate::import::{Layers, Options, TaskKind};
 use crate::pattern::{Glob, Pattern};
 use crate::plan::Recipe;
 
-/// Fine-tunes a model of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
+/// Fine-tune a model of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
 ///
 /// By default, the output layer is kept if the data has its labels and the model predicts them;
 /// otherwise it starts at zero. All parameters are trained from the first step, with a learning rate
@@ -33,7 +33,7 @@ pub struct Args {
     /// What to train.
     #[command(flatten)]
     pub tune: Tune,
-    /// Old data, on which forgetting is measured at the end; with --resume, where that data is now.
+    /// Old data for --replay and for the accuracy on the old task; with --resume, its new location.
     #[arg(long, value_name = "SOURCE", help_heading = "Fine-tuning")]
     pub replay_data: Option<String>,
     /// How files of others are read.
@@ -48,7 +48,7 @@ pub struct Args {
     /// The data.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Learning rate, of all or of some; may be repeated: --lr body=1e-4 --lr head=1e-3 [default: 0.003, of Adam].
+    /// Learning rate, or that of some parameters; repeatable: --lr body=1e-4 --lr head=1e-3 [default: 0.003 for adam].
     #[arg(long, value_name = "RATE|PATTERN=RATE", help_heading = "Optimization")]
     pub lr: Vec<Rate>,
     /// The loss, and how the weights move.
@@ -77,9 +77,9 @@ pub enum Command {
 /// `finetune import`.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// The file to read.
+    /// File to read.
     pub file: PathBuf,
-    /// The model file to write.
+    /// Model file to write.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
     /// Overwrite the file of --to if it exists; an input is never overwritten.
@@ -88,10 +88,10 @@ pub struct Import {
     /// Report the accuracy on the test samples of this data set.
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
-    /// Ink of the training pictures, if --data does not show it: bright-on-dark, dark-on-bright or mixed.
+    /// Ink of the training pictures, if --data does not determine it: bright-on-dark, dark-on-bright or mixed.
     #[arg(long, value_name = "INK", requires = "placement")]
     pub ink: Option<Ink>,
-    /// Placement of the ink, if --data does not show it: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
+    /// Placement of the ink, if --data does not determine it: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
     #[arg(long, value_name = "PLACE", requires = "ink")]
     pub placement: Option<Placement>,
     /// Print nothing but errors.
@@ -111,7 +111,7 @@ pub struct Merge {
     /// Adapter file, or model file with adapters.
     #[arg(long, value_name = "FILE")]
     pub adapter: PathBuf,
-    /// The model file to write.
+    /// Model file to write.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
     /// Overwrite the file of --to if it exists; an input is never overwritten.
@@ -148,31 +148,31 @@ pub struct Reading {
     /// Ignore these tensors of the file: a name, a glob such as optimizer.*, or regex:….
     #[arg(long, value_name = "PATTERN")]
     pub allow_unused: Vec<Glob>,
-    /// Function after each hidden layer, if the file does not say: one for all, or one for each: relu,tanh.
+    /// Activation of the hidden layers, if the file does not record it: one for all, or a list: relu,tanh.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub activation: Vec<Activation>,
-    /// Normalisation of hidden layers, if the file does not say.
+    /// Norm of the hidden layers, if the file does not record it.
     #[arg(long, value_name = "NAME")]
     pub norm: Option<Norm>,
-    /// Hidden layers add their input behind the activation, where both are equally wide.
+    /// Add the input of each hidden layer after its activation, where both are equally wide.
     #[arg(long)]
     pub residual: bool,
     /// Preparation of raw features for the network in the file; with --normalize instead, bytes to [0, 1] and then normalized.
     #[arg(long, value_name = "HOW")]
     pub preprocessing: Option<FilePreprocessing>,
-    /// Layout of weight matrices, if the file does not say: out-in as in PyTorch, in-out as in Keras.
+    /// Layout of weight matrices, if the file does not record it: out-in as in PyTorch, in-out as in Keras.
     #[arg(long, value_name = "HOW", value_parser = layout)]
     pub layout: Option<Layout>,
-    /// File with each hidden layer in full, as [[model.layers]] of a settings file, if the model file does not say.
+    /// File with each hidden layer in full, as [[model.layers]] of a settings file, if the model file does not record them.
     #[arg(long, value_name = "FILE")]
     pub layers: Option<PathBuf>,
-    /// Position of norms, if the file does not say: before-activation, after-activation or input; several with a comma.
+    /// Position of norms, if the file does not record it: before-activation, after-activation or input; several with a comma.
     #[arg(long, value_name = "PLACE", value_delimiter = ',')]
     pub norm_position: Vec<NormPosition>,
-    /// Epsilon of norms, if the file does not say [default: 1e-5; for Keras 1e-3].
+    /// Epsilon of norms, if the file does not record it [default: 1e-5; for Keras 1e-3].
     #[arg(long, value_name = "NUMBER", value_parser = epsilon)]
     pub norm_epsilon: Option<f64>,
-    /// Negative slope of leaky-relu, if the file does not say [default: 0.01, as PyTorch].
+    /// Negative slope of leaky-relu, if the file does not record it [default: 0.01, as PyTorch].
     #[arg(long, value_name = "NUMBER", value_parser = slope, allow_negative_numbers = true)]
     pub leaky_slope: Option<f64>,
     /// Import without skip connections, even if names suggest them.
@@ -181,7 +181,7 @@ pub struct Reading {
     /// Mean and standard deviation that normalized pixels in [0, 1], such as 0.1307,0.3081.
     #[arg(long, value_name = "MEAN,DEVIATION", value_parser = normalize, conflicts_with = "preprocessing")]
     pub normalize: Option<Preprocessing>,
-    /// Task of the outputs, if the file does not say.
+    /// Task of the outputs, if the file does not record it.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskKind>,
     /// File with the label of each output, one per line.
@@ -274,7 +274,7 @@ Examples:
   finetune --from model.pt --activation relu --preprocessing scale --data fashion-mnist
                                        a PyTorch state dict, for other labels
   finetune --from digits.safetensors --freeze all-but-head
-                                       train the output layer alone
+                                       train the output layer only
   finetune --from model.keras --lora rank=8
                                        low-rank adapters; adapter.safetensors is small
   finetune --from model.onnx --preprocessing scale --lr body=1e-4 --lr head=1e-3
@@ -283,8 +283,8 @@ Examples:
   finetune import model.h5 --preprocessing scale --to model.safetensors --data mnist
   finetune merge --base model.safetensors --adapter runs/mnist-1/adapter.safetensors --to merged.safetensors
 
-Recipes, for --recipe: full (the default: everything from the first step), lp-ft (the head for half
-of the epochs, then everything at a tenth of the rate), probe (the head alone).";
+Recipes for --recipe: full (default: everything from the first step), lp-ft (the head for half of
+the epochs, then everything at a tenth of the rate), probe (only the head).";
 
 impl Args {
     /// The settings part by part: those `below`, the file, the flags, and each --set.

@@ -25,7 +25,7 @@ pub struct SettingsArgs {
     /// Set one setting by its path in the file, such as optimizer.alpha=0.9; repeatable.
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Seed of every random choice.
+    /// Seed of every random choice [default: 1].
     #[arg(long, value_name = "N")]
     pub seed: Option<u32>,
 }
@@ -58,10 +58,10 @@ impl SettingsArgs {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Backend")]
 pub struct BackendArgs {
-    /// Backend to compute with.
+    /// Backend to compute with [default: flex].
     #[arg(long, value_name = "NAME")]
     pub backend: Option<Backend>,
-    /// Device to use: an index from --list-backends, `cpu` or `integrated`.
+    /// Device to use: an index from --list-backends, `cpu` or `integrated` [default: the first].
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
     /// List backends, compiled features and devices, then exit.
@@ -113,16 +113,16 @@ impl DataArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// Widths of the hidden layers, such as 300,100; `none` for a linear model.
+    /// Widths of the hidden layers, such as 300,100; `none` for a linear model [default: 128].
     #[arg(long, value_name = "WIDTHS", value_parser = widths)]
     pub hidden: Option<Widths>,
-    /// Activation function of the hidden layers.
+    /// Activation function of the hidden layers [default: relu].
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub activation: Vec<Activation>,
-    /// Dropout rate of the hidden layers.
+    /// Dropout rate of the hidden layers [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
-    /// Dropout rate of the inputs.
+    /// Dropout rate of the inputs [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub input_dropout: Option<f64>,
     /// Normalization of the hidden layers: none, batch, layer or rms.
@@ -131,7 +131,7 @@ pub struct NetworkArgs {
     /// Add skip connections around hidden layers whose input and output are equally wide.
     #[arg(long)]
     pub residual: bool,
-    /// Distribution of the initial weights.
+    /// Distribution of the initial weights [default: glorot-uniform].
     #[arg(long, value_name = "NAME")]
     pub initializer: Option<Initializer>,
 }
@@ -184,10 +184,10 @@ pub struct OptimizationArgs {
     /// Loss function [default: the usual one for the task].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(LOSSES))]
     pub loss: Option<String>,
-    /// Label smoothing: share of the target spread over all classes.
+    /// Label smoothing: share of the target spread over all classes [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub label_smoothing: Option<f64>,
-    /// Optimizer.
+    /// Optimizer [default: adam].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OptimizerConfig::NAMES))]
     pub optimizer: Option<String>,
     /// Momentum (sgd, rmsprop, muon).
@@ -196,13 +196,13 @@ pub struct OptimizationArgs {
     /// Use Nesterov momentum (sgd).
     #[arg(long)]
     pub nesterov: bool,
-    /// Weight decay; applies to weight matrices only.
+    /// Weight decay of weight matrices [default: that of the optimizer].
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// Learning rate schedule.
+    /// Learning rate schedule [default: constant; for finetune cosine].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Schedule::NAMES))]
     pub schedule: Option<String>,
-    /// Warm-up epochs of the learning rate (constant, linear, cosine).
+    /// Warm-up epochs of the learning rate (constant, linear, cosine) [default: 0].
     #[arg(long, value_name = "EPOCHS")]
     pub warmup_epochs: Option<f64>,
 }
@@ -227,13 +227,13 @@ impl OptimizationArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainingArgs {
-    /// Number of epochs.
+    /// Number of epochs [default: 5].
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
-    /// Batch size.
+    /// Batch size [default: 32].
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u32>,
-    /// Batches to accumulate into one optimizer step.
+    /// Batches to accumulate into one optimizer step [default: 1].
     #[arg(long, value_name = "N")]
     pub accumulate: Option<u32>,
     /// Drop the last batch of an epoch if it is incomplete.
@@ -251,7 +251,7 @@ pub struct TrainingArgs {
     /// Smallest improvement that counts for --patience, in the unit of --monitor.
     #[arg(long, value_name = "AMOUNT", requires = "patience")]
     pub min_improvement: Option<f64>,
-    /// Weights that become the model.
+    /// Weights that become the model [default: auto].
     #[arg(long, value_name = "WHICH")]
     pub keep: Option<Keep>,
     /// Validation metric that selects the best epoch, such as accuracy, f-1, rmse or r2 [default: loss].
@@ -260,7 +260,7 @@ pub struct TrainingArgs {
     /// Additional metrics: top-5, precision, recall, f-1, auroc, learning-rate, speed.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metrics: Vec<MetricChoice>,
-    /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times).
+    /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times) [default: stop].
     #[arg(long, value_name = "HOW", help_heading = "Resuming")]
     pub on_divergence: Option<OnDivergence>,
 }

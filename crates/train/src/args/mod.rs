@@ -15,11 +15,11 @@ pub use groups::{
 };
 pub use terminal::load_with_bar;
 
-/// Trains a multilayer perceptron.
+/// Train a multilayer perceptron.
 ///
-/// Without arguments, it trains the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the
+/// Without arguments, this trains the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the
 /// bundled MNIST. Settings come from the defaults, then --recipe, then --config, then flags; later
-/// ones win.
+/// ones override earlier ones.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct Args {
@@ -63,7 +63,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  train                                          the tutorial, a few seconds
+  train                                          the tutorial's network, in seconds
   train --recipe mnist-small                     a small network, in seconds
   train --backend wgpu                           on a GPU
   train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
