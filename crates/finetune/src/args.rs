@@ -236,7 +236,7 @@ pub struct Tune {
     /// Freeze the running statistics of batch norms, and use them in training.
     #[arg(long)]
     pub keep_statistics: bool,
-    /// Train low-rank adapters (LoRA) and the head: rank=8, and optionally alpha=32 [default: 4 x rank], dropout=0.1 and rs (scale by the root of the rank).
+    /// Train low-rank adapters (LoRA) and the head: rank=8, and optionally alpha=32 [default: 4 x rank, for a scale of 4], dropout=0.1 and rs (scale by the root of the rank).
     #[arg(long, value_name = "SETTINGS", value_parser = lora)]
     pub lora: Option<Lora>,
     /// Layers with an adapter; patterns as for --freeze.
