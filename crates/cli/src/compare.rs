@@ -132,7 +132,7 @@ fn measured(comparison: &Comparison) -> String {
     }
     if let Some(agreement) = comparison.agreement {
         text += &format!(
-            "  They say the same of {:.2} % of the rows, 95 % interval {:.2} to {:.2} %.\n",
+            "  Both predict the same for {:.2} % of the rows, 95 % interval {:.2} to {:.2} %.\n",
             100.0 * agreement.value,
             100.0 * agreement.low,
             100.0 * agreement.high
@@ -165,9 +165,9 @@ fn mcnemar(test: McNemar) -> String {
 
 fn changed(comparison: &Comparison) -> String {
     if comparison.changed.is_empty() {
-        return "  They say the same of every row that is shown.\n".to_owned();
+        return "  Both predict the same for every row that is shown.\n".to_owned();
     }
-    let mut rows = vec![row!["changed row", "is", "first", "second", "loss"]];
+    let mut rows = vec![row!["changed row", "true", "first", "second", "loss"]];
     rows.extend(comparison.changed.iter().map(|changed| {
         let name = |text: &str| printable(text, 18);
         let loss = format!("{:+.4}", changed.loss_difference);

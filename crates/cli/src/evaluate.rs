@@ -252,7 +252,7 @@ fn confusion(scores: &Classification) -> String {
     if labels.len() > MOST_CONFUSED {
         return pairs(scores);
     }
-    let mut rows = vec![vec!["is \\ said".to_owned()]];
+    let mut rows = vec![vec!["true \\ pred".to_owned()]];
     rows[0].extend(labels.iter().map(|label| format!("{label:>4}")));
     rows.extend(scores.confusion.iter().zip(&labels).map(|(counts, label)| {
         let count =
@@ -271,7 +271,7 @@ fn pairs(scores: &Classification) -> String {
         wrong.extend(of.map(|(said, &count)| (count, truth, said)));
     }
     wrong.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-    let mut rows = vec![row!["is", "said", "rows"]];
+    let mut rows = vec![row!["true", "predicted", "rows"]];
     rows.extend(wrong.iter().take(15).map(|&(count, truth, said)| {
         vec![printable(label(truth), 30), printable(label(said), 30), group(count as u64)]
     }));
@@ -282,7 +282,7 @@ fn worst(evaluation: &Evaluation) -> String {
     if evaluation.worst.is_empty() {
         return String::new();
     }
-    let mut rows = vec![row!["worst row", "loss", "is", "said"]];
+    let mut rows = vec![row!["worst row", "loss", "true", "predicted"]];
     rows.extend(evaluation.worst.iter().map(|row| {
         vec![
             row.row.to_string(),

@@ -14,7 +14,7 @@ fn a_model_is_measured_and_gates_are_kept() {
     let said = does(place, "evaluate runs/mnist");
     is_plain(&said);
     for words in
-        ["mnist (test): 10,000 rows", "accuracy", "Wilson", "bootstrap", "macro-f1", "is \\ said"]
+        ["mnist (test): 10,000 rows", "accuracy", "Wilson", "bootstrap", "macro-f1", "true \\ pred"]
     {
         assert!(said.contains(words), "no `{words}` in: {said}");
     }

@@ -76,7 +76,7 @@ fn two_runs_are_compared() {
     let said = does(&place, "compare runs/small runs/other");
     is_plain(&said);
     for words in
-        ["McNemar", "They say the same of", "model.hidden", "[8]", "validation loss, first"]
+        ["McNemar", "Both predict the same for", "model.hidden", "[8]", "validation loss, first"]
     {
         assert!(said.contains(words), "no `{words}` in: {said}");
     }
