@@ -42,6 +42,8 @@ pub(crate) fn png(bytes: &[u8], most_side: usize) -> Result<Picture, PictureErro
             }
         }
     }
+    // The checksum of the last chunk of pixels stands behind them, and is read only on the way on.
+    reader.finish().map_err(no_png)?;
     Ok(rows.flattening.finish())
 }
 
@@ -117,5 +119,36 @@ fn coloured(index: u8, palette: &[u8], transparent: Option<u8>) -> [u8; 4] {
     match palette.get(3 * usize::from(index)..).and_then(<[u8]>::first_chunk) {
         Some(&[r, g, b]) if transparent != Some(index) => [r, g, b, 255],
         _ => [0; 4],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// A grey picture of 4x4 in one chunk of pixels.
+    fn written() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 4, 4);
+        encoder.set_color(png::ColorType::Grayscale);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[7; 16]).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    /// The last 12 bytes are the chunk that ends a file, and the 4 before them a checksum of pixels.
+    #[test]
+    fn a_png_that_is_damaged_or_cut_behind_its_pixels_is_refused() {
+        let whole = written();
+        assert!(png(&whole, 100).is_ok());
+        for cut in 1..=16 {
+            assert!(png(&whole[..whole.len() - cut], 100).is_err(), "{cut} bytes short");
+        }
+        let mut damaged = whole;
+        let checksum = damaged.len() - 16;
+        damaged[checksum] ^= 1;
+        assert!(png(&damaged, 100).is_err());
     }
 }
