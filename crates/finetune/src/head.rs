@@ -28,9 +28,9 @@ pub enum HeadError {
     )]
     Joined {
         /// The task of the model.
-        model: Task,
+        model: Box<Task>,
         /// That of the data.
-        data: Task,
+        data: Box<Task>,
     },
     /// The data has another number of labels.
     #[error(
@@ -81,10 +81,16 @@ pub enum SwapError {
     Missing(String),
     /// A model cannot be measured.
     #[error(transparent)]
-    Score(#[from] ScoreError),
+    Score(Box<ScoreError>),
     /// The device cannot be read.
     #[error("the device failed: {0}")]
     Device(#[from] TensorReadError),
+}
+
+impl From<ScoreError> for SwapError {
+    fn from(error: ScoreError) -> Self {
+        Self::Score(Box::new(error))
+    }
 }
 
 /// What the output layer is to be.
@@ -133,7 +139,9 @@ impl Head {
                     let labels = labels.iter().chain(new).cloned().collect();
                     Ok(Task::Classification { labels })
                 }
-                _ => Err(HeadError::Joined { model: base.clone(), data: data.clone() }),
+                _ => {
+                    Err(HeadError::Joined { model: base.clone().into(), data: data.clone().into() })
+                }
             },
             Self::Count(count) if *count == data.outputs() => Ok(data.clone()),
             Self::Count(count) => Err(HeadError::Count {

@@ -298,8 +298,11 @@ fn without_room(layers: &[&Group<'_>], others: &[&Group<'_>]) -> Vec<usize> {
     pairs.map(|(layer, _)| layer).collect()
 }
 
-/// What a layer is numbered in, and its number there.
-fn container(pieces: &[Piece]) -> Option<((Vec<Piece>, Vec<u64>), u64)> {
+/// Words and outer numbers of a container of layers.
+type Container = (Vec<Piece>, Vec<u64>);
+
+/// The container of a layer, and its number there.
+fn container(pieces: &[Piece]) -> Option<(Container, u64)> {
     let (last, level) = numbers(pieces).split_last().map(|(l, r)| (*l, r.to_vec()))?;
     let words: Vec<Piece> = stem(pieces).into_iter().cloned().collect();
     Some(((words, level), last))

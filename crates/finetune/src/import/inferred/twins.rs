@@ -79,8 +79,11 @@ fn several_networks(twins: &Twins<'_>, common: usize, what: &str) -> ImportError
     )
 }
 
-/// What layers are made of: their names behind so many pieces, and the shapes of their tensors.
-fn make(layers: &[&Group<'_>], behind: usize) -> Vec<(Vec<Piece>, Vec<(Role, Vec<usize>)>)> {
+/// Name of a layer, and the shapes of its tensors.
+type Make = (Vec<Piece>, Vec<(Role, Vec<usize>)>);
+
+/// The names of layers behind so many pieces, and the shapes of their tensors, sorted.
+fn make(layers: &[&Group<'_>], behind: usize) -> Vec<Make> {
     let mut make: Vec<_> = layers
         .iter()
         .map(|layer| {
