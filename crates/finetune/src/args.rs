@@ -36,7 +36,7 @@ pub struct Args {
     /// Old data for --replay and for the accuracy on the old task; with --resume, its new location.
     #[arg(long, value_name = "SOURCE", help_heading = "Fine-tuning")]
     pub replay_data: Option<String>,
-    /// How files of others are read.
+    /// Options for reading files of other programs.
     #[command(flatten)]
     pub reading: Reading,
     /// Where settings come from.
@@ -97,7 +97,7 @@ pub struct Import {
     /// Print nothing but errors.
     #[arg(from_global)]
     pub quiet: bool,
-    /// How files of others are read.
+    /// Options for reading files of other programs.
     #[command(flatten)]
     pub reading: Reading,
 }

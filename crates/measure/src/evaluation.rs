@@ -93,7 +93,7 @@ pub struct TopK {
     pub accuracy: Estimate,
 }
 
-/// How well labels are told; one is predicted if its probability is at least one half.
+/// Scores of a multi-label model; a label is predicted if its probability is at least one half.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiLabel {
     /// The share of rows with all labels right.

@@ -14,7 +14,7 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// Measures ink, row by row, 0 where there is none; nothing if there is none at all.
+    /// Measures ink, row by row, 0 at a blank pixel; `None` for a blank picture.
     ///
     /// ```
     /// use fireclay_model::Drawn;

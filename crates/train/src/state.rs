@@ -221,7 +221,7 @@ impl Snapshot {
         self.document.progress
     }
 
-    /// The best epoch so far, if one is told from the others.
+    /// The best epoch so far, if epochs are compared.
     pub fn best_epoch(&self) -> Option<u64> {
         self.document.best.as_ref().map(|best| best.epoch)
     }

@@ -87,7 +87,7 @@ pub struct Distillation {
 pub struct Replay {
     /// The data set, by name.
     pub source: String,
-    /// Its rows, as a share of the training rows; with 0 only what is forgotten of it is told.
+    /// Its rows, as a share of the training rows; with 0 only forgetting is measured.
     pub fraction: f64,
     /// The classes that are taken, if not all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -170,7 +170,7 @@ pub struct Start {
     /// The teacher of a [`Distillation`].
     pub teacher: Option<Model>,
     /// The model as it was given, with its own output layer, if it is needed once more: adapters are
-    /// trained on it, and what is forgotten of it is told.
+    /// trained on it, and forgetting is measured on it.
     pub base: Option<Model>,
 }
 

@@ -246,7 +246,7 @@ pub enum ImportError {
         /// Its name in the file.
         name: String,
     },
-    /// A network that is no multilayer perceptron of ours.
+    /// A network that Fireclay cannot hold as a multilayer perceptron.
     #[error("{}; {}", sentence(what), sentence(why))]
     Unsupported {
         /// What was found.

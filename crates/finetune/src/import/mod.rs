@@ -99,10 +99,10 @@ impl TaskKind {
 pub struct Imported {
     /// The model.
     pub model: Model,
-    /// The file, for the provenance of what is made of it: a digest of the model for one of ours, of
+    /// The file, for the provenance of the result: a digest of the model for a Fireclay file, of
     /// the bytes for any other.
     pub origin: Ancestor,
-    /// Whether it is one of ours.
+    /// Whether it is a Fireclay model.
     pub is_native: bool,
     /// The tensors of the file and what became of them.
     pub placed: Vec<Placed>,
@@ -142,7 +142,7 @@ pub enum Fate {
 /// # Errors
 ///
 /// An [`ImportError`]: the file is not whole or not understood, does not say something that has to
-/// be known, or does not fit into a network of ours.
+/// be known, or does not fit into a Fireclay network.
 pub fn import(path: &Path, options: &Options, device: &Device) -> Result<Imported, ImportError> {
     let failed = |problem| fireclay_formats::FormatError { path: path.to_owned(), problem };
     let file = fireclay_formats::check_name(path)
@@ -309,8 +309,7 @@ fn networks(error: ImportError, archive: &Archive) -> ImportError {
     }
 }
 
-/// A model of ours, whose tensors are where they belong, and which says everything itself; its outputs
-/// may get other names.
+/// Imports a Fireclay model, which describes itself; its outputs may get other names.
 fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> {
     if let Some(flag) = options.flags().into_iter().find(|f| f.is_given && f.name != LABELS) {
         let flag = flag.name;

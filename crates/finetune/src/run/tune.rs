@@ -34,7 +34,7 @@ pub(super) fn tune(args: &Args, program: Program) -> Result<Ended> {
     let Some(from) = &args.tune.from else {
         bail!("no starting model: pass --from FILE, or --resume RUN to continue a run");
     };
-    // Read before anything is loaded: a slip is told at once.
+    // Read before anything is loaded, so that a mistake is reported at once.
     let mut reading = args.options()?;
     let settings = Settings::merged(&args.parts(vec![usual()?])?)?;
     args.training.check(&settings)?;
@@ -106,7 +106,7 @@ impl Read {
     ) -> Result<Self> {
         let teacher = args.tune.teacher.as_deref();
         let is_teacher_ours = teacher.is_none_or(is_ours);
-        // What is said of files of others is said of the teacher, if the start is one of ours.
+        // If the start is a Fireclay model, the options for foreign files apply to the teacher.
         let of_start =
             if is_ours(from) && !is_teacher_ours { Options::default() } else { reading.clone() };
         let imported = import(from, &of_start, prepared.device())?;
@@ -349,7 +349,7 @@ fn time(seconds: f64) -> String {
     format!("{seconds:.1} s")
 }
 
-/// The old data that is replayed, or of which what is forgotten is told.
+/// The old data: rows to replay, or only rows on which forgetting is measured.
 fn replay(args: &Args) -> Option<Replay> {
     let fraction = args.tune.replay.unwrap_or(0.0);
     let classes = args.tune.replay_classes.clone();

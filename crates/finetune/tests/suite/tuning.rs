@@ -151,7 +151,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
             .succeeded()
             .stdout;
         assert!(said.contains("resuming after step"), "{name}: {said}");
-        // What is told at the end is told of a run that went on too.
+        // A resumed run prints the same summary.
         assert!(said.contains("tuned") && said.contains(" of "), "{name}: {said}");
         assert_eq!(said.contains("the old task, idx:digits"), name == "pulled", "{said}");
         for file in ["model.safetensors", "metrics.jsonl", "config.toml"] {

@@ -145,7 +145,7 @@ pub(crate) fn has_document(key: &str, file: &dyn ReadAt) -> bool {
     header.and_then(|header| header.metadata).is_some_and(|metadata| metadata.contains_key(key))
 }
 
-/// The digest that a file of ours gives itself, if it gives one; reading the whole file compares it.
+/// The digest that a Fireclay file records, if any; only reading the whole file verifies it.
 ///
 /// # Errors
 ///

@@ -154,7 +154,7 @@ impl Run {
     /// Takes note of what ended the run before its time.
     fn failed(&self, begun: &mut Begun, error: anyhow::Error) -> anyhow::Error {
         begun.manifest.end_session(&error.root_cause().to_string());
-        // What went wrong first is what is told.
+        // The first error is reported.
         let _ = begun.manifest.save(begun.folder.path(), &self.options.disk);
         error
     }

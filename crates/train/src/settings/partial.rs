@@ -106,7 +106,7 @@ impl Settings {
         for (i, part) in parts.iter().enumerate() {
             overlay(&mut table, &part.table);
             choose_layers(&mut table, &part.table);
-            // Part by part, so that an error is told with where it comes from.
+            // Part by part, so that an error names its source.
             settings = read(&table, &parts[..=i])
                 .map_err(|message| SettingsError::Parse { origin: part.origin.clone(), message })?;
         }

@@ -44,7 +44,7 @@ fn assert_close(found: &[f32], expected: &[f32]) {
     }
 }
 
-/// Keeps what it is told.
+/// Records every call.
 #[derive(Default)]
 struct Seen {
     samples: Vec<usize>,

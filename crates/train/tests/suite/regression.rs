@@ -119,7 +119,7 @@ fn the_unit_of_a_target_changes_nothing_but_the_unit() {
     }
 }
 
-/// What is told in training is what the written model comes to on the same rows.
+/// The metrics of training equal those of the written model on the same rows.
 #[test]
 fn errors_are_those_of_the_written_model() {
     let setup = scaled(1000.0, 5000.0);
@@ -235,7 +235,7 @@ fn a_run_from_before_scaling_goes_on_as_it_was() {
     for (found, expected) in weights(&fitted.mlp).iter().zip(weights(&expected.mlp)) {
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
-    // Of the epoch under way it has the losses, and not all rows: no error is told of it.
+    // Of the epoch under way it has the losses, and not all rows: no error is reported for it.
     let told =
         |epoch: usize| seen.training[epoch].iter().map(|m| m.name.clone()).collect::<Vec<_>>();
     assert_eq!(told(0), ["loss"]);

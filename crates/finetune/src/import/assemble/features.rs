@@ -37,7 +37,7 @@ pub(super) fn said_of(said: Option<&Preprocessing>) -> Result<(f64, f64, f64), I
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     pub(super) preprocessing: Preprocessing,
-    /// Goes into the first layer: no preprocessing of ours can do it.
+    /// Goes into the first layer: no preprocessing can do it.
     pub(super) left: Option<Diagonal>,
     /// What a person should look at.
     pub(super) doubt: Option<String>,

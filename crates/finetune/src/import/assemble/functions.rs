@@ -1,4 +1,4 @@
-//! Functions of a file with any constants, as functions of ours between two affine maps.
+//! Functions of a file with any constants, as Fireclay functions between two affine maps.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::super::ImportError;
 /// A function of each number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Function {
-    /// One of ours.
+    /// A function that Fireclay has.
     Ours(Activation),
     /// `x` where positive, else `slope x`, each feature by its own slope: relu, leaky relu, PReLU.
     Bent(Vec<f64>),

@@ -1,4 +1,4 @@
-//! From a network and the tensors that it names to a model of ours, wherever the network came from.
+//! From a network and the tensors that it names to a Fireclay model, wherever the network came from.
 //!
 //! [`steps`] reads it as numbers, [`fold`] makes [`block`]s of them, the layers of the architecture,
 //! [`features`] and [`meaning`] say what goes in and what comes out, and [`reference`](mod@reference)
@@ -95,7 +95,7 @@ pub(super) fn assemble(
     Ok(Imported { model, origin: Ancestor::default(), is_native: false, placed, notes })
 }
 
-/// A network of ours, as numbers.
+/// A Fireclay network, as numbers.
 #[derive(Debug)]
 struct Folded {
     blocks: Vec<Block>,
@@ -113,7 +113,7 @@ struct Folded {
     done: BTreeSet<Done>,
 }
 
-/// Folds steps into a network of ours.
+/// Folds steps into a Fireclay network.
 fn fold(
     archive: &Archive,
     steps: &[Step],

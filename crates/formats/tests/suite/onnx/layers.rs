@@ -435,7 +435,7 @@ fn functions_of_several_operators() {
     // A bound is one however far away.
     let bounded = two(&[part("Relu", &["z"], "a"), part("Min", &["a", "far"], "y")]);
     refused(&bounded.tensor("far", &[], &[5e4]), "operator Min", "only dense layers");
-    // Where an exponential overflows, nothing is told.
+    // Where an exponential overflows, nothing is decided.
     let overflows =
         [part("Exp", &["z"], "a"), part("Add", &["a", "one"], "b"), part("Log", &["b"], "y")];
     let softplus = two(&overflows).tensor("one", &[], &[1.0]);

@@ -21,7 +21,7 @@ fn described(name: &str) -> (Archive, Network) {
     (archive, network)
 }
 
-/// Requires that a golden is read, and gives what is told of it.
+/// Reads a golden, holds its outputs to the logits of the reference, and returns the archive and network.
 #[track_caller]
 fn check(name: &str, logits: &str) -> (Archive, Network) {
     let (archive, network) = described(name);

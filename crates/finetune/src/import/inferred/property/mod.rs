@@ -177,7 +177,7 @@ fn said(random: &mut Random, truth: &Truth, scheme: Scheme, order: Order) -> Opt
     // A file order that is not the order of the layers is refused if names contradict it.
     let tells_order = !matches!(scheme, Scheme::Unrelated | Scheme::Words | Scheme::Chaos);
     let is_backwards = order == Order::Backwards && tells_order;
-    // Who takes a shuffled file in its order is told so: four modules hardly look whole by chance.
+    // A shuffled file taken in its order gets a note: four modules hardly look whole by chance.
     let is_seen = order == Order::Tensors
         && truth.hidden() > 2
         && truth.biases.iter().all(|has_bias| *has_bias);
