@@ -11,16 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use fireclay_files::{Dtype, ReadAt};
 
-use crate::model_file::document::{check_scaling, version};
+use crate::model_file::document::{Described, version};
 use crate::model_file::record::{ArchitectureRecord, ArchitectureV1, ArchitectureV2};
-use crate::model_file::{Keep, open, pack, unpack_file};
+use crate::model_file::{FORMAT_VERSION, Keep, open, pack, unpack_file};
 use crate::{
     Architecture, Description, InputError, Model, ModelFileProblem, NamedTensor, Pictures,
     Provenance, Task,
 };
-
-/// The newest version; an adapter is written in the oldest that can describe it.
-const VERSION: u32 = 2;
 
 const KEY: &str = "fireclay_adapter";
 
@@ -56,7 +53,7 @@ struct Record<A> {
 
 impl AdapterDocument {
     fn read(text: &str) -> Result<Self, ModelFileProblem> {
-        match version(text, VERSION)? {
+        match version(text, FORMAT_VERSION)? {
             1 => Self::of_record(serde_json::from_str::<Record<ArchitectureV1>>(text)?),
             _ => Self::of_record(serde_json::from_str::<Record<ArchitectureV2>>(text)?),
         }
@@ -67,15 +64,21 @@ impl AdapterDocument {
         Architecture: From<A>,
     {
         let Record { version, base, architecture, task, pictures, provenance } = record;
-        check_scaling(version, &task)?;
         let architecture = Architecture::from(architecture);
-        Ok(Self { base, architecture, task, pictures, provenance })
+        let document = Self { base, architecture, task, pictures, provenance };
+        document.described().check(version)?;
+        Ok(document)
+    }
+
+    fn described(&self) -> Described<'_> {
+        let Self { architecture, task, .. } = self;
+        Described { architecture, task, input: None, has_encodings: false }
     }
 
     fn write(&self) -> Result<String, ModelFileProblem> {
+        let (version, _) = self.described().oldest_version();
         let Self { base, architecture, task, pictures, provenance } = self.clone();
-        let architecture = ArchitectureRecord::of(&architecture, &task);
-        let version = architecture.version();
+        let architecture = ArchitectureRecord::of(&architecture, version);
         let record = Record { version, base, architecture, task, pictures, provenance };
         Ok(serde_json::to_string(&record)?)
     }
@@ -354,7 +357,7 @@ mod tests {
         let old = plain.replace(&classes, &task);
         assert!(plain.starts_with("{\"version\":1") && old != plain);
         let error = AdapterDocument::read(&old).unwrap_err();
-        assert!(matches!(error, ModelFileProblem::ScalingInVersion1), "{error}");
+        assert!(matches!(error, ModelFileProblem::NotInVersion { version: 1, .. }), "{error}");
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub use drawn::Drawn;
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
 pub use initializer::{Initializer, initial_values};
 pub use input::{
-    Category, Dense, Encoder, Field, FieldKind, InputError, InputSpec, Number, Value, ValueProblem,
+    Boolean, Category, Dense, Encoder, Field, FieldKind, InputError, InputSpec, Number, Value,
+    ValueProblem,
 };
 pub use lora::Lora;
 pub use model::{Ancestor, Description, Model, Provenance};

@@ -155,7 +155,7 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
         ModelFileProblem::Config(_)
             | ModelFileProblem::Input(_)
             | ModelFileProblem::TargetScaling(_)
-            | ModelFileProblem::ScalingInVersion1
+            | ModelFileProblem::NotInVersion { .. }
             | ModelFileProblem::Outputs { .. }
             | ModelFileProblem::EncodedPath { .. }
             | ModelFileProblem::Encoding { .. }

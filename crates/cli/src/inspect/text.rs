@@ -221,6 +221,7 @@ fn columns(input: &InputSpec) -> String {
         let takes = match &field.kind {
             FieldKind::Dense(dense) => format!("{} numbers", sizes(&dense.shape)),
             FieldKind::Number(_) => "number".to_owned(),
+            FieldKind::Boolean(_) => "true or false".to_owned(),
             FieldKind::Category(category) => {
                 let count = category.values.len();
                 format!("{count} {}", if count == 1 { "category" } else { "categories" })

@@ -9,6 +9,8 @@ pub enum Value<'a> {
     Missing,
     /// A number.
     Number(f64),
+    /// A truth value.
+    Boolean(bool),
     /// A text.
     Text(&'a str),
     /// Numbers of a [`Dense`] field, row by row.
@@ -123,6 +125,7 @@ impl Field {
         match &self.kind {
             FieldKind::Dense(dense) => dense.encode(value, into),
             FieldKind::Number(number) => number.encode(value, into),
+            FieldKind::Boolean(boolean) => boolean.encode(value, into),
             FieldKind::Category(category) => category.encode(value, into),
         }
     }
@@ -227,10 +230,11 @@ pub enum ValueProblem {
 }
 
 impl ValueProblem {
-    fn of(value: Value<'_>, expected: &'static str) -> Self {
+    pub(super) fn of(value: Value<'_>, expected: &'static str) -> Self {
         let found = match value {
             Value::Missing => return Self::Missing { expected },
             Value::Number(number) => format!("a number, {number}"),
+            Value::Boolean(is_true) => format!("the truth value {is_true}"),
             Value::Text(text) => {
                 let beginning: String = text.chars().take(40).collect();
                 format!("a text, {beginning:?}")

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::InputError;
+use super::{Boolean, InputError};
 use crate::{Pictures, Preprocessing};
 
 /// One field of an [`InputSpec`](crate::InputSpec).
@@ -25,6 +25,8 @@ pub enum FieldKind {
     Dense(Dense),
     /// A number that may be missing.
     Number(Number),
+    /// A truth value.
+    Boolean(Boolean),
     /// One of some texts.
     Category(Category),
 }
@@ -80,14 +82,21 @@ impl Field {
                 dense.shape.iter().fold(1, |width, &size| width.saturating_mul(size))
             }
             FieldKind::Number(number) => 1 + usize::from(number.missing),
+            FieldKind::Boolean(_) => 1,
             FieldKind::Category(category) => category.values.len() + usize::from(category.missing),
         }
+    }
+
+    /// Whether the format of model files has it only since version 3.
+    pub(super) fn needs_version_3(&self) -> bool {
+        matches!(self.kind, FieldKind::Boolean(_))
     }
 
     pub(super) fn validate(&self) -> Result<(), InputError> {
         match &self.kind {
             FieldKind::Dense(dense) => dense.validate(&self.name),
             FieldKind::Number(number) => number.validate(&self.name),
+            FieldKind::Boolean(_) => Ok(()),
             FieldKind::Category(category) => category.validate(&self.name),
         }
     }
@@ -102,6 +111,12 @@ impl From<Dense> for FieldKind {
 impl From<Number> for FieldKind {
     fn from(number: Number) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<Boolean> for FieldKind {
+    fn from(boolean: Boolean) -> Self {
+        Self::Boolean(boolean)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The input of a model for one row, and its encoding for the network.
 
+mod boolean;
 mod encoder;
 mod field;
 mod fit;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Pictures, PicturesError, Preprocessing, PreprocessingError, RowError};
 
+pub use boolean::Boolean;
 pub use encoder::{Encoder, Value, ValueProblem};
 pub use field::{Category, Dense, Field, FieldKind, Number};
 
@@ -127,6 +129,11 @@ impl InputSpec {
     /// Returns the appearance of the pictures that rows stand for, if they do and it is known.
     pub fn pictures(&self) -> Option<Pictures> {
         self.as_dense().and_then(|dense| dense.pictures)
+    }
+
+    /// Whether the format of model files can describe it only since version 3.
+    pub(crate) fn needs_version_3(&self) -> bool {
+        self.fields.iter().any(Field::needs_version_3)
     }
 
     /// Numbers that the network sees of a row.

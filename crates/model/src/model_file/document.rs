@@ -38,7 +38,8 @@ struct RecordV1 {
     run: Option<serde_json::Value>,
 }
 
-/// The document of version 2.
+/// The document of later versions. What version 2 does not have is optional, and [`Described`] knows
+/// which version has it.
 #[derive(Serialize, Deserialize)]
 struct RecordV2 {
     version: u32,
@@ -75,10 +76,19 @@ impl Document {
 
     /// Reads the text of the file's metadata.
     pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
-        match version(text, FORMAT_VERSION)? {
-            1 => serde_json::from_str::<RecordV1>(text)?.try_into(),
-            _ => serde_json::from_str::<RecordV2>(text)?.try_into(),
-        }
+        let version = version(text, FORMAT_VERSION)?;
+        let document: Self = match version {
+            1 => serde_json::from_str::<RecordV1>(text)?.into(),
+            _ => serde_json::from_str::<RecordV2>(text)?.try_into()?,
+        };
+        document.described().check(version)?;
+        Ok(document)
+    }
+
+    fn described(&self) -> Described<'_> {
+        let Description { architecture, task, input, .. } = &self.model;
+        let has_encodings = !self.encodings.is_empty();
+        Described { architecture, task, input: Some(input), has_encodings }
     }
 
     /// Checks everything but the weights. Checkpoints have no encodings.
@@ -106,23 +116,16 @@ impl Document {
             Some(dense) => (Some(dense.preprocessing.clone()), dense.pictures, None),
             None => (None, None, Some(input)),
         };
-        let is_old = self.encodings.is_empty() && task.scaling().is_none();
-        let old = ArchitectureV1::of(&architecture).filter(|_| is_old).zip(preprocessing.clone());
-        if let Some((architecture, preprocessing)) = old {
-            let record = RecordV1 {
-                version: 1,
-                architecture,
-                task,
-                preprocessing,
-                pictures,
-                provenance,
-                run,
-            };
+        let (version, _) = self.described().oldest_version();
+        let old = ArchitectureV1::of(&architecture).filter(|_| version == 1);
+        if let Some((architecture, preprocessing)) = old.zip(preprocessing.clone()) {
+            let record =
+                RecordV1 { version, architecture, task, preprocessing, pictures, provenance, run };
             return Ok(serde_json::to_string(&record)?);
         }
         let encodings = self.encodings.iter().map(|(path, &encoding)| (path.to_string(), encoding));
         let record = RecordV2 {
-            version: 2,
+            version,
             architecture: (&architecture).into(),
             encodings: encodings.collect(),
             task,
@@ -136,25 +139,54 @@ impl Document {
     }
 }
 
-/// Makes sure that a task has nothing that the version of its file does not have.
-pub(crate) fn check_scaling(version: u32, task: &Task) -> Result<(), ModelFileProblem> {
-    match task.scaling() {
-        Some(_) if version == 1 => Err(ModelFileProblem::ScalingInVersion1),
-        _ => Ok(()),
+/// The parts of a model, or of an adapter, on which the version of its file depends.
+pub(crate) struct Described<'a> {
+    pub(crate) architecture: &'a Architecture,
+    pub(crate) task: &'a Task,
+    /// None in an adapter, whose input is that of the base.
+    pub(crate) input: Option<&'a InputSpec>,
+    /// True if a weight matrix has an encoding.
+    pub(crate) has_encodings: bool,
+}
+
+impl Described<'_> {
+    /// The oldest version that can describe the model, and the part that needs this version.
+    ///
+    /// A model is written in that version, so that it has the bytes, and the digest, that older
+    /// programs gave it. What a version does not have is refused in files of that version.
+    pub(crate) fn oldest_version(&self) -> (u32, &'static str) {
+        let Self { architecture, task, input, has_encodings } = self;
+        // Newest first: the first part that a model has decides.
+        let parts = [
+            (3, "an encoding of columns", input.is_some_and(InputSpec::needs_version_3)),
+            (2, "named columns", input.is_some_and(|input| input.as_features().is_none())),
+            (2, "a target scaling", task.scaling().is_some()),
+            (2, "encoded weights", *has_encodings),
+            (2, "hidden layers of several kinds", ArchitectureV1::of(architecture).is_none()),
+        ];
+        let newest = parts.into_iter().find(|(_, _, is_used)| *is_used);
+        newest.map_or((1, "a network"), |(version, part, _)| (version, part))
+    }
+
+    /// Makes sure that a file of this version has nothing newer.
+    pub(crate) fn check(&self, version: u32) -> Result<(), ModelFileProblem> {
+        let (oldest, part) = self.oldest_version();
+        if oldest <= version {
+            Ok(())
+        } else {
+            Err(ModelFileProblem::NotInVersion { version, part })
+        }
     }
 }
 
-impl TryFrom<RecordV1> for Document {
-    type Error = ModelFileProblem;
-
-    fn try_from(record: RecordV1) -> Result<Self, ModelFileProblem> {
+impl From<RecordV1> for Document {
+    fn from(record: RecordV1) -> Self {
         let RecordV1 { architecture, task, preprocessing, pictures, provenance, run, .. } = record;
-        check_scaling(1, &task)?;
         let architecture = Architecture::from(architecture);
         let input = InputSpec::dense(&architecture.input_shape, preprocessing);
         let input = input.with_pictures(pictures);
         let model = Description { architecture, task, input, provenance };
-        Ok(Self { model, encodings: BTreeMap::new(), run })
+        Self { model, encodings: BTreeMap::new(), run }
     }
 }
 

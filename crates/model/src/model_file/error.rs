@@ -84,9 +84,14 @@ pub enum ModelFileProblem {
     /// The scaling of the targets is impossible.
     #[error("{0}")]
     TargetScaling(#[from] TargetScalingError),
-    /// A file of version 1 has a scaling of the targets.
-    #[error("its task has a target scaling, which version 1 of the format does not have")]
-    ScalingInVersion1,
+    /// A part of the model is newer than the version of its file.
+    #[error("it has {part}, which version {version} of the format does not have")]
+    NotInVersion {
+        /// The version of the file.
+        version: u32,
+        /// The part.
+        part: &'static str,
+    },
     /// Outputs and their names differ in number.
     #[error("its task names {names} outputs, its network has {outputs}")]
     Outputs {

@@ -36,7 +36,7 @@ pub use weights::Weights;
 pub use write::{WriteStep, write_whole, write_whole_in_steps};
 
 /// The newest version of the format; a model is written in the oldest that can describe it.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Key of the JSON document in the file's metadata.
 const DOCUMENT_KEY: &str = "fireclay";
@@ -55,7 +55,7 @@ pub fn network_of(document: &serde_json::Value) -> Option<Architecture> {
     let record = document.get("architecture")?.clone();
     let network = match document.get("version")?.as_u64()? {
         1 => serde_json::from_value::<ArchitectureV1>(record).ok()?.into(),
-        2 => serde_json::from_value::<ArchitectureV2>(record).ok()?.into(),
+        2..=3 => serde_json::from_value::<ArchitectureV2>(record).ok()?.into(),
         _ => return None,
     };
     Architecture::validate(&network).is_ok().then_some(network)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Activation, Architecture, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
-    Norm, NormPosition, Short, Skip, Task,
+    Norm, NormPosition, Short, Skip,
 };
 
 /// Version 1: hidden layers that are alike.
@@ -124,7 +124,8 @@ impl From<ArchitectureV1> for Architecture {
     }
 }
 
-/// Version 2: every hidden layer by itself.
+/// Since version 2: every hidden layer by itself. Later fields are optional, and
+/// [`oldest_version`](super::document::Described::oldest_version) knows the version that has them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchitectureV2 {
@@ -215,7 +216,7 @@ impl From<ArchitectureV2> for Architecture {
     }
 }
 
-/// The architecture of either version.
+/// The architecture of any version.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ArchitectureRecord {
@@ -224,17 +225,9 @@ pub(crate) enum ArchitectureRecord {
 }
 
 impl ArchitectureRecord {
-    /// In the oldest version that can describe it and what the network is for, so that a model has
-    /// the same bytes, and the same digest, that older programs gave it.
-    pub(crate) fn of(network: &Architecture, task: &Task) -> Self {
-        let oldest = ArchitectureV1::of(network).filter(|_| task.scaling().is_none());
+    /// As this version has it.
+    pub(crate) fn of(network: &Architecture, version: u32) -> Self {
+        let oldest = ArchitectureV1::of(network).filter(|_| version == 1);
         oldest.map_or_else(|| Self::V2(network.into()), Self::V1)
-    }
-
-    pub(crate) fn version(&self) -> u32 {
-        match self {
-            Self::V1(_) => 1,
-            Self::V2(_) => 2,
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use fireclay_model::{
-    Category, Dense, Description, Field, InputError, InputSpec, MlpConfig, Model,
+    Boolean, Category, Dense, Description, Field, InputError, InputSpec, MlpConfig, Model,
     ModelFileProblem as Problem, Number, Prediction, Predictor, Preprocessing, Provenance,
     RowError, Task, Value,
 };
@@ -142,6 +142,22 @@ fn files_with_an_input_that_cannot_be_are_refused() {
         assert!(matches!(&problem, Problem::Document(_)), "{problem}");
         assert!(problem.to_string().contains("either `preprocessing`"), "{problem}");
     }
+}
+
+/// A program of version 2 would not know such a field, so no file has it under that number.
+#[test]
+fn version_3_is_for_what_version_2_does_not_have() {
+    let fields = vec![Field::new("paid", Boolean { missing: true })];
+    let model = model(InputSpec::new(fields).unwrap());
+    let bytes = model.unwritten().to_bytes().unwrap().0;
+    assert_eq!(document(&bytes)["version"], 3);
+    assert_eq!(Model::from_bytes(&bytes).unwrap(), model);
+    let older = forged(&bytes, |document| document["version"] = json!(2));
+    let problem = Model::from_bytes(&older).unwrap_err();
+    assert!(matches!(problem, Problem::NotInVersion { version: 2, .. }), "{problem}");
+    let newer = forged(&bytes, |document| document["version"] = json!(4));
+    let problem = Model::from_bytes(&newer).unwrap_err();
+    assert!(matches!(problem, Problem::Version { found: 4, newest: 3 }), "{problem}");
 }
 
 fn document(bytes: &[u8]) -> serde_json::Value {
