@@ -1,0 +1,305 @@
+//! What can be wrong with a table.
+
+use std::io;
+use std::path::PathBuf;
+
+use fireclay_model::{InputError, ValueProblem};
+use fireclay_terminal::{names, printable};
+
+/// The most names that a message lists.
+const MOST_NAMES: usize = 8;
+/// The most characters of a name or cell that a message quotes.
+pub(crate) const MOST_CHARACTERS: usize = 40;
+
+/// What is wrong with a table.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The file cannot be opened or read.
+    #[error("cannot read it")]
+    Read(#[from] io::Error),
+    /// It is a folder, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// The file has another encoding.
+    #[error("it is encoded as {found}; save it as UTF-8")]
+    Encoding {
+        /// The encoding that its first bytes name.
+        found: &'static str,
+    },
+    /// The file is of a kind that holds no table.
+    #[error("it is {found}; give a table as CSV, TSV or JSON Lines")]
+    OtherFormat {
+        /// The kind of the file.
+        found: &'static str,
+    },
+    /// There is nothing in it.
+    #[error("the table is empty; its first line must name the columns")]
+    NoHeading,
+    /// The first line does not end.
+    #[error("the first line has more than {most} bytes; it must name the columns")]
+    LongHeading {
+        /// The most bytes of a line.
+        most: u64,
+    },
+    /// The first line holds a row.
+    #[error(
+        "the first line has numbers alone ({}); it must name the columns. Add a line of names",
+        printable(beginning, MOST_CHARACTERS)
+    )]
+    NumbersAsHeading {
+        /// The beginning of the line.
+        beginning: String,
+    },
+    /// There are more columns than are read.
+    #[error("the table has {found} columns; at most {most} are read")]
+    TooManyColumns {
+        /// Columns of the heading.
+        found: usize,
+        /// The most columns.
+        most: usize,
+    },
+    /// There are no columns.
+    #[error("the table has no column with a name")]
+    NoColumns,
+    /// There are no rows.
+    #[error("the table has no rows behind its heading")]
+    NoRows,
+    /// Two columns have one name.
+    #[error("columns {first} and {second} are both named {name:?}; names must differ")]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// The first of them, from 1.
+        first: usize,
+        /// The second, from 1.
+        second: usize,
+    },
+    /// Columns have different lengths.
+    #[error("column {name:?} has {found} cells, and others have {expected}")]
+    Lengths {
+        /// The column.
+        name: String,
+        /// Its cells.
+        found: usize,
+        /// The cells of others.
+        expected: usize,
+    },
+    /// The heading is not UTF-8.
+    #[error("the heading is not UTF-8; save the file as UTF-8")]
+    HeadingNotUtf8,
+    /// A line is not UTF-8.
+    #[error("line {line} is not UTF-8; save the file as UTF-8")]
+    NotUtf8 {
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A cell has a NUL character.
+    #[error(
+        "line {line}, column {}: it has a NUL character; the file is damaged or binary",
+        printable(column, MOST_CHARACTERS)
+    )]
+    Nul {
+        /// The line, from 1.
+        line: u64,
+        /// The name of the column.
+        column: String,
+    },
+    /// A line has more or fewer cells than the heading.
+    #[error("line {line} has {found} cells; the heading has {expected}")]
+    Cells {
+        /// The line, from 1.
+        line: u64,
+        /// Its cells.
+        found: u64,
+        /// Those of the heading.
+        expected: u64,
+    },
+    /// A row does not end.
+    #[error("line {line}: the row has more than {most} bytes; a quote may not be closed")]
+    LongRow {
+        /// The line where the row begins, from 1.
+        line: u64,
+        /// The most bytes of a row.
+        most: u64,
+    },
+    /// A line is no JSON object.
+    #[error("line {line} is not a JSON object: {problem}")]
+    Json {
+        /// The line, from 1.
+        line: u64,
+        /// The problem.
+        problem: String,
+    },
+    /// A value of a JSON object is an object or a list.
+    #[error(
+        "line {line}, key {}: the value is {found}; give a number, a text, true, false or null",
+        printable(key, MOST_CHARACTERS)
+    )]
+    JsonValue {
+        /// The line, from 1.
+        line: u64,
+        /// The key.
+        key: String,
+        /// The kind of the value.
+        found: &'static str,
+    },
+    /// There is no column of this name.
+    #[error(
+        "the table has no column {}{}; its columns are {}",
+        printable(name, MOST_CHARACTERS),
+        nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")),
+        names(columns, MOST_NAMES)
+    )]
+    NoColumn {
+        /// The name.
+        name: String,
+        /// The name spelt most like it.
+        nearest: Option<String>,
+        /// The columns of the table.
+        columns: Vec<String>,
+    },
+    /// A column is named for two kinds.
+    #[error("column {name:?} is given as {first} and as {second}; give it once")]
+    TwoKinds {
+        /// The column.
+        name: String,
+        /// The first kind.
+        first: &'static str,
+        /// The second kind.
+        second: &'static str,
+    },
+    /// A column that must hold numbers holds something else.
+    #[error(
+        "row {row}, column {name:?}: {} is not a number{}",
+        quoted(found),
+        if *is_target { "; a regression target must be a number" } else { "; remove the column from --numeric, or mend the cell" }
+    )]
+    NotANumber {
+        /// The column.
+        name: String,
+        /// The row, from 1 behind the heading.
+        row: usize,
+        /// The cell.
+        found: String,
+        /// True if it is the target of a regression.
+        is_target: bool,
+    },
+    /// No target is named.
+    #[error(
+        "no target column is given; name the column to learn with --target, one of {}",
+        names(columns, MOST_NAMES)
+    )]
+    NoTarget {
+        /// The columns of the table.
+        columns: Vec<String>,
+    },
+    /// A target has no value in any row.
+    #[error("target {name:?} has no value in any row; name another column with --target")]
+    EmptyTarget {
+        /// The column.
+        name: String,
+    },
+    /// A feature has no value in any training row.
+    #[error("column {name:?} has no value in any training row; leave it out with --drop")]
+    EmptyFeature {
+        /// The column.
+        name: String,
+    },
+    /// A target may hold classes or numbers.
+    #[error(
+        "target {name:?} has {distinct} different whole numbers, which may be classes or amounts; \
+         give --task classification or --task regression"
+    )]
+    UnclearTask {
+        /// The column.
+        name: String,
+        /// Its different values.
+        distinct: usize,
+    },
+    /// Some targets are 0 and 1 alone, and others are not.
+    #[error(
+        "some targets are 0 and 1 alone and others are not; give --task regression, or targets of one kind"
+    )]
+    UnclearTasks,
+    /// Several targets of classes.
+    #[error(
+        "classification has one target column, and {count} are given; give one, or --task multi-label for columns of 0 and 1"
+    )]
+    SeveralClassTargets {
+        /// Targets given.
+        count: usize,
+    },
+    /// A label of several is neither 0 nor 1.
+    #[error(
+        "row {row}, target {name:?}: {} is neither 0 nor 1, as labels of --task multi-label are",
+        quoted(found)
+    )]
+    NotALabel {
+        /// The column.
+        name: String,
+        /// The row, from 1 behind the heading.
+        row: usize,
+        /// The cell.
+        found: String,
+    },
+    /// The order of categories is not written as it must be.
+    #[error(
+        "--ordered {}: give the column and its categories in order, such as size=small<medium<large",
+        quoted(given)
+    )]
+    BadOrder {
+        /// The text.
+        given: String,
+    },
+    /// No column is left as a feature.
+    #[error(
+        "no column is left as a feature; use fewer --drop, or name kinds with --numeric or --categorical"
+    )]
+    NoFeatures,
+    /// A value is not one of its column.
+    #[error("row {row}, column {column:?}: {problem}")]
+    Value {
+        /// The row, from 1 behind the heading.
+        row: usize,
+        /// The column.
+        column: String,
+        /// The problem.
+        problem: ValueProblem,
+    },
+    /// The columns do not fit the input of a model.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Anything else that the reader of CSV finds.
+    #[error("{0}")]
+    Csv(String),
+    /// A problem with a file of this name.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        source: Box<TableError>,
+    },
+}
+
+/// A cell in quotes.
+fn quoted(cell: &str) -> String {
+    format!("`{}`", printable(cell, MOST_CHARACTERS))
+}
+
+impl TableError {
+    /// That a table has no column of this name.
+    pub fn no_column(name: &str, columns: &[String]) -> Self {
+        let mut best = (0.5, None);
+        for column in columns {
+            let alike = strsim::normalized_damerau_levenshtein(
+                &name.to_lowercase(),
+                &column.to_lowercase(),
+            );
+            if alike >= best.0 {
+                best = (alike, Some(column.clone()));
+            }
+        }
+        Self::NoColumn { name: name.to_owned(), nearest: best.1, columns: columns.to_vec() }
+    }
+}

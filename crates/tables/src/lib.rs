@@ -1,0 +1,32 @@
+//! Tables of named columns, from files to typed cells in memory.
+//!
+//! [`read`] reads a file: CSV with any usual separator, or JSON Lines, plain or compressed.
+//! [`Profile::of`] infers the kind of each column from its cells.
+//! [`value`] turns a cell into the value of a field of a model, for training and prediction alike.
+//!
+//! This crate fits nothing, splits nothing and prints nothing.
+
+mod csv_rows;
+mod dates;
+mod encode;
+mod error;
+mod json_lines;
+mod kind;
+mod options;
+mod read;
+mod schema;
+mod table;
+mod targets;
+mod value;
+
+pub use csv_rows::CsvRows;
+pub use encode::{encode, fit};
+pub use error::TableError;
+pub use json_lines::{JsonLines, cell as json_cell};
+pub use kind::{Kind, Profile};
+pub use options::{TableOptions, TableTask};
+pub use read::{Reading, is_called_table, read, stem};
+pub use schema::{ColumnPart, PlannedColumn, Schema};
+pub use table::{Cell, Cells, Column, MISSING, Table, Texts, is_missing, number};
+pub use targets::{TableTargets, rows_with_targets, targets_of};
+pub use value::{knows, name_of, value};

@@ -1,0 +1,68 @@
+//! What a person says of a table.
+
+use serde::{Deserialize, Serialize};
+
+/// What a person says of a table, as the section `[data.table]` of a settings file holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableOptions {
+    /// The columns that are learned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target: Vec<String>,
+    /// The kind of prediction; inferred from the targets if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TableTask>,
+    /// Rows for the final test: a share, a number, or another file; a fifth if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// Columns of numbers, whatever their cells look like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub numeric: Vec<String>,
+    /// Columns of categories, whatever their cells look like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categorical: Vec<String>,
+    /// Columns of dates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub date: Vec<String>,
+    /// Columns of sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub text: Vec<String>,
+    /// Columns of ordered categories, each as `column=low<middle<high`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ordered: Vec<String>,
+    /// Columns that are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
+    /// The column whose equal values are never in two splits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The column in whose order rows are split: the latest are for the test, those before them for
+    /// validation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// The column of sample weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+}
+
+/// The kind of prediction that a table is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableTask {
+    /// One of the values of the target column.
+    Classification,
+    /// Any number of the target columns, each 0 or 1.
+    MultiLabel,
+    /// A number for each target column.
+    Regression,
+}
+
+impl std::fmt::Display for TableTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Classification => "classification",
+            Self::MultiLabel => "multi-label",
+            Self::Regression => "regression",
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! The part that each column of a table takes in learning.
+
+use crate::kind::{Kind, Profile};
+use crate::options::{TableOptions, TableTask};
+use crate::table::{Column, Table};
+use crate::{TableError, targets};
+
+/// The columns of a table: what each holds, and the part that it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    columns: Vec<PlannedColumn>,
+    task: TableTask,
+    targets: Vec<String>,
+}
+
+/// A column, and the part that it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedColumn {
+    /// What its cells have in common; the kind is the one it is used as.
+    pub profile: Profile,
+    /// Its part.
+    pub part: ColumnPart,
+}
+
+/// The part that a column takes in learning.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ColumnPart {
+    /// The network sees it.
+    Feature,
+    /// The network sees it as numbers in the order of these categories.
+    Ordered(Vec<String>),
+    /// It is learned.
+    Target,
+    /// Its equal values are never in two splits; the network does not see it.
+    Group,
+    /// Each row counts as much as it says; the network does not see it.
+    Weight,
+    /// It is left out as it was asked.
+    Dropped,
+    /// It is left out because of its kind.
+    Unused,
+}
+
+impl Schema {
+    /// Infers the kind of each column, and gives each its part.
+    ///
+    /// # Errors
+    ///
+    /// A column that is not there, or is named twice; targets whose task is not clear.
+    pub fn of(table: &Table, options: &TableOptions) -> Result<Self, TableError> {
+        check_options(table, options)?;
+        let profiles: Vec<Profile> = table.columns().iter().map(Profile::of).collect();
+        let targets = options.target.clone();
+        let of_targets = targets
+            .iter()
+            .filter_map(|target| profiles.iter().find(|profile| profile.name == *target));
+        let task = targets::task(&of_targets.collect::<Vec<_>>(), options.task)?;
+        let columns = profiles.into_iter().map(|profile| planned(profile, options));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let schema = Self { columns, task, targets };
+        if schema.features().next().is_none() {
+            return Err(TableError::NoFeatures);
+        }
+        Ok(schema)
+    }
+
+    /// All columns, in the order of the file.
+    pub fn columns(&self) -> &[PlannedColumn] {
+        &self.columns
+    }
+
+    /// The columns that the network sees, in the order of the file.
+    pub fn features(&self) -> impl Iterator<Item = &PlannedColumn> {
+        self.columns
+            .iter()
+            .filter(|column| matches!(column.part, ColumnPart::Feature | ColumnPart::Ordered(_)))
+    }
+
+    /// The kind of prediction.
+    pub fn task(&self) -> TableTask {
+        self.task
+    }
+
+    /// The names of the target columns.
+    pub fn targets(&self) -> &[String] {
+        &self.targets
+    }
+}
+
+/// Checks that every column that a person names is there, and is named for one part.
+fn check_options(table: &Table, options: &TableOptions) -> Result<(), TableError> {
+    if options.target.is_empty() {
+        return Err(TableError::NoTarget { columns: table.names() });
+    }
+    let group: Vec<String> = options.group.iter().cloned().collect();
+    let weight: Vec<String> = options.weight.iter().cloned().collect();
+    let ordered = options.ordered.iter().map(|given| Ok(order(given)?.0));
+    let ordered = ordered.collect::<Result<Vec<String>, TableError>>()?;
+    let parts: [(&'static str, &[String]); 9] = [
+        ("--target", &options.target),
+        ("--numeric", &options.numeric),
+        ("--categorical", &options.categorical),
+        ("--date", &options.date),
+        ("--text", &options.text),
+        ("--ordered", &ordered),
+        ("--drop", &options.drop),
+        ("--group", &group),
+        ("--weight", &weight),
+    ];
+    let mut seen: Vec<(&str, &'static str)> = Vec::new();
+    for (flag, names) in parts {
+        for name in names {
+            table.column(name)?;
+            if let Some((_, first)) = seen.iter().find(|(other, _)| other == name) {
+                return Err(TableError::TwoKinds { name: name.clone(), first, second: flag });
+            }
+            seen.push((name, flag));
+        }
+    }
+    options.time.iter().try_for_each(|name| table.column(name).map(drop))
+}
+
+/// The column and the categories of `column=low<middle<high`.
+fn order(given: &str) -> Result<(String, Vec<String>), TableError> {
+    let (name, values) =
+        given.split_once('=').ok_or_else(|| TableError::BadOrder { given: given.to_owned() })?;
+    let values: Vec<String> = values.split('<').map(|value| value.trim().to_owned()).collect();
+    let is_distinct = values.iter().enumerate().all(|(i, value)| !values[..i].contains(value));
+    if values.len() < 2 || !is_distinct || values.iter().any(String::is_empty) {
+        return Err(TableError::BadOrder { given: given.to_owned() });
+    }
+    Ok((name.trim().to_owned(), values))
+}
+
+fn planned(mut profile: Profile, options: &TableOptions) -> Result<PlannedColumn, TableError> {
+    let name = &profile.name;
+    for given in &options.ordered {
+        let (column, values) = order(given)?;
+        if column == *name {
+            profile.kind = Kind::Category;
+            return Ok(PlannedColumn { profile, part: ColumnPart::Ordered(values) });
+        }
+    }
+    let forced = [
+        (&options.numeric, Kind::Number),
+        (&options.categorical, Kind::Category),
+        (&options.date, Kind::Date),
+        (&options.text, Kind::Text),
+    ];
+    let forced = forced.into_iter().find(|(names, _)| names.contains(name));
+    let part = if options.target.contains(name) {
+        ColumnPart::Target
+    } else if options.group.as_ref() == Some(name) {
+        ColumnPart::Group
+    } else if options.weight.as_ref() == Some(name) {
+        ColumnPart::Weight
+    } else if options.drop.contains(name) {
+        ColumnPart::Dropped
+    } else if let Some((_, kind)) = forced {
+        check_numeric(&profile, kind)?;
+        profile.kind = kind;
+        if kind.is_feature() { ColumnPart::Feature } else { ColumnPart::Unused }
+    } else if profile.kind.is_feature() {
+        ColumnPart::Feature
+    } else {
+        ColumnPart::Unused
+    };
+    Ok(PlannedColumn { profile, part })
+}
+
+/// Refuses words in a column of `--numeric`.
+fn check_numeric(profile: &Profile, kind: Kind) -> Result<(), TableError> {
+    match (&profile.first_word, kind) {
+        (Some((row, found)), Kind::Number) => Err(TableError::NotANumber {
+            name: profile.name.clone(),
+            row: row + 1,
+            found: found.clone(),
+            is_target: false,
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl PlannedColumn {
+    /// The column of the table.
+    pub(crate) fn column<'a>(&self, table: &'a Table) -> Result<&'a Column, TableError> {
+        table.column(&self.profile.name)
+    }
+}

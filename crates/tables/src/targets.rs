@@ -1,0 +1,160 @@
+//! What is learned: the task that target columns set, and the targets of rows.
+
+use std::collections::BTreeSet;
+
+use crate::TableError;
+use crate::kind::{Kind, Profile};
+use crate::options::TableTask;
+use crate::table::{Cell, Column, Table};
+
+/// Different whole numbers up to which a target may be a class or a number.
+const MAYBE_CLASSES: usize = 20;
+
+/// The task that some target columns set, if it is clear.
+pub(crate) fn task(
+    targets: &[&Profile],
+    given: Option<TableTask>,
+) -> Result<TableTask, TableError> {
+    if let Some(empty) = targets.iter().find(|target| target.present() == 0) {
+        return Err(TableError::EmptyTarget { name: empty.name.clone() });
+    }
+    match (given, targets) {
+        (Some(TableTask::Classification), [_, _, ..]) => {
+            Err(TableError::SeveralClassTargets { count: targets.len() })
+        }
+        (Some(task), _) => Ok(task),
+        (None, [only]) => of_one(only),
+        (None, several) => of_several(several),
+    }
+}
+
+/// The task of one target: classes if its values are no numbers, and numbers if they are many or not
+/// whole; a few whole numbers may be either.
+fn of_one(target: &Profile) -> Result<TableTask, TableError> {
+    if target.numbers < target.present() {
+        return Ok(TableTask::Classification);
+    }
+    if target.kind == Kind::Boolean || target.distinct <= 2 {
+        return Ok(TableTask::Classification);
+    }
+    if target.integers < target.numbers || target.distinct > MAYBE_CLASSES {
+        return Ok(TableTask::Regression);
+    }
+    Err(TableError::UnclearTask { name: target.name.clone(), distinct: target.distinct })
+}
+
+/// The task of several targets: numbers, unless all are 0 or 1.
+fn of_several(targets: &[&Profile]) -> Result<TableTask, TableError> {
+    let is_binary = |target: &&&Profile| {
+        matches!(target.range, Some([0.0, 1.0])) && target.integers == target.present()
+    };
+    match targets.iter().filter(is_binary).count() {
+        count if count == targets.len() => Ok(TableTask::MultiLabel),
+        0 => Ok(TableTask::Regression),
+        _ => Err(TableError::UnclearTasks),
+    }
+}
+
+/// The targets of some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TableTargets {
+    /// One class a row.
+    Classes {
+        /// `[rows]`, each less than the number of labels.
+        ids: Vec<u32>,
+        /// The labels: numbers in their order, texts in alphabetical order.
+        labels: Vec<String>,
+    },
+    /// Any number of labels a row.
+    MultiLabel {
+        /// `[rows, targets]` row by row, each 0 or 1.
+        values: Vec<u8>,
+    },
+    /// Numbers.
+    Values {
+        /// `[rows, targets]` row by row.
+        values: Vec<f32>,
+    },
+}
+
+/// Rows that have all targets, in order.
+///
+/// # Errors
+///
+/// A target that is not there.
+pub fn rows_with_targets(table: &Table, targets: &[String]) -> Result<Vec<usize>, TableError> {
+    let columns = columns(table, targets)?;
+    let has_all = |row: &usize| columns.iter().all(|column| !column.cells.get(*row).is_missing());
+    Ok((0..table.rows()).filter(has_all).collect())
+}
+
+/// The targets of some rows, all of which have them.
+///
+/// # Errors
+///
+/// A target that is not there, or whose value does not fit the task, with its row.
+pub fn targets_of(
+    table: &Table,
+    targets: &[String],
+    task: TableTask,
+    rows: &[usize],
+) -> Result<TableTargets, TableError> {
+    let columns = columns(table, targets)?;
+    match task {
+        TableTask::Classification => Ok(classes(columns[0], rows)),
+        TableTask::MultiLabel => {
+            let cells = rows.iter().flat_map(|&row| columns.iter().map(move |&c| (c, row)));
+            let values = cells.map(|(column, row)| label(column, row)).collect::<Result<_, _>>()?;
+            Ok(TableTargets::MultiLabel { values })
+        }
+        TableTask::Regression => {
+            let cells = rows.iter().flat_map(|&row| columns.iter().map(move |&c| (c, row)));
+            let values =
+                cells.map(|(column, row)| target(column, row)).collect::<Result<_, _>>()?;
+            Ok(TableTargets::Values { values })
+        }
+    }
+}
+
+fn columns<'a>(table: &'a Table, names: &[String]) -> Result<Vec<&'a Column>, TableError> {
+    names.iter().map(|name| table.column(name)).collect()
+}
+
+fn classes(column: &Column, rows: &[usize]) -> TableTargets {
+    let texts: Vec<String> =
+        rows.iter().map(|&row| column.cells.get(row).text().into_owned()).collect();
+    let distinct: BTreeSet<&String> = texts.iter().collect();
+    let mut labels: Vec<String> = distinct.into_iter().cloned().collect();
+    let numbers: Option<Vec<f64>> = labels.iter().map(|label| crate::number(label)).collect();
+    if numbers.is_some() {
+        labels.sort_by(|a, b| {
+            let (a, b) = (crate::number(a), crate::number(b));
+            a.unwrap_or_default().total_cmp(&b.unwrap_or_default())
+        });
+    }
+    let places: std::collections::HashMap<&String, u32> = labels.iter().zip(0..).collect();
+    let ids = texts.iter().map(|text| places[text]).collect();
+    TableTargets::Classes { ids, labels }
+}
+
+/// 0 or 1, also as false or true, and no or yes.
+fn label(column: &Column, row: usize) -> Result<u8, TableError> {
+    let cell = column.cells.get(row);
+    let text = cell.text().to_lowercase();
+    match (cell.number(), text.as_str()) {
+        (Some(0.0), _) | (None, "false" | "no" | "n" | "f") => Ok(0),
+        (Some(1.0), _) | (None, "true" | "yes" | "y" | "t") => Ok(1),
+        _ => Err(TableError::NotALabel { name: column.name.clone(), row: row + 1, found: text }),
+    }
+}
+
+fn target(column: &Column, row: usize) -> Result<f32, TableError> {
+    let cell: Cell<'_> = column.cells.get(row);
+    let number = cell.number().map(|number| number as f32);
+    number.filter(|number| number.is_finite()).ok_or_else(|| TableError::NotANumber {
+        name: column.name.clone(),
+        row: row + 1,
+        found: cell.text().into_owned(),
+        is_target: true,
+    })
+}
