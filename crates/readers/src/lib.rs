@@ -18,6 +18,6 @@ mod compression;
 mod idx;
 mod text;
 
-pub use compression::{Compression, Inflated, Zstd, decompress};
+pub use compression::{Compression, Inflated, UnpackError, Zstd, decompress};
 pub use idx::{Idx, IdxError, IdxRows, IdxValues, parse_idx};
 pub use text::{TextError, decode_text, read_text};
