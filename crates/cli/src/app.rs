@@ -21,7 +21,8 @@ Examples:
   fireclay data show fashion-mnist          rows, classes and digests
   fireclay backends                         backends and devices
 
-Exit codes: 0 done, 1 a gate was not met, 2 error.
+Exit codes: 0 done, 1 a gate was not met or a repeated run came to another
+model, 2 error, 130 Ctrl-C, 143 SIGTERM.
 RUST_LOG=fireclay=debug,wgpu=info selects log messages and overrides -q and -v.
 `fireclay COMMAND --help` has details and examples.";
 

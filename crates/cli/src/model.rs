@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Error, Result};
 use fireclay::{Backend, Device, DeviceChoice, LoadError, Loaded, Model};
-use fireclay_files::check_file_place;
-use fireclay_predict::{explained, load_adapter};
-use fireclay_terminal::{printable, quoted_path};
+use fireclay_predict::{check_run, explained, load_adapter, model_file};
+use fireclay_terminal::printable;
 use train::disk::Disk;
 use train::manifest::Manifest;
 use train::run_files::{ADAPTER, MODEL, START};
-use train::run_folder::hint_inside;
 use train::verify;
 
 /// Where to compute.
@@ -20,7 +18,7 @@ pub(crate) struct Where {
     /// Backend to compute with [default: flex].
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
-    /// Device to use: an index from `fireclay backends`, `cpu` or `integrated`.
+    /// Device to use: an index from `fireclay backends`, `cpu` or `integrated` [default: the first].
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceChoice>,
 }
@@ -30,48 +28,6 @@ impl Where {
         let choice = self.device.unwrap_or_default();
         Ok(self.backend.unwrap_or_default().device(choice)?)
     }
-}
-
-/// The model file of what was named: a file, or the folder of a run.
-pub(crate) fn file(named: &Path) -> Result<PathBuf> {
-    file_in(named, MODEL, "name a model file, or a run that has ended")
-}
-
-/// The file that was named, or this one of the folder that was named.
-fn file_in(named: &Path, name: &str, hint: &str) -> Result<PathBuf> {
-    if !named.is_dir() {
-        return Ok(named.to_owned());
-    }
-    let file = named.join(name);
-    check_file_place(&file).with_context(|| file.display().to_string())?;
-    if !file.is_file() {
-        if let Some(problem) = fireclay_formats::folder(named) {
-            return Err(problem).with_context(|| named.display().to_string());
-        }
-        if let (true, Ok(manifest)) = (name == MODEL, Manifest::load(named, &Disk::default())) {
-            bail!(without_model(named, &manifest));
-        }
-        let inside = hint_inside(named);
-        bail!("{} is a folder without {name}; {hint}{inside}", named.display());
-    }
-    Ok(file)
-}
-
-/// Message for a run without a model.
-fn without_model(run: &Path, manifest: &Manifest) -> String {
-    let program = if manifest.settings.tuning.is_some() { "finetune" } else { "train" };
-    let (named, pasted) = (run.display(), quoted_path(run));
-    if manifest.result.is_none() {
-        return format!(
-            "the run {named} has no {MODEL} yet: it has not come to its end; finish it with \
-             `fireclay {program} --resume {pasted}`"
-        );
-    }
-    format!(
-        "the run {named} is finished, and its {MODEL} is gone; `fireclay {program} --resume \
-         {pasted}` writes it again from the last checkpoint, and `fireclay {program} --repeat \
-         {pasted}` does the whole run again"
-    )
 }
 
 /// Everything in the folder of a run that its manifest contradicts; nothing of a file.
@@ -113,48 +69,21 @@ pub(crate) fn run_of(named: &Path) -> Result<Option<(PathBuf, Manifest)>> {
     Ok(Some((folder.to_owned(), manifest)))
 }
 
-/// Makes sure that a file of a run is what the run wrote; of a file that was named itself this is a
-/// warning, as it may be meant.
-fn check_run(named: &Path, file: &Path) -> Result<()> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let found = run_of(named);
-    let checked = match &found {
-        Ok(Some((folder, manifest))) if name == MODEL => manifest.check_model(folder),
-        // An adapter is written before the manifest says so.
-        Ok(Some((folder, manifest))) if manifest.result.is_some() => {
-            manifest.check_file(folder, &name, &Disk::default())
-        }
-        _ => Ok(()),
-    };
-    match checked {
-        Err(error) if named.is_dir() => Err(error.into()),
-        Err(error) => {
-            log::warn!("{error}");
-            Ok(())
-        }
-        Ok(()) if named.is_dir() => found.map(drop),
-        Ok(()) => Ok(()),
-    }
-}
-
 /// Loads the model, with an adapter applied to it if one was named: a file, or the folder of a run.
 pub(crate) fn load(named: &Path, adapter: Option<&Path>, device: &Device) -> Result<Loaded> {
-    let file = file(named)?;
+    let file = model_file(named)?;
     let loaded = match adapter {
-        None => Loaded::load(&file, device).map_err(|error| explained(&file, error).into()),
-        Some(adapter) => load_with(&file, adapter, device),
+        None => Loaded::load(&file, device).map_err(|error| explained(&file, error))?,
+        Some(adapter) => load_with(&file, adapter, device)?,
     };
-    let loaded = loaded?;
     check_run(named, &file)?;
     Ok(loaded)
 }
 
 /// A base with an adapter: a file, or the folder of a run.
 fn load_with(base: &Path, adapter: &Path, device: &Device) -> Result<Loaded> {
-    let hint = "name an adapter file, or a run of `fireclay finetune --lora`";
-    let file = file_in(adapter, ADAPTER, hint)?;
-    check_run(adapter, &file)?;
-    Loaded::load_with(base, &load_adapter(&file)?, device).map_err(|error| match error {
+    let (file, adapter) = load_adapter(adapter)?;
+    Loaded::load_with(base, &adapter, device).map_err(|error| match error {
         LoadError::Base(error) => explained(base, error).into(),
         LoadError::Adapter(error) => Error::from(error).context(file.display().to_string()),
     })
@@ -162,7 +91,7 @@ fn load_with(base: &Path, adapter: &Path, device: &Device) -> Result<Loaded> {
 
 /// Loads the model onto a device, for what needs its weights.
 pub(crate) fn load_weights(named: &Path, device: &Device) -> Result<Model> {
-    let file = file(named)?;
+    let file = model_file(named)?;
     let model = Model::load(&file, device).map_err(|error| explained(&file, error))?;
     check_run(named, &file)?;
     Ok(model)

@@ -1,18 +1,18 @@
 //! `fireclay report`: a run or a model as one page.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fireclay::Device;
 use fireclay::model_file::write_whole;
 use fireclay_data::data_files;
+use fireclay_files::run::runs_inside;
 use fireclay_files::{Output, check_file_place};
 use fireclay_report::{EventFile, Options, Report};
-use fireclay_terminal::{Exit, say};
+use fireclay_terminal::{Exit, hint_of_runs, say};
 use train::manifest::Manifest;
 use train::run_files::REPORT;
-use train::run_folder::{files_of, hint_inside};
+use train::run_folder::{files_of, is_report};
 
 use crate::model::{self, Where};
 use crate::rows::Rows;
@@ -111,7 +111,7 @@ impl Args {
             true => self.run.join(REPORT),
             false => self.run.with_file_name(REPORT),
         });
-        self.check(&page, self.force || self.to.is_none() && is_page(&page))?;
+        self.check(&page, self.force || self.to.is_none() && is_report(&page))?;
         Ok(page)
     }
 
@@ -146,20 +146,10 @@ impl Args {
     }
 }
 
-/// Whether a file is a page that this command wrote.
-fn is_page(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let is_file = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let file = is_file.then(|| std::fs::File::open(path).ok()).flatten();
-    let read = file.map(|file| file.take(1 << 12).read_to_end(&mut start));
-    let text = String::from_utf8_lossy(&start);
-    read.is_some() && text.starts_with("<!DOCTYPE html>") && text.contains(" - Fireclay</title>")
-}
-
 fn of_run(args: &Args, device: &Device) -> Result<Report> {
     let manifest = Manifest::path(&args.run);
     if !manifest.exists() {
-        let inside = hint_inside(&args.run);
+        let inside = hint_of_runs(&runs_inside(&args.run));
         bail!("{} is not the folder of a run{inside}", args.run.display());
     }
     let options = Options::default();
@@ -185,7 +175,7 @@ fn of_model(args: &Args, device: &Device) -> Result<Report> {
 /// in its place.
 pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<Option<PathBuf>> {
     let page = folder.join(REPORT);
-    if std::fs::symlink_metadata(&page).is_ok() && !is_page(&page) {
+    if std::fs::symlink_metadata(&page).is_ok() && !is_report(&page) {
         let page = page.display();
         log::warn!("{page} is not a report of fireclay, so it was left and no report written");
         return Ok(None);

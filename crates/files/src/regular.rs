@@ -155,10 +155,15 @@ pub fn sha256(source: &dyn ReadAt) -> io::Result<String> {
     let mut piece = vec![0; PIECE];
     loop {
         match stretch.read(&mut piece)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(&hash.finalize())),
             count => hash.update(&piece[..count]),
         }
     }
+}
+
+/// Bytes in hexadecimal, two digits each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub use answer::{Answer, Form};
 pub use columns::ColumnsError;
 pub use error::{InputProblem, PredictError};
 pub use foreign::Foreign;
-pub use model::{LoadError, explained, load, load_adapter};
+pub use model::{LoadError, ManifestProblem, check_run, explained, load, load_adapter, model_file};
 pub use predicting::{Batch, Predicting};
 pub use predicts::Predicts;
 pub use rows::Reading;

@@ -171,12 +171,12 @@ fn unlikely_bytes(model: &Description, rows: &[Vec<f32>]) -> Option<UnlikelyByte
     if !preprocessing.divides_by_255() {
         return None;
     }
-    let (mut least, mut most) = (f32::MAX, f32::MIN);
-    for &value in rows.iter().flatten() {
+    let (mut least, mut most) = (f32::INFINITY, f32::NEG_INFINITY);
+    for &value in rows.iter().flatten().filter(|value| value.is_finite()) {
         (least, most) = (least.min(value), most.max(value));
     }
-    // Nothing but zeros is a black picture.
-    if least == most { None } else { preprocessing.unlikely_bytes(least, most) }
+    // Nothing but zeros is a black picture, and nothing finite has no range.
+    if least < most { preprocessing.unlikely_bytes(least, most) } else { None }
 }
 
 /// A problem that counts the rows of all batches, not those of one.
@@ -196,4 +196,30 @@ fn is_finite(prediction: &Prediction) -> bool {
         Prediction::Values(values) => values,
     };
     numbers.iter().all(|number| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use fireclay_model::{InputSpec, MlpConfig, Preprocessing, Provenance, Task};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_doubted_by_those_of_their_numbers_that_are_finite() {
+        let task = Task::numbered_classes(4);
+        let model = Description {
+            architecture: MlpConfig::new([3], [5], task.outputs()).architecture().unwrap(),
+            task,
+            input: InputSpec::dense(&[3], Preprocessing::PIXELS),
+            provenance: Provenance::default(),
+        };
+        let doubt = |row: [f32; 3]| unlikely_bytes(&model, &[row.to_vec()]);
+        const INF: f32 = f32::INFINITY;
+        for row in [[INF; 3], [INF, 7.0, -INF], [f32::NAN; 3], [0.0; 3], [0.0, 3.0, 255.0]] {
+            assert_eq!(doubt(row), None, "{row:?}");
+        }
+        assert_eq!(doubt([0.0, 0.5, INF]), Some(UnlikelyBytes::DividedTwice));
+        let beyond = UnlikelyBytes::BeyondBytes { least: 3.0, most: 900.0 };
+        assert_eq!(doubt([-INF, 3.0, 900.0]), Some(beyond));
+    }
 }

@@ -1,9 +1,12 @@
 //! Command lines, and plain words for what is wrong with one.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use clap::{ArgMatches, Command};
+
+use crate::output::of_stdout;
+use crate::{Exit, tell};
 
 /// Parses the command line of this process. Help and errors end the process, with clap's exit codes.
 pub fn matches(command: Command) -> ArgMatches {
@@ -33,7 +36,7 @@ fn with_negative_numbers(command: Command) -> Command {
 
 fn end(error: &clap::Error) -> ! {
     if !error.use_stderr() {
-        error.exit();
+        end_of_help(error);
     }
     let has_colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -42,6 +45,20 @@ fn end(error: &clap::Error) -> ! {
     // A standard error that cannot be written to leaves nowhere to report that.
     let _ = write!(std::io::stderr(), "{}", in_words(&text));
     std::process::exit(error.exit_code());
+}
+
+/// Prints help or a version, and ends the process: with an error if standard output does not take it.
+fn end_of_help(help: &clap::Error) -> ! {
+    let printed = help.print().and_then(|()| std::io::stdout().flush());
+    let exit = match printed {
+        // Whoever read it has gone.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            tell(&of_stdout(error));
+            Exit::Error
+        }
+        _ => Exit::Done,
+    };
+    std::process::exit(exit.code().into())
 }
 
 /// Phrases of Rust's library about numbers, and plainer ones.

@@ -25,9 +25,9 @@ pub use list::{listed, names, sizes};
 #[cfg(feature = "command-line")]
 pub use logging::Messages;
 pub use number::{decimal, duration, group, short, thousands};
-pub use output::{message, say, say_to_reader, tell, warn};
+pub use output::{Stdout, message, say, say_to_reader, tell, warn};
 pub use printable::{digest_start, is_visible, printable};
 pub use program::Program;
-pub use shell::{quoted, quoted_path};
+pub use shell::{hint_of_runs, quoted, quoted_path};
 pub use table::table;
 pub use wrap::wrapped_at;

@@ -19,13 +19,33 @@ pub fn say(text: &str) -> io::Result<()> {
 ///
 /// As [`say`].
 pub fn say_to_reader(text: &str) -> io::Result<bool> {
-    let mut stdout = io::stdout().lock();
-    let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+    let mut stdout = Stdout;
+    let written = stdout
+        .write_all(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+        .and_then(|()| stdout.flush());
     match written {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Standard output, which its errors name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().map_err(of_stdout)
+    }
+}
+
+pub(crate) fn of_stdout(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
 }
 
 /// Prints a warning on standard error.

@@ -31,6 +31,19 @@ pub fn quoted_path(path: &Path) -> String {
     }
 }
 
+/// What a message about a folder that is no run adds: the runs in it, if there are any.
+pub fn hint_of_runs(runs: &[PathBuf]) -> String {
+    match runs {
+        [] => String::new(),
+        [run] => format!("; did you mean {}?", quoted_path(run)),
+        [first, .., last] => format!(
+            "; name one of the runs in it, such as {} or {}",
+            quoted_path(first),
+            quoted_path(last)
+        ),
+    }
+}
+
 /// Returns true if a shell takes it for itself wherever it stands in a word.
 fn is_plain(c: char) -> bool {
     let is_letter = c.is_alphanumeric() && is_visible(c);

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use fireclay_files::{ReadAt, RegularFile, sha256};
 use fireclay_formats::{Problem, WHOLE};
+use fireclay_predict::model_file;
 use fireclay_terminal::{Exit, printable, say};
 use serde::Serialize;
 use serde_json::Value;
@@ -97,7 +98,7 @@ struct Signature {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
-    let path = model::file(&args.file)?;
+    let path = model_file(&args.file)?;
     let named = || path.display().to_string();
     let file = match fireclay_formats::open(&path) {
         Ok(file) => file,

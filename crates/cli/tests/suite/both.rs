@@ -140,4 +140,54 @@ fn what_is_refused() {
     assert_eq!(replaced.status.code(), Some(2));
     let said = String::from_utf8(replaced.stderr).unwrap();
     assert!(said.contains("not the model that the run ended with"), "{said}");
+    // The file itself may be meant.
+    let line = "runs/small/model.safetensors digits/t10k-images-idx3-ubyte";
+    let named = both(&place, line, b"");
+    assert!(named.status.success() && named.stderr.starts_with(b"warning: "));
+}
+
+/// The folder of a run without its model, or with a manifest that is cut off.
+#[test]
+fn runs_that_cannot_be_read() {
+    let place = small();
+    let line = "runs/small digits/t10k-images-idx3-ubyte";
+    let manifest = place.path("runs/small/manifest.json");
+    let whole = fs::read_to_string(&manifest).unwrap();
+    let refused = |words: &[&str]| {
+        let Output { status, stderr, .. } = both(&place, line, b"");
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(2));
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    };
+    fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
+    refused(&["manifest.json: this is no whole manifest", "or name the model file"]);
+    fs::write(&manifest, &whole).unwrap();
+    fs::remove_file(place.path("runs/small/model.safetensors")).unwrap();
+    refused(&["is finished, and its model.safetensors is gone", "`fireclay train --repeat"]);
+    let (before, _) = whole.rsplit_once("\"result\":").unwrap();
+    fs::write(&manifest, format!("{before}\"result\": null}}")).unwrap();
+    refused(&["has no model.safetensors yet", "`fireclay train --resume runs/small`"]);
+    // The folder of all runs, beside a site that has a file of the same name.
+    fs::create_dir(place.path("runs/site")).unwrap();
+    fs::write(place.path("runs/site/config.toml"), "title = 'x'").unwrap();
+    let above = both(&place, "runs digits/t10k-images-idx3-ubyte", b"");
+    let said = String::from_utf8(above.stderr).unwrap();
+    assert!(said.contains("; did you mean runs/small?"), "{said}");
+}
+
+/// What both log is the same, but for the backend that only one of them chooses.
+#[test]
+fn what_is_logged() {
+    let place = small();
+    let line = "runs/small digits/t10k-images-idx3-ubyte -v";
+    let mut alone = Command::new(built("fireclay-predict"));
+    alone.args(line.split_whitespace());
+    place.settle(&mut alone);
+    let [cli, alone] = [place.command(&format!("predict {line}")), alone].map(|command| {
+        let said = String::from_utf8(output(command, b"").stderr).unwrap();
+        let lines = said.lines().map(|line| line.split_once(" s: ").unwrap().1.to_owned());
+        lines.filter(|line| !line.starts_with("computing with")).collect::<Vec<_>>()
+    });
+    assert_eq!(cli, alone);
+    assert!(cli.len() >= 4, "{cli:?}");
 }

@@ -36,6 +36,9 @@ fn help_teaches_with_examples() {
     for code in ["0 done", "1 a gate", "2 error"] {
         assert!(top.contains(code), "{top}");
     }
+    for code in ["130 Ctrl-C", "143 SIGTERM"] {
+        assert!(top.contains(code), "{top}");
+    }
     let none = place.train("");
     assert_eq!(none.code, Some(2));
     assert!(none.stderr.contains("Usage: fireclay [OPTIONS] <COMMAND>"), "{}", none.stderr);
@@ -207,4 +210,21 @@ fn backends_completions_and_manual_pages() {
         assert!(text.contains(".TH "), "{page}");
     }
     place.train("man digits/train-images-idx3-ubyte").refused(&["cannot be written"]);
+}
+
+/// A standard output that is full is an error with its name, of help too.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_standard_output_is_named() {
+    let place = small();
+    let dry = format!("train {DIGITS} --dry-run");
+    for line in ["--help", "train --help", "data list", "inspect runs/small", &dry] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = place.command(line);
+        let output = command.stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        let words = "error: standard output cannot be written: No space left on device";
+        assert!(said.starts_with(words), "{line}: {said}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The digest over all that a model file means.
 
+use fireclay_files::hex;
 use sha2::{Digest as _, Sha256};
 
 /// The digest of a document and, in order of their names, of all tensors, as far as they were given.
@@ -33,7 +34,6 @@ impl Digest {
 
     /// `sha256:` and the digest.
     pub(super) fn finish(self) -> String {
-        let hex: String = self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        format!("sha256:{}", hex(&self.0.finalize()))
     }
 }

@@ -131,4 +131,22 @@ fn a_run_is_held_to_its_manifest() {
     assert!(matches!(replaced, Err(LoadError::Replaced { .. })), "{replaced:?}");
     // A file that was named itself may be meant.
     assert!(load(&file, None).is_ok());
+    fs::write(run.path().join("manifest.json"), r#"{"result": nu"#).unwrap();
+    let broken = load(run.path(), None).unwrap_err();
+    let LoadError::Manifest { source, .. } = &broken else { panic!("{broken}") };
+    assert!(source.to_string().contains("or name the model file"), "{source}");
+    // Without the model the manifest tells why.
+    fs::remove_file(&file).unwrap();
+    let settings = r#""settings": {"tuning": {"phases": []}}"#;
+    for (text, words) in [
+        (r#"{"result": null}"#.to_owned(), "finish it with `fireclay train --resume"),
+        (format!("{{{settings}}}"), "finish it with `fireclay finetune --resume"),
+        (r#"{"result": {"model": "sha256:0"}}"#.to_owned(), "`fireclay train --repeat"),
+    ] {
+        fs::write(run.path().join("manifest.json"), text).unwrap();
+        let missing = load(run.path(), None).unwrap_err().to_string();
+        assert!(missing.contains(words), "{missing}");
+    }
+    let above = load(run.path().parent().unwrap(), None).unwrap_err().to_string();
+    assert!(above.contains("is a folder without model.safetensors"), "{above}");
 }
