@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand};
 use fireclay::{Activation, Ink, Lora, Norm, NormPosition, Placement, Preprocessing};
 use fireclay_formats::Layout;
 use regex::RegexBuilder;
 use train::settings::{Partial, SettingsError};
+use train::tuning::Baseline;
 use train::{
     BackendArgs, DataArgs, Flags, OptimizationArgs, OutputArgs, Rate, ResumingArgs, SettingsArgs,
-    TrainingArgs,
+    TrainingArgs, activation_values, norm_values,
 };
 
 use crate::head::{Head, label_file};
@@ -25,7 +26,15 @@ use crate::plan::Recipe;
 /// otherwise it starts at zero. All parameters are trained from the first step, with a learning rate
 /// of 0.003 that decays to zero along a cosine.
 #[derive(Debug, Default, Parser)]
-#[command(name = "finetune", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "finetune",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    mut_arg("schedule", |arg| arg.help("Learning rate schedule [default: cosine]")),
+    mut_arg("config", |arg| arg.help(CONFIG_HELP)),
+    defer(of_new_runs)
+)]
 pub struct Args {
     /// Subcommand.
     #[command(subcommand)]
@@ -131,7 +140,7 @@ pub struct Merge {
 /// What a file does not say, and how its names are read.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Import")]
-#[group(id = "reading", multiple = true, conflicts_with_all = ["resume", "repeat"])]
+#[group(id = "reading", multiple = true)]
 pub struct Reading {
     /// Read the tensors below this key of a checkpoint, or with this prefix of their names; `.` reads all.
     #[arg(long, value_name = "NAME")]
@@ -149,10 +158,10 @@ pub struct Reading {
     #[arg(long, value_name = "PATTERN")]
     pub allow_unused: Vec<Glob>,
     /// Activation of the hidden layers, if the file does not record it: one for all, or a list: relu,tanh.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = activation_values())]
     pub activation: Vec<Activation>,
     /// Norm of the hidden layers, if the file does not record it.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = norm_values())]
     pub norm: Option<Norm>,
     /// Add the input of each hidden layer after its activation, where both are equally wide.
     #[arg(long)]
@@ -201,18 +210,18 @@ pub enum FilePreprocessing {
 /// What is trained, and of what.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Fine-tuning")]
-#[group(id = "tune", multiple = true, conflicts_with_all = ["resume", "repeat"])]
+#[group(id = "tune", multiple = true)]
 pub struct Tune {
     /// Model to start from: a Fireclay model or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// Output layer: keep, data (the labels of the data), both (the labels of the model, then of the data), a number, or a file of labels. Labels in common keep their weights.
+    /// Output layer: keep, data (the labels of the data), both (the labels of the model, then of the data), a number, or a file of labels; labels in common keep their weights [default: data; with --replay both].
     #[arg(long, value_name = "HEAD")]
     pub head: Option<Head>,
     /// Reinitialize the whole output layer with zeros, including labels the model already predicts.
     #[arg(long)]
     pub fresh_head: bool,
-    /// Parameters to freeze: a path, a glob, regex:…, or all-but-head, body, head, biases, norms, first:N, last:N.
+    /// Parameters to freeze: a path, a glob, regex:…, or a word: all, head, body (also all-but-head), biases, norms, adapters, first:N, last:N.
     #[arg(long, value_name = "PATTERN")]
     pub freeze: Vec<Pattern>,
     /// Parameters to train, all others frozen; patterns as for --freeze.
@@ -221,16 +230,16 @@ pub struct Tune {
     /// Order of training [default: full].
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<Recipe>,
-    /// Dropout rate of the hidden layers.
+    /// Dropout rate of the hidden layers [default: that of the starting model].
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
-    /// Multiply the learning rate by this for each layer further from the output.
+    /// Multiply the learning rate by this for each layer further from the output [default: 1].
     #[arg(long, value_name = "FACTOR")]
     pub lr_decay: Option<f64>,
     /// Unfreeze one more layer at this interval, from the head down, such as 1epoch.
     #[arg(long, value_name = "PACE", value_parser = epochs)]
     pub unfreeze_every: Option<u64>,
-    /// Strength of L2-SP: pull the weights below the head towards their initial values.
+    /// Strength of L2-SP: pull the weights below the head towards their initial values [default: 0].
     #[arg(long, value_name = "STRENGTH")]
     pub l2_sp: Option<f64>,
     /// Freeze the running statistics of batch norms, and use them in training.
@@ -251,7 +260,7 @@ pub struct Tune {
     /// Weight of the distillation loss.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "teacher")]
     pub alpha: f64,
-    /// Rows of the old data to mix in, as a share of the training rows.
+    /// Rows of the old data to mix in, as a share of the training rows [default: 0].
     #[arg(long, value_name = "FRACTION", requires = "replay_data")]
     pub replay: Option<f64>,
     /// Classes of the old data to use [default: all].
@@ -262,11 +271,23 @@ pub struct Tune {
     pub baseline: Option<Baseline>,
 }
 
-/// What a tuned model is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Baseline {
-    /// A fresh network.
-    Scratch,
+/// Help for --config, whose file cannot describe the network.
+const CONFIG_HELP: &str = "Read settings from a TOML file; the network and its preprocessing come \
+                           from the model of --from";
+
+/// Lets each flag of a new run conflict with those of an existing one, so that an error names what was
+/// typed and not the whole group.
+fn of_new_runs(mut command: clap::Command) -> clap::Command {
+    let groups = command.get_groups().filter(|group| ["reading", "tune"].contains(&id(group)));
+    let flags: Vec<_> = groups.flat_map(ArgGroup::get_args).cloned().collect();
+    for flag in flags {
+        command = command.mut_arg(flag, |arg| arg.conflicts_with_all(["resume", "repeat"]));
+    }
+    command
+}
+
+fn id(group: &ArgGroup) -> &str {
+    group.get_id().as_str()
 }
 
 const EXAMPLES: &str = "\

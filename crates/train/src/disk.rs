@@ -136,12 +136,13 @@ impl Disk {
     fn opened_end(&self, path: &Path, keep: u64) -> io::Result<File> {
         self.before(Operation::Open)?;
         check_file_place(path)?;
-        let file = File::options().create(true).append(true).open(path)?;
-        let found = file.metadata()?.len();
+        let before = fs::metadata(path).ok().map(|metadata| metadata.len());
+        let found = before.unwrap_or(0);
         if found < keep {
-            let message = format!("it has {found} bytes and had {keep}: it was shortened");
+            let message = shortened(before, keep);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
+        let file = File::options().create(true).append(true).open(path)?;
         if found > keep {
             self.before(Operation::Truncate)?;
             file.set_len(keep)?;
@@ -168,6 +169,14 @@ impl Disk {
     pub fn flush(&self, file: &File) -> io::Result<()> {
         self.before(Operation::Flush)?;
         file.sync_data()
+    }
+}
+
+/// What is wrong with a file that has fewer bytes than it had, or none as it is gone.
+pub(crate) fn shortened(found: Option<u64>, least: u64) -> String {
+    match found {
+        Some(found) => format!("it has {found} bytes and had {least}: it was shortened"),
+        None => format!("it is missing, and had {least} bytes"),
     }
 }
 

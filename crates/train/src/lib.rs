@@ -65,7 +65,7 @@ pub mod warnings;
 
 pub use args::{
     Args, BackendArgs, DataArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs, Rate,
-    ResumingArgs, SettingsArgs, TrainingArgs, load_with_bar,
+    ResumingArgs, SettingsArgs, TrainingArgs, activation_values, load_with_bar, norm_values,
 };
 pub use pictures::pictures;
 pub use program::{Ended, backends, carry_out, run, run_on, run_to_end};

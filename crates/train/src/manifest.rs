@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fireclay::Backend;
+use fireclay_files::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -188,10 +189,8 @@ impl Manifest {
         let path = Self::path(folder);
         let bytes = disk.read(&path, MOST_MANIFEST).map_err(named(&path))?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            let what = format!(
-                "this is no whole manifest of a run ({error}); put the whole file back, or name the \
-                 model file instead of its folder"
-            );
+            let what =
+                format!("this is no whole manifest of a run ({error}); put the whole file back");
             named(&path)(io::Error::new(io::ErrorKind::InvalidData, what))
         })
     }
@@ -313,9 +312,7 @@ impl Host {
 
 /// `sha256:` and the digest of these bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 /// The processor's name as Linux has it.

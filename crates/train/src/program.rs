@@ -1,10 +1,8 @@
 //! The program `train`: from its flags to a run, and from the end of a run to an exit code.
 
-use std::io::{self, Write};
-
 use anyhow::{Result, bail};
 use fireclay::Backend;
-use fireclay_terminal::{Exit, Program, quoted};
+use fireclay_terminal::{Exit, Program, quoted, say};
 
 use crate::args::{Args, OutputArgs, Rate};
 use crate::disk::Disk;
@@ -67,7 +65,7 @@ pub fn run_to_end(args: Args, program: Program, disk: Disk) -> Result<Ended> {
         bail!("--replay-data {source}: a new run replays other data in `finetune` alone");
     }
     if args.backend.list_backends {
-        write!(io::stdout(), "{}", backends())?;
+        say(&backends())?;
         return Ok(Ended { code: Exit::Done, result: None });
     }
     let mut options = args.output.options(&args.resuming, program, disk)?;
@@ -96,7 +94,7 @@ impl Args {
 pub fn carry_out(prepared: Prepared, output: &OutputArgs) -> Result<Ended> {
     if output.dry_run {
         let settings = prepared.check()?;
-        write!(io::stdout(), "{}", settings.to_toml())?;
+        say(&settings.spelled_out().to_toml())?;
         return Ok(Ended { code: Exit::Done, result: None });
     }
     let console = prepared.options().console.clone();

@@ -1,23 +1,17 @@
 //! Names of the files in the folder of a run.
 
+pub use fireclay_files::run::{ADAPTER, CONFIG, MANIFEST, MODEL};
+
 /// The lock of the process that works on the run.
 pub(crate) const LOCK: &str = ".lock";
-/// The settings, resolved.
-pub const CONFIG: &str = "config.toml";
-/// The manifest: program, machine, data and result.
-pub const MANIFEST: &str = "manifest.json";
 /// Measurements, a JSON object a line.
 pub const METRICS: &str = "metrics.jsonl";
-/// The trained model.
-pub const MODEL: &str = "model.safetensors";
 /// The model that training starts from.
 pub const START: &str = "start.safetensors";
 /// The teacher of a distillation.
 pub const TEACHER: &str = "teacher.safetensors";
 /// The base of a fine-tuning, as it was given.
 pub const BASE: &str = "base.safetensors";
-/// The adapter that a fine-tuning adds to its base.
-pub const ADAPTER: &str = "adapter.safetensors";
 /// The last good network of a run whose loss stopped being a number.
 pub(crate) const LAST_GOOD: &str = "last-good.safetensors";
 /// The folder of the checkpoints.

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fireclay_files::check_file_place;
-use fireclay_terminal::{is_visible, quoted_path};
+use fireclay_terminal::is_visible;
 use serde::Serialize;
 
 use crate::disk::{Disk, named};
 use crate::metrics::Measured;
 use crate::progress::{EpochReport, Progress};
 use crate::run_files::{
-    BASE, CHECKPOINTS, CONFIG, FILES, LAST_GOOD, LOCK, MANIFEST, METRICS, MODEL, START, TEACHER,
+    BASE, CHECKPOINTS, CONFIG, FILES, LAST_GOOD, LOCK, METRICS, MODEL, REPORT, START, TEACHER,
 };
 
 /// A folder `runs/<name>` that this process works on, and no other.
@@ -140,6 +140,16 @@ impl RunFolder {
         self.path.join(LAST_GOOD)
     }
 
+    /// Removes the report, if there is one: it is of the run as it was before it was resumed.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub(crate) fn remove_report(&self, disk: &Disk) -> io::Result<()> {
+        let report = self.path.join(REPORT);
+        if is_report(&report) { disk.remove(&report) } else { Ok(()) }
+    }
+
     /// Measurements, a JSON object a line.
     pub fn metrics(&self) -> PathBuf {
         self.path.join(METRICS)
@@ -159,28 +169,14 @@ pub fn files_of(folder: &Path) -> Vec<PathBuf> {
     files.chain(checkpoints).collect()
 }
 
-/// The runs right below a folder, in the order of their names.
-pub fn runs_inside(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut runs: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| config(path).is_file() || path.join(MANIFEST).is_file())
-        .collect();
-    runs.sort();
-    runs
-}
-
-/// What a message about a folder that is no run adds: which runs are in it, if there are any.
-pub fn hint_inside(folder: &Path) -> String {
-    match &runs_inside(folder)[..] {
-        [] => String::new(),
-        [run] => format!("; did you mean {}?", quoted_path(run)),
-        [first, .., last] => format!(
-            "; name one of the runs in it, such as {} or {}",
-            quoted_path(first),
-            quoted_path(last)
-        ),
-    }
+/// Whether a file is a page that a command wrote, and not a person.
+pub fn is_report(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let file = is_file.then(|| File::open(path).ok()).flatten();
+    let read = file.map(|file| file.take(1 << 12).read_to_end(&mut start));
+    let text = String::from_utf8_lossy(&start);
+    read.is_some() && text.starts_with("<!DOCTYPE html>") && text.contains(" - Fireclay</title>")
 }
 
 /// Writes `metrics.jsonl`: a line for every measurement in training and after every epoch.

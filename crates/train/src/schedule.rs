@@ -89,9 +89,9 @@ pub struct Plateau {
     pub threshold: f64,
     /// The factor never falls below this.
     pub least: f64,
-    /// What must improve on the validation split.
-    #[serde(skip_serializing_if = "Watched::is_loss")]
-    pub watch: Watched,
+    /// What must improve on the validation split; the loss if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watched>,
 }
 
 /// What a schedule looks at.
@@ -103,12 +103,6 @@ pub enum Watched {
     Loss,
     /// What is monitored for early stopping and the best weights.
     Monitor,
-}
-
-impl Watched {
-    fn is_loss(&self) -> bool {
-        *self == Self::Loss
-    }
 }
 
 impl Default for Step {
@@ -131,7 +125,7 @@ impl Default for OneCycle {
 
 impl Default for Plateau {
     fn default() -> Self {
-        Self { factor: 0.1, patience: 10, threshold: 1e-4, least: 0.0, watch: Watched::Loss }
+        Self { factor: 0.1, patience: 10, threshold: 1e-4, least: 0.0, watch: None }
     }
 }
 
@@ -343,7 +337,7 @@ impl PlateauState {
     /// Takes note of what was found on the validation split after an epoch.
     pub(crate) fn observe(&mut self, schedule: &Schedule, monitor: Monitor, found: &Evaluation) {
         let Schedule::Plateau(o) = schedule else { return };
-        let watched = match o.watch {
+        let watched = match o.watch.unwrap_or_default() {
             Watched::Loss => Monitor::Loss,
             Watched::Monitor => monitor,
         };

@@ -21,7 +21,7 @@ use crate::verify::{Fault, missing};
 /// How a network that was there before is trained on.
 ///
 /// Everything is written out by parameter path, so that a settings file says exactly what moves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
     /// Digest of the model that training starts from, which the run's folder holds.
@@ -39,8 +39,19 @@ pub struct Tuning {
     /// Rows of another data set among those that are trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// What the tuned model is compared with at the end of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// One after the other, each with a fresh optimizer; the last lasts to the end of the run.
     pub phases: Vec<Phase>,
+}
+
+/// A model that a tuned one is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Baseline {
+    /// A fresh network of the same kind, trained on the same rows.
+    Scratch,
 }
 
 /// Refuses a number for which a condition does not hold.
@@ -385,14 +396,7 @@ mod tests {
     fn tuning(phases: &[(u64, &[&str])]) -> Tuning {
         let rates = |paths: &[&str]| paths.iter().map(|&path| (path.to_owned(), 1.0)).collect();
         let phase = |&(epochs, paths): &(u64, &[&str])| Phase { epochs, rates: rates(paths) };
-        Tuning {
-            start: String::new(),
-            l2_sp: 0.0,
-            keep_statistics: false,
-            distillation: None,
-            replay: None,
-            phases: phases.iter().map(phase).collect(),
-        }
+        Tuning { phases: phases.iter().map(phase).collect(), ..Tuning::default() }
     }
 
     #[test]

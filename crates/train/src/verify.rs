@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::checkpoints;
-use crate::disk::{Disk, MOST_LOG, MOST_SETTINGS, named};
+use crate::disk::{self, Disk, MOST_LOG, MOST_SETTINGS, named};
 use crate::manifest::{Manifest, sha256};
 use crate::place::portable;
 use crate::run_files::{ADAPTER, BASE, CHECKPOINTS, CONFIG, FILES, METRICS, MODEL, START, TEACHER};
@@ -25,16 +25,18 @@ use crate::settings::{Partial, Settings};
 pub enum Fault {
     /// The settings file has other settings than the run was made with.
     #[error(
-        "{} was changed since the run: {}; put that back, as manifest.json has it, or use the file \
-         for a new run with --config",
+        "{} was changed since the run: {}; put that back, as manifest.json has it{}",
         path.display(),
-        listed(changes)
+        listed(changes),
+        if *is_tuned { "" } else { ", or use the file for a new run with --config" }
     )]
     Settings {
         /// The file.
         path: PathBuf,
         /// What differs.
         changes: Vec<Change>,
+        /// Whether the run starts from another model, so that the file alone describes no run.
+        is_tuned: bool,
     },
     /// The settings file cannot be read.
     #[error("{reason}; manifest.json has the settings of the run")]
@@ -68,19 +70,20 @@ pub enum Fault {
         /// The model file.
         path: PathBuf,
     },
-    /// The log is shorter than the newest checkpoint says.
+    /// The log is shorter than the newest checkpoint says, or gone.
     #[error(
-        "{}: it has {found} bytes and had {least}: it was shortened; put the whole file back, or \
-         remove the folder {}, and the run begins at its first step with --resume {}",
+        "{}: {}; put the whole file back, or remove the folder {}, and the run begins at its first \
+         step with --resume {}",
         path.display(),
+        disk::shortened(*found, *least),
         path.with_file_name(CHECKPOINTS).display(),
         quoted_path(path.parent().unwrap_or(path))
     )]
     Log {
         /// The log.
         path: PathBuf,
-        /// Bytes that it has.
-        found: u64,
+        /// Bytes that it has; none if it is gone.
+        found: Option<u64>,
         /// Bytes that it had at the least.
         least: u64,
     },
@@ -254,7 +257,8 @@ fn of_settings(folder: &Path, manifest: &Manifest) -> Option<Fault> {
     match read {
         Ok(settings) => {
             let changes = changes(&settings, &manifest.settings);
-            (!changes.is_empty()).then_some(Fault::Settings { path, changes })
+            let is_tuned = manifest.settings.tuning.is_some();
+            (!changes.is_empty()).then_some(Fault::Settings { path, changes, is_tuned })
         }
         Err(error) => Some(Fault::NoSettings { reason: error.to_string() }),
     }
@@ -367,8 +371,8 @@ fn shortened(folder: &Path, least: u64) -> Option<Fault> {
     let path = folder.join(METRICS);
     // What is no file is a fault of its own.
     check_file_place(&path).ok()?;
-    let found = path.metadata().map_or(0, |metadata| metadata.len());
-    (found < least).then_some(Fault::Log { path, found, least })
+    let found = path.metadata().ok().map(|metadata| metadata.len());
+    (found.unwrap_or(0) < least).then_some(Fault::Log { path, found, least })
 }
 
 fn of_log(folder: &Path, manifest: &Manifest) -> Option<Fault> {

@@ -1,11 +1,12 @@
 //! From the command line to a tuned model: read, swap the head, freeze, train, compare.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Adapter, Architecture, Mlp, Model, ParameterPath, Provenance, Task};
+use fireclay::{Adapter, Architecture, Mlp, MlpConfig, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, Targets, TrainTest};
 use fireclay_measure::{fitted_to, only, task_of};
 use fireclay_terminal::{Program, group, quoted, quoted_path, row, table};
@@ -13,14 +14,14 @@ use train::disk::Disk;
 use train::progress::Silent;
 use train::run_files::{ADAPTER, BASE};
 use train::run_folder::check_name;
-use train::settings::Settings;
-use train::tuning::{Distillation, Phase, Replay, Start, Tuning};
+use train::settings::{DataSettings, PreprocessingChoice, Settings, TargetScalingChoice};
+use train::tuning::{Baseline, Distillation, Phase, Replay, Start, Tuning};
 use train::{Changes, Ended, Finished, Prepared, Rate, RunOptions, carry_out, load_with_bar};
 
 use super::adapters::on_layers;
 use super::forgetting::forgetting;
 use super::{descendant, fits, is_ours, say, text};
-use crate::args::{Args, Baseline, Tune};
+use crate::args::{Args, Tune};
 use crate::head::{Head, Swapped, Weights, known, swap};
 use crate::import::{Imported, Options, import, rebuilt};
 use crate::pattern::Pattern;
@@ -43,7 +44,7 @@ pub(super) fn tune(args: &Args, program: Program) -> Result<Ended> {
     check_scratch(&args.tune, &options)?;
     // Settings alone go to standard output in a dry run.
     let is_quiet = args.output.quiet || args.output.dry_run;
-    let mut prepared = Prepared::new(settings.clone(), options.clone())?;
+    let mut prepared = Prepared::new(settings, options.clone())?;
     reading.data = Some(task_of(prepared.data().train.targets()));
 
     let read = Read::new(args, from, &reading, &options.program, &prepared)?;
@@ -61,23 +62,8 @@ pub(super) fn tune(args: &Args, program: Program) -> Result<Ended> {
     let is_needed = model.mlp.architecture().lora.is_some() || tuning.replay.is_some();
     let teacher = read.teacher.map(|teacher| in_order_of(&model.task, teacher)).transpose()?;
     let start = Start { model, teacher, base: is_needed.then(|| base.clone()) };
-    prepared.start_from(start.clone(), tuning.clone())?;
-
-    let data = prepared.data().clone();
-    let Ended { code, result } = carry_out(prepared, &args.output)?;
-    let Some(finished) = result else { return Ok(Ended { code, result: None }) };
-    let scratch = match args.tune.baseline {
-        Some(Baseline::Scratch) => {
-            let fresh = from_scratch(settings, options.clone(), &start, &tuning, &finished)?;
-            let Some(scratch) = fresh.result else { return Ok(fresh) };
-            Some(scratch)
-        }
-        None => None,
-    };
-    let (started, old, program) = (swapped.name_of_start(), read.old, options.program);
-    let story = Story { started, start, tuning, data, old, scratch, program };
-    conclude(is_quiet, &story, &finished)?;
-    Ok(Ended { code, result: Some(finished) })
+    prepared.start_from(start, tuning)?;
+    finish(args, prepared, swapped.name_of_start(), read.old)
 }
 
 /// How the run is carried out.
@@ -267,13 +253,13 @@ fn check_scaling(swapped: &Swapped, settings: &Settings) -> Result<()> {
 /// Resumes a run.
 pub(super) fn resume(args: &Args, run: &str, program: Program) -> Result<Ended> {
     let changes = changes(args)?;
-    finish(args, Prepared::resume(run, &changes, run_options(args, program)?)?)
+    finish_found(args, Prepared::resume(run, &changes, run_options(args, program)?)?)
 }
 
 /// Repeats a run.
 pub(super) fn repeat(args: &Args, run: &str, program: Program) -> Result<Ended> {
     let changes = changes(args)?;
-    finish(args, Prepared::repeat(run, &changes, run_options(args, program)?)?)
+    finish_found(args, Prepared::repeat(run, &changes, run_options(args, program)?)?)
 }
 
 /// What a resumed or repeated run takes from the command line.
@@ -286,22 +272,40 @@ fn changes(args: &Args) -> Result<Changes> {
 }
 
 /// Trains a run from an existing folder to its end, and compares.
-fn finish(args: &Args, prepared: Prepared) -> Result<Ended> {
-    let program = prepared.options().program.clone();
-    let start = prepared.start().cloned();
-    let tuning = prepared.settings().tuning.clone();
-    let data = prepared.data().clone();
+fn finish_found(args: &Args, prepared: Prepared) -> Result<Ended> {
     // The data may have moved since, and is read from where it is now.
-    let old = match (prepared.replay(), &start) {
+    let old = match (prepared.replay(), prepared.start()) {
         (Some(replay), Some(Start { base: Some(base), .. })) => Some(old_data(&replay, base)?),
         _ => None,
     };
+    finish(args, prepared, "start", old)
+}
+
+/// Trains to the end, and compares with the start, which the table calls `started`, and with the
+/// baseline; `old` is what the start had learned before.
+fn finish(
+    args: &Args,
+    prepared: Prepared,
+    started: &'static str,
+    old: Option<TrainTest>,
+) -> Result<Ended> {
+    let (options, settings) = (prepared.options().clone(), prepared.settings().clone());
+    let (start, data) = (prepared.start().cloned(), prepared.data().clone());
     let Ended { code, result } = carry_out(prepared, &args.output)?;
-    if let (Some(finished), Some(start), Some(tuning)) = (&result, start, tuning) {
-        let started = "start";
-        let story = Story { started, start, tuning, data, old, scratch: None, program };
-        conclude(args.output.quiet, &story, finished)?;
-    }
+    let (Some(finished), Some(start), Some(tuning)) = (&result, start, &settings.tuning) else {
+        return Ok(Ended { code, result });
+    };
+    let scratch = match tuning.baseline {
+        Some(Baseline::Scratch) => {
+            let fresh = from_scratch(&settings, options.clone(), &start, tuning, finished)?;
+            let Some(scratch) = fresh.result else { return Ok(fresh) };
+            Some(scratch)
+        }
+        None => None,
+    };
+    let (tuning, program) = (tuning.clone(), options.program);
+    let story = Story { started, start, tuning, data, old, scratch, program };
+    conclude(args.output.quiet, &story, finished)?;
     Ok(Ended { code, result })
 }
 
@@ -476,6 +480,7 @@ fn tuning(args: &Args, phases: Vec<Phase>) -> Tuning {
             alpha,
         }),
         replay: replay(args),
+        baseline: tune.baseline,
         phases,
     }
 }
@@ -499,16 +504,38 @@ fn scratch(name: &str) -> String {
     format!("{name}-scratch")
 }
 
+/// The settings of a fresh network that learns from the same rows as a tuned one, in the same way.
+fn settings_from_scratch(settings: &Settings, start: &Task) -> Settings {
+    let target_scaling = match start {
+        Task::Regression { scaling: None, .. } => Some(TargetScalingChoice::None),
+        _ => None,
+    };
+    let preprocessing = PreprocessingChoice::default();
+    let data = DataSettings { preprocessing, target_scaling, ..settings.data.clone() };
+    Settings { data, model: MlpConfig::default(), tuning: None, ..settings.clone() }
+}
+
+/// The first free name of a run beside a finished one; a run that is resumed for more epochs has a
+/// baseline of fewer.
+fn free_name(out: &Path, finished: &Path) -> Option<String> {
+    let first = scratch(&finished.file_name()?.to_string_lossy());
+    let more = (2..).map(|number| format!("{first}-{number}"));
+    iter::once(first.clone()).chain(more).find(|name| !out.join(name).exists())
+}
+
 /// Trains a fresh network of the same kind on the same rows, in a folder of its own.
 fn from_scratch(
-    settings: Settings,
+    settings: &Settings,
     mut options: RunOptions,
     start: &Start,
     tuning: &Tuning,
     finished: &Finished,
 ) -> Result<Ended> {
-    let name = finished.folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    options.name = name.map(|name| scratch(&name));
+    let settings = settings_from_scratch(settings, &start.model.task);
+    if let Some(out) = finished.folder.parent() {
+        options.out = out.to_owned();
+    }
+    options.name = free_name(&options.out, &finished.folder);
     options.console = Arc::new(Silent);
     let mut prepared = Prepared::new(settings, options)?;
     let network = Architecture { lora: None, ..start.model.mlp.architecture().clone() };
@@ -528,8 +555,8 @@ fn from_scratch(
     let model = Model { mlp, task, provenance, ..start.model.clone() };
     let all = Plan { recipe: Some(Recipe::Full), ..Plan::default() };
     let phases = all.phases(&network)?;
-    let tuning =
-        Tuning { l2_sp: 0.0, keep_statistics: false, distillation: None, phases, ..tuning.clone() };
+    let replay = tuning.replay.clone();
+    let tuning = Tuning { replay, phases, ..Tuning::default() };
     // What it learned before is nothing.
     let base = tuning.replay.is_some().then(|| model.clone());
     prepared.start_from(Start { model, teacher: None, base }, tuning)?;

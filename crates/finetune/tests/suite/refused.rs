@@ -35,6 +35,39 @@ fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
     }
 }
 
+#[test]
+fn a_flag_of_a_new_run_is_named_alone() {
+    let place = place();
+    for (line, flag) in [
+        ("--resume x --recipe probe", "--recipe <NAME>"),
+        ("--repeat x --activation relu", "--activation <NAMES>"),
+        ("--resume x --baseline scratch", "--baseline <WHAT>"),
+    ] {
+        let refused = place.train(line);
+        assert_eq!(refused.code, Some(2), "{line}");
+        let said = refused.stderr;
+        assert!(said.contains(&format!("cannot be used with '{flag}'")), "{said}");
+        assert!(!said.contains("--from"), "{said}");
+    }
+}
+
+#[test]
+fn a_settings_file_of_a_tuned_run_is_not_offered_for_a_new_one() {
+    let place = place();
+    let (run, _) = tuned(&place, "run", "--epochs 1");
+    let config = String::from_utf8(run.bytes("config.toml")).unwrap();
+    let first = "# The resolved settings of this run; --resume and --repeat use them.\n";
+    assert!(config.starts_with(first), "{config}");
+    let said = place.train("--resume run --lr 0.5").failed(&["--from"]).stderr;
+    assert!(!said.contains("--config"), "{said}");
+    std::fs::write(run.path.join("config.toml"), config.replace("seed = 1", "seed = 2")).unwrap();
+    let said = place.train("--resume run --epochs 2").failed(&["seed is 2 and was 1"]).stderr;
+    assert!(!said.contains("--config"), "{said}");
+    std::fs::remove_file(run.path.join("manifest.json")).unwrap();
+    let said = place.train("--resume run").failed(&["no manifest.json", "--from"]).stderr;
+    assert!(!said.contains("--config"), "{said}");
+}
+
 /// A network of 16 features, and nothing said of data or of how it is trained.
 #[test]
 fn a_default_that_was_not_asked_for_is_not_named() {

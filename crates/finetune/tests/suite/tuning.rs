@@ -188,6 +188,17 @@ fn what_was_known_is_compared_before_and_after() {
     assert!(scratch.provenance.parent.is_none() && scratch.provenance.ancestors.is_empty());
     let said = place.train("--resume replay-scratch").failed(&["is finished"]).stdout;
     assert!(said.is_empty(), "{said}");
+    // The run keeps its baseline, each time in a folder of its own.
+    for (line, name) in [
+        ("--repeat replay --name again", "again-scratch"),
+        ("--resume replay --epochs 3", "replay-scratch-2"),
+    ] {
+        let said = place.train(line).warned(&["class 2: the network forgets"]).stdout;
+        assert!(said.contains("from scratch"), "{line}:\n{said}");
+        assert!(place.run(name).path.join("model.safetensors").exists(), "{name}");
+    }
+    let [first, again] = ["replay-scratch", "again-scratch"].map(|name| place.run(name));
+    assert!(first.bytes("model.safetensors") == again.bytes("model.safetensors"));
     // With other labels alone the old head tells what the body still knows.
     let (_, said) = tuned(&place, "other", &format!("{new} {old}"));
     assert!(said.contains("after, with the old head on the tuned body"), "{said}");

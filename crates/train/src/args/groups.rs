@@ -1,8 +1,10 @@
 //! The flags of a run in groups, for every program that trains.
 
+use std::error::Error;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm};
 use toml::Value;
 
@@ -14,6 +16,14 @@ use crate::schedule::Schedule;
 use crate::settings::{
     FLAGS, Keep, OnDivergence, Partial, Settings, SettingsError, TargetScalingChoice, Validation,
 };
+
+/// A parser of one of several values by name, which help and completions list.
+fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
 
 /// Where settings come from, beside flags of their own.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -81,7 +91,7 @@ impl BackendArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER (images or numbers).
+    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER (images or numbers) [default: mnist].
     #[arg(id = "data", long = "data", value_name = "SOURCE")]
     pub source: Option<String>,
     /// Samples held out for validation: a number or a share [default: 5000, or a tenth of a small data set].
@@ -109,6 +119,20 @@ impl DataArgs {
     }
 }
 
+/// A parser of activation functions.
+pub fn activation_values() -> impl TypedValueParser<Value = Activation> {
+    one_of(Activation::ALL.iter().map(|activation| activation.name()))
+}
+
+/// A parser of norms.
+pub fn norm_values() -> impl TypedValueParser<Value = Norm> {
+    one_of(Norm::ALL.iter().map(|norm| norm.name()))
+}
+
+fn initializer_values() -> impl TypedValueParser<Value = Initializer> {
+    one_of(Initializer::ALL.iter().map(|initializer| initializer.name()))
+}
+
 /// A new network.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -117,7 +141,7 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "WIDTHS", value_parser = widths)]
     pub hidden: Option<Widths>,
     /// Activation function of the hidden layers [default: relu].
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = activation_values())]
     pub activation: Vec<Activation>,
     /// Dropout rate of the hidden layers [default: 0].
     #[arg(long, value_name = "SHARE")]
@@ -125,14 +149,14 @@ pub struct NetworkArgs {
     /// Dropout rate of the inputs [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub input_dropout: Option<f64>,
-    /// Normalization of the hidden layers: none, batch, layer or rms.
-    #[arg(long, value_name = "NAME")]
+    /// Normalization of the hidden layers [default: none].
+    #[arg(long, value_name = "NAME", value_parser = norm_values())]
     pub norm: Option<Norm>,
     /// Add skip connections around hidden layers whose input and output are equally wide.
     #[arg(long)]
     pub residual: bool,
     /// Distribution of the initial weights [default: glorot-uniform].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = initializer_values())]
     pub initializer: Option<Initializer>,
 }
 
@@ -190,16 +214,16 @@ pub struct OptimizationArgs {
     /// Optimizer [default: adam].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OptimizerConfig::NAMES))]
     pub optimizer: Option<String>,
-    /// Momentum (sgd, rmsprop, muon).
+    /// Momentum (sgd, rmsprop, muon) [default: that of the optimizer].
     #[arg(long, value_name = "SHARE")]
     pub momentum: Option<f64>,
-    /// Use Nesterov momentum (sgd).
+    /// Use Nesterov momentum (sgd, muon).
     #[arg(long)]
     pub nesterov: bool,
     /// Weight decay of weight matrices [default: that of the optimizer].
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// Learning rate schedule [default: constant; for finetune cosine].
+    /// Learning rate schedule [default: constant].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Schedule::NAMES))]
     pub schedule: Option<String>,
     /// Warm-up epochs of the learning rate (constant, linear, cosine) [default: 0].
@@ -328,7 +352,7 @@ pub struct OutputArgs {
     /// Show Burn's dashboard instead of a progress bar.
     #[arg(long, conflicts_with = "quiet")]
     pub tui: bool,
-    /// Print nothing but errors.
+    /// Print only errors and requested output.
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Print where the time went, and whether a step is one fused operation.

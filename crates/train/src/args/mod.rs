@@ -6,12 +6,12 @@ mod terminal;
 
 use clap::Parser;
 
-use crate::settings::{Partial, PreprocessingChoice, Settings, SettingsError};
+use crate::settings::{Partial, PreprocessingChoice, RECIPES, Settings, SettingsError};
 
 pub use flags::Flags;
 pub use groups::{
     BackendArgs, DataArgs, NetworkArgs, OptimizationArgs, OutputArgs, ResumingArgs, SettingsArgs,
-    TrainingArgs,
+    TrainingArgs, activation_values, norm_values,
 };
 pub use terminal::load_with_bar;
 
@@ -23,8 +23,8 @@ pub use terminal::load_with_bar;
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct Args {
-    /// Start from a bundled recipe.
-    #[arg(long, value_name = "NAME", help_heading = "Settings")]
+    /// Bundled recipe to start from.
+    #[arg(long, value_name = "NAME", help_heading = "Settings", help = recipe_help())]
     pub recipe: Option<String>,
     /// Where settings come from.
     #[command(flatten)]
@@ -35,13 +35,13 @@ pub struct Args {
     /// The data.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Preprocessing of raw features.
+    /// Preprocessing of raw features [default: auto].
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
     /// The network.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// Learning rate.
+    /// Learning rate [default: that of the optimizer; 0.001 for adam].
     #[arg(long, value_name = "RATE", help_heading = "Optimization")]
     pub lr: Vec<Rate>,
     /// The loss, and how the weights move.
@@ -59,6 +59,11 @@ pub struct Args {
     /// Where the run goes, and what it shows.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+fn recipe_help() -> String {
+    let names = RECIPES.map(|(name, _)| name).join(", ");
+    format!("Start from a bundled recipe [default: none] [possible values: {names}]")
 }
 
 const EXAMPLES: &str = "\

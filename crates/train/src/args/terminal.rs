@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use fireclay_data::{DataError, LoadOptions, Source, TrainTest, load};
-use fireclay_terminal::{Program, say, warn};
+use fireclay_terminal::{Program, Stdout, say, warn};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::LevelFilter;
 
@@ -45,7 +45,7 @@ impl Console for Terminal {
             Box::new(Bar::default())
         } else {
             // What is logged would be written across a bar.
-            Box::new(Plain::new(io::stdout()))
+            Box::new(Plain::new(Stdout))
         }
     }
 }

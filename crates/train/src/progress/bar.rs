@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use fireclay_terminal::{duration, thousands};
+use fireclay_terminal::{Stdout, duration, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Display, EpochReport, Progress, epoch_line, list};
@@ -57,7 +57,7 @@ impl Display for Bar {
 
     fn epoch(&mut self, report: &EpochReport) -> io::Result<()> {
         let line = epoch_line(report, self.length.epochs);
-        self.bar.suspend(|| writeln!(io::stdout(), "{line}"))
+        self.bar.suspend(|| writeln!(Stdout, "{line}"))
     }
 
     fn wants_to_stop(&self) -> bool {

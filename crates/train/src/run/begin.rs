@@ -110,6 +110,7 @@ impl Run {
         manifest.result = None;
         self.options.disk.write_whole(&folder.config(), self.settings.to_file().as_bytes())?;
         manifest.save(path, &self.options.disk)?;
+        folder.remove_report(&self.options.disk)?;
         Ok(Begun { folder, manifest, state, log })
     }
 

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fireclay::nearest;
-use fireclay_terminal::quoted_path;
+use fireclay_files::run::runs_inside;
+use fireclay_terminal::{hint_of_runs, quoted_path};
 
 use super::{Changes, RunOptions};
 use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::run_files::{LOCK, MANIFEST};
-use crate::run_folder::{config, hint_inside, never_began};
+use crate::run_folder::{config, never_began};
 use crate::settings::{Partial, Settings};
 
 /// A run that is there already.
@@ -72,14 +73,27 @@ fn check_began(folder: &Path) -> Result<()> {
     }
     let config = config(folder);
     if config.exists() {
-        bail!(
-            "{named} has no {MANIFEST}, so the run cannot be resumed; put it back, or start a \
-             new run with --config {}",
-            quoted_path(&config)
-        );
+        let is_tuned = Partial::file(&config).is_ok_and(|own| own.table.contains_key("tuning"));
+        let new = new_run(&config, is_tuned);
+        bail!("{named} has no {MANIFEST}, so the run cannot be resumed; put it back, or {new}");
     }
-    let hint = hint_inside(folder);
-    bail!("{named} is not the folder of a run{hint}")
+    bail!(no_run(folder))
+}
+
+/// How to start a new run with the settings of a run; those of a tuned model come from the flags of
+/// `finetune`, as the parameters by name are those of its start.
+fn new_run(config: &Path, is_tuned: bool) -> String {
+    if is_tuned {
+        "start a new run with --from".to_owned()
+    } else {
+        format!("start a new run with --config {}", quoted_path(config))
+    }
+}
+
+/// Message for a folder that is no run.
+fn no_run(folder: &Path) -> String {
+    let hint = hint_of_runs(&runs_inside(folder));
+    format!("{} is not the folder of a run{hint}", folder.display())
 }
 
 impl Found {
@@ -106,7 +120,6 @@ impl Found {
         manifest: Option<&Manifest>,
     ) -> Result<(Settings, DataNames)> {
         let folder = self.folder();
-        let path = config(folder);
         let own = own_settings(folder, manifest)?;
         let before = Settings::merged(std::slice::from_ref(&own))?;
         // Below the changes lie all of the run's settings, not the defaults.
@@ -123,10 +136,10 @@ impl Found {
             bail!(
                 "{} resumes with its own settings, and the command line has others:{}\nOnly the number \
                  of epochs, the backend, the device and the folder of the data may change; for \
-                 anything else start a new run with --config {}",
+                 anything else {}",
                 folder.display(),
                 lines.collect::<String>(),
-                quoted_path(&path)
+                new_run(&config(folder), before.tuning.is_some())
             );
         }
         if matches!(self, Self::Repeat { .. }) && settings.training.epochs != before.training.epochs
@@ -156,10 +169,7 @@ fn own_settings(folder: &Path, manifest: Option<&Manifest>) -> Result<Partial> {
     if let Some(manifest) = manifest.filter(|_| is_gone) {
         return Ok(Partial::text(MANIFEST, &manifest.settings.to_file())?);
     }
-    Partial::file(&path).with_context(|| {
-        let hint = hint_inside(folder);
-        format!("{} is not the folder of a run{hint}", folder.display())
-    })
+    Partial::file(&path).with_context(|| no_run(folder))
 }
 
 /// What the data of a run is called.
@@ -198,7 +208,7 @@ fn folder(out: &Path, name: &str, disk: &Disk) -> Result<PathBuf> {
                 .collect();
             let hint = nearest(name, names.iter().map(String::as_str))
                 .map_or(String::new(), |name| format!(", did you mean `{name}`?"));
-            bail!("there is no run `{name}`, nor in {}{hint}", out.display())
+            bail!("there is no run `{name}`, neither at this path nor in {}{hint}", out.display())
         }
     }
 }

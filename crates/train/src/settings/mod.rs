@@ -350,10 +350,22 @@ impl Settings {
         toml::to_string_pretty(self).unwrap_or_default()
     }
 
+    /// The settings with each that a file leaves out and that has a value all the same.
+    pub fn spelled_out(&self) -> Self {
+        let mut all = self.clone();
+        if let Schedule::Plateau(plateau) = &mut all.schedule {
+            plateau.watch.get_or_insert_default();
+        }
+        all
+    }
+
     /// The settings as the file of a run.
     pub fn to_file(&self) -> String {
-        let text = self.to_toml();
-        format!("# The resolved settings of this run; repeat it with --config.\n{text}")
+        let use_of_it = match self.tuning {
+            None => "--config FILE starts a new run with them",
+            Some(_) => "--resume and --repeat use them",
+        };
+        format!("# The resolved settings of this run; {use_of_it}.\n{}", self.to_toml())
     }
 
     /// What differs from `other` and changes the mathematics of a run that goes on: path, value

@@ -119,8 +119,8 @@ fn read(table: &toml::Table, parts: &[Partial]) -> Result<Settings, String> {
     let settings: Settings =
         table.clone().try_into().map_err(|error| explain(&error, table, parts))?;
     let read: toml::Table = settings.to_toml().parse().unwrap_or_default();
-    match ignored(table, &read) {
-        Some(path) => Err(format!("there is no setting `{path}`")),
+    match CHOICES.into_iter().find_map(|section| ignored(section, table, &read)) {
+        Some(ignored) => Err(without(ignored, table, parts)),
         None => Ok(settings),
     }
 }
@@ -164,15 +164,32 @@ fn choose_layers(table: &mut toml::Table, over: &toml::Table) {
 /// Sections that are one of several choices, told apart by their `name`.
 const CHOICES: [&str; 3] = ["loss", "optimizer", "schedule"];
 
-/// The path of the first setting that was given and is not among those that were read.
-fn ignored(given: &toml::Table, read: &toml::Table) -> Option<String> {
-    given.iter().find_map(|(key, value)| match (value, read.get(key)) {
-        (_, None) => Some(key.clone()),
-        (toml::Value::Table(given), Some(toml::Value::Table(read))) => {
-            ignored(given, read).map(|path| format!("{key}.{path}"))
-        }
-        _ => None,
-    })
+/// The first setting of a section that was given and is not among those that were read: a choice
+/// without settings of its own takes any. All other sections refuse what they do not know.
+fn ignored<'a>(
+    section: &'a str,
+    given: &'a toml::Table,
+    read: &toml::Table,
+) -> Option<(&'a str, &'a str)> {
+    let (given, read) = (given.get(section)?.as_table()?, read.get(section)?.as_table()?);
+    let field = given.keys().find(|field| !read.contains_key(*field))?;
+    Some((section, field))
+}
+
+/// Message for a setting that the choice of its section does not have.
+fn without((section, field): (&str, &str), table: &toml::Table, parts: &[Partial]) -> String {
+    let name = table.get(section).and_then(|values| values.get("name")?.as_str());
+    let (name, field) = (name.unwrap_or_default(), shown(field, parts));
+    format!("{section} {name} has no {field}; remove it")
+}
+
+/// The name of a setting, and its flag if that was typed.
+fn shown(field: &str, parts: &[Partial]) -> String {
+    if parts.last().is_some_and(Partial::is_of_flags) {
+        format!("`{field}` (--{})", field.replace('_', "-"))
+    } else {
+        format!("`{field}`")
+    }
 }
 
 /// Says why a part cannot be read: a setting that its section's choice does not have, or else
@@ -191,13 +208,13 @@ fn explain(error: &toml::de::Error, table: &toml::Table, parts: &[Partial]) -> S
             let near = nearest(field, quoted.clone());
             let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let known: Vec<&str> = quoted.collect();
-            let known = known.join(", ");
+            let (known, field) = (known.join(", "), shown(field, parts));
             let is_chosen = parts.iter().any(|part| part.chooses(section));
             match (is_chosen, near) {
-                (true, _) => format!("{section} {name} has no `{field}`, it has {known}{hint}"),
-                (false, Some(_)) => format!("{section} has no `{field}`, it has {known}{hint}"),
+                (true, _) => format!("{section} {name} has no {field}, it has {known}{hint}"),
+                (false, Some(_)) => format!("{section} has no {field}, it has {known}{hint}"),
                 (false, None) => format!(
-                    "`{field}` needs the name of the {section} that has it: --{section} NAME, or \
+                    "{field} needs the name of the {section} that has it: --{section} NAME, or \
                      `{section}.name` in a file. Without a name it has {known}"
                 ),
             }
@@ -293,6 +310,28 @@ mod tests {
             let error = settings(&[text]).unwrap_err().to_string();
             assert!(error.contains(&format!("did you mean `{near}`?")), "{text}: {error}");
         }
+    }
+
+    /// A file may say what holds anyway, of settings too that the file of a run leaves out.
+    #[test]
+    fn defaults_may_be_written_out() {
+        for text in [
+            "[model]\noutput_bias = true\nnorm_epsilon = 1e-5\nleaky_slope = 0.01\nlayers = []",
+            "[data]\nclasses = []",
+            "[schedule]\nname = \"plateau\"\nwatch = \"loss\"",
+        ] {
+            settings(&[text]).unwrap().validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_choice_without_settings_takes_none() {
+        let text = "[loss]\nname = \"mse\"\nlabel_smoothing = 0.1";
+        let error = settings(&[text]).unwrap_err().to_string();
+        assert_eq!(error, "test: loss mse has no `label_smoothing`; remove it");
+        let flags = Partial { origin: FLAGS.to_owned(), table: text.parse().unwrap() };
+        let error = Settings::merged(&[flags]).unwrap_err().to_string();
+        assert!(error.contains("`label_smoothing` (--label-smoothing)"), "{error}");
     }
 
     #[test]

@@ -60,6 +60,16 @@ fn what_cannot_be_held_is_refused_before_it_is_taken() {
 }
 
 #[test]
+fn a_dry_run_shows_what_a_plateau_watches() {
+    let place = Place::new();
+    for (line, watched) in [("", "loss"), (" --set schedule.watch=monitor", "monitor")] {
+        let line = format!("{DIGITS} --schedule plateau --dry-run{line}");
+        let settings: toml::Table = place.train(&line).succeeded().stdout.parse().unwrap();
+        assert_eq!(settings["schedule"]["watch"].as_str(), Some(watched), "{line}");
+    }
+}
+
+#[test]
 fn a_dry_run_warns_as_a_run_does() {
     let place = Place::new();
     let words = ["each batch has 1 of 50 training rows"];

@@ -139,7 +139,8 @@ fn what_would_change_the_mathematics_is_refused_with_the_difference() {
     if cfg!(feature = "ndarray") {
         check("--resume run --backend ndarray", &["finished"]);
     }
-    check("--resume rum", &["there is no run `rum`", "did you mean `run`?"]);
+    let rum = ["no run `rum`, neither at this path nor in runs", "did you mean `run`?"];
+    check("--resume rum", &rum);
     check("--resume latest --out elsewhere", &["there is no run in elsewhere"]);
     check("--resume digits", &["digits is not the folder of a run"]);
     check("--repeat run --lr 0.5", &[lr]);
@@ -251,6 +252,30 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_serves() {
     let words =
         ["metrics.jsonl", "it was shortened", "put the whole file back", "--resume runs/run"];
     place.train("--resume run").failed(&words);
+    fs::remove_file(run.path.join("metrics.jsonl")).unwrap();
+    let words = ["metrics.jsonl: it is missing, and had ", "put the whole file back"];
+    place.train("--resume run").failed(&words);
+    // A manifest that is cut off, which no name of a model file helps.
+    let manifest = run.path.join("manifest.json");
+    fs::write(&manifest, &fs::read(&manifest).unwrap()[..40]).unwrap();
+    let said = place.train("--resume run").failed(&["no whole manifest of a run"]).stderr;
+    assert!(!said.contains("model file"), "{said}");
+}
+
+#[test]
+fn a_report_of_the_run_before_it_was_resumed_is_removed() {
+    let place = Place::new();
+    let run = finished(&place, "run");
+    let report = run.path.join("report.html");
+    let page = "<!DOCTYPE html>\n<html><title>run - Fireclay</title></html>\n";
+    for (text, is_kept) in [(page, false), ("my notes", true)] {
+        fs::write(&report, text).unwrap();
+        place.train("--resume run").refused(&["is finished"]);
+        assert!(report.exists(), "nothing was resumed");
+        let epochs = 4 + u32::from(is_kept);
+        place.train(&format!("--resume run --epochs {epochs}")).succeeded();
+        assert_eq!(report.exists(), is_kept, "{text}");
+    }
 }
 
 #[test]

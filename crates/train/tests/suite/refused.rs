@@ -10,9 +10,9 @@ use crate::runs::{check_refused, warned};
 fn slips_on_the_command_line_are_named() {
     let cases: &[(&str, &[&str])] = &[
         ("--backend felx", &["`felx`", "`flex`", "wgpu"]),
-        ("--activation sigmod", &["`sigmod`", "did you mean `sigmoid`"]),
-        ("--norm bach", &["`bach`", "did you mean `batch`"]),
-        ("--initializer he-unifrom", &["did you mean `he-uniform`"]),
+        ("--activation sigmod", &["'sigmod'", "'sigmoid'"]),
+        ("--norm bach", &["'bach'", "'batch'"]),
+        ("--initializer he-unifrom", &["'he-unifrom'", "'he-uniform'"]),
         ("--optimizer adm", &["'adm'", "adam"]),
         ("--schedule cosin", &["'cosin'", "cosine"]),
         ("--loss mes", &["'mes'", "mse"]),
@@ -85,7 +85,12 @@ fn settings_that_contradict_the_data_or_each_other_are_named() {
         ("--set model.input_shape=[5]", &["model.input_shape is [5]", "[4, 4]"]),
         // A setting of another optimizer or schedule than the one that is chosen.
         ("--momentum 0.9", &["`momentum`", "--optimizer NAME", "learning_rate, beta1"]),
-        ("--nesterov", &["`nesterov`", "--optimizer NAME", "learning_rate, beta1"]),
+        ("--nesterov", &["`nesterov` (--nesterov)", "--optimizer NAME", "learning_rate, beta1"]),
+        ("--optimizer adam --momentum 0.9", &["adam has no `momentum` (--momentum), it has"]),
+        (
+            "--loss mse --label-smoothing 0.1",
+            &["loss mse has no `label_smoothing` (--label-smoothing); remove it"],
+        ),
         ("--schedule step --warmup-epochs 1", &["`warmup_epochs`", "step"]),
         ("--drop-last --batch-size 51", &["50 training samples", "51", "--drop-last"]),
         ("--tui", &["--tui", "terminal"]),
