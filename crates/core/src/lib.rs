@@ -46,12 +46,13 @@ pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
-    Architecture, Category, Centre, Channels, Checkpoint, ConfigError, Dense, Description, Drawn,
-    Encoder, Field, FieldKind, HiddenLayer, Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE,
-    Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart,
-    NormPosition, Number, ParameterPath, PictureShape, Pictures, PicturesError, Placement,
-    Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
-    SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter,
+    Architecture, Boolean, Category, CategoryEncoding, Centre, Channels, Checkpoint, ConfigError,
+    Date, DateFormat, DatePart, Dense, Description, Detail, Drawn, Encoder, Field, FieldKind,
+    HiddenLayer, Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE, Lora, MlpConfig,
+    ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart, NormPosition,
+    Number, NumberEncoding, NumberScaling, ParameterPath, PictureShape, Pictures, PicturesError,
+    Placement, Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError,
+    Skip, SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter,
     UnlikelyBytes, Value, ValueProblem, check_row, model_file, nearest,
 };
 pub use loaded::{LoadError, Loaded, ValuesError};

@@ -36,8 +36,8 @@ pub use drawn::Drawn;
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
 pub use initializer::{Initializer, initial_values};
 pub use input::{
-    Boolean, Category, Dense, Encoder, Field, FieldKind, InputError, InputSpec, Number, Value,
-    ValueProblem,
+    Boolean, Category, CategoryEncoding, Date, DateFormat, DatePart, Dense, Detail, Encoder, Field,
+    FieldKind, InputError, InputSpec, Number, NumberEncoding, NumberScaling, Value, ValueProblem,
 };
 pub use lora::Lora;
 pub use model::{Ancestor, Description, Model, Provenance};

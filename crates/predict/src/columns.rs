@@ -111,15 +111,14 @@ fn kind<'a>(input: &'a InputSpec, name: &str) -> Option<&'a FieldKind> {
 mod tests {
     use std::io::Cursor;
 
-    use fireclay_model::{Category, Field, Number};
+    use fireclay_model::{Boolean, Category, Date, DateFormat, Field, Number};
     use fireclay_terminal::message;
 
     use super::*;
 
     fn input() -> InputSpec {
-        let size = Number { mean: 0.0, deviation: 1.0, missing: true };
-        let values = vec![" pad ".into(), "NA".into(), "red".into()];
-        let colour = Category { values, missing: true };
+        let size = Number::fit([Some(-1.0), Some(1.0), None]);
+        let colour = Category::fit([Some(" pad "), Some("NA"), Some("red"), None]);
         InputSpec::new(vec![Field::new("size", size), Field::new("colour", colour)]).unwrap()
     }
 
@@ -150,6 +149,35 @@ mod tests {
         );
         let quoted = "size,colour,\"a, b\"\n2,red,\"x\ny\"\n";
         assert_eq!(rows(quoted).unwrap(), [["Number(2.0)", "Text(\"red\")", "Text(\"x\\ny\")"]]);
+    }
+
+    #[test]
+    fn truth_values_dates_and_orders_are_read_from_text() {
+        let date = Date::fit(DateFormat::DayMonthYear, [Some("1.3.2024"), Some("3.3.2024"), None]);
+        let grade = Category::fit_ordered(vec!["low".into(), "high".into()], [None]);
+        let input = InputSpec::new(vec![
+            Field::new("paid", Boolean { missing: true }),
+            Field::new("day", date),
+            Field::new("grade", grade),
+        ]);
+        let input = input.unwrap();
+        let text = "grade,paid,day\n high ,TRUE, 3.3.2024\nodd,n/a,NA\n,NA,\n,yes,soon\n";
+        let mut table = Columns::begin(Cursor::new(text), &input).unwrap();
+        let cells = table.next_rows(100).unwrap();
+        let values = table.values(&cells);
+        assert_eq!(table.unknown(&values), ["column grade: the model does not know \"odd\""]);
+        let encoder = input.encoder(&table.header).unwrap();
+        let rows = values.iter().enumerate().map(|(row, values)| encoder.encode(row, values));
+        let rows: Vec<Result<Vec<f32>, InputError>> = rows.collect();
+        let [Ok(first), Err(second), Ok(third), Err(fourth)] = &rows[..] else {
+            panic!("{rows:?}")
+        };
+        assert_eq!((first[0], first[1], &first[first.len() - 2..]), (1.0, 1.0, &[1.0, 0.0][..]));
+        assert!(third[..third.len() - 2].iter().all(|&x| x == 0.0 || x == 1.0), "{third:?}");
+        let second = second.to_string();
+        assert!(second.contains("column \"paid\": it is a text, \"n/a\""), "{second}");
+        let fourth = fourth.to_string();
+        assert!(fourth.contains("expects a date such as 31.03.2024"), "{fourth}");
     }
 
     #[test]

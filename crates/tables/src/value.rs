@@ -24,7 +24,7 @@ pub fn value<'a>(cell: Cell<'a>, kind: Option<&FieldKind>) -> Value<'a> {
 
 /// Returns true if a category has this text.
 pub fn knows(category: &Category, text: &str) -> bool {
-    category.values.binary_search_by(|known| known.as_str().cmp(text)).is_ok()
+    category.place(text).is_some()
 }
 
 /// The name of a column, without spaces around it unless the model takes it with them.

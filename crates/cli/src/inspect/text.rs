@@ -222,6 +222,7 @@ fn columns(input: &InputSpec) -> String {
             FieldKind::Dense(dense) => format!("{} numbers", sizes(&dense.shape)),
             FieldKind::Number(_) => "number".to_owned(),
             FieldKind::Boolean(_) => "true or false".to_owned(),
+            FieldKind::Date(date) => format!("date, {}", date.format),
             FieldKind::Category(category) => {
                 let count = category.values.len();
                 format!("{count} {}", if count == 1 { "category" } else { "categories" })

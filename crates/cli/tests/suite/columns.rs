@@ -3,8 +3,8 @@
 use std::fs;
 
 use fireclay::{
-    Backend, Category, DeviceChoice, Field, InputSpec, Mlp, MlpConfig, Model, Number, Provenance,
-    Task, Value as Cell,
+    Backend, Category, DeviceChoice, Field, InputSpec, Mlp, MlpConfig, Model, Number,
+    NumberScaling, Provenance, Task, Value as Cell,
 };
 
 use crate::program::Place;
@@ -12,8 +12,9 @@ use crate::support::{does, lines};
 
 /// A network on a size and a colour.
 fn model(task: Task) -> Model {
-    let size = Number { mean: 2.0, deviation: 4.0, missing: true };
-    let colour = Category { values: vec!["blue".to_owned(), "red".to_owned()], missing: false };
+    let scaling = NumberScaling::Standardize { mean: 2.0, deviation: 4.0 };
+    let size = Number { scaling, missing: true };
+    let colour = Category::fit([Some("blue"), Some("red")]);
     let fields = vec![Field::new("size", size), Field::new("colour", colour)];
     let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
     Model {

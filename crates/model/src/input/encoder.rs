@@ -1,6 +1,6 @@
 //! From the values of a row to what the network sees, by the names of their columns.
 
-use super::{Category, Dense, Field, FieldKind, InputError, InputSpec, Number};
+use super::{Dense, Field, FieldKind, InputError, InputSpec};
 
 /// The value of a field in one row, as the data has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,6 +127,7 @@ impl Field {
             FieldKind::Number(number) => number.encode(value, into),
             FieldKind::Boolean(boolean) => boolean.encode(value, into),
             FieldKind::Category(category) => category.encode(value, into),
+            FieldKind::Date(date) => date.encode(value, into),
         }
     }
 }
@@ -145,45 +146,6 @@ impl Dense {
         }
         into.copy_from_slice(numbers);
         self.preprocessing.apply(into);
-        Ok(())
-    }
-}
-
-impl Number {
-    fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
-        let found = match value {
-            Value::Number(number) => number,
-            Value::Missing if self.missing => {
-                into.copy_from_slice(&[0.0, 1.0]);
-                return Ok(());
-            }
-            other => return Err(ValueProblem::of(other, "a number")),
-        };
-        // In double precision: of large numbers, such as times, single precision keeps too little.
-        let is_constant = self.deviation == 0.0;
-        let scaled = if is_constant { 0.0 } else { (found - self.mean) / self.deviation };
-        if !found.is_finite() || !(scaled as f32).is_finite() {
-            return Err(ValueProblem::NotFinite { found });
-        }
-        into.fill(0.0);
-        into[0] = scaled as f32;
-        Ok(())
-    }
-}
-
-impl Category {
-    fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
-        let place = match value {
-            Value::Text(text) => {
-                self.values.binary_search_by(|known| known.as_str().cmp(text)).ok()
-            }
-            Value::Missing if self.missing => Some(self.values.len()),
-            other => return Err(ValueProblem::of(other, "a text")),
-        };
-        into.fill(0.0);
-        if let Some(place) = place {
-            into[place] = 1.0;
-        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Boolean, InputError};
+use super::{Boolean, Category, CategoryEncoding, Date, InputError, Number, NumberScaling};
 use crate::{Pictures, Preprocessing};
 
 /// One field of an [`InputSpec`](crate::InputSpec).
@@ -16,7 +16,7 @@ pub struct Field {
     pub kind: FieldKind,
 }
 
-/// The values that a field takes; later kinds, such as texts and dates, are further variants.
+/// The values that a field takes, with the encoding that was fitted to them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -29,6 +29,8 @@ pub enum FieldKind {
     Boolean(Boolean),
     /// One of some texts.
     Category(Category),
+    /// A date, or a date with a time.
+    Date(Date),
 }
 
 /// Numbers of one shape, row by row.
@@ -44,31 +46,6 @@ pub struct Dense {
     pub pictures: Option<Pictures>,
 }
 
-/// A number that may be missing: `(x - mean) / deviation`, and 0 where the deviation is 0 or the
-/// number is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Number {
-    /// Mean of the training rows that have it.
-    pub mean: f64,
-    /// Standard deviation of the training rows that have it.
-    pub deviation: f64,
-    /// True if it may be missing: then a further number is 1 where it is, and else 0.
-    pub missing: bool,
-}
-
-/// One of some texts: a 1 in the place of its own and 0 in all others.
-///
-/// A text that was not among the training rows is 0 in every place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Category {
-    /// The texts, sorted.
-    pub values: Vec<String>,
-    /// True if it may be missing: then it has a last place of its own.
-    pub missing: bool,
-}
-
 impl Field {
     /// A field of this name.
     pub fn new(name: impl Into<String>, kind: impl Into<FieldKind>) -> Self {
@@ -81,15 +58,23 @@ impl Field {
             FieldKind::Dense(dense) => {
                 dense.shape.iter().fold(1, |width, &size| width.saturating_mul(size))
             }
-            FieldKind::Number(number) => 1 + usize::from(number.missing),
+            FieldKind::Number(number) => number.width(),
             FieldKind::Boolean(_) => 1,
-            FieldKind::Category(category) => category.values.len() + usize::from(category.missing),
+            FieldKind::Category(category) => category.width(),
+            FieldKind::Date(date) => date.width(),
         }
     }
 
     /// Whether the format of model files has it only since version 3.
     pub(super) fn needs_version_3(&self) -> bool {
-        matches!(self.kind, FieldKind::Boolean(_))
+        match &self.kind {
+            FieldKind::Dense(_) => false,
+            FieldKind::Number(number) => {
+                !matches!(number.scaling, NumberScaling::Standardize { .. })
+            }
+            FieldKind::Category(category) => category.encoding != CategoryEncoding::OneHot,
+            FieldKind::Boolean(_) | FieldKind::Date(_) => true,
+        }
     }
 
     pub(super) fn validate(&self) -> Result<(), InputError> {
@@ -98,6 +83,7 @@ impl Field {
             FieldKind::Number(number) => number.validate(&self.name),
             FieldKind::Boolean(_) => Ok(()),
             FieldKind::Category(category) => category.validate(&self.name),
+            FieldKind::Date(date) => date.validate(&self.name),
         }
     }
 }
@@ -126,6 +112,12 @@ impl From<Category> for FieldKind {
     }
 }
 
+impl From<Date> for FieldKind {
+    fn from(date: Date) -> Self {
+        Self::Date(date)
+    }
+}
+
 impl Dense {
     fn validate(&self, field: &str) -> Result<(), InputError> {
         let width = self.shape.iter().try_fold(1usize, |width, &size| width.checked_mul(size));
@@ -140,32 +132,5 @@ impl Dense {
             pictures.validate(&self.shape)?;
         }
         Ok(())
-    }
-}
-
-impl Number {
-    fn validate(&self, field: &str) -> Result<(), InputError> {
-        let (what, found) = if !self.mean.is_finite() {
-            ("the mean", self.mean)
-        } else if !(self.deviation.is_finite() && self.deviation >= 0.0) {
-            ("the deviation", self.deviation)
-        } else {
-            return Ok(());
-        };
-        Err(InputError::Statistic { field: field.to_owned(), what, found })
-    }
-}
-
-impl Category {
-    fn validate(&self, field: &str) -> Result<(), InputError> {
-        if self.values.is_empty() {
-            return Err(InputError::NoCategories { field: field.to_owned() });
-        }
-        match self.values.windows(2).find(|pair| pair[0] >= pair[1]) {
-            Some(pair) => {
-                Err(InputError::Categories { field: field.to_owned(), value: pair[1].clone() })
-            }
-            None => Ok(()),
-        }
     }
 }

@@ -1,17 +1,22 @@
 //! The input of a model for one row, and its encoding for the network.
 
 mod boolean;
+mod category;
+mod date;
 mod encoder;
 mod field;
-mod fit;
+mod number;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Pictures, PicturesError, Preprocessing, PreprocessingError, RowError};
 
 pub use boolean::Boolean;
+pub use category::{Category, CategoryEncoding};
+pub use date::{Date, DateFormat, DatePart};
 pub use encoder::{Encoder, Value, ValueProblem};
-pub use field::{Category, Dense, Field, FieldKind, Number};
+pub use field::{Dense, Field, FieldKind};
+pub use number::{Detail, Number, NumberEncoding, NumberScaling};
 
 /// The input of a model for one row: named fields, whose encodings stand side by side in front of
 /// the network.
@@ -203,7 +208,7 @@ pub enum InputError {
         shape: Vec<usize>,
     },
     /// A statistic that nothing can be fitted to.
-    #[error("field {field:?}: {what} is {found}; it must be finite, and a deviation not below 0")]
+    #[error("field {field:?}: {what} is {found}; it must be finite, and no distance below 0")]
     Statistic {
         /// The field.
         field: String,
@@ -211,6 +216,14 @@ pub enum InputError {
         what: &'static str,
         /// Its value.
         found: f64,
+    },
+    /// Quantiles or edges that cannot be those of numbers.
+    #[error("field {field:?}: its {what} must be finite numbers in rising order, at least one")]
+    Order {
+        /// The field.
+        field: String,
+        /// The numbers.
+        what: &'static str,
     },
     /// A category without values.
     #[error("field {field:?} has no categories; it needs at least one")]
@@ -225,6 +238,20 @@ pub enum InputError {
         field: String,
         /// The first category at fault.
         value: String,
+    },
+    /// A binary category of more than two values.
+    #[error("field {field:?} has {found} categories; a binary one has at most 2")]
+    NotBinary {
+        /// The field.
+        field: String,
+        /// Its categories.
+        found: usize,
+    },
+    /// A date without parts, or with a part twice.
+    #[error("field {field:?} needs parts of its date, each at most once")]
+    DateParts {
+        /// The field.
+        field: String,
     },
     /// The preprocessing does not fit.
     #[error(transparent)]
@@ -282,8 +309,9 @@ mod tests {
     use super::*;
 
     fn table() -> InputSpec {
-        let size = Number { mean: 2.0, deviation: 2.0, missing: true };
-        let colour = Category { values: vec!["blue".into(), "red".into()], missing: false };
+        let scaling = NumberScaling::Standardize { mean: 2.0, deviation: 2.0 };
+        let size = Number { scaling, missing: true };
+        let colour = Category::fit([Some("blue"), Some("red")]);
         let pixels = Dense {
             shape: vec![1, 2],
             preprocessing: Preprocessing::Scale { scale: 0.5 },
@@ -368,10 +396,14 @@ mod tests {
 
     #[test]
     fn impossible_inputs_are_refused() {
-        let number = |mean, deviation| Field::new("x", Number { mean, deviation, missing: false });
+        let number = |mean, deviation| {
+            let scaling = NumberScaling::Standardize { mean, deviation };
+            Field::new("x", Number { scaling, missing: false })
+        };
         let category = |values: &[&str]| {
             let values = values.iter().map(|&value| value.to_owned()).collect();
-            Field::new("c", Category { values, missing: false })
+            let encoding = CategoryEncoding::OneHot;
+            Field::new("c", Category { values, encoding, missing: false })
         };
         let shape = |shape: &[usize]| {
             let (shape, preprocessing) = (shape.to_vec(), Preprocessing::None);

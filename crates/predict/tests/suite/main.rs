@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use fireclay_model::{
-    Category, Description, Field, InputSpec, MlpConfig, Model, NamedTensor, Number, Prediction,
-    Predictor, Preprocessing, Provenance, Task, initial_values, transpose,
+    Category, Description, Field, InputSpec, MlpConfig, Model, NamedTensor, Number, NumberScaling,
+    Prediction, Predictor, Preprocessing, Provenance, Task, initial_values, transpose,
 };
 use fireclay_predict::{
     Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, load,
@@ -93,8 +93,9 @@ fn problems_have_their_facts() {
 
 #[test]
 fn a_row_of_named_columns_is_counted_over_all_batches() {
-    let size = Number { mean: 2.0, deviation: 4.0, missing: false };
-    let colour = Category { values: vec!["blue".to_owned(), "red".to_owned()], missing: false };
+    let scaling = NumberScaling::Standardize { mean: 2.0, deviation: 4.0 };
+    let size = Number { scaling, missing: false };
+    let colour = Category::fit([Some("blue"), Some("red")]);
     let input = InputSpec::new(vec![Field::new("size", size), Field::new("colour", colour)]);
     let input = input.unwrap();
     let width = input.width();
