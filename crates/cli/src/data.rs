@@ -72,6 +72,7 @@ fn described(source: &Source) -> [&'static str; 4] {
         },
         Source::Qmnist => ["10", "60,000", "60,000", "MNIST made again from its sources"],
         Source::Idx(_) => ["", "", "", "four IDX files in your folder"],
+        Source::Table(_) => ["", "", "", "a table, such as rows.csv"],
     }
 }
 
@@ -109,7 +110,7 @@ fn fetch(name: &str, is_quiet: bool) -> Result<()> {
 
 fn show(name: &str, as_json: bool) -> Result<()> {
     let source: Source = name.parse()?;
-    let TrainTest { train, test } = train::load_with_bar(&source)?;
+    let TrainTest { train, test, .. } = train::load_with_bar(&source)?;
     if as_json {
         return Ok(say_json(&json!({
             "name": name,

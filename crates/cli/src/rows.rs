@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fireclay::Description;
-use fireclay_data::{Dataset, TrainTest};
+use fireclay_data::{Dataset, Source, TableSource, TrainTest, load_whole};
 use fireclay_measure::only;
 use fireclay_terminal::printable;
 use train::manifest::Manifest;
 use train::place::{portable, whole_data_of_run};
+use train::settings::Settings;
 
 use crate::model;
 
@@ -16,7 +17,7 @@ use crate::model;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct Rows {
-    /// Data set: a name such as mnist, or idx:FOLDER [default: the data the model was trained on].
+    /// Data set: a name such as mnist, a table, or a folder of IDX files [default: the data the model was trained on].
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
     /// Split of the data set.
@@ -25,6 +26,9 @@ pub(crate) struct Rows {
     /// Classes to evaluate, given by label [default: all, or those the model was trained on].
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     classes: Vec<String>,
+    /// Target columns of a table [default: those that the model was trained on].
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    target: Vec<String>,
 }
 
 /// A part of a data set.
@@ -37,6 +41,26 @@ enum Part {
 }
 
 impl Rows {
+    /// Reads data that was named. All rows of a table are rows for the test, encoded as the model was
+    /// fitted; the target is the one that the model learned, unless another is named.
+    fn load_source(&self, source: &Source, model: &Description) -> Result<TrainTest> {
+        let Source::Table(table) = source else { return Ok(train::load_with_bar(source)?) };
+        if model.input.as_dense().is_some() {
+            bail!("this model takes rows of numbers without names, and no table; give idx:FOLDER");
+        }
+        let mut options =
+            settings_of(model).map(|settings| settings.data.table).unwrap_or_default();
+        if !self.target.is_empty() {
+            options.target.clone_from(&self.target);
+        }
+        if options.target.is_empty() {
+            bail!("the model does not record its target columns; name them with --target");
+        }
+        let table = TableSource { options, ..TableSource::clone(table) };
+        let rows = load_whole(&table, &model.input)?;
+        Ok(TrainTest::new(rows.clone(), rows))
+    }
+
     /// Whether any were asked for.
     pub(crate) fn are_asked_for(&self) -> bool {
         self.data.is_some() || !self.classes.is_empty() || self.split != Part::Test
@@ -55,11 +79,10 @@ impl Rows {
     /// The rows, and what they are called; `named` is the file or folder of the model, or of the
     /// adapter that was applied to it.
     pub(crate) fn load(&self, model: &Description, named: &Path) -> Result<(String, Dataset)> {
-        model.input.require_dense()?;
         let (source, data) = match &self.data {
             Some(source) => (
                 source.clone(),
-                train::load_with_bar(&source.parse()?)
+                self.load_source(&source.parse()?, model)
                     .with_context(|| format!("--data {source}"))?,
             ),
             None => data_of(model, named)?,
@@ -84,6 +107,11 @@ impl Rows {
     }
 }
 
+/// The settings of the run that a model is of, if its file has them.
+fn settings_of(model: &Description) -> Option<Settings> {
+    serde_json::from_value(model.provenance.settings.clone()?).ok()
+}
+
 /// The data that a model was trained on, all classes of it: where its run found it, or where its file
 /// says.
 fn data_of(model: &Description, named: &Path) -> Result<(String, TrainTest)> {
@@ -97,7 +125,11 @@ fn data_of(model: &Description, named: &Path) -> Result<(String, TrainTest)> {
         let data = whole_data_of_run(&manifest, &folder, &model.task, None, &train::load_with_bar)?;
         return Ok((manifest.settings.data.source.clone(), data));
     }
-    let data = train::load_with_bar(&source.parse()?).with_context(|| {
+    let at = match settings_of(model) {
+        Some(settings) => settings.source()?,
+        None => source.parse()?,
+    };
+    let data = train::load_with_bar(&at).with_context(|| {
         let source = printable(source, 200);
         format!("the model was trained on {source}; name the data to measure on with --data")
     })?;

@@ -113,6 +113,25 @@ impl Loaded {
         }
     }
 
+    /// As [`outputs`](Self::outputs), of rows that the input of the model has encoded from the columns
+    /// of a table.
+    ///
+    /// # Errors
+    ///
+    /// A number that is not finite, or a last row that lacks some; a device that fails.
+    pub fn outputs_of_encoded(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
+        match &self.place {
+            Runner::Host(predictor) => Ok(predictor.outputs_of_encoded(rows)?),
+            Runner::Device(model) => {
+                for (at, row) in rows.chunks(self.features()).enumerate() {
+                    check_row(at, row, self.features())?;
+                }
+                let forward = |rows| restored(&model.task, model.mlp.forward(rows));
+                Ok(self.in_blocks(rows, &model.device(), forward)?)
+            }
+        }
+    }
+
     fn outputs_on_device(&self, model: &Model, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
         let features = self.features();
         for (at, row) in rows.chunks(features).enumerate() {

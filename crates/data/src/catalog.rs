@@ -166,10 +166,10 @@ pub(crate) fn load(
     progress: &mut dyn FnMut(FetchProgress),
 ) -> Result<TrainTest, DataError> {
     let mut cache = Cache::open(&set.origin, options, progress)?;
-    Ok(TrainTest {
-        train: load_files(&set.train, (set.labels)(), &mut cache)?,
-        test: load_files(&set.test, (set.labels)(), &mut cache)?,
-    })
+    Ok(TrainTest::new(
+        load_files(&set.train, (set.labels)(), &mut cache)?,
+        load_files(&set.test, (set.labels)(), &mut cache)?,
+    ))
 }
 
 fn load_files(

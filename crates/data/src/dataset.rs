@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
+use fireclay_model::InputSpec;
 use sha2::{Digest, Sha256};
 
 use crate::DataError;
@@ -20,6 +22,8 @@ pub struct Dataset {
     rows: usize,
     features: Features,
     targets: Targets,
+    /// What encoded the rows, of a table.
+    input: Option<Arc<InputSpec>>,
 }
 
 /// The features of all rows, row-major: `[rows, width]`.
@@ -73,7 +77,19 @@ impl Dataset {
             check_finite("feature", values, width)?;
         }
         targets.check(rows)?;
-        Ok(Self { shape, width, rows, features, targets })
+        Ok(Self { shape, width, rows, features, targets, input: None })
+    }
+
+    /// The same rows, encoded by this input of a model from the columns of a table.
+    #[must_use]
+    pub fn with_input(mut self, input: InputSpec) -> Self {
+        self.input = Some(Arc::new(input));
+        self
+    }
+
+    /// The input of a model that encoded the rows, of a table; none of raw rows.
+    pub fn input(&self) -> Option<&InputSpec> {
+        self.input.as_deref()
     }
 
     /// The number of rows, at least 1.

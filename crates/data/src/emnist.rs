@@ -31,10 +31,7 @@ pub(crate) fn load(split: EmnistSplit, cache: &mut Cache<'_>) -> Result<TrainTes
 }
 
 fn read_split(archive: &Path, split: EmnistSplit) -> Result<TrainTest, DataError> {
-    Ok(TrainTest {
-        train: read_part(archive, split, "train")?,
-        test: read_part(archive, split, "test")?,
-    })
+    Ok(TrainTest::new(read_part(archive, split, "train")?, read_part(archive, split, "test")?))
 }
 
 fn read_part(archive: &Path, split: EmnistSplit, part: &str) -> Result<Dataset, DataError> {

@@ -4,10 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fireclay_readers::{IdxError, TextError};
+use fireclay_tables::TableError;
 use thiserror::Error;
 
 /// Remedy for a path in the place of a source.
-const A_SOURCE: &str = "give a name such as mnist, or idx:FOLDER for a folder of IDX files";
+const A_SOURCE: &str =
+    "give a name such as mnist, a table such as rows.csv, or idx:FOLDER for a folder of IDX files";
 
 /// Why data could not be loaded, checked or divided.
 #[derive(Debug, Error)]
@@ -47,6 +49,31 @@ pub enum DataError {
         /// The largest that is taken.
         most: u32,
     },
+    /// A file is not a table that can be learned from.
+    #[error("cannot use the table {}", .path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The problem with it.
+        source: TableError,
+    },
+    /// The rows for the test are neither a share, nor a number, nor a file.
+    #[error("--test {given}: give a share between 0 and 1, a number of rows, or an existing file")]
+    BadTest {
+        /// What was given.
+        given: String,
+    },
+    /// Rows cannot be divided in two ways at once.
+    #[error("{first} and {second} both divide the rows; give one of them")]
+    TwoDivisions {
+        /// The first flag.
+        first: &'static str,
+        /// The second flag.
+        second: &'static str,
+    },
+    /// All rows are of one group.
+    #[error("all rows have the same value in the column of --group; choose another column")]
+    OneGroup,
     /// A file or folder could not be written.
     #[error("cannot write {}", .path.display())]
     Write {

@@ -62,7 +62,7 @@ fn of_classes(
     };
     let train = classified(train_rows, &train_path, train_ids, labels.clone())?;
     let test = classified(test_rows, &test_path, test_ids, labels)?;
-    Ok(TrainTest { train, test })
+    Ok(TrainTest::new(train, test))
 }
 
 fn of_numbers(
@@ -72,7 +72,7 @@ fn of_numbers(
 ) -> Result<TrainTest, DataError> {
     let columns = train.1.idx.shape.get(1).copied().unwrap_or(1);
     let names = names.unwrap_or_else(|| (0..columns).map(|column| column.to_string()).collect());
-    Ok(TrainTest { train: valued(train, &names)?, test: valued(test, &names)? })
+    Ok(TrainTest::new(valued(train, &names)?, valued(test, &names)?))
 }
 
 /// Puts rows and the numbers of a regression, one column for each name, together.

@@ -57,6 +57,7 @@ mod load;
 mod mnist;
 mod set;
 mod source;
+mod table;
 
 mod checksum;
 mod error;
@@ -75,6 +76,7 @@ pub use fetch::FetchProgress;
 pub use fireclay_readers::{
     self as readers, Idx, IdxError, IdxRows, IdxValues, TextError, decode_text, parse_idx,
 };
+pub use fireclay_tables as tables;
 pub use load::load;
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, permutation};
@@ -82,3 +84,4 @@ pub use row_source::{HostRows, RowSource};
 pub use set::TrainTest;
 pub use source::{EmnistSplit, Source, data_files};
 pub use split::{Holdout, Split, split};
+pub use table::{DividedTable, Division, TableFacts, TableSource, load_whole};

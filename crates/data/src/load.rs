@@ -4,7 +4,7 @@ use crate::cache::{Cache, LoadOptions};
 use crate::fetch::FetchProgress;
 use crate::set::TrainTest;
 use crate::{DataError, Source};
-use crate::{catalog, emnist, folder, mnist};
+use crate::{catalog, emnist, folder, mnist, table};
 
 /// Loads a data set: from this crate, from files, or over the network into a cache.
 ///
@@ -22,6 +22,7 @@ pub fn load(
     let data = match source {
         Source::Mnist => mnist::load(),
         Source::Idx(path) => folder::load(path),
+        Source::Table(table) => table::load(table),
         Source::FashionMnist => catalog::load(&catalog::FASHION_MNIST, options, progress),
         Source::Kmnist => catalog::load(&catalog::KMNIST, options, progress),
         Source::Qmnist => catalog::load(&catalog::QMNIST, options, progress),
@@ -29,7 +30,7 @@ pub fn load(
             emnist::load(*split, &mut Cache::open(&emnist::ARCHIVE, options, progress)?)
         }
     }?;
-    let TrainTest { train, test } = &data;
+    let TrainTest { train, test, .. } = &data;
     let (rows, more, shape) = (train.len(), test.len(), train.shape());
     log::info!("loaded {source}: {rows} training and {more} test rows of {shape:?}");
     Ok(data)

@@ -20,10 +20,7 @@ const FILES: [Bundled; 4] = [
 /// Decompresses one file after the other, so that only one decoder's window is alive at a time.
 pub(crate) fn load() -> Result<TrainTest, DataError> {
     let [train_images, train_labels, test_images, test_labels] = FILES;
-    Ok(TrainTest {
-        train: part(train_images, train_labels)?,
-        test: part(test_images, test_labels)?,
-    })
+    Ok(TrainTest::new(part(train_images, train_labels)?, part(test_images, test_labels)?))
 }
 
 fn part(images: Bundled, labels: Bundled) -> Result<Dataset, DataError> {

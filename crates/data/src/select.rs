@@ -21,7 +21,7 @@ impl Dataset {
             (0..self.len()).filter(|&row| places[ids[row] as usize].is_some()).collect();
         let ids = rows.iter().filter_map(|&row| places[ids[row] as usize]).collect();
         let targets = Targets::Classes { ids, labels: kept };
-        Self::new(self.shape().to_vec(), self.features().rows_of(self.width(), &rows), targets)
+        self.made(self.features().rows_of(self.width(), &rows), targets)
     }
 
     /// These rows alone, in this order.
@@ -30,21 +30,8 @@ impl Dataset {
     ///
     /// [`DataError::NoRows`] of none.
     pub fn only_rows(&self, rows: &[usize]) -> Result<Self, DataError> {
-        let columns = self.targets().labels().len();
-        let targets = match self.targets() {
-            Targets::Classes { ids, labels } => Targets::Classes {
-                ids: rows.iter().map(|&row| ids[row]).collect(),
-                labels: labels.clone(),
-            },
-            Targets::MultiLabel { values, labels } => Targets::MultiLabel {
-                values: rows_of(values, columns, rows),
-                labels: labels.clone(),
-            },
-            Targets::Values { values, names } => {
-                Targets::Values { values: rows_of(values, columns, rows), names: names.clone() }
-            }
-        };
-        Self::new(self.shape().to_vec(), self.features().rows_of(self.width(), rows), targets)
+        let targets = self.targets().of_rows(rows);
+        self.made(self.features().rows_of(self.width(), rows), targets)
     }
 
     /// The same rows with these labels, each row with the label of its name.
@@ -64,7 +51,7 @@ impl Dataset {
         }
         let ids = ids.iter().filter_map(|&id| places[id as usize]).collect();
         let targets = Targets::Classes { ids, labels: others.to_vec() };
-        Self::new(self.shape().to_vec(), self.features().clone(), targets)
+        self.made(self.features().clone(), targets)
     }
 
     /// These rows, and behind them some rows of another set with the same shape and labels.
@@ -103,13 +90,41 @@ impl Dataset {
         if self.targets().labels() != other.targets().labels() {
             return Err(DataError::LabelMismatch);
         }
-        Self::new(self.shape().to_vec(), features, targets)
+        self.made(features, targets)
+    }
+
+    /// Other rows of this set, encoded as these are.
+    fn made(&self, features: Features, targets: Targets) -> Result<Self, DataError> {
+        let made = Self::new(self.shape().to_vec(), features, targets)?;
+        Ok(match self.input() {
+            Some(input) => made.with_input(input.clone()),
+            None => made,
+        })
     }
 
     fn classes(&self) -> Result<(&[u32], &[String]), DataError> {
         match self.targets() {
             Targets::Classes { ids, labels } => Ok((ids, labels)),
             _ => Err(DataError::NoClasses),
+        }
+    }
+}
+
+impl Targets {
+    /// The targets of some rows, in this order.
+    pub(crate) fn of_rows(&self, rows: &[usize]) -> Self {
+        let columns = self.labels().len();
+        match self {
+            Self::Classes { ids, labels } => Self::Classes {
+                ids: rows.iter().map(|&row| ids[row]).collect(),
+                labels: labels.clone(),
+            },
+            Self::MultiLabel { values, labels } => {
+                Self::MultiLabel { values: rows_of(values, columns, rows), labels: labels.clone() }
+            }
+            Self::Values { values, names } => {
+                Self::Values { values: rows_of(values, columns, rows), names: names.clone() }
+            }
         }
     }
 }

@@ -4,15 +4,24 @@ use std::path::{Path, PathBuf};
 
 use fireclay_readers::{Idx, IdxError, IdxValues};
 
-use crate::{DataError, Dataset, Features, Targets};
+use crate::{DataError, Dataset, Features, TableFacts, Targets};
 
-/// The two published parts of a data set.
+/// The two parts of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainTest {
     /// Rows to train on; hold out some of them with [`crate::split`] for validation.
     pub train: Dataset,
     /// Rows to read once, after training.
     pub test: Dataset,
+    /// What is known of the table that they are of, if they are of one.
+    pub table: Option<Box<TableFacts>>,
+}
+
+impl TrainTest {
+    /// Rows to train on, and rows to read once, after training.
+    pub fn new(train: Dataset, test: Dataset) -> Self {
+        Self { train, test, table: None }
+    }
 }
 
 /// An IDX file that was read, and where from.

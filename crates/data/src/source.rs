@@ -4,13 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::DataError;
+use fireclay_tables::is_called_table;
+
+use crate::{DataError, TableSource};
 
 /// A data set that [`crate::load`] can get.
 ///
 /// Written and parsed as `mnist`, `fashion-mnist`, `kmnist`, `emnist-letters` (and the other
-/// splits), `qmnist` and `idx:FOLDER`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// splits), `qmnist`, `idx:FOLDER`, and the path of a table or a folder.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// Handwritten digits, 60,000 and 10,000; bundled with this crate.
     Mnist,
@@ -24,6 +26,8 @@ pub enum Source {
     Qmnist,
     /// A folder with the four files of an MNIST-like set, and optionally a `labels.txt`.
     Idx(PathBuf),
+    /// A table of named columns in a file.
+    Table(Box<TableSource>),
 }
 
 /// Which characters of EMNIST, and how they are grouped to classes.
@@ -64,6 +68,27 @@ impl Source {
         let folder = Self::Idx("FOLDER".into());
         NAMED.iter().chain([&folder]).map(Self::to_string).collect()
     }
+
+    /// The file or folder that it is read from, if it is not known by name.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Idx(folder) => Some(folder),
+            Self::Table(table) => Some(&table.path),
+            _ => None,
+        }
+    }
+
+    /// The same source at another path; one that is known by name is nowhere else.
+    #[must_use]
+    pub fn at(&self, path: PathBuf) -> Self {
+        match self {
+            Self::Idx(_) => Self::Idx(path),
+            Self::Table(table) => {
+                Self::Table(Box::new(TableSource { path, ..TableSource::clone(table) }))
+            }
+            named => named.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -75,6 +100,7 @@ impl fmt::Display for Source {
             Self::Emnist(split) => write!(f, "emnist-{split}"),
             Self::Qmnist => f.write_str("qmnist"),
             Self::Idx(folder) => write!(f, "{FOLDER_PREFIX}{}", folder.display()),
+            Self::Table(table) => write!(f, "{}", table.path.display()),
         }
     }
 }
@@ -101,16 +127,33 @@ impl FromStr for Source {
             Some(folder) => Ok(Self::Idx(folder.into())),
             None => {
                 let known = NAMED.into_iter().find(|source| source.to_string() == name);
-                known.ok_or_else(|| unknown(name))
+                known.or_else(|| at_path(name)).ok_or_else(|| unknown(name))
             }
         }
     }
 }
 
-/// The files that a source of data is read from, if it is a folder; for a program that must not
+/// The source at a path: a file is a table, as one is that is called so, and a folder has IDX files.
+fn at_path(name: &str) -> Option<Source> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        // A word that is nearly a name is more likely to be one than a folder that happens to be here.
+        let is_path =
+            name.contains(std::path::is_separator) || nearest(name, &Source::names()).is_none();
+        return is_path.then(|| Source::Idx(path.to_owned()));
+    }
+    let is_table = is_called_table(path) || path.is_file();
+    is_table.then(|| Source::Table(Box::new(TableSource::new(path))))
+}
+
+/// The files that a source of data is read from, if it is no named one; for a program that must not
 /// overwrite one of them.
 pub fn data_files(source: Option<&str>) -> Vec<PathBuf> {
-    let Some(Ok(Source::Idx(folder))) = source.map(str::parse) else { return Vec::new() };
+    let folder = match source.map(str::parse) {
+        Some(Ok(Source::Idx(folder))) => folder,
+        Some(Ok(Source::Table(table))) => return vec![table.path],
+        _ => return Vec::new(),
+    };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| is_data_file(path)).collect()
 }
@@ -195,9 +238,11 @@ mod tests {
             assert!(text.contains(&format!("`{name}`")) && text.contains("idx:"), "{text}");
         };
         check("./nowhere", None);
-        check("rows.csv", None);
-        check("src", Some(true));
-        check("src/lib.rs", Some(false));
-        assert!("src".parse::<Source>().unwrap_err().to_string().ends_with("give idx:src"));
+        check("nowhere.npy", None);
+        assert!(
+            matches!("rows.csv".parse(), Ok(Source::Table(table)) if table.path == Path::new("rows.csv"))
+        );
+        assert!(matches!("src/lib.rs".parse(), Ok(Source::Table(_))));
+        assert!(matches!("src".parse(), Ok(Source::Idx(folder)) if folder == Path::new("src")));
     }
 }

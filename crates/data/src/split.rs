@@ -1,5 +1,7 @@
 //! Holding out rows for validation.
 
+use chacha20::ChaCha8Rng;
+
 use crate::order::{generator, shuffled};
 use crate::{DataError, Dataset, Targets};
 
@@ -21,8 +23,9 @@ pub enum Holdout {
     Count(usize),
 }
 
-/// Streams of [`crate::permutation`] count epochs from 0, so the split takes the last one.
-const STREAM: u64 = u64::MAX;
+/// Streams of [`crate::permutation`] count epochs from 0, so the splits take the last ones.
+pub(crate) const VALIDATION: u64 = u64::MAX;
+pub(crate) const TEST: u64 = u64::MAX - 1;
 
 /// Holds out random rows, the same for the same seed.
 ///
@@ -43,21 +46,40 @@ pub fn split(
     stratified: bool,
     seed: u64,
 ) -> Result<Split, DataError> {
-    let count = holdout.rows(dataset.len())?;
-    let order = shuffled(dataset.len(), &mut generator(seed, STREAM));
-    let order = order.into_iter().map(|row| row as usize);
-    let held_out = match (stratified, dataset.targets()) {
-        (false, _) => order.take(count).collect(),
-        (true, Targets::Classes { ids, labels }) => {
-            take_strata(order, ids, quotas(&class_counts(ids, labels.len()), count))
-        }
+    let strata = match (stratified, dataset.targets()) {
+        (false, _) => None,
+        (true, Targets::Classes { ids, labels }) => Some((&ids[..], labels.len())),
         (true, _) => return Err(DataError::NotClasses),
     };
+    let held_out = held_out(dataset.len(), holdout, strata, &mut generator(seed, VALIDATION))?;
     Ok(Split::of(dataset.len(), held_out))
 }
 
+/// Random rows out of `0..rows`; with strata, the class of each row and the number of classes, as many
+/// of each class in proportion.
+pub(crate) fn held_out(
+    rows: usize,
+    holdout: Holdout,
+    strata: Option<(&[u32], usize)>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<usize>, DataError> {
+    let count = holdout.rows(rows)?;
+    let order = shuffled(rows, rng).into_iter().map(|row| row as usize);
+    Ok(match strata {
+        None => order.take(count).collect(),
+        Some((ids, classes)) => take_strata(order, ids, quotas(&class_counts(ids, classes), count)),
+    })
+}
+
 impl Holdout {
-    fn rows(self, rows: usize) -> Result<usize, DataError> {
+    /// The usual validation share of so many rows: 5,000, or a tenth where these would be more than a
+    /// fifth.
+    pub fn usual(rows: usize) -> Self {
+        const USUAL: usize = 5000;
+        if USUAL <= rows / 5 { Self::Count(USUAL) } else { Self::Fraction(0.1) }
+    }
+
+    pub(crate) fn rows(self, rows: usize) -> Result<usize, DataError> {
         let holdout = match self {
             Self::Count(count) => count,
             // Before the others, which hold out one row at least.
@@ -72,7 +94,7 @@ impl Holdout {
 }
 
 impl Split {
-    fn of(rows: usize, mut validation: Vec<usize>) -> Self {
+    pub(crate) fn of(rows: usize, mut validation: Vec<usize>) -> Self {
         validation.sort_unstable();
         let train = (0..rows).filter(|row| validation.binary_search(row).is_err()).collect();
         Self { train, validation }

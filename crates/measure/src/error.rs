@@ -7,6 +7,9 @@ use crate::targets::MatchError;
 /// Why a model cannot be measured on some data.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
+    /// The rows of a table are encoded for another model.
+    #[error("the rows are encoded for another model; read the table for this one")]
+    OtherColumns,
     /// The rows do not have as many features as the model takes.
     #[error("the rows have {found} features; this model takes {expected}")]
     Features {

@@ -18,7 +18,14 @@ pub fn outputs(
     data: &Dataset,
     batch_size: usize,
 ) -> Result<Vec<f32>, EvaluateError> {
-    model.description().input.require_dense().map_err(PredictError::from)?;
+    let input = &model.description().input;
+    let is_encoded = data.input().is_some();
+    if is_encoded && data.input() != Some(input) {
+        return Err(EvaluateError::OtherColumns);
+    }
+    if !is_encoded {
+        input.require_dense().map_err(PredictError::from)?;
+    }
     let (found, expected) = (data.width(), model.features());
     if found != expected {
         return Err(EvaluateError::Features { found, expected });
@@ -27,7 +34,12 @@ pub fn outputs(
     let mut all = Vec::with_capacity(data.len() * outputs);
     let step = batch_size.clamp(1, data.len());
     for start in (0..data.len()).step_by(step) {
-        all.extend(model.outputs(&data.numbers(start..(start + step).min(data.len())))?);
+        let rows = data.numbers(start..(start + step).min(data.len()));
+        all.extend(if is_encoded {
+            model.outputs_of_encoded(&rows)
+        } else {
+            model.outputs(&rows)
+        }?);
     }
     check_finite(&all, outputs)?;
     log::info!("computed the outputs of {} rows", data.len());

@@ -19,15 +19,16 @@ pub fn task_of(targets: &Targets) -> Task {
 /// [`MatchError::NotClasses`] for data without classes, and [`MatchError::Data`] for a class that it
 /// does not have, or that no row has.
 pub fn only(data: TrainTest, classes: &[String]) -> Result<TrainTest, MatchError> {
-    if classes.is_empty() {
+    // Of a table, other rows were left out when it was read.
+    if classes.is_empty() || data.table.is_some() {
         return Ok(data);
     }
     let found = task_of(data.train.targets());
     if !matches!(found, Task::Classification { .. }) {
         return Err(MatchError::NotClasses { found: found.kind() });
     }
-    let TrainTest { train, test } = data;
-    Ok(TrainTest { train: train.only_classes(classes)?, test: test.only_classes(classes)? })
+    let TrainTest { train, test, .. } = data;
+    Ok(TrainTest::new(train.only_classes(classes)?, test.only_classes(classes)?))
 }
 
 /// Data with the labels of a task, as [`matched`] has them.
@@ -40,7 +41,8 @@ pub fn fitted_to(data: TrainTest, task: &Task) -> Result<TrainTest, MatchError> 
     if found.kind() == task.kind() && found.names() == task.names() {
         return Ok(data);
     }
-    Ok(TrainTest { train: matched(&data.train, task)?, test: matched(&data.test, task)? })
+    let (train, test) = (matched(&data.train, task)?, matched(&data.test, task)?);
+    Ok(TrainTest { train, test, ..data })
 }
 
 /// Rows of a data set with their targets as a model counts them.

@@ -251,6 +251,14 @@ pub enum TableError {
         /// The text.
         given: String,
     },
+    /// A row has no time.
+    #[error("row {row}, column {name:?}: there is no time; fill the cell, or leave out the row")]
+    NoTime {
+        /// The column.
+        name: String,
+        /// The row, from 1 behind the heading.
+        row: usize,
+    },
     /// No column is left as a feature.
     #[error(
         "no column is left as a feature; use fewer --drop, or name kinds with --numeric or --categorical"

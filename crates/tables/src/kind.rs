@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Cell, Cells, Column};
+use crate::table::{Cell, Cells, Column, number};
 
 /// The kind of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,10 @@ pub struct Profile {
     pub infinite: usize,
     /// Values that are dates.
     pub dates: usize,
+    /// Values that are dates in another format than ISO 8601.
+    pub other_dates: usize,
+    /// Values that are numbers with commas, spaces or signs of a unit.
+    pub formatted: usize,
     /// The least and the greatest number, if there are numbers.
     pub range: Option<[f64; 2]>,
     /// The first different values.
@@ -112,6 +116,8 @@ impl Profile {
             integers: 0,
             infinite: 0,
             dates: 0,
+            other_dates: 0,
+            formatted: 0,
             range: None,
             examples: Vec::new(),
             first_word: None,
@@ -161,6 +167,8 @@ impl Profile {
         };
         self.infinite += usize::from(is_infinite);
         self.dates += usize::from(crate::dates::is_date(&text));
+        self.other_dates += usize::from(crate::dates::is_other_date(&text));
+        self.formatted += usize::from(is_formatted(&text));
         self.characters += text.chars().count();
         self.sentences += usize::from(text.split_whitespace().nth(2).is_some());
         if self.first_word.is_none() && !is_infinite {
@@ -234,6 +242,17 @@ fn is_boolean(cells: &Cells) -> bool {
     }
     values.sort_unstable();
     OPPOSITES.iter().any(|pair| pair[..] == values[..])
+}
+
+/// Returns true if a text is a number once commas, spaces and signs of a unit are taken away.
+fn is_formatted(text: &str) -> bool {
+    let is_sign = |c: char| matches!(c, '$' | '€' | '£' | '¥' | '%' | ' ' | '\u{a0}' | '\'');
+    let bare: String =
+        text.chars().filter(|&c| !is_sign(c)).map(|c| if c == ',' { '.' } else { c }).collect();
+    // Of several points all but the last separate thousands.
+    let places = bare.matches('.').count();
+    let bare = if places > 1 { bare.replacen('.', "", places - 1) } else { bare };
+    number(&bare).is_some()
 }
 
 /// Returns true if a name says that each row has a value of its own.

@@ -8,6 +8,7 @@
 
 mod csv_rows;
 mod dates;
+mod doubt;
 mod encode;
 mod error;
 mod json_lines;
@@ -20,6 +21,7 @@ mod targets;
 mod value;
 
 pub use csv_rows::CsvRows;
+pub use doubt::{Doubt, SplitRows, doubts};
 pub use encode::{encode, fit};
 pub use error::TableError;
 pub use json_lines::{JsonLines, cell as json_cell};
@@ -28,5 +30,5 @@ pub use options::{TableOptions, TableTask};
 pub use read::{Reading, is_called_table, read, stem};
 pub use schema::{ColumnPart, PlannedColumn, Schema};
 pub use table::{Cell, Cells, Column, MISSING, Table, Texts, is_missing, number};
-pub use targets::{TableTargets, rows_with_targets, targets_of};
+pub use targets::{TableTargets, rows_with_targets, targets_of, task};
 pub use value::{knows, name_of, value};

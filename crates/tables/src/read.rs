@@ -60,6 +60,12 @@ fn open(path: &Path) -> Result<File, TableError> {
 /// Bytes that show the format of a stream.
 const START: u64 = 512;
 
+/// Reads a table that is in memory.
+#[cfg(test)]
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Reading, TableError> {
+    read_stream(Cursor::new(bytes.to_vec()))
+}
+
 fn read_stream(stream: impl BufRead + 'static) -> Result<Reading, TableError> {
     let (_, mut contents) = decompress(stream)?;
     let mut start = Vec::new();
@@ -113,11 +119,8 @@ fn read_csv(mut rows: CsvRows) -> Result<Reading, TableError> {
 mod tests {
     use fireclay_terminal::message;
 
+    use super::from_bytes as reading;
     use super::*;
-
-    fn reading(bytes: &[u8]) -> Result<Reading, TableError> {
-        read_stream(Cursor::new(bytes.to_vec()))
-    }
 
     #[test]
     fn contents_tell_the_format() {

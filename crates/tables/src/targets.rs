@@ -11,10 +11,11 @@ use crate::table::{Cell, Column, Table};
 const MAYBE_CLASSES: usize = 20;
 
 /// The task that some target columns set, if it is clear.
-pub(crate) fn task(
-    targets: &[&Profile],
-    given: Option<TableTask>,
-) -> Result<TableTask, TableError> {
+///
+/// # Errors
+///
+/// Targets without values, whole numbers that may be classes or amounts, and targets of several kinds.
+pub fn task(targets: &[&Profile], given: Option<TableTask>) -> Result<TableTask, TableError> {
     if let Some(empty) = targets.iter().find(|target| target.present() == 0) {
         return Err(TableError::EmptyTarget { name: empty.name.clone() });
     }

@@ -59,13 +59,15 @@ pub mod settings;
 pub mod signals;
 pub mod state;
 mod step;
+mod table_text;
 pub mod tuning;
 pub mod verify;
 pub mod warnings;
 
 pub use args::{
     Args, BackendArgs, DataArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs, Rate,
-    ResumingArgs, SettingsArgs, TrainingArgs, activation_values, load_with_bar, norm_values,
+    ResumingArgs, SettingsArgs, TableArgs, TrainingArgs, activation_values, load_with_bar,
+    norm_values,
 };
 pub use pictures::pictures;
 pub use program::{Ended, backends, carry_out, run, run_on, run_to_end};

@@ -12,6 +12,7 @@ use fireclay_terminal::message;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{DataSummary, Manifest};
+use crate::settings::Settings;
 use crate::tuning::Tuning;
 
 /// Where a folder of data was when work on a run last began.
@@ -29,7 +30,7 @@ impl Place {
     /// The place of a source, as the run in `folder` sees it; none of a set that is known by name,
     /// nor of a path that is not UTF-8.
     pub(crate) fn of(source: &Source, folder: &Path) -> Option<Self> {
-        let Source::Idx(path) = source else { return None };
+        let path = source.path()?;
         let absolute = path.canonicalize().ok()?;
         let relative = folder.canonicalize().ok().and_then(|run| relative(&run, &absolute));
         let relative = relative.and_then(|path| path.to_str().map(str::to_owned));
@@ -62,9 +63,12 @@ fn plain(path: &Path) -> PathBuf {
 
 /// The name of a source that says nothing of where a folder lies: of an absolute path the last part.
 pub fn portable(name: &str) -> String {
-    let absolute = name.strip_prefix("idx:").map(Path::new).filter(|path| path.is_absolute());
-    match absolute.and_then(Path::file_name) {
-        Some(last) => format!("idx:{}", last.to_string_lossy()),
+    let (prefix, path) = match name.strip_prefix("idx:") {
+        Some(folder) => ("idx:", Path::new(folder)),
+        None => ("", Path::new(name)),
+    };
+    match path.file_name().filter(|_| path.is_absolute()) {
+        Some(last) => format!("{prefix}{}", last.to_string_lossy()),
         None => name.to_owned(),
     }
 }
@@ -78,7 +82,7 @@ pub enum PlaceError {
     /// It is in none of the places where it may be.
     #[error(
         "{}, which was {name} when it began; its digest is in manifest.json. Looked at:{}\n\
-         Name the folder that has it with {flag} idx:FOLDER",
+         Name the file or folder that has it with {flag} PATH",
         if *has_other {
             "the data is not what this run learns from"
         } else {
@@ -111,6 +115,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) flag: &'static str,
     /// What was typed behind it.
     pub(crate) told: Option<&'a str>,
+    /// The settings of the run, if the data is what it learns from.
+    pub(crate) settings: Option<&'a Settings>,
 }
 
 impl Sought<'_> {
@@ -127,16 +133,16 @@ impl Sought<'_> {
         let mut looked = Vec::new();
         let mut has_other = false;
         for source in self.candidates()? {
-            if let Source::Idx(path) = &source
+            if let Some(path) = source.path()
                 && self.told.is_none()
-                && !path.is_dir()
+                && !path.exists()
             {
-                looked.push(format!("{}: no such folder", plain(path).display()));
+                looked.push(format!("{}: not there", plain(path).display()));
                 continue;
             }
             match load(&source) {
                 // What is known by name has been checked against published sums.
-                Ok(data) if !matches!(source, Source::Idx(_)) && self.told.is_none() => {
+                Ok(data) if source.path().is_none() && self.told.is_none() => {
                     return Ok((source, data));
                 }
                 Ok(data) if is_same(&data) => return Ok((source, data)),
@@ -152,14 +158,19 @@ impl Sought<'_> {
         Err(PlaceError::NotFound { name, looked, has_other, flag })
     }
 
+    /// The source of a name, with what the settings say of a table.
+    fn source(&self, name: &str) -> Result<Source, DataError> {
+        self.settings.map_or_else(|| name.parse(), |settings| settings.source_named(name))
+    }
+
     /// Where it may be: where it is called so, where it was, and near the run.
     fn candidates(&self) -> Result<Vec<Source>, DataError> {
         if let Some(told) = self.told {
-            return Ok(vec![told.parse()?]);
+            return Ok(vec![self.source(told)?]);
         }
-        let named: Source = self.name.parse()?;
-        let Source::Idx(path) = &named else { return Ok(vec![named]) };
-        let mut paths = vec![path.clone()];
+        let named = self.source(self.name)?;
+        let Some(path) = named.path() else { return Ok(vec![named]) };
+        let mut paths = vec![path.to_owned()];
         // Where links lead, as the relative place was found.
         let folder = self.folder.canonicalize().unwrap_or_else(|_| plain(self.folder));
         if let Some(Place { absolute, relative }) = self.place {
@@ -176,7 +187,7 @@ impl Sought<'_> {
             let same = path.canonicalize().unwrap_or_else(|_| plain(&path));
             if !seen.contains(&same) {
                 seen.push(same);
-                found.push(Source::Idx(path));
+                found.push(named.at(path));
             }
         }
         Ok(found)
@@ -196,9 +207,10 @@ pub fn whole_data_of_run(
     told: Option<&str>,
     load: &dyn Fn(&Source) -> Result<TrainTest, DataError>,
 ) -> Result<TrainTest, PlaceError> {
-    let settings = &manifest.settings.data;
+    let settings = &manifest.settings;
     let sought = Sought {
-        name: &settings.source,
+        name: &settings.data.source,
+        settings: Some(settings),
         place: manifest.data.place.as_ref(),
         folder,
         flag: "--data",
@@ -247,5 +259,6 @@ mod tests {
         assert_eq!(portable("idx:/data/digits"), "idx:digits");
         assert_eq!(portable("idx:../digits"), "idx:../digits");
         assert_eq!(portable("mnist"), "mnist");
+        assert_eq!(portable("/data/prices.csv"), "prices.csv");
     }
 }

@@ -7,6 +7,7 @@ use fireclay_terminal::{Exit, Program, quoted, say};
 use crate::args::{Args, OutputArgs, Rate};
 use crate::disk::Disk;
 use crate::run::{Changes, Finished, Prepared, RunEnd};
+use crate::table_text::in_full;
 
 /// The program `train`, as messages tell people to start it.
 const TRAIN: Program = Program { installed: "train", by_cargo: "cargo run -p train --" };
@@ -92,6 +93,13 @@ impl Args {
 ///
 /// Anything that keeps the run from its end.
 pub fn carry_out(prepared: Prepared, output: &OutputArgs) -> Result<Ended> {
+    if output.check {
+        let Some(table) = &prepared.data().table else {
+            bail!("--check needs a table; give one with --data");
+        };
+        write!(io::stdout(), "{}", in_full(table))?;
+        return Ok(Ended { code: Exit::Done, result: None });
+    }
     if output.dry_run {
         let settings = prepared.check()?;
         say(&settings.spelled_out().to_toml())?;

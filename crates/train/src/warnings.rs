@@ -209,13 +209,16 @@ pub fn of(job: &Job<'_>, model: &MlpConfig, test: &Dataset) -> Vec<Warning> {
     } else {
         found.extend(of_scale(preprocessing, data));
         // Norms bring their inputs near zero; what a model of before expects, nobody knows here.
-        let is_raw = job.tuned.is_none() && model.norm == Norm::None;
+        let is_raw = job.tuned.is_none() && model.norm == Norm::None && data.input().is_none();
         found.extend(of_raw(preprocessing, data).filter(|_| is_raw));
     }
     found.extend(of_rate(job.optimizer));
     found.extend(of_movement(job, model));
     found.extend(of_length(job));
-    found.extend(of_test_rows(data, &split.train, test));
+    // The doubts about a table tell of its rows.
+    if data.input().is_none() {
+        found.extend(of_test_rows(data, &split.train, test));
+    }
     let (rows, batch_size) = (split.train.len(), training.batch_size);
     // The default is no wish.
     if batch_size > rows && batch_size != TrainingSettings::default().batch_size {

@@ -212,6 +212,21 @@ impl Predictor {
         Ok(self.predictions(Session::new(self, &Preprocessing::None), &encoded))
     }
 
+    /// Logits, or values in the unit of their target, `[rows, outputs]`, of rows that the input has
+    /// encoded, `[rows, width]` row by row.
+    ///
+    /// # Errors
+    ///
+    /// A [`RowError`]: a last row that lacks some, or a number that is not finite.
+    pub fn outputs_of_encoded(&self, rows: &[f32]) -> Result<Vec<f32>, RowError> {
+        for (at, row) in rows.chunks(self.features()).enumerate() {
+            check_row(at, row, self.features())?;
+        }
+        let mut session = Session::new(self, &Preprocessing::None);
+        let blocks = rows.chunks(self.block * self.features());
+        Ok(blocks.flat_map(|block| session.run(block).to_vec()).collect())
+    }
+
     /// Predicts rows that have been checked.
     fn predictions(&self, mut session: Session<'_>, rows: &[f32]) -> Vec<Prediction> {
         let task = &self.description.task;

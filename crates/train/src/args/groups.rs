@@ -91,7 +91,7 @@ impl BackendArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist or idx:FOLDER (images or numbers) [default: mnist].
+    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv, .jsonl, also .gz and .zst), or a folder of IDX files [default: mnist].
     #[arg(id = "data", long = "data", value_name = "SOURCE")]
     pub source: Option<String>,
     /// Samples held out for validation: a number or a share [default: 5000, or a tenth of a small data set].
@@ -358,6 +358,9 @@ pub struct OutputArgs {
     /// Print where the time went, and whether a step is one fused operation.
     #[arg(long, conflicts_with = "quiet")]
     pub profile: bool,
+    /// Check the table of --data and print every column with its kind; write nothing.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub check: bool,
     /// Check everything and print the resolved settings; write nothing.
     #[arg(long)]
     pub dry_run: bool,

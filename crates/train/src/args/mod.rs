@@ -2,6 +2,7 @@
 
 mod flags;
 mod groups;
+mod table;
 mod terminal;
 
 use clap::Parser;
@@ -13,6 +14,7 @@ pub use groups::{
     BackendArgs, DataArgs, NetworkArgs, OptimizationArgs, OutputArgs, ResumingArgs, SettingsArgs,
     TrainingArgs, activation_values, norm_values,
 };
+pub use table::TableArgs;
 pub use terminal::load_with_bar;
 
 /// Train a multilayer perceptron.
@@ -35,6 +37,9 @@ pub struct Args {
     /// The data.
     #[command(flatten)]
     pub data: DataArgs,
+    /// The columns of a table.
+    #[command(flatten)]
+    pub table: TableArgs,
     /// Preprocessing of raw features [default: auto].
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
@@ -125,6 +130,7 @@ impl Args {
         let mut flags = Flags::default();
         self.backend.add_to(&mut flags);
         self.data.add_to(&mut flags);
+        self.table.add_to(&mut flags);
         flags.choice("data.preprocessing", self.preprocessing);
         self.network.add_to(&mut flags)?;
         flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));

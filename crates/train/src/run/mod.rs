@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use fireclay::{Device, InputSpec, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
+use fireclay_data::tables::{Doubt, stem};
 use fireclay_data::{RowSource, Source, Split, TrainTest};
 
 use begin::Begun;
@@ -294,7 +295,10 @@ impl Run {
     /// What is likely to go wrong.
     fn warnings(&self, job: &Job<'_>) -> Vec<String> {
         let found = warnings::of(job, &self.settings.model, &self.data.test);
-        found.iter().map(ToString::to_string).collect()
+        let doubts = self.data.table.iter().flat_map(|table| &table.doubts);
+        // Columns that are left out are in the first lines.
+        let doubts = doubts.filter(|doubt| !matches!(doubt, Doubt::Unused { .. }));
+        doubts.map(ToString::to_string).chain(found.iter().map(ToString::to_string)).collect()
     }
 
     fn loss(&self) -> Loss {
@@ -305,12 +309,15 @@ impl Run {
     /// prepared as the settings say and as fits the training rows.
     fn input(&self) -> Result<InputSpec> {
         let data = &self.data.train;
-        let input = match &self.start {
-            Some(start) => {
-                start.model.input.require_dense()?;
+        let input = match (&self.start, data.input()) {
+            (Some(start), encoded) => {
+                if encoded != Some(&start.model.input) {
+                    start.model.input.require_dense()?;
+                }
                 start.model.input.clone()
             }
-            None => {
+            (None, Some(input)) => input.clone(),
+            (None, None) => {
                 let preprocessing = self.settings.data.preprocessing(data, &self.split.train);
                 InputSpec::dense(&self.settings.model.input_shape, preprocessing)
             }
@@ -360,6 +367,7 @@ impl Run {
         let RunOptions { out, name, disk, .. } = &self.options;
         let stem = match &self.sources.data {
             Source::Idx(_) => "idx".to_owned(),
+            Source::Table(table) => stem(&table.path),
             named => named.to_string(),
         };
         RunFolder::create(out, name.as_deref(), &stem, disk)

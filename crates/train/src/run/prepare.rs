@@ -99,7 +99,9 @@ impl Prepared {
         let start =
             tuning.map(|tuning| Start::load(tuning, found.folder(), &device)).transpose()?;
         let (folder, manifest) = (found.folder(), manifest.as_ref());
-        let looked = Looked { folder, manifest, names: &names, load: options.load };
+        let (names, settings_of_run) = (&names, &settings);
+        let looked =
+            Looked { folder, manifest, names, settings: settings_of_run, load: options.load };
         let old = looked.old(changes.replay_data.as_deref())?;
         let (source, data) = looked.data(start.as_ref())?;
         let data = only(data, &settings.data.classes)?;
@@ -271,7 +273,7 @@ fn device(settings: &Settings, pace: &[Every], options: &RunOptions) -> Result<D
     if options.is_deterministic {
         check_deterministic(settings, pace)?;
     }
-    settings.data.source()?;
+    settings.source()?;
     Ok(settings.backend.device(settings.device)?)
 }
 
@@ -323,18 +325,20 @@ struct Looked<'a> {
     folder: &'a Path,
     manifest: Option<&'a Manifest>,
     names: &'a DataNames,
+    settings: &'a Settings,
     load: fn(&Source) -> Result<TrainTest, DataError>,
 }
 
 impl Looked<'_> {
     fn sought<'b>(&'b self, name: &'b str, told: Option<&'b str>) -> Sought<'b> {
         let place = self.manifest.and_then(|manifest| manifest.data.place.as_ref());
-        Sought { name, place, folder: self.folder, flag: "--data", told }
+        Sought { name, place, folder: self.folder, flag: "--data", told, settings: None }
     }
 
     /// The data that the run learns from, all classes of it.
     fn data(&self, start: Option<&Start>) -> Result<(Source, TrainTest)> {
         let sought = self.sought(&self.names.own, self.names.told.as_deref());
+        let sought = Sought { settings: Some(self.settings), ..sought };
         Ok(sought.find(&self.load, &|data| self.is_own(data, start))?)
     }
 
@@ -378,8 +382,8 @@ impl Looked<'_> {
 /// The source of a new run; a folder that settings of a file name is looked for from where the
 /// program runs, then from where the run of that file found it, then from the folder of the file.
 fn new_source(settings: &Settings, options: &RunOptions) -> Result<Source> {
-    let source = settings.data.source()?;
-    let (Source::Idx(path), Some(beside)) = (&source, &options.settings_folder) else {
+    let source = settings.source()?;
+    let (Some(path), Some(beside)) = (source.path(), &options.settings_folder) else {
         return Ok(source);
     };
     if path.exists() {
@@ -392,8 +396,8 @@ fn new_source(settings: &Settings, options: &RunOptions) -> Result<Source> {
     let mut others = relative.map(|relative| beside.join(relative)).into_iter().collect::<Vec<_>>();
     others.extend(place.as_ref().map(|place| PathBuf::from(&place.absolute)));
     others.push(beside.join(path));
-    let found = others.into_iter().find(|path| path.is_dir());
-    Ok(found.map_or(source, Source::Idx))
+    let found = others.into_iter().find(|path| path.exists());
+    Ok(found.map_or_else(|| source.clone(), |path| source.at(path)))
 }
 
 /// The digests of all training and of all test samples.
@@ -432,8 +436,12 @@ fn replayed(
 fn hold_out(settings: &Settings, data: &TrainTest) -> Result<Split> {
     let DataSettings { validation, stratified, .. } = settings.data;
     let validation = validation.unwrap_or_else(|| Validation::usual(data.train.len()));
-    let split = split(&data.train, validation.into(), stratified, settings.seed)
-        .context("no validation samples can be held out so; choose another --validation")?;
+    let split = match &data.table {
+        // It was divided before it was encoded.
+        Some(table) => table.split.clone(),
+        None => split(&data.train, validation.into(), stratified, settings.seed)
+            .context("no validation samples can be held out so; choose another --validation")?,
+    };
     if split.validation.is_empty() && settings.training.needs_validation(&settings.schedule) {
         bail!(
             "early stopping, `--keep best` and the plateau schedule need validation samples; give --validation"

@@ -13,6 +13,7 @@ use crate::schedule::Length;
 use crate::settings::{DataSettings, EarlyStopping, Settings, TrainingSettings};
 use crate::signals;
 use crate::state::RunProgress;
+use crate::table_text::summary;
 
 impl Run {
     /// The first lines: data, network, optimizer.
@@ -22,9 +23,10 @@ impl Run {
         let network = network.map_or_else(String::new, |network| {
             format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64))
         });
+        let table = self.data.table.as_ref().map_or_else(String::new, |table| summary(table));
         let mut text = format!(
             "{}: {} training, {} validation and {} test samples of {}\n\
-             {network}\n\
+             {table}{network}\n\
              {}, learning rate {:?}, batches of {}; {backend}, seed {seed}",
             self.sources.data,
             group(self.split.train.len() as u64),
@@ -81,6 +83,14 @@ impl Run {
                  repeats this run, and compares the models"
             ),
         };
+        let usage = match &self.data.table {
+            // By the names of its columns, which may come in any order.
+            Some(_) => format!("Predict rows of a table:\n  fireclay predict {pasted} rows.csv"),
+            None => format!(
+                "Use the model from Rust:\n  \
+                 Model::load({model:?}, &device)?.predict(&rows)?"
+            ),
+        };
         let is_regression = matches!(self.task, fireclay::Task::Regression { .. });
         let names = if is_regression { "targets" } else { "labels" };
         format!(
@@ -91,8 +101,7 @@ impl Run {
              {METRICS:<20}every measurement\n  \
              {MANIFEST:<20}program, machine, data and result\n  \
              {CHECKPOINTS:<20}for --resume\n\n\
-             Use the model from Rust:\n  \
-             Model::load({model:?}, &device)?.predict(&rows)?\n\
+             {usage}\n\
              Next:\n  \
              {again}{more}",
             list(&test.measured),

@@ -22,6 +22,17 @@ pub enum SettingsError {
         /// The name given.
         found: String,
     },
+    /// Columns are named, and the data has none.
+    #[error(
+        "--target and other flags of tables have no effect on {data}; give a table with --data"
+    )]
+    NoTable {
+        /// The data.
+        data: String,
+    },
+    /// A preprocessing of all features, for a table.
+    #[error("--preprocessing has no effect on a table, whose columns have their own; remove it")]
+    PreprocessedTable,
     /// There are no validation rows to monitor.
     #[error("--monitor {monitor} needs validation samples; give --validation, or leave it out")]
     NothingToMonitor {

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, TargetScaling, Task};
-use fireclay_data::{Dataset, Features, Source, Targets};
+use fireclay_data::tables::TableOptions;
+use fireclay_data::{
+    DataError, Dataset, Division, Features, Holdout, Source, TableSource, Targets,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::sha256;
@@ -56,7 +59,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// A name such as `mnist`, or `idx:FOLDER`.
+    /// A name such as `mnist`, `idx:FOLDER`, or the path of a table.
     pub source: String,
     /// Held out for validation: a number of samples, or a share of them between 0 and 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +69,9 @@ pub struct DataSettings {
     /// The classes that are learned, if not all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
+    /// What is said of the columns of a table.
+    #[serde(skip_serializing_if = "is_default")]
+    pub table: TableOptions,
     /// What is done to raw features before the network sees them.
     pub preprocessing: PreprocessingChoice,
     /// What is done to the targets of a regression for training; nothing if absent, as in runs of
@@ -247,6 +253,7 @@ impl Default for DataSettings {
             validation: None,
             stratified: false,
             classes: Vec::new(),
+            table: TableOptions::default(),
             preprocessing: PreprocessingChoice::default(),
             target_scaling: None,
         }
@@ -314,6 +321,12 @@ impl Settings {
         if model.outputs == 0 {
             model.outputs = task.outputs();
         }
+        if data.input().is_some() {
+            self.data.check_table()?;
+            self.data.preprocessing = PreprocessingChoice::None;
+        } else if self.data.table != TableOptions::default() {
+            return Err(SettingsError::NoTable { data: self.data.source.clone() });
+        }
         if self.data.preprocessing == PreprocessingChoice::Auto {
             self.data.preprocessing = match data.features() {
                 Features::Bytes(_) => PreprocessingChoice::Scale,
@@ -342,6 +355,37 @@ impl Settings {
             return Err(SettingsError::TargetScaling { task: task.kind() });
         }
         Ok(())
+    }
+
+    /// What is learned from.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name, with the nearest known one.
+    pub fn source(&self) -> Result<Source, DataError> {
+        self.source_named(&self.data.source)
+    }
+
+    /// The source of a name; a table is read as these settings say.
+    ///
+    /// # Errors
+    ///
+    /// As [`source`](Self::source).
+    pub(crate) fn source_named(&self, name: &str) -> Result<Source, DataError> {
+        let data = &self.data;
+        Ok(match name.parse()? {
+            Source::Table(table) => Source::Table(Box::new(TableSource {
+                options: data.table.clone(),
+                division: Division {
+                    validation: data.validation.map(Holdout::from),
+                    is_stratified: data.stratified,
+                    seed: self.seed,
+                    classes: data.classes.clone(),
+                },
+                ..*table
+            })),
+            other => other,
+        })
     }
 
     /// The settings as a file.
@@ -406,6 +450,10 @@ impl Settings {
     }
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// What differs: path, value here and value there.
 fn differing(
     here: &BTreeMap<String, String>,
@@ -433,13 +481,14 @@ fn flatten(prefix: &str, table: &toml::Table, flat: &mut BTreeMap<String, String
 }
 
 impl DataSettings {
-    /// The source by name.
-    ///
-    /// # Errors
-    ///
-    /// An unknown name, with the nearest known one.
-    pub fn source(&self) -> Result<Source, fireclay_data::DataError> {
-        self.source.parse()
+    /// Refuses a preprocessing of a table, whose columns have encodings of their own.
+    fn check_table(&self) -> Result<(), SettingsError> {
+        match self.preprocessing {
+            PreprocessingChoice::Auto | PreprocessingChoice::None | PreprocessingChoice::Model => {
+                Ok(())
+            }
+            _ => Err(SettingsError::PreprocessedTable),
+        }
     }
 
     /// The chosen preprocessing, fitted on the training rows; `auto` is nothing until

@@ -30,11 +30,12 @@ impl std::str::FromStr for Validation {
 }
 
 impl Validation {
-    /// What is held out of so many samples if nobody says: 5,000, or a tenth where these would be more
-    /// than a fifth.
+    /// What is held out of so many samples if nobody says: [`Holdout::usual`].
     pub fn usual(rows: usize) -> Self {
-        const USUAL: usize = 5000;
-        if USUAL <= rows / 5 { Self::Count(USUAL) } else { Self::Fraction(0.1) }
+        match Holdout::usual(rows) {
+            Holdout::Count(count) => Self::Count(count),
+            Holdout::Fraction(share) => Self::Fraction(share),
+        }
     }
 }
 

@@ -1,0 +1,251 @@
+//! Which rows of a table train, validate and test.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use fireclay_tables::{Table, TableError, number};
+
+use super::TableSource;
+use crate::order::{generator, shuffled};
+use crate::split::{TEST, VALIDATION, held_out};
+use crate::{DataError, Holdout, Targets};
+
+/// The rows of a table for each purpose, each in ascending order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Parts {
+    pub(super) train: Vec<usize>,
+    pub(super) validation: Vec<usize>,
+    pub(super) test: Vec<usize>,
+}
+
+/// The rows for the final test.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum TestRows {
+    /// Some of the table's own.
+    Own(Holdout),
+    /// Those of another file.
+    File(PathBuf),
+}
+
+/// The share of rows for the test, if nobody says: scikit-learn's examples and most published splits
+/// of tables have it.
+const TEST_SHARE: f64 = 0.2;
+
+impl TestRows {
+    /// Reads what a person typed: a share, a number of rows or a file.
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, DataError> {
+        let Some(text) = text else { return Ok(Self::Own(Holdout::Fraction(TEST_SHARE))) };
+        if let Ok(count) = text.parse::<usize>()
+            && count > 0
+        {
+            return Ok(Self::Own(Holdout::Count(count)));
+        }
+        match text.parse::<f64>() {
+            Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Own(Holdout::Fraction(share))),
+            Ok(_) => Err(DataError::BadTest { given: text.to_owned() }),
+            Err(_) if Path::new(text).exists() => Ok(Self::File(text.into())),
+            Err(_) => Err(DataError::BadTest { given: text.to_owned() }),
+        }
+    }
+}
+
+impl Parts {
+    /// The rows that training knows: those that train and those that validate.
+    pub(super) fn of_learning(&self) -> Vec<usize> {
+        let mut rows = [&self.train[..], &self.validation].concat();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// Number of [`of_learning`](Self::of_learning).
+    pub(super) fn learned(&self) -> usize {
+        self.train.len() + self.validation.len()
+    }
+
+    /// The places of the validation rows among those of learning.
+    pub(super) fn validation_places(&self) -> Vec<usize> {
+        let rows = self.of_learning();
+        let places = self.validation.iter().map(|row| rows.partition_point(|other| other < row));
+        places.collect()
+    }
+
+    /// All rows.
+    pub(super) fn all(&self) -> Vec<usize> {
+        [self.of_learning(), self.test.clone()].concat()
+    }
+
+    /// The targets of the rows of learning, or of the test; `targets` are those of `rows`.
+    pub(super) fn targets(&self, targets: &Targets, rows: &[usize], of_test: bool) -> Targets {
+        let wanted = if of_test { self.test.clone() } else { self.of_learning() };
+        let places = wanted.iter().map(|row| rows.partition_point(|other| other < row));
+        targets.of_rows(&places.collect::<Vec<_>>())
+    }
+}
+
+/// Divides `rows` of a table, whose targets are `targets`; those from `first` on are of the file for
+/// the test, if there is one.
+pub(super) fn divide(
+    table: &Table,
+    rows: &[usize],
+    targets: &Targets,
+    first: usize,
+    test: &TestRows,
+    source: &TableSource,
+) -> Result<Parts, DataError> {
+    let chooser = Chooser::new(table, rows, targets, source)?;
+    let (known, test) = match test {
+        TestRows::File(_) => {
+            let (known, test): (Vec<usize>, Vec<usize>) =
+                (0..rows.len()).partition(|&place| rows[place] < first);
+            (known, test)
+        }
+        TestRows::Own(holdout) => chooser.hold_out((0..rows.len()).collect(), *holdout, TEST)?,
+    };
+    if test.is_empty() || known.is_empty() {
+        return Err(DataError::NoRows);
+    }
+    let holdout = source.division.validation.unwrap_or_else(|| Holdout::usual(known.len()));
+    let (train, validation) = chooser.hold_out(known, holdout, VALIDATION)?;
+    let of_table = |places: Vec<usize>| places.into_iter().map(|place| rows[place]).collect();
+    Ok(Parts { train: of_table(train), validation: of_table(validation), test: of_table(test) })
+}
+
+/// How rows are chosen, by their places among those that have a target.
+enum Chooser<'a> {
+    /// At random.
+    Random { seed: u64 },
+    /// At random, of each class in proportion.
+    Stratified { ids: &'a [u32], classes: usize, seed: u64 },
+    /// Groups at random, by the group of each row.
+    Groups { groups: Vec<u32>, seed: u64 },
+    /// The latest, by the rank of each row in time.
+    Latest { ranks: Vec<usize> },
+}
+
+impl<'a> Chooser<'a> {
+    fn new(
+        table: &Table,
+        rows: &[usize],
+        targets: &'a Targets,
+        source: &TableSource,
+    ) -> Result<Self, DataError> {
+        let seed = source.division.seed;
+        let of_table = |error| DataError::Table { path: source.path.clone(), source: error };
+        let (group, time) = (source.options.group.as_deref(), source.options.time.as_deref());
+        match (group, time, source.division.is_stratified, targets) {
+            (Some(_), Some(_), ..) => {
+                Err(DataError::TwoDivisions { first: "--group", second: "--time" })
+            }
+            (Some(_), _, true, _) => {
+                Err(DataError::TwoDivisions { first: "--group", second: "--stratified" })
+            }
+            (_, Some(_), true, _) => {
+                Err(DataError::TwoDivisions { first: "--time", second: "--stratified" })
+            }
+            (Some(group), None, ..) => {
+                Ok(Self::Groups { groups: groups(table, group, rows).map_err(of_table)?, seed })
+            }
+            (None, Some(time), ..) => {
+                Ok(Self::Latest { ranks: ranks(table, time, rows).map_err(of_table)? })
+            }
+            (None, None, true, Targets::Classes { ids, labels }) => {
+                Ok(Self::Stratified { ids, classes: labels.len(), seed })
+            }
+            (None, None, true, _) => Err(DataError::NotClasses),
+            (None, None, false, _) => Ok(Self::Random { seed }),
+        }
+    }
+
+    /// The places that are kept and those that are held out, each in ascending order.
+    fn hold_out(
+        &self,
+        places: Vec<usize>,
+        holdout: Holdout,
+        stream: u64,
+    ) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+        let count = holdout.rows(places.len())?;
+        let chosen: Vec<usize> = match self {
+            Self::Random { seed } => {
+                held_out(places.len(), holdout, None, &mut generator(*seed, stream))?
+            }
+            Self::Stratified { ids, classes, seed } => {
+                let ids: Vec<u32> = places.iter().map(|&place| ids[place]).collect();
+                let strata = Some((&ids[..], *classes));
+                held_out(places.len(), holdout, strata, &mut generator(*seed, stream))?
+            }
+            Self::Groups { groups, seed } => {
+                let groups: Vec<u32> = places.iter().map(|&place| groups[place]).collect();
+                whole_groups(&groups, count, *seed, stream)?
+            }
+            Self::Latest { ranks } => {
+                let mut order: Vec<usize> = (0..places.len()).collect();
+                order.sort_by_key(|&at| ranks[places[at]]);
+                order.split_off(places.len() - count)
+            }
+        };
+        let mut is_held = vec![false; places.len()];
+        chosen.into_iter().for_each(|at| is_held[at] = true);
+        let (mut kept, mut held) = (Vec::new(), Vec::new());
+        for (place, is_held) in places.into_iter().zip(is_held) {
+            if is_held { held.push(place) } else { kept.push(place) }
+        }
+        Ok((kept, held))
+    }
+}
+
+/// Whole groups in random order, until there are at least `count` rows; one group is left at least.
+fn whole_groups(
+    groups: &[u32],
+    count: usize,
+    seed: u64,
+    stream: u64,
+) -> Result<Vec<usize>, DataError> {
+    let mut sizes: HashMap<u32, usize> = HashMap::new();
+    groups.iter().for_each(|&group| *sizes.entry(group).or_default() += 1);
+    let mut distinct: Vec<u32> = sizes.keys().copied().collect();
+    distinct.sort_unstable();
+    if distinct.len() < 2 && count > 0 {
+        return Err(DataError::OneGroup);
+    }
+    let order = shuffled(distinct.len(), &mut generator(seed, stream));
+    let (mut taken, mut rows) = (std::collections::HashSet::new(), 0);
+    for &at in order.iter().take(distinct.len() - 1) {
+        if rows >= count {
+            break;
+        }
+        let group = distinct[at as usize];
+        rows += sizes[&group];
+        taken.insert(group);
+    }
+    Ok((0..groups.len()).filter(|&row| taken.contains(&groups[row])).collect())
+}
+
+/// The group of each row: rows with an equal cell have the same, and no value is a group too.
+fn groups(table: &Table, column: &str, rows: &[usize]) -> Result<Vec<u32>, TableError> {
+    let cells = &table.column(column)?.cells;
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let groups = rows.iter().map(|&row| {
+        let next = numbers.len() as u32;
+        *numbers.entry(cells.get(row).text().into_owned()).or_insert(next)
+    });
+    Ok(groups.collect())
+}
+
+/// The place of each row in time, by numbers, or else by texts, which ISO 8601 writes in their order;
+/// equal ones keep the order of the file.
+fn ranks(table: &Table, column: &str, rows: &[usize]) -> Result<Vec<usize>, TableError> {
+    let cells = &table.column(column)?.cells;
+    if let Some(&row) = rows.iter().find(|&&row| cells.get(row).is_missing()) {
+        return Err(TableError::NoTime { name: column.to_owned(), row: row + 1 });
+    }
+    let texts: Vec<String> = rows.iter().map(|&row| cells.get(row).text().into_owned()).collect();
+    let numbers: Option<Vec<f64>> = texts.iter().map(|text| number(text)).collect();
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    match numbers {
+        Some(numbers) => order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b])),
+        None => order.sort_by(|&a, &b| texts[a].cmp(&texts[b])),
+    }
+    let mut ranks = vec![0; rows.len()];
+    order.into_iter().enumerate().for_each(|(rank, at)| ranks[at] = rank);
+    Ok(ranks)
+}

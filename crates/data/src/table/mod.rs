@@ -1,0 +1,212 @@
+//! Tables: from a file of named columns to rows that a network sees, with everything that was fitted.
+
+mod divide;
+
+use std::path::{Path, PathBuf};
+
+use fireclay_model::InputSpec;
+use fireclay_tables::{
+    Doubt, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask, doubts,
+    encode, fit, read, rows_with_targets, targets_of,
+};
+
+use crate::{DataError, Dataset, Features, Holdout, Split, Targets, TrainTest};
+use divide::{Parts, TestRows, divide};
+
+/// A table in a file, and how its rows are read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableSource {
+    /// The file.
+    pub path: PathBuf,
+    /// The columns to learn, and what is said of others.
+    pub options: TableOptions,
+    /// How rows are divided.
+    pub division: Division,
+}
+
+/// How the rows of a table are divided.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Division {
+    /// Rows held out for validation; [`Holdout::usual`] if absent.
+    pub validation: Option<Holdout>,
+    /// Takes rows of each class in proportion.
+    pub is_stratified: bool,
+    /// Fixes which rows are held out.
+    pub seed: u64,
+    /// The classes that are kept, if not all.
+    pub classes: Vec<String>,
+}
+
+/// What is known of the table that rows are of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableFacts {
+    /// Its columns, and the part of each.
+    pub schema: Schema,
+    /// Number of its rows, with those of a file for the test.
+    pub rows: usize,
+    /// Rows that lack a target, or have one of another class, and are left out.
+    pub left_out: usize,
+    /// Places, from 1, of columns without a name, which are left out.
+    pub unnamed: Vec<usize>,
+    /// Which training rows validate.
+    pub split: Split,
+    /// What is doubtful about it.
+    pub doubts: Vec<Doubt>,
+}
+
+/// A table that was read and divided, to be encoded.
+pub struct DividedTable {
+    table: Table,
+    parts: Parts,
+    targets: [Targets; 2],
+    facts: TableFacts,
+}
+
+impl TableSource {
+    /// A table in a file, of which nothing else is said yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..Self::default() }
+    }
+
+    /// Reads the table, and divides its rows.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Table`] for a file that holds no such table; those of a division that is not
+    /// possible.
+    pub fn divided(&self) -> Result<DividedTable, DataError> {
+        let of_table = |source| DataError::Table { path: self.path.clone(), source };
+        let options = &self.options;
+        let reading = read(&self.path).map_err(of_table)?;
+        let mut table = reading.table;
+        let schema = Schema::of(&table, options).map_err(of_table)?;
+        let first = table.rows();
+        let test = TestRows::parse(options.test.as_deref())?;
+        if let TestRows::File(path) = &test {
+            let of_test = |source| DataError::Table { path: path.clone(), source };
+            table.append(&read(path).map_err(of_test)?.table).map_err(of_test)?;
+        }
+        let rows = rows_with_targets(&table, schema.targets()).map_err(of_table)?;
+        let targets = targets_of(&table, schema.targets(), schema.task(), &rows);
+        let (rows, targets) = self.of_classes(rows, targets.map_err(of_table)?, &schema)?;
+        let left_out = table.rows() - rows.len();
+        let parts = divide(&table, &rows, &targets, first, &test, self)?;
+        let splits =
+            SplitRows { train: &parts.train, validation: &parts.validation, test: &parts.test };
+        let of_training = targets_of(&table, schema.targets(), schema.task(), &parts.train);
+        let doubts = doubts(&table, &schema, splits, &of_training.map_err(of_table)?);
+        let split = Split::of(parts.learned(), parts.validation_places());
+        let targets = [parts.targets(&targets, &rows, false), parts.targets(&targets, &rows, true)];
+        let facts = TableFacts {
+            rows: table.rows(),
+            schema,
+            left_out,
+            unnamed: reading.unnamed,
+            split,
+            doubts,
+        };
+        Ok(DividedTable { table, parts, targets, facts })
+    }
+
+    /// The rows of the classes that are kept, with their targets.
+    fn of_classes(
+        &self,
+        rows: Vec<usize>,
+        targets: TableTargets,
+        schema: &Schema,
+    ) -> Result<(Vec<usize>, Targets), DataError> {
+        let names = schema.targets().to_vec();
+        let targets = match targets {
+            TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },
+            TableTargets::MultiLabel { values } => Targets::MultiLabel { values, labels: names },
+            TableTargets::Values { values } => Targets::Values { values, names },
+        };
+        let classes = &self.division.classes;
+        if classes.is_empty() {
+            return Ok((rows, targets));
+        }
+        // Of one feature, to choose rows by class as every data set does.
+        let numbers: Vec<f32> = (0..rows.len()).map(|row| row as f32).collect();
+        let all = Dataset::new(vec![1], Features::Floats(numbers), targets)?;
+        let kept = all.only_classes(classes)?;
+        let places = kept.numbers(0..kept.len());
+        let rows = places.into_iter().map(|place| rows[place as usize]).collect();
+        Ok((rows, kept.targets().clone()))
+    }
+}
+
+impl DividedTable {
+    /// Returns what is known of the table.
+    pub fn facts(&self) -> &TableFacts {
+        &self.facts
+    }
+
+    /// The kind of prediction.
+    pub fn task(&self) -> TableTask {
+        self.facts.schema.task()
+    }
+
+    /// Fits the encoding of each feature to the training rows alone.
+    ///
+    /// # Errors
+    ///
+    /// A feature without a value in any training row.
+    pub fn fit(&self, path: &Path) -> Result<InputSpec, DataError> {
+        let of_table = |source| DataError::Table { path: path.to_owned(), source };
+        let Self { table, parts, facts, .. } = self;
+        fit(table, &facts.schema, &parts.train, &parts.all()).map_err(of_table)
+    }
+
+    /// Encodes all rows.
+    ///
+    /// # Errors
+    ///
+    /// A value that is not one of its column, with its row; a column that the input takes and the
+    /// table lacks.
+    pub fn encoded(self, input: &InputSpec, path: &Path) -> Result<TrainTest, DataError> {
+        let of_table = |source| DataError::Table { path: path.to_owned(), source };
+        let Self { table, parts, targets: [learned, test], facts } = self;
+        let rows = |rows: &[usize], targets| {
+            let encoded = encode(&table, input, rows).map_err(of_table)?;
+            let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
+            Ok::<_, DataError>(data.with_input(input.clone()))
+        };
+        let train = rows(&parts.of_learning(), learned)?;
+        let test = rows(&parts.test, test)?;
+        Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
+    }
+}
+
+/// Loads a table, with encodings fitted to its training rows.
+pub(crate) fn load(source: &TableSource) -> Result<TrainTest, DataError> {
+    let divided = source.divided()?;
+    let input = divided.fit(&source.path)?;
+    divided.encoded(&input, &source.path)
+}
+
+/// Loads all rows of a table for a model that takes this input: the training rows and the test rows
+/// are the same.
+///
+/// # Errors
+///
+/// As [`TableSource::divided`] and [`DividedTable::encoded`].
+pub fn load_whole(source: &TableSource, input: &InputSpec) -> Result<Dataset, DataError> {
+    let of_table = |error| DataError::Table { path: source.path.clone(), source: error };
+    let table = read(&source.path).map_err(of_table)?.table;
+    let names = &source.options.target;
+    let profiles = names.iter().map(|name| Ok(fireclay_tables::Profile::of(table.column(name)?)));
+    let profiles = profiles.collect::<Result<Vec<_>, TableError>>().map_err(of_table)?;
+    let task = fireclay_tables::task(&profiles.iter().collect::<Vec<_>>(), source.options.task);
+    let task = task.map_err(of_table)?;
+    let rows = rows_with_targets(&table, names).map_err(of_table)?;
+    let targets = targets_of(&table, names, task, &rows).map_err(of_table)?;
+    let names = names.clone();
+    let targets = match targets {
+        TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },
+        TableTargets::MultiLabel { values } => Targets::MultiLabel { values, labels: names },
+        TableTargets::Values { values } => Targets::Values { values, names },
+    };
+    let encoded = encode(&table, input, &rows).map_err(of_table)?;
+    let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
+    Ok(data.with_input(input.clone()))
+}

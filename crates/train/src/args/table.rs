@@ -1,0 +1,65 @@
+//! The flags of a table.
+
+use toml::Value;
+
+use super::flags::Flags;
+
+/// The columns of a table, and how its rows are divided.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Tables")]
+pub struct TableArgs {
+    /// Columns to learn.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub target: Vec<String>,
+    /// Task: classification, multi-label or regression [default: inferred from the target].
+    #[arg(long, value_name = "TASK", value_parser = ["classification", "multi-label", "regression"])]
+    pub task: Option<String>,
+    /// Rows for the final test: a share, a number of rows, or another file [default: 0.2].
+    #[arg(long, value_name = "SHARE|N|FILE")]
+    pub test: Option<String>,
+    /// Columns to read as numbers.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub numeric: Vec<String>,
+    /// Columns to read as categories.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub categorical: Vec<String>,
+    /// Column of ordered categories, such as size=small<medium<large; repeatable.
+    #[arg(long, value_name = "COLUMN=ORDER")]
+    pub ordered: Vec<String>,
+    /// Columns to read as dates.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub date: Vec<String>,
+    /// Columns to read as sentences.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub text: Vec<String>,
+    /// Columns to leave out.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub drop: Vec<String>,
+    /// Column whose equal values stay in one split.
+    #[arg(long, value_name = "COLUMN")]
+    pub group: Option<String>,
+    /// Column of time: the latest rows are for the test, those before them for validation.
+    #[arg(long, value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// Column of sample weights.
+    #[arg(long, value_name = "COLUMN")]
+    pub weight: Option<String>,
+}
+
+impl TableArgs {
+    /// Adds these settings.
+    pub fn add_to(&self, flags: &mut Flags) {
+        flags.list("data.table.target", &self.target);
+        flags.text("data.table.task", self.task.as_ref());
+        flags.set("data.table.test", self.test.clone().map(Value::String));
+        flags.list("data.table.numeric", &self.numeric);
+        flags.list("data.table.categorical", &self.categorical);
+        flags.list("data.table.ordered", &self.ordered);
+        flags.list("data.table.date", &self.date);
+        flags.list("data.table.text", &self.text);
+        flags.list("data.table.drop", &self.drop);
+        flags.text("data.table.group", self.group.as_ref());
+        flags.text("data.table.time", self.time.as_ref());
+        flags.text("data.table.weight", self.weight.as_ref());
+    }
+}
