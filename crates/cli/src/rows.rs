@@ -122,7 +122,7 @@ fn data_of(model: &Description, named: &Path) -> Result<(String, TrainTest)> {
     let of_model =
         |(_, manifest): &(PathBuf, Manifest)| portable(&manifest.settings.data.source) == *source;
     if let Some((folder, manifest)) = run.filter(of_model) {
-        let data = whole_data_of_run(&manifest, &folder, &model.task, None, &train::load_with_bar)?;
+        let data = whole_data_of_run(&manifest, &folder, model, None, &train::load_with_bar)?;
         return Ok((manifest.settings.data.source.clone(), data));
     }
     let at = match settings_of(model) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use fireclay_model::InputSpec;
 use fireclay_tables::is_called_table;
 
 use crate::{DataError, TableSource};
@@ -75,6 +76,18 @@ impl Source {
             Self::Idx(folder) => Some(folder),
             Self::Table(table) => Some(&table.path),
             _ => None,
+        }
+    }
+
+    /// The same source with rows encoded by the input of a model; of a table alone, and by the names of
+    /// columns alone.
+    #[must_use]
+    pub fn encoded_by(self, input: &InputSpec) -> Self {
+        match self {
+            Self::Table(table) if input.as_dense().is_none() => {
+                Self::Table(Box::new(TableSource { input: Some(input.clone()), ..*table }))
+            }
+            other => other,
         }
     }
 

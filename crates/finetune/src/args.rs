@@ -12,7 +12,7 @@ use train::settings::{Partial, SettingsError};
 use train::tuning::Baseline;
 use train::{
     BackendArgs, DataArgs, Flags, OptimizationArgs, OutputArgs, Rate, ResumingArgs, SettingsArgs,
-    TrainingArgs, activation_values, norm_values,
+    TableArgs, TrainingArgs, activation_values, norm_values,
 };
 
 use crate::head::{Head, label_file};
@@ -57,6 +57,9 @@ pub struct Args {
     /// The data.
     #[command(flatten)]
     pub data: DataArgs,
+    /// The columns of a table.
+    #[command(flatten)]
+    pub table: TableArgs,
     /// Learning rate, or that of some parameters; repeatable: --lr body=1e-4 --lr head=1e-3 [default: 0.003 for adam].
     #[arg(long, value_name = "RATE|PATTERN=RATE", help_heading = "Optimization")]
     pub lr: Vec<Rate>,
@@ -317,6 +320,7 @@ impl Args {
         let mut flags = Flags::default();
         self.backend.add_to(&mut flags);
         self.data.add_to(&mut flags);
+        self.table.add_to(&mut flags);
         flags.number("model.dropout", self.tune.dropout);
         flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));
         self.optimization.add_to(&mut flags);

@@ -276,7 +276,7 @@ impl Report {
         }
         let model = Model::load(&path, device)?;
         self.model = Some(described(&model)?);
-        let test = match test_rows(manifest, folder, &model.task, told) {
+        let test = match test_rows(manifest, folder, &model, told) {
             Ok(test) => test,
             Err(reason) if told.is_some() => return Err(ReportError::Data { reason }),
             Err(reason) => {
@@ -325,14 +325,15 @@ impl Report {
 fn test_rows(
     manifest: &Manifest,
     folder: &Path,
-    task: &Task,
+    model: &Model,
     told: Option<&str>,
 ) -> Result<Dataset, String> {
     let load = |source: &Source| load(source, &LoadOptions::default(), &mut |_| {});
-    let data = whole_data_of_run(manifest, folder, task, told, &load);
-    let TrainTest { test, .. } = data.map_err(|error| message(&error))?;
+    let data = whole_data_of_run(manifest, folder, &model.description(), told, &load);
+    let TrainTest { test, table, .. } = data.map_err(|error| message(&error))?;
     let classes = &manifest.settings.data.classes;
-    if classes.is_empty() {
+    // Of a table, other rows were left out when it was read.
+    if classes.is_empty() || table.is_some() {
         return Ok(test);
     }
     test.only_classes(classes).map_err(|error| message(&error))

@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use fireclay::Task;
+use fireclay::{Description, InputSpec, Task};
 use fireclay_data::{DataError, Source, TrainTest};
 use fireclay_measure::{fitted_to, only};
 use fireclay_terminal::message;
@@ -117,6 +117,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) told: Option<&'a str>,
     /// The settings of the run, if the data is what it learns from.
     pub(crate) settings: Option<&'a Settings>,
+    /// What the model takes that is there already.
+    pub(crate) input: Option<&'a InputSpec>,
 }
 
 impl Sought<'_> {
@@ -160,7 +162,14 @@ impl Sought<'_> {
 
     /// The source of a name, with what the settings say of a table.
     fn source(&self, name: &str) -> Result<Source, DataError> {
-        self.settings.map_or_else(|| name.parse(), |settings| settings.source_named(name))
+        let source = match self.settings {
+            Some(settings) => settings.source_named(name)?,
+            None => name.parse()?,
+        };
+        Ok(match self.input {
+            Some(input) => source.encoded_by(input),
+            None => source,
+        })
     }
 
     /// Where it may be: where it is called so, where it was, and near the run.
@@ -195,7 +204,7 @@ impl Sought<'_> {
 }
 
 /// The data of a run, all classes of it, checked against the digests in its manifest; `told` is where
-/// a person says that it is, `task` what the model of the run is for, and `load` reads a source.
+/// a person says that it is, `model` the model of the run, and `load` reads a source.
 ///
 /// # Errors
 ///
@@ -203,7 +212,7 @@ impl Sought<'_> {
 pub fn whole_data_of_run(
     manifest: &Manifest,
     folder: &Path,
-    task: &Task,
+    model: &Description,
     told: Option<&str>,
     load: &dyn Fn(&Source) -> Result<TrainTest, DataError>,
 ) -> Result<TrainTest, PlaceError> {
@@ -211,12 +220,13 @@ pub fn whole_data_of_run(
     let sought = Sought {
         name: &settings.data.source,
         settings: Some(settings),
+        input: Some(&model.input),
         place: manifest.data.place.as_ref(),
         folder,
         flag: "--data",
         told,
     };
-    Ok(sought.find(load, &|data| is_data_of(manifest, data, task))?.1)
+    Ok(sought.find(load, &|data| is_data_of(manifest, data, &model.task))?.1)
 }
 
 /// Whether data has the digests that a run has of its own, once it has the classes and the labels of

@@ -97,7 +97,7 @@ pub fn carry_out(prepared: Prepared, output: &OutputArgs) -> Result<Ended> {
         let Some(table) = &prepared.data().table else {
             bail!("--check needs a table; give one with --data");
         };
-        write!(io::stdout(), "{}", in_full(table))?;
+        say(in_full(table).trim_end())?;
         return Ok(Ended { code: Exit::Done, result: None });
     }
     if output.dry_run {

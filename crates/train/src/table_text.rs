@@ -2,7 +2,7 @@
 
 use fireclay_data::TableFacts;
 use fireclay_data::tables::{ColumnPart, Kind, PlannedColumn, Profile};
-use fireclay_terminal::{decimal, group, names, printable, row, table};
+use fireclay_terminal::{group, names, printable, row, table};
 
 /// The most names of columns that a line lists.
 const MOST_COLUMNS: usize = 6;
@@ -75,7 +75,7 @@ fn line(column: &PlannedColumn) -> Vec<String> {
     let share = 100.0 * *missing as f64 / *rows as f64;
     let range = match range {
         Some([least, greatest]) if *kind == Kind::Number || *kind == Kind::Boolean => {
-            format!("{} to {}", decimal(*least), decimal(*greatest))
+            format!("{least} to {greatest}")
         }
         _ => String::new(),
     };

@@ -19,4 +19,5 @@ mod regression;
 mod report;
 mod runs;
 mod support;
+mod tables;
 mod training;

@@ -22,6 +22,8 @@ pub struct TableSource {
     pub options: TableOptions,
     /// How rows are divided.
     pub division: Division,
+    /// What encodes the rows, of a model that is there; otherwise it is fitted to the training rows.
+    pub input: Option<InputSpec>,
 }
 
 /// How the rows of a table are divided.
@@ -180,12 +182,14 @@ impl DividedTable {
 /// Loads a table, with encodings fitted to its training rows.
 pub(crate) fn load(source: &TableSource) -> Result<TrainTest, DataError> {
     let divided = source.divided()?;
-    let input = divided.fit(&source.path)?;
+    let input = match &source.input {
+        Some(input) => input.clone(),
+        None => divided.fit(&source.path)?,
+    };
     divided.encoded(&input, &source.path)
 }
 
-/// Loads all rows of a table for a model that takes this input: the training rows and the test rows
-/// are the same.
+/// Loads all rows of a table for a model that takes this input.
 ///
 /// # Errors
 ///

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Import) -> Result<Exit> {
     // Before anything is written, so that a slip costs nothing.
     let measured = match data {
         Some((source, data)) => {
-            fits(&model, data.train.width())?;
+            fits(&model, &data.train)?;
             let data = fitted_to(data, &model.task).with_context(|| format!("--data {source}"))?;
             Some((source, data.test))
         }

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Merge) -> Result<Exit> {
 /// The test samples of a data set that a model is measured on.
 fn measured_on(source: &str, model: &Model) -> Result<Dataset> {
     let data = load_with_bar(&source.parse()?)?;
-    fits(model, data.test.width())?;
+    fits(model, &data.test)?;
     // Outputs alone are compared, so that any targets will do.
     Ok(data.test)
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use fireclay::model_file::is_model_file;
 use fireclay::{Ancestor, Backend, Device, DeviceChoice, Model, Provenance};
+use fireclay_data::Dataset;
 use fireclay_terminal::{Exit, Program, digest_start};
 use train::{Ended, backends};
 
@@ -71,10 +72,16 @@ fn descendant(parent: Ancestor, of_parent: &Provenance) -> Provenance {
     }
 }
 
-/// Checks that rows are as wide as a model takes them.
-fn fits(model: &Model, width: usize) -> Result<()> {
-    model.input.require_dense()?;
-    let takes = model.features();
+/// Checks that rows are as wide as a model takes them, and those of a table encoded for it.
+fn fits(model: &Model, data: &Dataset) -> Result<()> {
+    match data.input() {
+        Some(input) if *input != model.input => {
+            bail!("the model takes rows without names, or other columns than the table has")
+        }
+        Some(_) => {}
+        None => drop(model.input.require_dense()?),
+    }
+    let (takes, width) = (model.features(), data.width());
     if takes == width {
         return Ok(());
     }

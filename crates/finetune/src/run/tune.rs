@@ -47,7 +47,7 @@ pub(super) fn tune(args: &Args, program: Program) -> Result<Ended> {
     let mut prepared = Prepared::new(settings, options.clone())?;
     reading.data = Some(task_of(prepared.data().train.targets()));
 
-    let read = Read::new(args, from, &reading, &options.program, &prepared)?;
+    let read = Read::new(args, from, &reading, &options.program, &mut prepared)?;
     say(is_quiet, &format!("{}\n{}", from.display(), text::placed(&read.imported)))?;
     let base = &read.imported.model;
     let (shaped, named) = read.fitted(args, &prepared, is_quiet)?;
@@ -88,7 +88,7 @@ impl Read {
         from: &Path,
         reading: &Options,
         program: &str,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
     ) -> Result<Self> {
         let teacher = args.tune.teacher.as_deref();
         let is_teacher_ours = teacher.is_none_or(is_ours);
@@ -97,6 +97,7 @@ impl Read {
             if is_ours(from) && !is_teacher_ours { Options::default() } else { reading.clone() };
         let imported = import(from, &of_start, prepared.device())?;
         check_plain(&imported.model, from, program)?;
+        prepared.encode_for(&imported.model.input)?;
         let replay = replay(args);
         let old = replay.map(|replay| old_data(&replay, &imported.model)).transpose()?;
         let teacher = match teacher {
@@ -179,10 +180,8 @@ fn check_scratch(tune: &Tune, options: &RunOptions) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a model with adapters, beside which there is no room for others, and one of named columns,
-/// which no data set has.
+/// Refuses a model with adapters, beside which there is no room for others.
 fn check_plain(base: &Model, from: &Path, program: &str) -> Result<()> {
-    base.input.require_dense()?;
     if base.mlp.architecture().lora.is_none() {
         return Ok(());
     }
@@ -367,14 +366,14 @@ fn old_data(replay: &Replay, base: &Model) -> Result<TrainTest> {
 
 fn rows_to_replay(replay: &Replay, base: &Model) -> Result<TrainTest> {
     let old = only(load_with_bar(&replay.source.parse()?)?, &replay.classes)?;
-    fits(base, old.train.width())?;
+    fits(base, &old.train)?;
     Ok(old)
 }
 
 /// A model whose samples have the shape of the data's, if they are as many numbers, and whose hidden
 /// layers have this rate of dropout, if there is one.
 fn as_data(model: Model, data: &TrainTest, dropout: Option<f64>) -> Result<Model> {
-    fits(&model, data.train.width())?;
+    fits(&model, &data.train)?;
     let mut network = model.mlp.architecture().clone();
     network.input_shape = data.train.shape().to_vec();
     if let Some(dropout) = dropout {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Architecture, Device, Task};
+use fireclay::{Architecture, Device, InputSpec, Task};
 use fireclay_data::{DataError, Source, Split, TrainTest, permutation, split};
 use fireclay_measure::{fitted_to, only, task_of};
 use fireclay_terminal::names;
@@ -166,6 +166,19 @@ impl Prepared {
     /// Makes it train a fresh network of this kind.
     pub fn learn(&mut self, network: &Architecture) {
         self.settings.model = network.into();
+    }
+
+    /// Encodes the rows of a table as a model takes them that is there already; other data stays as it
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// A column that the model takes and the table lacks, or a value that is not one of its column.
+    pub fn encode_for(&mut self, input: &InputSpec) -> Result<()> {
+        if self.data.table.is_some() && input.as_dense().is_none() {
+            self.data = (self.options.load)(&self.source.clone().encoded_by(input))?;
+        }
+        Ok(())
     }
 
     /// Makes it start from these models instead of a fresh network.
@@ -332,13 +345,22 @@ struct Looked<'a> {
 impl Looked<'_> {
     fn sought<'b>(&'b self, name: &'b str, told: Option<&'b str>) -> Sought<'b> {
         let place = self.manifest.and_then(|manifest| manifest.data.place.as_ref());
-        Sought { name, place, folder: self.folder, flag: "--data", told, settings: None }
+        Sought {
+            name,
+            place,
+            folder: self.folder,
+            flag: "--data",
+            told,
+            settings: None,
+            input: None,
+        }
     }
 
     /// The data that the run learns from, all classes of it.
     fn data(&self, start: Option<&Start>) -> Result<(Source, TrainTest)> {
         let sought = self.sought(&self.names.own, self.names.told.as_deref());
-        let sought = Sought { settings: Some(self.settings), ..sought };
+        let input = start.map(|start| &start.model.input);
+        let sought = Sought { settings: Some(self.settings), input, ..sought };
         Ok(sought.find(&self.load, &|data| self.is_own(data, start))?)
     }
 

@@ -1,0 +1,172 @@
+//! Tables from training to prediction: columns by name, rows in splits, runs that resume.
+
+use std::fmt::Write;
+use std::fs;
+
+use crate::program::Place;
+use crate::support::{does, json, lines};
+
+/// Columns of each kind, and a price that follows from some of them.
+fn prices(rows: std::ops::Range<usize>) -> String {
+    let mut text = "id,size,colour,new,age,batch,price\n".to_owned();
+    for i in rows {
+        let (size, age) = ((i * 37) % 101, (i * 53) % 17);
+        let colour = ["red", "green", "blue"][(i * 7) % 3];
+        let is_new = (i * 11) % 2 == 0;
+        let price = 3 * size + 50 * ((i * 7) % 3) + if is_new { 40 } else { 0 };
+        let age = if i % 9 == 4 { String::new() } else { age.to_string() };
+        let answer = if is_new { "yes" } else { "no" };
+        writeln!(text, "r-{i},{size}.5,{colour},{answer},{age},{},{price}.25", i % 7).unwrap();
+    }
+    text
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    fs::write(place.path("prices.csv"), prices(0..300)).unwrap();
+    place
+}
+
+const TRAIN: &str = "train --data prices.csv --target price --no-report --lr 0.01";
+
+#[test]
+fn a_table_trains_and_predicts_by_name() {
+    let place = place();
+    let said = does(&place, &format!("{TRAIN} --name p --epochs 60"));
+    for line in [
+        "target price: regression",
+        "3 numbers: size, age, batch",
+        "1 boolean: new",
+        "1 category: colour",
+        "left out: id (identifier)",
+        "fireclay predict runs/p rows.csv",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    // Other columns, in another order, with another separator, compressed or not.
+    let rows = "new;extra;batch;age;colour;size\nyes;?;1;3;green;40.5\nno;?;2;;blue;10.5\n";
+    fs::write(place.path("rows.csv"), rows).unwrap();
+    let found = lines(&does(&place, "predict runs/p rows.csv --json"));
+    let values: Vec<f64> =
+        found.iter().map(|row| row["values"]["price"].as_f64().unwrap()).collect();
+    for (value, truth) in values.iter().zip([3.0 * 40.0 + 50.0 + 40.0, 3.0 * 10.0 + 100.0]) {
+        assert!((value - truth).abs() < 25.0, "{value} for {truth}");
+    }
+    let measured = json(&place, "evaluate runs/p --json");
+    assert!(measured["evaluation"]["scores"]["r2"]["value"].as_f64().unwrap() > 0.95, "{measured}");
+    assert_eq!(measured["evaluation"]["rows"], 60, "a fifth of 300");
+}
+
+#[test]
+fn other_rows_are_measured_by_the_names_of_their_columns() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name p --epochs 5"));
+    fs::write(place.path("more.csv"), prices(300..340)).unwrap();
+    let measured = json(&place, "evaluate runs/p --data more.csv --json");
+    assert_eq!(measured["evaluation"]["rows"], 40);
+    // The model alone, apart from its run.
+    fs::copy(place.path("runs/p/model.safetensors"), place.path("m.safetensors")).unwrap();
+    let of_run = json(&place, "evaluate runs/p --json");
+    let of_file = json(&place, "evaluate m.safetensors --json");
+    assert_eq!(of_run["evaluation"], of_file["evaluation"]);
+    place.train("evaluate runs/p --data more.csv --target cost").refused(&["no column cost"]);
+    let lacks = prices(0..30).replace("colour", "color");
+    fs::write(place.path("lacks.csv"), lacks).unwrap();
+    place.train("evaluate runs/p --data lacks.csv").refused(&["colour", "color"]);
+}
+
+#[test]
+fn a_run_on_a_table_resumes_to_the_same_bits() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name whole --epochs 6 --group batch"));
+    does(&place, &format!("{TRAIN} --name half --epochs 3 --group batch"));
+    fs::rename(place.path("prices.csv"), place.path("moved.csv")).unwrap();
+    let gone = place.train("train --resume half --epochs 6 --no-report");
+    gone.refused(&["cannot find the data", "--data PATH"]);
+    does(&place, "train --resume half --epochs 6 --data moved.csv --no-report");
+    let model = |run: &str| fs::read(place.path(&format!("runs/{run}/model.safetensors"))).unwrap();
+    assert!(model("whole") == model("half"));
+    does(&place, "train --repeat whole --data moved.csv --no-report --name again");
+}
+
+#[test]
+fn a_model_of_a_table_is_fine_tuned_on_another() {
+    let place = place();
+    does(&place, &format!("{TRAIN} --name p --epochs 20"));
+    let dearer = prices(300..500);
+    fs::write(place.path("new.csv"), dearer).unwrap();
+    let line = "finetune --from runs/p/model.safetensors --data new.csv --target price --epochs 2 \
+                --name tuned --no-report";
+    does(&place, line);
+    let measured = json(&place, "evaluate runs/tuned --json");
+    assert_eq!(measured["evaluation"]["rows"], 40);
+    let first = fs::read(place.path("runs/tuned/model.safetensors")).unwrap();
+    does(&place, "finetune --repeat tuned --name again --no-report");
+    assert!(first == fs::read(place.path("runs/again/model.safetensors")).unwrap());
+}
+
+#[test]
+fn a_table_is_checked_without_a_trace() {
+    let place = place();
+    let before = place.tree();
+    let said = does(&place, "train --data prices.csv --target price --check");
+    for line in ["300 rows, 7 columns", "id      identifier  left out", "`id` is different in each"]
+    {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(said.lines().any(|line| line.contains("age") && line.contains("11.0 %")), "{said}");
+    assert!(place.tree() == before);
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused() {
+    let place = place();
+    fs::write(place.path("grades.csv"), "a,grade\n1,3\n2,4\n3,5\n4,3\n").unwrap();
+    for (line, words) in [
+        ("train --data prices.csv", &["--target", "price"][..]),
+        ("train --data prices.csv --target prize", &["no column prize", "price"]),
+        ("train --data prices.csv --target price --drop sise", &["sise", "size"]),
+        ("train --data prices.csv --target price --numeric colour", &["row 1", "red"]),
+        (
+            "train --data prices.csv --target price --drop size --numeric size",
+            &["--numeric", "--drop"],
+        ),
+        ("train --data grades.csv --target grade", &["--task classification"]),
+        ("train --data prices.csv --target price --preprocessing scale", &["--preprocessing"]),
+        ("train --data mnist --target price", &["--target", "mnist"]),
+        ("train --data none.csv --target price", &["none.csv"]),
+        ("train --data prices.csv --target price --test none.csv", &["--test none.csv"]),
+        ("train --data prices.csv --target price --time age", &["age", "there is no time"]),
+    ] {
+        place.train(line).refused(words);
+    }
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn splits_follow_groups_and_time() {
+    let place = place();
+    let dry = |more: &str| {
+        does(
+            &place,
+            &format!(
+                "{TRAIN} --epochs 1 --name {} {more}",
+                more.trim_start_matches('-').replace([' ', '-'], "_")
+            ),
+        )
+    };
+    let said = dry("--group batch");
+    // Seven groups of 43 or 42: two of them for the test, one for validation.
+    assert!(
+        said.contains("prices.csv: 172 training, 43 validation and 85 test")
+            || said.contains("prices.csv: 171 training, 43 validation and 86 test")
+            || said.contains("prices.csv: 171 training, 42 validation and 87 test")
+            || said.contains("validation and 8"),
+        "{said}"
+    );
+    let said = dry("--time size --test 50 --validation 20");
+    assert!(said.contains("230 training, 20 validation and 50 test"), "{said}");
+    fs::write(place.path("test.csv"), prices(300..350)).unwrap();
+    let said = dry("--test test.csv");
+    assert!(said.contains("270 training, 30 validation and 50 test"), "{said}");
+}
