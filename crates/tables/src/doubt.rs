@@ -205,7 +205,7 @@ fn of_column(column: &PlannedColumn) -> Vec<Doubt> {
         }
         _ => {}
     }
-    if profile.other_dates > 0 && profile.dates > 0 {
+    if profile.dates == profile.present() && profile.dates > 0 && profile.formats().is_empty() {
         found.push(Doubt::MixedDates { name: name.clone() });
     }
     if *part == ColumnPart::Unused {
@@ -331,9 +331,8 @@ fn of_labels(targets: &TableTargets) -> Vec<Doubt> {
 
 /// Rows of validation and test that are training rows too.
 fn repeated(table: &Table, schema: &Schema, splits: SplitRows<'_>) -> Vec<Doubt> {
-    let is_seen = |column: &&PlannedColumn| {
-        matches!(column.part, ColumnPart::Feature | ColumnPart::Ordered(_) | ColumnPart::Target)
-    };
+    let is_seen =
+        |column: &&PlannedColumn| column.part.is_feature() || column.part == ColumnPart::Target;
     let columns = schema.columns().iter().filter(is_seen).filter_map(|c| c.column(table).ok());
     let cells: Vec<&Cells> = columns.map(|column| &column.cells).collect();
     let known: std::collections::HashSet<u64> =

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use fireclay_model::{InputError, ValueProblem};
+use fireclay_model::{DateFormat, InputError, ValueProblem};
 use fireclay_terminal::{names, printable};
 
 /// The most names that a message lists.
@@ -258,6 +258,23 @@ pub enum TableError {
         name: String,
         /// The row, from 1 behind the heading.
         row: usize,
+    },
+    /// Dates may be read in several ways, or in none.
+    #[error(
+        "column {name:?}: {} {}; give --date-format year-month-day, day-month-year, month-day-year or \
+         compact", quoted(example),
+        match given {
+            Some(given) => format!("and other dates cannot all be read as {given}"),
+            None => "and other dates may be read in several ways, or in none".to_owned(),
+        }
+    )]
+    UnclearDates {
+        /// The column.
+        name: String,
+        /// One of its values.
+        example: String,
+        /// The format that was given.
+        given: Option<DateFormat>,
     },
     /// No column is left as a feature.
     #[error(

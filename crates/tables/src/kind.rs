@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use fireclay_model::DateFormat;
 use serde::{Deserialize, Serialize};
 
 use crate::table::{Cell, Cells, Column, number};
@@ -51,6 +52,10 @@ impl fmt::Display for Kind {
     }
 }
 
+/// The formats of dates that are told by their look; eight digits may be any number.
+pub(crate) const FORMATS: [DateFormat; 3] =
+    [DateFormat::YearMonthDay, DateFormat::DayMonthYear, DateFormat::MonthDayYear];
+
 /// What the cells of a column have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
@@ -70,10 +75,10 @@ pub struct Profile {
     pub integers: usize,
     /// Values that are infinite.
     pub infinite: usize,
-    /// Values that are dates.
+    /// Values that are dates in any of the formats.
     pub dates: usize,
-    /// Values that are dates in another format than ISO 8601.
-    pub other_dates: usize,
+    /// Values that each of [`FORMATS`] reads.
+    pub dates_of: [usize; FORMATS.len()],
     /// Values that are numbers with commas, spaces or signs of a unit.
     pub formatted: usize,
     /// The least and the greatest number, if there are numbers.
@@ -116,7 +121,7 @@ impl Profile {
             integers: 0,
             infinite: 0,
             dates: 0,
-            other_dates: 0,
+            dates_of: [0; FORMATS.len()],
             formatted: 0,
             range: None,
             examples: Vec::new(),
@@ -166,14 +171,21 @@ impl Profile {
             Cell::Text(_) => text.parse::<f64>().is_ok_and(f64::is_infinite),
         };
         self.infinite += usize::from(is_infinite);
-        self.dates += usize::from(crate::dates::is_date(&text));
-        self.other_dates += usize::from(crate::dates::is_other_date(&text));
+        let reads = FORMATS.map(|format| format.reads(&text));
+        self.dates += usize::from(reads.contains(&true));
+        self.dates_of.iter_mut().zip(reads).for_each(|(count, reads)| *count += usize::from(reads));
         self.formatted += usize::from(is_formatted(&text));
         self.characters += text.chars().count();
         self.sentences += usize::from(text.split_whitespace().nth(2).is_some());
         if self.first_word.is_none() && !is_infinite {
             self.first_word = Some((row, text.into_owned()));
         }
+    }
+
+    /// The formats of dates in which every value can be read.
+    pub fn formats(&self) -> Vec<DateFormat> {
+        let counted = FORMATS.iter().zip(self.dates_of);
+        counted.filter(|(_, count)| *count == self.present()).map(|(format, _)| *format).collect()
     }
 
     /// Rows with a value.
@@ -197,7 +209,7 @@ impl Profile {
         if self.numbers + self.infinite == present {
             return self.of_numbers(is_unique);
         }
-        if self.dates == present {
+        if self.dates == present && !self.formats().is_empty() {
             return Kind::Date;
         }
         let mean = self.characters / present;

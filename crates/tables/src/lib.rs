@@ -7,7 +7,6 @@
 //! This crate fits nothing, splits nothing and prints nothing.
 
 mod csv_rows;
-mod dates;
 mod doubt;
 mod encode;
 mod error;

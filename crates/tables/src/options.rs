@@ -1,5 +1,6 @@
 //! What a person says of a table.
 
+use fireclay_model::{DateFormat, NumberEncoding};
 use serde::{Deserialize, Serialize};
 
 /// What a person says of a table, as the section `[data.table]` of a settings file holds it.
@@ -24,6 +25,12 @@ pub struct TableOptions {
     /// Columns of dates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub date: Vec<String>,
+    /// How all dates are written; found out if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_format: Option<DateFormat>,
+    /// The encoding of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumberEncoding>,
     /// Columns of sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<String>,

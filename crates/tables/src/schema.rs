@@ -1,5 +1,7 @@
 //! The part that each column of a table takes in learning.
 
+use fireclay_model::{DateFormat, NumberEncoding};
+
 use crate::kind::{Kind, Profile};
 use crate::options::{TableOptions, TableTask};
 use crate::table::{Column, Table};
@@ -11,6 +13,7 @@ pub struct Schema {
     columns: Vec<PlannedColumn>,
     task: TableTask,
     targets: Vec<String>,
+    numbers: NumberEncoding,
 }
 
 /// A column, and the part that it takes.
@@ -27,6 +30,8 @@ pub struct PlannedColumn {
 pub enum ColumnPart {
     /// The network sees it.
     Feature,
+    /// The network sees the parts of its dates, which are written so.
+    Date(DateFormat),
     /// The network sees it as numbers in the order of these categories.
     Ordered(Vec<String>),
     /// It is learned.
@@ -39,6 +44,13 @@ pub enum ColumnPart {
     Dropped,
     /// It is left out because of its kind.
     Unused,
+}
+
+impl ColumnPart {
+    /// Returns true if the network sees the column.
+    pub fn is_feature(&self) -> bool {
+        matches!(self, Self::Feature | Self::Ordered(_) | Self::Date(_))
+    }
 }
 
 impl Schema {
@@ -57,7 +69,7 @@ impl Schema {
         let task = targets::task(&of_targets.collect::<Vec<_>>(), options.task)?;
         let columns = profiles.into_iter().map(|profile| planned(profile, options));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let schema = Self { columns, task, targets };
+        let schema = Self { columns, task, targets, numbers: options.numbers.unwrap_or_default() };
         if schema.features().next().is_none() {
             return Err(TableError::NoFeatures);
         }
@@ -71,9 +83,12 @@ impl Schema {
 
     /// The columns that the network sees, in the order of the file.
     pub fn features(&self) -> impl Iterator<Item = &PlannedColumn> {
-        self.columns
-            .iter()
-            .filter(|column| matches!(column.part, ColumnPart::Feature | ColumnPart::Ordered(_)))
+        self.columns.iter().filter(|column| column.part.is_feature())
+    }
+
+    /// The encoding of numbers.
+    pub(crate) fn numbers(&self) -> NumberEncoding {
+        self.numbers
     }
 
     /// The kind of prediction.
@@ -159,13 +174,39 @@ fn planned(mut profile: Profile, options: &TableOptions) -> Result<PlannedColumn
     } else if let Some((_, kind)) = forced {
         check_numeric(&profile, kind)?;
         profile.kind = kind;
-        if kind.is_feature() { ColumnPart::Feature } else { ColumnPart::Unused }
+        feature(&profile, options)?
     } else if profile.kind.is_feature() {
-        ColumnPart::Feature
+        feature(&profile, options)?
     } else {
         ColumnPart::Unused
     };
     Ok(PlannedColumn { profile, part })
+}
+
+/// The part of a column that is not left out, by its kind.
+fn feature(profile: &Profile, options: &TableOptions) -> Result<ColumnPart, TableError> {
+    match profile.kind {
+        Kind::Date => date_format(profile, options.date_format).map(ColumnPart::Date),
+        kind if kind.is_feature() => Ok(ColumnPart::Feature),
+        _ => Ok(ColumnPart::Unused),
+    }
+}
+
+/// How the dates of a column are written: the format that is given, or else the only one in which all
+/// can be read.
+fn date_format(profile: &Profile, given: Option<DateFormat>) -> Result<DateFormat, TableError> {
+    let formats = profile.formats();
+    match (given, &formats[..]) {
+        (Some(given), formats) if formats.contains(&given) || given == DateFormat::Compact => {
+            Ok(given)
+        }
+        (None, [only]) => Ok(*only),
+        (given, _) => Err(TableError::UnclearDates {
+            name: profile.name.clone(),
+            example: profile.examples.first().cloned().unwrap_or_default(),
+            given,
+        }),
+    }
 }
 
 /// Refuses words in a column of `--numeric`.

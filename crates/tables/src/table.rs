@@ -214,15 +214,22 @@ impl Table {
 }
 
 impl Cells {
+    /// The same cells as texts; an empty one where there is no number.
+    pub fn to_texts(&self) -> Self {
+        let mut texts = Texts::default();
+        self.iter().for_each(|cell| texts.push_cell(cell));
+        Self::Texts(texts)
+    }
+
     /// Adds the cells of another column; numbers and texts become texts.
     fn append(&mut self, other: &Self) {
         match (self, other) {
             (Self::Numbers(numbers), Self::Numbers(more)) => numbers.extend_from_slice(more),
             (Self::Texts(texts), more) => more.iter().for_each(|cell| texts.push_cell(cell)),
             (numbers, texts) => {
-                let mut all = Texts::default();
-                numbers.iter().chain(texts.iter()).for_each(|cell| all.push_cell(cell));
-                *numbers = Self::Texts(all);
+                let mut all = numbers.to_texts();
+                all.append(texts);
+                *numbers = all;
             }
         }
     }

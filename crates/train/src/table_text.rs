@@ -92,7 +92,7 @@ fn line(column: &PlannedColumn) -> Vec<String> {
 
 fn part(part: &ColumnPart) -> &'static str {
     match part {
-        ColumnPart::Feature => "feature",
+        ColumnPart::Feature | ColumnPart::Date(_) => "feature",
         ColumnPart::Ordered(_) => "feature, ordered",
         ColumnPart::Target => "target",
         ColumnPart::Group => "group",

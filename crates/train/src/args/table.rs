@@ -1,5 +1,6 @@
 //! The flags of a table.
 
+use fireclay::{DateFormat, NumberEncoding};
 use toml::Value;
 
 use super::flags::Flags;
@@ -29,6 +30,12 @@ pub struct TableArgs {
     /// Columns to read as dates.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub date: Vec<String>,
+    /// Format of all dates: year-month-day, day-month-year, month-day-year or compact [default: inferred].
+    #[arg(long, value_name = "FORMAT")]
+    pub date_format: Option<DateFormat>,
+    /// Encoding of numbers: standardize, robust, quantile, min-max, piecewise-linear or none [default: standardize].
+    #[arg(long, value_name = "HOW")]
+    pub numbers: Option<NumberEncoding>,
     /// Columns to read as sentences.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub text: Vec<String>,
@@ -56,6 +63,8 @@ impl TableArgs {
         flags.list("data.table.categorical", &self.categorical);
         flags.list("data.table.ordered", &self.ordered);
         flags.list("data.table.date", &self.date);
+        flags.text("data.table.date_format", self.date_format);
+        flags.text("data.table.numbers", self.numbers);
         flags.list("data.table.text", &self.text);
         flags.list("data.table.drop", &self.drop);
         flags.text("data.table.group", self.group.as_ref());
