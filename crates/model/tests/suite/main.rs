@@ -2,5 +2,6 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
 
 mod columns;
+mod encoders;
 mod layer_by_layer;
 mod support;

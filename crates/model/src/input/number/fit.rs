@@ -82,9 +82,9 @@ impl NumberScaling {
                 moments.scaling()
             }
             NumberEncoding::Robust => {
-                let quartiles = quantile(sorted, 0.75) - quantile(sorted, 0.25);
+                let quartiles = quantile(sorted, 3, 4) - quantile(sorted, 1, 4);
                 let range = if quartiles > 0.0 { quartiles } else { (maximum - minimum) / 2.0 };
-                Self::Robust { median: quantile(sorted, 0.5), range }
+                Self::Robust { median: quantile(sorted, 1, 2), range }
             }
             NumberEncoding::MinMax => Self::MinMax { minimum, maximum },
             NumberEncoding::Quantile => {

@@ -1,24 +1,19 @@
 //! Quantiles of training rows, and ranks among them.
 
-/// The quantile at a share of sorted numbers, linear between two of them, as NumPy has it by default.
-/// There is at least one number.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
+/// The quantile at the share `part / whole` of sorted numbers, linear between two of them, as NumPy has
+/// it by default. There is at least one number.
+pub(super) fn quantile(sorted: &[f64], part: usize, whole: usize) -> f64 {
     let last = sorted.len() - 1;
-    let place = share * last as f64;
-    let before = (place as usize).min(last);
+    // In whole numbers: rounding must not leave a place that is exactly that of a number.
+    let (place, whole) = (part as u64 * last as u64, whole as u64);
+    let before = (place / whole) as usize;
     let after = (before + 1).min(last);
-    sorted[before] + (sorted[after] - sorted[before]) * (place - before as f64)
+    sorted[before] + (sorted[after] - sorted[before]) * ((place % whole) as f64 / whole as f64)
 }
 
 /// The quantiles of sorted numbers at `count` equally spaced shares from 0 to 1; `count` is at least 2.
 pub(super) fn quantiles(sorted: &[f64], count: usize) -> Vec<f64> {
-    let last = (count - 1) as f64;
-    let mut quantiles: Vec<f64> = (0..count).map(|i| quantile(sorted, i as f64 / last)).collect();
-    // Rounding between two equal numbers must not break the order.
-    for i in 1..count {
-        quantiles[i] = quantiles[i].max(quantiles[i - 1]);
-    }
-    quantiles
+    (0..count).map(|i| quantile(sorted, i, count - 1)).collect()
 }
 
 /// The place of a number among quantiles at equally spaced shares.
@@ -125,9 +120,11 @@ mod tests {
     #[test]
     fn quantiles_lie_between_two_numbers() {
         let sorted = [1.0, 2.0, 4.0, 8.0];
-        assert_eq!(quantile(&sorted, 0.25), 1.75);
+        assert_eq!(quantile(&sorted, 1, 4), 1.75);
         assert_eq!(quantiles(&sorted, 3), [1.0, 3.0, 8.0]);
         assert_eq!(quantiles(&[7.0], 2), [7.0, 7.0]);
+        let numbers: Vec<f64> = (0..50).map(f64::from).collect();
+        assert_eq!(quantiles(&numbers, 50), numbers);
     }
 
     #[test]
