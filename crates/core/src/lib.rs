@@ -30,6 +30,8 @@
 mod activation;
 mod backend;
 mod dropout;
+mod ensemble;
+mod front;
 mod loaded;
 mod lora;
 mod loss;
@@ -46,15 +48,17 @@ pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
-    Architecture, Boolean, Category, CategoryEncoding, Centre, Channels, Checkpoint, ConfigError,
-    Date, DateFormat, DatePart, Dense, Description, Detail, Drawn, Encoder, Field, FieldKind,
-    HiddenLayer, Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE, Lora, MlpConfig,
-    ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart, NormPosition,
-    Number, NumberEncoding, NumberScaling, ParameterPath, PictureShape, Pictures, PicturesError,
-    Placement, Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError,
-    Skip, SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName, UnknownParameter,
-    UnlikelyBytes, Value, ValueProblem, check_row, model_file, nearest,
+    Architecture, Average, BiasInitializer, Boolean, Category, CategoryEncoding, Centre, Channels,
+    Checkpoint, ConfigError, Date, DateFormat, DatePart, Dense, Description, Detail, Drawn,
+    Encoder, Ensemble, Field, FieldKind, FrontChoice, FrontParameter, FrontPart, HiddenLayer,
+    Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError,
+    ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart, NormPosition, Number,
+    NumberEncoding, NumberScaling, ParameterPath, Parametrization, PeriodicEmbedding, PictureShape,
+    Pictures, PicturesError, Placement, Prediction, Predictor, Preprocessing, PreprocessingError,
+    Provenance, RowError, Skip, SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName,
+    UnknownParameter, UnlikelyBytes, Value, ValueProblem, check_row, model_file, nearest,
 };
+pub use front::{FrontLayer, MemberScales, Scales};
 pub use loaded::{LoadError, Loaded, ValuesError};
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError};

@@ -124,6 +124,22 @@ impl Loss {
         }
     }
 
+    /// As [`rows`](Self::rows), of the outputs of all members of an ensemble, `[batch · members,
+    /// outputs]`: the mean of the members' losses.
+    pub fn rows_of_members(
+        &self,
+        outputs: Tensor<2>,
+        targets: &Targets,
+        members: usize,
+    ) -> Tensor<1> {
+        if members == 1 {
+            return self.rows(outputs, targets);
+        }
+        let [rows, _] = outputs.dims();
+        let losses = self.rows(outputs, &targets.repeated(members));
+        losses.reshape([rows / members, members]).mean_dim(1).squeeze_dim(1)
+    }
+
     /// Mean loss of a batch, `[1]`; with class weights, the weighted mean.
     pub fn mean(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
         let rows = self.rows(outputs, targets);

@@ -15,6 +15,22 @@ pub enum Targets {
 }
 
 impl Targets {
+    /// The right answers for each member of an ensemble, one after the other: `[batch · members]`.
+    pub(crate) fn repeated(&self, members: usize) -> Self {
+        match self {
+            Self::Classes(classes) => {
+                let [batch] = classes.dims();
+                let classes = classes.clone().reshape([batch, 1]).repeat_dim(1, members);
+                Self::Classes(classes.reshape([batch * members]))
+            }
+            Self::Values(values) => {
+                let [batch, outputs] = values.dims();
+                let values = values.clone().reshape([batch, 1, outputs]).repeat_dim(1, members);
+                Self::Values(values.reshape([batch * members, outputs]))
+            }
+        }
+    }
+
     /// The right answers in the unit in which the network of a task gives its outputs: values are
     /// standardised where the task has a [scaling](Task::scaling).
     pub fn standardized(self, task: &Task) -> Self {

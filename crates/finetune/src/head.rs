@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use burn::tensor::TensorReadError;
-use fireclay::{Architecture, ConfigError, Mlp, Model, NamedTensor, TargetScaling, Task};
+use fireclay::{ConfigError, Mlp, Model, NamedTensor, TargetScaling, Task};
 use fireclay_data::Dataset;
 use fireclay_measure::task_of;
 use fireclay_terminal::names;
@@ -240,7 +240,7 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped, Swap
         let model = model.clone();
         return Ok(Swapped { model, kept, is_same: true, is_zero: false, left, rescaled });
     }
-    let network = Architecture { outputs: task.outputs(), ..old.clone() };
+    let network = old.clone().for_task(&task);
     let device = model.device();
     let drawn = Mlp::of(&network, seed, &device)?.tensors()?;
     let had = model.mlp.tensors()?;
@@ -258,10 +258,15 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped, Swap
         if starts_at_zero {
             new.fill(0.0);
         }
-        let width = new.len() / sources.len();
-        for (row, source) in new.chunks_mut(width).zip(&sources) {
-            if let Some(source) = source {
-                row.copy_from_slice(&old[source * width..][..width]);
+        // Each member of an ensemble has all outputs.
+        let members = network.members();
+        let width = new.len() / (sources.len() * members);
+        let (new_rows, old_rows) = (sources.len() * width, old.len() / members);
+        for (new, old) in new.chunks_mut(new_rows).zip(old.chunks(old_rows)) {
+            for (row, source) in new.chunks_mut(width).zip(&sources) {
+                if let Some(source) = source {
+                    row.copy_from_slice(&old[source * width..][..width]);
+                }
             }
         }
         Ok(new)

@@ -4,12 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{finite, positive, rate, sizes};
 use crate::{
-    Activation, AdapterSide, ConfigError, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
-    Norm, NormPart, ParameterPath, named_enum,
+    Activation, AdapterSide, Average, BiasInitializer, ConfigError, Ensemble, FrontPart,
+    Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON, Norm, NormPart, ParameterPath, Task,
+    named_enum,
 };
 
 /// A multilayer perceptron, layer by layer; [`MlpConfig`](crate::MlpConfig) is the short way to
 /// describe one whose hidden layers are alike.
+///
+/// A row passes the front stage, part by part, and its learned scaling; then each member of an ensemble
+/// multiplies it by scales of its own.
 ///
 /// Hidden layer `i` reads `x` and computes, in this order and as far as it has them:
 ///
@@ -21,12 +25,21 @@ use crate::{
 /// 6. dropout, in training;
 /// 7. a skip connection that is added at the end.
 ///
-/// The output layer is linear and gives logits or values.
+/// The output layer is linear and gives logits or values, and that of an ensemble those of each member,
+/// one after the other. With [`Parametrization::Ntk`] a linear map is `x W / sqrt(n) + b`, of `n`
+/// inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
     /// Shape of one sample, of any rank; it is flattened row by row. `[28, 28]` gives 784 inputs.
     pub input_shape: Vec<usize>,
-    /// Share of the inputs set to zero in training, in `[0, 1)`.
+    /// The parts of the front stage, in the order of the columns of a row; none if the first layer
+    /// reads rows as they are.
+    pub front: Vec<FrontPart>,
+    /// True if each input of the first layer is multiplied by a learned scale, which starts at 1.
+    pub scaling: bool,
+    /// Members that share the hidden layers, if there are several.
+    pub ensemble: Option<Ensemble>,
+    /// Share of the inputs of the first layer set to zero in training, in `[0, 1)`.
     pub input_dropout: f64,
     /// The hidden layers, from input to output.
     pub hidden: Vec<HiddenLayer>,
@@ -34,8 +47,14 @@ pub struct Architecture {
     pub outputs: usize,
     /// True if the output layer adds a bias.
     pub output_bias: bool,
+    /// What inputs of a linear layer are divided by.
+    pub parametrization: Parametrization,
     /// Distribution of the initial weights.
     pub initializer: Initializer,
+    /// Distribution of the initial biases.
+    pub bias_initializer: BiasInitializer,
+    /// True if the output layer starts at zero.
+    pub zero_output: bool,
     /// Low-rank adapters beside some of the linear layers.
     pub lora: Option<Lora>,
     /// The short description that it was made of, if there was one.
@@ -65,6 +84,10 @@ pub struct HiddenLayer {
     /// The slope of [`Activation::LeakyRelu`] below 0.
     #[serde(skip_serializing_if = "is_default_slope")]
     pub leaky_slope: f64,
+    /// True if each output has a learned share of the activation: `x + a (f(x) - x)`, where `a`
+    /// starts at 1.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parametric: bool,
     /// Its normalisation.
     pub norm: Norm,
     /// Where it is normalised.
@@ -110,6 +133,19 @@ named_enum! {
 }
 
 named_enum! {
+    /// What the inputs of a linear layer are divided by.
+    #[derive(Default)]
+    pub enum Parametrization as "parametrization" {
+        /// Nothing.
+        #[default]
+        Standard = "standard",
+        /// The root of their number (Jacot et al. 2018, arXiv 1806.07572): steps of an optimizer
+        /// have one size whatever the width.
+        Ntk = "ntk",
+    }
+}
+
+named_enum! {
     /// Where a skip connection is added.
     #[derive(Default)]
     pub enum SkipPosition as "position of a skip connection" {
@@ -146,6 +182,7 @@ impl Default for HiddenLayer {
             width: 0,
             activation: Activation::default(),
             leaky_slope: LEAKY_SLOPE,
+            parametric: false,
             norm: Norm::None,
             norm_position: NormPosition::default(),
             norm_epsilon: NORM_EPSILON,
@@ -164,7 +201,8 @@ impl HiddenLayer {
 
     /// Its activation function in words, with its slope if that is not the usual one.
     pub fn activation_in_words(&self) -> String {
-        let name = self.activation.to_string();
+        let kind = if self.parametric { "parametric " } else { "" };
+        let name = format!("{kind}{}", self.activation);
         if self.activation == Activation::LeakyRelu && !is_default_slope(&self.leaky_slope) {
             return format!("{name} with slope {}", self.leaky_slope);
         }
@@ -193,11 +231,44 @@ impl Architecture {
         self.hidden.len() + 1
     }
 
-    /// `[inputs, outputs]` of linear layer `i`.
+    /// The same network with the outputs of a task.
+    #[must_use]
+    pub fn for_task(mut self, task: &Task) -> Self {
+        self.outputs = task.outputs();
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.average = Average::of(task);
+        }
+        self
+    }
+
+    /// Numbers that the first layer reads of a row: what the front stage makes of it.
+    pub fn front_width(&self) -> usize {
+        if self.front.is_empty() {
+            return self.inputs();
+        }
+        self.front.iter().map(FrontPart::width).fold(0, usize::saturating_add)
+    }
+
+    /// Members of the ensemble, or 1.
+    pub fn members(&self) -> usize {
+        self.ensemble.map_or(1, |ensemble| ensemble.members)
+    }
+
+    /// `[inputs, outputs]` of linear layer `i`; the output layer of an ensemble has the outputs of all
+    /// members.
     pub fn sizes(&self, i: usize) -> [usize; 2] {
         let before = i.checked_sub(1).and_then(|i| self.hidden.get(i));
-        let inputs = before.map_or_else(|| self.inputs(), |layer| layer.width);
-        [inputs, self.hidden.get(i).map_or(self.outputs, |layer| layer.width)]
+        let inputs = before.map_or_else(|| self.front_width(), |layer| layer.width);
+        let layer = self.hidden.get(i);
+        [inputs, layer.map_or_else(|| self.outputs * self.members(), |layer| layer.width)]
+    }
+
+    /// What the inputs of linear layer `i` are multiplied by.
+    pub fn input_factor(&self, i: usize) -> f64 {
+        match self.parametrization {
+            Parametrization::Standard => 1.0,
+            Parametrization::Ntk => 1.0 / (self.sizes(i)[0] as f64).sqrt(),
+        }
     }
 
     /// [`sizes`](Self::sizes) of each linear layer, from input to output.
@@ -225,6 +296,9 @@ impl Architecture {
     /// Widths from input to output, such as `784-128-10`, and the activations between them.
     pub fn in_words(&self) -> String {
         let mut text = self.inputs().to_string();
+        if !self.front.is_empty() {
+            text += &format!("→{}", self.front_width());
+        }
         for layer in &self.hidden {
             text += &format!("-{}", layer.width);
         }
@@ -246,9 +320,19 @@ impl Architecture {
             }
         }
         match self.hidden.iter().filter(|layer| layer.skip.is_some()).count() {
-            0 => text,
-            1 => text + ", 1 skip connection",
-            count => format!("{text}, {count} skip connections"),
+            0 => {}
+            1 => text += ", 1 skip connection",
+            count => text += &format!(", {count} skip connections"),
+        }
+        if self.scaling {
+            text += ", scaling";
+        }
+        if self.parametrization == Parametrization::Ntk {
+            text += ", NTK";
+        }
+        match self.members() {
+            1 => text,
+            members => format!("{text}, {members} members"),
         }
     }
 
@@ -271,19 +355,41 @@ impl Architecture {
         (0..count).for_each(|i| self.add_linear(i, &mut all));
         (0..count).for_each(|i| self.add_norm(i, &mut all));
         (0..count).for_each(|i| self.add_adapter(i, &mut all));
+        (0..count).for_each(|i| self.add_activation(i, &mut all));
+        self.add_front(&mut all);
         all
     }
 
     /// As [`tensors`](Self::tensors), of the parameters that can be trained, from input to output.
     pub fn trainable(&self) -> Vec<(ParameterPath, Vec<usize>)> {
         let mut all = Vec::new();
+        self.add_front(&mut all);
         for i in 0..self.layers() {
             self.add_linear(i, &mut all);
             self.add_adapter(i, &mut all);
             self.add_norm(i, &mut all);
+            self.add_activation(i, &mut all);
         }
         all.retain(|(path, _)| path.is_trainable());
         all
+    }
+
+    /// What precedes the first layer.
+    fn add_front(&self, all: &mut Vec<(ParameterPath, Vec<usize>)>) {
+        all.extend(self.front.iter().enumerate().flat_map(|(i, part)| part.parameters(i)));
+        let [inputs, _] = self.sizes(0);
+        if self.scaling {
+            all.push((ParameterPath::Scaling, vec![inputs]));
+        }
+        if let Some(Ensemble { members, .. }) = self.ensemble {
+            all.push((ParameterPath::Members, vec![members, inputs]));
+        }
+    }
+
+    fn add_activation(&self, i: usize, all: &mut Vec<(ParameterPath, Vec<usize>)>) {
+        if let Some(layer) = self.hidden.get(i).filter(|layer| layer.parametric) {
+            all.push((ParameterPath::Activation(i), vec![layer.width]));
+        }
     }
 
     fn add_linear(&self, i: usize, all: &mut Vec<(ParameterPath, Vec<usize>)>) {
@@ -335,6 +441,17 @@ impl Architecture {
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| ConfigError::NoMemory { bytes })
     }
 
+    /// Returns true if it has anything that version 2 of the model file has no field for.
+    pub(crate) fn needs_version_3(&self) -> bool {
+        !self.front.is_empty()
+            || self.scaling
+            || self.ensemble.is_some()
+            || self.parametrization != Parametrization::Standard
+            || self.bias_initializer != BiasInitializer::Zeros
+            || self.zero_output
+            || self.hidden.iter().any(|layer| layer.parametric)
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -346,6 +463,10 @@ impl Architecture {
         }
         sizes("input_shape", &self.input_shape)?;
         sizes("outputs", &[self.outputs])?;
+        if let Some(Ensemble { members, .. }) = self.ensemble {
+            sizes("ensemble.members", &[members])?;
+        }
+        self.front.iter().enumerate().try_for_each(|(i, part)| part.validate(i))?;
         let widths: Vec<usize> = self.hidden.iter().map(|layer| layer.width).collect();
         sizes("hidden", &widths)?;
         rate("input_dropout", self.input_dropout)?;
@@ -356,6 +477,7 @@ impl Architecture {
         }
         self.check_adapters()?;
         self.check_total()?;
+        self.check_front()?;
         (0..self.hidden.len()).try_for_each(|i| self.check_skip(i))
     }
 
@@ -369,6 +491,16 @@ impl Architecture {
             return Ok(());
         }
         Err(ConfigError::SkipWidth { layer, span: skip.span, found, expected: width })
+    }
+
+    /// The parts of a front stage share the columns of a row among themselves.
+    fn check_front(&self) -> Result<(), ConfigError> {
+        if self.front.is_empty() {
+            return Ok(());
+        }
+        let columns = self.front.iter().map(FrontPart::columns);
+        let (found, expected) = (columns.fold(0, usize::saturating_add), self.inputs());
+        if found == expected { Ok(()) } else { Err(ConfigError::FrontColumns { found, expected }) }
     }
 
     fn check_adapters(&self) -> Result<(), ConfigError> {
@@ -388,22 +520,34 @@ impl Architecture {
 
     /// Refuses a network whose size does not fit the address space, before anything is allocated.
     fn check_total(&self) -> Result<(), ConfigError> {
-        let inputs = self.input_shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-        let mut widths = vec![inputs.ok_or(ConfigError::TooLarge)?];
-        widths.extend(self.hidden.iter().map(|layer| layer.width));
-        widths.push(self.outputs);
-        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
-        let bytes = widths.windows(2).try_fold(0usize, |total, pair| {
-            // As if every layer had a norm of its inputs and its outputs, and an adapter.
-            let weights = pair[0].checked_add(5)?.checked_mul(pair[1])?;
-            let norms = pair[0].checked_mul(4)?;
-            let adapter = pair[0].checked_add(pair[1])?.checked_mul(rank)?;
-            let all = weights.checked_add(norms)?.checked_add(adapter)?;
-            total.checked_add(all.checked_mul(size_of::<f32>())?)
-        });
+        let bytes = self.most_numbers().and_then(|count| count.checked_mul(size_of::<f32>()));
         match bytes {
             Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
             _ => Err(ConfigError::TooLarge),
         }
+    }
+
+    /// At least as many numbers as the network has, if they can be counted.
+    fn most_numbers(&self) -> Option<usize> {
+        let inputs = self.input_shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b))?;
+        let mut total = 0usize;
+        for part in &self.front {
+            total = total.checked_add(part.count()?)?.checked_add(part.width())?;
+        }
+        // That of the front stage is then no larger than what was counted.
+        let first = if self.front.is_empty() { inputs } else { self.front_width() };
+        total = total.checked_add(first.checked_mul(self.members().checked_add(1)?)?)?;
+        let mut widths = vec![first];
+        widths.extend(self.hidden.iter().map(|layer| layer.width));
+        widths.push(self.outputs.checked_mul(self.members())?);
+        let rank = self.lora.as_ref().map_or(0, |lora| lora.rank);
+        widths.windows(2).try_fold(total, |total, pair| {
+            // As if every layer had a norm of its inputs and its outputs, a parametric activation, and
+            // an adapter.
+            let weights = pair[0].checked_add(6)?.checked_mul(pair[1])?;
+            let norms = pair[0].checked_mul(4)?;
+            let adapter = pair[0].checked_add(pair[1])?.checked_mul(rank)?;
+            total.checked_add(weights)?.checked_add(norms)?.checked_add(adapter)
+        })
     }
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Activation, Architecture, HiddenLayer, Initializer, Lora, Short, Skip, SkipPosition, named_enum,
+    Activation, Architecture, BiasInitializer, Ensemble, FrontPart, HiddenLayer, Initializer, Lora,
+    Parametrization, Short, Skip, SkipPosition, named_enum,
 };
 
 /// A multilayer perceptron, described.
@@ -54,6 +55,9 @@ pub struct MlpConfig {
     /// Added to a variance before its root is taken, by norms; above 0. PyTorch's default, 1e-5.
     #[serde(skip_serializing_if = "is_default_epsilon")]
     pub norm_epsilon: f64,
+    /// True if each output of a hidden layer has a learned share of the activation.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parametric: bool,
     /// Adds a hidden layer's input to its output, wherever the two are equally wide.
     pub residual: bool,
     /// The hidden layers one by one, in the place of `hidden` and what goes for all of its layers.
@@ -62,8 +66,27 @@ pub struct MlpConfig {
     /// True if the output layer adds a bias.
     #[serde(skip_serializing_if = "is_true")]
     pub output_bias: bool,
+    /// The parts of the front stage, in the order of the columns of a row. Left empty in a settings
+    /// file, they are taken from the data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub front: Vec<FrontPart>,
+    /// True if each input of the first layer is multiplied by a learned scale.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scaling: bool,
+    /// Members that share the hidden layers, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<Ensemble>,
+    /// What inputs of a linear layer are divided by.
+    #[serde(skip_serializing_if = "is_default")]
+    pub parametrization: Parametrization,
     /// Distribution of the initial weights.
     pub initializer: Initializer,
+    /// Distribution of the initial biases.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bias_initializer: BiasInitializer,
+    /// True if the output layer starts at zero.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub zero_output: bool,
     /// Low-rank adapters beside some of the layers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
@@ -81,6 +104,10 @@ fn is_default_slope(slope: &f64) -> bool {
 
 fn is_true(value: &bool) -> bool {
     *value
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn is_default_epsilon(epsilon: &f64) -> bool {
@@ -117,10 +144,17 @@ impl Default for MlpConfig {
             input_dropout: 0.0,
             norm: Norm::default(),
             norm_epsilon: NORM_EPSILON,
+            parametric: false,
             residual: false,
             layers: Vec::new(),
             output_bias: true,
+            front: Vec::new(),
+            scaling: false,
+            ensemble: None,
+            parametrization: Parametrization::default(),
             initializer: Initializer::default(),
+            bias_initializer: BiasInitializer::default(),
+            zero_output: false,
             lora: None,
         }
     }
@@ -166,6 +200,7 @@ impl MlpConfig {
             ("dropout", self.dropout != usual.dropout),
             ("norm", self.norm != usual.norm),
             ("norm_epsilon", self.norm_epsilon != usual.norm_epsilon),
+            ("parametric", self.parametric),
             ("residual", self.residual),
         ];
         fields.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
@@ -175,11 +210,17 @@ impl MlpConfig {
     pub(crate) fn expanded(&self) -> Architecture {
         Architecture {
             input_shape: self.input_shape.clone(),
+            front: self.front.clone(),
+            scaling: self.scaling,
+            ensemble: self.ensemble,
             input_dropout: self.input_dropout,
             hidden: if self.layers.is_empty() { self.alike() } else { self.layers.clone() },
             outputs: self.outputs,
             output_bias: self.output_bias,
+            parametrization: self.parametrization,
             initializer: self.initializer,
+            bias_initializer: self.bias_initializer,
+            zero_output: self.zero_output,
             lora: self.lora.clone(),
             short: Short(self.layers.is_empty().then(|| Box::new(self.clone()))),
         }
@@ -188,6 +229,9 @@ impl MlpConfig {
     /// The hidden layers that `hidden` gives the widths of.
     fn alike(&self) -> Vec<HiddenLayer> {
         let mut inputs = self.input_shape.iter().copied().fold(1, usize::saturating_mul);
+        if !self.front.is_empty() {
+            inputs = self.front.iter().map(FrontPart::width).fold(0, usize::saturating_add);
+        }
         let mut layers = Vec::new();
         for &width in &self.hidden {
             let is_skipped = self.residual && inputs == width;
@@ -195,6 +239,7 @@ impl MlpConfig {
                 width,
                 activation: self.activation,
                 leaky_slope: self.leaky_slope,
+                parametric: self.parametric,
                 norm: self.norm,
                 norm_epsilon: self.norm_epsilon,
                 dropout: self.dropout,
@@ -211,35 +256,19 @@ impl From<&Architecture> for MlpConfig {
     /// The short way to describe a network, if its hidden layers are alike.
     fn from(network: &Architecture) -> Self {
         if let Some(short) = &network.short.0 {
-            let now = Self {
-                input_shape: network.input_shape.clone(),
-                input_dropout: network.input_dropout,
-                outputs: network.outputs,
-                output_bias: network.output_bias,
-                initializer: network.initializer,
-                lora: network.lora.clone(),
-                ..Self::clone(short)
-            };
+            let now = Self::clone(short).around(network);
             if now.expanded() == *network {
                 return now;
             }
         }
-        let Architecture { input_shape, input_dropout, hidden, outputs, .. } = network.clone();
-        let common = Self {
-            input_shape,
-            outputs,
-            hidden: Vec::new(),
-            input_dropout,
-            output_bias: network.output_bias,
-            initializer: network.initializer,
-            lora: network.lora.clone(),
-            ..Self::default()
-        };
+        let hidden = network.hidden.clone();
+        let common = Self { hidden: Vec::new(), ..Self::default() }.around(network);
         let Some(first) = hidden.first() else { return common };
         let alike = Self {
             hidden: hidden.iter().map(|layer| layer.width).collect(),
             activation: first.activation,
             leaky_slope: first.leaky_slope,
+            parametric: first.parametric,
             dropout: first.dropout,
             norm: first.norm,
             norm_epsilon: first.norm_epsilon,
@@ -247,6 +276,28 @@ impl From<&Architecture> for MlpConfig {
             ..common.clone()
         };
         if alike.alike() == hidden { alike } else { Self { layers: hidden, ..common } }
+    }
+}
+
+impl MlpConfig {
+    /// The same hidden layers, with everything around them as in a network.
+    fn around(self, network: &Architecture) -> Self {
+        let Architecture { input_shape, front, lora, .. } = network.clone();
+        Self {
+            input_shape,
+            front,
+            scaling: network.scaling,
+            ensemble: network.ensemble,
+            input_dropout: network.input_dropout,
+            outputs: network.outputs,
+            output_bias: network.output_bias,
+            parametrization: network.parametrization,
+            initializer: network.initializer,
+            bias_initializer: network.bias_initializer,
+            zero_output: network.zero_output,
+            lora,
+            ..self
+        }
     }
 }
 
@@ -353,6 +404,22 @@ pub enum ConfigError {
         /// Width of the layer.
         expected: usize,
     },
+    /// A periodic part of the front stage has room for the number alone.
+    #[error("front: part {part} is periodic with the width {found}; it must be at least 2")]
+    PeriodicWidth {
+        /// The part, from 0.
+        part: usize,
+        /// Its width.
+        found: usize,
+    },
+    /// The parts of the front stage take another number of columns than rows have.
+    #[error("front: its parts take {found} columns, and a row has {expected}")]
+    FrontColumns {
+        /// Columns of all parts.
+        found: usize,
+        /// Columns of a row.
+        expected: usize,
+    },
     /// The parameters do not fit the memory of this machine.
     #[error("the network needs {} MiB for its parameters, which this machine does not have; use smaller hidden layers", bytes >> 20)]
     NoMemory {
@@ -367,6 +434,7 @@ pub enum ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Average;
 
     #[test]
     fn a_bad_field_is_named() {
@@ -423,6 +491,37 @@ mod tests {
                 ConfigError::TooLarge,
             ),
             (MlpConfig { hidden: vec![usize::MAX / 2], ..good.clone() }, ConfigError::TooLarge),
+            (
+                MlpConfig { front: vec![FrontPart::Pass { columns: 3 }], ..good.clone() },
+                ConfigError::FrontColumns { found: 3, expected: 784 },
+            ),
+            (
+                MlpConfig { front: vec![periodic(784, 3, 1, 0.1)], ..good.clone() },
+                ConfigError::PeriodicWidth { part: 0, found: 1 },
+            ),
+            (
+                MlpConfig { front: vec![periodic(784, 3, 4, f64::INFINITY)], ..good.clone() },
+                ConfigError::NotPositive { field: "front.sigma", found: f64::INFINITY },
+            ),
+            (
+                MlpConfig { front: vec![periodic(784, usize::MAX, 4, 0.1)], ..good.clone() },
+                ConfigError::TooLarge,
+            ),
+            (
+                MlpConfig {
+                    front: vec![FrontPart::Embedding { levels: usize::MAX / 4, width: 4 }],
+                    ..good.clone()
+                },
+                ConfigError::TooLarge,
+            ),
+            (
+                MlpConfig { ensemble: ensemble(0), ..good.clone() },
+                ConfigError::ZeroSize { field: "ensemble.members", index: 0 },
+            ),
+            (
+                MlpConfig { ensemble: ensemble(usize::MAX / 8), ..good.clone() },
+                ConfigError::TooLarge,
+            ),
             (MlpConfig { input_shape: vec![1 << 40; 4], ..good }, ConfigError::TooLarge),
         ];
         for (config, expected) in cases {
@@ -430,6 +529,14 @@ mod tests {
         }
         let nan = MlpConfig { dropout: f64::NAN, ..MlpConfig::new([1], [], 1) };
         assert!(nan.architecture().is_err());
+    }
+
+    fn periodic(columns: usize, frequencies: usize, width: usize, sigma: f64) -> FrontPart {
+        FrontPart::Periodic { columns, frequencies, width, sigma }
+    }
+
+    fn ensemble(members: usize) -> Option<Ensemble> {
+        Some(Ensemble { members, average: Average::Outputs })
     }
 
     fn lora(layers: &[usize], rank: usize) -> Lora {

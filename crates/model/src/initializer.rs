@@ -3,10 +3,13 @@
 use chacha20::ChaCha8Rng;
 
 use crate::rng::{Purpose, generator, normal, uniform};
-use crate::{AdapterSide, Architecture, NormPart, ParameterPath, named_enum};
+use crate::{
+    AdapterSide, Architecture, FrontParameter, FrontPart, NormPart, ParameterPath, Parametrization,
+    named_enum,
+};
 
 named_enum! {
-    /// The distribution of the initial weights of a layer; biases start at zero.
+    /// The distribution of the initial weights of a layer.
     ///
     /// `inputs` and `outputs` are the widths on either side of the layer.
     /// A uniform distribution is `U(-l, l)`; a normal one is not truncated.
@@ -30,22 +33,33 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// The distribution of the initial biases of linear layers.
+    #[derive(Default)]
+    pub enum BiasInitializer as "initializer of biases" {
+        /// All zero.
+        #[default]
+        Zeros = "zeros",
+        /// Standard normal.
+        Normal = "normal",
+    }
+}
+
 /// The values that a parameter of a new network begins with, drawn from `seed` where they are drawn;
-/// a matrix is `[inputs, outputs]`, row by row.
+/// a matrix that rows are multiplied with is `[inputs, outputs]`, row by row, and all else as in a
+/// file.
 ///
-/// Weights have the distribution of the network's [`Initializer`]. Biases and shifts are zero, scales
-/// one. The `A` of an adapter is uniform in `±1 / sqrt(inputs)`, as PEFT has it, and its `B` zero.
+/// Weights have the distribution of the network's [`Initializer`], for each member of an ensemble by
+/// itself. Shifts are zero, scales one. The `A` of an adapter is uniform in `±1 / sqrt(inputs)`, as
+/// PEFT has it, and its `B` zero.
 pub fn initial_values(architecture: &Architecture, seed: u64, path: ParameterPath) -> Vec<f32> {
     let layer = path.layer();
     let [inputs, outputs] = architecture.sizes(layer);
     let norm_width = architecture.norm_width(layer).unwrap_or_default();
     let rank = architecture.lora.as_ref().map_or(0, |lora| lora.rank);
     match path {
-        ParameterPath::Weight(_) => {
-            let mut rng = generator(seed, Purpose::Weights, layer as u64);
-            architecture.initializer.weights(inputs, outputs, &mut rng)
-        }
-        ParameterPath::Bias(_) => vec![0.0; outputs],
+        ParameterPath::Weight(_) => initial_weights(architecture, seed, layer),
+        ParameterPath::Bias(_) => initial_biases(architecture, seed, layer),
         ParameterPath::Norm(_, NormPart::Weight | NormPart::RunningVar) => vec![1.0; norm_width],
         ParameterPath::Norm(_, NormPart::Bias | NormPart::RunningMean) => vec![0.0; norm_width],
         ParameterPath::Adapter(_, AdapterSide::A) => {
@@ -54,6 +68,81 @@ pub fn initial_values(architecture: &Architecture, seed: u64, path: ParameterPat
             within(limit, inputs * rank, &mut rng)
         }
         ParameterPath::Adapter(_, AdapterSide::B) => vec![0.0; rank * outputs],
+        ParameterPath::Activation(_) => vec![1.0; outputs],
+        ParameterPath::Scaling => vec![1.0; inputs],
+        ParameterPath::Members => {
+            let mut rng = generator(seed, Purpose::Members, 0);
+            let count = architecture.members() * inputs;
+            (0..count).map(|_| if uniform(&mut rng) < 0.5 { -1.0 } else { 1.0 }).collect()
+        }
+        ParameterPath::Front(part, parameter) => {
+            let part = architecture.front.get(part).map(|found| (part as u64, found));
+            part.map_or_else(Vec::new, |part| initial_front(part, parameter, seed))
+        }
+    }
+}
+
+fn initial_weights(architecture: &Architecture, seed: u64, layer: usize) -> Vec<f32> {
+    let [inputs, outputs] = architecture.sizes(layer);
+    if layer == architecture.hidden.len() && architecture.zero_output {
+        return vec![0.0; inputs * outputs];
+    }
+    let mut rng = generator(seed, Purpose::Weights, layer as u64);
+    // The inputs are divided by the root of their number, whose variance the weights give back.
+    let factor = match architecture.parametrization {
+        Parametrization::Standard => 1.0,
+        Parametrization::Ntk => (inputs as f64).sqrt() as f32,
+    };
+    let mut draw = |outputs| {
+        let mut weights = architecture.initializer.weights(inputs, outputs, &mut rng);
+        weights.iter_mut().for_each(|weight| *weight *= factor);
+        weights
+    };
+    if layer < architecture.hidden.len() || architecture.ensemble.is_none() {
+        return draw(outputs);
+    }
+    let members: Vec<Vec<f32>> =
+        (0..architecture.members()).map(|_| draw(architecture.outputs)).collect();
+    let rows = (0..inputs).map(|input| input * architecture.outputs);
+    let rows = rows.map(|start| start..start + architecture.outputs);
+    rows.flat_map(|row| members.iter().flat_map(move |member| &member[row.clone()]))
+        .copied()
+        .collect()
+}
+
+fn initial_biases(architecture: &Architecture, seed: u64, layer: usize) -> Vec<f32> {
+    let [_, outputs] = architecture.sizes(layer);
+    let is_zero = layer == architecture.hidden.len() && architecture.zero_output;
+    match architecture.bias_initializer {
+        BiasInitializer::Normal if !is_zero => {
+            let mut rng = generator(seed, Purpose::Biases, layer as u64);
+            (0..outputs).map(|_| normal(&mut rng) as f32).collect()
+        }
+        _ => vec![0.0; outputs],
+    }
+}
+
+/// Vectors of levels are standard normal, frequencies normal, and phases uniform on a period; the
+/// linear map is PyTorch's. Source: `PLREmbeddingsFactory` of pytabkit.
+fn initial_front((at, part): (u64, &FrontPart), parameter: FrontParameter, seed: u64) -> Vec<f32> {
+    let mut rng = generator(seed, Purpose::Front, 4 * at + parameter as u64);
+    let (columns, frequencies, width, sigma) = match *part {
+        FrontPart::Pass { .. } => return Vec::new(),
+        FrontPart::Embedding { levels, width } => {
+            return (0..levels * width).map(|_| normal(&mut rng) as f32).collect();
+        }
+        FrontPart::Periodic { columns, frequencies, width, sigma } => {
+            (columns, frequencies, width, sigma)
+        }
+    };
+    let limit = 1.0 / (frequencies as f64).sqrt();
+    match parameter {
+        FrontParameter::Weight => within(limit, columns * frequencies * (width - 1), &mut rng),
+        FrontParameter::Bias => within(limit, columns * (width - 1), &mut rng),
+        FrontParameter::Frequency => {
+            (0..columns * frequencies).map(|_| (sigma * normal(&mut rng)) as f32).collect()
+        }
+        FrontParameter::Phase => within(std::f64::consts::PI, columns * frequencies, &mut rng),
     }
 }
 

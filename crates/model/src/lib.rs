@@ -11,6 +11,8 @@ mod architecture;
 mod config;
 mod drawn;
 mod encoding;
+mod ensemble;
+mod front;
 mod initializer;
 mod input;
 mod lora;
@@ -30,11 +32,15 @@ mod tensor;
 
 pub use activation::Activation;
 pub use adapter::{Adapter, AdapterError, AdapterFileError};
-pub use architecture::{Architecture, HiddenLayer, NormPosition, Short, Skip, SkipPosition};
+pub use architecture::{
+    Architecture, HiddenLayer, NormPosition, Parametrization, Short, Skip, SkipPosition,
+};
 pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, NORM_EPSILON, Norm};
 pub use drawn::Drawn;
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
-pub use initializer::{Initializer, initial_values};
+pub use ensemble::{Average, Ensemble};
+pub use front::{FrontChoice, FrontPart, PeriodicEmbedding};
+pub use initializer::{BiasInitializer, Initializer, initial_values};
 pub use input::{
     Boolean, Category, CategoryEncoding, Date, DateFormat, DatePart, Dense, Detail, Encoder, Field,
     FieldKind, InputError, InputSpec, Number, NumberEncoding, NumberScaling, Value, ValueProblem,
@@ -43,7 +49,7 @@ pub use lora::Lora;
 pub use model::{Ancestor, Description, Model, Provenance};
 pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};
 pub use named::{UnknownName, nearest};
-pub use parameter::{AdapterSide, NormPart, ParameterPath, UnknownParameter};
+pub use parameter::{AdapterSide, FrontParameter, NormPart, ParameterPath, UnknownParameter};
 pub use pictures::{Centre, Channels, Ink, PictureShape, Pictures, PicturesError, Placement};
 pub use prediction::{Prediction, RowError, check_row};
 pub use predictor::{Predictor, Session};

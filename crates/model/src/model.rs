@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Architecture, EncodedMatrix, InputSpec, ModelFileProblem, NamedTensor, ParameterPath, Task,
+    Architecture, Average, EncodedMatrix, Ensemble, InputSpec, ModelFileProblem, NamedTensor,
+    ParameterPath, Task,
 };
 
 /// A model on the host: what a model file holds.
@@ -43,6 +44,12 @@ impl Description {
         self.architecture.validate()?;
         self.input.validate_for(&self.architecture.input_shape)?;
         self.task.validate()?;
+        if let Some(Ensemble { average: found, .. }) = self.architecture.ensemble {
+            let expected = Average::of(&self.task);
+            if found != expected {
+                return Err(ModelFileProblem::Average { found, expected });
+            }
+        }
         let (names, outputs) = (self.task.outputs(), self.architecture.outputs);
         if names == outputs { Ok(()) } else { Err(ModelFileProblem::Outputs { names, outputs }) }
     }

@@ -24,6 +24,28 @@ pub enum ParameterPath {
     Norm(usize, NormPart),
     /// A matrix of the adapter of a linear layer.
     Adapter(usize, AdapterSide),
+    /// The weight of a parametric activation of a hidden layer, `[width]`.
+    Activation(usize),
+    /// A parameter of a part of the front stage.
+    Front(usize, FrontParameter),
+    /// The scale of each input of the first layer, `[width]`.
+    Scaling,
+    /// The scales of each member of an ensemble, `[members, width]`.
+    Members,
+}
+
+/// A parameter of a part of the front stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrontParameter {
+    /// The vectors of an embedding, `[levels, width]`, or the linear map of each column,
+    /// `[columns, width - 1, frequencies]`.
+    Weight,
+    /// The biases of that linear map, `[columns, width - 1]`.
+    Bias,
+    /// The frequencies of each column, `[columns, frequencies]`.
+    Frequency,
+    /// The phases of each column, `[columns, frequencies]`.
+    Phase,
 }
 
 /// A part of a norm.
@@ -49,11 +71,27 @@ pub enum AdapterSide {
 }
 
 impl ParameterPath {
-    /// The linear layer that it belongs to, from 0 at the input.
+    /// The linear layer that it belongs to, from 0 at the input; the first, of what precedes it.
     pub fn layer(self) -> usize {
         match self {
-            Self::Weight(i) | Self::Bias(i) | Self::Norm(i, _) | Self::Adapter(i, _) => i,
+            Self::Weight(i)
+            | Self::Bias(i)
+            | Self::Norm(i, _)
+            | Self::Adapter(i, _)
+            | Self::Activation(i) => i,
+            Self::Front(..) | Self::Scaling | Self::Members => 0,
         }
+    }
+
+    /// Returns true if it is a matrix that rows are multiplied with, which is used turned:
+    /// `[inputs, outputs]`.
+    pub fn is_linear(self) -> bool {
+        matches!(self, Self::Weight(_) | Self::Adapter(..))
+    }
+
+    /// Returns true if weight decay is for it: a matrix, or the weights of the front stage.
+    pub fn decays(self) -> bool {
+        self.is_linear() || matches!(self, Self::Front(_, FrontParameter::Weight))
     }
 
     /// Returns true if it is trained, unless it is frozen; running statistics never are.
@@ -70,6 +108,23 @@ impl fmt::Display for ParameterPath {
             Self::Norm(i, part) => write!(f, "norms.{i}.{}", part.name()),
             Self::Adapter(i, AdapterSide::A) => write!(f, "adapters.{i}.a"),
             Self::Adapter(i, AdapterSide::B) => write!(f, "adapters.{i}.b"),
+            Self::Activation(i) => write!(f, "activations.{i}.weight"),
+            Self::Front(i, parameter) => write!(f, "front.{i}.{}", parameter.name()),
+            Self::Scaling => f.write_str("scaling.weight"),
+            Self::Members => f.write_str("members.weight"),
+        }
+    }
+}
+
+impl FrontParameter {
+    const ALL: [Self; 4] = [Self::Weight, Self::Bias, Self::Frequency, Self::Phase];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Bias => "bias",
+            Self::Frequency => "frequency",
+            Self::Phase => "phase",
         }
     }
 }
@@ -105,6 +160,11 @@ impl FromStr for ParameterPath {
 /// Reads a path, and more loosely than it is written: `layers.00.weight` too.
 fn parse(text: &str) -> Option<ParameterPath> {
     let (kind, rest) = text.split_once('.')?;
+    match text {
+        "scaling.weight" => return Some(ParameterPath::Scaling),
+        "members.weight" => return Some(ParameterPath::Members),
+        _ => {}
+    }
     let (layer, part) = rest.split_once('.')?;
     let layer = layer.parse().ok()?;
     Some(match (kind, part) {
@@ -116,6 +176,11 @@ fn parse(text: &str) -> Option<ParameterPath> {
         ("norms", "running_var") => ParameterPath::Norm(layer, NormPart::RunningVar),
         ("adapters", "a") => ParameterPath::Adapter(layer, AdapterSide::A),
         ("adapters", "b") => ParameterPath::Adapter(layer, AdapterSide::B),
+        ("activations", "weight") => ParameterPath::Activation(layer),
+        ("front", part) => {
+            let mut all = FrontParameter::ALL.into_iter();
+            ParameterPath::Front(layer, all.find(|parameter| parameter.name() == part)?)
+        }
         _ => return None,
     })
 }
@@ -123,7 +188,7 @@ fn parse(text: &str) -> Option<ParameterPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lora, MlpConfig, Norm};
+    use crate::{Average, Ensemble, FrontPart, Lora, MlpConfig, Norm};
 
     #[test]
     fn every_tensor_of_a_network_has_a_path_that_reads_back() {
@@ -136,6 +201,40 @@ mod tests {
             assert_eq!(name.parse(), Ok(path));
             assert_eq!(path.is_trainable(), !name.contains("running"));
             assert_eq!(name.split('.').nth(1), Some(path.layer().to_string().as_str()));
+        }
+    }
+
+    #[test]
+    fn paths_before_the_first_layer_read_back() {
+        let periodic = FrontPart::Periodic { columns: 2, frequencies: 3, width: 4, sigma: 0.1 };
+        let config = MlpConfig {
+            front: vec![FrontPart::Embedding { levels: 5, width: 2 }, periodic],
+            scaling: true,
+            parametric: true,
+            ensemble: Some(Ensemble { members: 2, average: Average::Softmax }),
+            ..MlpConfig::new([3], [4], 2)
+        };
+        let names: Vec<String> = config
+            .architecture()
+            .unwrap()
+            .tensors()
+            .iter()
+            .map(|(path, _)| {
+                assert_eq!(path.to_string().parse(), Ok(*path));
+                path.to_string()
+            })
+            .collect();
+        for name in [
+            "front.0.weight",
+            "front.1.frequency",
+            "front.1.phase",
+            "front.1.weight",
+            "front.1.bias",
+            "scaling.weight",
+            "members.weight",
+            "activations.0.weight",
+        ] {
+            assert!(names.contains(&name.to_owned()), "{name} {names:?}");
         }
     }
 
@@ -153,6 +252,9 @@ mod tests {
             "adapters.1.c",
             "layers.0.weight.",
             "run.layers.0.weight",
+            "front.0.gamma",
+            "scaling.0.weight",
+            "members",
         ] {
             let error = text.parse::<ParameterPath>().unwrap_err();
             assert_eq!(error.found, text);

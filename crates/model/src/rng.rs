@@ -17,6 +17,12 @@ pub enum Purpose {
     Dropout = 2,
     /// Initial weights of adapters; the index is the layer.
     Adapters = 3,
+    /// Initial values of the front stage; the index is the part and its parameter.
+    Front = 4,
+    /// Initial scales of the members of an ensemble.
+    Members = 5,
+    /// Initial biases; the index is the layer.
+    Biases = 6,
 }
 
 /// The generator for one purpose and index of a seeded run.

@@ -1,6 +1,8 @@
 //! The layers of a network with their parameters, from input to output.
 
-use fireclay::{Architecture, HiddenLayer, NormPosition, SkipPosition, Task};
+use fireclay::{
+    Architecture, FrontPart, HiddenLayer, NormPosition, ParameterPath, SkipPosition, Task,
+};
 
 /// A box of the diagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,31 @@ fn input(network: &Architecture) -> Layer {
         1 => grouped(network.inputs()),
         _ => format!("{} = {}", shape.join(" × "), grouped(network.inputs())),
     };
-    let parts = dropout(network.input_dropout).into_iter().collect();
-    Layer { name: "input".to_owned(), size, parts, parameters: 0 }
+    let mut parts: Vec<String> = network.front.iter().map(in_words).collect();
+    if network.scaling {
+        parts.push("scaling".to_owned());
+    }
+    if let Some(ensemble) = network.ensemble {
+        parts.push(format!("scales of {} members", ensemble.members));
+    }
+    parts.extend(dropout(network.input_dropout));
+    let is_before = |path| {
+        matches!(path, ParameterPath::Front(..) | ParameterPath::Scaling | ParameterPath::Members)
+    };
+    let before = network.trainable().into_iter().filter(|(path, _)| is_before(*path));
+    let parameters = before.map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    Layer { name: "input".to_owned(), size, parts, parameters }
+}
+
+/// A part of the front stage.
+fn in_words(part: &FrontPart) -> String {
+    match part {
+        FrontPart::Pass { columns } => format!("{columns} as they are"),
+        FrontPart::Embedding { levels, width } => format!("embedding {levels} → {width}"),
+        FrontPart::Periodic { columns, width, .. } => {
+            format!("periodic {columns} → {}", columns * width)
+        }
+    }
 }
 
 fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> Layer {
@@ -56,6 +81,7 @@ fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> Layer {
     parts.extend(dropout(layer.dropout));
     skip(SkipPosition::Output, &mut parts);
     shown.parameters += network.norm_width(i).map_or(0, |width| 2 * width);
+    shown.parameters += if layer.parametric { layer.width } else { 0 };
     Layer { parts, ..shown }
 }
 
@@ -97,7 +123,7 @@ pub(crate) fn grouped(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fireclay::{Lora, MlpConfig, Norm};
+    use fireclay::{Average, Ensemble, Lora, MlpConfig, Norm};
 
     use super::*;
 
@@ -131,6 +157,24 @@ mod tests {
                 assert_eq!(all[3].parts.last().unwrap(), "softmax");
             }
         }
+    }
+
+    #[test]
+    fn what_precedes_the_first_layer_is_counted_with_the_input() {
+        let periodic = FrontPart::Periodic { columns: 2, frequencies: 3, width: 4, sigma: 0.1 };
+        let config = MlpConfig {
+            front: vec![FrontPart::Embedding { levels: 5, width: 2 }, periodic],
+            scaling: true,
+            parametric: true,
+            ensemble: Some(Ensemble { members: 3, average: Average::Softmax }),
+            ..MlpConfig::new([3], [8, 8], 3)
+        };
+        let network = config.architecture().unwrap();
+        let all = layers(&network, &Task::numbered_classes(3));
+        let sum: usize = all.iter().map(|layer| layer.parameters).sum();
+        assert_eq!(sum, network.parameters());
+        let parts = ["embedding 5 → 2", "periodic 2 → 8", "scaling", "scales of 3 members"];
+        assert_eq!(all[0].parts, parts);
     }
 
     #[test]

@@ -343,7 +343,8 @@ fn described(model: &Model) -> Result<Described, ReportError> {
     let network = model.mlp.architecture();
     let tensors = model.mlp.tensors().map_err(PredictError::from).map_err(EvaluateError::from)?;
     let first = tensors.into_iter().next();
-    let layout = Layout::of(&network.input_shape);
+    // Behind a front stage weights are of no pixel.
+    let layout = Layout::of(&network.input_shape).filter(|_| network.front.is_empty());
     let weights =
         layout.zip(first).and_then(|(layout, first)| pictures::weights(&first.values, layout));
     Ok(Described {

@@ -7,7 +7,8 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
 use fireclay::{
-    Activation, Architecture, CrossEntropy, Loss, Mlp, Norm, ParameterPath, Targets, scaling,
+    Activation, Architecture, CrossEntropy, Loss, Mlp, Norm, ParameterPath, Parametrization,
+    Targets, scaling,
 };
 use fireclay_data::{Features, HostRows, Targets as HostTargets};
 use fireclay_kernels::{
@@ -37,6 +38,18 @@ pub enum Obstacle {
     /// Inputs or units are dropped.
     #[error("there is dropout")]
     Dropout,
+    /// Columns pass a front stage, or a learned scaling.
+    #[error("there is a front stage")]
+    Front,
+    /// The network is an ensemble.
+    #[error("there are members of an ensemble")]
+    Members,
+    /// Inputs of layers are divided.
+    #[error("the parametrization is {0}")]
+    Parametrization(Parametrization),
+    /// A hidden layer has a parametric activation.
+    #[error("there are parametric activations")]
+    Parametric,
     /// A hidden layer has a skip connection.
     #[error("there are skip connections")]
     Skips,
@@ -176,7 +189,12 @@ fn check_network(network: &Architecture) -> Result<(), Obstacle> {
         return Err(Obstacle::Activation(other));
     }
     let has_dropout = network.input_dropout > 0.0 || hidden.iter().any(|layer| layer.dropout > 0.0);
+    let parametrization = network.parametrization;
     first_of([
+        (!network.front.is_empty() || network.scaling, Obstacle::Front),
+        (network.ensemble.is_some(), Obstacle::Members),
+        (parametrization != Parametrization::Standard, Obstacle::Parametrization(parametrization)),
+        (hidden.iter().any(|layer| layer.parametric), Obstacle::Parametric),
         (hidden.iter().any(|layer| layer.norm != Norm::None), Obstacle::Norms),
         (has_dropout, Obstacle::Dropout),
         (hidden.iter().any(|layer| layer.skip.is_some()), Obstacle::Skips),

@@ -97,7 +97,9 @@ fn slots(optimizer: &OptimizerConfig) -> u64 {
 fn values_of_a_row(network: &Architecture) -> u64 {
     let widths = network.hidden.iter().map(|layer| layer.width as u64);
     let hidden = widths.fold(0, u64::saturating_add);
-    hidden.saturating_add(network.inputs() as u64).saturating_add(network.outputs as u64)
+    let member = hidden.saturating_add(network.outputs as u64);
+    let members = member.saturating_mul(network.members() as u64);
+    members.saturating_add(network.inputs() as u64)
 }
 
 /// Bytes that a process can still take, where the system tells it.

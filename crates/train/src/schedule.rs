@@ -24,6 +24,11 @@ pub enum Schedule {
     Exponential(Exponential),
     /// Up and down again (Smith and Topin 2018), with PyTorch's cosine branches.
     OneCycle(OneCycle),
+    /// Four times up and down again, each time twice as long as before: `(1 - cos(2π log2(1 + 15 t))) /
+    /// 2` at the share `t` of the run (Holzmüller et al. 2024, arXiv 2407.04491).
+    Coslog4,
+    /// 1 in the first half of the run, then to 0 along half a cosine.
+    FlatCos,
     /// Multiplied by `factor` whenever the validation loss, or what is monitored, has not improved for
     /// a while.
     Plateau(Plateau),
@@ -174,8 +179,17 @@ impl Schedule {
     }
 
     /// Names of all schedules.
-    pub const NAMES: [&str; 7] =
-        ["constant", "linear", "cosine", "step", "exponential", "one-cycle", "plateau"];
+    pub const NAMES: [&str; 9] = [
+        "constant",
+        "linear",
+        "cosine",
+        "step",
+        "exponential",
+        "one-cycle",
+        "coslog4",
+        "flat-cos",
+        "plateau",
+    ];
 
     /// Its name, one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
@@ -186,18 +200,24 @@ impl Schedule {
             Self::Step(_) => "step",
             Self::Exponential(_) => "exponential",
             Self::OneCycle(_) => "one-cycle",
+            Self::Coslog4 => "coslog4",
+            Self::FlatCos => "flat-cos",
             Self::Plateau(_) => "plateau",
         }
     }
 
     /// Whether its rates depend on how long the run is.
     pub fn knows_the_end(&self) -> bool {
-        matches!(self, Self::Linear(_) | Self::Cosine(_) | Self::OneCycle(_))
+        matches!(
+            self,
+            Self::Linear(_) | Self::Cosine(_) | Self::OneCycle(_) | Self::Coslog4 | Self::FlatCos
+        )
     }
 
     /// The factor of a step, from 0, of a run of this length. Plateau's is 1: see [`PlateauState`].
     pub fn factor(&self, step: u64, length: Length) -> f64 {
         let epoch = step as f64 / length.steps_per_epoch as f64;
+        let share = (step as f64 / length.steps() as f64).min(1.0);
         match self {
             Self::Constant(o) => warmup(o.warmup_epochs, step, length).unwrap_or(1.0),
             Self::Linear(o) => o.factor(step, length, |left| left),
@@ -205,6 +225,9 @@ impl Schedule {
             Self::Step(o) => o.factor.powf((epoch / o.every_epochs as f64).floor()),
             Self::Exponential(o) => o.factor.powf(epoch),
             Self::OneCycle(o) => o.factor(step, length),
+            // Up and down is twice half a cosine.
+            Self::Coslog4 => cosine(2.0 * (1.0 + 15.0 * share).log2()),
+            Self::FlatCos => cosine(2.0 - (2.0 * share).max(1.0)),
             Self::Plateau(_) => 1.0,
         }
     }
@@ -227,6 +250,7 @@ impl Schedule {
                 above_zero("factor", o.factor)
             }
             Self::Exponential(o) => above_zero("factor", o.factor),
+            Self::Coslog4 | Self::FlatCos => Ok(()),
             Self::OneCycle(o) => {
                 above_zero("first_factor", o.first_factor)?;
                 closed("final_factor", o.final_factor)?;
@@ -406,6 +430,26 @@ mod tests {
             Schedule::OneCycle(OneCycle::default()),
             &[(0, 0.04), (15, at_15), (29, 1.0), (99, 4e-6)],
         );
+    }
+
+    /// `0.5 - 0.5 cos(2π log2(1 + 15 t))`, as the authors' program has it: 0 at `t = 0`, 1/15, 3/15 and
+    /// 7/15, and 1 halfway in the logarithm.
+    #[test]
+    fn coslog4_has_four_peaks_and_flat_cos_falls_in_the_second_half() {
+        let length = Length { steps_per_epoch: 15, epochs: 10 };
+        for (step, expected) in [(0, 0.0), (10, 0.0), (30, 0.0), (70, 0.0)] {
+            assert!((Schedule::Coslog4.factor(step, length) - expected).abs() < 1e-9, "{step}");
+        }
+        let t = 4.0 / 150.0;
+        let expected = 0.5 - 0.5 * (std::f64::consts::TAU * f64::log2(1.0 + 15.0 * t)).cos();
+        assert!((Schedule::Coslog4.factor(4, length) - expected).abs() < 1e-9);
+        let peaks = (1..149).filter(|&step| {
+            let [before, here, after] =
+                [step - 1, step, step + 1].map(|step| Schedule::Coslog4.factor(step, length));
+            before < here && here >= after
+        });
+        assert_eq!(peaks.count(), 4);
+        check(Schedule::FlatCos, &[(0, 1.0), (50, 1.0), (75, 0.5), (100, 0.0), (200, 0.0)]);
     }
 
     #[test]

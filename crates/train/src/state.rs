@@ -77,7 +77,10 @@ impl State {
 
     /// Makes ready for an epoch, from 1: what it trains can move, and nothing else.
     pub(crate) fn enter(&mut self, job: &Job<'_>, epoch: u64, is_at_its_begin: bool) {
-        let (Some(tuned), Some((phase, is_first))) = (job.tuned, job.phase(epoch)) else { return };
+        let (Some(tuned), Some((phase, is_first))) = (job.tuned, job.phase(epoch)) else {
+            self.optimizer.set_rates(job.training.rates.by_path(self.mlp.architecture()));
+            return;
+        };
         self.mlp = tuned.freeze(self.mlp.take(), phase);
         self.optimizer.set_rates(phase.rates.clone());
         if is_first && is_at_its_begin {

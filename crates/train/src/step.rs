@@ -107,7 +107,9 @@ fn gradients_of_batch(
     let inputs = prepare(job.preprocessing, raw.clone());
     let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
     let wanted = targets.clone().standardized(job.task);
-    let mut losses = job.loss.rows(outputs.clone(), &wanted);
+    let members = state.mlp.architecture().members();
+    let mut losses = job.loss.rows_of_members(outputs.clone(), &wanted, members);
+    let outputs = state.mlp.averaged(outputs);
     if let Some(tuned) = &job.tuned {
         let weights = job.loss.row_weights(&losses, &targets);
         losses = tuned.with_teacher(losses, weights, &outputs, raw, job.task);

@@ -157,6 +157,7 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
             | ModelFileProblem::TargetScaling(_)
             | ModelFileProblem::NotInVersion { .. }
             | ModelFileProblem::Outputs { .. }
+            | ModelFileProblem::Average { .. }
             | ModelFileProblem::EncodedPath { .. }
             | ModelFileProblem::Encoding { .. }
             | ModelFileProblem::MissingTensor { .. }

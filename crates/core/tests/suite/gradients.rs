@@ -4,8 +4,9 @@ use crate::support::{device, tensor, values};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{
-    Activation, Architecture, CrossEntropy, DropoutKey, HiddenLayer, Huber, Loss, Mlp, MlpConfig,
-    Norm, NormPosition, Skip, SkipPosition, Targets, activate,
+    Activation, Architecture, Average, CrossEntropy, DropoutKey, Ensemble, FrontPart, HiddenLayer,
+    Huber, Loss, Mlp, MlpConfig, Norm, NormPosition, Parametrization, Skip, SkipPosition, Targets,
+    activate,
 };
 
 const BATCH: usize = 6;
@@ -53,7 +54,11 @@ fn check_network(
     let pass = |mlp: &Mlp| {
         let inputs = tensor(spread(BATCH * INPUTS, -2.0, 2.0), [BATCH, INPUTS], &device);
         let outputs = mlp.clone().forward_train(inputs, DropoutKey { seed: 1, step: 2 });
-        loss.mean(outputs, &targets(&device))
+        let targets = targets(&device);
+        match network.members() {
+            1 => loss.mean(outputs, &targets),
+            members => loss.rows_of_members(outputs, &targets, members).mean(),
+        }
     };
     let found = gradients(&pass(&mlp), &mlp);
     assert_eq!(found.iter().map(Vec::len).sum::<usize>(), network.parameters(), "{name}");
@@ -97,9 +102,32 @@ fn of_every_kind_of_layer() {
     for (name, network) in layer_by_layer() {
         check_network(name, &network, &cross_entropy(), classes);
     }
+    for (name, config) in entered() {
+        check(name, &config, &cross_entropy(), classes);
+    }
     check("no hidden layer", &config(&[]), &cross_entropy(), classes);
     let config = MlpConfig { dropout: 0.3, input_dropout: 0.1, ..config(&[16]) };
     check("dropout", &config, &cross_entropy(), classes);
+}
+
+/// Networks with something before their first layer, or that divide its inputs.
+fn entered() -> Vec<(&'static str, MlpConfig)> {
+    let activation = Activation::Tanh;
+    let plain = MlpConfig { activation, ..config(&[5]) };
+    let periodic = FrontPart::Periodic { columns: 2, frequencies: 3, width: 3, sigma: 0.5 };
+    let front = vec![
+        FrontPart::Pass { columns: 1 },
+        FrontPart::Embedding { levels: 2, width: 3 },
+        periodic,
+    ];
+    let ensemble = Some(Ensemble { members: 3, average: Average::Softmax });
+    vec![
+        ("front stage", MlpConfig { front: front.clone(), ..plain.clone() }),
+        ("scaling", MlpConfig { scaling: true, ..plain.clone() }),
+        ("ntk", MlpConfig { parametrization: Parametrization::Ntk, ..plain.clone() }),
+        ("parametric", MlpConfig { parametric: true, ..plain.clone() }),
+        ("ensemble", MlpConfig { ensemble, front, scaling: true, ..plain }),
+    ]
 }
 
 #[test]

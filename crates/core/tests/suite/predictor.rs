@@ -5,8 +5,9 @@ use std::num::NonZero;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fireclay::{
-    Activation, Architecture, HiddenLayer, InputSpec, Lora, Mlp, MlpConfig, Model, NamedTensor,
-    Norm, NormPosition, Predictor, Preprocessing, Provenance, Skip, SkipPosition, Task,
+    Activation, Architecture, Average, Ensemble, FrontPart, HiddenLayer, InputSpec, Lora, Mlp,
+    MlpConfig, Model, NamedTensor, Norm, NormPosition, Parametrization, Prediction, Predictor,
+    Preprocessing, Provenance, Skip, SkipPosition, Task,
 };
 use proptest::prelude::*;
 
@@ -174,6 +175,52 @@ fn architectures() -> impl Strategy<Value = Architecture> {
     )
 }
 
+/// Parts of a front stage that may be; their columns are those of the rows.
+fn fronts() -> impl Strategy<Value = Vec<FrontPart>> {
+    let part = prop_oneof![
+        (1usize..9).prop_map(|columns| FrontPart::Pass { columns }),
+        (1usize..9, 1usize..5).prop_map(|(levels, width)| FrontPart::Embedding { levels, width }),
+        (1usize..4, 1usize..6, 2usize..5).prop_map(|(columns, frequencies, width)| {
+            FrontPart::Periodic { columns, frequencies, width, sigma: 0.1 }
+        }),
+    ];
+    proptest::collection::vec(part, 1..5)
+}
+
+/// A network with what precedes its first layer, and rows for it: with levels, and others.
+fn entered(
+    mut network: Architecture,
+    front: Vec<FrontPart>,
+    members: Option<usize>,
+    seed: u64,
+) -> (Architecture, Vec<f32>) {
+    let columns = front.iter().map(FrontPart::columns).sum();
+    network.input_shape = vec![columns];
+    network.front = front;
+    network.ensemble = members.map(|members| Ensemble { members, average: Average::Softmax });
+    for layer in &mut network.hidden {
+        layer.skip = layer.skip.filter(|skip| skip.span == 1);
+    }
+    for i in 0..network.hidden.len() {
+        if network.validate().is_err() {
+            network.hidden[i].skip = None;
+        }
+    }
+    let mut rows = rows(seed, 41 * columns, 0.2);
+    for row in rows.chunks_exact_mut(columns) {
+        let mut first = 0;
+        for part in &network.front {
+            if let FrontPart::Embedding { levels, .. } = part {
+                // From -2 to two levels too many.
+                row[first] =
+                    (row[first] * (*levels as f32 + 4.0) / 2.0).round() + *levels as f32 / 2.0;
+            }
+            first += part.columns();
+        }
+    }
+    (network, rows)
+}
+
 fn preprocessings() -> impl Strategy<Value = usize> {
     0usize..4
 }
@@ -205,6 +252,57 @@ proptest! {
         let model = model(&network, preprocessing(kind, network.inputs()), seed);
         check(&model, &rows(seed, count * network.inputs(), zeros));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_front_stage_and_ensemble_predicts_what_burn_does(
+        network in architectures(),
+        front in fronts(),
+        members in proptest::option::of(1usize..40),
+        (scaling, is_ntk, parametric) in any::<(bool, bool, bool)>(),
+        seed in 0u64..1_000_000,
+    ) {
+        let (mut network, rows) = entered(network, front, members, seed);
+        network.scaling = scaling;
+        if is_ntk {
+            network.parametrization = Parametrization::Ntk;
+        }
+        network.hidden.iter_mut().for_each(|layer| layer.parametric = parametric);
+        check(&model(&network, Preprocessing::None, seed), &rows);
+    }
+}
+
+/// Two members of a linear classifier, whose probabilities are known.
+#[test]
+fn members_are_averaged_and_their_spread_is_told() {
+    let ensemble = Some(Ensemble { members: 2, average: Average::Softmax });
+    let config = MlpConfig { ensemble, ..MlpConfig::new([1], [], 2) };
+    let network = config.architecture().unwrap();
+    // The logits of class 0 are x and -3 x, those of class 1 are 0.
+    let mlp = Mlp::from_tensors(&network, &Device::flex(), |name, _| {
+        Ok::<_, ()>(match name {
+            "members.weight" => vec![1.0, -1.0],
+            "layers.0.weight" => vec![1.0, 0.0, 3.0, 0.0],
+            _ => vec![0.0; 4],
+        })
+    });
+    let model = Model { mlp: mlp.unwrap(), ..model(&network, Preprocessing::None, 1) };
+    let predictor = Predictor::new(model.to_host().unwrap()).unwrap();
+    let share = |z: f32| 1.0 / (1.0 + (-z).exp());
+    let (one, other) = (share(0.5), share(-1.5));
+    let Prediction::Class { distribution, .. } = &predictor.predict(&[[0.5]]).unwrap()[0] else {
+        panic!("a classifier predicts a class")
+    };
+    assert!((distribution[0] - (one + other) / 2.0).abs() < 1e-6, "{distribution:?}");
+    let spread = predictor.spread(&[[0.5]]).unwrap().unwrap();
+    assert!(spread.iter().all(|found| (found - (one - other) / 2.0).abs() < 1e-6), "{spread:?}");
+    let plain =
+        self::model(&MlpConfig::new([1], [], 2).architecture().unwrap(), Preprocessing::None, 1);
+    let plain = Predictor::new(plain.to_host().unwrap()).unwrap();
+    assert_eq!(plain.spread(&[[0.5]]).unwrap(), None);
 }
 
 #[test]

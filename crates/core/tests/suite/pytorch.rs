@@ -1,10 +1,14 @@
-//! The forward pass against PyTorch: `goldens/forward.py` computed the answers in f64.
+//! The forward pass against PyTorch: `goldens/forward.py` and `tabular.py` computed the answers in f64.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fireclay::{DropoutKey, Mlp, MlpConfig, Norm};
+use fireclay::{
+    Average, DropoutKey, InputSpec, Mlp, MlpConfig, Model, Norm, Predictor, Preprocessing,
+    Provenance, Task,
+};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -39,14 +43,23 @@ impl Golden<'_> {
 
 #[test]
 fn agrees_with_pytorch_to_1e_6() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/forward.safetensors");
+    check("forward.safetensors", 20);
+}
+
+#[test]
+fn networks_for_tables_agree_with_pytorch_to_1e_6() {
+    check("tabular.safetensors", 9);
+}
+
+fn check(file: &str, least: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(file);
     let bytes = fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let cases = &header.metadata().as_ref().unwrap()["cases"];
     let cases: Vec<Case> = serde_json::from_str(cases).unwrap();
     let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
     let device = Device::flex();
-    assert!(cases.len() >= 20);
+    assert!(cases.len() >= least);
     for Case { name, config } in cases {
         let take = |path: &str, shape: &[usize]| {
             let (found, values) = golden.values(&format!("{name}/{path}"));
@@ -56,11 +69,16 @@ fn agrees_with_pytorch_to_1e_6() {
                 Err(format!("{path}: {found:?}, not {shape:?}"))
             }
         };
-        let mut mlp = Mlp::from_tensors(&config.architecture().unwrap(), &device, take).unwrap();
+        let network = config.architecture().unwrap();
+        let mut mlp = Mlp::from_tensors(&network, &device, take).unwrap();
         let input = golden.input(&name, &device);
         let logits = mlp.forward(input.clone()).try_into_vec_as::<f32>().unwrap();
         let error = golden.error(&format!("{name}/logits"), &logits);
         assert!(error <= 1e-6, "{name}: {error:e}");
+        let (_, rows) = golden.values(&format!("{name}/input"));
+        let on_host = predictor(&mlp).outputs(&rows, NonZero::<usize>::MIN).unwrap();
+        let error = golden.error(&format!("{name}/logits"), &on_host);
+        assert!(error <= 1e-6, "{name} on the host: {error:e}");
 
         if config.norm == Norm::Batch {
             let key = DropoutKey { seed: 0, step: 0 };
@@ -73,4 +91,18 @@ fn agrees_with_pytorch_to_1e_6() {
             }
         }
     }
+}
+
+/// The network on the host, for the task that its ensemble averages for, if it is one.
+fn predictor(mlp: &Mlp) -> Predictor {
+    let network = mlp.architecture();
+    let names: Vec<String> = (0..network.outputs).map(|i| i.to_string()).collect();
+    let task = match network.ensemble.map(|ensemble| ensemble.average) {
+        Some(Average::Softmax) => Task::Classification { labels: names },
+        Some(Average::Sigmoid) => Task::MultiLabel { labels: names },
+        _ => Task::regression(names),
+    };
+    let input = InputSpec::dense(&network.input_shape, Preprocessing::None);
+    let provenance = Provenance::default();
+    Model { mlp: mlp.clone(), task, input, provenance }.predictor().unwrap()
 }

@@ -55,8 +55,8 @@ pub(super) fn forgetting(
 /// The tuned network with the base's output layer.
 fn swap_back(base: &Model, tuned: &Model) -> Result<Model> {
     let merged = tuned.mlp.clone().merged();
-    let Architecture { input_shape, outputs, .. } = base.mlp.architecture().clone();
-    let network = Architecture { input_shape, outputs, ..merged.architecture().clone() };
+    let Architecture { input_shape, outputs, ensemble, .. } = base.mlp.architecture().clone();
+    let network = Architecture { input_shape, outputs, ensemble, ..merged.architecture().clone() };
     let head = format!("layers.{}.", merged.layers.len() - 1);
     let (body, old) = (merged.tensors()?, base.mlp.tensors()?);
     let mlp = Mlp::from_tensors(&network, &tuned.device(), |name, _| {

@@ -181,8 +181,9 @@ fn read_tensors(
         let entry = &entries[at];
         let path = entry.name.parse::<ParameterPath>().ok();
         values[at] = KeptTensor::of(entry, path, keep);
-        // Scales have two axes too, and are used as they are.
-        let is_turned = matches!(keep, Keep::Network | Keep::Packed(_)) && path.is_some();
+        // Scales and embeddings have two axes too, and are used as they are.
+        let is_turned = matches!(keep, Keep::Network | Keep::Packed(_))
+            && path.is_some_and(ParameterPath::is_linear);
         read_tensor(file, entry, &mut digest, &mut values[at], is_turned)?;
     }
     let mut tensors = Tensors::default();

@@ -158,6 +158,7 @@ impl Described<'_> {
         let Self { architecture, task, input, has_encodings } = self;
         // Newest first: the first part that a model has decides.
         let parts = [
+            (3, "a front stage, an ensemble or a parametrization", architecture.needs_version_3()),
             (3, "an encoding of columns", input.is_some_and(InputSpec::needs_version_3)),
             (2, "named columns", input.is_some_and(|input| input.as_features().is_none())),
             (2, "a target scaling", task.scaling().is_some()),

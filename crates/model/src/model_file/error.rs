@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
-use crate::{ConfigError, EncodingError, InputError, ParameterPath, TargetScalingError};
+use crate::{Average, ConfigError, EncodingError, InputError, ParameterPath, TargetScalingError};
 
 /// A model file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,14 @@ pub enum ModelFileProblem {
         names: usize,
         /// Outputs of the network.
         outputs: usize,
+    },
+    /// An ensemble averages what its task does not.
+    #[error("its ensemble averages {found}, and its task needs {expected}")]
+    Average {
+        /// What is averaged.
+        found: Average,
+        /// What the task needs.
+        expected: Average,
     },
     /// A tensor that the architecture needs is not there.
     #[error("tensor {name} is missing{}", nearest.as_ref().map_or(String::new(), |n| format!("; there is a {n}")))]

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::is_default;
 use crate::{
-    Activation, Architecture, HiddenLayer, Initializer, LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON,
-    Norm, NormPosition, Short, Skip,
+    Activation, Architecture, BiasInitializer, Ensemble, FrontPart, HiddenLayer, Initializer,
+    LEAKY_SLOPE, Lora, MlpConfig, NORM_EPSILON, Norm, NormPosition, Parametrization, Short, Skip,
 };
 
 /// Version 1: hidden layers that are alike.
@@ -77,6 +78,9 @@ fn is_norm_epsilon(epsilon: &f64) -> bool {
 impl ArchitectureV1 {
     /// Of a network that this version can describe.
     pub(crate) fn of(network: &Architecture) -> Option<Self> {
+        if network.needs_version_3() {
+            return None;
+        }
         let config = MlpConfig::from(network);
         if !config.layers.is_empty() || !config.output_bias {
             return None;
@@ -137,6 +141,18 @@ pub(crate) struct ArchitectureV2 {
     initializer: Initializer,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lora: Option<Lora>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    front: Vec<FrontPart>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    scaling: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    ensemble: Option<Ensemble>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    parametrization: Parametrization,
+    #[serde(default, skip_serializing_if = "is_default")]
+    bias_initializer: BiasInitializer,
+    #[serde(default, skip_serializing_if = "is_default")]
+    zero_output: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -145,6 +161,8 @@ struct LayerV2 {
     width: usize,
     activation: Activation,
     leaky_slope: f64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    parametric: bool,
     norm: Norm,
     norm_position: NormPosition,
     norm_epsilon: f64,
@@ -160,6 +178,7 @@ impl From<HiddenLayer> for LayerV2 {
             width: layer.width,
             activation: layer.activation,
             leaky_slope: layer.leaky_slope,
+            parametric: layer.parametric,
             norm: layer.norm,
             norm_position: layer.norm_position,
             norm_epsilon: layer.norm_epsilon,
@@ -176,6 +195,7 @@ impl From<LayerV2> for HiddenLayer {
             width: record.width,
             activation: record.activation,
             leaky_slope: record.leaky_slope,
+            parametric: record.parametric,
             norm: record.norm,
             norm_position: record.norm_position,
             norm_epsilon: record.norm_epsilon,
@@ -188,7 +208,7 @@ impl From<LayerV2> for HiddenLayer {
 
 impl From<&Architecture> for ArchitectureV2 {
     fn from(network: &Architecture) -> Self {
-        let Architecture { input_shape, hidden, lora, .. } = network.clone();
+        let Architecture { input_shape, front, hidden, lora, .. } = network.clone();
         Self {
             input_shape,
             input_dropout: network.input_dropout,
@@ -197,6 +217,12 @@ impl From<&Architecture> for ArchitectureV2 {
             output_bias: network.output_bias,
             initializer: network.initializer,
             lora,
+            front,
+            scaling: network.scaling,
+            ensemble: network.ensemble,
+            parametrization: network.parametrization,
+            bias_initializer: network.bias_initializer,
+            zero_output: network.zero_output,
         }
     }
 }
@@ -211,6 +237,12 @@ impl From<ArchitectureV2> for Architecture {
             output_bias: record.output_bias,
             initializer: record.initializer,
             lora: record.lora,
+            front: record.front,
+            scaling: record.scaling,
+            ensemble: record.ensemble,
+            parametrization: record.parametrization,
+            bias_initializer: record.bias_initializer,
+            zero_output: record.zero_output,
             short: Short::default(),
         }
     }

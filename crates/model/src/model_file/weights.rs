@@ -73,8 +73,8 @@ impl Weights {
         Ok(tensor.matrix)
     }
 
-    /// Takes the values of a tensor, which a file has in the shape `expected`; a matrix comes as it is
-    /// used, `[inputs, outputs]`, and out of its encoding.
+    /// Takes the values of a tensor, which a file has in the shape `expected`; a matrix that rows are
+    /// multiplied with comes as it is used, `[inputs, outputs]`, and out of its encoding.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Weights {
             return Err(ModelFileProblem::Count { name, found: values.len(), expected: count });
         }
         Ok(match *expected {
-            [_, inputs] if !is_turned => transpose(&values, inputs),
+            [_, inputs] if path.is_linear() && !is_turned => transpose(&values, inputs),
             _ => values,
         })
     }
@@ -123,9 +123,8 @@ impl Weights {
         path: ParameterPath,
         expected: &[usize],
     ) -> Result<Option<EncodedMatrix>, ModelFileProblem> {
-        let (Some(&encoding), &[outputs, inputs]) = (self.encodings.get(&path), expected) else {
-            return Ok(None);
-        };
+        let encoding = self.encodings.get(&path).filter(|_| path.is_linear());
+        let (Some(&encoding), &[outputs, inputs]) = (encoding, expected) else { return Ok(None) };
         self.encodings.remove(&path);
         let name = path.to_string();
         let Some(own) = self.raw.remove(&name) else { return Err(self.missing(&name)) };

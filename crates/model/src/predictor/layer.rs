@@ -15,10 +15,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct HostLayer {
     weights: HostMatrix,
+    /// What its products are multiplied by.
+    factor: f32,
     bias: Vec<f32>,
     norm: Option<(NormPosition, HostNorm)>,
     activation: Activation,
     slope: f32,
+    /// Of a parametric activation: its share of each output.
+    shares: Option<Vec<f32>>,
     skip: Option<Skip>,
 }
 
@@ -71,32 +75,37 @@ pub(super) struct Room {
     sums: Vec<Lanes>,
     /// The input of a layer, after its norm.
     normed: Vec<f32>,
+    /// The output of a layer before a parametric activation.
+    linear: Vec<f32>,
     /// The inputs and outputs of the layers, one after the other and around: as many as the longest
     /// skip connection spans, and one more.
     rows: Vec<Vec<f32>>,
 }
 
 /// The hidden layers that the longest skip connection spans; at least one.
-fn span_of(layers: &[HostLayer]) -> usize {
+fn span_of(layers: &[&HostLayer]) -> usize {
     layers.iter().filter_map(|layer| layer.skip).map(|skip| skip.span).max().unwrap_or(1)
 }
 
 impl Room {
-    /// Room for `block` rows.
-    pub(super) fn new(layers: &[HostLayer], features: usize, block: usize) -> Self {
+    /// Room for `block` rows, of which the first layer reads so many inputs.
+    pub(super) fn new(layers: &[&HostLayer], inputs: usize, block: usize) -> Self {
         let count = span_of(layers) + 1;
         // The widest that each of them holds: a wide input need not make all of them wide.
         let mut widths = vec![0; count];
-        widths[0] = features;
+        widths[0] = inputs;
         for (i, layer) in layers.iter().enumerate() {
             let width = &mut widths[(i + 1) % count];
             *width = layer.outputs().max(*width);
         }
-        let widest = layers.iter().map(|layer| layer.weights.inputs()).fold(features, usize::max);
+        let widest = layers.iter().map(|layer| layer.weights.inputs()).fold(inputs, usize::max);
         let lanes = layers.iter().map(|layer| layer.weights.width()).max().unwrap_or(0);
         let has_input_norm =
             layers.iter().any(|layer| layer.norm_at(NormPosition::Input).is_some());
+        let parametric = layers.iter().filter(|layer| layer.shares.is_some());
+        let linear = parametric.map(|layer| layer.outputs()).max().unwrap_or(0);
         Self {
+            linear: Vec::with_capacity(linear * block),
             terms: Terms::new(widest, block),
             rounded: Rounded::default(),
             sums: vec![Lanes::ZERO; lanes * block],
@@ -136,19 +145,9 @@ impl HostLayer {
         };
         let matrix = match integers {
             Some(integers) => HostMatrix::Integers(integers),
-            None => {
-                let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
-                if let Some(lora) = architecture.adapter(i) {
-                    add_adapter(&mut packed, sizes, lora, i, weights)?;
-                }
-                HostMatrix::Floats(packed)
-            }
+            None => HostMatrix::Floats(packed(architecture, i, weights, machine)?),
         };
-        let bias = if architecture.has_bias(i) {
-            weights.take(ParameterPath::Bias(i), &[outputs])?
-        } else {
-            vec![0.0; outputs]
-        };
+        let bias = take_bias(architecture, i, weights)?;
         // The output layer is linear.
         let linear = HiddenLayer { activation: Activation::Identity, ..HiddenLayer::new(outputs) };
         let layer = architecture.hidden.get(i).unwrap_or(&linear);
@@ -156,14 +155,55 @@ impl HostLayer {
             Some(width) => Some((layer.norm_position, HostNorm::new(layer, i, width, weights)?)),
             None => None,
         };
+        let shares = if layer.parametric {
+            Some(weights.take(ParameterPath::Activation(i), &[outputs])?)
+        } else {
+            None
+        };
         Ok(Self {
-            weights: matrix,
-            bias,
             norm,
             activation: layer.activation,
             slope: layer.leaky_slope as f32,
+            shares,
             skip: layer.skip,
+            ..Self::linear(matrix, bias, architecture.input_factor(i))
         })
+    }
+
+    /// A layer that is a linear map and nothing else.
+    fn linear(weights: HostMatrix, bias: Vec<f32>, factor: f64) -> Self {
+        Self {
+            weights,
+            factor: factor as f32,
+            bias,
+            norm: None,
+            activation: Activation::Identity,
+            slope: 0.0,
+            shares: None,
+            skip: None,
+        }
+    }
+
+    /// Plans the output layer, of an ensemble one for each member.
+    pub(super) fn heads(
+        architecture: &Architecture,
+        weights: &mut Weights,
+        machine: Machine,
+        is_prepared: bool,
+    ) -> Result<Vec<Self>, ModelFileProblem> {
+        let i = architecture.hidden.len();
+        if architecture.ensemble.is_none() {
+            return Ok(vec![Self::new(architecture, i, weights, machine, is_prepared)?]);
+        }
+        let all = packed(architecture, i, weights, machine)?;
+        let biases = take_bias(architecture, i, weights)?;
+        let factor = architecture.input_factor(i);
+        let heads = biases.chunks_exact(architecture.outputs).enumerate().map(|(member, bias)| {
+            let first = member * architecture.outputs;
+            let part = all.part(first..first + architecture.outputs, machine.widest_panel());
+            Self::linear(HostMatrix::Floats(part), bias.to_vec(), factor)
+        });
+        Ok(heads.collect())
     }
 
     pub(super) fn outputs(&self) -> usize {
@@ -178,7 +218,7 @@ impl HostLayer {
     #[inline(always)]
     pub(super) fn forward<S: Sums, D: Dots>(&self, i: usize, count: usize, room: &mut Room) {
         let mut into = std::mem::take(room.rows_mut(i + 1));
-        let Room { terms, rounded, sums, normed, rows } = &mut *room;
+        let Room { terms, rounded, sums, normed, rows, .. } = &mut *room;
         let mut input = &rows[i % rows.len()][..count * self.weights.inputs()];
         if let Some(norm) = self.norm_at(NormPosition::Input) {
             normed[..input.len()].copy_from_slice(input);
@@ -191,14 +231,15 @@ impl HostLayer {
             HostMatrix::Integers(matrix) => matrix.multiply::<D>(input, rounded, sums),
         }
         let outputs = &mut into[..count * self.outputs()];
-        add_bias(sums, &self.bias, outputs);
+        add_bias(sums, self.factor, &self.bias, outputs);
         self.finish(i, outputs, room);
         *room.rows_mut(i + 1) = into;
     }
 
     /// Computes the steps after the linear map of layer `i`.
     #[inline(always)]
-    fn finish(&self, i: usize, rows: &mut [f32], room: &Room) {
+    fn finish(&self, i: usize, rows: &mut [f32], room: &mut Room) {
+        let mut linear = std::mem::take(&mut room.linear);
         let skip = |position, rows: &mut [f32]| {
             if let Some(skip) = self.skip.filter(|skip| skip.position == position) {
                 let read = room.rows(i + 1 - skip.span);
@@ -213,22 +254,38 @@ impl HostLayer {
         skip(SkipPosition::BeforeNorm, rows);
         normalise(NormPosition::BeforeActivation, rows);
         skip(SkipPosition::BeforeActivation, rows);
-        activate(self.activation, self.slope, rows);
+        self.activate(rows, &mut linear);
         normalise(NormPosition::AfterActivation, rows);
         skip(SkipPosition::Output, rows);
+        room.linear = linear;
+    }
+
+    /// Applies the activation, of which each output may have a share: `x + a (f(x) - x)`.
+    #[inline(always)]
+    fn activate(&self, rows: &mut [f32], linear: &mut Vec<f32>) {
+        let Some(shares) = &self.shares else {
+            activate(self.activation, self.slope, rows);
+            return;
+        };
+        linear.clear();
+        linear.extend_from_slice(rows);
+        activate(self.activation, self.slope, rows);
+        for ((y, x), share) in rows.iter_mut().zip(linear).zip(shares.iter().cycle()) {
+            *y = *x + share * (*y - *x);
+        }
     }
 }
 
-/// Writes the sums of each row, with the biases, one after the other.
+/// Writes the sums of each row times a factor, with the biases, one after the other.
 #[inline(always)]
-fn add_bias(sums: &[Lanes], bias: &[f32], into: &mut [f32]) {
+fn add_bias(sums: &[Lanes], factor: f32, bias: &[f32], into: &mut [f32]) {
     let width = bias.len().div_ceil(LANES);
     for (row, sums) in into.chunks_exact_mut(bias.len()).zip(sums.chunks_exact(width)) {
         let lanes = row.chunks_mut(LANES).zip(bias.chunks(LANES)).zip(sums);
         for ((row, bias), sums) in lanes {
             for ((to, bias), sum) in row.iter_mut().zip(bias).zip(&sums.0) {
                 // A fused sum can be -0 where zeros are left out; with +0 it is +0 everywhere.
-                *to = (sum + 0.0) + bias;
+                *to = (sum + 0.0) * factor + bias;
             }
         }
     }
@@ -286,6 +343,35 @@ impl HostNorm {
         let deviation = (variance + self.epsilon).sqrt();
         row.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
     }
+}
+
+/// The biases of layer `i`, zero if it has none.
+fn take_bias(
+    architecture: &Architecture,
+    i: usize,
+    weights: &mut Weights,
+) -> Result<Vec<f32>, ModelFileProblem> {
+    let [_, outputs] = architecture.sizes(i);
+    if architecture.has_bias(i) {
+        weights.take(ParameterPath::Bias(i), &[outputs])
+    } else {
+        Ok(vec![0.0; outputs])
+    }
+}
+
+/// The weights of layer `i` with its adapter added to them.
+fn packed(
+    architecture: &Architecture,
+    i: usize,
+    weights: &mut Weights,
+    machine: Machine,
+) -> Result<Packed, ModelFileProblem> {
+    let sizes = architecture.sizes(i);
+    let mut packed = weights.take_packed(i, sizes, machine.widest_panel())?;
+    if let Some(lora) = architecture.adapter(i) {
+        add_adapter(&mut packed, sizes, lora, i, weights)?;
+    }
+    Ok(packed)
 }
 
 /// Adds `s A B` to a layer's weights.

@@ -7,6 +7,7 @@ mod layer;
 mod machine;
 pub(crate) mod packed;
 mod product;
+mod stage;
 
 use std::num::NonZero;
 use std::path::Path;
@@ -17,6 +18,7 @@ use self::integers::Dots;
 use self::layer::{HostLayer, Room};
 use self::machine::Machine;
 use self::product::{BLOCK, Sums};
+use self::stage::Stage;
 use crate::model_file::{Weights, open, read_packed};
 use crate::{
     Description, InputError, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing,
@@ -45,7 +47,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Predictor {
     description: Description,
+    /// What precedes the first layer.
+    stage: Option<Stage>,
+    /// The hidden layers.
     layers: Vec<HostLayer>,
+    /// The output layer, of an ensemble one for each member.
+    heads: Vec<HostLayer>,
     machine: Machine,
     /// Rows that are computed together at most.
     block: usize,
@@ -96,13 +103,16 @@ impl Predictor {
         let architecture = &description.architecture;
         let input = &description.input;
         let is_raw = input.as_dense().is_some() && *input.preprocessing() == Preprocessing::None;
-        let layers: Vec<HostLayer> = (0..architecture.layers())
+        let stage = Stage::new(architecture, &mut weights)?;
+        let layers: Vec<HostLayer> = (0..architecture.hidden.len())
             .map(|i| HostLayer::new(architecture, i, &mut weights, machine, !is_raw))
             .collect::<Result<_, _>>()?;
+        let heads = HostLayer::heads(architecture, &mut weights, machine, !is_raw)?;
         weights.finish()?;
-        let widest = layers.iter().map(HostLayer::outputs).fold(architecture.inputs(), usize::max);
+        let widest = architecture.inputs().max(architecture.front_width());
+        let widest = layers.iter().chain(&heads).map(HostLayer::outputs).fold(widest, usize::max);
         let block = (MOST_OF_A_BLOCK / widest).clamp(1, BLOCK);
-        Ok(Self { description, layers, machine, block })
+        Ok(Self { description, stage, layers, heads, machine, block })
     }
 
     /// Returns the description of the model, apart from its weights.
@@ -227,6 +237,54 @@ impl Predictor {
         Ok(blocks.flat_map(|block| session.run(block).to_vec()).collect())
     }
 
+    /// How far the members of an ensemble are apart in rows of raw features: the standard deviation of
+    /// each probability over them, or of each value in the unit of its target, `[rows, outputs]`;
+    /// none of a model that is no ensemble.
+    ///
+    /// # Errors
+    ///
+    /// As for [`predict`](Self::predict).
+    pub fn spread(&self, rows: &[impl AsRef<[f32]>]) -> Result<Option<Vec<f32>>, RowError> {
+        self.description.input.require_dense()?;
+        for (at, row) in rows.iter().enumerate() {
+            check_row(at, row.as_ref(), self.features())?;
+        }
+        let raw: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
+        Ok(self.spreads(self.session(), &raw))
+    }
+
+    /// As [`spread`](Self::spread), of rows by the names of their columns.
+    ///
+    /// # Errors
+    ///
+    /// As for [`predict_values`](Self::predict_values).
+    pub fn spread_of_values<'a>(
+        &self,
+        columns: &[impl AsRef<str>],
+        rows: &[impl AsRef<[Value<'a>]>],
+    ) -> Result<Option<Vec<f32>>, InputError> {
+        let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
+        Ok(self.spreads(Session::new(self, &Preprocessing::None), &encoded))
+    }
+
+    /// The spread of rows that have been checked.
+    fn spreads(&self, mut session: Session<'_>, rows: &[f32]) -> Option<Vec<f32>> {
+        self.description.architecture.ensemble?;
+        let (task, outputs) = (&self.description.task, self.outputs_of_a_row());
+        let mut spreads = Vec::with_capacity(rows.len() / self.features() * outputs);
+        for block in rows.chunks(self.block * self.features()) {
+            let count = session.run(block).len() / outputs;
+            let members = &mut session.members[..count * self.heads.len() * outputs];
+            task.restore(members);
+            members.chunks_exact_mut(outputs).for_each(|member| task.finish(member));
+            for row in members.chunks_exact(self.heads.len() * outputs) {
+                spreads
+                    .extend((0..outputs).map(|at| deviation(row.iter().skip(at).step_by(outputs))));
+            }
+        }
+        Some(spreads)
+    }
+
     /// Predicts rows that have been checked.
     fn predictions(&self, mut session: Session<'_>, rows: &[f32]) -> Vec<Prediction> {
         let task = &self.description.task;
@@ -249,12 +307,23 @@ pub struct Session<'p> {
     /// The preprocessing of the rows.
     preprocessing: &'p Preprocessing,
     room: Room,
+    /// Prepared rows, if something precedes the first layer.
+    prepared: Vec<f32>,
+    /// The outputs of each member of an ensemble, `[rows, members, outputs]`.
+    members: Vec<f32>,
 }
 
 impl<'p> Session<'p> {
     fn new(predictor: &'p Predictor, preprocessing: &'p Preprocessing) -> Self {
-        let room = Room::new(&predictor.layers, predictor.features(), predictor.block);
-        Self { predictor, preprocessing, room }
+        let Predictor { description, stage, layers, heads, block, .. } = predictor;
+        let all: Vec<&HostLayer> = layers.iter().chain(heads.first()).collect();
+        let room = Room::new(&all, description.architecture.front_width(), *block);
+        let prepared = if stage.is_some() { predictor.features() * block } else { 0 };
+        let is_ensemble = description.architecture.ensemble.is_some();
+        let members =
+            if is_ensemble { block * heads.len() * predictor.outputs_of_a_row() } else { 0 };
+        let (prepared, members) = (vec![0.0; prepared], vec![0.0; members]);
+        Self { predictor, preprocessing, room, prepared, members }
     }
 
     /// Logits, or values in the unit of their target, of one row of raw features. No memory is taken after the first rows.
@@ -284,25 +353,74 @@ impl<'p> Session<'p> {
     /// The outputs of at most a block of rows, which have been checked.
     fn run(&mut self, raw: &[f32]) -> &[f32] {
         self.predictor.machine.run(self, raw);
-        let count = raw.len() / self.predictor.features();
-        let outputs = self.room.rows_mut(self.predictor.layers.len());
-        let outputs = &mut outputs[..count * self.predictor.outputs_of_a_row()];
-        self.predictor.description.task.restore(outputs);
+        let Self { predictor, room, members, .. } = self;
+        let count = raw.len() / predictor.features();
+        let width = predictor.outputs_of_a_row();
+        let outputs = &mut room.rows_mut(predictor.layers.len() + 1)[..count * width];
+        if let Some(ensemble) = predictor.description.architecture.ensemble {
+            let rows = members.chunks_exact_mut(predictor.heads.len() * width);
+            for (members, outputs) in rows.zip(outputs.chunks_exact_mut(width)) {
+                ensemble.average.combine(members, outputs);
+            }
+        }
+        predictor.description.task.restore(outputs);
         outputs
+    }
+
+    /// Prepares rows for the layers of a member.
+    fn enter(&mut self, member: usize, raw: &[f32]) {
+        let Self { predictor, preprocessing, room, prepared, .. } = self;
+        let Some(stage) = &predictor.stage else {
+            let rows = &mut room.rows_mut(0)[..raw.len()];
+            rows.copy_from_slice(raw);
+            preprocessing.apply(rows);
+            return;
+        };
+        let rows = &mut prepared[..raw.len()];
+        if member == 0 {
+            rows.copy_from_slice(raw);
+            preprocessing.apply(rows);
+        }
+        stage.apply(member, rows, room.rows_mut(0));
+    }
+
+    /// Keeps the outputs of a member for a block of rows.
+    fn keep(&mut self, member: usize, count: usize) {
+        let Self { predictor, room, members, .. } = self;
+        let width = predictor.outputs_of_a_row();
+        let outputs = room.rows(predictor.layers.len() + 1)[..count * width].chunks_exact(width);
+        let rows = members.chunks_exact_mut(predictor.heads.len() * width);
+        for (row, outputs) in rows.zip(outputs) {
+            row[member * width..][..width].copy_from_slice(outputs);
+        }
     }
 }
 
-/// Computes the outputs of a block of rows, and leaves them where the last layer writes.
+/// Computes the outputs of a block of rows, and leaves them where the last layer writes; those of an
+/// ensemble are kept member by member.
 #[inline(always)]
 fn run<S: Sums, D: Dots>(session: &mut Session<'_>, raw: &[f32]) {
-    let Session { predictor, preprocessing, room } = session;
-    let rows = &mut room.rows_mut(0)[..raw.len()];
-    rows.copy_from_slice(raw);
-    preprocessing.apply(rows);
+    let predictor = session.predictor;
     let count = raw.len() / predictor.features();
-    for (i, layer) in predictor.layers.iter().enumerate() {
-        layer.forward::<S, D>(i, count, room);
+    let is_ensemble = predictor.description.architecture.ensemble.is_some();
+    for (member, head) in predictor.heads.iter().enumerate() {
+        session.enter(member, raw);
+        let room = &mut session.room;
+        for (i, layer) in predictor.layers.iter().chain([head]).enumerate() {
+            layer.forward::<S, D>(i, count, room);
+        }
+        if is_ensemble {
+            session.keep(member, count);
+        }
     }
+}
+
+/// Standard deviation of some numbers, divided by their number.
+fn deviation<'a>(numbers: impl Iterator<Item = &'a f32> + Clone) -> f32 {
+    let numbers = numbers.map(|&x| f64::from(x));
+    let count = numbers.clone().count() as f64;
+    let mean = numbers.clone().sum::<f64>() / count;
+    (numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt() as f32
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A weight matrix laid out for products with rows.
 
+use std::ops::Range;
+
 /// Numbers that are multiplied together: as many as the widest vector register holds, and a line of
 /// cache. Aligned, since a load that crosses two lines takes twice as long.
 #[derive(Clone, Copy, Debug)]
@@ -110,10 +112,34 @@ impl Packed {
         if self.panels.is_empty() {
             return &mut self.narrow[input * self.outputs + output];
         }
+        let lanes = self.lanes_of(output, input);
+        &mut self.weights[lanes].0[output % LANES]
+    }
+
+    /// Where the lanes of a number are, of a matrix with panels.
+    fn lanes_of(&self, output: usize, input: usize) -> usize {
         let lane = output / LANES;
         let at = self.panels.partition_point(|panel| panel.first <= lane) - 1;
         let Panel { first, width, start } = self.panels[at];
-        &mut self.weights[start + input * width + lane - first].0[output % LANES]
+        start + input * width + lane - first
+    }
+
+    fn get(&self, output: usize, input: usize) -> f32 {
+        if self.panels.is_empty() {
+            return self.narrow[input * self.outputs + output];
+        }
+        self.weights[self.lanes_of(output, input)].0[output % LANES]
+    }
+
+    /// Some of its outputs, as a matrix of their own with panels of at most `widest` lanes.
+    pub(super) fn part(&self, outputs: Range<usize>, widest: usize) -> Self {
+        let mut part = Self::zeros([self.inputs, outputs.len()], widest);
+        for input in 0..self.inputs {
+            for (to, from) in outputs.clone().enumerate() {
+                part.set(to, input, self.get(from, input));
+            }
+        }
+        part
     }
 
     pub(super) fn inputs(&self) -> usize {
@@ -172,6 +198,15 @@ mod tests {
                 }
             }
             assert_eq!(seen, weights.len());
+        }
+    }
+
+    #[test]
+    fn a_part_has_the_outputs_that_it_was_cut_of() {
+        let weights: Vec<f32> = (0..3 * 40).map(|i| i as f32).collect();
+        let part = Packed::new(&weights, [3, 40], 2).part(17..22, 2);
+        for (input, output) in (0..3).flat_map(|input| (0..5).map(move |output| (input, output))) {
+            assert_eq!(part.get(output, input), (input * 40 + 17 + output) as f32);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm};
+use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm, Parametrization};
 use toml::Value;
 
 use super::flags::{Flags, assigned};
@@ -14,7 +14,8 @@ use crate::metrics::{MetricChoice, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::settings::{
-    FLAGS, Keep, OnDivergence, Partial, Settings, SettingsError, TargetScalingChoice, Validation,
+    FLAGS, Keep, NumberEmbedding, OnDivergence, Partial, Settings, SettingsError,
+    TargetScalingChoice, Validation,
 };
 
 /// A parser of one of several values by name, which help and completions list.
@@ -133,6 +134,10 @@ fn initializer_values() -> impl TypedValueParser<Value = Initializer> {
     one_of(Initializer::ALL.iter().map(|initializer| initializer.name()))
 }
 
+fn parametrization_values() -> impl TypedValueParser<Value = Parametrization> {
+    one_of(Parametrization::ALL.iter().map(|parametrization| parametrization.name()))
+}
+
 /// A new network.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -158,6 +163,18 @@ pub struct NetworkArgs {
     /// Distribution of the initial weights [default: glorot-uniform].
     #[arg(long, value_name = "NAME", value_parser = initializer_values())]
     pub initializer: Option<Initializer>,
+    /// Parametrization of the linear layers [default: standard].
+    #[arg(long, value_name = "NAME", value_parser = parametrization_values())]
+    pub parametrization: Option<Parametrization>,
+    /// Members of an ensemble that share the hidden layers (TabM-mini) [default: 1].
+    #[arg(long, value_name = "N")]
+    pub members: Option<u32>,
+    /// Length of the learned vector of each level of a category [default: 8].
+    #[arg(long, value_name = "N")]
+    pub embedding: Option<u32>,
+    /// Embedding of numeric columns [default: none].
+    #[arg(long, value_name = "NAME")]
+    pub numeric_embedding: Option<NumberEmbedding>,
 }
 
 impl NetworkArgs {
@@ -181,6 +198,10 @@ impl NetworkArgs {
         flags.text("model.norm", self.norm);
         flags.on("model.residual", self.residual);
         flags.text("model.initializer", self.initializer);
+        flags.text("model.parametrization", self.parametrization);
+        flags.count("model.ensemble.members", self.members);
+        flags.count("embedding.categories", self.embedding);
+        flags.choice("embedding.numbers", self.numeric_embedding);
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl UpdateRule for Adam {
     }
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
-        let step = self.operation(at.is_matrix(), now);
+        let step = self.operation(at.decays, now);
         moved(at, memory, &step)
     }
 
@@ -85,7 +85,7 @@ impl UpdateRule for AdamW {
     }
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
-        let step = self.operation(at.is_matrix(), now);
+        let step = self.operation(at.decays, now);
         moved(at, memory, &step)
     }
 

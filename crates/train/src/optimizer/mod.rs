@@ -154,7 +154,7 @@ impl OptimizerConfig {
         let is_hidden_matrix = match path {
             ParameterPath::Weight(layer) => layer < network.hidden.len(),
             ParameterPath::Adapter(..) => true,
-            ParameterPath::Bias(_) | ParameterPath::Norm(..) => false,
+            _ => false,
         };
         let rule = self.rule();
         if is_hidden_matrix { rule.learning_rate() } else { rule.other_learning_rate() }
@@ -274,8 +274,11 @@ impl ModuleMapper for Stepper<'_> {
         let param = param.map(|tensor| {
             let dims = tensor.dims();
             let value = tensor.without_autodiff().reshape([-1]);
-            let is_head = path == self.optimizer.head;
-            let at = Parameter { value, gradient, dims: dims.to_vec(), is_head };
+            let place = path.parse::<ParameterPath>().ok();
+            let decays = place.is_some_and(ParameterPath::decays);
+            let is_hidden_matrix =
+                place.is_some_and(ParameterPath::is_linear) && path != self.optimizer.head;
+            let at = Parameter { value, gradient, dims: dims.to_vec(), decays, is_hidden_matrix };
             let factor = self.factor * self.optimizer.rate_of(&path);
             let now = Now { factor, step: self.optimizer.steps };
             let moved = self.optimizer.config.rule().step(at, &mut memory, now);

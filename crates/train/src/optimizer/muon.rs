@@ -21,7 +21,7 @@ settings! {
         steps: usize = 5,
         /// Share of each weight, times the rate, taken off at each step; not negative.
         weight_decay: f64 = 0.1,
-        /// Step size of AdamW for the output layer, biases and norms; positive.
+        /// Step size of AdamW for all but hidden weight matrices; positive.
         adam_learning_rate: f64 = 1e-3,
         /// AdamW's decay of the mean of gradients, in `[0, 1)`.
         beta1: f64 = 0.9,
@@ -50,7 +50,7 @@ impl UpdateRule for Muon {
     }
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
-        if !at.is_matrix() || at.is_head {
+        if !at.is_hidden_matrix {
             return self.step_of_adam(at, memory, now);
         }
         let rate = self.learning_rate * now.factor;
@@ -68,7 +68,7 @@ impl UpdateRule for Muon {
 }
 
 impl Muon {
-    /// AdamW's step of the output layer, a bias or a norm.
+    /// AdamW's step of what is no hidden weight matrix.
     fn step_of_adam(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
         let rate = self.adam_learning_rate * now.factor;
         let shrinkage = rate * at.decay(self.weight_decay);

@@ -7,21 +7,19 @@ pub(super) struct Parameter {
     pub(super) value: Tensor<1>,
     pub(super) gradient: Tensor<1>,
     pub(super) dims: Vec<usize>,
-    /// Whether it is of the output layer.
-    pub(super) is_head: bool,
+    /// Whether weight decay is for it.
+    pub(super) decays: bool,
+    /// Whether it is a matrix that rows are multiplied with, and not of the output layer.
+    pub(super) is_hidden_matrix: bool,
 }
 
 impl Parameter {
-    pub(super) fn is_matrix(&self) -> bool {
-        self.dims.len() == 2
-    }
-
-    /// The weight decay of this parameter: none but for a weight matrix.
+    /// The weight decay of this parameter: none but for weights.
     pub(super) fn decay(&self, decay: f64) -> f64 {
-        if self.is_matrix() { decay } else { 0.0 }
+        if self.decays { decay } else { 0.0 }
     }
 
-    /// Adds the gradient of `decay / 2 · |w|²` for a weight matrix.
+    /// Adds the gradient of `decay / 2 · |w|²` for weights.
     pub(super) fn penalised(mut self, decay: f64) -> Self {
         let decay = self.decay(decay);
         if decay != 0.0 {
@@ -30,7 +28,7 @@ impl Parameter {
         self
     }
 
-    /// Takes `rate · decay` off a weight matrix, whatever its gradient.
+    /// Takes `rate · decay` off weights, whatever their gradient.
     pub(super) fn decayed(mut self, decay: f64, rate: f64) -> Self {
         let decay = self.decay(decay);
         if decay != 0.0 {

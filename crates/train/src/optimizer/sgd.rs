@@ -40,7 +40,7 @@ impl UpdateRule for Sgd {
     }
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
-        let step = self.operation(at.is_matrix(), memory.is_empty(), now);
+        let step = self.operation(at.decays, memory.is_empty(), now);
         if step.momentum == 0.0 {
             let at = at.penalised(step.penalty);
             return at.value - at.gradient.mul_scalar(step.rate);

@@ -1,13 +1,17 @@
 //! Everything that a run is determined by, in one value: from defaults, recipe, file and flags.
 
+mod embedding;
 mod error;
 mod partial;
+mod rates;
 mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use fireclay::{Backend, DeviceChoice, Loss, MlpConfig, Preprocessing, TargetScaling, Task};
+use fireclay::{
+    Average, Backend, DeviceChoice, FrontPart, Loss, MlpConfig, Preprocessing, TargetScaling, Task,
+};
 use fireclay_data::tables::TableOptions;
 use fireclay_data::{
     DataError, Dataset, Division, Features, Holdout, Source, TableSource, Targets,
@@ -20,9 +24,11 @@ use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::tuning::Tuning;
 
+pub use embedding::{EmbeddingSettings, NumberEmbedding};
 pub use error::SettingsError;
 pub(crate) use partial::FLAGS;
 pub use partial::{Partial, RECIPES};
+pub use rates::GroupRates;
 pub use validation::Validation;
 
 /// The settings of a run, as a file holds them.
@@ -41,6 +47,9 @@ pub struct Settings {
     pub data: DataSettings,
     /// The network.
     pub model: MlpConfig,
+    /// How columns of a table become its inputs.
+    #[serde(skip_serializing_if = "EmbeddingSettings::is_default")]
+    pub embedding: EmbeddingSettings,
     /// What training makes small; the task's usual loss if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
@@ -142,6 +151,9 @@ pub struct TrainingSettings {
     pub metrics: Vec<MetricChoice>,
     /// What is done when something stops being a finite number.
     pub on_divergence: OnDivergence,
+    /// What the learning rate of groups of parameters is multiplied by.
+    #[serde(skip_serializing_if = "GroupRates::is_default")]
+    pub rates: GroupRates,
 }
 
 /// What is done when something stops being a finite number.
@@ -237,6 +249,7 @@ impl Default for Settings {
             device: DeviceChoice::default(),
             data: DataSettings::default(),
             model: MlpConfig::default(),
+            embedding: EmbeddingSettings::default(),
             loss: None,
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
@@ -274,6 +287,7 @@ impl Default for TrainingSettings {
             monitor: Monitor::default(),
             metrics: Vec::new(),
             on_divergence: OnDivergence::default(),
+            rates: GroupRates::default(),
         }
     }
 }
@@ -294,11 +308,14 @@ impl Settings {
         self.optimizer.validate()?;
         self.schedule.validate()?;
         self.training.validate()?;
+        self.embedding.validate()?;
         // Sizes that are left to the data are as good as any here.
         let sizes = MlpConfig::new([1], [], 1);
         let mut model = self.model.clone();
         if model.input_shape.is_empty() {
-            model.input_shape = sizes.input_shape;
+            let columns = model.front.iter().map(FrontPart::columns);
+            let columns = columns.fold(0, usize::saturating_add);
+            model.input_shape = if columns > 0 { vec![columns] } else { sizes.input_shape };
         }
         if model.outputs == 0 {
             model.outputs = sizes.outputs;
@@ -314,12 +331,16 @@ impl Settings {
     ///
     /// Settings that contradict the data or its task.
     pub fn resolve(&mut self, data: &Dataset, task: &Task) -> Result<(), SettingsError> {
+        self.embed(data);
         let model = &mut self.model;
         if model.input_shape.is_empty() {
             model.input_shape = data.shape().to_vec();
         }
         if model.outputs == 0 {
             model.outputs = task.outputs();
+        }
+        if let Some(ensemble) = &mut model.ensemble {
+            ensemble.average = Average::of(task);
         }
         if data.input().is_some() {
             self.data.check_table()?;
@@ -582,6 +603,7 @@ impl TrainingSettings {
             let expected = "above 0 and below 1";
             in_range(decay > 0.0 && decay < 1.0, "training.ema", format!("{decay:?}"), expected)?;
         }
+        self.rates.validate()?;
         if let Some(EarlyStopping { patience, min_improvement }) = self.early_stopping {
             at_least_one("training.early_stopping.patience", patience)?;
             let holds = min_improvement.is_finite() && min_improvement >= 0.0;

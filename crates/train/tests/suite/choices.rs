@@ -32,7 +32,7 @@ fn every_choice_of_network_optimizer_and_schedule_trains() {
             ("model", "norm", names(&norms, i)),
             ("model", "initializer", names(&initializers, i)),
             ("optimizer", "name", names(&OptimizerConfig::NAMES, i)),
-            ("schedule", "name", names(&Schedule::NAMES, i + i / 7)),
+            ("schedule", "name", names(&Schedule::NAMES, i)),
         ];
         let [(.., activation), (.., norm), (.., initializer), (.., optimizer), (.., schedule)] =
             choices;
@@ -51,6 +51,10 @@ fn every_choice_of_network_optimizer_and_schedule_trains() {
 #[test]
 fn every_flag_of_a_choice_reaches_it() {
     let place = Place::new();
+    let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+    let ensemble = table("members = 3\naverage = \"softmax\"");
+    let rates =
+        table("biases = 0.5\nscaling = 1.0\nactivations = 1.0\ncategories = 1.0\nnumbers = 1.0");
     let cases = [
         ("--hidden none", "model", "hidden", toml::Value::Array(Vec::new())),
         ("--loss cross-entropy", "loss", "name", "cross-entropy".into()),
@@ -63,6 +67,11 @@ fn every_flag_of_a_choice_reaches_it() {
         ("--preprocessing normalize", "data", "preprocessing", "normalize".into()),
         ("--preprocessing standardize", "data", "preprocessing", "standardize".into()),
         ("--preprocessing none --norm batch", "data", "preprocessing", "none".into()),
+        ("--parametrization ntk", "model", "parametrization", "ntk".into()),
+        ("--members 3", "model", "ensemble", ensemble.into()),
+        ("--numeric-embedding periodic", "embedding", "numbers", "periodic".into()),
+        ("--embedding 4 --numeric-embedding periodic", "embedding", "categories", 4.into()),
+        ("--set training.rates.biases=0.5", "training", "rates", rates.into()),
         ("--stratified", "data", "stratified", true.into()),
         ("--keep last", "training", "keep", "last".into()),
         ("--monitor accuracy --keep best", "training", "monitor", "accuracy".into()),

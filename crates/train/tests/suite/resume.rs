@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 
 use fireclay::{
-    Activation, Backend, Checkpoint, DeviceChoice, InputSpec, Mlp, Model, Norm, Provenance,
-    TargetScaling, Task,
+    Activation, Average, Backend, Checkpoint, DeviceChoice, Ensemble, FrontPart, InputSpec, Mlp,
+    Model, Norm, Parametrization, Provenance, TargetScaling, Task,
 };
 use fireclay_data::Targets;
 use train::disk::Disk;
@@ -20,7 +20,7 @@ use train::optimizer::OptimizerConfig;
 use train::progress::{Due, EpochReport, Keeper, Progress, Silent};
 use train::run_folder::MetricsLog;
 use train::schedule::Schedule;
-use train::settings::{EarlyStopping, Keep, TrainingSettings};
+use train::settings::{EarlyStopping, GroupRates, Keep, TrainingSettings};
 use train::state::{Snapshot, State};
 
 use crate::setup::Setup;
@@ -228,6 +228,23 @@ fn seventy_two_kinds_of_runs_go_on_as_if_never_stopped() {
             stops.dedup();
             stops
         });
+    }
+}
+
+/// Networks for tables: a front stage, a learned scaling, members, and rates of groups.
+#[test]
+fn networks_with_a_front_stage_and_members_go_on_as_if_never_stopped() {
+    for i in 0..12 {
+        let (mut setup, what) = varied(i);
+        let periodic = FrontPart::Periodic { columns: 1, frequencies: 3, width: 3, sigma: 0.3 };
+        setup.model.front = vec![periodic, FrontPart::Embedding { levels: 2, width: 2 }];
+        setup.model.scaling = one_of(&[true, false], i, 20);
+        setup.model.parametric = one_of(&[true, false], i, 21);
+        setup.model.parametrization = one_of(Parametrization::ALL, i, 22);
+        let ensemble = Ensemble { members: 3, average: Average::of(&setup.task) };
+        setup.model.ensemble = one_of(&[Some(ensemble), None], i, 23);
+        setup.training.rates = GroupRates { biases: 0.1, numbers: 0.5, ..GroupRates::default() };
+        check(&setup, &what, |steps| vec![1 + pick(i, 124, 1 << 20) % (steps - 1).max(1)]);
     }
 }
 

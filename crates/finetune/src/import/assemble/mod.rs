@@ -267,7 +267,8 @@ fn network_of(
                 return Ok(norm_values(norm, part, path, tensors));
             }
             ParameterPath::Bias(_) => return Ok(std::mem::take(&mut bias)),
-            ParameterPath::Weight(_) | ParameterPath::Adapter(..) => {}
+            // No other program's network has a front stage or members.
+            _ => {}
         }
         let layer = layers.get_mut(index).and_then(Option::take);
         let layer = layer.ok_or_else(|| tensors.missing(&path.to_string()))?;

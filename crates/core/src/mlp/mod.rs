@@ -1,29 +1,35 @@
 //! The network.
 
-use std::borrow::Cow;
+mod parameters;
+
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
+use burn::tensor::{Device, Tensor};
 use fireclay_kernels::{Epilogue, dense};
-use fireclay_model::model_file::{Dtype, LazyTensor, Piece, give_values};
-use fireclay_model::{initial_values, transpose};
+use fireclay_model::initial_values;
 
 use crate::activation::{activate, leaky_relu};
 use crate::dropout::{Dropout, DropoutKey};
+use crate::ensemble;
+use crate::front::{FrontLayer, MemberScales, Scales};
 use crate::norm::NormLayer;
-use crate::parameter::parameter;
 use crate::{
-    Activation, AdapterSide, Architecture, ConfigError, HiddenLayer, Lora, LowRank, MlpConfig,
-    ModelFileProblem, NamedTensor, NormPart, NormPosition, ParameterPath, SkipPosition,
+    Activation, AdapterSide, Architecture, ConfigError, Ensemble, HiddenLayer, Lora, LowRank,
+    MlpConfig, NormPart, NormPosition, ParameterPath, Parametrization, SkipPosition,
 };
+
+use self::parameters::build_adapters;
+pub use self::parameters::{ParameterSource, unreadable};
 
 /// A multilayer perceptron on a device; made by [`Mlp::init`] or read from a model file.
 ///
 /// Its parameters are addressed by path, in files and messages alike: `layers.0.weight`,
 /// `layers.0.bias`, `norms.0.weight`, `norms.0.bias`, `norms.0.running_mean`, `norms.0.running_var`,
-/// and `adapters.0.a` and `adapters.0.b` for the adapter of layer 0.
+/// `adapters.0.a` and `adapters.0.b` for the adapter of layer 0, `activations.0.weight`,
+/// `front.0.weight`, `front.0.bias`, `front.0.frequency` and `front.0.phase`, `scaling.weight` and
+/// `members.weight`.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Linear layers from input to output; weights are `[inputs, outputs]`.
@@ -32,6 +38,14 @@ pub struct Mlp {
     pub norms: Vec<Option<NormLayer>>,
     /// An entry per linear layer.
     pub adapters: Vec<Option<LowRank>>,
+    /// The shares of parametric activations; an entry per hidden layer.
+    pub activations: Vec<Option<Scales>>,
+    /// The parts of the front stage.
+    pub front: Vec<FrontLayer>,
+    /// A factor of each input of the first layer.
+    pub scaling: Option<Scales>,
+    /// The same for each member of an ensemble.
+    pub members: Option<MemberScales>,
     #[module(skip)]
     architecture: Architecture,
     /// True if batch norms keep their running statistics as they are, and use them, in training
@@ -72,14 +86,17 @@ impl Mlp {
     /// Takes the network out and leaves one without layers, so that nothing else holds its tensors
     /// while they change.
     pub fn take(&mut self) -> Self {
-        let Self { layers, norms, adapters, architecture, keeps_statistics, frozen } = self;
         Self {
-            layers: std::mem::take(layers),
-            norms: std::mem::take(norms),
-            adapters: std::mem::take(adapters),
-            architecture: architecture.clone(),
-            keeps_statistics: *keeps_statistics,
-            frozen: frozen.clone(),
+            layers: std::mem::take(&mut self.layers),
+            norms: std::mem::take(&mut self.norms),
+            adapters: std::mem::take(&mut self.adapters),
+            activations: std::mem::take(&mut self.activations),
+            front: std::mem::take(&mut self.front),
+            scaling: self.scaling.take(),
+            members: self.members.take(),
+            architecture: self.architecture.clone(),
+            keeps_statistics: self.keeps_statistics,
+            frozen: self.frozen.clone(),
         }
     }
 
@@ -102,6 +119,7 @@ impl Mlp {
                     .into_iter()
                     .any(|side| !self.is_frozen(ParameterPath::Adapter(i, side)))
             || self.norm(i).is_some() && self.is_norm_trained(i)
+            || self.shares(i).is_some() && !self.is_frozen(ParameterPath::Activation(i))
     }
 
     fn is_norm_trained(&self, i: usize) -> bool {
@@ -156,6 +174,11 @@ impl Mlp {
         self.norms.get(i)?.as_ref()
     }
 
+    /// The shares of a parametric activation.
+    fn shares(&self, i: usize) -> Option<&Scales> {
+        self.activations.get(i)?.as_ref()
+    }
+
     fn adapter_scale(&self) -> f64 {
         self.architecture.lora.as_ref().map_or(0.0, Lora::scale)
     }
@@ -166,7 +189,7 @@ impl Mlp {
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let starts = self.architecture.skip_starts();
         let mut read = Vec::with_capacity(starts.len());
-        let mut x = input;
+        let mut x = self.enter(input);
         for (i, layer) in self.architecture.hidden.iter().enumerate() {
             read.push(starts[i].then(|| x.clone()));
             let normalise = |y, position| self.normalise(i, y, layer.has_norm_at(position));
@@ -179,18 +202,19 @@ impl Mlp {
             y = normalise(y, NormPosition::AfterActivation);
             x = self.skip(i, &read, y, SkipPosition::Output);
         }
-        self.layer(self.layers.len() - 1, x.clone(), x)
+        self.averaged(self.output(x.clone(), x))
     }
 
     /// Logits or values for a training step: dropout drawn from `key`, batch norms use the
     /// statistics of this batch and move their running ones towards them.
     ///
-    /// `[batch, inputs] → [batch, outputs]`.
+    /// `[batch, inputs] → [batch, outputs]`; of an ensemble those of each member, one after the other:
+    /// `[batch · members, outputs]`.
     pub fn forward_train(&mut self, input: Tensor<2>, key: DropoutKey) -> Tensor<2> {
         let mut noise = Dropout::new(key);
         let starts = self.architecture.skip_starts();
         let mut read = Vec::with_capacity(starts.len());
-        let mut x = input;
+        let mut x = self.enter(input);
         if self.is_trained(0) {
             x = noise.apply(x, self.architecture.input_dropout);
         }
@@ -208,8 +232,70 @@ impl Mlp {
             }
             x = self.skip(i, &read, y, SkipPosition::Output);
         }
-        let output = self.layers.len() - 1;
-        self.layer(output, x.clone(), self.adapter_input(output, x, &mut noise))
+        let adapter_input = self.adapter_input(self.layers.len() - 1, x.clone(), &mut noise);
+        self.output(x, adapter_input)
+    }
+
+    /// Outputs of all members of an ensemble to those of the whole, `[batch · members, outputs] →
+    /// [batch, outputs]`; of any other network as they are.
+    pub fn averaged(&self, outputs: Tensor<2>) -> Tensor<2> {
+        match self.architecture.ensemble {
+            Some(Ensemble { members, average }) => ensemble::averaged(average, outputs, members),
+            None => outputs,
+        }
+    }
+
+    /// What the first layer reads: the front stage of a row, scaled, and for each member of an ensemble
+    /// once more.
+    fn enter(&self, input: Tensor<2>) -> Tensor<2> {
+        let mut x = self.embed(input);
+        if let Some(Scales { weight }) = &self.scaling {
+            x = x * weight.val().unsqueeze::<2>();
+        }
+        match &self.members {
+            Some(MemberScales { weight }) => ensemble::scaled(x, weight.val()),
+            None => x,
+        }
+    }
+
+    /// The front stage.
+    fn embed(&self, input: Tensor<2>) -> Tensor<2> {
+        if self.front.is_empty() {
+            return input;
+        }
+        let [batch, _] = input.dims();
+        let mut first = 0;
+        let parts = self.front.iter().zip(&self.architecture.front).map(|(layer, part)| {
+            let columns = first..first + part.columns();
+            first = columns.end;
+            layer.forward(part, input.clone().slice([0..batch, columns]))
+        });
+        Tensor::cat(parts.collect(), 1)
+    }
+
+    /// The output layer; that of an ensemble has a part for each member.
+    fn output(&self, x: Tensor<2>, adapter_input: Tensor<2>) -> Tensor<2> {
+        let i = self.layers.len() - 1;
+        let Some(Ensemble { members, .. }) = self.architecture.ensemble else {
+            return self.layer(i, x, adapter_input);
+        };
+        let mut y = ensemble::product(self.divided(i, x), self.layers[i].weight.val(), members);
+        if let Some(LowRank { a, b }) = self.adapter(i) {
+            let low = self.divided(i, adapter_input).matmul(a.val());
+            y = y + ensemble::product(low, b.val(), members).mul_scalar(self.adapter_scale());
+        }
+        match &self.layers[i].bias {
+            Some(bias) => ensemble::biased(y, bias.val(), members),
+            None => y,
+        }
+    }
+
+    /// Inputs of linear layer `i` as its parametrization divides them.
+    fn divided(&self, i: usize, x: Tensor<2>) -> Tensor<2> {
+        match self.architecture.parametrization {
+            Parametrization::Standard => x,
+            Parametrization::Ntk => x.mul_scalar(self.architecture.input_factor(i)),
+        }
     }
 
     /// Returns the input of a layer's adapter in training.
@@ -227,9 +313,12 @@ impl Mlp {
         let bias = self.layers[i].bias.as_ref();
         let bias =
             bias.map_or_else(|| Tensor::zeros([outputs], (&x.device(), x.dtype())), Param::val);
-        let y = dense(x, weight, bias, self.epilogue(i));
+        let y = dense(self.divided(i, x), weight, bias, self.epilogue(i));
         match self.adapter(i) {
-            Some(adapter) => y + adapter.forward(adapter_input).mul_scalar(self.adapter_scale()),
+            Some(adapter) => {
+                let low = adapter.forward(self.divided(i, adapter_input));
+                y + low.mul_scalar(self.adapter_scale())
+            }
             None => y,
         }
     }
@@ -257,11 +346,20 @@ impl Mlp {
 
     /// The activation, unless the layer has applied it.
     fn activate(&self, i: usize, y: Tensor<2>) -> Tensor<2> {
+        if self.epilogue(i) == Epilogue::Relu {
+            return y;
+        }
         let HiddenLayer { activation, leaky_slope, .. } = self.architecture.hidden[i];
-        match (self.epilogue(i), activation) {
-            (Epilogue::Relu, _) => y,
-            (Epilogue::None, Activation::LeakyRelu) => leaky_relu(y, leaky_slope),
-            (Epilogue::None, activation) => activate(activation, y),
+        let linear = y.clone();
+        let y = match activation {
+            Activation::LeakyRelu => leaky_relu(y, leaky_slope),
+            activation => activate(activation, y),
+        };
+        match self.shares(i) {
+            Some(Scales { weight }) => {
+                linear.clone() + (y - linear) * weight.val().unsqueeze::<2>()
+            }
+            None => y,
         }
     }
 
@@ -270,7 +368,8 @@ impl Mlp {
         let Some(layer) = self.architecture.hidden.get(i) else { return Epilogue::None };
         let is_next = !layer.has_norm_at(NormPosition::BeforeActivation)
             && layer.skip.is_none_or(|skip| skip.position == SkipPosition::Output)
-            && self.adapter(i).is_none();
+            && self.adapter(i).is_none()
+            && !layer.parametric;
         if layer.activation == Activation::Relu && is_next {
             Epilogue::Relu
         } else {
@@ -323,201 +422,3 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
         param.set_require_grad(is_trained)
     }
 }
-
-impl Mlp {
-    /// Every parameter and running statistic, read back from the device, in the order of the path
-    /// of a sample.
-    ///
-    /// # Errors
-    ///
-    /// The device's, when it cannot be read.
-    pub fn tensors(&self) -> Result<Vec<NamedTensor>, TensorReadError> {
-        let read = self.stored().into_iter().map(|(name, stored)| {
-            Ok(NamedTensor { name, shape: stored.shape(), values: stored.read()? })
-        });
-        read.collect()
-    }
-
-    /// As [`tensors`](Self::tensors), each read when its values are asked for.
-    pub(crate) fn lazy(&self) -> Vec<LazyTensor<'static>> {
-        let stored = self.stored().into_iter().map(|(name, stored)| LazyTensor {
-            name: Cow::Owned(name),
-            dtype: Dtype::F32,
-            shape: stored.shape(),
-            bytes: Box::new(move |each| stored.pieces(each)),
-        });
-        stored.collect()
-    }
-
-    fn stored(&self) -> Vec<(String, Stored)> {
-        let mut tensors = Vec::new();
-        let mut add = |path: ParameterPath, stored| tensors.push((path.to_string(), stored));
-        for (i, layer) in self.layers.iter().enumerate() {
-            add(ParameterPath::Weight(i), Stored::Matrix(layer.weight.val()));
-            if let Some(bias) = &layer.bias {
-                add(ParameterPath::Bias(i), Stored::Row(bias.val()));
-            }
-        }
-        for (i, norm) in self.norms.iter().enumerate() {
-            for (part, parameter) in norm.iter().flat_map(NormLayer::parameters) {
-                add(ParameterPath::Norm(i, part), Stored::Row(parameter.val()));
-            }
-        }
-        for (i, adapter) in self.adapters.iter().enumerate() {
-            if let Some(LowRank { a, b }) = adapter {
-                add(ParameterPath::Adapter(i, AdapterSide::A), Stored::Matrix(a.val()));
-                add(ParameterPath::Adapter(i, AdapterSide::B), Stored::Matrix(b.val()));
-            }
-        }
-        tensors
-    }
-
-    /// Builds a validated network from the values that `take` gives for each name
-    /// and PyTorch shape, as many as the shape has.
-    ///
-    /// # Errors
-    ///
-    /// The first error of `take`.
-    pub fn from_tensors<E>(
-        network: &Architecture,
-        device: &Device,
-        mut take: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
-    ) -> Result<Self, E> {
-        Self::build(network, device, &mut |path, shape| {
-            let values = take(&path.to_string(), shape)?;
-            Ok(match *shape {
-                [_, inputs] => transpose(&values, inputs),
-                _ => values,
-            })
-        })
-    }
-
-    /// As [`from_tensors`](Self::from_tensors), but `take` gives matrices as they are used,
-    /// `[inputs, outputs]`; it is asked by PyTorch's shape all the same.
-    ///
-    /// # Errors
-    ///
-    /// The first error of `take`.
-    pub fn build<E>(
-        network: &Architecture,
-        device: &Device,
-        take: &mut ParameterSource<'_, E>,
-    ) -> Result<Self, E> {
-        let mut layers = Vec::new();
-        for (i, sizes @ [_, outputs]) in network.layer_sizes().into_iter().enumerate() {
-            let weight = matrix(ParameterPath::Weight(i), sizes, device, take)?;
-            let bias = if network.has_bias(i) {
-                let bias = take(ParameterPath::Bias(i), &[outputs])?;
-                Some(parameter(TensorData::new(bias, [outputs]), device))
-            } else {
-                None
-            };
-            layers.push(Linear { weight, bias });
-        }
-        let mut norms = Vec::new();
-        for (i, layer) in network.hidden.iter().enumerate() {
-            let Some(width) = network.norm_width(i) else {
-                norms.push(None);
-                continue;
-            };
-            let mut norm = NormLayer::new(layer, width, device);
-            for (part, parameter) in norm.parameters_mut() {
-                let values = take(ParameterPath::Norm(i, part), &[width])?;
-                let values = TensorData::new(values, [width]);
-                *parameter = parameter.clone().map(|_| Tensor::from_data(values, device));
-            }
-            norms.push(Some(norm));
-        }
-        let adapters = build_adapters(network, device, take)?;
-        let architecture = network.clone();
-        let frozen = BTreeSet::new();
-        Ok(Self { layers, norms, adapters, architecture, keeps_statistics: false, frozen })
-    }
-}
-
-/// An entry for each layer.
-fn build_adapters<E>(
-    network: &Architecture,
-    device: &Device,
-    take: &mut ParameterSource<'_, E>,
-) -> Result<Vec<Option<LowRank>>, E> {
-    let mut adapters = Vec::new();
-    for (i, [inputs, outputs]) in network.layer_sizes().into_iter().enumerate() {
-        let Some(lora) = network.adapter(i) else {
-            adapters.push(None);
-            continue;
-        };
-        let (a, b) = ([inputs, lora.rank], [lora.rank, outputs]);
-        let a = matrix(ParameterPath::Adapter(i, AdapterSide::A), a, device, take)?;
-        let b = matrix(ParameterPath::Adapter(i, AdapterSide::B), b, device, take)?;
-        adapters.push(Some(LowRank { a, b }));
-    }
-    Ok(adapters)
-}
-
-/// Numbers that are read from a device at once to be written.
-const MOST_AT_ONCE: usize = 256 << 10;
-
-/// A tensor on its device, as it is stored.
-enum Stored {
-    Row(Tensor<1>),
-    /// Turned when it is read.
-    Matrix(Tensor<2>),
-}
-
-impl Stored {
-    fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Row(row) => row.dims().to_vec(),
-            Self::Matrix(matrix) => {
-                let [inputs, outputs] = matrix.dims();
-                vec![outputs, inputs]
-            }
-        }
-    }
-
-    /// Gives `each` its values, of a matrix some rows of the file at a time.
-    fn pieces(&self, each: &mut Piece<'_>) -> Result<(), ModelFileProblem> {
-        let Self::Matrix(matrix) = self else {
-            return give_values(&self.read().map_err(unreadable)?, each);
-        };
-        let [inputs, outputs] = matrix.dims();
-        let rows = (MOST_AT_ONCE / inputs.max(1)).max(1);
-        for start in (0..outputs).step_by(rows) {
-            let part = matrix.clone().slice([0..inputs, start..(start + rows).min(outputs)]);
-            give_values(&Self::Matrix(part).read().map_err(unreadable)?, each)?;
-        }
-        Ok(())
-    }
-
-    fn read(&self) -> Result<Vec<f32>, TensorReadError> {
-        match self {
-            Self::Row(row) => row.clone().try_into_vec_as::<f32>(),
-            Self::Matrix(matrix) => matrix.clone().transpose().try_into_vec_as::<f32>(),
-        }
-    }
-}
-
-/// Gives the numbers of the parameter at a path, of this shape.
-pub type ParameterSource<'a, E> = dyn FnMut(ParameterPath, &[usize]) -> Result<Vec<f32>, E> + 'a;
-
-/// The parameter `[inputs, outputs]` that is called so and `[outputs, inputs]` in a file.
-fn matrix<E>(
-    path: ParameterPath,
-    [inputs, outputs]: [usize; 2],
-    device: &Device,
-    take: &mut ParameterSource<'_, E>,
-) -> Result<Param<Tensor<2>>, E> {
-    let values = take(path, &[outputs, inputs])?;
-    Ok(parameter(TensorData::new(values, [inputs, outputs]), device))
-}
-
-/// A device that cannot be read, as the error of the file that was to be written.
-pub fn unreadable(error: TensorReadError) -> ModelFileProblem {
-    ModelFileProblem::Parameters(Box::new(DeviceError(error)))
-}
-
-/// The device failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the device failed: {0}")]
-struct DeviceError(#[source] TensorReadError);

@@ -1,0 +1,168 @@
+//! What precedes the first layer: the front stage, the learned scaling, and the scales of members.
+
+use std::f32::consts::TAU;
+
+use crate::model_file::Weights;
+use crate::{Architecture, FrontParameter, FrontPart, ModelFileProblem, ParameterPath};
+
+/// What precedes the first layer of a network that does not read rows as they are.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    /// Columns of a row.
+    columns: usize,
+    /// Numbers that the first layer reads.
+    width: usize,
+    parts: Vec<Part>,
+    scales: Option<Vec<f32>>,
+    /// The scales of each member of an ensemble, one after the other.
+    members: Option<Vec<f32>>,
+}
+
+/// A part of the front stage.
+#[derive(Clone, Debug)]
+enum Part {
+    Pass { columns: usize },
+    Embedding { width: usize, vectors: Vec<f32> },
+    Periodic(Periodic),
+}
+
+/// Periodic embeddings of some columns.
+#[derive(Clone, Debug)]
+struct Periodic {
+    columns: usize,
+    frequencies: usize,
+    width: usize,
+    frequency: Vec<f32>,
+    phase: Vec<f32>,
+    /// `[columns, width - 1, frequencies]`.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Stage {
+    /// That of a network, if it has any.
+    pub(super) fn new(
+        architecture: &Architecture,
+        weights: &mut Weights,
+    ) -> Result<Option<Self>, ModelFileProblem> {
+        let mut parts = Vec::new();
+        for (i, part) in architecture.front.iter().enumerate() {
+            parts.push(Part::new(i, part, weights)?);
+        }
+        let (columns, width) = (architecture.inputs(), architecture.front_width());
+        let scales = match architecture.scaling {
+            true => Some(weights.take(ParameterPath::Scaling, &[width])?),
+            false => None,
+        };
+        let members = match architecture.ensemble {
+            Some(ensemble) => {
+                Some(weights.take(ParameterPath::Members, &[ensemble.members, width])?)
+            }
+            None => None,
+        };
+        let is_empty = parts.is_empty() && scales.is_none() && members.is_none();
+        Ok((!is_empty).then_some(Self { columns, width, parts, scales, members }))
+    }
+
+    /// Writes what the first layer of a member reads of prepared rows.
+    pub(super) fn apply(&self, member: usize, rows: &[f32], into: &mut [f32]) {
+        let rows = rows.chunks_exact(self.columns);
+        for (row, into) in rows.zip(into.chunks_exact_mut(self.width)) {
+            if self.parts.is_empty() {
+                into.copy_from_slice(row);
+            } else {
+                self.embed(row, into);
+            }
+            if let Some(scales) = &self.scales {
+                multiply(into, scales);
+            }
+            if let Some(members) = &self.members {
+                multiply(into, &members[member * self.width..][..self.width]);
+            }
+        }
+    }
+
+    fn embed(&self, mut row: &[f32], mut into: &mut [f32]) {
+        for part in &self.parts {
+            let (columns, rest) = row.split_at(part.columns());
+            let (numbers, room) = into.split_at_mut(part.width());
+            part.apply(columns, numbers);
+            (row, into) = (rest, room);
+        }
+    }
+}
+
+fn multiply(numbers: &mut [f32], scales: &[f32]) {
+    numbers.iter_mut().zip(scales).for_each(|(number, scale)| *number *= scale);
+}
+
+impl Part {
+    fn new(i: usize, part: &FrontPart, weights: &mut Weights) -> Result<Self, ModelFileProblem> {
+        let mut take =
+            |parameter, shape: &[usize]| weights.take(ParameterPath::Front(i, parameter), shape);
+        Ok(match *part {
+            FrontPart::Pass { columns } => Self::Pass { columns },
+            FrontPart::Embedding { levels, width } => {
+                let vectors = take(FrontParameter::Weight, &[levels, width])?;
+                Self::Embedding { width, vectors }
+            }
+            FrontPart::Periodic { columns, frequencies, width, .. } => Self::Periodic(Periodic {
+                columns,
+                frequencies,
+                width,
+                frequency: take(FrontParameter::Frequency, &[columns, frequencies])?,
+                phase: take(FrontParameter::Phase, &[columns, frequencies])?,
+                weight: take(FrontParameter::Weight, &[columns, width - 1, frequencies])?,
+                bias: take(FrontParameter::Bias, &[columns, width - 1])?,
+            }),
+        })
+    }
+
+    fn columns(&self) -> usize {
+        match self {
+            Self::Pass { columns } => *columns,
+            Self::Embedding { .. } => 1,
+            Self::Periodic(periodic) => periodic.columns,
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Pass { columns } => *columns,
+            Self::Embedding { width, .. } => *width,
+            Self::Periodic(periodic) => periodic.columns * periodic.width,
+        }
+    }
+
+    fn apply(&self, columns: &[f32], into: &mut [f32]) {
+        match self {
+            Self::Pass { .. } => into.copy_from_slice(columns),
+            Self::Embedding { width, vectors } => {
+                let levels = vectors.len() / width;
+                // A conversion saturates: numbers below 0 and NaN become 0.
+                let level = columns[0] as usize;
+                let level = if level < levels { level } else { 0 };
+                into.copy_from_slice(&vectors[level * width..][..*width]);
+            }
+            Self::Periodic(periodic) => periodic.apply(columns, into),
+        }
+    }
+}
+
+impl Periodic {
+    fn apply(&self, columns: &[f32], into: &mut [f32]) {
+        let (frequencies, outputs) = (self.frequencies, self.width - 1);
+        for ((at, &x), into) in columns.iter().enumerate().zip(into.chunks_exact_mut(self.width)) {
+            into[..outputs].copy_from_slice(&self.bias[at * outputs..][..outputs]);
+            into[outputs] = x;
+            let waves = self.frequency[at * frequencies..][..frequencies].iter();
+            let waves = waves.zip(&self.phase[at * frequencies..][..frequencies]);
+            let weight = &self.weight[at * outputs * frequencies..][..outputs * frequencies];
+            for (k, (frequency, phase)) in waves.enumerate() {
+                let wave = (TAU * (x * frequency) + phase).cos();
+                let weights = weight.iter().skip(k).step_by(frequencies);
+                into.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += wave * weight);
+            }
+        }
+    }
+}
