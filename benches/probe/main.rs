@@ -138,7 +138,7 @@ fn network(cli: &Cli) -> Result<MlpConfig> {
 
 /// The meaning of the outputs.
 fn task(data: &Dataset) -> Task {
-    Task::Classification { labels: data.targets().labels().to_vec() }
+    Task::classification(data.targets().labels().to_vec())
 }
 
 /// Waits until the device has done everything.

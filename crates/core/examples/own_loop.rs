@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What the outputs mean makes a network a model, which predicts, saves and loads.
     let model = Model {
         mlp: mlp.valid(),
-        task: Task::MultiLabel { labels: vec!["different".to_owned()] },
+        task: Task::multi_label(vec!["different".to_owned()]),
         input: InputSpec::dense(&[4], Preprocessing::None),
         provenance: Provenance::default(),
     };

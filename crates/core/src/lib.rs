@@ -49,14 +49,16 @@ pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
     Architecture, Average, BiasInitializer, Boolean, Category, CategoryEncoding, Centre, Channels,
-    Checkpoint, ConfigError, Date, DateFormat, DatePart, Dense, Description, Detail, Drawn,
-    Encoder, Ensemble, Field, FieldKind, FrontChoice, FrontParameter, FrontPart, HiddenLayer,
-    Initializer, Ink, InputError, InputSpec, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError,
-    ModelFileProblem, NORM_EPSILON, NamedTensor, Norm, NormPart, NormPosition, Number,
-    NumberEncoding, NumberScaling, ParameterPath, Parametrization, PeriodicEmbedding, PictureShape,
-    Pictures, PicturesError, Placement, Prediction, Predictor, Preprocessing, PreprocessingError,
-    Provenance, RowError, Skip, SkipPosition, TargetScaling, TargetScalingError, Task, UnknownName,
-    UnknownParameter, UnlikelyBytes, Value, ValueProblem, check_row, model_file, nearest,
+    Checkpoint, ConfigError, Conformal, Date, DateFormat, DatePart, Decision, DecisionError, Dense,
+    Description, Detail, Drawn, Encoder, Ensemble, Field, FieldKind, FrontChoice, FrontParameter,
+    FrontPart, HiddenLayer, Initializer, Ink, InputError, InputSpec, Intervals, IntervalsError,
+    LEAKY_SLOPE, Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor,
+    Norm, NormPart, NormPosition, Number, NumberEncoding, NumberScaling, ParameterPath,
+    Parametrization, PeriodicEmbedding, PictureShape, Pictures, PicturesError, Placement,
+    Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
+    SkipPosition, TargetScaling, TargetScalingError, Task, TaskError, UnknownName,
+    UnknownParameter, UnlikelyBytes, Value, ValueProblem, check_positive, check_quantiles,
+    check_row, first_largest, model_file, nearest,
 };
 pub use front::{FrontLayer, MemberScales, Scales};
 pub use loaded::{LoadError, Loaded, ValuesError};

@@ -227,10 +227,11 @@ mod tests {
     #[test]
     fn rows_by_name_are_the_same_on_a_device_as_on_the_host() {
         let device = Device::flex();
-        let scaling = TargetScaling { mean: vec![50.0], deviation: vec![8.0] };
+        let (mean, deviation) = (vec![50.0], vec![8.0]);
+        let scaling = Some(TargetScaling { mean, deviation, logarithm: false });
         let model = Model {
             mlp: Mlp::init(&MlpConfig::new([2], [3], 1), 1, &device).unwrap(),
-            task: Task::Regression { targets: vec!["y".to_owned()], scaling: Some(scaling) },
+            task: Task::regression(vec!["y".to_owned()]).with_scaling(scaling),
             input: InputSpec::dense(&[2], Preprocessing::Scale { scale: 0.5 }),
             provenance: Provenance::default(),
         };
@@ -240,7 +241,7 @@ mod tests {
             predictions
                 .into_iter()
                 .flat_map(|prediction| match prediction {
-                    Prediction::Values(values) => values,
+                    Prediction::Values { values, .. } => values,
                     _ => Vec::new(),
                 })
                 .collect()

@@ -33,7 +33,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Logits, or values in the unit of their target, `[batch, outputs]`, of rows: raw features,
+    /// Calibrated logits, or values in the unit of their target, `[batch, outputs]`, of rows: raw features,
     /// `[batch, features]`, of a [dense](InputSpec::as_dense) input, and what an encoder makes of any
     /// other.
     pub fn forward(&self, rows: Tensor<2>) -> Tensor<2> {

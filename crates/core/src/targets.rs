@@ -2,8 +2,8 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::Task;
 use crate::preprocessing::row;
+use crate::{Intervals, TargetScaling, Task};
 
 /// The right answers for a batch, on a device.
 #[derive(Clone, Debug)]
@@ -46,14 +46,35 @@ pub fn standardized(task: &Task, values: Tensor<2>) -> Tensor<2> {
     let Some(scaling) = task.scaling() else { return values };
     let (mean, deviation) =
         (row(scaling.mean.clone(), &values), row(scaling.deviation.clone(), &values));
+    let values = if scaling.logarithm { values.log() } else { values };
     (values - mean) / deviation
 }
 
-/// Outputs of the network of a task, `[batch, outputs]`, as logits or values in the unit of their
-/// target.
+/// Outputs of the network of a task, `[batch, outputs]`, as calibrated logits, or as rising values in
+/// the unit of their target.
 pub fn restored(task: &Task, outputs: Tensor<2>) -> Tensor<2> {
-    let Some(scaling) = task.scaling() else { return outputs };
-    let (mean, deviation) =
-        (row(scaling.mean.clone(), &outputs), row(scaling.deviation.clone(), &outputs));
-    outputs * deviation + mean
+    if let Some(temperature) = task.decision().and_then(|decision| decision.temperature) {
+        return outputs.div_scalar(temperature);
+    }
+    let of_each = task.intervals().map_or(1, Intervals::width);
+    let outputs = match task.scaling() {
+        Some(scaling) => unscaled(scaling, outputs, of_each),
+        None => outputs,
+    };
+    if of_each == 1 {
+        return outputs;
+    }
+    let [batch, width] = outputs.dims();
+    outputs.reshape([batch, width / of_each, of_each]).sort(2).reshape([batch, width])
+}
+
+/// Standardised outputs, so many of each target, in its unit.
+fn unscaled(scaling: &TargetScaling, outputs: Tensor<2>, of_each: usize) -> Tensor<2> {
+    let repeated = |numbers: &[f32]| -> Vec<f32> {
+        numbers.iter().flat_map(|&number| std::iter::repeat_n(number, of_each)).collect()
+    };
+    let mean = row(repeated(&scaling.mean), &outputs);
+    let deviation = row(repeated(&scaling.deviation), &outputs);
+    let values = outputs * deviation + mean;
+    if scaling.logarithm { values.exp() } else { values }
 }

@@ -134,10 +134,10 @@ impl Head {
             Self::Data => Ok(data.clone()),
             Self::Both => match (base, data) {
                 _ if base.kind() == data.kind() && base.names() == data.names() => Ok(base.clone()),
-                (Task::Classification { labels }, Task::Classification { labels: others }) => {
+                (Task::Classification { labels, .. }, Task::Classification { labels: others, .. }) => {
                     let new = others.iter().filter(|label| !labels.contains(label));
                     let labels = labels.iter().chain(new).cloned().collect();
-                    Ok(Task::Classification { labels })
+                    Ok(Task::classification(labels))
                 }
                 _ => {
                     Err(HeadError::Joined { model: base.clone().into(), data: data.clone().into() })
@@ -153,8 +153,8 @@ impl Head {
                 let labels = label_file(path)
                     .map_err(|source| HeadError::Labels { path: path.clone(), source })?;
                 Ok(match data {
-                    Task::Classification { .. } => Task::Classification { labels },
-                    Task::MultiLabel { .. } => Task::MultiLabel { labels },
+                    Task::Classification { .. } => Task::classification(labels),
+                    Task::MultiLabel { .. } => Task::multi_label(labels),
                     Task::Regression { .. } => Task::regression(labels),
                 })
             }
@@ -233,7 +233,7 @@ pub struct Weights {
 pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped, SwapError> {
     let Weights { are_kept, are_trained, seed } = weights;
     let old = model.mlp.architecture();
-    let same_kind = task.kind() == model.task.kind();
+    let same_kind = means_the_same(&task, &model.task);
     if same_kind && task.names() == model.task.names() && are_kept {
         let kept = task.names().to_vec();
         let (left, rescaled) = (None, Vec::new());
@@ -245,7 +245,6 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped, Swap
     let drawn = Mlp::of(&network, seed, &device)?.tensors()?;
     let had = model.mlp.tensors()?;
     let head = format!("layers.{}.", model.mlp.layers.len() - 1);
-    // Of another kind of task a name is another thing: the digit 3 is no number 3.
     let known = if are_kept && same_kind { model.task.names() } else { &[] };
     let sources: Vec<Option<usize>> =
         task.names().iter().map(|label| known.iter().position(|old| old == label)).collect();
@@ -280,6 +279,15 @@ pub fn swap(model: &Model, task: Task, weights: Weights) -> Result<Swapped, Swap
     Ok(Swapped { model, kept, is_same: false, is_zero, left, rescaled })
 }
 
+/// Whether outputs of the same name are the same thing in two tasks: the digit 3 is no number 3, and a
+/// quantile or a logarithm is no value.
+fn means_the_same(task: &Task, old: &Task) -> bool {
+    let quantiles = |task: &Task| task.intervals().map(|intervals| intervals.quantiles.clone());
+    let is_as_logarithmic =
+        task.scaling().is_none() || task.is_logarithmic() == old.is_logarithmic();
+    task.kind() == old.kind() && quantiles(task) == quantiles(old) && is_as_logarithmic
+}
+
 /// The numbers of a tensor.
 pub(crate) fn values(all: &[NamedTensor], name: &str) -> Result<Vec<f32>, SwapError> {
     let found = all.iter().find(|tensor| tensor.name == name);
@@ -290,7 +298,7 @@ pub(crate) fn values(all: &[NamedTensor], name: &str) -> Result<Vec<f32>, SwapEr
 /// and with its own for the others; other tasks as they are.
 fn with_scaling(task: Task, old: &Task, sources: &[Option<usize>]) -> Task {
     let (new, before) = (task.scaling().cloned(), old.scaling().cloned());
-    let Task::Regression { targets, .. } = task else { return task };
+    let Task::Regression { targets, intervals, .. } = task else { return task };
     // Without a scaling an output is in the unit of its target.
     let numbers = sources.iter().enumerate().map(|(i, source)| {
         let (scaling, place) = source.map_or((&new, i), |place| (&before, place));
@@ -301,7 +309,10 @@ fn with_scaling(task: Task, old: &Task, sources: &[Option<usize>]) -> Task {
         Some(_) => before.is_some(),
         None => new.is_some(),
     });
-    Task::Regression { targets, scaling: is_scaled.then_some(TargetScaling { mean, deviation }) }
+    let kept = sources.iter().any(Option::is_some);
+    let logarithm = if kept { before } else { new }.is_some_and(|scaling| scaling.logarithm);
+    let scaling = is_scaled.then_some(TargetScaling { mean, deviation, logarithm });
+    Task::Regression { targets, scaling, intervals }
 }
 
 /// How well a model does what the labels promise that it has in common with the data: its loss on
@@ -322,7 +333,7 @@ pub(crate) fn known(model: &Model, data: &Dataset) -> Result<Option<Losses>, Swa
         Task::Classification { .. } if kept.len() < 2 => return Ok(None),
         Task::Classification { .. } => {
             let rows = data.only_classes(&kept).map_err(ScoreError::from)?;
-            (Task::Classification { labels: kept }, rows)
+            (Task::classification(kept), rows)
         }
         // Rows cannot be chosen by their labels.
         _ if kept.len() < found.outputs() => return Ok(None),
@@ -343,7 +354,7 @@ mod tests {
     const DRAWN: Weights = Weights { are_kept: false, are_trained: false, seed: 9 };
 
     fn labels(names: &[&str]) -> Task {
-        Task::Classification { labels: names.iter().map(|&name| name.to_owned()).collect() }
+        Task::classification(names.iter().map(|&name| name.to_owned()).collect())
     }
 
     fn model(names: &[&str]) -> Model {

@@ -55,9 +55,14 @@ pub(crate) fn kept(
     wanted: &Task,
     data: &Dataset,
 ) -> Result<Option<Kept>, TensorReadError> {
-    let (Task::Regression { targets, .. }, Some(new)) = (&base.task, wanted.scaling()) else {
+    let (Task::Regression { targets, intervals, .. }, Some(new)) = (&base.task, wanted.scaling())
+    else {
         return Ok(None);
     };
+    // Numbers of logarithms, or several of a target, are not compared in variances of it.
+    if base.task.is_logarithmic() || new.logarithm || intervals.width() > 1 {
+        return Ok(None);
+    }
     let found = task_of(data.targets());
     if found.names() != wanted.names() {
         return Ok(None);
@@ -67,6 +72,7 @@ pub(crate) fn kept(
     let old = base.task.scaling().cloned().unwrap_or_else(|| TargetScaling {
         mean: vec![0.0; targets.len()],
         deviation: vec![1.0; targets.len()],
+        logarithm: false,
     });
     let errors = errors(base, &old, new, &places, data)?;
     let (mut scaling, mut rescaled) = (old, Vec::new());
@@ -89,7 +95,8 @@ pub(crate) fn kept(
     let losses = Losses { model: losses.model / count, zero: losses.zero / count };
     let losses = places.iter().all(Option::is_some).then_some(losses);
     let scaling = if rescaled.is_empty() { base.task.scaling().cloned() } else { Some(scaling) };
-    let task = Task::Regression { targets: targets.clone(), scaling };
+    let intervals = intervals.clone();
+    let task = Task::Regression { targets: targets.clone(), scaling, intervals };
     Ok(Some(Kept { model: Model { task, ..base.clone() }, rescaled, losses }))
 }
 

@@ -230,9 +230,7 @@ mod tests {
 
     #[test]
     fn outputs_of_the_second_may_be_in_another_order() {
-        let task = |labels: &[&str]| Task::Classification {
-            labels: labels.iter().map(ToString::to_string).collect(),
-        };
+        let task = |labels: &[&str]| Task::classification(labels.iter().map(ToString::to_string).collect());
         let found = order(&task(&["a", "b", "c"]), &task(&["c", "a", "b"]));
         assert_eq!(found.unwrap(), [1, 2, 0]);
         let other = order(&task(&["a", "b"]), &task(&["a", "c"]));

@@ -6,8 +6,8 @@ use fireclay_data::{DataError, Dataset, Targets, TrainTest};
 /// The task that the targets of a data set set a network.
 pub fn task_of(targets: &Targets) -> Task {
     match targets {
-        Targets::Classes { labels, .. } => Task::Classification { labels: labels.clone() },
-        Targets::MultiLabel { labels, .. } => Task::MultiLabel { labels: labels.clone() },
+        Targets::Classes { labels, .. } => Task::classification(labels.clone()),
+        Targets::MultiLabel { labels, .. } => Task::multi_label(labels.clone()),
         Targets::Values { names, .. } => Task::regression(names.clone()),
     }
 }
@@ -63,7 +63,7 @@ pub fn matched(data: &Dataset, task: &Task) -> Result<Dataset, MatchError> {
         return Ok(data.clone());
     }
     let by_name = match task {
-        Task::Classification { labels } => data.relabelled(labels),
+        Task::Classification { labels, .. } => data.relabelled(labels),
         _ => Err(DataError::LabelMismatch),
     };
     match by_name {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn mere_numbers_are_places_of_names_on_either_side() {
-        let named = Task::Classification { labels: names(&["elm", "oak"]) };
+        let named = Task::classification(names(&["elm", "oak"]));
         let numbered = Task::numbered_classes(2);
         for (data, task) in [(classes(&["0", "1"]), &named), (classes(&["elm", "oak"]), &numbered)]
         {
@@ -209,7 +209,7 @@ mod tests {
         }
         let several =
             set(Targets::MultiLabel { values: vec![1, 0, 0, 1], labels: names(&["0", "1"]) });
-        let task = Task::MultiLabel { labels: names(&["cat", "dog"]) };
+        let task = Task::multi_label(names(&["cat", "dog"]));
         assert_eq!(matched(&several, &task).unwrap().targets().labels(), ["cat", "dog"]);
     }
 

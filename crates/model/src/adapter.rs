@@ -342,8 +342,9 @@ mod tests {
     #[test]
     fn a_target_scaling_is_kept_in_version_2_and_refused_in_1() {
         let (mut base, targets) = (base(), ["a", "b", "c"].map(String::from).to_vec());
-        let scaling = TargetScaling { mean: vec![1.0; 3], deviation: vec![2.0; 3] };
-        base.description.task = Task::Regression { targets, scaling: Some(scaling) };
+        let scaling =
+            TargetScaling { mean: vec![1.0; 3], deviation: vec![2.0; 3], logarithm: false };
+        base.description.task = Task::regression(targets).with_scaling(Some(scaling));
         let mut tuned = tuned(&base);
         tuned.description.task = base.description.task.clone();
         let adapter = Adapter::between(&base, &tuned).unwrap();

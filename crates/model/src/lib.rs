@@ -9,12 +9,14 @@ mod activation;
 mod adapter;
 mod architecture;
 mod config;
+mod decision;
 mod drawn;
 mod encoding;
 mod ensemble;
 mod front;
 mod initializer;
 mod input;
+mod intervals;
 mod lora;
 mod model;
 pub mod model_file;
@@ -36,6 +38,7 @@ pub use architecture::{
     Architecture, HiddenLayer, NormPosition, Parametrization, Short, Skip, SkipPosition,
 };
 pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, NORM_EPSILON, Norm};
+pub use decision::{Decision, DecisionError, first_largest};
 pub use drawn::Drawn;
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
 pub use ensemble::{Average, Ensemble};
@@ -45,6 +48,7 @@ pub use input::{
     Boolean, Category, CategoryEncoding, Date, DateFormat, DatePart, Dense, Detail, Encoder, Field,
     FieldKind, InputError, InputSpec, Number, NumberEncoding, NumberScaling, Value, ValueProblem,
 };
+pub use intervals::{Conformal, Intervals, IntervalsError, check_quantiles};
 pub use lora::Lora;
 pub use model::{Ancestor, Description, Model, Provenance};
 pub use model_file::{Checkpoint, ModelFileError, ModelFileProblem};
@@ -54,6 +58,6 @@ pub use pictures::{Centre, Channels, Ink, PictureShape, Pictures, PicturesError,
 pub use prediction::{Prediction, RowError, check_row};
 pub use predictor::{Predictor, Session};
 pub use preprocessing::{Preprocessing, PreprocessingError, UnlikelyBytes};
-pub use scaling::{TargetScaling, TargetScalingError};
-pub use task::Task;
+pub use scaling::{TargetScaling, TargetScalingError, check_positive};
+pub use task::{Task, TaskError};
 pub use tensor::{NamedTensor, transpose};

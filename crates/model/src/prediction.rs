@@ -1,13 +1,14 @@
 //! From a network's outputs to an answer with a name.
 
-use crate::Task;
+use crate::{Intervals, Task};
 
 /// The prediction of a model for one row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prediction {
     /// Of a classifier.
     Class {
-        /// Index of the most probable class.
+        /// Index of the class: the most probable, or of two classes the one that the threshold of the
+        /// model decides for.
         class: usize,
         /// Its label.
         label: String,
@@ -18,13 +19,19 @@ pub enum Prediction {
     },
     /// Of a multi-label model: the probability of every label, by index.
     Labels {
-        /// The labels with a probability of at least one half.
+        /// The labels whose probability reaches their threshold, which is one half unless the model has
+        /// another.
         labels: Vec<String>,
         /// Probability of every label, by index.
         probabilities: Vec<f32>,
     },
-    /// Of a regression model: a number per target in the target's unit, by index.
-    Values(Vec<f32>),
+    /// Of a regression model.
+    Values {
+        /// A number per target in the target's unit, by index.
+        values: Vec<f32>,
+        /// Lower and upper end of the interval of each value; empty if the model has no intervals.
+        intervals: Vec<[f32; 2]>,
+    },
 }
 
 impl Task {
@@ -51,11 +58,19 @@ impl Task {
         .collect()
     }
 
-    /// Names what [`finish`](Self::finish) gave; there are as many numbers as the task has names.
+    /// Lower and upper end of the interval of each target, from the outputs of a row; none without
+    /// intervals.
+    fn bounds(&self, intervals: &Intervals, outputs: &[f32]) -> Vec<[f32; 2]> {
+        let targets = outputs.chunks_exact(intervals.width()).enumerate();
+        let is_logarithmic = self.is_logarithmic();
+        targets.filter_map(|(at, of_it)| intervals.bounds(at, of_it, is_logarithmic)).collect()
+    }
+
+    /// Names what [`finish`](Self::finish) gave; there are as many numbers as the task has outputs.
     pub fn prediction(&self, finished: &[f32]) -> Prediction {
         match self {
-            Self::Classification { labels } => {
-                let class = most(finished);
+            Self::Classification { labels, decision } => {
+                let class = decision.class(finished);
                 Prediction::Class {
                     class,
                     label: labels[class].clone(),
@@ -63,21 +78,20 @@ impl Task {
                     distribution: finished.to_vec(),
                 }
             }
-            Self::MultiLabel { labels } => {
-                let likely = labels.iter().zip(finished).filter(|(_, p)| **p >= 0.5);
+            Self::MultiLabel { labels, decision } => {
+                let is_given = |at: &usize| finished[*at] >= decision.threshold(*at);
+                let given = (0..labels.len()).filter(is_given);
                 Prediction::Labels {
-                    labels: likely.map(|(label, _)| label.clone()).collect(),
+                    labels: given.map(|at| labels[at].clone()).collect(),
                     probabilities: finished.to_vec(),
                 }
             }
-            Self::Regression { .. } => Prediction::Values(finished.to_vec()),
+            Self::Regression { intervals, .. } => Prediction::Values {
+                values: self.values(finished.to_vec()),
+                intervals: self.bounds(intervals, finished),
+            },
         }
     }
-}
-
-/// Index of the largest number, of equal ones the first.
-fn most(numbers: &[f32]) -> usize {
-    (1..numbers.len()).fold(0, |best, i| if numbers[i] > numbers[best] { i } else { best })
 }
 
 /// `exp(z) / Σ exp(z)`, with the largest logit taken away first so that nothing overflows.

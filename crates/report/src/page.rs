@@ -101,8 +101,8 @@ fn subtitle(report: &Report) -> String {
     let mut parts = Vec::new();
     if let Some(model) = &report.model {
         let kind = match &model.task {
-            Task::Classification { labels } => counted(labels.len(), "class", "classes"),
-            Task::MultiLabel { labels } => counted(labels.len(), "label", "labels"),
+            Task::Classification { labels, .. } => counted(labels.len(), "class", "classes"),
+            Task::MultiLabel { labels, .. } => counted(labels.len(), "label", "labels"),
             Task::Regression { targets, .. } => {
                 counted(targets.len(), "regression target", "regression targets")
             }

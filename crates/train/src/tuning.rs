@@ -384,7 +384,9 @@ fn softplus(z: Tensor<2>) -> Tensor<2> {
 
 /// Whether a teacher's outputs can be learned from by a model of this task.
 pub fn is_teacher_of(teacher: &Model, task: &Task) -> bool {
-    teacher.task.kind() == task.kind() && teacher.task.names() == task.names()
+    teacher.task.kind() == task.kind()
+        && teacher.task.names() == task.names()
+        && teacher.task.outputs() == task.outputs()
 }
 
 #[cfg(test)]
@@ -434,8 +436,8 @@ mod tests {
         let other = Tensor::<2>::from_floats([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]], &device);
         let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
         for task in [
-            Task::Classification { labels: names.clone() },
-            Task::MultiLabel { labels: names.clone() },
+            Task::classification(names.clone()),
+            Task::multi_label(names.clone()),
             Task::regression(names.clone()),
         ] {
             let of = |outputs: &Tensor<2>| {
@@ -449,7 +451,7 @@ mod tests {
         let p = softmax_of(&[1.0, -0.5, 0.25]);
         let q = softmax_of(&[0.5, 0.0, 0.25]);
         let by_hand: f64 = p.iter().zip(&q).map(|(p, q)| 4.0 * p * (p / q).ln()).sum();
-        let task = Task::Classification { labels: names };
+        let task = Task::classification(names);
         let found = distance(&task, other, same, 2.0).try_into_vec_as::<f32>().unwrap()[0];
         assert!((f64::from(found) - by_hand).abs() < 1e-6, "{found} {by_hand}");
     }

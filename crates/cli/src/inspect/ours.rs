@@ -154,7 +154,7 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
         problem,
         ModelFileProblem::Config(_)
             | ModelFileProblem::Input(_)
-            | ModelFileProblem::TargetScaling(_)
+            | ModelFileProblem::Task(_)
             | ModelFileProblem::NotInVersion { .. }
             | ModelFileProblem::Outputs { .. }
             | ModelFileProblem::Average { .. }

@@ -26,7 +26,7 @@ fn model(task: Task) -> Model {
 }
 
 pub(crate) fn place() -> (Place, Model) {
-    let task = Task::Regression { targets: vec!["price".to_owned()], scaling: None };
+    let task = Task::regression(vec!["price".to_owned()]);
     let (place, model) = (Place::new(), model(task));
     model.save(place.path("model.safetensors")).unwrap();
     (place, model)
@@ -45,7 +45,7 @@ fn columns_are_found_by_name_in_any_order() {
         let found = lines(&place.train(&line).warned(&[unknown]).stdout);
         assert_eq!(found.len(), 2);
         for (found, expected) in found.iter().zip(&expected) {
-            let fireclay::Prediction::Values(values) = expected else { panic!("{expected:?}") };
+            let fireclay::Prediction::Values { values, .. } = expected else { panic!("{expected:?}") };
             assert_eq!(found["values"]["price"].as_f64().unwrap() as f32, values[0], "{name}");
         }
         assert_eq!(found[0].get("done").is_some(), name == "other.tsv");

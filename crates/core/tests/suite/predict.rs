@@ -23,7 +23,7 @@ fn labels(names: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_classifier_names_the_most_probable_class() {
-    let task = Task::Classification { labels: labels(&["cat", "dog", "hen"]) };
+    let task = Task::classification(labels(&["cat", "dog", "hen"]));
     let weight = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
     let model = linear(&weight, &[0.0, 0.0, 0.0], task, Preprocessing::Scale { scale: 0.5 });
     let rows = [[2.0, 0.0], [0.0, 4.0]];
@@ -42,7 +42,7 @@ fn a_classifier_names_the_most_probable_class() {
 #[test]
 fn labels_and_values_are_read_off_the_outputs() {
     let identity = [1.0, 0.0, 0.0, 1.0];
-    let task = Task::MultiLabel { labels: labels(&["red", "round"]) };
+    let task = Task::multi_label(labels(&["red", "round"]));
     let model = linear(&identity, &[0.0, 0.0], task, Preprocessing::None);
     let found = model.predict(&[[3.0, -3.0]]).unwrap();
     assert!(matches!(&found[0], Prediction::Labels { labels, .. } if labels == &["red"]));
@@ -50,12 +50,13 @@ fn labels_and_values_are_read_off_the_outputs() {
     let task = Task::regression(labels(&["x", "y"]));
     let standard = Preprocessing::Standardize { mean: vec![1.0, 5.0], deviation: vec![2.0, 0.0] };
     let model = linear(&identity, &[0.0, 0.5], task, standard);
-    assert_eq!(model.predict(&[[5.0, 9.0]]).unwrap(), [Prediction::Values(vec![2.0, 0.5])]);
+    assert_eq!(model.predict(&[[5.0, 9.0]]).unwrap(), found_values(2.0, 0.5));
     assert_eq!(model.predictor().unwrap().predict(&[[5.0, 9.0]]).unwrap(), found_values(2.0, 0.5));
 
     // Standardized outputs come back in the unit of their target, whoever computes them.
-    let scaling = TargetScaling { mean: vec![100.0, -1.0], deviation: vec![10.0, 4.0] };
-    let task = Task::Regression { targets: labels(&["x", "y"]), scaling: Some(scaling) };
+    let (mean, deviation) = (vec![100.0, -1.0], vec![10.0, 4.0]);
+    let scaling = Some(TargetScaling { mean, deviation, logarithm: false });
+    let task = Task::regression(labels(&["x", "y"])).with_scaling(scaling);
     let model = Model { task, ..model };
     let expected = found_values(120.0, 1.0);
     assert_eq!(model.predict(&[[5.0, 9.0]]).unwrap(), expected);
@@ -70,7 +71,7 @@ fn labels_and_values_are_read_off_the_outputs() {
 }
 
 fn found_values(x: f32, y: f32) -> [Prediction; 1] {
-    [Prediction::Values(vec![x, y])]
+    [Prediction::Values { values: vec![x, y], intervals: Vec::new() }]
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) fn forgetting(
     old: TrainTest,
 ) -> Result<String> {
     let old = match &base.task {
-        Task::Classification { labels } => {
+        Task::Classification { labels, .. } => {
             let found = task_of(old.train.targets());
             let known = found.names().iter().filter(|label| labels.contains(label));
             let labels: Vec<String> = known.cloned().collect();

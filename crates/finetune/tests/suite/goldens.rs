@@ -179,7 +179,7 @@ fn networks_of_which_each_layer_is_another() {
 #[test]
 fn networks_of_scikit_learn() {
     let imported = opened("numpy/digits.npz", &logits()).unwrap();
-    let Task::Classification { labels } = &imported.model.task else { unreachable!() };
+    let Task::Classification { labels, .. } = &imported.model.task else { unreachable!() };
     assert_eq!(labels.len(), 10);
     check_probabilities(&imported, "numpy/digits.logits", |distribution| distribution.to_vec());
     // One sigmoid becomes two classes, and their names are the file's.

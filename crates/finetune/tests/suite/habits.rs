@@ -40,7 +40,7 @@ fn check(program: &str, name: &str, answers: &str, task: Option<TaskKind>) -> Ta
                 distribution[distribution.len() - outputs..].to_vec()
             }
             Prediction::Labels { probabilities, .. } => probabilities,
-            Prediction::Values(values) => values,
+            Prediction::Values { values, .. } => values,
         })
         .collect();
     assert_eq!(found.len(), expected.len(), "{name}");

@@ -55,7 +55,7 @@ fn check(name: &str, options: &Options, answers: &str) -> Imported {
     let loaded = Model::load(&path, &device()).unwrap();
     let of = |model: &Model| -> Vec<f32> {
         let values = |prediction| match prediction {
-            Prediction::Values(values) => values,
+            Prediction::Values { values, .. } => values,
             other => unreachable!("{other:?}"),
         };
         model.predict(&rows).unwrap().into_iter().flat_map(values).collect()

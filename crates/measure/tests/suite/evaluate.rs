@@ -36,7 +36,7 @@ fn model(task: Task, seed: u64) -> Model {
 }
 
 fn classifier(labels: &[&str], seed: u64) -> Model {
-    model(Task::Classification { labels: names(labels) }, seed)
+    model(Task::classification(names(labels)), seed)
 }
 
 /// 103 rows of 6x6 pixels, of the classes 0, 1, 2, 0, …

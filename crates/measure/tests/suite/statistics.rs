@@ -71,7 +71,7 @@ fn classification(golden: &Value) -> Evaluation {
     let case = &golden["classification"];
     let labels = labels(case);
     let ids = numbers(&case["targets"]).into_iter().map(|id| id as u32).collect();
-    let task = Task::Classification { labels: labels.clone() };
+    let task = Task::classification(labels.clone());
     let targets = Targets::Classes { ids, labels };
     evaluate_outputs(&task, &floats(&case["outputs"]), &targets, &options(golden)).unwrap()
 }
@@ -96,7 +96,7 @@ fn classes_are_measured_as_scikit_learn_does() {
 #[test]
 fn what_is_all_right_may_still_be_wrong_at_times() {
     let labels = vec!["a".to_owned(), "b".to_owned()];
-    let task = Task::Classification { labels: labels.clone() };
+    let task = Task::classification(labels.clone());
     let (ids, outputs): (Vec<u32>, Vec<[f32; 2]>) =
         (0..60).map(|row| if row % 2 == 0 { (0, [2.0, 0.0]) } else { (1, [0.0, 2.0]) }).unzip();
     let targets = Targets::Classes { ids, labels };
@@ -115,7 +115,7 @@ fn labels_are_measured_as_scikit_learn_does() {
     let case = &golden["multi_label"];
     let labels = labels(case);
     let values = numbers(&case["targets"]).into_iter().map(|value| value as u8).collect();
-    let task = Task::MultiLabel { labels: labels.clone() };
+    let task = Task::multi_label(labels.clone());
     let targets = Targets::MultiLabel { values, labels };
     let outputs = floats(&case["outputs"]);
     let found = evaluate_outputs(&task, &outputs, &targets, &options(&golden)).unwrap();

@@ -160,6 +160,9 @@ impl Described<'_> {
         let parts = [
             (3, "a front stage, an ensemble or a parametrization", architecture.needs_version_3()),
             (3, "an encoding of columns", input.is_some_and(InputSpec::needs_version_3)),
+            (3, "calibration or thresholds", task.decision().is_some_and(|d| !d.is_default())),
+            (3, "quantiles or intervals", task.intervals().is_some_and(|i| !i.is_default())),
+            (3, "targets in the logarithm", task.is_logarithmic()),
             (2, "named columns", input.is_some_and(|input| input.as_features().is_none())),
             (2, "a target scaling", task.scaling().is_some()),
             (2, "encoded weights", *has_encodings),

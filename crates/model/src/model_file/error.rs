@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fireclay_files::{HeaderError, OpenError};
 
 use super::DOCUMENT_KEY;
-use crate::{Average, ConfigError, EncodingError, InputError, ParameterPath, TargetScalingError};
+use crate::{Average, ConfigError, EncodingError, InputError, ParameterPath, TaskError};
 
 /// A model file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +81,9 @@ pub enum ModelFileProblem {
     /// The input is impossible, or not that of the architecture.
     #[error("{0}")]
     Input(#[from] InputError),
-    /// The scaling of the targets is impossible.
+    /// The task is impossible.
     #[error("{0}")]
-    TargetScaling(#[from] TargetScalingError),
+    Task(#[from] TaskError),
     /// A part of the model is newer than the version of its file.
     #[error("it has {part}, which version {version} of the format does not have")]
     NotInVersion {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use fireclay_model::{
-    Activation, Architecture, Description, EncodedMatrix, Encoding, HiddenLayer, InputSpec,
+    Activation, Architecture, Conformal, Decision, Description, EncodedMatrix, Encoding, HiddenLayer,
+    InputSpec, Intervals, Prediction,
     MlpConfig, Model, ModelFileProblem as Problem, Norm, NormPosition, Numbers, ParameterPath,
-    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling, Task,
+    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling, Task, TaskError,
 };
 use proptest::prelude::*;
 
@@ -353,9 +354,10 @@ proptest! {
 /// A regression with standardized targets, on an architecture that version 1 could describe.
 fn regression() -> Model {
     let mut model = model(MlpConfig::new([3], [4], 2).architecture().unwrap());
-    let scaling = TargetScaling { mean: vec![5000.0, -0.5], deviation: vec![1000.0, 0.25] };
+    let (mean, deviation) = (vec![5000.0, -0.5], vec![1000.0, 0.25]);
+    let scaling = Some(TargetScaling { mean, deviation, logarithm: false });
     let targets = vec!["price".to_owned(), "slope".to_owned()];
-    model.description.task = Task::Regression { targets, scaling: Some(scaling) };
+    model.description.task = Task::regression(targets).with_scaling(scaling);
     model
 }
 
@@ -400,7 +402,7 @@ fn a_target_scaling_that_cannot_be_is_refused() {
         ("/task/scaling/mean/0", serde_json::json!(1e300)),
     ] {
         let error = with(pointer, value);
-        assert!(matches!(error, Problem::TargetScaling(_)), "{pointer}: {error}");
+        assert!(matches!(error, Problem::Task(TaskError::Scaling(_))), "{pointer}: {error}");
     }
     for (pointer, value) in [
         // What JSON writes of NaN.
@@ -436,4 +438,93 @@ fn version_1_has_no_target_scaling() {
     let model = Model::from_bytes(old).unwrap();
     assert_eq!(model.description.task, Task::regression(vec!["sum".to_owned()]));
     assert_eq!(bytes(&model), old);
+}
+
+#[test]
+fn decisions_and_intervals_are_of_version_3_and_used() {
+    let rows: Vec<f32> = (0..30).map(|i| (i % 7) as f32 - 3.0).collect();
+    let outputs = |model: &Model| {
+        let predictor = Predictor::new(model.clone()).unwrap();
+        predictor.outputs(&rows, NonZero::<usize>::MIN).unwrap()
+    };
+    let mut plain = model(MlpConfig::new([3], [4], 2).architecture().unwrap());
+    plain.description.task = Task::numbered_classes(2);
+    let mut decided = plain.clone();
+    let decision = Decision { temperature: Some(2.0), thresholds: vec![0.9] };
+    decided.description.task =
+        Task::Classification { labels: plain.description.task.names().to_vec(), decision };
+    let written = bytes(&decided);
+    assert_eq!((version(&bytes(&plain)), version(&written)), (1, 3));
+    assert_eq!(Model::from_bytes(&written).unwrap(), decided);
+    let halved: Vec<f32> = outputs(&plain).into_iter().map(|logit| logit / 2.0).collect();
+    assert_eq!(outputs(&decided), halved);
+    let predictor = Predictor::new(decided).unwrap();
+    for prediction in predictor.predict(&rows.chunks(3).collect::<Vec<_>>()).unwrap() {
+        let Prediction::Class { class, probability, distribution, .. } = prediction else {
+            panic!("{prediction:?}")
+        };
+        assert_eq!(class, usize::from(distribution[1] >= 0.9));
+        assert_eq!(probability, distribution[class]);
+    }
+    let older = forged(&written, |document| document["version"] = serde_json::json!(2));
+    let error = Model::from_bytes(&older).unwrap_err();
+    assert!(matches!(error, Problem::NotInVersion { version: 2, .. }), "{error}");
+}
+
+#[test]
+fn quantiles_rise_in_the_unit_of_their_target() {
+    let mut of_quantiles = model(MlpConfig::new([3], [4], 3).architecture().unwrap());
+    let (mean, deviation) = (vec![1.0], vec![0.5]);
+    let scaling = TargetScaling { mean, deviation, logarithm: true };
+    let conformal = Some(Conformal { level: 0.8, margins: vec![0.25] });
+    let intervals = Intervals { quantiles: vec![0.1, 0.5, 0.9], conformal };
+    let targets = vec!["price".to_owned()];
+    of_quantiles.description.task =
+        Task::Regression { targets, scaling: Some(scaling), intervals };
+    let written = bytes(&of_quantiles);
+    assert_eq!(version(&written), 3);
+    let read = Model::from_bytes(&written).unwrap();
+    assert_eq!(read, of_quantiles);
+    let mut plain = of_quantiles;
+    plain.description.task = Task::numbered_classes(3);
+    let rows: Vec<Vec<f32>> = (0..10).map(|i| vec![(i % 7) as f32 - 3.0, 1.0, 0.5]).collect();
+    let plain = Predictor::new(plain).unwrap();
+    let found = Predictor::new(read).unwrap().predict(&rows).unwrap();
+    for (row, found) in rows.iter().zip(found) {
+        let mut expected: Vec<f32> = plain.outputs(row, NonZero::<usize>::MIN).unwrap();
+        expected.sort_by(f32::total_cmp);
+        let expected: Vec<f32> = expected.iter().map(|x| (x * 0.5 + 1.0).exp()).collect();
+        let Prediction::Values { values, intervals } = found else { panic!("{found:?}") };
+        assert_eq!(values, [expected[1]]);
+        let [low, high] = intervals[0];
+        assert!((low / expected[0] - (-0.25f32).exp()).abs() < 1e-6, "{low} {expected:?}");
+        assert!((high / expected[2] - 0.25f32.exp()).abs() < 1e-6, "{high} {expected:?}");
+    }
+}
+
+#[test]
+fn decisions_and_intervals_that_cannot_be_are_refused() {
+    let mut decided = model(MlpConfig::new([3], [4], 2).architecture().unwrap());
+    let decision = Decision { temperature: Some(2.0), thresholds: vec![0.5] };
+    decided.description.task = Task::Classification { labels: vec!["a".into(), "b".into()], decision };
+    let mut spread = decided.clone();
+    let conformal = Some(Conformal { level: 0.8, margins: vec![0.25] });
+    let intervals = Intervals { quantiles: vec![0.1, 0.9], conformal };
+    spread.description.task =
+        Task::Regression { targets: vec!["price".to_owned()], scaling: None, intervals };
+    for (model, pointer, value) in [
+        (&decided, "/task/decision/temperature", serde_json::json!(0.0)),
+        (&decided, "/task/decision/thresholds", serde_json::json!([0.5, 0.5])),
+        (&decided, "/task/decision/thresholds/0", serde_json::json!(1.5)),
+        (&spread, "/task/intervals/quantiles", serde_json::json!([0.9, 0.1])),
+        (&spread, "/task/intervals/quantiles/0", serde_json::json!(0.0)),
+        (&spread, "/task/intervals/conformal/level", serde_json::json!(1.0)),
+        (&spread, "/task/intervals/conformal/margins", serde_json::json!([])),
+    ] {
+        let forged = forged(&bytes(model), |document| {
+            *document.pointer_mut(pointer).unwrap() = value.clone();
+        });
+        let error = Model::from_bytes(&forged).unwrap_err();
+        assert!(matches!(error, Problem::Task(_)), "{pointer}: {error}");
+    }
 }

@@ -99,7 +99,7 @@ fn a_row_of_named_columns_is_counted_over_all_batches() {
     let input = InputSpec::new(vec![Field::new("size", size), Field::new("colour", colour)]);
     let input = input.unwrap();
     let width = input.width();
-    let task = Task::Regression { targets: vec!["price".to_owned()], scaling: None };
+    let task = Task::regression(vec!["price".to_owned()]);
     let predictor = Predictor::new(model(input, width, task)).unwrap();
     let table = "colour,size\n".to_owned() + &"red,1\n".repeat(5000);
     let batches = predicted(table.as_bytes(), &predictor, Reading::default()).unwrap();

@@ -253,8 +253,8 @@ fn names_from_strangers_are_text() {
     let several = Targets::MultiLabel { values: vec![1; 90], labels: labels.clone() };
     let numbers = Targets::Values { values: vec![1.0; 90], names: labels.clone() };
     for (task, targets) in [
-        (Task::Classification { labels: labels.clone() }, classes),
-        (Task::MultiLabel { labels: labels.clone() }, several),
+        (Task::classification(labels.clone()), classes),
+        (Task::multi_label(labels.clone()), several),
         (Task::regression(labels), numbers),
     ] {
         // Rows that are pictures, and rows that are none.

@@ -137,8 +137,8 @@ mod tests {
     fn tasks() -> [Task; 3] {
         let labels = || ["a", "b", "c", "d", "e", "f"].map(String::from).to_vec();
         [
-            Task::Classification { labels: labels() },
-            Task::MultiLabel { labels: labels() },
+            Task::classification(labels()),
+            Task::multi_label(labels()),
             Task::regression(labels()),
         ]
     }

@@ -194,7 +194,7 @@ fn labels_and_numbers_are_learnt_too() {
     let points: Vec<f32> = (0..200).map(|i| ((i * 71 % 199) as f32 - 99.0) / 50.0).collect();
     let names: Vec<String> = ["a", "b"].map(String::from).to_vec();
     let values = points.iter().map(|x| u8::from(*x > 0.0)).collect();
-    let task = Task::MultiLabel { labels: names.clone() };
+    let task = Task::multi_label(names.clone());
     let mut setup =
         Setup::new(points.clone(), Targets::MultiLabel { values, labels: names.clone() }, task);
     setup.training.epochs = 30;

@@ -40,7 +40,7 @@ fn scaled(unit: f32, zero: f32) -> Setup {
     let targets = Targets::Values { values: values.clone(), names: names() };
     let mut setup = Setup::new(points, targets, Task::regression(names()));
     let scaling = TargetScaling::fit(&values, 2, &setup.split.train).unwrap();
-    setup.task = Task::Regression { targets: names(), scaling: Some(scaling) };
+    setup.task = setup.task.with_scaling(Some(scaling));
     let adam = Adam { learning_rate: 0.01, ..Adam::default() };
     setup.optimizer = OptimizerConfig::Adam(adam);
     setup.training.epochs = 20;

@@ -145,7 +145,7 @@ fn varied(i: u64) -> (Setup, String) {
             let labels: Vec<String> = ["right", "high"].map(String::from).to_vec();
             let values = points.iter().map(|&x| u8::from(x > 0.0)).collect();
             let targets = Targets::MultiLabel { values, labels: labels.clone() };
-            Setup::new(points, targets, Task::MultiLabel { labels })
+            Setup::new(points, targets, Task::multi_label(labels))
         }
         _ => {
             let names = vec!["sum".to_owned()];
@@ -154,7 +154,7 @@ fn varied(i: u64) -> (Setup, String) {
             let mut setup = Setup::new(points, targets, Task::regression(names.clone()));
             if one_of(&[true, true, false], i, 15) {
                 let scaling = TargetScaling::fit(&values, 1, &setup.split.train).unwrap();
-                setup.task = Task::Regression { targets: names, scaling: Some(scaling) };
+                setup.task = setup.task.with_scaling(Some(scaling));
             }
             setup
         }

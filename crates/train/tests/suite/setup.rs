@@ -32,7 +32,7 @@ impl Setup {
         let class = |p: &[f32]| if p[0] > 0.0 { 0 } else { 1 + u32::from(p[1] > 0.0) };
         let ids = points.chunks(2).map(class).collect();
         let labels: Vec<String> = ["right", "low", "high"].map(String::from).to_vec();
-        let task = Task::Classification { labels: labels.clone() };
+        let task = Task::classification(labels.clone());
         Self::new(points, Targets::Classes { ids, labels }, task)
     }
 

@@ -65,9 +65,9 @@ pub(super) fn assemble(
     let outputs = architecture.outputs;
     let (names, of_names) = labels(&archive, options, outputs)?;
     let task = match folded.meaning.kind {
-        TaskKind::MultiLabel => Task::MultiLabel { labels: names },
+        TaskKind::MultiLabel => Task::multi_label(names),
         TaskKind::Regression => Task::regression(names),
-        TaskKind::Classification => Task::Classification { labels: names },
+        TaskKind::Classification => Task::classification(names),
     };
     let preprocessing = folded.preprocessing.clone();
     preprocessing.validate(architecture.inputs())?;

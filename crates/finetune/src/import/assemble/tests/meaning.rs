@@ -51,8 +51,8 @@ fn sigmoids_are_labels_and_one_alone_is_two_classes() {
     for (outputs, end, said, expected) in [
         (1, sigmoid, None, classes(2)),
         (1, sigmoid, Some(Classification), classes(2)),
-        (1, sigmoid, Some(MultiLabel), Task::MultiLabel { labels: labels(&["0"]) }),
-        (2, sigmoid, None, Task::MultiLabel { labels: labels(&["0", "1"]) }),
+        (1, sigmoid, Some(MultiLabel), Task::multi_label(labels(&["0"]))),
+        (2, sigmoid, None, Task::multi_label(labels(&["0", "1"]))),
         // Ten sigmoids for one digit of ten: the greatest is the class.
         (10, sigmoid, Some(Classification), classes(10)),
         (2, softmax, None, classes(2)),
@@ -112,7 +112,7 @@ fn linear_outputs_may_mean_anything_unless_something_tells() {
     let said = Options { labels: names(3), ..Options::default() };
     assert_eq!(of(3, &nothing, &said).names(), ["n0", "n1", "n2"]);
     let labelled = of(1, &|archive| archive.labels = names(2), &options);
-    assert_eq!(labelled, Task::Classification { labels: names(2).unwrap() });
+    assert_eq!(labelled, Task::classification(names(2).unwrap()));
     for (task, kind) in [
         (formats::Task::Regression, "regression"),
         (formats::Task::Classification, "classification"),
