@@ -134,7 +134,10 @@ impl Head {
             Self::Data => Ok(data.clone()),
             Self::Both => match (base, data) {
                 _ if base.kind() == data.kind() && base.names() == data.names() => Ok(base.clone()),
-                (Task::Classification { labels, .. }, Task::Classification { labels: others, .. }) => {
+                (
+                    Task::Classification { labels, .. },
+                    Task::Classification { labels: others, .. },
+                ) => {
                     let new = others.iter().filter(|label| !labels.contains(label));
                     let labels = labels.iter().chain(new).cloned().collect();
                     Ok(Task::classification(labels))

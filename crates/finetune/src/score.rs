@@ -1,11 +1,11 @@
 //! How good models are on the same rows, and how they differ.
 
 use burn::tensor::TensorReadError;
-use fireclay::{Loaded, Model, Preprocessing};
+use fireclay::{Loaded, Model, Preprocessing, first_largest};
 use fireclay_data::{DataError, Dataset, Features, Targets};
 use fireclay_measure::{
     Classification, EvaluateError, Evaluation, MatchError, Options, Regression, Scores, evaluate,
-    evaluate_outputs, first_largest, matched,
+    evaluate_outputs, matched,
 };
 use fireclay_terminal::short;
 

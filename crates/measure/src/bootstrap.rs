@@ -35,8 +35,10 @@ pub(crate) fn estimates(
     values.into_iter().zip(samples).map(|(value, sample)| estimate(value, sample)).collect()
 }
 
-/// A number with the interval of those of its draws; without a draw that is the number alone.
+/// A number with the interval of those of its draws; without a draw that is the number alone. Draws of
+/// which the number cannot be computed, which is NaN then, are left out.
 fn estimate(value: f64, mut sample: Vec<f64>) -> Estimate {
+    sample.retain(|number| !number.is_nan());
     if sample.is_empty() {
         sample.push(value);
     }

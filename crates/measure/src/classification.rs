@@ -1,11 +1,14 @@
 //! One class a row: accuracy, precision and recall, confusions, calibration.
 
+use fireclay::{Task, first_largest};
+
 use crate::bootstrap;
 use crate::calibration::{Bins, Calibration};
 use crate::counts::{Averages, Count, averages};
 use crate::estimate::Estimate;
 use crate::evaluation::{Classification, Evaluation, Scores, TopK, WorstRow, worst};
 use crate::options::Options;
+use crate::ranking;
 
 /// What is known of a row.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +24,10 @@ pub(crate) struct Row {
 
 impl Row {
     /// Of logits: the softmax and its cross-entropy, shifted so that nothing overflows.
-    fn new(logits: &[f32], truth: u32) -> Self {
-        let predicted = first_largest(logits);
-        let most = f64::from(logits[predicted]);
+    fn new(task: &Task, logits: &[f32], truth: u32) -> Self {
+        let largest = first_largest(logits);
+        let most = f64::from(logits[largest]);
+        let predicted = decided(task, logits).unwrap_or(largest);
         let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - most).exp()).sum();
         let (before, after) = logits.split_at(truth as usize);
         let own = after[0];
@@ -33,7 +37,7 @@ impl Row {
             truth,
             predicted: predicted as u32,
             rank: rank as u32,
-            probability: 1.0 / sum,
+            probability: (f64::from(logits[predicted]) - most).exp() / sum,
             loss: sum.ln() + (most - f64::from(own)),
         }
     }
@@ -43,9 +47,13 @@ impl Row {
     }
 }
 
-/// The place of the first of the largest numbers, which is the class that is predicted.
-pub fn first_largest(numbers: &[f32]) -> usize {
-    (1..numbers.len()).fold(0, |best, i| if numbers[i] > numbers[best] { i } else { best })
+/// The class that the threshold of a task decides for, by the probabilities that prediction computes;
+/// none without a threshold.
+fn decided(task: &Task, logits: &[f32]) -> Option<usize> {
+    let decision = task.decision().filter(|decision| !decision.thresholds.is_empty())?;
+    let mut probabilities = logits.to_vec();
+    task.finish(&mut probabilities);
+    Some(decision.class(&probabilities))
 }
 
 /// The share of rows whose class is among the `k` most probable.
@@ -55,18 +63,20 @@ fn top_k(rows: &[Row], k: usize) -> TopK {
 }
 
 /// What is known of all rows; `logits` are `[rows, classes]`.
-pub(crate) fn rows(logits: &[f32], ids: &[u32], classes: usize) -> Vec<Row> {
-    logits.chunks_exact(classes).zip(ids).map(|(logits, &truth)| Row::new(logits, truth)).collect()
+fn rows(task: &Task, logits: &[f32], ids: &[u32]) -> Vec<Row> {
+    let rows = logits.chunks_exact(task.outputs()).zip(ids);
+    rows.map(|(logits, &truth)| Row::new(task, logits, truth)).collect()
 }
 
 /// Everything that is measured of a classifier.
 pub(crate) fn evaluation(
-    labels: &[String],
+    task: &Task,
     logits: &[f32],
     ids: &[u32],
     options: &Options,
 ) -> Evaluation {
-    let rows = rows(logits, ids, labels.len());
+    let labels = task.names();
+    let rows = rows(task, logits, ids);
     let numbers = bootstrap::estimates(rows.len(), options.draws(), |drawn| {
         let sums = Sums::new(drawn.iter().map(|&row| rows[row as usize]), labels.len());
         sums.numbers(drawn.len())
@@ -75,6 +85,10 @@ pub(crate) fn evaluation(
     let right = rows.iter().filter(|row| row.is_right()).count();
     let top = options.top.iter().filter(|&&k| k > 1 && k < labels.len());
     let classes = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
+    let ranked = match labels.len() {
+        2..=MOST_PAIRED => ranking::of_classes(logits, ids, labels.len()),
+        _ => Vec::new(),
+    };
     let scores = Classification {
         accuracy: Estimate::share(right, rows.len()),
         top: top.map(|&k| top_k(&rows, k)).collect(),
@@ -83,6 +97,7 @@ pub(crate) fn evaluation(
         weighted_average: Averages::from_slice(&numbers[5..8], rows.len()),
         confusion: confusion(&rows, labels.len()),
         calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
+        ranking: ranking::ranking(&ranked, rows.len(), options.draws()),
     };
     let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
     Evaluation {
@@ -107,11 +122,11 @@ fn worst_row(at: usize, row: Row, labels: &[String]) -> WorstRow {
     }
 }
 
-/// Classes up to which all pairs of them are counted.
-const MOST_CONFUSED: usize = 1000;
+/// Classes up to which all pairs of them are counted, and rows are ordered by each.
+const MOST_PAIRED: usize = 1000;
 
 fn confusion(rows: &[Row], classes: usize) -> Vec<Vec<usize>> {
-    if classes > MOST_CONFUSED {
+    if classes > MOST_PAIRED {
         return Vec::new();
     }
     let mut confusion = vec![vec![0; classes]; classes];
@@ -159,7 +174,7 @@ mod tests {
 
     #[test]
     fn huge_logits_do_not_overflow() {
-        let row = Row::new(&[1e30, -1e30, 0.0], 1);
+        let row = Row::new(&Task::numbered_classes(3), &[1e30, -1e30, 0.0], 1);
         assert_eq!((row.predicted, row.rank, row.probability), (0, 2, 1.0));
         let expected = f64::from(1e30f32) - f64::from(-1e30f32);
         assert!((row.loss / expected - 1.0).abs() < 1e-12);
@@ -167,14 +182,15 @@ mod tests {
 
     #[test]
     fn of_many_classes_no_pairs_are_counted() {
-        let row = |classes: usize| [Row::new(&vec![0.0; classes], 0)];
+        let row =
+            |classes: usize| [Row::new(&Task::numbered_classes(classes), &vec![0.0; classes], 0)];
         assert_eq!(confusion(&row(1000), 1000).len(), 1000);
         assert!(confusion(&row(1001), 1001).is_empty());
     }
 
     #[test]
     fn of_equal_logits_the_first_is_the_most_probable() {
-        let row = Row::new(&[1.0, 2.0, 2.0], 2);
+        let row = Row::new(&Task::numbered_classes(3), &[1.0, 2.0, 2.0], 2);
         assert_eq!((row.predicted, row.rank), (1, 1));
     }
 }

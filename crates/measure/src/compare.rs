@@ -119,14 +119,46 @@ pub fn compare(
     data: &Dataset,
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
-    let task = &first.description().task;
-    let order = order(task, &second.description().task)?;
+    let (task, other) = (&first.description().task, &second.description().task);
+    let order = order(task, other)?;
     let targets = matched(data, task)?.targets().clone();
-    let a = outputs(first, data, options.batch_size)?;
-    let b = outputs(second, data, options.batch_size)?;
+    // Of quantiles the values alone, since the other model may have other quantiles or none.
+    let a = task.values(outputs(first, data, options.batch_size)?);
+    let b = other.values(outputs(second, data, options.batch_size)?);
     let b: Vec<f32> =
         b.chunks_exact(order.len()).flat_map(|row| order.iter().map(|&at| row[at])).collect();
-    compare_outputs(task, &a, &b, &targets, options)
+    let tasks = [of_values(task.clone()), decided_as(task, other, &order)];
+    compare_outputs(&tasks, &a, &b, &targets, options)
+}
+
+/// A regression that predicts values and nothing around them; other tasks as they are.
+fn of_values(task: Task) -> Task {
+    match task {
+        Task::Regression { targets, scaling, .. } => {
+            Task::regression(targets).with_scaling(scaling)
+        }
+        task => task,
+    }
+}
+
+/// The first task, with the thresholds of the other by the places of its labels.
+fn decided_as(task: &Task, other: &Task, order: &[usize]) -> Task {
+    let mut task = of_values(task.clone());
+    match (&mut task, other) {
+        (Task::Classification { decision, .. }, Task::Classification { decision: other, .. }) => {
+            // The probability of the first of two classes is what the second's is short of 1.
+            let is_turned = order == [1, 0];
+            let turned = |&threshold| if is_turned { 1.0 - threshold } else { threshold };
+            decision.thresholds = other.thresholds.iter().map(turned).collect();
+        }
+        (Task::MultiLabel { decision, .. }, Task::MultiLabel { decision: other, .. }) => {
+            let has_some = !other.thresholds.is_empty();
+            let moved = order.iter().filter(|_| has_some).map(|&at| other.thresholds[at]);
+            decision.thresholds = moved.collect();
+        }
+        _ => {}
+    }
+    task
 }
 
 /// For each output of a task, its place in the other.
@@ -135,27 +167,29 @@ fn order(task: &Task, other: &Task) -> Result<Vec<usize>, EvaluateError> {
         return Err(MatchError::Task { found: other.kind(), expected: task.kind() }.into());
     }
     if are_places(other.names(), task.names()) {
-        return Ok((0..task.outputs()).collect());
+        return Ok((0..task.names().len()).collect());
     }
     let places = task.names().iter().map(|name| other.names().iter().position(|o| o == name));
     let order: Option<Vec<usize>> = places.collect();
-    order.filter(|order| order.len() == other.outputs()).ok_or_else(|| EvaluateError::OtherLabels {
-        found: other.names().join(", "),
-        expected: task.names().join(", "),
+    order.filter(|order| order.len() == other.names().len()).ok_or_else(|| {
+        EvaluateError::OtherLabels {
+            found: other.names().join(", "),
+            expected: task.names().join(", "),
+        }
     })
 }
 
-/// Compares outputs that are there, `[rows, outputs]` each.
+/// Compares outputs that are there, `[rows, outputs]` each, of two tasks with the same outputs.
 fn compare_outputs(
-    task: &Task,
+    tasks: &[Task; 2],
     a: &[f32],
     b: &[f32],
     targets: &Targets,
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
     let every_row = Options { worst: usize::MAX, ..options.clone() };
-    let mut first = evaluate_outputs(task, a, targets, &every_row)?;
-    let mut second = evaluate_outputs(task, b, targets, &every_row)?;
+    let mut first = evaluate_outputs(&tasks[0], a, targets, &every_row)?;
+    let mut second = evaluate_outputs(&tasks[1], b, targets, &every_row)?;
     let pairs: Vec<Pair> = rows_in_order(&first).into_iter().zip(rows_in_order(&second)).collect();
     first.worst.truncate(options.worst);
     second.worst.truncate(options.worst);
@@ -165,7 +199,7 @@ fn compare_outputs(
         let sum: f64 = drawn.iter().map(|&row| apart[row as usize]).sum();
         vec![sum / drawn.len() as f64]
     })[0];
-    let says_things = !matches!(task, Task::Regression { .. });
+    let says_things = !matches!(tasks[0], Task::Regression { .. });
     let same = pairs.iter().filter(|(a, b)| a.predicted == b.predicted).count();
     Ok(Comparison {
         rows: pairs.len(),
@@ -230,7 +264,9 @@ mod tests {
 
     #[test]
     fn outputs_of_the_second_may_be_in_another_order() {
-        let task = |labels: &[&str]| Task::classification(labels.iter().map(ToString::to_string).collect());
+        let task = |labels: &[&str]| {
+            Task::classification(labels.iter().map(ToString::to_string).collect())
+        };
         let found = order(&task(&["a", "b", "c"]), &task(&["c", "a", "b"]));
         assert_eq!(found.unwrap(), [1, 2, 0]);
         let other = order(&task(&["a", "b"]), &task(&["a", "c"]));
@@ -245,7 +281,8 @@ mod tests {
         let targets = Targets::Classes { ids: vec![0, 0, 1, 1], labels: task.names().to_vec() };
         let a = [2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 0.0, 1.0];
         let b = [2.0, 0.0, 0.0, 3.0, 0.0, 1.0, 0.0, 1.0];
-        let found = compare_outputs(&task, &a, &b, &targets, &Options::default()).unwrap();
+        let found =
+            compare_outputs(&[task.clone(), task], &a, &b, &targets, &Options::default()).unwrap();
         let test = found.mcnemar.unwrap();
         let table = (test.both, test.only_first, test.only_second, test.neither);
         assert_eq!((table, test.p_value), ((2, 1, 1, 0), 1.0));
@@ -260,8 +297,14 @@ mod tests {
     fn a_model_does_not_differ_from_itself() {
         let task = Task::regression(vec!["y".to_owned()]);
         let targets = Targets::Values { values: vec![1.0, 2.0], names: task.names().to_vec() };
-        let found = compare_outputs(&task, &[1.5, 2.5], &[1.5, 2.5], &targets, &Options::default())
-            .unwrap();
+        let found = compare_outputs(
+            &[task.clone(), task],
+            &[1.5, 2.5],
+            &[1.5, 2.5],
+            &targets,
+            &Options::default(),
+        )
+        .unwrap();
         let Estimate { value, low, high, .. } = found.loss_difference;
         assert_eq!((value, low, high, found.largest_difference), (0.0, 0.0, 0.0, 0.0));
         assert!(found.changed.is_empty() && found.mcnemar.is_none());

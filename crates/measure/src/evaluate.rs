@@ -37,9 +37,10 @@ pub fn evaluate(
 /// more.
 const MOST_OUTPUTS: usize = 25_000;
 
-/// Evaluates given outputs: logits, or values in the unit of their target, `[rows, outputs]`.
+/// Evaluates given outputs: calibrated logits, or values in the unit of their target, `[rows, outputs]`.
 ///
-/// Everything is computed in double precision.
+/// Classes and labels are predicted as the thresholds of the task decide. Everything is computed in
+/// double precision.
 ///
 /// # Errors
 ///
@@ -56,17 +57,17 @@ pub fn evaluate_outputs(
     }
     check_finite(outputs, width)?;
     match (task, targets) {
-        (Task::Classification { labels }, Targets::Classes { ids, .. }) => {
+        (Task::Classification { .. }, Targets::Classes { ids, .. }) => {
             check_count(outputs, ids.len(), width)?;
-            Ok(classification::evaluation(labels, outputs, ids, options))
+            Ok(classification::evaluation(task, outputs, ids, options))
         }
-        (Task::MultiLabel { labels }, Targets::MultiLabel { values, .. }) => {
+        (Task::MultiLabel { .. }, Targets::MultiLabel { values, .. }) => {
             check_count(outputs, values.len() / width, width)?;
-            Ok(multi_label::evaluation(labels, outputs, values, options))
+            Ok(multi_label::evaluation(task, outputs, values, options))
         }
-        (Task::Regression { targets: names, scaling }, Targets::Values { values, .. }) => {
-            check_count(outputs, values.len() / width, width)?;
-            Ok(regression::evaluation(names, scaling.as_ref(), outputs, values, options))
+        (Task::Regression { targets: names, .. }, Targets::Values { values, .. }) => {
+            check_count(outputs, values.len() / names.len(), width)?;
+            Ok(regression::evaluation(task, outputs, values, options))
         }
         _ => {
             let found = task_of(targets).kind();

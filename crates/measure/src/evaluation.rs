@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::Calibration;
 use crate::counts::{Averages, ClassScores};
 use crate::estimate::Estimate;
+use crate::ranking::Ranking;
 
 /// How good a model is on some rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,8 +13,9 @@ pub struct Evaluation {
     /// Rows measured on.
     pub rows: usize,
     /// Mean loss, the usual one of the task and without weights: cross-entropy of a classifier,
-    /// binary cross-entropy of a multi-label model, squared error in regression; of standardized
-    /// targets, if the task has a scaling, while all else is in the unit of the targets.
+    /// binary cross-entropy of a multi-label model, squared error in regression, or pinball loss with
+    /// quantiles; of standardized targets, if the task has a scaling, while all else is in the unit of
+    /// the targets.
     pub loss: Estimate,
     /// What else there is to measure.
     pub scores: Scores,
@@ -82,6 +84,9 @@ pub struct Classification {
     pub confusion: Vec<Vec<usize>>,
     /// Whether its probabilities can be believed.
     pub calibration: Calibration,
+    /// How well its probabilities order rows; none where rows of one kind are all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<Ranking>,
 }
 
 /// The share of rows whose class is among the `k` most probable.
@@ -93,7 +98,8 @@ pub struct TopK {
     pub accuracy: Estimate,
 }
 
-/// Scores of a multi-label model; a label is predicted if its probability is at least one half.
+/// Scores of a multi-label model; a label is predicted if its probability is at least its threshold,
+/// which is one half unless the model has another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiLabel {
     /// The share of rows with all labels right.
@@ -110,6 +116,9 @@ pub struct MultiLabel {
     pub weighted_average: Averages,
     /// Whether its probabilities can be believed.
     pub calibration: Calibration,
+    /// How well its probabilities order rows; none where rows of one kind are all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<Ranking>,
 }
 
 /// How far off predicted numbers are; over several targets, the plain averages of theirs.
@@ -125,6 +134,21 @@ pub struct Regression {
     pub median_error: Estimate,
     /// Every target, by index.
     pub targets: Vec<TargetScores>,
+    /// How often intervals hold the truth; none without intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<IntervalScores>,
+}
+
+/// How often prediction intervals hold the truth, and how wide they are; over several targets, the plain
+/// averages of theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IntervalScores {
+    /// The coverage that the intervals are meant to have.
+    pub level: f64,
+    /// The share of truths within their interval.
+    pub coverage: Estimate,
+    /// Mean width of the intervals.
+    pub width: Estimate,
 }
 
 /// How far off the predictions of one target are.
@@ -181,6 +205,7 @@ impl Classification {
         );
         all.extend(average_measures("macro", &self.macro_average));
         all.extend(average_measures("weighted", &self.weighted_average));
+        all.extend(ranking_measures(self.ranking.as_ref()));
         all.push(calibration_measure(&self.calibration));
         all
     }
@@ -195,6 +220,7 @@ impl MultiLabel {
         all.extend(average_measures("micro", &self.micro_average));
         all.extend(average_measures("macro", &self.macro_average));
         all.extend(average_measures("weighted", &self.weighted_average));
+        all.extend(ranking_measures(self.ranking.as_ref()));
         all.push(calibration_measure(&self.calibration));
         all
     }
@@ -202,18 +228,31 @@ impl MultiLabel {
 
 impl Regression {
     fn measures(&self) -> Vec<Measure> {
-        vec![
+        let mut all = vec![
             Measure { more_is_better: true, ..Measure::error("r2", self.r2) },
             Measure::error("rmse", self.rmse),
             Measure::error("mae", self.mae),
             Measure::error("median-error", self.median_error),
-        ]
+        ];
+        if let Some(intervals) = &self.intervals {
+            all.push(Measure::share("coverage", intervals.coverage));
+            all.push(Measure::error("interval-width", intervals.width));
+        }
+        all
     }
 }
 
 fn average_measures(kind: &str, of: &Averages) -> [Measure; 3] {
     [("precision", of.precision), ("recall", of.recall), ("f1", of.f1)]
         .map(|(name, estimate)| Measure::share(&format!("{kind}-{name}"), estimate))
+}
+
+fn ranking_measures(ranking: Option<&Ranking>) -> Vec<Measure> {
+    let measures = ranking.map(|ranking| {
+        [("auroc", ranking.auroc), ("average-precision", ranking.average_precision)]
+            .map(|(name, estimate)| Measure::share(name, estimate))
+    });
+    measures.into_iter().flatten().collect()
 }
 
 fn calibration_measure(calibration: &Calibration) -> Measure {

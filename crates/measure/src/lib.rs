@@ -30,6 +30,7 @@ mod calibration;
 mod classification;
 mod compare;
 mod counts;
+mod decide;
 mod error;
 mod estimate;
 mod evaluate;
@@ -37,21 +38,23 @@ mod evaluation;
 mod multi_label;
 mod options;
 mod outputs;
+mod ranking;
 mod regression;
 mod targets;
 
 pub use calibration::{Bin, Calibration};
-pub use classification::first_largest;
 pub use compare::{ChangedRow, Comparison, McNemar, McNemarMethod, compare, mcnemar};
 pub use counts::{Averages, ClassScores};
+pub use decide::{Decided, Finding, GoalError, Goals, ThresholdGoal};
 pub use error::EvaluateError;
 pub use estimate::{Estimate, Interval};
 pub use evaluate::{evaluate, evaluate_outputs};
 pub use evaluation::{
-    Classification, Evaluation, Measure, MultiLabel, Regression, Scores, TargetScores, TopK,
-    WorstRow,
+    Classification, Evaluation, IntervalScores, Measure, MultiLabel, Regression, Scores,
+    TargetScores, TopK, WorstRow,
 };
 pub use options::Options;
 pub use outputs::outputs;
+pub use ranking::{Ranked, Ranking, average, of_classes, of_labels};
 pub use regression::{median, r2};
 pub use targets::{MatchError, are_numbers, are_places, fitted_to, matched, only, task_of};

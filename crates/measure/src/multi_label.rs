@@ -1,11 +1,14 @@
 //! Any number of labels a row.
 
+use fireclay::Task;
+
 use crate::bootstrap;
 use crate::calibration::{Bins, Calibration};
 use crate::counts::{Averages, Count, averages, total};
 use crate::estimate::Estimate;
 use crate::evaluation::{Evaluation, MultiLabel, Scores, WorstRow, worst};
 use crate::options::Options;
+use crate::ranking;
 
 /// One label of one row.
 #[derive(Clone, Copy)]
@@ -18,15 +21,17 @@ struct Cell {
 }
 
 impl Cell {
-    fn new(logit: f32, value: u8) -> Self {
+    fn new(logit: f32, value: u8, threshold: Option<f32>) -> Self {
         let (z, is_true) = (f64::from(logit), value == 1);
         // Of the side that is small, so that nothing overflows.
         let small = (-z.abs()).exp();
         let probability = if z >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
         let wrong_by = if is_true { -z } else { z };
+        // By the probability that prediction computes.
+        let is_above = |threshold| 1.0 / (1.0 + (-logit).exp()) >= threshold;
         Self {
             is_true,
-            is_predicted: z >= 0.0,
+            is_predicted: threshold.map_or(z >= 0.0, is_above),
             probability,
             loss: wrong_by.max(0.0) + small.ln_1p(),
         }
@@ -35,14 +40,14 @@ impl Cell {
 
 /// Everything that is measured of a multi-label model; logits and 0 or 1, `[rows, labels]`.
 pub(crate) fn evaluation(
-    labels: &[String],
+    task: &Task,
     logits: &[f32],
     values: &[u8],
     options: &Options,
 ) -> Evaluation {
+    let labels = task.names();
     let width = labels.len();
-    let cells: Vec<Cell> =
-        logits.iter().zip(values).map(|(&z, &value)| Cell::new(z, value)).collect();
+    let cells = cells(task, logits, values);
     let rows = cells.len() / width;
     let row = |row: usize| &cells[row * width..][..width];
     let numbers = bootstrap::estimates(rows, options.draws(), |drawn| {
@@ -51,6 +56,7 @@ pub(crate) fn evaluation(
     let sums = Sums::new((0..rows).map(row), width);
     let whole = (0..rows).filter(|&at| is_right(row(at))).count();
     let scored = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
+    let ranked = ranking::of_labels(logits, values, width);
     let scores = MultiLabel {
         subset_accuracy: Estimate::share(whole, rows),
         label_accuracy: numbers[2].or_share(rows),
@@ -59,6 +65,7 @@ pub(crate) fn evaluation(
         macro_average: Averages::from_slice(&numbers[6..9], rows),
         weighted_average: Averages::from_slice(&numbers[9..12], rows),
         calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
+        ranking: ranking::ranking(&ranked, rows, options.draws()),
     };
     let losses: Vec<f64> = (0..rows).map(|at| loss(row(at))).collect();
     Evaluation {
@@ -77,6 +84,15 @@ pub(crate) fn evaluation(
             })
             .collect(),
     }
+}
+
+fn cells(task: &Task, logits: &[f32], values: &[u8]) -> Vec<Cell> {
+    let width = task.outputs();
+    let thresholds = task.decision().map_or(&[][..], |decision| &decision.thresholds);
+    let cells = logits.iter().zip(values).enumerate();
+    cells
+        .map(|(at, (&z, &value))| Cell::new(z, value, thresholds.get(at % width).copied()))
+        .collect()
 }
 
 fn is_right(row: &[Cell]) -> bool {
@@ -142,9 +158,9 @@ mod tests {
 
     #[test]
     fn huge_logits_do_not_overflow() {
-        let sure = Cell::new(1e30, 1);
+        let sure = Cell::new(1e30, 1, None);
         assert_eq!((sure.loss, sure.probability), (0.0, 1.0));
-        let wrong = Cell::new(-1e30, 1);
+        let wrong = Cell::new(-1e30, 1, Some(0.5));
         assert_eq!((wrong.loss, wrong.probability), (f64::from(1e30f32), 0.0));
     }
 }

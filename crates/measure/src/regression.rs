@@ -1,37 +1,46 @@
 //! Real numbers: how far off they are.
 
-use fireclay::TargetScaling;
+use fireclay::{Intervals, Task};
 
 use crate::bootstrap;
-use crate::evaluation::{Evaluation, Regression, Scores, TargetScores, WorstRow, worst};
+use crate::estimate::Estimate;
+use crate::evaluation::{
+    Evaluation, IntervalScores, Regression, Scores, TargetScores, WorstRow, worst,
+};
 use crate::options::Options;
 
-/// Predictions and truth, both `[rows, targets]`.
+/// Predictions and truth, and what follows for each row.
 struct Rows<'a> {
-    predicted: &'a [f32],
+    /// `[rows, targets]`.
+    predicted: Vec<f32>,
+    /// `[rows, targets]`.
     truth: &'a [f32],
     width: usize,
-    /// What the error of each target is divided by for the loss.
-    units: Vec<f64>,
+    /// The loss of each row.
+    losses: Vec<f64>,
+    /// Lower and upper end of the interval of each value, `[rows, targets]`; empty without intervals.
+    bounds: Vec<[f32; 2]>,
 }
 
 /// Everything that is measured of a regression model, whose targets may be standardized: then so is
 /// the loss.
 pub(crate) fn evaluation(
-    names: &[String],
-    scaling: Option<&TargetScaling>,
-    predicted: &[f32],
+    task: &Task,
+    outputs: &[f32],
     truth: &[f32],
     options: &Options,
 ) -> Evaluation {
-    let units = match scaling {
-        Some(scaling) => scaling.deviation.iter().map(|&d| f64::from(d)).collect(),
-        None => vec![1.0; names.len()],
+    let names = task.names();
+    let rows = Rows {
+        predicted: task.values(outputs.to_vec()),
+        truth,
+        width: names.len(),
+        losses: losses(task, outputs, truth),
+        bounds: bounds(task, outputs),
     };
-    let rows = Rows { predicted, truth, width: names.len(), units };
-    let count = truth.len() / names.len();
-    let numbers = bootstrap::estimates(count, options.draws(), |drawn| rows.numbers(drawn));
-    let targets = names.iter().zip(numbers[5..].chunks_exact(4));
+    let numbers =
+        bootstrap::estimates(rows.losses.len(), options.draws(), |drawn| rows.numbers(drawn));
+    let targets = names.iter().zip(numbers[FIXED..].chunks_exact(4));
     let scores = Regression {
         mae: numbers[1],
         rmse: numbers[2],
@@ -46,53 +55,123 @@ pub(crate) fn evaluation(
                 median_error: of[3],
             })
             .collect(),
+        intervals: rows.intervals(task.intervals().and_then(Intervals::level), &numbers),
     };
-    let losses: Vec<f64> = (0..count).map(|row| rows.loss(row)).collect();
     Evaluation {
-        rows: count,
+        rows: rows.losses.len(),
         loss: numbers[0],
         scores: Scores::Regression(scores),
-        worst: worst(&losses, options.worst)
-            .into_iter()
-            .map(|row| WorstRow {
-                row,
-                loss: losses[row],
-                truth: text(rows.of(truth, row)),
-                predicted: text(rows.of(predicted, row)),
-                probability: None,
-                is_right: losses[row] == 0.0,
-            })
-            .collect(),
+        worst: worst(&rows.losses, options.worst).into_iter().map(|row| rows.worst(row)).collect(),
     }
+}
+
+/// The loss of each row in the unit of the network's outputs: the mean squared error, or with quantiles
+/// the mean pinball loss `max(q r, (q - 1) r)` of the residual `r` (Koenker and Bassett 1978).
+fn losses(task: &Task, outputs: &[f32], truth: &[f32]) -> Vec<f64> {
+    let Some(intervals) = task.intervals() else { return Vec::new() };
+    let of_each = intervals.width();
+    let learned = |value: f32| {
+        let value = f64::from(value);
+        if task.is_logarithmic() { value.ln() } else { value }
+    };
+    let unit = |target: usize| task.scaling().map_or(1.0, |s| f64::from(s.deviation[target]));
+    let of_target = |(target, (outputs, &truth)): (usize, (&[f32], &f32))| -> f64 {
+        let residuals = outputs.iter().map(|&z| (learned(truth) - learned(z)) / unit(target));
+        if intervals.quantiles.is_empty() {
+            return residuals.map(|r| r * r).sum();
+        }
+        let pinball = residuals.zip(&intervals.quantiles).map(|(r, q)| (q * r).max((q - 1.0) * r));
+        pinball.sum::<f64>() / of_each as f64
+    };
+    let targets = task.names().len();
+    let rows = outputs.chunks_exact(targets * of_each).zip(truth.chunks_exact(targets));
+    rows.map(|(outputs, truth)| {
+        let pairs = outputs.chunks_exact(of_each).zip(truth).enumerate();
+        pairs.map(of_target).sum::<f64>() / targets as f64
+    })
+    .collect()
+}
+
+/// Lower and upper end of the interval of each value, `[rows, targets]`.
+fn bounds(task: &Task, outputs: &[f32]) -> Vec<[f32; 2]> {
+    let Some(intervals) = task.intervals() else { return Vec::new() };
+    let (targets, is_logarithmic) = (task.names().len(), task.is_logarithmic());
+    let cells = outputs.chunks_exact(intervals.width()).enumerate();
+    let bounds = cells.map(|(at, of)| intervals.bounds(at % targets, of, is_logarithmic));
+    bounds.flatten().collect()
 }
 
 fn text(values: &[f32]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Numbers of [`Rows::numbers`] before those of the targets.
+const FIXED: usize = 7;
+
 impl Rows<'_> {
     fn of<'a>(&self, values: &'a [f32], row: usize) -> &'a [f32] {
         &values[row * self.width..][..self.width]
     }
 
-    /// Mean squared error of a row, in the unit of the loss.
-    fn loss(&self, row: usize) -> f64 {
-        let pairs = self.of(self.predicted, row).iter().zip(self.of(self.truth, row));
-        let pairs = pairs.zip(&self.units);
-        let squares = pairs.map(|((&p, &t), unit)| ((f64::from(p) - f64::from(t)) / unit).powi(2));
-        squares.sum::<f64>() / self.width as f64
+    fn worst(&self, row: usize) -> WorstRow {
+        WorstRow {
+            row,
+            loss: self.losses[row],
+            truth: text(self.of(self.truth, row)),
+            predicted: text(self.of(&self.predicted, row)),
+            probability: None,
+            is_right: self.losses[row] == 0.0,
+        }
     }
 
-    /// Loss, then MAE, RMSE, R2 and median error averaged over the targets, then those of each target.
+    /// How good intervals of a level are, from the numbers of all rows.
+    fn intervals(&self, level: Option<f64>, numbers: &[Estimate]) -> Option<IntervalScores> {
+        let coverage = match self.width {
+            // The share of rows, which has an interval of its own.
+            1 => {
+                let all: Vec<u32> = (0..self.losses.len() as u32).collect();
+                Estimate::share(self.covered(&all), all.len())
+            }
+            _ => numbers[5].or_share(self.losses.len()),
+        };
+        Some(IntervalScores { level: level?, coverage, width: numbers[6] })
+    }
+
+    /// Truths within their interval.
+    fn covered(&self, drawn: &[u32]) -> usize {
+        let is_within = |at: &usize| {
+            let ([low, high], truth) = (self.bounds[*at], self.truth[*at]);
+            low <= truth && truth <= high
+        };
+        drawn.iter().flat_map(|&row| self.places(row)).filter(is_within).count()
+    }
+
+    /// The places of the targets of a row.
+    fn places(&self, row: u32) -> std::ops::Range<usize> {
+        row as usize * self.width..(row as usize + 1) * self.width
+    }
+
+    /// Loss, then MAE, RMSE, R2 and median error averaged over the targets, then coverage and width of
+    /// intervals, which are 0 without any, then the errors of each target.
     fn numbers(&self, drawn: &[u32]) -> Vec<f64> {
-        let mut numbers = vec![0.0; 5];
+        let mut numbers = vec![0.0; FIXED];
+        let count = drawn.len() as f64;
+        numbers[0] = drawn.iter().map(|&row| self.losses[row as usize]).sum::<f64>() / count;
+        if !self.bounds.is_empty() {
+            let cells = count * self.width as f64;
+            let places = drawn.iter().flat_map(|&row| self.places(row));
+            let widths =
+                places.map(|at| f64::from(self.bounds[at][1]) - f64::from(self.bounds[at][0]));
+            numbers[5] = self.covered(drawn) as f64 / cells;
+            numbers[6] = widths.sum::<f64>() / cells;
+        }
         for target in 0..self.width {
             let [mse, mae, r2, median] = self.scores(drawn, target);
-            let all = [mse / self.units[target].powi(2), mae, mse.sqrt(), r2, median];
-            for (sum, value) in numbers.iter_mut().zip(all) {
+            let all = [mae, mse.sqrt(), r2, median];
+            for (sum, value) in numbers[1..].iter_mut().zip(all) {
                 *sum += value / self.width as f64;
             }
-            numbers.extend(&all[1..]);
+            numbers.extend(all);
         }
         numbers
     }

@@ -168,9 +168,13 @@ mod tests {
 
     #[test]
     fn the_value_is_the_quantile_nearest_to_the_median() {
-        for (quantiles, middle) in
-            [(&[][..], 0), (&[0.9], 0), (&[0.05, 0.5, 0.95], 1), (&[0.25, 0.75], 0), (&[0.1, 0.6], 1)]
-        {
+        for (quantiles, middle) in [
+            (&[][..], 0),
+            (&[0.9], 0),
+            (&[0.05, 0.5, 0.95], 1),
+            (&[0.25, 0.75], 0),
+            (&[0.1, 0.6], 1),
+        ] {
             assert_eq!(of_quantiles(quantiles).middle(), middle, "{quantiles:?}");
         }
     }
@@ -191,10 +195,15 @@ mod tests {
         assert!((quantiles.level().unwrap() - 0.8).abs() < 1e-15);
         let conformal = Some(Conformal { level: 0.9, margins: vec![0.5, -2.0] });
         let both = Intervals { conformal, ..quantiles };
-        assert_eq!((both.level(), both.bounds(0, &[4.0, 6.0], false)), (Some(0.9), Some([3.5, 6.5])));
+        assert_eq!(
+            (both.level(), both.bounds(0, &[4.0, 6.0], false)),
+            (Some(0.9), Some([3.5, 6.5]))
+        );
         assert_eq!(both.bounds(1, &[4.0, 6.0], false), Some([5.0, 5.0]));
         let [low, high] = both.bounds(0, &[4.0, 6.0], true).unwrap();
-        assert!((low - 4.0 * (-0.5f32).exp()).abs() < 1e-6 && (high - 6.0 * 0.5f32.exp()).abs() < 1e-5);
+        assert!(
+            (low - 4.0 * (-0.5f32).exp()).abs() < 1e-6 && (high - 6.0 * 0.5f32.exp()).abs() < 1e-5
+        );
     }
 
     #[test]

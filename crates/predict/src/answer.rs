@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use fireclay_model::{Description, Prediction};
+use fireclay_model::{Description, Intervals, Prediction};
 use fireclay_pictures::blocks;
 use fireclay_terminal::{printable, wrapped_at};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The form in which predictions are written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,16 +64,24 @@ impl Answer<'_> {
         }
     }
 
-    /// Labels with their probabilities, the most probable first; equal ones by index.
+    /// Labels with their probabilities: the class that the model decides for, then the most probable;
+    /// equal ones by index.
     fn ranked(&self, form: &Form) -> Vec<(&str, f32)> {
         let probabilities = match self.prediction {
             Prediction::Class { distribution, .. } => distribution,
             Prediction::Labels { probabilities, .. } => probabilities,
-            Prediction::Values(_) => return Vec::new(),
+            Prediction::Values { .. } => return Vec::new(),
         };
         let names = self.model.task.names().iter().map(String::as_str);
         let mut ranked: Vec<_> = names.zip(probabilities.iter().copied()).collect();
-        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let decided = match self.prediction {
+            Prediction::Class { label, .. } => Some(label.as_str()),
+            _ => None,
+        };
+        ranked.sort_by(|(a_label, a), (b_label, b)| {
+            let is_later = |label: &str| decided.is_some_and(|decided| decided != label);
+            is_later(a_label).cmp(&is_later(b_label)).then(b.total_cmp(a))
+        });
         ranked.truncate(form.top_k);
         ranked
     }
@@ -103,9 +111,12 @@ impl Answer<'_> {
             Prediction::Class { .. } => ranked,
             Prediction::Labels { labels, .. } if labels.is_empty() => format!("none ({ranked})"),
             Prediction::Labels { labels, .. } => format!("{} ({ranked})", labels.join(", ")),
-            Prediction::Values(values) => {
-                let named = self.model.task.names().iter().zip(values);
-                let values = named.map(|(name, value)| format!("{} {value}", short(name)));
+            Prediction::Values { values, intervals } => {
+                let named = self.model.task.names().iter().zip(values).enumerate();
+                let values = named.map(|(at, (name, value))| match intervals.get(at) {
+                    Some([low, high]) => format!("{} {value} ({low} to {high})", short(name)),
+                    None => format!("{} {value}", short(name)),
+                });
                 values.collect::<Vec<_>>().join("  ")
             }
         }
@@ -122,11 +133,7 @@ impl Answer<'_> {
                 "abstained": self.label(form).is_none(), "top": top,
             }),
             Prediction::Labels { labels, .. } => json!({ "labels": labels, "top": top }),
-            Prediction::Values(values) => {
-                let names = self.model.task.names().iter().cloned();
-                let values = names.zip(values.iter().map(|value| json!(value)));
-                json!({ "values": values.collect::<serde_json::Map<_, _>>() })
-            }
+            Prediction::Values { values, intervals } => self.numbers(values, intervals),
         };
         if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
             answer.extend(more);
@@ -135,6 +142,19 @@ impl Answer<'_> {
             }
         }
         answer
+    }
+
+    /// The values of a regression by target, and their intervals if it has any.
+    fn numbers(&self, values: &[f32], intervals: &[[f32; 2]]) -> Value {
+        let names = || self.model.task.names().iter().cloned();
+        let values: Map<_, _> = names().zip(values.iter().map(|value| json!(value))).collect();
+        let mut numbers = json!({ "values": values });
+        if let Some(level) = self.model.task.intervals().and_then(Intervals::level) {
+            let ends = intervals.iter().map(|[low, high]| json!({ "lower": low, "upper": high }));
+            numbers["intervals"] = json!(names().zip(ends).collect::<Map<_, _>>());
+            numbers["level"] = json!(level);
+        }
+        numbers
     }
 }
 

@@ -190,12 +190,12 @@ fn counted(problem: InputProblem, before: usize) -> InputProblem {
 }
 
 fn is_finite(prediction: &Prediction) -> bool {
-    let numbers = match prediction {
-        Prediction::Class { distribution, .. } => distribution,
-        Prediction::Labels { probabilities, .. } => probabilities,
-        Prediction::Values(values) => values,
+    let (numbers, ends) = match prediction {
+        Prediction::Class { distribution, .. } => (distribution, &[][..]),
+        Prediction::Labels { probabilities, .. } => (probabilities, &[][..]),
+        Prediction::Values { values, intervals } => (values, intervals.as_slice()),
     };
-    numbers.iter().all(|number| number.is_finite())
+    numbers.iter().chain(ends.as_flattened()).all(|number| number.is_finite())
 }
 
 #[cfg(test)]

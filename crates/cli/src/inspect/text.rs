@@ -1,7 +1,8 @@
 //! What was found, in words.
 
 use fireclay::{
-    Architecture, FieldKind, InputSpec, Pictures, Preprocessing, Provenance, TargetScaling, Task,
+    Architecture, Decision, FieldKind, InputSpec, Intervals, Pictures, Preprocessing, Provenance,
+    TargetScaling, Task,
 };
 use fireclay_terminal::{digest_start, group, listed, names, printable, sizes, table, wrapped_at};
 use serde::de::DeserializeOwned;
@@ -78,10 +79,41 @@ fn standardized(task: &Task, scaling: &TargetScaling) -> String {
         task.names().iter().zip(numbers).map(|(name, (mean, deviation))| {
             format!("{} {mean} and {deviation}", printable(name, 16))
         });
-    format!(
-        "standardized for training, by mean and deviation: {}",
-        names(&each.collect::<Vec<_>>(), MOST_LABELS)
-    )
+    let each = names(&each.collect::<Vec<_>>(), MOST_LABELS);
+    let learned = if scaling.logarithm { "as natural logarithms, " } else { "" };
+    format!("{learned}standardized for training, by mean and deviation: {each}")
+}
+
+/// The calibration and the thresholds of classes or labels.
+fn decided(task: &Task, decision: &Decision) -> Option<String> {
+    let temperature = decision.temperature.map(|t| format!("temperature {t}"));
+    // Of two classes the second has the threshold.
+    let labels = task.names().iter().rev().take(decision.thresholds.len()).rev();
+    let each = labels
+        .zip(&decision.thresholds)
+        .map(|(label, threshold)| format!("{} from {threshold}", printable(label, 16)));
+    let each: Vec<String> = each.collect();
+    let thresholds = (!each.is_empty()).then(|| names(&each, MOST_LABELS));
+    let parts: Vec<String> = temperature.into_iter().chain(thresholds).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The quantiles of a regression, and its intervals.
+fn spread(task: &Task, intervals: &Intervals) -> Option<String> {
+    let level = intervals.level()?;
+    let quantiles: Vec<String> = intervals.quantiles.iter().map(ToString::to_string).collect();
+    let mut text = format!("{:.4} %", 100.0 * level).replace(".0000", "");
+    if !quantiles.is_empty() {
+        text += &format!(", between the quantiles {}", quantiles.join(", "));
+    }
+    if let Some(conformal) = &intervals.conformal {
+        let margins = task.names().iter().zip(&conformal.margins);
+        let each = margins.map(|(name, margin)| format!("{} {margin}", printable(name, 16)));
+        let unit = if task.is_logarithmic() { " in the logarithm" } else { "" };
+        let each = names(&each.collect::<Vec<_>>(), MOST_LABELS);
+        text += &format!(", with conformal margins{unit}: {each}");
+    }
+    Some(text)
 }
 
 struct Lines {
@@ -107,6 +139,12 @@ impl Lines {
             self.item("task", &format!("{}: {labels}", task.kind()));
             if let Some(scaling) = task.scaling() {
                 self.item("targets", &standardized(&task, scaling));
+            }
+            if let Some(decided) = task.decision().and_then(|decision| decided(&task, decision)) {
+                self.item("decision", &decided);
+            }
+            if let Some(spread) = task.intervals().and_then(|intervals| spread(&task, intervals)) {
+                self.item("intervals", &spread);
             }
         }
         if let Some(input) = part::<InputSpec>(document.get("input")) {

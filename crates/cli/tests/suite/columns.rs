@@ -45,7 +45,9 @@ fn columns_are_found_by_name_in_any_order() {
         let found = lines(&place.train(&line).warned(&[unknown]).stdout);
         assert_eq!(found.len(), 2);
         for (found, expected) in found.iter().zip(&expected) {
-            let fireclay::Prediction::Values { values, .. } = expected else { panic!("{expected:?}") };
+            let fireclay::Prediction::Values { values, .. } = expected else {
+                panic!("{expected:?}")
+            };
             assert_eq!(found["values"]["price"].as_f64().unwrap() as f32, values[0], "{name}");
         }
         assert_eq!(found[0].get("done").is_some(), name == "other.tsv");

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import scipy.optimize
 import scipy.special
 import scipy.stats
 from sklearn import metrics
@@ -72,6 +73,16 @@ def averages(truth, predicted, kind, **more):
     return dict(zip([f"{kind}-precision", f"{kind}-recall", f"{kind}-f1"], map(float, found[:3])))
 
 
+def ranking(truth, scores):
+    """The plain average over labels, 0 or 1 in the columns of truth, of which rows of both kinds are."""
+    kept = [c for c in range(truth.shape[1]) if 0 < truth[:, c].sum() < len(truth)]
+    of = lambda measure: float(np.mean([measure(truth[:, c], scores[:, c]) for c in kept]))
+    return {
+        "auroc": of(metrics.roc_auc_score),
+        "average-precision": of(metrics.average_precision_score),
+    }
+
+
 def by_class(truth, predicted, labels):
     p, r, f, s = metrics.precision_recall_fscore_support(truth, predicted, labels=labels)
     return {"precision": list(p), "recall": list(r), "f1": list(f), "support": [int(n) for n in s]}
@@ -97,6 +108,7 @@ def classification():
             "calibration-error": calibration(p[at].max(axis=1), t == s),
         }
         found |= averages(t, s, "macro") | averages(t, s, "weighted")
+        found |= ranking(np.eye(classes)[t], p[at])
         scores = by_class(t, s, everything)["f1"]
         return found | {f"f1 {i}": float(f) for i, f in enumerate(scores)}
 
@@ -140,6 +152,7 @@ def multi_label():
         }
         for kind in ("micro", "macro", "weighted"):
             found |= averages(t, s, kind)
+        found |= ranking(t, logits[at])
         scores = by_class(t, s, None)["f1"]
         return found | {f"f1 {i}": float(f) for i, f in enumerate(scores)}
 
@@ -188,6 +201,145 @@ def regression():
     }
 
 
+def binary():
+    """Two classes, of which the second is said from a probability of 0.3 on; many logits are equal."""
+    rows = 120
+    truth = (RNG.random(rows) < 0.25).astype(int)
+    logits = np.round(RNG.normal(size=(rows, 2)) + 1.2 * np.eye(2)[truth], 1)
+    logits = logits.astype(np.float32).astype(np.float64)
+    p = scipy.special.softmax(logits, axis=1)
+    log_p = scipy.special.log_softmax(logits, axis=1)
+    said = (p[:, 1] >= 0.3).astype(int)
+    odds = logits[:, 1] - logits[:, 0]
+
+    def score(at):
+        t, s = truth[at], said[at]
+        found = {
+            "loss": float(-log_p[at, t].mean()),
+            "calibration-error": calibration(p[at, s], t == s),
+            "auroc": float(metrics.roc_auc_score(t, odds[at])),
+            "average-precision": float(metrics.average_precision_score(t, odds[at])),
+        }
+        return found | averages(t, s, "macro") | averages(t, s, "weighted")
+
+    whole = np.arange(rows)
+    measures = score(whole)
+    measures["accuracy"] = metrics.accuracy_score(truth, said)
+    intervals = bootstrap(rows, score)
+    intervals["accuracy"] = wilson(round(measures["accuracy"] * rows), rows)
+    return {
+        "labels": ["no", "yes"],
+        "threshold": 0.3,
+        "outputs": listed(logits),
+        "targets": [int(t) for t in truth],
+        "measures": measures,
+        "intervals": intervals,
+    }
+
+
+def quantiles():
+    """Quantiles of two targets, standardised by deviations of 2 and 10; what they hold, and the middle."""
+    rows, shares, deviation = 150, [0.1, 0.5, 0.9], np.array([2.0, 10.0])
+    truth = rounded(RNG.normal(size=(rows, 2)) * deviation + [5, 100])
+    spread = np.array([-1.0, 0.1, 0.9])
+    said = rounded(truth[:, :, None] * 0.8 + RNG.normal(size=(rows, 2, 1)) + spread * deviation[:, None])
+
+    def score(at):
+        t, s = truth[at], said[at]
+        pinball = [
+            metrics.mean_pinball_loss(t[:, i], s[:, i, j], alpha=q) / deviation[i]
+            for i in range(2)
+            for j, q in enumerate(shares)
+        ]
+        within = (s[:, :, 0] <= t) & (t <= s[:, :, 2])
+        return {
+            "loss": float(np.mean(pinball)),
+            "r2": float(metrics.r2_score(t, s[:, :, 1])),
+            "rmse": float(metrics.root_mean_squared_error(t, s[:, :, 1])),
+            "mae": float(metrics.mean_absolute_error(t, s[:, :, 1])),
+            "median-error": float(metrics.median_absolute_error(t, s[:, :, 1])),
+            "coverage": float(within.mean()),
+            "interval-width": float((s[:, :, 2] - s[:, :, 0]).mean()),
+        }
+
+    return {
+        "labels": ["x", "y"],
+        "quantiles": shares,
+        "deviation": list(deviation),
+        "outputs": listed(said),
+        "targets": listed(truth),
+        "measures": score(np.arange(rows)),
+        "intervals": bootstrap(rows, score),
+    }
+
+
+def logarithms():
+    """A positive target whose loss is that of its natural logarithm, in a deviation of 0.5."""
+    truth = rounded(np.exp(RNG.normal(size=80) * 0.5 + 2) + 0.01)
+    said = rounded(truth * np.exp(RNG.normal(size=80) * 0.2) + 0.01)
+    loss = metrics.mean_squared_error(np.log(truth) / 0.5, np.log(said) / 0.5)
+    return {"outputs": listed(said), "targets": listed(truth), "loss": float(loss)}
+
+
+def temperature(nll):
+    """The temperature with the lowest loss, by another search than Fireclay's."""
+    found = scipy.optimize.minimize_scalar(
+        lambda log_t: nll(np.exp(log_t)), bounds=(-4, 4), method="bounded", options={"xatol": 1e-12}
+    )
+    return float(np.exp(found.x))
+
+
+def temperatures():
+    rows = 200
+    ids = RNG.integers(0, 3, rows)
+    logits = rounded(4 * (RNG.normal(size=(rows, 3)) + np.eye(3)[ids]))
+    of_classes = lambda t: float(
+        -scipy.special.log_softmax(logits / t, axis=1)[np.arange(rows), ids].mean()
+    )
+    labels = (RNG.random((rows, 2)) < 0.4).astype(int)
+    each = rounded(0.3 * (RNG.normal(size=(rows, 2)) + 2 * labels - 1))
+    of_labels = lambda t: float(
+        -(labels * scipy.special.log_expit(each / t) + (1 - labels) * scipy.special.log_expit(-each / t)).mean()
+    )
+    cases = [(of_classes, logits, ids), (of_labels, each, labels)]
+    found = []
+    for nll, outputs, targets in cases:
+        t = temperature(nll)
+        found.append({
+            "outputs": listed(outputs),
+            "targets": [int(v) for v in np.ravel(targets)],
+            "temperature": t,
+            "losses": [nll(1.0), nll(t)],
+        })
+    return found
+
+
+def thresholds():
+    """The best score of each goal among all probabilities that occur, by scikit-learn's scores."""
+    rows = 150
+    truth = (RNG.random(rows) < 0.3).astype(int)
+    logits = rounded(RNG.normal(size=rows) + 1.5 * (truth - 0.5))
+    p = scipy.special.expit(logits)
+    costs = lambda s, ratio: float(((1 - truth) * s + ratio * truth * (1 - s)).mean())
+    best = {"f1": 0, "balanced": 0, "precision=0.8": 0, "recall=0.9": 0, "cost=3": np.inf}
+    for least in np.append(p, 2.0):
+        s = (p >= least).astype(int)
+        precision, recall = metrics.precision_score(truth, s), metrics.recall_score(truth, s)
+        best["f1"] = max(best["f1"], metrics.f1_score(truth, s))
+        best["balanced"] = max(best["balanced"], metrics.balanced_accuracy_score(truth, s))
+        # Recall where the precision is met, and the other way round.
+        if precision >= 0.8:
+            best["precision=0.8"] = max(best["precision=0.8"], recall)
+        if recall >= 0.9:
+            best["recall=0.9"] = max(best["recall=0.9"], precision)
+        best["cost=3"] = min(best["cost=3"], costs(s, 3))
+    return {
+        "outputs": listed(logits),
+        "targets": [int(t) for t in truth],
+        "best": {goal: float(score) for goal, score in best.items()},
+    }
+
+
 def mcnemar():
     found = []
     for b, c in [(0, 0), (1, 0), (3, 9), (12, 12), (0, 24), (12, 13), (20, 5), (30, 60), (100, 101), (7, 400)]:
@@ -205,6 +357,11 @@ golden = {
     "multi_label": multi_label(),
     "regression": regression(),
     "mcnemar": mcnemar(),
+    "binary": binary(),
+    "quantiles": quantiles(),
+    "logarithms": logarithms(),
+    "temperatures": temperatures(),
+    "thresholds": thresholds(),
 }
 path = Path(__file__).with_name("statistics.json")
 path.write_text(json.dumps(golden, separators=(",", ":")).replace('],"', '],\n"') + "\n")

@@ -1,10 +1,10 @@
 //! The statistics of given outputs are those of scikit-learn (goldens/statistics.py).
 
-use fireclay::Task;
+use fireclay::{Decision, TargetScaling, Task};
 use fireclay_data::Targets;
 use fireclay_measure::{
-    ClassScores, Estimate, Evaluation, Interval, McNemarMethod, Options, Scores, evaluate_outputs,
-    mcnemar,
+    ClassScores, Estimate, Evaluation, Finding, Goals, Interval, McNemarMethod, Options, Scores,
+    evaluate_outputs, mcnemar,
 };
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ fn classes_are_measured_as_scikit_learn_does() {
     let golden = golden();
     let case = &golden["classification"];
     let found = classification(&golden);
-    assert_eq!(found.measures().len(), 11);
+    assert_eq!(found.measures().len(), 13);
     assert_measures(case, &found);
     let Scores::Classification(scores) = &found.scores else { panic!("{found:?}") };
     assert_classes(case, &scores.classes);
@@ -159,4 +159,143 @@ fn an_evaluation_is_read_as_it_was_written() {
     let text = serde_json::to_string(&found).unwrap();
     assert!(text.contains(r#""task":"classification""#));
     assert_eq!(serde_json::from_str::<Evaluation>(&text).unwrap(), found);
+}
+
+#[test]
+fn two_classes_are_measured_at_their_threshold() {
+    let golden = golden();
+    let case = &golden["binary"];
+    let labels = labels(case);
+    let threshold = case["threshold"].as_f64().unwrap() as f32;
+    let decision = Decision { thresholds: vec![threshold], ..Decision::default() };
+    let task = Task::Classification { labels: labels.clone(), decision };
+    let ids = numbers(&case["targets"]).into_iter().map(|id| id as u32).collect();
+    let targets = Targets::Classes { ids, labels };
+    let outputs = floats(&case["outputs"]);
+    let found = evaluate_outputs(&task, &outputs, &targets, &options(&golden)).unwrap();
+    assert_measures(case, &found);
+    assert!(found.measure("auroc").is_some() && found.measure("average-precision").is_some());
+}
+
+#[test]
+fn quantiles_are_measured_by_their_pinball_loss_and_coverage() {
+    let golden = golden();
+    let case = &golden["quantiles"];
+    let names = labels(case);
+    let deviation = floats(&case["deviation"]);
+    let scaling = TargetScaling { mean: vec![0.0; 2], deviation, logarithm: false };
+    let task = Task::regression(names.clone())
+        .with_quantiles(numbers(&case["quantiles"]))
+        .with_scaling(Some(scaling));
+    let targets = Targets::Values { values: floats(&case["targets"]), names };
+    let outputs = floats(&case["outputs"]);
+    let found = evaluate_outputs(&task, &outputs, &targets, &options(&golden)).unwrap();
+    assert_eq!(found.measures().len(), 7);
+    assert_measures(case, &found);
+}
+
+#[test]
+fn the_loss_of_logarithms_is_that_of_the_network() {
+    let golden = golden();
+    let case = &golden["logarithms"];
+    let scaling = TargetScaling { mean: vec![2.0], deviation: vec![0.5], logarithm: true };
+    let names = vec!["price".to_owned()];
+    let task = Task::regression(names.clone()).with_scaling(Some(scaling));
+    let targets = Targets::Values { values: floats(&case["targets"]), names };
+    let outputs = floats(&case["outputs"]);
+    let found = evaluate_outputs(&task, &outputs, &targets, &Options::of_numbers()).unwrap();
+    assert_near("loss", found.loss.value, case["loss"].as_f64().unwrap());
+}
+
+#[test]
+fn temperatures_have_the_lowest_loss() {
+    let golden = golden();
+    let names = |count: usize| (0..count).map(|name| name.to_string()).collect::<Vec<_>>();
+    let [classes, several] = [0, 1].map(|at| &golden["temperatures"][at]);
+    let ids = numbers(&classes["targets"]).into_iter().map(|id| id as u32).collect();
+    let values = numbers(&several["targets"]).into_iter().map(|value| value as u8).collect();
+    for (case, task, targets) in [
+        (classes, Task::classification(names(3)), Targets::Classes { ids, labels: names(3) }),
+        (several, Task::multi_label(names(2)), Targets::MultiLabel { values, labels: names(2) }),
+    ] {
+        let goals = Goals { calibrate: true, ..Goals::default() };
+        let found = goals.decide(&task, &floats(&case["outputs"]), &targets).unwrap();
+        let [Finding::Temperature { temperature, loss, error }] = found.findings[..] else {
+            panic!("{found:?}")
+        };
+        let expected = case["temperature"].as_f64().unwrap();
+        // The search of the reference ends where the loss no longer changes.
+        assert!((f64::from(temperature) / expected - 1.0).abs() < 1e-6, "{temperature} {expected}");
+        assert_eq!(found.task.decision().unwrap().temperature, Some(temperature));
+        for (found, expected) in loss.into_iter().zip(numbers(&case["losses"])) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+        assert!(loss[1] < loss[0] && error[1] < error[0], "{loss:?} {error:?}");
+    }
+}
+
+#[test]
+fn thresholds_are_the_best_for_their_goal() {
+    let golden = golden();
+    let case = &golden["thresholds"];
+    let labels = vec!["no".to_owned(), "yes".to_owned()];
+    let ids: Vec<u32> = numbers(&case["targets"]).into_iter().map(|id| id as u32).collect();
+    let values = ids.iter().map(|&id| id as u8).collect();
+    let one = vec!["yes".to_owned()];
+    let logits = floats(&case["outputs"]);
+    let pairs: Vec<f32> = logits.iter().flat_map(|&logit| [0.0, logit]).collect();
+    let of_classes =
+        (Task::classification(labels.clone()), Targets::Classes { ids, labels }, pairs);
+    let of_labels =
+        (Task::multi_label(one.clone()), Targets::MultiLabel { values, labels: one }, logits);
+    for (task, targets, outputs) in [of_classes, of_labels] {
+        for (goal, expected) in case["best"].as_object().unwrap() {
+            let goals = Goals { threshold: Some(goal.parse().unwrap()), ..Goals::default() };
+            let found = goals.decide(&task, &outputs, &targets).unwrap();
+            let [Finding::Threshold { score, .. }] = found.findings[..] else {
+                panic!("{found:?}")
+            };
+            let measured =
+                evaluate_outputs(&found.task, &outputs, &targets, &Options::of_numbers()).unwrap();
+            let scores = match &measured.scores {
+                Scores::Classification(scores) => &scores.classes[1],
+                Scores::MultiLabel(scores) => &scores.labels[0],
+                Scores::Regression(_) => panic!("{measured:?}"),
+            };
+            let (precision, recall) = (scores.precision.value, scores.recall.value);
+            let expected = expected.as_f64().unwrap();
+            match goal.as_str() {
+                // What is shown is what the goal is about; the best is the other of the two.
+                "precision=0.8" => {
+                    assert!(precision >= 0.8 && (score - precision).abs() < 1e-12);
+                    assert_near(goal, recall, expected);
+                }
+                "recall=0.9" => {
+                    assert!(recall >= 0.9 && (score - recall).abs() < 1e-12);
+                    assert_near(goal, precision, expected);
+                }
+                goal => assert_near(goal, score, expected),
+            }
+        }
+    }
+}
+
+#[test]
+fn conformal_intervals_cover_new_rows_as_often_as_they_say() {
+    let names = vec!["y".to_owned()];
+    let task = Task::regression(names.clone());
+    let noise = |row: u64| ((row * 2_654_435_761 % 1000) as f32 / 1000.0).powi(2) - 0.3;
+    let rows = |range: std::ops::Range<u64>| {
+        let values: Vec<f32> = range.map(noise).collect();
+        (vec![0.0; values.len()], Targets::Values { values, names: names.clone() })
+    };
+    let (outputs, targets) = rows(0..400);
+    let goals = Goals { interval: Some(0.9), ..Goals::default() };
+    let decided = goals.decide(&task, &outputs, &targets).unwrap();
+    let (outputs, targets) = rows(400..1000);
+    let found = evaluate_outputs(&decided.task, &outputs, &targets, &Options::default()).unwrap();
+    let coverage = found.measure("coverage").unwrap().estimate;
+    assert!(coverage.low <= 0.9 && 0.9 <= coverage.high, "{coverage:?}");
+    let found = evaluate_outputs(&task, &outputs, &targets, &Options::default()).unwrap();
+    assert!(found.measure("coverage").is_none());
 }

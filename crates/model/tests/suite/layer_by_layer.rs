@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use fireclay_model::{
-    Activation, Architecture, Conformal, Decision, Description, EncodedMatrix, Encoding, HiddenLayer,
-    InputSpec, Intervals, Prediction,
-    MlpConfig, Model, ModelFileProblem as Problem, Norm, NormPosition, Numbers, ParameterPath,
-    Predictor, Preprocessing, Provenance, Scales, Skip, SkipPosition, TargetScaling, Task, TaskError,
+    Activation, Architecture, Conformal, Decision, Description, EncodedMatrix, Encoding,
+    HiddenLayer, InputSpec, Intervals, MlpConfig, Model, ModelFileProblem as Problem, Norm,
+    NormPosition, Numbers, ParameterPath, Prediction, Predictor, Preprocessing, Provenance, Scales,
+    Skip, SkipPosition, TargetScaling, Task, TaskError,
 };
 use proptest::prelude::*;
 
@@ -479,8 +479,7 @@ fn quantiles_rise_in_the_unit_of_their_target() {
     let conformal = Some(Conformal { level: 0.8, margins: vec![0.25] });
     let intervals = Intervals { quantiles: vec![0.1, 0.5, 0.9], conformal };
     let targets = vec!["price".to_owned()];
-    of_quantiles.description.task =
-        Task::Regression { targets, scaling: Some(scaling), intervals };
+    of_quantiles.description.task = Task::Regression { targets, scaling: Some(scaling), intervals };
     let written = bytes(&of_quantiles);
     assert_eq!(version(&written), 3);
     let read = Model::from_bytes(&written).unwrap();
@@ -506,7 +505,8 @@ fn quantiles_rise_in_the_unit_of_their_target() {
 fn decisions_and_intervals_that_cannot_be_are_refused() {
     let mut decided = model(MlpConfig::new([3], [4], 2).architecture().unwrap());
     let decision = Decision { temperature: Some(2.0), thresholds: vec![0.5] };
-    decided.description.task = Task::Classification { labels: vec!["a".into(), "b".into()], decision };
+    decided.description.task =
+        Task::Classification { labels: vec!["a".into(), "b".into()], decision };
     let mut spread = decided.clone();
     let conformal = Some(Conformal { level: 0.8, margins: vec![0.25] });
     let intervals = Intervals { quantiles: vec![0.1, 0.9], conformal };

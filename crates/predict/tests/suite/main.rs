@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use fireclay_model::{
-    Category, Description, Field, InputSpec, MlpConfig, Model, NamedTensor, Number, NumberScaling,
-    Prediction, Predictor, Preprocessing, Provenance, Task, initial_values, transpose,
+    Category, Conformal, Decision, Description, Field, InputSpec, Intervals, MlpConfig, Model,
+    NamedTensor, Number, NumberScaling, Prediction, Predictor, Preprocessing, Provenance, Task, initial_values,
+    transpose,
 };
 use fireclay_predict::{
     Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, load,
@@ -70,6 +71,45 @@ fn rows_are_predicted_in_batches_as_they_are_together() {
     assert!(text.contains(&format!(" 4999  {label} {:.2} %", 100.0 * probability)), "{text}");
     let unsure = Form { abstain: Some(1.0), ..Form::default() };
     assert!(last.line(&unsure).contains("unsure"));
+}
+
+#[test]
+fn the_class_of_a_threshold_is_answered_first() {
+    let decision = Decision { thresholds: vec![1e-6], ..Decision::default() };
+    let task = Task::Classification { labels: vec!["no".into(), "yes".into()], decision };
+    let input = InputSpec::dense(&[3], Preprocessing::None);
+    let predictor = Predictor::new(model(input, 3, task)).unwrap();
+    let batches = predicted(b"1,2,3\n-3,0.5,2\n", &predictor, Reading::default()).unwrap();
+    let mut lower = 0;
+    for answer in batches[0].answers(predictor.description()) {
+        let Prediction::Class { label, probability, .. } = answer.prediction else { panic!() };
+        assert_eq!(label, "yes");
+        lower += usize::from(*probability < 0.5);
+        let line = answer.line(&Form { top_k: 2, ..Form::default() });
+        assert!(line.contains(&format!("  yes {:.2} %  no ", 100.0 * probability)), "{line}");
+    }
+    assert!(lower > 0, "one row is yes with less than a half");
+}
+
+#[test]
+fn intervals_follow_their_value() {
+    let conformal = Some(Conformal { level: 0.9, margins: vec![2.0] });
+    let intervals = Intervals { quantiles: Vec::new(), conformal };
+    let targets = vec!["price".to_owned()];
+    let task = Task::Regression { targets, scaling: None, intervals };
+    let input = InputSpec::dense(&[3], Preprocessing::None);
+    let predictor = Predictor::new(model(input, 3, task)).unwrap();
+    let batches = predicted(b"1,2,3\n", &predictor, Reading::default()).unwrap();
+    let answer = batches[0].answers(predictor.description()).next().unwrap();
+    let Prediction::Values { values, intervals } = answer.prediction else { panic!() };
+    let (value, [low, high]) = (values[0], intervals[0]);
+    assert_eq!([low, high], [value - 2.0, value + 2.0]);
+    let line = answer.line(&Form::default());
+    assert!(line.contains(&format!("price {value} ({low} to {high})")), "{line}");
+    let json: Value =
+        serde_json::from_str(&answer.line(&Form { json: true, ..Form::default() })).unwrap();
+    assert_eq!(json["level"], 0.9);
+    assert_eq!(json["intervals"]["price"]["upper"].as_f64().unwrap() as f32, high);
 }
 
 #[test]

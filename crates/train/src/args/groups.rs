@@ -302,7 +302,7 @@ pub struct TrainingArgs {
     /// Validation metric that selects the best epoch, such as accuracy, f-1, rmse or r2 [default: loss].
     #[arg(long, value_name = "METRIC")]
     pub monitor: Option<Monitor>,
-    /// Additional metrics: top-5, precision, recall, f-1, auroc, learning-rate, speed.
+    /// Additional metrics: top-5, precision, recall, f-1, auroc, average-precision, learning-rate, speed.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metrics: Vec<MetricChoice>,
     /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times) [default: stop].

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use fireclay::Task;
 use serde::{Deserialize, Serialize};
 
-use super::Monitor;
 use super::errors::NAMES;
+use super::{Monitor, average_precision};
 
 /// A metric beside those of every run: the loss, the accuracy, and the errors of a regression.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub enum MetricChoice {
     FBeta(f64),
     /// `auroc`: area under the receiver operating characteristic, one class against the rest.
     Auroc,
+    /// `average-precision`: the precision at each score of a row of a class, averaged; of two classes
+    /// that of the second, else mean over classes.
+    AveragePrecision,
     /// `learning-rate`: that of the last step.
     LearningRate,
     /// `speed`: optimizer steps per second.
@@ -37,6 +40,7 @@ impl fmt::Display for MetricChoice {
             Self::Recall => f.write_str("recall"),
             Self::FBeta(beta) => write!(f, "f-{beta}"),
             Self::Auroc => f.write_str("auroc"),
+            Self::AveragePrecision => f.write_str(average_precision::NAME),
             Self::LearningRate => f.write_str("learning-rate"),
             Self::Speed => f.write_str("speed"),
         }
@@ -56,6 +60,7 @@ impl FromStr for MetricChoice {
             // As `evaluate` calls it.
             "macro-f1" => Ok(Self::FBeta(1.0)),
             "auroc" => Ok(Self::Auroc),
+            average_precision::NAME => Ok(Self::AveragePrecision),
             "learning-rate" => Ok(Self::LearningRate),
             "speed" => Ok(Self::Speed),
             _ => Self::with_number(text)
@@ -98,7 +103,7 @@ impl From<MetricChoice> for String {
 pub enum MetricError {
     /// No metric is called so.
     #[error(
-        "unknown metric `{found}`; metrics: top-K (such as top-5), precision, recall, f-BETA (such as f-1), auroc, learning-rate, speed"
+        "unknown metric `{found}`; metrics: top-K (such as top-5), precision, recall, f-BETA (such as f-1), auroc, average-precision, learning-rate, speed"
     )]
     Unknown {
         /// The name given.
@@ -112,7 +117,7 @@ pub enum MetricError {
     },
     /// No metric that can be monitored is called so.
     #[error(
-        "unknown metric `{found}`; what can be monitored: loss; accuracy, top-K (such as top-5), precision, recall, f-BETA (such as f-1) and auroc of classes or labels; {} of a regression",
+        "unknown metric `{found}`; what can be monitored: loss; accuracy, top-K (such as top-5), precision, recall, f-BETA (such as f-1), auroc and average-precision of classes or labels; {} of a regression",
         NAMES.map(|(name, _)| name).join(", ")
     )]
     UnknownMonitor {
@@ -167,7 +172,13 @@ impl MetricChoice {
         };
         match self {
             _ if !fits => Err(MetricError::WrongTask { metric: self, task: task.kind() }),
-            Self::Precision | Self::Recall | Self::FBeta(_) | Self::Auroc if task.outputs() < 2 => {
+            Self::Precision
+            | Self::Recall
+            | Self::FBeta(_)
+            | Self::Auroc
+            | Self::AveragePrecision
+                if task.outputs() < 2 =>
+            {
                 Err(MetricError::OneClass { metric: self })
             }
             Self::TopK(k) if k > task.outputs() => {

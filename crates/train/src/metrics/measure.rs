@@ -10,6 +10,7 @@ use burn::train::metric::{
 use burn::train::renderer::MetricState;
 use fireclay::Task;
 
+use super::average_precision::AveragePrecision;
 use super::errors::Errors;
 use super::macro_score::{Guess, MacroScore, Score};
 use super::meter::Sum;
@@ -52,6 +53,7 @@ impl MetricChoice {
             Self::Recall => average(Score::Recall),
             Self::FBeta(beta) => average(Score::FBeta(beta)),
             Self::Auroc => of_whole(name, AurocMetric::multiclass(ClassReduction::Macro)),
+            Self::AveragePrecision => Box::new(AveragePrecision::default()),
             Self::LearningRate => last_value(name, LearningRateMetric::new()),
             Self::Speed => last_value(name, IterationSpeedMetric::new()),
         }

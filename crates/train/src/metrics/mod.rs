@@ -3,6 +3,7 @@
 //! Every number is exact over the whole epoch for any batch size: losses are given row by row and
 //! counts are summed, so that a short batch weighs what it holds.
 
+mod average_precision;
 mod choice;
 mod errors;
 mod macro_score;

@@ -7,7 +7,7 @@ use fireclay::Task;
 use serde::{Deserialize, Serialize};
 
 use super::errors::NAMES;
-use super::{MetricChoice, MetricError};
+use super::{MetricChoice, MetricError, average_precision};
 
 /// What tells a good epoch from a bad one: a metric on the validation split, by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,15 +75,15 @@ impl Monitor {
 /// What can be monitored of a task.
 fn choices(task: &Task) -> Vec<&'static str> {
     let mut names = vec!["loss"];
-    match task {
-        Task::Regression { .. } => names.extend(NAMES.map(|(name, _)| name)),
-        Task::MultiLabel { .. } => {
-            names.extend(["accuracy", "precision", "recall", "f-1", "auroc"]);
-        }
-        Task::Classification { .. } => {
-            names.extend(["accuracy", "top-5", "precision", "recall", "f-1", "auroc"]);
-        }
+    if matches!(task, Task::Regression { .. }) {
+        names.extend(NAMES.map(|(name, _)| name));
+        return names;
     }
+    names.push("accuracy");
+    if matches!(task, Task::Classification { .. }) {
+        names.push("top-5");
+    }
+    names.extend(["precision", "recall", "f-1", "auroc", average_precision::NAME]);
     names
 }
 
@@ -136,11 +136,7 @@ mod tests {
 
     fn tasks() -> [Task; 3] {
         let labels = || ["a", "b", "c", "d", "e", "f"].map(String::from).to_vec();
-        [
-            Task::classification(labels()),
-            Task::multi_label(labels()),
-            Task::regression(labels()),
-        ]
+        [Task::classification(labels()), Task::multi_label(labels()), Task::regression(labels())]
     }
 
     #[test]

@@ -554,7 +554,7 @@ impl DataSettings {
                 Some(TargetScalingChoice::Standardize),
             ) => {
                 let scaling = Some(TargetScaling::fit(values, targets.len(), training)?);
-                Ok(Task::Regression { targets, scaling })
+                Ok(Task::regression(targets).with_scaling(scaling))
             }
             (task, ..) => Ok(task),
         }

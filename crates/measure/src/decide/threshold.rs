@@ -1,0 +1,156 @@
+//! The probability from which an answer is positive, chosen for a goal.
+
+use fireclay::Task;
+use fireclay_data::Targets;
+
+use super::{Decided, Finding, ThresholdGoal};
+
+/// How often rows above a threshold, and below it, are positive.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Table {
+    /// Positive rows above.
+    hits: f64,
+    /// Other rows above.
+    alarms: f64,
+    /// All positive rows.
+    positives: f64,
+    /// All other rows.
+    negatives: f64,
+}
+
+impl ThresholdGoal {
+    /// How good a threshold is, the first number before the second; none if it does not meet the goal.
+    fn worth(self, table: Table) -> Option<[f64; 2]> {
+        let Table { hits, alarms, positives, negatives } = table;
+        let precision = if hits > 0.0 { hits / (hits + alarms) } else { 0.0 };
+        let recall = hits / positives;
+        match self {
+            Self::F1 => Some([2.0 * hits / (hits + alarms + positives), 0.0]),
+            Self::Balanced => Some([(recall + 1.0 - alarms / negatives) / 2.0, 0.0]),
+            Self::Precision(least) => (precision >= least).then_some([recall, precision]),
+            Self::Recall(least) => (recall >= least).then_some([precision, recall]),
+            Self::Cost(ratio) => Some([-(alarms + ratio * (positives - hits)), 0.0]),
+        }
+    }
+
+    /// The number that the goal is about, for people.
+    fn score(self, table: Table) -> f64 {
+        let [first, second] = self.worth(table).unwrap_or_default();
+        match self {
+            Self::F1 | Self::Balanced => first,
+            Self::Precision(_) | Self::Recall(_) => second,
+            Self::Cost(_) => -first / (table.positives + table.negatives),
+        }
+    }
+}
+
+/// Chooses the threshold of the second of two classes, or of every label, by the probabilities that
+/// prediction computes of calibrated logits. Where no threshold meets the goal it stays one half.
+pub(super) fn choose(goal: ThresholdGoal, logits: &[f32], targets: &Targets, to: &mut Decided) {
+    let labels = to.task.names().to_vec();
+    let mut probabilities = logits.to_vec();
+    for row in probabilities.chunks_exact_mut(labels.len()) {
+        to.task.finish(row);
+    }
+    let of_label = |label: usize| probabilities.iter().skip(label).step_by(labels.len()).copied();
+    let (decision, chosen): (_, Vec<_>) = match (&mut to.task, targets) {
+        (Task::Classification { decision, .. }, Targets::Classes { ids, .. }) => {
+            let rows = of_label(1).zip(ids.iter().map(|&id| id == 1)).collect();
+            (decision, vec![(labels[1].clone(), best(goal, rows))])
+        }
+        (Task::MultiLabel { decision, .. }, Targets::MultiLabel { values, .. }) => {
+            let of_each = labels.iter().enumerate().map(|(at, label)| {
+                let truth = values.iter().skip(at).step_by(labels.len()).map(|&value| value == 1);
+                (label.clone(), best(goal, of_label(at).zip(truth).collect()))
+            });
+            (decision, of_each.collect())
+        }
+        _ => return,
+    };
+    for (label, found) in chosen {
+        let finding = match found {
+            Some((threshold, table)) => {
+                decision.thresholds.push(threshold);
+                Finding::Threshold { label, goal, threshold, score: goal.score(table) }
+            }
+            None => {
+                decision.thresholds.push(0.5);
+                Finding::NoThreshold { label, goal }
+            }
+        };
+        to.findings.push(finding);
+    }
+}
+
+/// The best threshold of some rows, each with its probability and whether it is positive: halfway
+/// between two probabilities, of equally good ones the highest. None if no threshold meets the goal, or
+/// rows of one kind are all there are.
+pub(super) fn best(goal: ThresholdGoal, mut rows: Vec<(f32, bool)>) -> Option<(f32, Table)> {
+    let positives = rows.iter().filter(|(_, is_positive)| *is_positive).count() as f64;
+    let negatives = rows.len() as f64 - positives;
+    if positives == 0.0 || negatives == 0.0 {
+        return None;
+    }
+    rows.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let mut table = Table { positives, negatives, ..Table::default() };
+    let mut best: Option<([f64; 2], f32, Table)> = None;
+    let mut groups = rows.chunk_by(|(a, _), (b, _)| a == b).peekable();
+    // Nothing is positive, which no probability of 1 allows.
+    if rows[0].0 < 1.0 {
+        best = goal.worth(table).map(|worth| (worth, between(1.0, rows[0].0), table));
+    }
+    while let Some(group) = groups.next() {
+        let hits = group.iter().filter(|(_, is_positive)| *is_positive).count() as f64;
+        table.hits += hits;
+        table.alarms += group.len() as f64 - hits;
+        let above = group[0].0;
+        let below = groups.peek().map_or(0.0, |next| next[0].0);
+        let worth = goal.worth(table);
+        if let Some(worth) = worth.filter(|worth| best.is_none_or(|(most, ..)| *worth > most)) {
+            best = Some((worth, between(above, below), table));
+        }
+    }
+    best.map(|(_, threshold, table)| (threshold, table))
+}
+
+/// A threshold that the upper of two probabilities reaches, and the lower does not.
+fn between(above: f32, below: f32) -> f32 {
+    let middle = above.midpoint(below);
+    if middle > below { middle } else { above }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<(f32, bool)> {
+        vec![(0.9, true), (0.8, false), (0.7, true), (0.7, true), (0.4, false), (0.1, true)]
+    }
+
+    #[test]
+    fn thresholds_lie_between_probabilities() {
+        let found =
+            |goal: &str| best(goal.parse().unwrap(), rows()).map(|(threshold, _)| threshold);
+        let near = |found: Option<f32>, expected: f32| (found.unwrap() - expected).abs() < 1e-6;
+        // Down to 0.7: 3 of 4 rows are positive, and 3 of 4 positive rows are found.
+        assert!(near(found("f1"), 0.55) && near(found("balanced"), 0.55));
+        assert!(near(found("precision=0.9"), 0.85) && near(found("precision=0.7"), 0.55));
+        assert!(near(found("recall=0.7"), 0.55) && near(found("recall=1"), 0.05));
+        assert!(near(found("cost=0.1"), 0.85) && near(found("cost=100"), 0.05));
+    }
+
+    #[test]
+    fn goals_out_of_reach_have_no_threshold() {
+        let turned = vec![(0.9, false), (0.8, true), (0.1, false)];
+        assert_eq!(best(ThresholdGoal::Precision(0.6), turned), None);
+        assert_eq!(best(ThresholdGoal::F1, vec![(0.9, true)]), None);
+        assert_eq!(best(ThresholdGoal::F1, vec![(0.9, false)]), None);
+    }
+
+    #[test]
+    fn neighbours_in_single_precision_are_told_apart() {
+        let (low, high) = (0.5f32, 0.5f32.next_up());
+        let (threshold, _) = best(ThresholdGoal::F1, vec![(high, true), (low, false)]).unwrap();
+        assert!(high >= threshold && low < threshold);
+    }
+}
