@@ -126,6 +126,7 @@ impl Rows<'_> {
 
     /// How good intervals of a level are, from the numbers of all rows.
     fn intervals(&self, level: Option<f64>, numbers: &[Estimate]) -> Option<IntervalScores> {
+        let level = level?;
         let coverage = match self.width {
             // The share of rows, which has an interval of its own.
             1 => {
@@ -134,7 +135,7 @@ impl Rows<'_> {
             }
             _ => numbers[5].or_share(self.losses.len()),
         };
-        Some(IntervalScores { level: level?, coverage, width: numbers[6] })
+        Some(IntervalScores { level, coverage, width: numbers[6] })
     }
 
     /// Truths within their interval.

@@ -103,7 +103,7 @@ fn renamed(data: &Dataset, names: &[String]) -> Result<Dataset, DataError> {
         Targets::MultiLabel { values, .. } => Targets::MultiLabel { values, labels: names },
         Targets::Values { values, .. } => Targets::Values { values, names },
     };
-    Dataset::new(data.shape().to_vec(), data.features().clone(), targets)
+    data.with_targets(targets)
 }
 
 /// What to do about names that do not fit.
