@@ -24,6 +24,8 @@ pub struct Dataset {
     targets: Targets,
     /// What encoded the rows, of a table.
     input: Option<Arc<InputSpec>>,
+    /// How much each row counts; none means 1.
+    pub(crate) weights: Option<Vec<f32>>,
 }
 
 /// The features of all rows, row-major: `[rows, width]`.
@@ -77,7 +79,7 @@ impl Dataset {
             check_finite("feature", values, width)?;
         }
         targets.check(rows)?;
-        Ok(Self { shape, width, rows, features, targets, input: None })
+        Ok(Self { shape, width, rows, features, targets, weights: None, input: None })
     }
 
     /// The same rows, encoded by this input of a model from the columns of a table.
@@ -90,6 +92,27 @@ impl Dataset {
     /// The input of a model that encoded the rows, of a table; none of raw rows.
     pub fn input(&self) -> Option<&InputSpec> {
         self.input.as_deref()
+    }
+
+    /// The same rows with these weights, `[rows]`: how much each counts in a mean over rows.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::WeightCount`], [`DataError::BadWeight`] for one that is below 0 or no finite number,
+    /// and [`DataError::NoWeight`] if all are 0.
+    pub fn with_weights(self, weights: Vec<f32>) -> Result<Self, DataError> {
+        let (rows, found) = (self.rows, weights.len());
+        if found != rows {
+            return Err(DataError::WeightCount { rows, found });
+        }
+        if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0))
+        {
+            return Err(DataError::BadWeight { row, found: weights[row] });
+        }
+        if weights.iter().all(|weight| *weight == 0.0) {
+            return Err(DataError::NoWeight);
+        }
+        Ok(Self { weights: Some(weights), ..self })
     }
 
     /// The number of rows, at least 1.
@@ -131,7 +154,13 @@ impl Dataset {
         &self.targets
     }
 
-    /// `sha256:` and the digest of everything in it: shape, features, targets and their names.
+    /// The weights of all rows, `[rows]`; none means 1 each.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref()
+    }
+
+    /// `sha256:` and the digest of everything in it: shape, features, targets and their names, and
+    /// weights if there are any.
     ///
     /// Two data sets with the same digest train the same model.
     pub fn digest(&self) -> String {
@@ -154,6 +183,9 @@ impl Dataset {
         }
         for label in self.targets.labels() {
             add(&mut hash, 5, label.as_bytes(), |bytes| Cow::Borrowed(bytes));
+        }
+        if let Some(weights) = &self.weights {
+            add(&mut hash, 6, weights, little_endian);
         }
         format!("sha256:{}", hex(&hash.finalize()))
     }
@@ -329,6 +361,21 @@ mod tests {
         let floats = Features::Floats(vec![7.0; 12]);
         let floats = Dataset::new(vec![2, 3], floats, classes(&[1, 0], &["a", "b"])).unwrap();
         assert_ne!(digest, floats.digest());
+    }
+
+    #[test]
+    fn weights_are_checked_and_part_of_the_digest() {
+        let set = || bytes(&[2], 6, classes(&[1, 0, 1], &["a", "b"])).unwrap();
+        let weighted = set().with_weights(vec![0.0, 0.5, 2.0]).unwrap();
+        assert_eq!(weighted.weights(), Some(&[0.0, 0.5, 2.0][..]));
+        assert_ne!(weighted.digest(), set().digest());
+        let found = set().with_weights(vec![1.0; 2]);
+        assert!(matches!(found, Err(DataError::WeightCount { rows: 3, found: 2 })));
+        for bad in [-1.0, f32::NAN, f32::INFINITY] {
+            let found = set().with_weights(vec![1.0, bad, 1.0]);
+            assert!(matches!(found, Err(DataError::BadWeight { row: 1, .. })), "{bad}");
+        }
+        assert!(matches!(set().with_weights(vec![0.0; 3]), Err(DataError::NoWeight)));
     }
 
     #[test]

@@ -339,6 +339,25 @@ pub enum DataError {
         /// The value found.
         found: u8,
     },
+    /// There are more or fewer weights than rows.
+    #[error("{found} weights for {rows} rows; there must be one of each")]
+    WeightCount {
+        /// Rows of the data set.
+        rows: usize,
+        /// Weights given.
+        found: usize,
+    },
+    /// A weight is below 0, or no finite number.
+    #[error("row {row}: the weight is {found}; it must be finite and at least 0")]
+    BadWeight {
+        /// The row.
+        row: usize,
+        /// Its weight.
+        found: f32,
+    },
+    /// Every weight is 0.
+    #[error("all rows have the weight 0, so nothing can be learned from them")]
+    NoWeight,
     /// A feature or a target is NaN or infinite.
     #[error("row {row}, {role} {column}: found {found}, expected a finite number")]
     NotFinite {

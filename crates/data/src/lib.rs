@@ -79,7 +79,7 @@ pub use fireclay_readers::{
 pub use fireclay_tables as tables;
 pub use load::load;
 pub use loader::{Row, RowBatcher, RowTarget};
-pub use order::{batches, permutation};
+pub use order::{batches, drawn, permutation};
 pub use row_source::{HostRows, RowSource};
 pub use set::TrainTest;
 pub use source::{EmnistSplit, Source, data_files};

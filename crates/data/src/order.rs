@@ -16,6 +16,38 @@ pub fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
     shuffled(n, &mut generator(seed, epoch))
 }
 
+/// As many rows as there are weights, drawn with replacement for one epoch, each row with a probability
+/// in proportion to its weight.
+///
+/// Nothing but the arguments enters, as for [`permutation`]. Without a weight above 0 there is no row.
+///
+/// # Panics
+///
+/// If there are more than `u32::MAX` weights.
+pub fn drawn(weights: &[f64], seed: u64, epoch: u64) -> Vec<u32> {
+    let count = u32::try_from(weights.len()).unwrap_or_else(|_| too_many(weights.len()));
+    let mut sum = 0.0;
+    let sums: Vec<f64> = weights
+        .iter()
+        .map(|weight| {
+            sum += weight;
+            sum
+        })
+        .collect();
+    if sum == 0.0 {
+        return Vec::new();
+    }
+    let mut rng = generator(seed, epoch);
+    let draw = |_| {
+        // In [0, sum), from the upper 53 bits: as many as a double has.
+        let place = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * sum;
+        let row = sums.partition_point(|&end| end <= place);
+        // Rounding may put a place at the end of all.
+        row.min(weights.len() - 1) as u32
+    };
+    (0..count).map(draw).collect()
+}
+
 /// The ranges `0..batch_size`, `batch_size..2 * batch_size`, .. that cover `0..n`.
 ///
 /// The last range is short if `batch_size` does not divide `n`; `drop_last` leaves it out.
@@ -88,6 +120,27 @@ mod tests {
         assert_eq!(counts.len(), 6);
         // Mean 1000, standard deviation 29: five of them either side.
         assert!(counts.values().all(|count| (855..1145).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn rows_are_drawn_as_often_as_they_weigh() {
+        let weights = [0.0, 1.0, 3.0, 0.0, 4.0, 0.0];
+        let mut counts = [0; 6];
+        for epoch in 0..4_000 {
+            drawn(&weights, 5, epoch).into_iter().for_each(|row| counts[row as usize] += 1);
+        }
+        assert_eq!((counts[0], counts[3], counts[5]), (0, 0, 0));
+        // Of 24,000 draws: five standard deviations either side.
+        for (count, expected) in [(counts[1], 3_000), (counts[2], 9_000), (counts[4], 12_000)] {
+            assert!(i32::abs(count - expected) < 390, "{counts:?}");
+        }
+        assert!(drawn(&[0.0; 3], 5, 0).is_empty());
+    }
+
+    #[test]
+    fn first_draws_of_a_seed_never_change() {
+        assert_eq!(drawn(&[1.0; 10], 42, 1), drawn(&[1.0; 10], 42, 1));
+        assert_ne!(drawn(&[1.0; 10], 42, 1), drawn(&[1.0; 10], 42, 2));
     }
 
     #[test]

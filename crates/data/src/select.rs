@@ -21,7 +21,7 @@ impl Dataset {
             (0..self.len()).filter(|&row| places[ids[row] as usize].is_some()).collect();
         let ids = rows.iter().filter_map(|&row| places[ids[row] as usize]).collect();
         let targets = Targets::Classes { ids, labels: kept };
-        self.made(self.features().rows_of(self.width(), &rows), targets)
+        self.made(self.features().rows_of(self.width(), &rows), targets, self.weights_of(&rows))
     }
 
     /// These rows alone, in this order.
@@ -31,7 +31,23 @@ impl Dataset {
     /// [`DataError::NoRows`] of none.
     pub fn only_rows(&self, rows: &[usize]) -> Result<Self, DataError> {
         let targets = self.targets().of_rows(rows);
-        self.made(self.features().rows_of(self.width(), rows), targets)
+        let features = self.features().rows_of(self.width(), rows);
+        self.made(features, targets, self.weights_of(rows))
+    }
+
+    /// The same rows with other targets.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dataset::new`].
+    pub fn with_targets(&self, targets: Targets) -> Result<Self, DataError> {
+        self.made(self.features().clone(), targets, self.weights.clone())
+    }
+
+    /// The weights of some rows, if rows have weights.
+    fn weights_of(&self, rows: &[usize]) -> Option<Vec<f32>> {
+        let weights = self.weights()?;
+        Some(rows.iter().map(|&row| weights[row]).collect())
     }
 
     /// The same rows with these labels, each row with the label of its name.
@@ -50,8 +66,7 @@ impl Dataset {
             return Err(unknown_label(&labels[at], others));
         }
         let ids = ids.iter().filter_map(|&id| places[id as usize]).collect();
-        let targets = Targets::Classes { ids, labels: others.to_vec() };
-        self.made(self.features().clone(), targets)
+        self.with_targets(Targets::Classes { ids, labels: others.to_vec() })
     }
 
     /// These rows, and behind them some rows of another set with the same shape and labels.
@@ -90,16 +105,32 @@ impl Dataset {
         if self.targets().labels() != other.targets().labels() {
             return Err(DataError::LabelMismatch);
         }
-        self.made(features, targets)
+        self.made(features, targets, self.joined_weights(other, rows))
     }
 
     /// Other rows of this set, encoded as these are.
-    fn made(&self, features: Features, targets: Targets) -> Result<Self, DataError> {
-        let made = Self::new(self.shape().to_vec(), features, targets)?;
+    fn made(
+        &self,
+        features: Features,
+        targets: Targets,
+        weights: Option<Vec<f32>>,
+    ) -> Result<Self, DataError> {
+        let made = Self { weights, ..Self::new(self.shape().to_vec(), features, targets)? };
         Ok(match self.input() {
             Some(input) => made.with_input(input.clone()),
             None => made,
         })
+    }
+
+    /// The weights of these rows and of some rows of another set, 1 each where one of the two has none;
+    /// none if neither has any.
+    fn joined_weights(&self, other: &Self, rows: &[usize]) -> Option<Vec<f32>> {
+        let then = other.weights_of(rows);
+        if self.weights.is_none() && then.is_none() {
+            return None;
+        }
+        let own = self.weights.clone().unwrap_or_else(|| vec![1.0; self.len()]);
+        Some([own, then.unwrap_or_else(|| vec![1.0; rows.len()])].concat())
     }
 
     fn classes(&self) -> Result<(&[u32], &[String]), DataError> {
@@ -111,8 +142,12 @@ impl Dataset {
 }
 
 impl Targets {
-    /// The targets of some rows, in this order.
-    pub(crate) fn of_rows(&self, rows: &[usize]) -> Self {
+    /// Those of some rows, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row: a mistake of the caller, as in slice indexing.
+    pub fn of_rows(&self, rows: &[usize]) -> Self {
         let columns = self.labels().len();
         match self {
             Self::Classes { ids, labels } => Self::Classes {
@@ -197,6 +232,21 @@ mod tests {
         let last = values.only_rows(&[1]).unwrap();
         assert!(matches!(last.targets(), Targets::Values { values, .. } if values == &[3.0, 4.0]));
         assert!(matches!(values.only_rows(&[]), Err(DataError::NoRows)));
+    }
+
+    #[test]
+    fn rows_keep_their_weights() {
+        let whole = set(&[2, 0, 1], &["a", "b", "c"]).with_weights(vec![1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(whole.only_rows(&[2, 0]).unwrap().weights(), Some(&[3.0, 1.0][..]));
+        let some = whole.only_classes(&names(&["a", "c"])).unwrap();
+        assert_eq!(some.weights(), Some(&[1.0, 2.0][..]));
+        let moved = whole.relabelled(&names(&["c", "b", "a"])).unwrap();
+        assert_eq!(moved.weights(), whole.weights());
+        let plain = set(&[0], &["a", "b", "c"]);
+        let joined = whole.followed_by(&plain, &[0]).unwrap();
+        assert_eq!(joined.weights(), Some(&[1.0, 2.0, 3.0, 1.0][..]));
+        let joined = plain.followed_by(&whole, &[1]).unwrap();
+        assert_eq!(joined.weights(), Some(&[1.0, 2.0][..]));
     }
 
     #[test]

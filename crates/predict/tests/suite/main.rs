@@ -6,8 +6,8 @@ use std::path::Path;
 
 use fireclay_model::{
     Category, Conformal, Decision, Description, Field, InputSpec, Intervals, MlpConfig, Model,
-    NamedTensor, Number, NumberScaling, Prediction, Predictor, Preprocessing, Provenance, Task, initial_values,
-    transpose,
+    NamedTensor, Number, NumberScaling, Prediction, Predictor, Preprocessing, Provenance, Task,
+    initial_values, transpose,
 };
 use fireclay_predict::{
     Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, load,
