@@ -115,7 +115,8 @@ impl Dataset {
         targets: Targets,
         weights: Option<Vec<f32>>,
     ) -> Result<Self, DataError> {
-        let made = Self { weights, ..Self::new(self.shape().to_vec(), features, targets)? };
+        let mut made = Self::new(self.shape().to_vec(), features, targets)?;
+        made.weights = weights;
         Ok(match self.input() {
             Some(input) => made.with_input(input.clone()),
             None => made,
