@@ -98,8 +98,8 @@ fn predictor(mlp: &Mlp) -> Predictor {
     let network = mlp.architecture();
     let names: Vec<String> = (0..network.outputs).map(|i| i.to_string()).collect();
     let task = match network.ensemble.map(|ensemble| ensemble.average) {
-        Some(Average::Softmax) => Task::Classification { labels: names },
-        Some(Average::Sigmoid) => Task::MultiLabel { labels: names },
+        Some(Average::Softmax) => Task::classification(names),
+        Some(Average::Sigmoid) => Task::multi_label(names),
         _ => Task::regression(names),
     };
     let input = InputSpec::dense(&network.input_shape, Preprocessing::None);
