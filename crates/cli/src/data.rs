@@ -149,7 +149,7 @@ fn show(name: &str, as_json: bool) -> Result<()> {
 fn kind(data: &Dataset) -> &'static str {
     match data.features() {
         Features::Bytes(_) => "bytes",
-        Features::Floats(_) => "floats",
+        Features::Floats(_) | Features::Blocks(_) => "floats",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Dataset, Targets};
+use crate::{Dataset, Features, Targets};
 
 /// Rows on a device.
 #[derive(Clone, Debug)]
@@ -33,8 +33,10 @@ impl Dataset {
     /// If an index is not less than [`Dataset::len`]: a mistake of the caller, as in slice indexing.
     pub fn batch(&self, indices: &[usize], device: &Device) -> Batch {
         let mut features = Vec::with_capacity(indices.len() * self.width());
-        for &index in indices {
-            self.append_row(index, &mut features);
+        if let Features::Blocks(blocks) = self.features() {
+            blocks.gather(indices, &mut features);
+        } else {
+            indices.iter().for_each(|&index| self.append_row(index, &mut features));
         }
         Batch {
             inputs: matrix(features, indices.len(), self.width(), device),

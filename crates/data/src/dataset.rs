@@ -8,8 +8,9 @@ use std::sync::Arc;
 use fireclay_model::InputSpec;
 use sha2::{Digest, Sha256};
 
-use crate::DataError;
 use crate::checksum::hex;
+use crate::order::permutation;
+use crate::{Blocks, DataError};
 
 /// Rows of features with their targets, in host memory.
 ///
@@ -35,6 +36,8 @@ pub enum Features {
     Bytes(Vec<u8>),
     /// Finite floats.
     Floats(Vec<f32>),
+    /// Rows that stay on disk, and are read in blocks.
+    Blocks(Blocks),
 }
 
 /// The targets of all rows.
@@ -87,6 +90,26 @@ impl Dataset {
     pub fn with_input(mut self, input: InputSpec) -> Self {
         self.input = Some(Arc::new(input));
         self
+    }
+
+    /// The training rows, in ascending order, in the random order of an epoch; a function of seed and
+    /// epoch, and of the blocks of rows that stay on disk.
+    pub fn order(&self, train: &[usize], seed: u64, epoch: u64) -> Vec<usize> {
+        match &self.features {
+            Features::Blocks(blocks) => blocks.order(train, seed, epoch),
+            _ => permutation(train.len(), seed, epoch)
+                .into_iter()
+                .map(|i| train[i as usize])
+                .collect(),
+        }
+    }
+
+    /// Why rows that stay on disk could not be read, if that happened.
+    pub fn failure(&self) -> Option<Arc<DataError>> {
+        match &self.features {
+            Features::Blocks(blocks) => blocks.failure(),
+            _ => None,
+        }
     }
 
     /// The input of a model that encoded the rows, of a table; none of raw rows.
@@ -146,6 +169,11 @@ impl Dataset {
         match &self.features {
             Features::Bytes(bytes) => bytes[values].iter().map(|&byte| f32::from(byte)).collect(),
             Features::Floats(floats) => floats[values].to_vec(),
+            Features::Blocks(blocks) => {
+                let mut numbers = Vec::with_capacity(values.len());
+                blocks.gather(&rows.collect::<Vec<_>>(), &mut numbers);
+                numbers
+            }
         }
     }
 
@@ -171,6 +199,9 @@ impl Dataset {
         match &self.features {
             Features::Bytes(bytes) => add(&mut hash, 0, bytes, |bytes| Cow::Borrowed(bytes)),
             Features::Floats(floats) => add(&mut hash, 1, floats, little_endian),
+            Features::Blocks(blocks) => {
+                add(&mut hash, 6, blocks.digest().as_bytes(), |bytes| Cow::Borrowed(bytes));
+            }
         }
         match &self.targets {
             Targets::Classes { ids, .. } => {
@@ -199,6 +230,7 @@ impl Dataset {
         match &self.features {
             Features::Bytes(bytes) => values.extend(bytes[row].iter().map(|&byte| f32::from(byte))),
             Features::Floats(floats) => values.extend_from_slice(&floats[row]),
+            Features::Blocks(blocks) => blocks.gather(&[index], values),
         }
     }
 
@@ -226,6 +258,7 @@ impl Features {
         let found = match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Floats(floats) => floats.len(),
+            Self::Blocks(blocks) => blocks.rows() * blocks.width(),
         };
         match found {
             0 => Err(DataError::NoRows),

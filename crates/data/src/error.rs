@@ -71,6 +71,20 @@ pub enum DataError {
         /// The second flag.
         second: &'static str,
     },
+    /// Blocks of a table do not fit the memory.
+    #[error("--memory {given}MB is too little for this table; give at least {needed}MB")]
+    LittleMemory {
+        /// Megabytes given.
+        given: u64,
+        /// The least megabytes.
+        needed: u64,
+    },
+    /// A thread that reads rows ended before its time.
+    #[error("a reader of rows ended before its time")]
+    Reader,
+    /// Rows that stay on disk cannot be joined with others.
+    #[error("rows that are read in blocks cannot be joined with others; leave out --memory")]
+    BlocksAlone,
     /// All rows are of one group.
     #[error("all rows have the same value in the column of --group; choose another column")]
     OneGroup,

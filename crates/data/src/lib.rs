@@ -40,6 +40,7 @@
 //! This crate knows no model, applies no preprocessing and prints nothing.
 
 mod batch;
+mod blocks;
 mod dataset;
 mod loader;
 mod order;
@@ -68,6 +69,7 @@ mod repeated;
 mod test_server;
 
 pub use batch::{Batch, BatchTargets};
+pub use blocks::Blocks;
 pub use cache::LoadOptions;
 pub use checksum::read_idx;
 pub use dataset::{Dataset, Features, Targets};

@@ -33,6 +33,9 @@ fn fingerprint(data: &Dataset, row: usize) -> u64 {
             hash(words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word)))
         }
         Features::Floats(floats) => hash(floats[place].iter().map(|x| u64::from(x.to_bits()))),
+        Features::Blocks(_) => {
+            hash(data.numbers(row..row + 1).iter().map(|x| u64::from(x.to_bits())))
+        }
     }
 }
 
@@ -51,6 +54,7 @@ mod tests {
         let rows = match &features {
             Features::Bytes(bytes) => bytes.len() / width,
             Features::Floats(floats) => floats.len() / width,
+            Features::Blocks(blocks) => blocks.rows(),
         };
         let targets = Targets::Values { values: vec![0.0; rows], names: vec!["y".into()] };
         Dataset::new(vec![width], features, targets).unwrap()

@@ -94,6 +94,7 @@ impl<'a> RowSource<'a> {
         let numbers = match data.features() {
             Features::Bytes(_) => data.width().div_ceil(4),
             Features::Floats(_) => data.width(),
+            Features::Blocks(_) => return Self::gathered(data, device),
         };
         // Each part is a buffer of its own, so the widest one decides.
         let widest = numbers.max(data.targets().labels().len());
@@ -176,6 +177,11 @@ impl DeviceRows {
             Features::Floats(floats) => {
                 let mut values = Vec::with_capacity(rows * width);
                 indices.iter().for_each(|index| values.extend_from_slice(&floats[row(index)]));
+                DeviceFeatures::Floats(matrix(values, rows, width, device))
+            }
+            Features::Blocks(blocks) => {
+                let mut values = Vec::with_capacity(rows * width);
+                blocks.gather(indices, &mut values);
                 DeviceFeatures::Floats(matrix(values, rows, width, device))
             }
         };

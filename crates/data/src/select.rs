@@ -73,9 +73,13 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::ShapeMismatch`] or [`DataError::LabelMismatch`] if the sets differ in more than
+    /// [`DataError::BlocksAlone`], [`DataError::ShapeMismatch`] or [`DataError::LabelMismatch`] if the sets differ in more than
     /// their rows.
     pub fn followed_by(&self, other: &Self, rows: &[usize]) -> Result<Self, DataError> {
+        // All of them would have to be in memory.
+        if matches!(self.features(), Features::Blocks(_)) {
+            return Err(DataError::BlocksAlone);
+        }
         if self.shape() != other.shape() {
             let (train, test) = (self.shape().to_vec(), other.shape().to_vec());
             return Err(DataError::ShapeMismatch { train, test });
@@ -174,6 +178,11 @@ impl Features {
         match self {
             Self::Bytes(bytes) => Self::Bytes(pick(bytes, width, rows)),
             Self::Floats(floats) => Self::Floats(pick(floats, width, rows)),
+            Self::Blocks(blocks) => {
+                let mut values = Vec::with_capacity(rows.len() * width);
+                blocks.gather(rows, &mut values);
+                Self::Floats(values)
+            }
         }
     }
 
@@ -181,6 +190,11 @@ impl Features {
         match self {
             Self::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte)).collect(),
             Self::Floats(floats) => floats.clone(),
+            Self::Blocks(blocks) => {
+                let mut values = Vec::new();
+                blocks.gather(&(0..blocks.rows()).collect::<Vec<_>>(), &mut values);
+                values
+            }
         }
     }
 }

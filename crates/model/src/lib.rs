@@ -45,8 +45,9 @@ pub use ensemble::{Average, Ensemble};
 pub use front::{FrontChoice, FrontPart, PeriodicEmbedding};
 pub use initializer::{BiasInitializer, Initializer, initial_values};
 pub use input::{
-    Boolean, Category, CategoryEncoding, Date, DateFormat, DatePart, Dense, Detail, Encoder, Field,
-    FieldKind, InputError, InputSpec, Number, NumberEncoding, NumberScaling, Value, ValueProblem,
+    Boolean, Category, CategoryEncoding, Date, DateFit, DateFormat, DatePart, Dense, Detail,
+    Encoder, Field, FieldKind, InputError, InputSpec, Number, NumberEncoding, NumberFit,
+    NumberScaling, Value, ValueProblem,
 };
 pub use intervals::{Conformal, Intervals, IntervalsError, check_quantiles};
 pub use lora::Lora;

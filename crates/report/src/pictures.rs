@@ -73,6 +73,7 @@ pub(crate) fn row(data: &Dataset, layout: Layout, row: usize) -> Picture {
     let values: Vec<u8> = match data.features() {
         Features::Bytes(bytes) => bytes[range].to_vec(),
         Features::Floats(floats) => stretched(&floats[range]),
+        Features::Blocks(_) => stretched(&data.numbers(row..row + 1)),
     };
     let every = layout.height.max(layout.width).div_ceil(LONGEST_SIDE);
     let (ys, xs) = ((0..layout.height).step_by(every), (0..layout.width).step_by(every));

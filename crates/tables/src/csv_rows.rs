@@ -11,7 +11,7 @@ use crate::table::number;
 /// What separates the cells of a line.
 const SEPARATORS: [u8; 4] = [b',', b'\t', b';', b'|'];
 /// The most bytes of a row, and the most columns: each cell takes a few times its bytes.
-const MOST_OF_A_ROW: u64 = 2 << 20;
+pub(crate) const MOST_OF_A_ROW: u64 = 2 << 20;
 pub(crate) const MOST_COLUMNS: usize = 1 << 16;
 
 /// Marks of other encodings than UTF-8, longest first.
@@ -113,6 +113,14 @@ fn separator(heading: &[u8]) -> u8 {
     // Of equally frequent ones the first.
     let most = SEPARATORS.into_iter().rev().max_by_key(|&separator| count(heading, separator));
     most.unwrap_or(b',')
+}
+
+/// What separates the cells of a file that is not compressed.
+pub(crate) fn separator_of(path: &std::path::Path) -> Result<u8, TableError> {
+    let mut heading = Vec::new();
+    let file = BufReader::new(std::fs::File::open(path)?);
+    file.take(MOST_OF_A_ROW).read_until(b'\n', &mut heading)?;
+    Ok(separator(&heading))
 }
 
 /// How often a byte occurs.

@@ -1,15 +1,16 @@
 //! The input of a model, fitted to the training rows of a table, and rows encoded by it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use fireclay_model::{
-    Boolean, Category, Date, Detail, Field, FieldKind, InputError, InputSpec, Number,
-    NumberEncoding, Value,
+    Boolean, Category, CategoryEncoding, DateFit, Detail, Encoder, Field, FieldKind, InputError,
+    InputSpec, NumberFit, Value,
 };
 
 use crate::kind::Kind;
 use crate::schema::{ColumnPart, PlannedColumn, Schema};
-use crate::table::{Cells, Column, Table};
+use crate::table::{Cell, Cells, Column, Table};
 use crate::{TableError, value};
 
 /// Fits the encoding of each feature to `training` rows alone; `rows` are all that will be encoded,
@@ -24,53 +25,129 @@ pub fn fit(
     training: &[usize],
     rows: &[usize],
 ) -> Result<InputSpec, TableError> {
-    let numbers = schema.features().filter(|planned| planned.profile.kind == Kind::Number).count();
-    let how = (schema.numbers(), Detail::of_columns(numbers));
-    let fields = schema.features().map(|planned| field(table, planned, how, training, rows));
-    Ok(InputSpec::new(fields.collect::<Result<_, _>>()?)?)
-}
-
-fn field(
-    table: &Table,
-    planned: &PlannedColumn,
-    (encoding, detail): (NumberEncoding, Detail),
-    training: &[usize],
-    rows: &[usize],
-) -> Result<Field, TableError> {
-    let column = planned.column(table)?;
-    let is_missing = rows.iter().any(|&row| column.cells.get(row).is_missing());
-    if training.iter().all(|&row| column.cells.get(row).is_missing()) {
-        return Err(TableError::EmptyFeature { name: column.name.clone() });
+    let mut fields = InputFit::new(schema);
+    for (fit, planned) in fields.0.iter_mut().zip(schema.features()) {
+        let cells = &planned.column(table)?.cells;
+        training.iter().for_each(|&row| fit.add(cells.get(row)));
+        rows.iter().for_each(|&row| fit.note(cells.get(row)));
     }
-    let kind: FieldKind = match (planned.profile.kind, &planned.part) {
-        (_, ColumnPart::Ordered(order)) => {
-            let category = Category::fit_ordered(order.clone(), []);
-            Category { missing: is_missing, ..category }.into()
-        }
-        (_, ColumnPart::Date(format)) => {
-            let texts = texts(column, training);
-            let date = Date::fit(*format, texts.iter().map(|text| text.as_deref()));
-            Date { missing: is_missing, ..date }.into()
-        }
-        (Kind::Category, _) => {
-            let texts = texts(column, training);
-            let category = Category::fit(texts.iter().map(|text| text.as_deref()));
-            Category { missing: is_missing, ..category }.into()
-        }
-        (Kind::Boolean, _) => Boolean { missing: is_missing }.into(),
-        _ => {
-            let numbers = training.iter().map(|&row| column.cells.get(row).number());
-            let number = Number::fit_as(encoding, numbers, detail);
-            Number { missing: is_missing, ..number }.into()
-        }
-    };
-    Ok(Field::new(column.name.clone(), kind))
+    fields.finish()
 }
 
-/// The texts of some rows; none where there is no value.
-fn texts<'a>(column: &'a Column, rows: &[usize]) -> Vec<Option<Cow<'a, str>>> {
-    let cells = rows.iter().map(|&row| column.cells.get(row));
-    cells.map(|cell| (!cell.is_missing()).then(|| cell.text())).collect()
+/// The encodings of all features, being fitted a row at a time.
+#[derive(Clone, Debug)]
+pub struct InputFit(Vec<FieldFit>);
+
+/// The encoding of a feature, being fitted.
+#[derive(Clone, Debug)]
+pub struct FieldFit {
+    name: String,
+    state: FitState,
+    detail: Detail,
+    /// Training rows with a value.
+    count: usize,
+    /// True if a row lacks a value, of training or not.
+    missing: bool,
+}
+
+#[derive(Clone, Debug)]
+enum FitState {
+    Number(NumberFit),
+    Boolean,
+    Category(BTreeMap<String, usize>),
+    Ordered(Vec<String>),
+    Date(DateFit),
+}
+
+impl InputFit {
+    /// A fit without rows.
+    pub fn new(schema: &Schema) -> Self {
+        let numbers = schema.features().filter(|planned| planned.profile.kind == Kind::Number);
+        let detail = Detail::of_columns(numbers.count());
+        Self(schema.features().map(|planned| FieldFit::new(planned, schema, detail)).collect())
+    }
+
+    /// The features, in the order of the schema.
+    pub fn fields_mut(&mut self) -> &mut [FieldFit] {
+        &mut self.0
+    }
+
+    /// Returns the fitted input.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::EmptyFeature`].
+    pub fn finish(self) -> Result<InputSpec, TableError> {
+        let fields = self.0.into_iter().map(FieldFit::finish);
+        Ok(InputSpec::new(fields.collect::<Result<_, _>>()?)?)
+    }
+}
+
+impl FieldFit {
+    fn new(planned: &PlannedColumn, schema: &Schema, detail: Detail) -> Self {
+        let state = match (planned.profile.kind, &planned.part) {
+            (_, ColumnPart::Ordered(order)) => FitState::Ordered(order.clone()),
+            (_, ColumnPart::Date(format)) => FitState::Date(DateFit::new(*format)),
+            (Kind::Category, _) => FitState::Category(BTreeMap::new()),
+            (Kind::Boolean, _) => FitState::Boolean,
+            _ => FitState::Number(NumberFit::new(schema.numbers())),
+        };
+        Self { name: planned.profile.name.clone(), state, detail, count: 0, missing: false }
+    }
+
+    /// Adds the cell of a training row.
+    pub fn add(&mut self, cell: Cell<'_>) {
+        if cell.is_missing() {
+            self.missing = true;
+            return;
+        }
+        self.count += 1;
+        match &mut self.state {
+            FitState::Number(number) => number.add(cell.number()),
+            FitState::Date(date) => date.add(Some(&cell.text())),
+            FitState::Category(counts) => {
+                let text = cell.text();
+                match counts.get_mut(text.as_ref()) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(text.into_owned(), 1)),
+                }
+            }
+            FitState::Boolean | FitState::Ordered(_) => {}
+        }
+    }
+
+    /// Takes note of the cell of a row that nothing is fitted to: whether a value may be missing.
+    pub fn note(&mut self, cell: Cell<'_>) {
+        self.missing |= cell.is_missing();
+    }
+
+    fn finish(self) -> Result<Field, TableError> {
+        let Self { name, state, detail, count, missing } = self;
+        if count == 0 {
+            return Err(TableError::EmptyFeature { name });
+        }
+        let kind: FieldKind = match state {
+            FitState::Number(number) => {
+                let mut number = number.finish(detail);
+                number.missing = missing;
+                number.into()
+            }
+            FitState::Date(date) => {
+                let mut date = date.finish();
+                date.missing = missing;
+                date.into()
+            }
+            FitState::Boolean => Boolean { missing }.into(),
+            FitState::Category(counts) => {
+                let values = counts.into_keys().collect();
+                Category { values, encoding: CategoryEncoding::OneHot, missing }.into()
+            }
+            FitState::Ordered(order) => {
+                Category { values: order, encoding: CategoryEncoding::Ordered, missing }.into()
+            }
+        };
+        Ok(Field::new(name, kind))
+    }
 }
 
 /// Encodes some rows of a table by the names of its columns: `[rows, width]` row by row.
@@ -88,15 +165,26 @@ pub fn encode(table: &Table, input: &InputSpec, rows: &[usize]) -> Result<Vec<f3
     let cells: Vec<Cow<'_, Cells>> = cells.map(|(column, field)| of_field(column, field)).collect();
     let width = input.width();
     let mut encoded = vec![0.0; rows.len() * width];
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(columns.len());
+    let mut values = Vec::with_capacity(columns.len());
     for (&row, into) in rows.iter().zip(encoded.chunks_exact_mut(width)) {
-        values.clear();
-        for (cells, field) in cells.iter().zip(input.fields()) {
-            values.push(value(cells.get(row), Some(&field.kind)));
-        }
-        encoder.encode_into(row, &values, into).map_err(of_row)?;
+        let cells = cells.iter().map(|cells| cells.get(row));
+        encode_row(&encoder, input, row, cells, &mut values, into)?;
     }
     Ok(encoded)
+}
+
+/// Encodes a row of cells in the order of the input's fields; `values` is room for them.
+pub(crate) fn encode_row<'a>(
+    encoder: &Encoder<'_>,
+    input: &InputSpec,
+    row: usize,
+    cells: impl Iterator<Item = Cell<'a>>,
+    values: &mut Vec<Value<'a>>,
+    into: &mut [f32],
+) -> Result<(), TableError> {
+    values.clear();
+    values.extend(cells.zip(input.fields()).map(|(cell, field)| value(cell, Some(&field.kind))));
+    encoder.encode_into(row, values, into).map_err(of_row)
 }
 
 /// The cells of a column as its field takes them: as texts, unless they are numbers for numbers.

@@ -276,6 +276,18 @@ pub enum TableError {
         /// The format that was given.
         given: Option<DateFormat>,
     },
+    /// A compressed file, to be read in blocks.
+    #[error("a compressed table cannot be read in blocks; decompress it, or leave out --memory")]
+    CompressedBlocks,
+    /// A file of JSON Lines, to be read in blocks.
+    #[error("JSON Lines cannot be read in blocks; convert the table to CSV, or leave out --memory")]
+    JsonBlocks,
+    /// A file changed while it was read.
+    #[error("{} has changed since training began; put the file back and resume", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// No column is left as a feature.
     #[error(
         "no column is left as a feature; use fewer --drop, or name kinds with --numeric or --categorical"

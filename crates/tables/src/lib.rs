@@ -6,6 +6,7 @@
 //!
 //! This crate fits nothing, splits nothing and prints nothing.
 
+mod block_file;
 mod csv_rows;
 mod doubt;
 mod encode;
@@ -19,14 +20,15 @@ mod table;
 mod targets;
 mod value;
 
+pub use block_file::{BlockFile, cell, place};
 pub use csv_rows::CsvRows;
 pub use doubt::{Doubt, SplitRows, doubts};
-pub use encode::{encode, fit};
+pub use encode::{FieldFit, InputFit, encode, fit};
 pub use error::TableError;
 pub use json_lines::{JsonLines, cell as json_cell};
 pub use kind::{Kind, Profile};
 pub use options::{TableOptions, TableTask};
-pub use read::{Reading, is_called_table, read, stem};
+pub use read::{Head, Reading, head, is_called_table, read, stem};
 pub use schema::{ColumnPart, PlannedColumn, Schema};
 pub use table::{Cell, Cells, Column, MISSING, Table, Texts, is_missing, number};
 pub use targets::{TableTargets, rows_with_targets, targets_of, task};

@@ -50,6 +50,26 @@ pub fn read(path: &Path) -> Result<Reading, TableError> {
     read.map_err(|source| TableError::InFile { path: path.to_owned(), source: Box::new(source) })
 }
 
+/// The first rows of a table.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The rows.
+    pub reading: Reading,
+    /// Bytes that they take in the file.
+    pub bytes: usize,
+}
+
+/// Reads at most so many of the first rows of a CSV or TSV file.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn head(path: &Path, most: usize) -> Result<Head, TableError> {
+    let rows = CsvRows::begin(BufReader::with_capacity(1 << 16, open(path)?))?;
+    let (reading, bytes) = read_csv(rows, most)?;
+    Ok(Head { reading, bytes })
+}
+
 fn open(path: &Path) -> Result<File, TableError> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(TableError::NotAFile);
@@ -77,7 +97,7 @@ fn read_stream(stream: impl BufRead + 'static) -> Result<Reading, TableError> {
     if is_json {
         return Ok(Reading { table: json_lines::read(whole)?, unnamed: Vec::new() });
     }
-    read_csv(CsvRows::begin(whole)?)
+    Ok(read_csv(CsvRows::begin(whole)?, usize::MAX)?.0)
 }
 
 /// Files of other kinds, by their first bytes.
@@ -99,20 +119,24 @@ fn check_format(start: &[u8]) -> Result<(), TableError> {
     }
 }
 
-fn read_csv(mut rows: CsvRows) -> Result<Reading, TableError> {
+/// The first rows, `most` at the most, and the bytes of their cells and separators.
+fn read_csv(mut rows: CsvRows, most: usize) -> Result<(Reading, usize), TableError> {
     rows.check_names()?;
     let names: Vec<String> = rows.header().iter().map(|name| name.trim().to_owned()).collect();
     check_names(names.iter().map(String::as_str).filter(|name| !name.is_empty()))?;
     let mut columns = vec![Texts::default(); names.len()];
     let mut record = StringRecord::new();
-    while rows.next_row(&mut record)? {
+    let (mut count, mut bytes) = (0, 0);
+    while count < most && rows.next_row(&mut record)? {
+        count += 1;
+        bytes += record.as_slice().len() + record.len();
         columns.iter_mut().zip(record.iter()).for_each(|(column, cell)| column.push(cell));
     }
     let is_unnamed = |(place, name): (usize, &String)| name.is_empty().then_some(place + 1);
     let unnamed = names.iter().enumerate().filter_map(is_unnamed).collect();
     let named = names.into_iter().zip(columns).filter(|(name, _)| !name.is_empty());
     let columns = named.map(|(name, texts)| Column { name, cells: Cells::Texts(texts) }).collect();
-    Ok(Reading { table: Table::new(columns)?, unnamed })
+    Ok((Reading { table: Table::new(columns)?, unnamed }, bytes))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The training loop.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::TensorReadError;
 use fireclay::Mlp;
+use fireclay_data::{DataError, Dataset};
 
 use crate::divergence::check;
 use crate::evaluate::evaluate;
@@ -69,6 +71,9 @@ pub enum FitError {
     /// Progress could not be written.
     #[error("the run cannot be recorded: {0}")]
     Record(#[from] std::io::Error),
+    /// Rows that stay on disk could not be read.
+    #[error("rows cannot be read")]
+    Rows(#[source] Arc<DataError>),
     /// There is nothing to train on.
     #[error("an epoch has no batch: {rows} training samples, batches of {batch} and --drop-last")]
     NoBatch {
@@ -140,6 +145,7 @@ impl Loop<'_> {
         self.profile.separate = stepping.fused.as_ref().err().cloned();
         for rows in job.steps().skip(first as usize).map(|range| &order[range]) {
             self.meter.record(self.profile.steps.on(|| stepping.step(rows)));
+            check_rows(job.data())?;
             let at = stepping.progress().step;
             if self.meter.is_due() || at.is_multiple_of(length.steps_per_epoch) {
                 let state = stepping.state();
@@ -250,6 +256,11 @@ impl Loop<'_> {
             Due::Interrupt => Some(Ending::Interrupted),
         })
     }
+}
+
+/// Stops at rows that could not be read, before a state that has seen zeros instead is kept.
+fn check_rows(data: &Dataset) -> Result<(), FitError> {
+    data.failure().map_or(Ok(()), |error| Err(FitError::Rows(error)))
 }
 
 impl Fitted {

@@ -133,9 +133,16 @@ impl<'a> Fused<'a> {
     ) -> Observed {
         let HostRows { features, width, indices, .. } = job.rows.on_host(rows);
         let classes: Vec<usize> = indices.iter().map(|&row| self.classes[row] as usize).collect();
-        let features = match features {
-            Features::Bytes(bytes) => RawFeatures::Bytes(bytes),
-            Features::Floats(floats) => RawFeatures::Floats(floats),
+        let (mut gathered, places): (Vec<f32>, Vec<usize>);
+        let (features, indices) = match features {
+            Features::Bytes(bytes) => (RawFeatures::Bytes(bytes), indices),
+            Features::Floats(floats) => (RawFeatures::Floats(floats), indices),
+            Features::Blocks(blocks) => {
+                gathered = Vec::with_capacity(indices.len() * width);
+                blocks.gather(indices, &mut gathered);
+                places = (0..indices.len()).collect();
+                (RawFeatures::Floats(&gathered), &places[..])
+            }
         };
         let scaling = scaling(job.preprocessing);
         let batch = StepBatch {

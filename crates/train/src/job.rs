@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use fireclay::{Loss, Preprocessing, Task};
-use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches, permutation};
+use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches};
 
 use crate::fit::FitError;
 use crate::gradients::flat;
@@ -100,8 +100,7 @@ impl Job<'_> {
 
     /// The rows of the training split in the order of an epoch, from 1.
     pub(crate) fn order(&self, epoch: u64) -> Vec<usize> {
-        let train = &self.split.train;
-        permutation(train.len(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
+        self.data().order(&self.split.train, self.seed, epoch)
     }
 
     /// What is trained in an epoch, from 1, if not everything, and whether it is the first so.

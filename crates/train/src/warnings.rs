@@ -236,6 +236,7 @@ pub fn of_scale(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning
         // Most pictures have a bright pixel in their first rows.
         Features::Bytes(bytes) => (0.0, bytes.iter().find(|&&b| b > 1).map_or(1.0, |_| 2.0)),
         Features::Floats(floats) => range(floats),
+        Features::Blocks(_) => return None,
     };
     preprocessing.unlikely_bytes(least, most).map(Warning::from)
 }
@@ -253,6 +254,7 @@ fn of_raw(preprocessing: &Preprocessing, data: &Dataset) -> Option<Warning> {
             let (least, most) = range(floats);
             (least, most, "standardize")
         }
+        Features::Blocks(_) => return None,
     };
     (most.max(-least) > MOST).then_some(Warning::NotScaled { least, most, better })
 }
@@ -467,6 +469,8 @@ fn is_equal(data: &Dataset, a: usize, b: usize) -> bool {
     match data.features() {
         Features::Bytes(bytes) => bytes[a] == bytes[b],
         Features::Floats(floats) => floats[a] == floats[b],
+        // To compare all rows takes as long as an epoch.
+        Features::Blocks(_) => false,
     }
 }
 

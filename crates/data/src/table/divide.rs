@@ -101,7 +101,8 @@ pub(super) fn divide(
         }
         TestRows::Own(holdout) => chooser.hold_out((0..rows.len()).collect(), *holdout, TEST)?,
     };
-    if test.is_empty() || known.is_empty() {
+    // Rows of another file may be elsewhere than in this table.
+    if known.is_empty() {
         return Err(DataError::NoRows);
     }
     let holdout = source.division.validation.unwrap_or_else(|| Holdout::usual(known.len()));

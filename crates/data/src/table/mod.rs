@@ -1,6 +1,7 @@
 //! Tables: from a file of named columns to rows that a network sees, with everything that was fitted.
 
 mod divide;
+mod stream;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ pub struct TableSource {
     pub options: TableOptions,
     /// How rows are divided.
     pub division: Division,
+    /// Bytes of memory within which the rows are read in blocks; all are in memory if absent.
+    pub memory: Option<u64>,
     /// What encodes the rows, of a model that is there; otherwise it is fitted to the training rows.
     pub input: Option<InputSpec>,
 }
@@ -117,12 +120,7 @@ impl TableSource {
         targets: TableTargets,
         schema: &Schema,
     ) -> Result<(Vec<usize>, Targets), DataError> {
-        let names = schema.targets().to_vec();
-        let targets = match targets {
-            TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },
-            TableTargets::MultiLabel { values } => Targets::MultiLabel { values, labels: names },
-            TableTargets::Values { values } => Targets::Values { values, names },
-        };
+        let targets = named(targets, schema.targets());
         let classes = &self.division.classes;
         if classes.is_empty() {
             return Ok((rows, targets));
@@ -179,8 +177,21 @@ impl DividedTable {
     }
 }
 
+/// The targets of a table with the names of their columns, or of their classes.
+fn named(targets: TableTargets, names: &[String]) -> Targets {
+    let names = names.to_vec();
+    match targets {
+        TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },
+        TableTargets::MultiLabel { values } => Targets::MultiLabel { values, labels: names },
+        TableTargets::Values { values } => Targets::Values { values, names },
+    }
+}
+
 /// Loads a table, with encodings fitted to its training rows.
 pub(crate) fn load(source: &TableSource) -> Result<TrainTest, DataError> {
+    if let Some(memory) = source.memory {
+        return stream::load(source, memory);
+    }
     let divided = source.divided()?;
     let input = match &source.input {
         Some(input) => input.clone(),
@@ -204,12 +215,7 @@ pub fn load_whole(source: &TableSource, input: &InputSpec) -> Result<Dataset, Da
     let task = task.map_err(of_table)?;
     let rows = rows_with_targets(&table, names).map_err(of_table)?;
     let targets = targets_of(&table, names, task, &rows).map_err(of_table)?;
-    let names = names.clone();
-    let targets = match targets {
-        TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },
-        TableTargets::MultiLabel { values } => Targets::MultiLabel { values, labels: names },
-        TableTargets::Values { values } => Targets::Values { values, names },
-    };
+    let targets = named(targets, names);
     let encoded = encode(&table, input, &rows).map_err(of_table)?;
     let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
     Ok(data.with_input(input.clone()))

@@ -13,10 +13,10 @@ use crate::{Pictures, PicturesError, Preprocessing, PreprocessingError, RowError
 
 pub use boolean::Boolean;
 pub use category::{Category, CategoryEncoding};
-pub use date::{Date, DateFormat, DatePart};
+pub use date::{Date, DateFit, DateFormat, DatePart};
 pub use encoder::{Encoder, Value, ValueProblem};
 pub use field::{Dense, Field, FieldKind};
-pub use number::{Detail, Number, NumberEncoding, NumberScaling};
+pub use number::{Detail, Number, NumberEncoding, NumberFit, NumberScaling};
 
 /// The input of a model for one row: named fields, whose encodings stand side by side in front of
 /// the network.

@@ -4,6 +4,7 @@ use fireclay::{DateFormat, NumberEncoding};
 use toml::Value;
 
 use super::flags::Flags;
+use crate::settings::Memory;
 
 /// The columns of a table, and how its rows are divided.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,6 +49,9 @@ pub struct TableArgs {
     /// Column of time: the latest rows are for the test, those before them for validation.
     #[arg(long, value_name = "COLUMN")]
     pub time: Option<String>,
+    /// Read rows in blocks within this memory, such as 500MB [default: all rows in memory].
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Memory>,
     /// Column of sample weights.
     #[arg(long, value_name = "COLUMN")]
     pub weight: Option<String>,
@@ -69,6 +73,7 @@ impl TableArgs {
         flags.list("data.table.drop", &self.drop);
         flags.text("data.table.group", self.group.as_ref());
         flags.text("data.table.time", self.time.as_ref());
+        flags.text("data.memory", self.memory);
         flags.text("data.table.weight", self.weight.as_ref());
     }
 }

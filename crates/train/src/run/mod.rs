@@ -255,7 +255,7 @@ impl Run {
                 FitError::NotFinite { .. } => {
                     return Err(self.rescue(error, &begun.folder, input.clone()));
                 }
-                FitError::Record(_) => {
+                FitError::Record(_) | FitError::Rows(_) => {
                     let again = self.options.resume(&folder);
                     let context = format!(
                         "the run stopped; resume it from its last checkpoint with `{again}`"
@@ -396,6 +396,9 @@ impl Run {
         let rows: Vec<usize> = (0..self.data.test.len()).collect();
         let source = RowSource::gathered(&self.data.test, &self.device);
         let test = evaluate(job, &fitted.mlp, &source, &rows)?;
+        if let Some(error) = self.data.test.failure() {
+            return Err(FitError::Rows(error).into());
+        }
         if let Some(loss) = test.get("loss").filter(|loss| !loss.is_finite()) {
             bail!(
                 "the test loss is {loss}, so the network is not saved; try a smaller learning rate"

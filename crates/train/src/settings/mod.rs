@@ -2,6 +2,7 @@
 
 mod embedding;
 mod error;
+mod memory;
 mod partial;
 mod rates;
 mod validation;
@@ -26,6 +27,7 @@ use crate::tuning::Tuning;
 
 pub use embedding::{EmbeddingSettings, NumberEmbedding};
 pub use error::SettingsError;
+pub use memory::Memory;
 pub(crate) use partial::FLAGS;
 pub use partial::{Partial, RECIPES};
 pub use rates::GroupRates;
@@ -81,6 +83,9 @@ pub struct DataSettings {
     /// What is said of the columns of a table.
     #[serde(skip_serializing_if = "is_default")]
     pub table: TableOptions,
+    /// Memory within which the rows of a table are read in blocks; all are in memory if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// What is done to raw features before the network sees them.
     pub preprocessing: PreprocessingChoice,
     /// What is done to the targets of a regression for training; nothing if absent, as in runs of
@@ -267,6 +272,7 @@ impl Default for DataSettings {
             stratified: false,
             classes: Vec::new(),
             table: TableOptions::default(),
+            memory: None,
             preprocessing: PreprocessingChoice::default(),
             target_scaling: None,
         }
@@ -351,7 +357,7 @@ impl Settings {
         if self.data.preprocessing == PreprocessingChoice::Auto {
             self.data.preprocessing = match data.features() {
                 Features::Bytes(_) => PreprocessingChoice::Scale,
-                Features::Floats(_) => PreprocessingChoice::Standardize,
+                Features::Floats(_) | Features::Blocks(_) => PreprocessingChoice::Standardize,
             };
         }
         self.data.validation.get_or_insert_with(|| Validation::usual(data.len()));
@@ -403,6 +409,7 @@ impl Settings {
                     seed: self.seed,
                     classes: data.classes.clone(),
                 },
+                memory: data.memory.map(Memory::bytes),
                 ..*table
             })),
             other => other,

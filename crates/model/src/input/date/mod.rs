@@ -66,17 +66,42 @@ impl Date {
     /// Fits the parts to the training rows. Texts that are no dates in this format are left out;
     /// encoding them is an error.
     pub fn fit<'a>(format: DateFormat, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
-        let mut missing = false;
-        // One for each part; cyclic ones are only asked whether they vary.
-        let mut moments = [Moments::default(); 6];
-        for value in values {
-            let Some(text) = value else {
-                missing = true;
-                continue;
-            };
-            let Some(moment) = format.read(text) else { continue };
-            moments.iter_mut().zip(raw_parts(moment)).for_each(|(part, raw)| part.add(raw));
+        let mut fit = DateFit::new(format);
+        values.into_iter().for_each(|value| fit.add(value));
+        fit.finish()
+    }
+}
+
+/// The parts of dates that are being fitted, one date at a time.
+#[derive(Clone, Debug)]
+pub struct DateFit {
+    format: DateFormat,
+    /// One for each part; cyclic ones are only asked whether they vary.
+    moments: [Moments; 6],
+    missing: bool,
+}
+
+impl DateFit {
+    /// A fit without dates.
+    pub fn new(format: DateFormat) -> Self {
+        Self { format, moments: [Moments::default(); 6], missing: false }
+    }
+
+    /// Adds the text of a row; one that is no date is left out.
+    pub fn add(&mut self, text: Option<&str>) {
+        let Some(text) = text else {
+            self.missing = true;
+            return;
+        };
+        if let Some(moment) = self.format.read(text) {
+            let parts = self.moments.iter_mut().zip(raw_parts(moment));
+            parts.for_each(|(part, raw)| part.add(raw));
         }
+    }
+
+    /// Returns the fitted date.
+    pub fn finish(self) -> Date {
+        let Self { format, moments, missing } = self;
         let [days, year, month, day, weekday, hour] = moments.map(Moments::mean_and_deviation);
         let (mean, deviation) = days;
         let days = DatePart::Days { mean, deviation };
@@ -89,9 +114,11 @@ impl Date {
         ];
         let varying = varying.into_iter().filter(|(deviation, _)| *deviation > 0.0);
         let parts = [days].into_iter().chain(varying.map(|(_, part)| part)).collect();
-        Self { format, parts, missing }
+        Date { format, parts, missing }
     }
+}
 
+impl Date {
     /// Numbers that the network sees of it.
     pub(super) fn width(&self) -> usize {
         self.parts.iter().map(|part| part.width()).sum::<usize>() + usize::from(self.missing)

@@ -35,14 +35,7 @@ impl Number {
     /// Mean and standard deviation, divided by the number of values, of the values that are present
     /// and finite. No value gives 0 and 0.
     pub fn fit(values: impl IntoIterator<Item = Option<f64>>) -> Self {
-        let (mut moments, mut missing) = (Moments::default(), false);
-        for value in values {
-            match value.filter(|value| value.is_finite()) {
-                Some(value) => moments.add(value),
-                None => missing = true,
-            }
-        }
-        Self { scaling: moments.scaling(), missing }
+        Self::fit_as(NumberEncoding::Standardize, values, Detail::default())
     }
 
     /// Fits an encoding to the values of the training rows that are present and finite.
@@ -51,22 +44,50 @@ impl Number {
         values: impl IntoIterator<Item = Option<f64>>,
         detail: Detail,
     ) -> Self {
-        if encoding == NumberEncoding::Standardize {
-            return Self::fit(values);
+        let mut fit = NumberFit::new(encoding);
+        values.into_iter().for_each(|value| fit.add(value));
+        fit.finish(detail)
+    }
+}
+
+/// An encoding that is being fitted to numbers, one at a time.
+///
+/// [Standardize](NumberEncoding::Standardize) keeps none of them; all others keep all.
+#[derive(Clone, Debug)]
+pub struct NumberFit {
+    encoding: NumberEncoding,
+    moments: Moments,
+    present: Vec<f64>,
+    missing: bool,
+}
+
+impl NumberFit {
+    /// A fit without values.
+    pub fn new(encoding: NumberEncoding) -> Self {
+        Self { encoding, moments: Moments::default(), present: Vec::new(), missing: false }
+    }
+
+    /// Adds the value of a row; one that is not finite is as good as missing.
+    pub fn add(&mut self, value: Option<f64>) {
+        match value.filter(|value| value.is_finite()) {
+            None => self.missing = true,
+            Some(value) if self.encoding == NumberEncoding::Standardize => self.moments.add(value),
+            Some(value) => self.present.push(value),
         }
-        let (mut present, mut missing) = (Vec::new(), false);
-        for value in values {
-            match value.filter(|value| value.is_finite()) {
-                Some(value) => present.push(value),
-                None => missing = true,
-            }
+    }
+
+    /// Returns the fitted number.
+    pub fn finish(mut self, detail: Detail) -> Number {
+        let missing = self.missing;
+        if self.encoding == NumberEncoding::Standardize {
+            return Number { scaling: self.moments.scaling(), missing };
         }
-        if present.is_empty() {
+        if self.present.is_empty() {
             // Of nothing, any number will do: every value is missing.
-            present.push(0.0);
+            self.present.push(0.0);
         }
-        present.sort_unstable_by(f64::total_cmp);
-        Self { scaling: NumberScaling::fit(encoding, &present, detail), missing }
+        self.present.sort_unstable_by(f64::total_cmp);
+        Number { scaling: NumberScaling::fit(self.encoding, &self.present, detail), missing }
     }
 }
 

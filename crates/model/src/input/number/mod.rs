@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{InputError, Value, ValueProblem};
 use crate::named_enum;
 
-pub use fit::Detail;
 pub(super) use fit::Moments;
+pub use fit::{Detail, NumberFit};
 pub use scaling::NumberScaling;
 
 named_enum! {

@@ -1,0 +1,276 @@
+//! Tables that do not fit memory: targets, a fit and rows, each in passes over the file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use csv::StringRecord;
+use fireclay_model::InputSpec;
+use fireclay_tables::{
+    BlockFile, Cells, Column, Doubt, InputFit, Schema, SplitRows, Table, TableError, Texts, cell,
+    doubts, encode, head, place, read, rows_with_targets, targets_of,
+};
+
+use super::divide::{Parts, TestRows, divide};
+use super::{TableFacts, TableSource, named};
+use crate::blocks::{BlockParts, BlockReader, Blocks};
+use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
+
+/// Rows by which the kinds of columns are inferred.
+const HEAD: usize = 10_000;
+/// Bytes of the file in a block: enough that a seek costs little, few enough that many blocks are
+/// shuffled together.
+const BLOCK: usize = 1 << 20;
+/// Memory of the program itself, its network and its buffers, which no block may take.
+const PROGRAM: u64 = 110 << 20;
+/// Bytes that are kept of each row: its number, target, split and place in the order of an epoch.
+const OF_A_ROW: u64 = 40;
+
+/// Loads a table whose rows stay in the file, within `memory` bytes.
+pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataError> {
+    let of_table = |error| DataError::Table { path: source.path.clone(), source: error };
+    let start = head(&source.path, HEAD).map_err(of_table)?;
+    let schema = Schema::of(&start.reading.table, &source.options).map_err(of_table)?;
+    let row_bytes = (start.bytes / start.reading.table.rows()).max(1);
+    let (file, slim) = indexed(source, &schema, row_bytes).map_err(of_table)?;
+    let rows = rows_with_targets(&slim, schema.targets()).map_err(of_table)?;
+    let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(of_table)?;
+    let (rows, targets) = source.of_classes(rows, targets, &schema)?;
+    let test = TestRows::parse(source.options.test.as_deref())?;
+    let parts = divide(&slim, &rows, &targets, file.rows(), &test, source)?;
+    drop(slim);
+    let Fitted { input, kept } = fitted(&file, &schema, &parts, source).map_err(of_table)?;
+    let group = group(&file, &input, row_bytes, parts.validation.len(), memory)?;
+    log::info!("{} blocks, {group} of them at a time", file.blocks());
+    let blocks = TableBlocks { file: &file, input: &input, source };
+    let learned = blocks.of(parts.of_learning(), group, parts.validation_places(), kept);
+    let train = dataset(&input, learned, parts.targets(&targets, &rows, false))?;
+    let test = match test {
+        TestRows::Own(_) => {
+            let blocks = blocks.of(parts.test.clone(), 1, Vec::new(), Vec::new());
+            dataset(&input, blocks, parts.targets(&targets, &rows, true))?
+        }
+        TestRows::File(path) => test_file(&path, &input, &schema, &targets)?,
+    };
+    let doubts = doubts_of(&start.reading.table, &schema).map_err(of_table)?;
+    let facts = TableFacts {
+        rows: file.rows(),
+        left_out: file.rows() - rows.len(),
+        unnamed: start.reading.unnamed,
+        split: Split::of(parts.learned(), parts.validation_places()),
+        doubts,
+        schema,
+    };
+    Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
+}
+
+fn dataset(input: &InputSpec, blocks: Blocks, targets: Targets) -> Result<Dataset, DataError> {
+    let data = Dataset::new(vec![input.width()], Features::Blocks(blocks), targets)?;
+    Ok(data.with_input(input.clone()))
+}
+
+/// The index of a file, and a table of the columns alone by which rows are divided and learned.
+fn indexed(
+    source: &TableSource,
+    schema: &Schema,
+    row_bytes: usize,
+) -> Result<(Arc<BlockFile>, Table), TableError> {
+    let header = BlockFile::header_of(&source.path)?;
+    let options = &source.options;
+    let names = schema.targets().iter().chain(&options.group).chain(&options.time);
+    let mut names: Vec<&String> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    let places = names.iter().map(|name| place(&header, name)).collect::<Result<Vec<_>, _>>()?;
+    let mut columns = vec![Texts::default(); places.len()];
+    let rows_per_block = (BLOCK / row_bytes).clamp(16, 1 << 16);
+    let file = BlockFile::index(&source.path, rows_per_block, |_, record| {
+        let cells = places.iter().map(|&place| record.get(place).unwrap_or_default());
+        columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        Ok(())
+    })?;
+    let columns = names.into_iter().zip(columns);
+    let columns =
+        columns.map(|(name, texts)| Column { name: name.clone(), cells: Cells::Texts(texts) });
+    Ok((Arc::new(file), Table::new(columns.collect())?))
+}
+
+/// What is doubtful about the first rows.
+fn doubts_of(table: &Table, schema: &Schema) -> Result<Vec<Doubt>, TableError> {
+    let rows = rows_with_targets(table, schema.targets())?;
+    let targets = targets_of(table, schema.targets(), schema.task(), &rows)?;
+    let splits = SplitRows { train: &rows, validation: &[], test: &[] };
+    Ok(doubts(table, schema, splits, &targets))
+}
+
+/// The rows of another file for the test, which is read whole.
+fn test_file(
+    path: &Path,
+    input: &InputSpec,
+    schema: &Schema,
+    targets: &Targets,
+) -> Result<Dataset, DataError> {
+    let of_test = |source| DataError::Table { path: path.to_owned(), source };
+    let table = read(path).map_err(of_test)?.table;
+    let rows = rows_with_targets(&table, schema.targets()).map_err(of_test)?;
+    let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(of_test)?;
+    let encoded = encode(&table, input, &rows).map_err(of_test)?;
+    let found = named(found, schema.targets());
+    let data = Dataset::new(vec![input.width()], Features::Floats(encoded), found)?;
+    let data = match targets {
+        Targets::Classes { labels, .. } => data.relabelled(labels)?,
+        _ => data,
+    };
+    Ok(data.with_input(input.clone()))
+}
+
+/// What a pass over the training rows gives.
+struct Fitted {
+    input: InputSpec,
+    /// The validation rows, encoded.
+    kept: Vec<f32>,
+}
+
+/// Fits the input to the training rows, unless it is there already, and keeps the validation rows.
+fn fitted(
+    file: &BlockFile,
+    schema: &Schema,
+    parts: &Parts,
+    source: &TableSource,
+) -> Result<Fitted, TableError> {
+    let mut fit = InputFit::new(schema);
+    let names: Vec<String> = match &source.input {
+        Some(input) => input.fields().iter().map(|field| field.name.clone()).collect(),
+        None => schema.features().map(|column| column.profile.name.clone()).collect(),
+    };
+    let places =
+        names.iter().map(|name| place(file.header(), name)).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = vec![Texts::default(); names.len()];
+    let (mut train, mut validation) = (Cursor::new(&parts.train), Cursor::new(&parts.validation));
+    let mut test = Cursor::new(&parts.test);
+    let mut add = |row: usize, record: &StringRecord| {
+        let is_training = train.passes(row);
+        let is_validation = validation.passes(row);
+        if source.input.is_none() && (is_training || is_validation || test.passes(row)) {
+            for (field, &place) in fit.fields_mut().iter_mut().zip(&places) {
+                let cell = cell(record, place);
+                if is_training { field.add(cell) } else { field.note(cell) }
+            }
+        }
+        if is_validation {
+            let cells = places.iter().map(|&place| record.get(place).unwrap_or_default());
+            kept.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        }
+        Ok(())
+    };
+    (0..file.blocks()).try_for_each(|block| file.read_block(block, &mut add))?;
+    let input = match &source.input {
+        Some(input) => input.clone(),
+        None => fit.finish()?,
+    };
+    if parts.validation.is_empty() {
+        return Ok(Fitted { input, kept: Vec::new() });
+    }
+    let columns = names.into_iter().zip(kept);
+    let columns = columns.map(|(name, texts)| Column { name, cells: Cells::Texts(texts) });
+    let table = Table::new(columns.collect())?;
+    let all: Vec<usize> = (0..table.rows()).collect();
+    let kept = encode(&table, &input, &all)?;
+    Ok(Fitted { input, kept })
+}
+
+/// Some ascending rows, looked for in the order of the file.
+struct Cursor<'a> {
+    rows: &'a [usize],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(rows: &'a [usize]) -> Self {
+        Self { rows, at: 0 }
+    }
+
+    /// Returns true if this row, which comes after those before, is one of them.
+    fn passes(&mut self, row: usize) -> bool {
+        let is_here = self.rows.get(self.at) == Some(&row);
+        self.at += usize::from(is_here);
+        is_here
+    }
+}
+
+/// Blocks that fit the memory twice: those in work, and those that are read meanwhile.
+fn group(
+    file: &BlockFile,
+    input: &InputSpec,
+    row_bytes: usize,
+    kept: usize,
+    memory: u64,
+) -> Result<usize, DataError> {
+    let encoded = (4 * input.width()) as u64;
+    let rows = file.rows_per_block().min(file.rows()) as u64;
+    // A block is read as text and encoded at once; its room may have grown to twice its size.
+    let block = rows * (2 * encoded + row_bytes as u64);
+    let fixed = PROGRAM + OF_A_ROW * file.rows() as u64 + encoded * kept as u64;
+    let fits = memory.saturating_sub(fixed) / (2 * block);
+    if fits == 0 {
+        let needed = (fixed + 2 * block) >> 20;
+        return Err(DataError::LittleMemory { given: memory >> 20, needed: needed + 1 });
+    }
+    Ok((fits as usize).min(file.blocks()))
+}
+
+/// What blocks of a table are read and encoded with.
+struct TableBlocks<'a> {
+    file: &'a Arc<BlockFile>,
+    input: &'a InputSpec,
+    source: &'a TableSource,
+}
+
+impl TableBlocks<'_> {
+    /// Some rows of the file in ascending order, of which those at the places `kept` are in memory.
+    fn of(
+        &self,
+        rows: Vec<usize>,
+        group: usize,
+        kept: Vec<usize>,
+        kept_features: Vec<f32>,
+    ) -> Blocks {
+        let (file, of_block) = (self.file, self.file.rows_per_block());
+        let starts = (0..=file.blocks()).map(|block| block * of_block);
+        let starts = starts.map(|first| rows.partition_point(|&row| row < first)).collect();
+        let digest = format!("{} {} rows", file.digest(), rows.len());
+        let rows = rows.into_iter().map(|row| row as u32).collect();
+        let (input, path) = (self.input.clone(), self.source.path.clone());
+        let reader = TableReader { file: Arc::clone(file), input, rows, path };
+        Blocks::new(BlockParts {
+            width: self.input.width(),
+            reader: Box::new(reader),
+            starts,
+            group,
+            kept,
+            kept_features,
+            digest,
+        })
+    }
+}
+
+/// Reads and encodes blocks of a table.
+struct TableReader {
+    file: Arc<BlockFile>,
+    input: InputSpec,
+    /// The rows of the file that are wanted; at most as many as there are numbers of rows in an order.
+    rows: Vec<u32>,
+    path: std::path::PathBuf,
+}
+
+impl BlockReader for TableReader {
+    fn read(&self, block: usize) -> Result<Vec<f32>, DataError> {
+        let first = block * self.file.rows_per_block();
+        let mut at = self.rows.partition_point(|&row| (row as usize) < first);
+        let encoded = self.file.encode_block(block, &self.input, |row| {
+            let is_here = self.rows.get(at).is_some_and(|&wanted| wanted as usize == row);
+            at += usize::from(is_here);
+            is_here
+        });
+        encoded.map_err(|source| DataError::Table { path: self.path.clone(), source })
+    }
+}
