@@ -19,7 +19,7 @@ use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 const HEAD: usize = 10_000;
 /// Bytes of the file in a block: enough that a seek costs little, few enough that many blocks are
 /// shuffled together.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 17;
 /// Memory of the program itself, its network and its buffers, which no block may take.
 const PROGRAM: u64 = 110 << 20;
 /// Bytes that are kept of each row: its number, target, split and place in the order of an epoch.
