@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fireclay_measure::{Comparison, McNemar, McNemarMethod, Options, compare};
 use fireclay_report::Log;
-use fireclay_terminal::{Exit, decimal, group, printable, row, say, table};
+use fireclay_terminal::{Exit, counted, decimal, group, printable, row, say, table};
 use serde::Serialize;
 use train::disk::Disk;
 use train::manifest::Manifest;
@@ -88,9 +88,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let first = model::shown(&args.first, None);
     let second = model::shown(&args.second, adapter);
     let mut text = format!(
-        "first   {first}\nsecond  {second}\non {}: {} rows\n",
+        "first   {first}\nsecond  {second}\non {}: {}\n",
         printable(&name, 100),
-        group(comparison.rows as u64)
+        counted(comparison.rows as u64, "row")
     );
     text += &measured(&comparison);
     if task.scaling().is_some() {
@@ -152,9 +152,9 @@ fn mcnemar(test: McNemar) -> String {
     };
     let verdict = if test.p_value < 0.05 { "beyond" } else { "within" };
     let text = format!(
-        "Only the first is right on {} rows, only the second on {}, both on {}, neither on {}: \
+        "Only the first is right on {}, only the second on {}, both on {}, neither on {}: \
          McNemar's test ({method}) gives p {}, {verdict} chance at 5 %.",
-        group(test.only_first as u64),
+        counted(test.only_first as u64, "row"),
         group(test.only_second as u64),
         group(test.both as u64),
         group(test.neither as u64),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use fireclay_measure::{
     ClassScores, Classification, Estimate, Evaluation, Measure, Options, Scores, evaluate,
 };
-use fireclay_terminal::{Exit, decimal, group, printable, row, say, table};
+use fireclay_terminal::{Exit, counted, decimal, group, printable, row, say, table};
 use serde::Serialize;
 
 use crate::model::{self, Where};
@@ -125,10 +125,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         }))?,
         false => {
             let heading = format!(
-                "{} on {}: {} rows\n",
+                "{} on {}: {}\n",
                 model::shown(&args.model, args.adapter.as_deref()),
                 printable(&name, 100),
-                group(evaluation.rows as u64)
+                counted(evaluation.rows as u64, "row")
             );
             let is_scaled = model.description().task.scaling().is_some();
             let unit = if is_scaled { UNITS } else { "" };

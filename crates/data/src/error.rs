@@ -150,7 +150,7 @@ pub enum DataError {
     },
     /// A file of targets has more or fewer of them a row than others, or than there are names.
     #[error(
-        "{} has {found} targets a row, and {expected} are expected; both files of targets need as many, \
+        "{}: the number of targets in a row is {found}, and not {expected}; both files of targets need as many, \
          and a labels.txt as many lines", .path.display()
     )]
     TargetColumns {

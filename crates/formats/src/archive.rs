@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::Problem;
 use crate::error::shown;
 use crate::numbers::Numbers;
+use fireclay_terminal::counted;
 
 /// The contents of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Archive {
     pub task: Option<Task>,
     /// Notes for a person: what was found and left out, and why.
     pub notes: Vec<String>,
+    /// How to save the file so that it describes its network, if it nearly does.
+    pub advice: Option<String>,
 }
 
 impl Archive {
@@ -48,6 +51,7 @@ impl Archive {
             files: Vec::new(),
             task: None,
             notes: Vec::new(),
+            advice: None,
         }
     }
 }
@@ -216,10 +220,10 @@ impl Tensor {
         let found = numbers.size().or(expected);
         if expected.is_none() || found != expected {
             let what = format!(
-                "tensor {} of shape {shape:?} and type {} has {} bytes",
+                "tensor {} of shape {shape:?} and type {} has {}",
                 shown(&name),
                 dtype.name(),
-                found.unwrap_or_default()
+                counted(found.unwrap_or_default(), "byte")
             );
             return Err(Problem::malformed(kind, what));
         }

@@ -357,12 +357,12 @@ fn network(
     archive: &mut Archive,
     texts: &mut BTreeMap<String, Vec<String>>,
 ) -> Result<Option<Network>, Problem> {
-    let Archive { tensors, labels, task, notes, .. } = archive;
+    let Archive { tensors, labels, task, notes, advice, .. } = archive;
     let named = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     let widths = widths(&named)?;
     if widths.is_empty() {
         if is_unnamed(tensors) {
-            notes.push(
+            *advice = Some(
                 "the arrays are like coefs_ and intercepts_ of scikit-learn without their names; \
                  saved as coefs_0, intercepts_0 and so on, with activation, they are a network"
                     .to_owned(),
@@ -377,7 +377,7 @@ fn network(
         *task = meaning(out, outputs, labels.is_some());
     }
     let Some(activation) = one(texts, "activation") else {
-        notes.push(
+        *advice = Some(
             "the function of the hidden layers is not in the file; save it with \
              activation=model.activation to have the network"
                 .to_owned(),

@@ -55,6 +55,7 @@ pub(crate) fn read(file: &Part) -> Result<Archive, Problem> {
         layout: is_torch.then_some(Layout::OutIn),
         class_names,
         notes,
+        advice: None,
         ..Archive::new(Kind::Safetensors, tensors)
     })
 }

@@ -11,7 +11,7 @@ pub enum EvaluateError {
     #[error("the rows are encoded for another model; read the table for this one")]
     OtherColumns,
     /// The rows do not have as many features as the model takes.
-    #[error("the rows have {found} features; this model takes {expected}")]
+    #[error("the rows have another number of features, {found}; this model takes {expected}")]
     Features {
         /// Features of a row.
         found: usize,

@@ -69,7 +69,7 @@ pub struct Measure {
 /// How well a classifier tells classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Classification {
-    /// The share of rows told right.
+    /// The share of rows predicted right.
     pub accuracy: Estimate,
     /// The share of rows whose class is among the most probable.
     pub top: Vec<TopK>,

@@ -126,7 +126,7 @@ pub fn check_row(row: usize, features: &[f32], expected: usize) -> Result<(), Ro
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RowError {
     /// A row does not have as many features as the model takes.
-    #[error("row {row} has {found} features; this model takes {expected}")]
+    #[error("row {row} has another number of features, {found}; this model takes {expected}")]
     Width {
         /// The row, from 0.
         row: usize,

@@ -7,6 +7,7 @@ use fireclay_formats::Problem;
 use fireclay_model::{InputError, RowError};
 use fireclay_pictures::PictureError;
 use fireclay_readers::IdxError;
+use fireclay_terminal::counted;
 
 use crate::columns::ColumnsError;
 use crate::foreign::Foreign;
@@ -70,8 +71,8 @@ pub enum InputProblem {
     },
     /// An array whose rows the model does not take.
     #[error(
-        "it has rows of {} numbers, of shape {shape:?}; the model takes {expected}",
-        .row.map_or("too many".to_owned(), |row| row.to_string())
+        "it has rows of {}, of shape {shape:?}; the model takes {expected}",
+        .row.map_or("too many numbers".to_owned(), |row| counted(row as u64, "number"))
     )]
     Width {
         /// Numbers of a row, if they can be counted.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fireclay_model::{Description, InputError, Prediction, UnlikelyBytes};
+use fireclay_terminal::counted;
 
 use crate::columns::Columns;
 use crate::error::{InputProblem, PredictError};
@@ -122,7 +123,7 @@ impl<'a> Predicting<'a> {
                     log::warn!("{}: {unknown}", self.name);
                 }
                 let predictions = self.model.predict_values(&table.header, &values);
-                let predictions = predictions.map_err(|error| counted(error, self.first))?;
+                let predictions = predictions.map_err(|error| in_all_rows(error, self.first))?;
                 (false, table.done.clone(), Vec::new(), predictions)
             }
         };
@@ -131,7 +132,7 @@ impl<'a> Predicting<'a> {
         }
         let first = self.first;
         self.first += predictions.len();
-        log::info!("predicted {} rows of {}", self.first, self.name);
+        log::info!("predicted {} of {}", counted(self.first as u64, "row"), self.name);
         let input = self.input.clone();
         Ok(Some(Batch { input, first, is_single, done, rows, predictions }))
     }
@@ -180,7 +181,7 @@ fn unlikely_bytes(model: &Description, rows: &[Vec<f32>]) -> Option<UnlikelyByte
 }
 
 /// A problem that counts the rows of all batches, not those of one.
-fn counted(problem: InputProblem, before: usize) -> InputProblem {
+fn in_all_rows(problem: InputProblem, before: usize) -> InputProblem {
     match problem {
         InputProblem::Values(InputError::Value { row, column, problem }) => {
             InputError::Value { row: row + before, column, problem }.into()

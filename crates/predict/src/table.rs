@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 
 use fireclay_readers::{TextError, decode_text};
-use fireclay_terminal::printable;
+use fireclay_terminal::{counted, printable};
 
 /// The most bytes of a line that a number takes, and of one whatever its numbers.
 const MOST_OF_A_NUMBER: usize = 256;
@@ -78,7 +78,10 @@ pub enum TableError {
         text: String,
     },
     /// The heading has more columns than the model takes.
-    #[error("its heading has {found} columns; the model takes {expected}; {remedy}")]
+    #[error(
+        "its heading has {}; the model takes {expected}; {remedy}",
+        counted(*.found as u64, "column")
+    )]
     WideHeading {
         /// Columns of the heading.
         found: usize,
@@ -100,7 +103,10 @@ pub enum TableError {
         remedy: String,
     },
     /// A line has fewer numbers than the model takes.
-    #[error("line {line} has {found} numbers; the model takes {expected}")]
+    #[error(
+        "line {line} has {}; the model takes {expected}",
+        counted(*.found as u64, "number")
+    )]
     Numbers {
         /// The line, from 1.
         line: usize,
@@ -408,7 +414,7 @@ fn is_next(pair: &[Cow<'_, str>]) -> bool {
     numbers.is_some_and(|(first, second)| first.checked_add(1) == Some(second))
 }
 
-/// Which columns are too many, as far as that can be told.
+/// Which columns are too many, as far as the heading shows it.
 fn surplus(cells: &[Cow<'_, str>], width: usize) -> Option<String> {
     if cells.len() <= width {
         return None;

@@ -29,7 +29,7 @@ pub struct Report {
     /// Name of the rows that were measured on.
     pub(crate) data: String,
     pub(crate) evaluation: Option<Evaluation>,
-    /// The rows told wrong with the greatest loss.
+    /// The rows predicted wrong with the greatest loss.
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) log: Option<Log>,
     pub(crate) manifest: Option<Manifest>,
@@ -52,7 +52,7 @@ pub(crate) struct Described {
     pub(crate) provenance: Provenance,
 }
 
-/// A row told wrong, with its picture if it is one.
+/// A row predicted wrong, with its picture if it is one.
 #[derive(Debug)]
 pub(crate) struct Mistake {
     pub(crate) row: WorstRow,

@@ -24,7 +24,7 @@ pub use exit::{Exit, exit};
 pub use list::{listed, names, sizes};
 #[cfg(feature = "command-line")]
 pub use logging::Messages;
-pub use number::{decimal, duration, group, short, thousands};
+pub use number::{counted, decimal, duration, group, short, thousands};
 pub use output::{Stdout, message, say, say_to_reader, tell, warn};
 pub use printable::{digest_start, is_visible, printable};
 pub use program::Program;

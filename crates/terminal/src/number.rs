@@ -13,6 +13,16 @@ pub fn group(number: u64) -> String {
     text
 }
 
+/// A number of things, such as `1 epoch` and `1,000 batches`; the noun is given for one of them.
+pub fn counted(number: u64, noun: &str) -> String {
+    let end = match number {
+        1 => "",
+        _ if noun.ends_with(['s', 'x', 'h']) && !noun.ends_with("epoch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{end}", group(number))
+}
+
 /// A number rounded to three significant digits, and to a whole one, with its thousands set apart.
 pub fn thousands(number: f64) -> String {
     let unit = 10f64.powf((number.max(1.0).log10().floor() - 2.0).max(0.0));
@@ -94,5 +104,12 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), text);
         }
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        let found = [(0, "row"), (1, "epoch"), (2, "epoch"), (1, "class"), (1000, "batch")];
+        let found = found.map(|(number, noun)| counted(number, noun));
+        assert_eq!(found, ["0 rows", "1 epoch", "2 epochs", "1 class", "1,000 batches"]);
     }
 }

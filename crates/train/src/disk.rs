@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fireclay::model_file::{WriteStep, write_whole_in_steps};
 use fireclay_files::{check_file_place, read_regular};
+use fireclay_terminal::counted;
 
 /// Something that a disk is asked to do.
 #[derive(Debug)]
@@ -175,8 +176,10 @@ impl Disk {
 /// What is wrong with a file that has fewer bytes than it had, or none as it is gone.
 pub(crate) fn shortened(found: Option<u64>, least: u64) -> String {
     match found {
-        Some(found) => format!("it has {found} bytes and had {least}: it was shortened"),
-        None => format!("it is missing, and had {least} bytes"),
+        Some(found) => {
+            format!("it has {} and had {least}: it was shortened", counted(found, "byte"))
+        }
+        None => format!("it is missing, and had {}", counted(least, "byte")),
     }
 }
 

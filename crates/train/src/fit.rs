@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::TensorReadError;
 use fireclay::Mlp;
 use fireclay_data::{DataError, Dataset};
+use fireclay_terminal::counted;
 
 use crate::divergence::check;
 use crate::evaluate::evaluate;
@@ -75,7 +76,10 @@ pub enum FitError {
     #[error("rows cannot be read")]
     Rows(#[source] Arc<DataError>),
     /// There is nothing to train on.
-    #[error("an epoch has no batch: {rows} training samples, batches of {batch} and --drop-last")]
+    #[error(
+        "an epoch has no batch: {}, batches of {batch} and --drop-last",
+        counted(*.rows as u64, "training sample")
+    )]
     NoBatch {
         /// Training samples.
         rows: usize,

@@ -7,7 +7,7 @@ use fireclay_data::{Dataset, Features, Source};
 const MOST_ROWS: usize = 2_000;
 /// The least share of rows that must agree.
 const MOST: f64 = 0.95;
-/// The least side of pictures in which a placement can be told from chance.
+/// The least side of pictures in which a placement differs from chance.
 const LEAST_SIDE: usize = 12;
 /// The share of full brightness, as its divisor, up to which a difference is noise.
 const FAINTEST: u8 = 16;

@@ -122,7 +122,7 @@ pub(crate) struct Sought<'a> {
 }
 
 impl Sought<'_> {
-    /// The first source whose data `is_same`; where it was told, that one and no other.
+    /// The first source whose data `is_same`; a source that was given is the only one tried.
     ///
     /// # Errors
     ///
@@ -203,8 +203,8 @@ impl Sought<'_> {
     }
 }
 
-/// The data of a run, all classes of it, checked against the digests in its manifest; `told` is where
-/// a person says that it is, `model` the model of the run, and `load` reads a source.
+/// The data of a run, all classes of it, checked against the digests in its manifest; `told` is the
+/// place that a person gives, `model` the model of the run, and `load` reads a source.
 ///
 /// # Errors
 ///

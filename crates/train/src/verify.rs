@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fireclay::Provenance;
 use fireclay_files::{check_file_place, read_regular};
-use fireclay_terminal::quoted_path;
+use fireclay_terminal::{counted, quoted_path};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -418,7 +418,8 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| {
         let size = file.metadata().map_or(0, |metadata| metadata.len());
-        let what = format!("it has {size} bytes, fewer than a whole file; remove it, and continue");
+        let size = counted(size, "byte");
+        let what = format!("it has {size}, fewer than a whole file; remove it, and continue");
         io::Error::new(io::ErrorKind::InvalidData, what)
     })?;
     let length = u64::from_le_bytes(length).min(MOST);

@@ -1,11 +1,11 @@
-//! What settings and data together make likely to go wrong, told before the first step.
+//! Warnings before the first step, of what settings and data together make likely to go wrong.
 //!
 //! Everything here can be trained, so nothing here is an error. Nothing is said of the default run
 //! and the recipes on the data that they are for.
 
 use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing, UnlikelyBytes};
 use fireclay_data::{Dataset, Features, Split, Targets};
-use fireclay_terminal::{group, quoted};
+use fireclay_terminal::{counted, group, quoted};
 
 use crate::job::Job;
 use crate::optimizer::OptimizerConfig;
@@ -111,9 +111,9 @@ pub enum Warning {
     },
     /// Test rows that are trained on.
     #[error(
-        "{} of {} test rows are training rows too, with the same features: the test measures say \
-         less of new rows",
-        group(*.rows as u64),
+        "the test split shares {} of {} with the training split, by their features: the test measures \
+         say less of new rows",
+        counted(*.rows as u64, "row"),
         group(*.of as u64)
     )]
     TestRowsTrainedOn {

@@ -37,7 +37,8 @@ pub(super) fn tensors(archive: &Archive) -> Vec<Stored<'_>> {
 
 /// What the file says of itself, and whether fine-tuning could start from it.
 pub(super) fn tell(path: &Path, key: Option<&str>, archive: &Archive, found: &mut Found) {
-    found.notes.extend(archive.notes.iter().map(|note| printable(note, 300)));
+    let notes = archive.notes.iter().chain(&archive.advice);
+    found.notes.extend(notes.map(|note| printable(note, 300)));
     found.network = archive.network.as_ref().map(|network| described(network, archive));
     // One array is data and no network.
     if archive.tensors.len() < 2 {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fireclay_formats::Problem;
-use fireclay_terminal::printable;
+use fireclay_terminal::{counted, printable};
 
 use super::Found;
 use super::numbers::{Seen, Stored};
@@ -41,10 +41,10 @@ fn alone(tensor: &Stored<'_>, look: &Seen) -> Vec<String> {
     let mut odd = Vec::new();
     let of = numbers.count;
     if numbers.nan > 0 {
-        odd.push(format!("{} of {of} numbers are NaN", numbers.nan));
+        odd.push(format!("NaN: {} of {}", numbers.nan, counted(of, "number")));
     }
     if numbers.infinite > 0 {
-        odd.push(format!("{} of {of} numbers are infinite", numbers.infinite));
+        odd.push(format!("infinite: {} of {}", numbers.infinite, counted(of, "number")));
     }
     if !tensor.is_float || !tensor.is_parameter {
         return odd;
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn each_oddity_is_named() {
         for (shape, values, words) in [
-            (&[3][..], &[1.0, f64::NAN, f64::NAN][..], "2 of 3 numbers are NaN"),
-            (&[2], &[1.0, f64::NEG_INFINITY], "1 of 2 numbers are infinite"),
+            (&[3][..], &[1.0, f64::NAN, f64::NAN][..], "NaN: 2 of 3 numbers"),
+            (&[2], &[1.0, f64::NEG_INFINITY], "infinite: 1 of 2 numbers"),
             (&[2], &[1.0, -2e5], "magnitudes up to 2.000e5"),
             (&[2, 1], &[0.0, 0.0], "all zeros"),
             (

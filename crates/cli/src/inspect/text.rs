@@ -4,7 +4,9 @@ use fireclay::{
     Architecture, Decision, FieldKind, InputSpec, Intervals, Pictures, Preprocessing, Provenance,
     TargetScaling, Task,
 };
-use fireclay_terminal::{digest_start, group, listed, names, printable, sizes, table, wrapped_at};
+use fireclay_terminal::{
+    counted, digest_start, group, listed, names, printable, sizes, table, wrapped_at,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -22,7 +24,7 @@ const MOST_LABELS: usize = 12;
 /// A network in words: `784-128-10 relu, 101,770 parameters`.
 pub(super) fn network(network: &Architecture) -> String {
     let mut text =
-        format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64));
+        format!("{}, {}", network.in_words(), counted(network.parameters() as u64, "parameter"));
     if !(0..network.layers()).all(|i| network.has_bias(i)) {
         text += ", layers without biases";
     }
@@ -42,7 +44,7 @@ pub(super) fn network(network: &Architecture) -> String {
 /// All that was found.
 pub(super) fn text(found: &Found, is_all: bool) -> String {
     let mut lines = Lines { text: format!("{}: {}\n", found.file, found.kind) };
-    lines.item("size", &format!("{} bytes", group(found.bytes)));
+    lines.item("size", &counted(found.bytes, "byte"));
     let digest = found.sha256.as_deref();
     lines.item("sha256", digest.unwrap_or("not computed: the file is large and refused"));
     if let Some(digest) = &found.digest {
@@ -125,8 +127,8 @@ impl Lines {
         self.text += &format!("  {name:<13} {}\n", wrapped_at(value, 16));
     }
 
-    /// What our own files say of themselves; what cannot be understood is left out here, and told
-    /// as odd.
+    /// What our own files say of themselves; what cannot be understood is left out here, and
+    /// listed as odd.
     fn document(&mut self, document: &Value) {
         if let Some(version) = document.get("version").and_then(Value::as_u64) {
             self.item("format", &format!("version {version}"));
@@ -199,7 +201,10 @@ impl Lines {
         if count == 0 {
             return;
         }
-        self.item("tensors", &format!("{}, {} numbers", group(count as u64), group(found.numbers)));
+        self.item(
+            "tensors",
+            &format!("{}, {}", group(count as u64), counted(found.numbers, "number")),
+        );
         let shown = &found.tensors[..if is_all { count } else { count.min(MOST_TENSORS) }];
         let longest = shown.iter().map(|tensor| tensor.name.chars().count()).max().unwrap_or(0);
         // Beside long names, 80 columns have no room for all of it; --json has it.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use fireclay::{ConfigError, ModelFileError, ModelFileProblem, PreprocessingError};
 use fireclay_formats::{FormatError, Problem};
-use fireclay_terminal::{listed, printable, quoted_path};
+use fireclay_terminal::{counted, listed, printable, quoted_path};
 
-/// Why a file does not become a model. Names from the file are told as they may be shown.
+/// Why a file does not become a model. Names from the file are made harmless and short.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A file of another program that cannot be read.
@@ -85,7 +85,7 @@ pub enum ImportError {
         /// The higher of both.
         high: f64,
     },
-    /// The order of the layers is not told by names and shapes.
+    /// Neither names nor shapes determine the order of the layers.
     #[error(
         "names and shapes do not tell the order of the layers {}; number them with --map{}{}",
         several(layers),
@@ -122,7 +122,7 @@ pub enum ImportError {
         /// What to do.
         hint: String,
     },
-    /// It is not told which norm belongs to which layer.
+    /// Nothing determines which norm belongs to which layer.
     #[error(
         "it is open which layer each of the norms {} belongs to: {}; number layers and norms in one \
          row with --map, such as net.0 (a layer) and net.1 (its norm){}{}",
@@ -155,7 +155,8 @@ pub enum ImportError {
     },
     /// There is no layer at all.
     #[error(
-        "the file has no weight matrix: none of its {tensors} tensors has two dimensions{}",
+        "the file has no weight matrix: it has {}, none of two dimensions{}",
+        counted(*.tensors as u64, "tensor"),
         if *has_matrix {
             " and a name like weight, kernel or W1; rename them with --map, or take the order of the \
              file with --by-order"
@@ -320,29 +321,27 @@ pub(super) fn several(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_in_messages_are_short_and_of_one_line() {
-        let hostile = "\u{1b}]0;owned\u{7}\n\u{202e}".repeat(10_000);
-        let names = vec![hostile.clone(); 10_000];
-        let name = || hostile.clone();
-        for error in [
+    /// An error of each kind whose names are these.
+    fn errors(names: &[String], name: &str) -> Vec<ImportError> {
+        let name = || name.to_owned();
+        vec![
             ImportError::Unsaid { what: name(), flag: "--norm batch".to_owned() },
-            ImportError::Ambiguous { layers: names.clone(), by_order: true, hint: name() },
+            ImportError::Ambiguous { layers: names.to_vec(), by_order: true, hint: name() },
             ImportError::Contradiction {
-                by_name: names.clone(),
-                found: names.clone(),
+                by_name: names.to_vec(),
+                found: names.to_vec(),
                 is_of_file: true,
                 hint: name(),
             },
             ImportError::Unpaired {
-                norms: names.clone(),
+                norms: names.to_vec(),
                 why: name(),
                 by_order: true,
                 by_layers: true,
             },
-            ImportError::NoChain { found: names.clone(), hint: String::new() },
+            ImportError::NoChain { found: names.to_vec(), hint: String::new() },
             ImportError::Missing { path: name(), others: vec![name()], nearest: Some(name()) },
-            ImportError::Unused { names: names.clone(), advice: name() },
+            ImportError::Unused { names: names.to_vec(), advice: name() },
             ImportError::SameName { name: name(), originals: [name(), name()] },
             ImportError::NamesNothing {
                 flag: "--allow-unused",
@@ -367,11 +366,21 @@ mod tests {
                 high: 1.0,
             },
             ImportError::unsupported(name(), name()),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn names_in_messages_are_short_and_of_one_line() {
+        let hostile = "\u{1b}]0;owned\u{7}\n\u{202e}".repeat(10_000);
+        for error in errors(&vec![hostile.clone(); 10_000], &hostile) {
             let message = error.to_string();
             assert!(message.chars().count() < 2500, "{}", message.len());
             assert!(!message.contains(['\u{1b}', '\u{7}', '\n', '\u{202e}']), "{message}");
         }
+    }
+
+    #[test]
+    fn missing_parameters_come_with_the_flags_that_accept_them() {
         let missing = |others: &[&str]| {
             let others = others.iter().map(ToString::to_string).collect();
             ImportError::Missing { path: "layers.0.bias".to_owned(), others, nearest: None }

@@ -57,6 +57,7 @@ mod tests {
             files: Vec::new(),
             task: None,
             notes: Vec::new(),
+            advice: None,
         };
         let error = ImportError::NoLayers { tensors: tensors.len(), has_matrix: false };
         explain(error, &archive).to_string()

@@ -20,6 +20,7 @@ use fireclay::{
 };
 use fireclay_files::{RegularFile, sha256};
 use fireclay_formats::{Archive, Layout};
+use fireclay_terminal::counted;
 use regex::Regex;
 
 use crate::pattern::{Glob, Pattern};
@@ -322,7 +323,9 @@ fn native(mut model: Model, options: &Options) -> Result<Imported, ImportError> 
     if let Some(names) = &options.labels {
         let (found, outputs) = (names.len(), model.task.outputs());
         if found != outputs {
-            let what = format!("{LABELS} has {found} lines, and the model {outputs} outputs");
+            let found = counted(found as u64, "line");
+            let outputs = counted(outputs as u64, "output");
+            let what = format!("{LABELS} has {found}, and the model {outputs}");
             return Err(ImportError::unsupported(what, "give one for each"));
         }
         model.task = model.task.with_names(names.clone());
@@ -429,6 +432,7 @@ mod tests {
             files: Vec::new(),
             task: None,
             notes: Vec::new(),
+            advice: None,
         }
     }
 

@@ -262,8 +262,8 @@ fn spectral_norm(
 ) -> Result<Tensor, ImportError> {
     let [rows, columns] = matrix(name, original)?;
     let (u, v) = (left.to_f64()?, right.to_f64()?);
-    let fits = |a: usize, b: usize| left.shape == [a] && right.shape == [b];
-    if !fits(rows, columns) && !fits(columns, rows) {
+    let lengths = (&left.shape[..], &right.shape[..]);
+    if lengths != (&[rows], &[columns]) && lengths != (&[columns], &[rows]) {
         return Err(misshapen(name, &[original, left, right]));
     }
     // `u W` and `W u`, by which both are told apart where the matrix is square.
@@ -340,6 +340,7 @@ mod tests {
             files: Vec::new(),
             task: None,
             notes: Vec::new(),
+            advice: None,
         }
     }
 

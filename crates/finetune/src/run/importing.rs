@@ -7,7 +7,7 @@ use fireclay::{Channels, Model, PictureShape, Pictures, Provenance};
 use fireclay_data::{Dataset, data_files};
 use fireclay_files::{Output, read_regular};
 use fireclay_measure::{fitted_to, task_of};
-use fireclay_terminal::{Exit, group, wrapped_at};
+use fireclay_terminal::{Exit, counted, wrapped_at};
 use train::load_with_bar;
 
 use super::{cpu, descendant, fits, saved, say, text};
@@ -81,8 +81,8 @@ fn score(model: &Model, source: &str, test: &Dataset) -> Result<String> {
     if found.is_empty() {
         return Ok(String::new());
     }
-    let rows = group(test.len() as u64);
-    Ok(format!("{source}: {rows} test samples, {}", found.join(", ")))
+    let rows = counted(test.len() as u64, "test sample");
+    Ok(format!("{source}: {rows}, {}", found.join(", ")))
 }
 
 /// What is done where nothing says what the training pictures look like.

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use fireclay::model_file::is_model_file;
 use fireclay::{Ancestor, Backend, Device, DeviceChoice, Model, Provenance};
 use fireclay_data::Dataset;
-use fireclay_terminal::{Exit, Program, digest_start};
+use fireclay_terminal::{Exit, Program, counted, digest_start};
 use train::{Ended, backends};
 
 use crate::args::{Args, Command};
@@ -85,7 +85,7 @@ fn fits(model: &Model, data: &Dataset) -> Result<()> {
     if takes == width {
         return Ok(());
     }
-    bail!("the model takes {takes} features, and the data has {width}")
+    bail!("the model takes {}, and the data has {width}", counted(takes as u64, "feature"))
 }
 
 fn cpu() -> Result<Device> {

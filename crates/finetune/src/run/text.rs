@@ -2,7 +2,7 @@
 
 use fireclay::{Ancestor, Architecture, NormPart, ParameterPath, Task};
 use fireclay_terminal::{
-    digest_start, group, listed, names, printable, row, short, sizes, table, wrapped_at,
+    counted, digest_start, group, listed, names, printable, row, short, sizes, table, wrapped_at,
 };
 use train::optimizer::OptimizerConfig;
 use train::tuning::Phase;
@@ -97,11 +97,10 @@ fn of_scaling(task: &Task, text: &str) -> String {
 
 /// Parameters that are trained at some time.
 pub(super) fn trained(network: &Architecture, phases: &[Phase]) -> usize {
-    let is_trained = |path: &ParameterPath| {
+    let trained = network.trainable().into_iter().filter(|(path, _)| {
         let path = path.to_string();
         phases.iter().any(|phase| phase.rates.contains_key(&path))
-    };
-    let trained = network.trainable().into_iter().filter(|(path, _)| is_trained(path));
+    });
     trained.map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
@@ -134,34 +133,38 @@ pub(super) fn phases(
     }
     let (trained, all) = (trained(network, phases), network.parameters());
     format!(
-        "{}  {} of {} parameters are trained ({:.2} %)\n",
+        "{}  trained: {} of {} ({:.2} %)\n",
         table(&rows),
         group(trained as u64),
-        group(all as u64),
+        counted(all as u64, "parameter"),
         100.0 * trained as f64 / all as f64
     )
 }
 
 /// Says of norm biases that `biases` does not name them, where somebody might think so.
 pub(super) fn of_norm_biases(plan: &Plan, network: &Architecture) -> String {
-    let has_biases = |patterns: &[Pattern]| patterns.iter().any(Pattern::is_biases);
-    let is_norm_bias =
-        |path: &ParameterPath| matches!(path, ParameterPath::Norm(_, NormPart::Bias));
-    let named = |patterns: &[Pattern]| {
-        let paths = patterns.iter().flat_map(|pattern| pattern.paths(network).unwrap_or_default());
-        paths.filter(|path| is_norm_bias(path)).count()
-    };
-    let all = network.trainable().into_iter().filter(|(path, _)| is_norm_bias(path)).count();
-    let note = if has_biases(&plan.freeze) && named(&plan.freeze) < all {
+    let note = if lacks_norm_biases(&plan.freeze, network) {
         "--freeze biases freezes the biases of linear layers, and not those of norms, which are trained. \
          To freeze them too, add --freeze 'norms.*.bias'"
-    } else if has_biases(&plan.train) && named(&plan.train) < all {
+    } else if lacks_norm_biases(&plan.train, network) {
         "--train biases trains the biases of linear layers, and not those of norms. To train them \
          too, add --train 'norms.*.bias'"
     } else {
         return String::new();
     };
     wrapped_at(&format!("note: {note}"), 0)
+}
+
+/// Whether patterns have the word `biases`, and do not name all biases of norms.
+fn lacks_norm_biases(patterns: &[Pattern], network: &Architecture) -> bool {
+    let named = patterns.iter().flat_map(|pattern| pattern.paths(network).unwrap_or_default());
+    let all = network.trainable().into_iter().map(|(path, _)| path);
+    patterns.iter().any(Pattern::is_biases) && norm_biases(named) < norm_biases(all)
+}
+
+/// The number of biases of norms among parameters.
+fn norm_biases(paths: impl Iterator<Item = ParameterPath>) -> usize {
+    paths.filter(|path| matches!(path, ParameterPath::Norm(_, NormPart::Bias))).count()
 }
 
 /// To six digits, so that a product reads as it is meant.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use fireclay::{Adapter, Architecture, Mlp, MlpConfig, Model, ParameterPath, Provenance, Task};
 use fireclay_data::{Dataset, Targets, TrainTest};
 use fireclay_measure::{fitted_to, only, task_of};
-use fireclay_terminal::{Program, group, quoted, quoted_path, row, table};
+use fireclay_terminal::{Program, counted, group, quoted, quoted_path, row, table};
 use train::disk::Disk;
 use train::progress::Silent;
 use train::run_files::{ADAPTER, BASE};
@@ -125,8 +125,8 @@ impl Read {
         let (base, data) = (&self.imported.model, prepared.data());
         if base.features() != data.train.width() && !names_data(args)? {
             bail!(
-                "the model takes {} features; name the data to fine-tune on with --data",
-                base.features()
+                "the model takes {}; name the data to fine-tune on with --data",
+                counted(base.features() as u64, "feature")
             );
         }
         let shaped = as_data(base.clone(), data, args.tune.dropout)?;

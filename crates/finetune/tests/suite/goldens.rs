@@ -336,7 +336,7 @@ fn what_a_file_does_not_say_is_asked_for() {
     assert!(unsaid(&logits()).contains("--activation"));
     let told = Options { activation: vec![Activation::Relu], ..Options::default() };
     assert!(unsaid(&told).contains("--preprocessing"));
-    // Contradictions are told too.
+    // Contradictions are errors too.
     let told = Options { norm: Some(Norm::Batch), ..relu() };
     assert!(matches!(opened("pytorch/plain.pt", &told), Err(ImportError::Unsupported { .. })));
     let told = Options { layout: Some(Layout::InOut), ..relu() };

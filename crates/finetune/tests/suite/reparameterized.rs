@@ -69,7 +69,7 @@ fn spectral_norm_in_both_its_forms() {
         let note = "spectral norm is computed into 0.weight, 2.weight, 4.weight";
         assert!(imported.notes.iter().any(|found| found.starts_with(note)), "{:?}", imported.notes);
     }
-    // Over the columns: told by the lengths of the vectors, but not of a square matrix.
+    // Over the columns: the lengths of the vectors show it, but not of a square matrix.
     check("spectral-oblong-inputs.pt", "spectral-oblong-inputs.f32");
     let error = opened("spectral-inputs.pt").unwrap_err().to_string();
     assert!(error.contains("2.weight do not fit its rows"), "{error}");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::shown;
 use crate::hdf5::File;
 use crate::{Norm, Problem, Tensor};
+use fireclay_terminal::counted;
 
 use super::KIND;
 use super::config::{Child, Content, Model, Step};
@@ -45,7 +46,9 @@ pub(super) fn left_out(file: &File<'_>) -> Vec<String> {
     let counts = parts
         .map(|(root, what)| (file.within(root).filter(|path| file.is_dataset(path)).count(), what));
     let found = counts.into_iter().filter(|&(count, _)| count > 0);
-    found.map(|(count, what)| format!("{count} arrays of the {what} are left out")).collect()
+    found
+        .map(|(count, what)| format!("left out: {} of the {what}", counted(count as u64, "array")))
+        .collect()
 }
 
 /// The arrays of Keras 3's weights that a model's layers have.
@@ -107,7 +110,8 @@ fn of_layer(
     if found != variables.len() && !more {
         let (name, expected) = (shown(&layer.path), variables.len());
         let what = format!(
-            "layer {name} has {found} arrays in {group}, and its configuration asks for {expected}"
+            "layer {name} has {} in {group}, and its configuration asks for {expected}",
+            counted(found as u64, "array")
         );
         return Err(malformed(what));
     }

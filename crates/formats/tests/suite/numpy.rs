@@ -231,7 +231,8 @@ fn networks_of_which_something_is_missing() {
     // Several functions are none.
     let archive = read("activation", typed("<U1", "(2,)", &[65, 0, 0, 0, 65, 0, 0, 0]));
     assert_eq!(archive.network, None);
-    assert!(archive.notes[0].contains("the function of the hidden layers"), "{:?}", archive.notes);
+    let advice = archive.advice.unwrap();
+    assert!(advice.contains("the function of the hidden layers"), "{advice}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Checkpoint, Mlp};
+use fireclay_terminal::counted;
 
 use super::Run;
 use crate::checkpoints::{self, Pace};
@@ -81,17 +82,17 @@ impl Run {
             has_model && manifest.result.as_ref().is_some_and(|result| !result.stopped);
         if is_finished && epochs <= manifest.settings.training.epochs {
             bail!(
-                "the run {} is finished, after {} epochs; to train it further, add --epochs {}",
+                "the run {} is finished, after {}; to train it further, add --epochs {}",
                 path.display(),
-                manifest.settings.training.epochs,
+                counted(manifest.settings.training.epochs, "epoch"),
                 manifest.settings.training.epochs.saturating_mul(2),
             );
         }
         let (state, log) = self.newest_state(job, &folder, |_| true)?;
         if state.progress().epochs > epochs {
             bail!(
-                "the run has trained {} epochs, more than --epochs {epochs}",
-                state.progress().epochs
+                "the run has trained {}, more than --epochs {epochs}",
+                counted(state.progress().epochs, "epoch")
             );
         }
         if is_finished && job.is_at_its_end(&state) {

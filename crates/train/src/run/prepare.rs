@@ -427,7 +427,7 @@ fn digest(data: &TrainTest) -> String {
     format!("{} {}", data.train.digest(), data.test.digest())
 }
 
-/// The order in which rows are replayed, told from that of any epoch.
+/// Key of the order in which rows are replayed, which no epoch has.
 const REPLAY_ORDER: u64 = 1 << 60;
 
 /// The data that rows are replayed of, with its digest, and which rows, for so many new ones.

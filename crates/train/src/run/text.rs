@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fireclay_terminal::{digest_start, group, quoted_path, sizes};
+use fireclay_terminal::{counted, digest_start, group, quoted_path, sizes};
 
 use super::Run;
 use crate::evaluate::Evaluation;
@@ -21,7 +21,8 @@ impl Run {
         let Settings { model, optimizer, training, backend, seed, .. } = &self.settings;
         let network = model.architecture().ok();
         let network = network.map_or_else(String::new, |network| {
-            format!("{}, {} parameters", network.in_words(), group(network.parameters() as u64))
+            let parameters = counted(network.parameters() as u64, "parameter");
+            format!("{}, {parameters}", network.in_words())
         });
         let table = self.data.table.as_ref().map_or_else(String::new, |table| summary(table));
         let mut text = format!(
@@ -156,7 +157,7 @@ impl Run {
 /// Where a run goes on.
 pub(super) fn resumption(progress: RunProgress, length: Length) -> String {
     format!(
-        "resuming after step {} of {}, {} of {} epochs done",
+        "resuming after step {} of {}; epochs done: {} of {}",
         group(progress.step),
         group(length.steps()),
         progress.epochs,

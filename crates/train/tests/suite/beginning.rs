@@ -226,7 +226,7 @@ fn what_is_likely_to_go_wrong_is_said_before_the_first_step() {
         .warned(&["200,000,000,000 steps: at 10,000 steps a second it takes 231 days"]);
 
     // Bits and not bytes, of which rows of one class are the same.
-    let same = "20 of 20 test rows are training rows too";
+    let same = "the test split shares 20 rows of 20 with the training split";
     for part in ["train", "t10k"] {
         let path = place.path(&format!("digits/{part}-images-idx3-ubyte"));
         let mut images = fs::read(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Numbers are learnt in a unit of their own, and told in that of their target.
+//! Numbers are learnt in a unit of their own, and predicted in that of their target.
 
 use std::io;
 
@@ -94,7 +94,7 @@ fn weights(mlp: &Mlp) -> Vec<f32> {
     mlp.tensors().unwrap().into_iter().flat_map(|tensor| tensor.values).collect()
 }
 
-/// A target in another unit is learnt as well, and told in it.
+/// A target in another unit is learnt as well, and predicted in it.
 #[test]
 fn the_unit_of_a_target_changes_nothing_but_the_unit() {
     let (unit, zero) = (1000.0, 5000.0);

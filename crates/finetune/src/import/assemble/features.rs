@@ -374,7 +374,7 @@ mod tests {
         assert!(of_all(Some(&scale), (1.0 / 0.31, -0.13 / 0.31)).is_ok());
         assert!(of_all(Some(&Preprocessing::None), (1.0 / 255.0, 0.0)).is_ok());
         assert!(of_all(None, statistics).is_ok());
-        // What cannot be told is said: two means, and a Normalization of pixels given bytes.
+        // What nothing decides is a note: two means, and a Normalization of pixels given bytes.
         let standard = Diagonal::same(64, 1.0 / 0.31, -0.13 / 0.31);
         for said in [Some(&normalize), None] {
             let doubt = prepare(said, &standard, true).unwrap().doubt.unwrap();

@@ -264,14 +264,10 @@ impl<'a> Blocks<'a> {
 
     /// Behind the last block a slope for each unit: each that has one becomes two units of relu.
     fn doubled(&mut self, slopes: &[f64], from: Option<String>) -> Result<(), ImportError> {
-        let is_plain = |block: &Block| {
-            let is_behind = |position: NormPosition| position != NormPosition::Input;
-            block.skip.is_none() && !block.norm.as_ref().is_some_and(|(at, _)| is_behind(*at))
-        };
         let tensors = self.tensors;
         if let Some(last) = self.blocks.last_mut()
             && last.skip.is_none()
-            && !is_plain(&*last)
+            && !is_plain(last)
             && last.fold_norm(tensors)?
         {
             self.done.insert(Done::FoldedNorms);
@@ -328,14 +324,8 @@ impl<'a> Blocks<'a> {
     /// in the network if its outputs are values.
     pub(super) fn finish(&mut self, wants_values: bool) -> Result<Output, ImportError> {
         let is_softmax = self.ends_in_softmax;
-        let is_sigmoid = |last: &mut Block| {
-            let is_last =
-                last.norm.as_ref().is_none_or(|(at, _)| *at != NormPosition::AfterActivation);
-            let function = last.activation.map(|(function, _)| function);
-            let is_sigmoid = function == Some(Activation::Sigmoid);
-            is_sigmoid && is_last && !last.ends_in_skip()
-        };
-        let is_sigmoid = !is_softmax && !wants_values && self.open().is_some_and(is_sigmoid);
+        let is_sigmoid =
+            !is_softmax && !wants_values && self.open().is_some_and(|last| ends_in_sigmoid(last));
         if let (true, Some(last)) = (is_sigmoid, self.blocks.last_mut()) {
             last.activation = None;
         }
@@ -402,4 +392,17 @@ impl<'a> Blocks<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a block has no skip connection, and no norm behind its layer.
+fn is_plain(block: &Block) -> bool {
+    let is_behind = block.norm.as_ref().is_some_and(|(at, _)| *at != NormPosition::Input);
+    block.skip.is_none() && !is_behind
+}
+
+/// Whether the last thing that a block does is a sigmoid.
+fn ends_in_sigmoid(block: &Block) -> bool {
+    let is_last = block.norm.as_ref().is_none_or(|(at, _)| *at != NormPosition::AfterActivation);
+    let function = block.activation.map(|(function, _)| function);
+    function == Some(Activation::Sigmoid) && is_last && !block.ends_in_skip()
 }

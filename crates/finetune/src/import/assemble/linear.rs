@@ -1,6 +1,7 @@
 //! Linear layers as numbers, and what can be put into them.
 
 use fireclay_formats::{Dtype, Layout};
+use fireclay_terminal::counted;
 
 use super::super::ImportError;
 use super::tensors::Tensors;
@@ -370,7 +371,11 @@ fn made(inputs: usize, outputs: usize, in_file: usize) -> Result<Vec<f64>, Impor
     match inputs.checked_mul(outputs) {
         Some(count) if count <= in_file.max(MOST_MADE) => Ok(vec![0.0; count]),
         _ => Err(ImportError::unsupported(
-            format!("one linear layer of {inputs} inputs and {outputs} outputs would be needed"),
+            format!(
+                "one linear layer of {} and {} would be needed",
+                counted(inputs as u64, "input"),
+                counted(outputs as u64, "output")
+            ),
             "that is much larger than what is in the file",
         )),
     }

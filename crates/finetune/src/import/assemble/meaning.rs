@@ -4,6 +4,7 @@
 use fireclay::Task;
 use fireclay_formats as formats;
 use fireclay_formats::Archive;
+use fireclay_terminal::counted;
 
 use super::super::{ImportError, Options, TaskKind};
 use super::fold::Output;
@@ -181,12 +182,17 @@ pub(super) fn labels(
         }
         (None, None) => {
             let (beside, notes) = beside(archive, outputs)?;
-            let numbers = || (0..outputs).map(|output| output.to_string()).collect();
-            return Ok((beside.map_or_else(numbers, <[_]>::to_vec), notes));
+            let labels = match beside {
+                Some(names) => names.to_vec(),
+                None => (0..outputs).map(|output| output.to_string()).collect(),
+            };
+            return Ok((labels, notes));
         }
     };
     if labels.len() != outputs {
-        let what = format!("{who} has {} names, and the network {outputs} outputs", labels.len());
+        let names = counted(labels.len() as u64, "name");
+        let outputs = counted(outputs as u64, "output");
+        let what = format!("{who} has {names}, and the network {outputs}");
         return Err(ImportError::unsupported(what, "give one name for each with --labels"));
     }
     Ok((labels.clone(), Vec::new()))
@@ -222,9 +228,10 @@ fn beside(
         let (key, names) = found;
         match taken {
             _ if names.len() != outputs => notes.push(format!(
-                "left out: {} names under {}; the network has {outputs} outputs",
-                names.len(),
-                printable_key(key)
+                "left out: {} under {}; the network has {}",
+                counted(names.len() as u64, "name"),
+                printable_key(key),
+                counted(outputs as u64, "output")
             )),
             Some((first, other)) if other != names => {
                 return Err(ImportError::unsupported(

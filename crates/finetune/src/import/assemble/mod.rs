@@ -161,13 +161,12 @@ fn fold(
 impl Folded {
     /// Whether the model may compute anything in another way than the file.
     fn is_changed(&self) -> bool {
-        let is_changed = |norm: &NormStep| !norm.beside.is_empty();
         !self.done.is_empty()
             || !self.input.is_identity()
             || self.blocks.iter().any(|block| {
                 !block.linear.is_as_in_file()
                     || block.skip.is_some()
-                    || block.norm.as_ref().is_some_and(|(_, norm)| is_changed(norm))
+                    || block.norm.as_ref().is_some_and(|(_, norm)| !norm.beside.is_empty())
             })
     }
 
@@ -224,8 +223,9 @@ fn architecture(
     input_shape: Option<&[usize]>,
 ) -> Result<Architecture, ImportError> {
     let inputs = folded.input.scale.len();
-    let product = |shape: &&[usize]| shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
-    let shape = input_shape.filter(|shape| product(shape) == Some(inputs));
+    let shape = input_shape.filter(|shape| {
+        shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)) == Some(inputs)
+    });
     let shape = shape.map_or_else(|| vec![inputs], <[usize]>::to_vec);
     let Some((last, hidden)) = folded.blocks.split_last() else {
         return Err(ImportError::unsupported("the file describes no linear layer", "it has none"));

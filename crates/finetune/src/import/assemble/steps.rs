@@ -3,6 +3,7 @@
 use fireclay::Norm;
 use fireclay_formats as formats;
 use fireclay_formats::{Layer, Layout};
+use fireclay_terminal::counted;
 
 use super::super::ImportError;
 use super::functions::{Function, Resolved, resolve};
@@ -136,7 +137,11 @@ impl<'a> Reader<'a> {
                     let inner = self.steps(inner)?;
                     if self.width != width {
                         return Err(ImportError::unsupported(
-                            format!("the file adds {width} numbers to {}", self.width),
+                            format!(
+                                "the file adds {} to {}",
+                                counted(width as u64, "number"),
+                                self.width
+                            ),
                             "both must be as many",
                         ));
                     }
@@ -179,14 +184,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn affine(&self, scale: Option<&str>, offset: Option<&str>) -> Result<Step, ImportError> {
-        let numbers = |name: Option<&str>, absent: f64| match name {
+    /// A number for each feature: those of a tensor, or all the same without one.
+    fn of_features(&self, name: Option<&str>, absent: f64) -> Result<Vec<f64>, ImportError> {
+        match name {
             Some(name) => self.tensors.broad_vector(name, self.width, "a factor for each feature"),
             None => Ok(vec![absent; self.width]),
-        };
-        let (scale, offset, from) =
-            (numbers(scale, 1.0)?, numbers(offset, 0.0)?, [scale, offset].into_iter().flatten());
-        let from = from.map(str::to_owned).collect();
+        }
+    }
+
+    fn affine(&self, scale: Option<&str>, offset: Option<&str>) -> Result<Step, ImportError> {
+        let from = [scale, offset].into_iter().flatten().map(str::to_owned).collect();
+        let (scale, offset) = (self.of_features(scale, 1.0)?, self.of_features(offset, 0.0)?);
         Ok(Step::Diagonal { map: Diagonal { scale, offset, from }, prepares: true })
     }
 
@@ -199,7 +207,11 @@ impl<'a> Reader<'a> {
         let [inputs, outputs] = sizes(self.tensors, weight, layout)?;
         if inputs != self.width {
             return Err(ImportError::unsupported(
-                format!("{weight} takes {inputs} inputs, and {} are given to it", self.width),
+                format!(
+                    "{weight} takes {}, and the layer before it gives {}",
+                    counted(inputs as u64, "input"),
+                    self.width
+                ),
                 "layers must follow each other",
             ));
         }

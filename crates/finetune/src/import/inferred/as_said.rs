@@ -4,7 +4,7 @@
 //! order of the file may. What contradicts either is refused.
 
 use fireclay::{Norm, NormPart, NormPosition, ParameterPath};
-use fireclay_terminal::printable;
+use fireclay_terminal::{counted, printable};
 
 use super::super::ImportError;
 use super::norms::{Placed, Scene, Slot, described, refuse_room_before};
@@ -18,7 +18,7 @@ impl Scene<'_> {
     /// # Errors
     ///
     /// [`ImportError::Unsupported`] if there are more or fewer, or if one contradicts what is described of
-    /// it; [`ImportError::Unpaired`] if it is not told which is which.
+    /// it; [`ImportError::Unpaired`] if nothing determines which is which.
     pub(super) fn as_said(&self, said: &[SaidNorm]) -> Result<Placed, ImportError> {
         // Every norm has tensors unless there are too few, and it was said which ones have none.
         let is_short = said.len() > self.norms.len();
@@ -42,8 +42,8 @@ impl Scene<'_> {
             if group.width().as_ref() != width {
                 return Err(ImportError::unsupported(
                     format!(
-                        "the norm {name} has {} numbers, and where --layers says it {}",
-                        group.width().unwrap_or_default(),
+                        "the norm {name} has {}, and where --layers says it {}",
+                        counted(group.width().unwrap_or_default() as u64, "number"),
                         width.copied().unwrap_or_default()
                     ),
                     "its norm_position may be another",
@@ -65,13 +65,12 @@ impl Scene<'_> {
             Norm::None | Norm::Batch => return false,
         };
         let layers = self.layers.len();
-        let is_of_norms = |pattern: &&Pattern| {
+        let mut of_norms = self.options.allow_missing.iter().filter(|pattern| {
             (0..layers).all(|layer| {
                 let of_layer = [ParameterPath::Weight(layer), ParameterPath::Bias(layer)];
                 of_layer.into_iter().all(|path| !pattern.names(path, layers))
             })
-        };
-        let mut of_norms = self.options.allow_missing.iter().filter(is_of_norms);
+        });
         let at = place(norm);
         parts.iter().all(|&part| {
             of_norms.clone().any(|pattern| pattern.names(ParameterPath::Norm(at, part), layers))
@@ -195,10 +194,10 @@ impl Scene<'_> {
     /// Whether the file has the norms in their order, each beside its layer, or all before or behind
     /// all layers.
     fn is_as_in_file(&self, found: &[SaidNorm]) -> bool {
-        let before = |place: usize| self.layers.iter().filter(|layer| layer.place < place).count();
         let mut norms: Vec<(usize, usize, usize)> = Vec::new();
         for (group, norm) in self.norms.iter().zip(found) {
-            norms.push((group.place, before(group.place), norm.layer));
+            let before = self.layers.iter().filter(|layer| layer.place < group.place).count();
+            norms.push((group.place, before, norm.layer));
         }
         norms.sort_unstable();
         let are_apart = norms.windows(2).all(|pair| pair[0].1 == pair[1].1);

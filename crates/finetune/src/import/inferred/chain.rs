@@ -357,8 +357,8 @@ impl Trails<'_> {
         }
     }
 
-    /// Whether the file has layers in this order, but for those at both ends whose place is told by
-    /// shapes alone.
+    /// Whether the file has layers in this order, but for those at both ends whose place only
+    /// shapes show.
     fn is_as_in_file(&self, order: &[usize]) -> bool {
         let front = self.forced(order);
         let reversed: Vec<[usize; 2]> = self.sizes.iter().map(|&[i, o]| [o, i]).collect();

@@ -63,15 +63,9 @@ pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
         let advice = format!("keep one: --allow-unused {copy} leaves out the copy{other}");
         return Err(ImportError::unsupported(what, advice));
     }
-    let is_copy = |tensor: &&&Tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy;
-    let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) =
-        tensors.iter().copied().partition(|tensor| is_copy(&tensor));
-    let shapes = |tensors: &[&Tensor]| {
-        let matrices = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
-        let mut shapes: Vec<Vec<usize>> = matrices.map(|tensor| tensor.shape.clone()).collect();
-        shapes.sort();
-        shapes
-    };
+    let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) = tensors
+        .iter()
+        .partition(|tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy);
     if copies.is_empty() || shapes(&copies).is_empty() || shapes(&copies) != shapes(&rest) {
         return Ok(());
     }
@@ -87,6 +81,14 @@ pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
         (None, None) => "leave out one of them with --allow-unused".to_owned(),
     };
     Err(ImportError::unsupported(what, advice))
+}
+
+/// The shapes of the matrices among tensors, in order.
+fn shapes(tensors: &[&Tensor]) -> Vec<Vec<usize>> {
+    let matrices = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
+    let mut shapes: Vec<Vec<usize>> = matrices.map(|tensor| tensor.shape.clone()).collect();
+    shapes.sort();
+    shapes
 }
 
 /// A pattern for what the names of some tensors begin with, and those of no others.

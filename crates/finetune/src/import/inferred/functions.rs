@@ -16,7 +16,7 @@ use super::said::Said;
 use super::ways;
 
 /// The tensor of slopes behind each hidden layer, as far as there is one; none of any if they cannot be
-/// told to be those of hidden layers.
+/// known to be those of hidden layers.
 ///
 /// # Errors
 ///

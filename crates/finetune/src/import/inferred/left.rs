@@ -87,10 +87,9 @@ pub(in super::super) fn unused(
         tensors.iter().map(|(name, shape)| (*name, looked(name, shape, tensors, ends))).collect();
     let looks = with_factors(looks);
     let needed = looks.iter().find(|(_, look)| !look.is_idle() && !describes);
-    let is_matrix = |name: &str| tensors.iter().any(|(n, shape)| *n == name && shape.len() == 2);
     let advice = match (needed, looks.first()) {
         // A matrix may be the weights of a layer: advice to leave it out could do harm.
-        (Some((name, Look::Unknown)), _) if is_matrix(name) => format!(
+        (Some((name, Look::Unknown)), _) if is_matrix(name, tensors) => format!(
             "{} may be the weights of a layer: rename it with --map to a name that ends in weight, \
              and its bias likewise",
             printable(name, 60)
@@ -140,6 +139,10 @@ fn with_factors(mut looks: Vec<(&str, Look)>) -> Vec<(&str, Look)> {
         }
     }
     looks
+}
+
+fn is_matrix(name: &str, tensors: &[(&str, &[usize])]) -> bool {
+    tensors.iter().any(|(other, shape)| *other == name && shape.len() == 2)
 }
 
 /// What a tensor looks like beside the others: `dW1` is the gradient of `W1`, and what has the name of

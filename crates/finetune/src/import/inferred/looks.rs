@@ -407,7 +407,7 @@ pub(super) fn is_beside(name: &str, shape: &[usize]) -> bool {
     Look::of(name, shape).is_beside()
 }
 
-/// Refuses a batch norm of Keras of which it is not told whether it has a scale or a shift.
+/// Refuses a batch norm of Keras whose one array may be a scale or a shift.
 ///
 /// # Errors
 ///

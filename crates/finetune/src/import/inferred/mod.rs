@@ -187,14 +187,14 @@ fn refuse_integers(
     no_others: bool,
     options: &Options,
 ) -> Result<(), ImportError> {
-    let is_weight = |tensor: &&Tensor| {
-        let is_called = names::part(&tensor.name).is_some_and(|part| part.role == Role::Weight);
+    let Some(tensor) = archive.tensors.iter().find(|tensor| {
         tensor.shape.len() == 2
             && !tensor.dtype.is_float()
-            && (is_called || no_others)
+            && (no_others || is_called_weight(tensor))
             && !may_be_unused(&tensor.name, options)
+    }) else {
+        return Ok(());
     };
-    let Some(tensor) = archive.tensors.iter().find(is_weight) else { return Ok(()) };
     let (name, shape) = (printable(&tensor.name, 60), &tensor.shape);
     Err(ImportError::unsupported(
         format!("the matrix {name} {shape:?} holds integers ({})", tensor.dtype.name()),
@@ -267,15 +267,21 @@ fn ordered<'a>(
     }
 }
 
+/// Whether the name of a tensor says that it is a weight.
+fn is_called_weight(tensor: &Tensor) -> bool {
+    names::part(&tensor.name).is_some_and(|part| part.role == Role::Weight)
+}
+
 /// Refuses flags that leave out the weights of every layer.
 fn refuse_all_left_out(archive: &Archive, options: &Options) -> Result<(), ImportError> {
-    let is_left = |tensor: &&Tensor| {
+    let Some(tensor) = archive.tensors.iter().find(|tensor| {
         tensor.shape.len() == 2
             && tensor.dtype.is_float()
-            && names::part(&tensor.name).is_some_and(|part| part.role == Role::Weight)
+            && is_called_weight(tensor)
             && may_be_unused(&tensor.name, options)
+    }) else {
+        return Ok(());
     };
-    let Some(tensor) = archive.tensors.iter().find(is_left) else { return Ok(()) };
     Err(ImportError::unsupported(
         format!(
             "--allow-unused leaves out the weights of every layer, such as {}",

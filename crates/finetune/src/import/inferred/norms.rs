@@ -6,7 +6,7 @@
 use fireclay::{Norm, NormPosition};
 use fireclay_formats as formats;
 use fireclay_formats::Layer;
-use fireclay_terminal::printable;
+use fireclay_terminal::{counted, printable};
 
 use super::super::error::several;
 use super::super::{ImportError, Options};
@@ -154,7 +154,11 @@ impl Scene<'_> {
             return Ok(());
         }
         Err(ImportError::unsupported(
-            format!("the file has {} layers and {} norms", self.layers.len(), self.norms.len()),
+            format!(
+                "the file has {} and {}",
+                counted(self.layers.len() as u64, "layer"),
+                counted(self.norms.len() as u64, "norm")
+            ),
             format!("with norms, at most {MOST} of each are imported from tensors alone"),
         ))
     }
@@ -386,8 +390,9 @@ impl Scene<'_> {
         let width = group.width().unwrap_or_default();
         let is_input = self.widths.first() == Some(&width);
         let what = format!(
-            "the norm {} has {width} numbers, and the layers have {:?} outputs",
+            "the norm {} has {}, and the layers have outputs {:?}",
             printable(&group.name, 60),
+            counted(width as u64, "number"),
             self.widths.get(1..).unwrap_or_default()
         );
         let why = match (is_input, self.options.norm_position.is_empty()) {

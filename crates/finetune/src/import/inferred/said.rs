@@ -4,7 +4,7 @@
 use fireclay::{
     Activation, ConfigError, HiddenLayer, MlpConfig, Norm, NormPosition, Skip, SkipPosition,
 };
-use fireclay_terminal::printable;
+use fireclay_terminal::{counted, printable};
 
 use super::super::error::several;
 use super::super::{ImportError, Layers, Options, SaidLayer, Subject};
@@ -153,8 +153,9 @@ fn check_widths(said: &Layers, layers: &[&Group<'_>], widths: &[usize]) -> Resul
             let name = printable(&group.name, 60);
             return Err(ImportError::unsupported(
                 format!(
-                    "--layers gives {name} a width of {}, and it has {width} outputs",
-                    layer.width
+                    "--layers gives {name} a width of {}, and it has {}",
+                    layer.width,
+                    counted(width as u64, "output")
                 ),
                 "give each layer its width in the file, or leave it out",
             ));

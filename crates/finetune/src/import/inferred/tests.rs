@@ -18,6 +18,7 @@ fn of(names: &[(&str, &[usize])], options: &Options) -> Result<Vec<Layer>, Impor
         files: Vec::new(),
         task: None,
         notes: Vec::new(),
+        advice: None,
     };
     network(&archive, true, options).map(|found| found.network.layers)
 }
@@ -33,8 +34,18 @@ fn the_slope_of_leaky_relu_is_said_or_told_or_asked_for() {
         let (network, labels) = (None, None);
         let (layout, task, notes) = (Some(Layout::OutIn), None, Vec::new());
         let (class_names, files) = (Vec::new(), Vec::new());
-        let archive =
-            Archive { kind, tensors, network, layout, labels, class_names, files, task, notes };
+        let archive = Archive {
+            kind,
+            tensors,
+            network,
+            layout,
+            labels,
+            class_names,
+            files,
+            task,
+            notes,
+            advice: None,
+        };
         let activation = vec![activation];
         let options = Options { activation, leaky_slope, ..Options::default() };
         super::network(&archive, true, &options)
@@ -257,7 +268,7 @@ fn weights_that_are_integers_are_told_from_none() {
     }
 }
 
-fn empty(kind: Kind, layout: Option<Layout>) -> Archive {
+pub(super) fn empty(kind: Kind, layout: Option<Layout>) -> Archive {
     Archive {
         kind,
         tensors: Vec::new(),
@@ -268,6 +279,7 @@ fn empty(kind: Kind, layout: Option<Layout>) -> Archive {
         files: Vec::new(),
         task: None,
         notes: Vec::new(),
+        advice: None,
     }
 }
 

@@ -149,7 +149,7 @@ pub(super) fn with_way(
             ImportError::Contradiction { by_name, found, is_of_file, hint }
         }
         ImportError::Ambiguous { layers, by_order, .. } => {
-            // If names told the order firmly, it would not be asked for.
+            // If names determined the order, it would not be asked for.
             let hint = open_places(dense).unwrap_or_default();
             ImportError::Ambiguous { layers, by_order, hint }
         }

@@ -5,6 +5,7 @@ use super::super::proto::Node;
 use super::Chain;
 use crate::error::{shown, shown_shape};
 use crate::{Dtype, Layer, Problem, Tensor};
+use fireclay_terminal::counted;
 
 /// The most numbers that all tensors together may have that are computed here: the file holds them
 /// neither as they are nor as often.
@@ -224,9 +225,10 @@ impl<'a> Chain<'a> {
         let count = self.count(node)?;
         if lengths.iter().any(|&length| length != 1 && length != count) || self.columns {
             let what = format!(
-                "{} offsets and {} factors for samples of {count} numbers",
-                offset.len(),
-                scale.len()
+                "{} and {} for samples of {}",
+                counted(offset.len() as u64, "offset"),
+                counted(scale.len() as u64, "factor"),
+                counted(count as u64, "number")
             );
             return Err(node.malformed(what));
         }

@@ -7,6 +7,7 @@ use super::Chain;
 use super::features::Spread;
 use crate::error::shown;
 use crate::{Dtype, Layer, Norm, Problem};
+use fireclay_terminal::counted;
 
 impl<'a> Chain<'a> {
     /// Reads a node that is a layer by itself; no other is touched.
@@ -234,8 +235,8 @@ impl<'a> Chain<'a> {
             _ => Err(node.refused(
                 format!("{what} of shape {:?}", constant.shape),
                 format!(
-                    "they must be a tensor of {length} numbers in one dimension, or in two of which \
-                     the first is 1"
+                    "they must be a tensor of {} in one dimension, or in two of which the first is 1",
+                    counted(length as u64, "number")
                 ),
             )),
         }

@@ -10,6 +10,7 @@ use super::labels::holds_labels;
 use crate::classes::{is_key_of_classes, of_metadata};
 use crate::error::shown;
 use crate::{Layer, Problem, Task};
+use fireclay_terminal::counted;
 
 /// The meaning of the outputs.
 #[derive(Default)]
@@ -137,7 +138,9 @@ impl<'a> Chain<'a> {
             return Err(Problem::refused(what, WITHOUT_LABELS));
         }
         if first.len() != count.max(2) {
-            let what = format!("{} labels for {count} outputs", first.len());
+            let (labels, outputs) =
+                (counted(first.len() as u64, "label"), counted(count as u64, "output"));
+            let what = format!("{labels} for {outputs}");
             return Err(Problem::refused(what, WITHOUT_LABELS));
         }
         meaning.labels = Some(first.clone());

@@ -68,6 +68,7 @@ pub(super) fn read(model: &Model<'_>) -> Result<Archive, Problem> {
         class_names: meaning.class_names,
         task: meaning.task,
         notes: meaning.notes,
+        advice: None,
         ..Archive::new(Kind::Onnx, tensors)
     })
 }

@@ -19,7 +19,7 @@ fn a_model_of_keras_3() {
     assert_eq!(*layout, Layout::InOut);
     let expected = ["dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias"];
     assert_eq!(names(&archive), expected);
-    let notes = ["written by Keras 3.15.1", "2 arrays of the optimizer are left out"];
+    let notes = ["written by Keras 3.15.1", "left out: 2 arrays of the optimizer"];
     assert_eq!(archive.notes, notes);
 }
 

@@ -169,6 +169,7 @@ impl Made {
             files: Vec::new(),
             task: None,
             notes: Vec::new(),
+            advice: None,
         };
         let network = Network { input_shape: None, layers: self.layers.clone() };
         assemble(archive, &network, true, options, &Device::flex())

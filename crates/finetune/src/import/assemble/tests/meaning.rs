@@ -30,6 +30,7 @@ fn one_layer(
         files: Vec::new(),
         task: None,
         notes: Vec::new(),
+        advice: None,
     };
     of_file(&mut archive);
     let network = Network { input_shape: None, layers: made.layers };

@@ -11,6 +11,7 @@ use fireclay::{Activation, HiddenLayer, Norm, NormPosition};
 use fireclay_formats::{Archive, Kind, Layer, Layout, Tensor};
 
 use super::super::{Layers, Options, SaidLayer};
+use super::tests::empty;
 use super::{EPSILON, EPSILON_OF_KERAS, has_own_order, network};
 use names::{Namer, Names, Scheme, made, tensors};
 use random::Random;
@@ -32,19 +33,15 @@ enum Order {
     Backwards,
 }
 
-/// One case; how it was called, whether its layers differ, and whether it was imported.
-fn case(seed: u64) -> (Scheme, Order, bool, bool) {
-    let mut random = Random(seed);
-    let mut truth = Truth::random(&mut random);
-    let namer = Namer::random(&mut random, &truth);
-    let (scheme, prefix) = (namer.scheme, namer.prefix);
-    let kind = match scheme {
+/// What a file is, and in which order.
+fn file(random: &mut Random, namer: &Namer<'_>) -> (Kind, Order) {
+    let kind = match namer.scheme {
         Scheme::Keras => Kind::KerasHdf5,
         Scheme::Handmade | Scheme::Theta => random.one(&[Kind::NumPy, Kind::PyTorch]),
         _ if namer.mixed.is_some() => Kind::PyTorch,
         _ => random.one(&[Kind::PyTorch, Kind::PyTorch, Kind::Safetensors, Kind::NumPy]),
     };
-    let order = match scheme {
+    let order = match namer.scheme {
         // What is mixed up agrees with a shuffled file by chance, and with an alphabet.
         Scheme::Chaos => Order::Made,
         _ if namer.mixed.is_some() => Order::Made,
@@ -60,6 +57,33 @@ fn case(seed: u64) -> (Scheme, Order, bool, bool) {
             Order::Backwards,
         ]),
     };
+    (kind, order)
+}
+
+/// The tensors of modules in an order of the file.
+fn in_order(random: &mut Random, mut modules: Vec<Vec<Tensor>>, order: Order) -> Vec<Tensor> {
+    match order {
+        Order::Modules => random.shuffle(&mut modules),
+        Order::Text => modules.sort_by(|a, b| a[0].name.cmp(&b[0].name)),
+        Order::Backwards => modules.reverse(),
+        Order::Made | Order::Tensors | Order::Sorted => {}
+    }
+    let mut tensors = modules.concat();
+    match order {
+        Order::Tensors => random.shuffle(&mut tensors),
+        Order::Sorted => tensors.sort_by(|a, b| a.name.cmp(&b.name)),
+        Order::Made | Order::Modules | Order::Text | Order::Backwards => {}
+    }
+    tensors
+}
+
+/// One case; how it was called, whether its layers differ, and whether it was imported.
+fn case(seed: u64) -> (Scheme, Order, bool, bool) {
+    let mut random = Random(seed);
+    let mut truth = Truth::random(&mut random);
+    let namer = Namer::random(&mut random, &truth);
+    let (scheme, prefix) = (namer.scheme, namer.prefix);
+    let (kind, order) = file(&mut random, &namer);
     let mut modules = made(&mut random, &truth, scheme);
     if namer.mixed.is_some() {
         modules.sort_by_key(|module| match module {
@@ -77,68 +101,43 @@ fn case(seed: u64) -> (Scheme, Order, bool, bool) {
         Kind::KerasHdf5 => truth.layout = Layout::InOut,
         _ => {}
     }
-    let mut groups: Vec<Vec<Tensor>> = modules
-        .iter()
-        .map(|&module| tensors(&mut random, &truth, &names[&module], module, scheme))
-        .collect();
-    match order {
-        Order::Modules => random.shuffle(&mut groups),
-        Order::Text => groups.sort_by(|a, b| a[0].name.cmp(&b[0].name)),
-        Order::Backwards => groups.reverse(),
-        Order::Made | Order::Tensors | Order::Sorted => {}
-    }
-    let mut tensors = groups.concat();
-    match order {
-        Order::Tensors => random.shuffle(&mut tensors),
-        Order::Sorted => tensors.sort_by(|a, b| a.name.cmp(&b.name)),
-        Order::Made | Order::Modules | Order::Text | Order::Backwards => {}
-    }
+    let groups = modules.iter();
+    let groups =
+        groups.map(|&module| tensors(&mut random, &truth, &names[&module], module, scheme));
+    let groups = groups.collect();
+    let tensors = in_order(&mut random, groups, order);
     let options = said(&mut random, &truth, scheme, order);
     let layout = match kind {
         Kind::PyTorch => Some(Layout::OutIn),
         Kind::KerasHdf5 => Some(Layout::InOut),
         _ => None,
     };
-    let (network_of_file, labels, task) = (None, None, None);
-    let (class_names, files, notes) = (Vec::new(), Vec::new(), Vec::new());
-    let archive = Archive {
-        kind,
-        tensors,
-        network: network_of_file,
-        layout,
-        labels,
-        class_names,
-        files,
-        task,
-        notes,
-    };
+    let archive = Archive { tensors, ..empty(kind, layout) };
     let epsilon = if kind == Kind::KerasHdf5 { EPSILON_OF_KERAS } else { EPSILON };
     let expected = match &truth.each {
+        // The biases are in the weights: there is no network of such tensors.
+        _ if scheme == Scheme::Theta => Vec::new(),
         Some(each) => truth.layers_of_each(each, &names, epsilon).unwrap_or_default(),
         None => truth.layers(&names, epsilon),
     };
-    // The biases are in the weights: there is no network of such tensors.
-    let expected = if scheme == Scheme::Theta { Vec::new() } else { expected };
-    match network(&archive, has_own_order(&archive.tensors), &options) {
+    let found = network(&archive, has_own_order(&archive.tensors), &options);
+    let is_imported = match found {
         // What has no place is an error of its own.
-        Ok(found) if uses(&found.network.layers) < archive.tensors.len() => {
-            (scheme, order, truth.each.is_some(), false)
-        }
+        Ok(found) if uses(&found.network.layers) < archive.tensors.len() => false,
         Ok(found) => {
-            let context = || {
-                format!(
-                    "seed {seed}: {kind:?} {scheme:?} {prefix} {order:?} {truth:?} {options:?}\n{:?}",
-                    archive.tensors
-                )
-            };
-            assert_eq!(found.network.layers, expected, "{}", context());
-            (scheme, order, truth.each.is_some(), true)
+            assert_eq!(
+                found.network.layers, expected,
+                "seed {seed}: {kind:?} {scheme:?} {prefix} {order:?} {truth:?} {options:?}\n{:?}",
+                archive.tensors
+            );
+            true
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            (scheme, order, truth.each.is_some(), false)
+            false
         }
-    }
+    };
+    (scheme, order, truth.each.is_some(), is_imported)
 }
 
 /// How many tensors layers are made of.

@@ -203,53 +203,9 @@ impl<'a> Namer<'a> {
             }
             (Scheme::Blocks | Scheme::Nested, _) if is_input => "start.norm".to_owned(),
             (Scheme::Blocks, _) => format!("units.{at}.{}", if is_norm { "norm" } else { "fc" }),
-            (Scheme::Nested, _) if self.truth.before_layers.is_some() => {
-                format!("units.{at}.{}", usize::from(!is_norm && self.truth.has_norm(at)))
-            }
-            (Scheme::Nested, _) if is_norm => {
-                let number = match self.truth.norm_of(at) {
-                    Some((_, NormPosition::Input)) => 0,
-                    Some((_, NormPosition::AfterActivation)) => 2,
-                    Some(_) => 1,
-                    None => 1 + usize::from(self.truth.is_after()),
-                };
-                format!("units.{at}.{number}")
-            }
-            (Scheme::Nested, _) => {
-                let norm = self.truth.norm_of(at);
-                let is_second = norm.is_some_and(|(_, at)| at == NormPosition::Input);
-                format!("units.{at}.{}", usize::from(is_second))
-            }
-            (Scheme::Keras, _) => {
-                let kind = self.truth.norm_of(at).map(|(kind, _)| kind).or(self.truth.norm);
-                let class = match (is_norm, kind) {
-                    (false, _) => "dense",
-                    (true, Some(Norm::Batch)) => "batch_normalization",
-                    (true, _) => "layer_normalization",
-                };
-                // Of layers that differ, norms are counted by their class.
-                let is_before = |other: &usize| {
-                    self.truth.norm_of(*other).is_some_and(|(other, _)| Some(other) == kind)
-                };
-                let at = match (&self.truth.each, is_norm) {
-                    (Some(_), true) => (0..at).filter(is_before).count(),
-                    _ => at,
-                };
-                let shift = usize::from(is_norm && !is_input && self.truth.has_input_norm());
-                let offset = if is_norm { self.offset } else { self.start };
-                match at + shift + offset {
-                    0 => class.to_owned(),
-                    number => format!("{class}_{number}"),
-                }
-            }
-            (Scheme::Told, _) => {
-                let word = match at {
-                    0 => ["inp", "stem", "first"][self.offset],
-                    _ if at == self.truth.hidden() => ["out", "head", "last"][self.offset],
-                    _ => ["body", "mid", "hid", "trunk", "omega", "lima"][at % 6],
-                };
-                format!("{word}{}", if is_norm { "_norm" } else { "" })
-            }
+            (Scheme::Nested, _) => format!("units.{at}.{}", self.place_in_unit(at, is_norm)),
+            (Scheme::Keras, _) => self.keras_name(at, is_norm, is_input),
+            (Scheme::Told, _) => self.telling_name(at, is_norm),
             (Scheme::Theta, _) => format!("theta{}", at + self.start),
             (Scheme::Handmade, _) => (at + self.start).to_string(),
             (Scheme::Pairs, _) if is_input => "in_norm".to_owned(),
@@ -268,6 +224,55 @@ impl<'a> Namer<'a> {
             }
         };
         format!("{}{own}", self.prefix)
+    }
+
+    /// The number of a layer, or of its norm, in a unit of both.
+    fn place_in_unit(&self, at: usize, is_norm: bool) -> usize {
+        if self.truth.before_layers.is_some() {
+            return usize::from(!is_norm && self.truth.has_norm(at));
+        }
+        let position = self.truth.norm_of(at).map(|(_, position)| position);
+        match (is_norm, position) {
+            (false, _) => usize::from(position == Some(NormPosition::Input)),
+            (true, Some(NormPosition::Input)) => 0,
+            (true, Some(NormPosition::AfterActivation)) => 2,
+            (true, Some(_)) => 1,
+            (true, None) => 1 + usize::from(self.truth.is_after()),
+        }
+    }
+
+    /// The name of a layer or norm as Keras makes it, by its class and number.
+    fn keras_name(&self, at: usize, is_norm: bool, is_input: bool) -> String {
+        let kind = self.truth.norm_of(at).map(|(kind, _)| kind).or(self.truth.norm);
+        let class = match (is_norm, kind) {
+            (false, _) => "dense",
+            (true, Some(Norm::Batch)) => "batch_normalization",
+            (true, _) => "layer_normalization",
+        };
+        // Of layers that differ, norms are counted by their class.
+        let at = match (&self.truth.each, is_norm) {
+            (Some(_), true) => {
+                let before = (0..at).filter_map(|other| self.truth.norm_of(other));
+                before.filter(|(other, _)| Some(*other) == kind).count()
+            }
+            _ => at,
+        };
+        let shift = usize::from(is_norm && !is_input && self.truth.has_input_norm());
+        let offset = if is_norm { self.offset } else { self.start };
+        match at + shift + offset {
+            0 => class.to_owned(),
+            number => format!("{class}_{number}"),
+        }
+    }
+
+    /// A name that tells the place of a layer in words.
+    fn telling_name(&self, at: usize, is_norm: bool) -> String {
+        let word = match at {
+            0 => ["inp", "stem", "first"][self.offset],
+            _ if at == self.truth.hidden() => ["out", "head", "last"][self.offset],
+            _ => ["body", "mid", "hid", "trunk", "omega", "lima"][at % 6],
+        };
+        format!("{word}{}", if is_norm { "_norm" } else { "" })
     }
 
     pub(super) fn names(&self, module: Module) -> Names {
