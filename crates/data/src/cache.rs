@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fireclay_terminal::message;
 use tempfile::NamedTempFile;
 
 use crate::DataError;
-use crate::error::{Attempt, with_causes};
+use crate::error::Attempt;
 use crate::fetch::{Client, FetchError, FetchProgress};
 
 /// Folders and addresses for [`load`](crate::load); the default serves everyone but tests and shared
@@ -117,7 +118,7 @@ impl<'a> Cache<'a> {
         self.client.fetch(name, url, file.as_file_mut(), self.progress).map_err(
             |error| match error {
                 FetchError::Write(source) => DataError::write(self.folder.clone())(source),
-                other => DataError::Fetch { url: url.to_owned(), reason: with_causes(&other) },
+                other => DataError::Fetch { url: url.to_owned(), reason: message(&other) },
             },
         )?;
         // Accepted under its temporary name: what is refused is deleted with the temporary file.
@@ -154,7 +155,7 @@ fn attempt(address: String, error: &DataError) -> Attempt {
     let reason = match error {
         // The address already says which file.
         DataError::Fetch { reason, .. } => reason.clone(),
-        other => with_causes(other),
+        other => message(other),
     };
     Attempt { address, reason }
 }

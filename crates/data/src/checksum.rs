@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use fireclay_files::hex;
 use fireclay_readers::{Compression, Idx, IdxRows, decompress};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -136,10 +137,6 @@ impl Hasher {
             Self::Md5(hasher) => Some(hex(&hasher.finalize())),
         }
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Passes bytes on and hashes them.

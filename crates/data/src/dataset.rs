@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use fireclay_files::hex;
 use fireclay_model::InputSpec;
 use sha2::{Digest, Sha256};
 
-use crate::checksum::hex;
 use crate::order::permutation;
 use crate::{Blocks, DataError};
 

@@ -436,12 +436,6 @@ impl DataError {
     }
 }
 
-/// The message of `error` followed by those of its causes.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |&error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 fn listing(names: &[String]) -> String {
     if names.is_empty() { "no files".to_owned() } else { names.join(", ") }
 }

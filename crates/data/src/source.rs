@@ -189,12 +189,10 @@ fn unknown(name: &str) -> DataError {
     DataError::UnknownSource { name: name.to_owned(), nearest: nearest(name, &choices), choices }
 }
 
-/// The choice spelt most like `name`, if at least half of it agrees.
+/// The choice spelt most like `name`, if it is spelt like it at all.
 fn nearest(name: &str, choices: &[String]) -> Option<String> {
-    let name = name.to_lowercase();
-    let similarity = |choice: &String| strsim::normalized_damerau_levenshtein(&name, choice);
-    let best = choices.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(best) >= 0.5).then(|| best.clone())
+    let choices = choices.iter().map(String::as_str);
+    fireclay_model::nearest(&name.to_lowercase(), choices).map(str::to_owned)
 }
 
 #[cfg(test)]

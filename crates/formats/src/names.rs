@@ -1,6 +1,6 @@
 //! Names of tensors, which are paths.
 
-use fireclay_terminal::names;
+use fireclay_terminal::{counted, names};
 
 use crate::error::{Holding, shown};
 use crate::{Archive, Problem, WHOLE};
@@ -68,8 +68,8 @@ pub(crate) fn listed(found: &[Holding], count: usize) -> String {
             Some(shape) => format!(", the first matrix {shape:?}"),
             None => String::new(),
         };
-        let (key, s) = (shown(&holding.key), if holding.tensors == 1 { "" } else { "s" });
-        format!("{key} ({} tensor{s}{matrix})", holding.tensors)
+        let tensors = counted(holding.tensors as u64, "tensor");
+        format!("{} ({tensors}{matrix})", shown(&holding.key))
     });
     several(words, count)
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fireclay::Provenance;
 use fireclay_files::{check_file_place, read_regular};
-use fireclay_terminal::{counted, quoted_path};
+use fireclay_terminal::{counted, listed, quoted_path};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ use crate::place::portable;
 use crate::run_files::{ADAPTER, BASE, CHECKPOINTS, CONFIG, FILES, METRICS, MODEL, START, TEACHER};
 use crate::settings::{Partial, Settings};
 
+/// Changed settings that a message names, before it counts the rest.
+const MOST_CHANGES: usize = 8;
+
 /// Something in the folder of a run that its manifest contradicts.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -27,7 +30,7 @@ pub enum Fault {
     #[error(
         "{} was changed since the run: {}; put that back, as manifest.json has it{}",
         path.display(),
-        listed(changes),
+        listed(changes, MOST_CHANGES, Change::to_string),
         if *is_tuned { "" } else { ", or use the file for a new run with --config" }
     )]
     Settings {
@@ -112,16 +115,6 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { setting, found, recorded } = self;
         write!(f, "{setting} is {found} and was {recorded}")
-    }
-}
-
-/// The first changes, and how many more there are.
-fn listed(changes: &[Change]) -> String {
-    const SHOWN: usize = 8;
-    let shown: Vec<String> = changes.iter().take(SHOWN).map(ToString::to_string).collect();
-    match changes.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{}, and {more} more", shown.join(", ")),
     }
 }
 

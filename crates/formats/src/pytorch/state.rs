@@ -8,7 +8,7 @@ use super::pickle::{Id, Pickle, Value};
 use super::search::{Chosen, Tree};
 use super::view::{View, is_tensor};
 use crate::error::shown;
-use crate::names::first;
+use crate::names::{first, several};
 use crate::{Problem, WHOLE};
 
 /// Parts of names that stand for a wrapper around a module, anywhere in the name.
@@ -26,9 +26,6 @@ const MOST_WRAPPED: usize = 4;
 
 /// The counter that an `AveragedModel` has beside its module.
 const AVERAGED: &str = "n_averaged";
-
-/// The most things left out that are named.
-const MOST_NAMED: usize = 10;
 
 /// The tensors of a network, and what else was there.
 pub(super) struct State<'a> {
@@ -107,20 +104,13 @@ fn left_out(
         Some(into) => value != into,
         None => !is_tensor(pickle.get(value)),
     });
-    let mut left = left.filter(|&&(_, value)| named.iter().all(|names| names.id != value));
-    let named: Vec<_> = left
-        .by_ref()
-        .take(MOST_NAMED)
-        .map(|&(key, value)| {
-            let key = pickle.text(key).map_or_else(|| pickle.get(key).what().to_owned(), shown);
-            format!("{key} ({})", pickle.get(value).what())
-        })
-        .collect();
-    let more = match left.count() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!named.is_empty()).then(|| format!("left out: {}{more}", named.join(", ")))
+    let left = left.filter(|&&(_, value)| named.iter().all(|names| names.id != value));
+    let left: Vec<_> = left.collect();
+    let words = left.iter().map(|&&(key, value)| {
+        let key = pickle.text(key).map_or_else(|| pickle.get(key).what().to_owned(), shown);
+        format!("{key} ({})", pickle.get(value).what())
+    });
+    (!left.is_empty()).then(|| format!("left out: {}", several(words, left.len())))
 }
 
 /// Takes away what wrappers put into the names: the names that only they give wherever they are, and

@@ -40,14 +40,59 @@ settings! {
     }
 }
 
-impl UpdateRule for Adam {
+/// What Adam and AdamW share.
+struct Numbers {
+    learning_rate: f64,
+    /// Decays of both means, and what is added to the root.
+    moments: [f64; 3],
+    weight_decay: f64,
+}
+
+/// Adam or AdamW, which differ in what weight decay does.
+trait Variant: Clone + 'static {
+    fn numbers(&self) -> Numbers;
+
+    /// A step with weight decay.
+    fn decayed(step: AdamStep, weight_decay: f64) -> AdamStep;
+
+    fn operation(&self, decays: bool, now: Now) -> AdamStep {
+        let Numbers { learning_rate, moments, weight_decay } = self.numbers();
+        let step = plain_step(learning_rate * now.factor, moments, now);
+        if decays { Self::decayed(step, weight_decay) } else { step }
+    }
+}
+
+impl Variant for Adam {
+    fn numbers(&self) -> Numbers {
+        let Self { learning_rate, beta1, beta2, epsilon, weight_decay } = *self;
+        Numbers { learning_rate, moments: [beta1, beta2, epsilon], weight_decay }
+    }
+
+    fn decayed(step: AdamStep, weight_decay: f64) -> AdamStep {
+        AdamStep { penalty: weight_decay, ..step }
+    }
+}
+
+impl Variant for AdamW {
+    fn numbers(&self) -> Numbers {
+        let Self { learning_rate, beta1, beta2, epsilon, weight_decay } = *self;
+        Numbers { learning_rate, moments: [beta1, beta2, epsilon], weight_decay }
+    }
+
+    fn decayed(step: AdamStep, weight_decay: f64) -> AdamStep {
+        AdamStep { shrinkage: step.rate * weight_decay, ..step }
+    }
+}
+
+impl<V: Variant> UpdateRule for V {
     fn learning_rate(&self) -> f64 {
-        self.learning_rate
+        self.numbers().learning_rate
     }
 
     fn validate(&self) -> Result<(), OptimizerError> {
-        check_moments([self.beta1, self.beta2, self.epsilon])?;
-        not_negative("weight_decay", self.weight_decay)
+        let Numbers { moments, weight_decay, .. } = self.numbers();
+        check_moments(moments)?;
+        not_negative("weight_decay", weight_decay)
     }
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
@@ -60,51 +105,9 @@ impl UpdateRule for Adam {
     }
 }
 
-impl KernelRule for Adam {
+impl<V: Variant> KernelRule for V {
     fn rule(&self, decays: bool, _is_first: bool, now: Now) -> Rule {
         Rule::Adam(self.operation(decays, now))
-    }
-}
-
-impl Adam {
-    fn operation(&self, decays: bool, now: Now) -> AdamStep {
-        let penalty = if decays { self.weight_decay } else { 0.0 };
-        let rate = self.learning_rate * now.factor;
-        AdamStep { penalty, ..plain_step(rate, [self.beta1, self.beta2, self.epsilon], now) }
-    }
-}
-
-impl UpdateRule for AdamW {
-    fn learning_rate(&self) -> f64 {
-        self.learning_rate
-    }
-
-    fn validate(&self) -> Result<(), OptimizerError> {
-        check_moments([self.beta1, self.beta2, self.epsilon])?;
-        not_negative("weight_decay", self.weight_decay)
-    }
-
-    fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
-        let step = self.operation(at.decays, now);
-        moved(at, memory, &step)
-    }
-
-    fn kernel(&self) -> Option<Box<dyn KernelRule>> {
-        Some(Box::new(self.clone()))
-    }
-}
-
-impl KernelRule for AdamW {
-    fn rule(&self, decays: bool, _is_first: bool, now: Now) -> Rule {
-        Rule::Adam(self.operation(decays, now))
-    }
-}
-
-impl AdamW {
-    fn operation(&self, decays: bool, now: Now) -> AdamStep {
-        let rate = self.learning_rate * now.factor;
-        let shrinkage = rate * if decays { self.weight_decay } else { 0.0 };
-        AdamStep { shrinkage, ..plain_step(rate, [self.beta1, self.beta2, self.epsilon], now) }
     }
 }
 
