@@ -76,7 +76,7 @@ fn run(cli: &Cli) -> Result<serde_json::Value> {
     let network = network(cli)?;
     // Looked at first: a backend that is not there costs no time.
     let device = cli.backend.device(cli.device)?;
-    let TrainTest { train: data, test } =
+    let TrainTest { train: data, test, .. } =
         load(&Source::Mnist, &LoadOptions::default(), &mut |_| {})?;
     let document = match &cli.command {
         Command::Export { folder } => {

@@ -60,7 +60,7 @@ pub struct Args {
     /// The columns of a table.
     #[command(flatten)]
     pub table: TableArgs,
-    /// Learning rate, or that of some parameters; repeatable: --lr body=1e-4 --lr head=1e-3 [default: 0.003 for adam].
+    /// Learning rate, or that of some parameters; repeatable: --lr body=1e-4 --lr head=1e-3 [default: that of the optimizer; 0.003 for adam].
     #[arg(long, value_name = "RATE|PATTERN=RATE", help_heading = "Optimization")]
     pub lr: Vec<Rate>,
     /// The loss, and how the weights move.
@@ -305,10 +305,10 @@ Examples:
   finetune --from big.safetensors --teacher bigger.safetensors
   finetune --resume latest             resume the last run
   finetune import model.h5 --preprocessing scale --to model.safetensors --data mnist
-  finetune merge --base model.safetensors --adapter runs/mnist-1/adapter.safetensors --to merged.safetensors
+  finetune merge --base base.safetensors --adapter adapter.safetensors --to one.safetensors
 
-Recipes for --recipe: full (default: everything from the first step), lp-ft (the head for half of
-the epochs, then everything at a tenth of the rate), probe (only the head).";
+Recipes: full trains everything from the first step; lp-ft trains the head for half of the epochs,
+then everything at a tenth of the rate; probe trains only the head.";
 
 impl Args {
     /// The settings part by part: those `below`, the file, the flags, and each --set.

@@ -25,7 +25,7 @@ pub struct PredictArgs {
     /// Number of labels to print, the most probable first [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
-    /// Print no label if the highest probability is below this.
+    /// Print no label if the highest probability is below this [default: 0].
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     pub abstain: Option<f32>,
     /// Treat the first line of a table as a heading.

@@ -262,8 +262,9 @@ fn spectral_norm(
 ) -> Result<Tensor, ImportError> {
     let [rows, columns] = matrix(name, original)?;
     let (u, v) = (left.to_f64()?, right.to_f64()?);
-    let lengths = (&left.shape[..], &right.shape[..]);
-    if lengths != (&[rows], &[columns]) && lengths != (&[columns], &[rows]) {
+    let lengths = [&left.shape[..], &right.shape[..]];
+    let is_over_rows = lengths == [[rows], [columns]];
+    if !is_over_rows && lengths != [[columns], [rows]] {
         return Err(misshapen(name, &[original, left, right]));
     }
     // `u W` and `W u`, by which both are told apart where the matrix is square.
@@ -284,12 +285,12 @@ fn spectral_norm(
         if likeness_of_columns > likeness_of_rows {
             return Err(ImportError::unsupported(
                 format!("the vectors of {name} do not fit its rows, but its columns"),
-                "spectral norm over the columns of a square matrix cannot be told from a mistake; \
+                "spectral norm over the columns of a square matrix cannot be distinguished from a mistake; \
                  save it plain in Python, after torch.nn.utils.remove_spectral_norm(module)",
             ));
         }
         dot(&by_rows, &v)
-    } else if fits(rows, columns) {
+    } else if is_over_rows {
         dot(&by_rows, &v)
     } else {
         dot(&by_columns, &v)

@@ -101,7 +101,7 @@ pub struct DataArgs {
     /// Hold out the same share of each class.
     #[arg(long)]
     pub stratified: bool,
-    /// Train on these classes only, given by label.
+    /// Train on these classes only, given by label [default: all].
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     pub classes: Vec<String>,
     /// Scaling of regression targets during training [default: standardize].
@@ -284,16 +284,16 @@ pub struct TrainingArgs {
     /// Drop the last batch of an epoch if it is incomplete.
     #[arg(long)]
     pub drop_last: bool,
-    /// Clip the global gradient norm to this value.
+    /// Clip the global gradient norm to this value [default: none].
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
-    /// Average the weights with this decay per step (EMA); the average becomes the model.
+    /// Average the weights with this decay per step (EMA); the average becomes the model [default: none].
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
-    /// Stop after this many epochs without improvement, and keep the best weights.
+    /// Stop after this many epochs without improvement, and keep the best weights [default: none].
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<u32>,
-    /// Smallest improvement that counts for --patience, in the unit of --monitor.
+    /// Smallest improvement that counts for --patience, in the unit of --monitor [default: 0].
     #[arg(long, value_name = "AMOUNT", requires = "patience")]
     pub min_improvement: Option<f64>,
     /// Weights that become the model [default: auto].
@@ -302,7 +302,7 @@ pub struct TrainingArgs {
     /// Validation metric that selects the best epoch, such as accuracy, f-1, rmse or r2 [default: loss].
     #[arg(long, value_name = "METRIC")]
     pub monitor: Option<Monitor>,
-    /// Additional metrics: top-5, precision, recall, f-1, auroc, average-precision, learning-rate, speed.
+    /// Additional metrics: top-5, precision, recall, f-1, auroc, average-precision, learning-rate, speed [default: none].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metrics: Vec<MetricChoice>,
     /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times) [default: stop].
@@ -374,7 +374,7 @@ pub struct OutputArgs {
     #[arg(long, conflicts_with = "quiet")]
     pub tui: bool,
     /// Print only errors and requested output.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 0)]
     pub quiet: bool,
     /// Print where the time went, and whether a step is one fused operation.
     #[arg(long, conflicts_with = "quiet")]

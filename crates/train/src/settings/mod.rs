@@ -118,9 +118,9 @@ pub enum PreprocessingChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetScalingChoice {
-    /// They are left as they are.
+    /// Targets as they are.
     None,
-    /// Each to mean 0 and deviation 1 over the training rows; the default of a new run.
+    /// Each target to mean 0 and deviation 1 over the training rows; the default of a new run.
     Standardize,
     /// As in the model that training starts from.
     #[value(skip)]
@@ -237,12 +237,12 @@ pub struct EarlyStopping {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
-    /// The best epoch's with early stopping, else the last.
+    /// Weights of the best epoch with early stopping, else of the last.
     #[default]
     Auto,
-    /// Those of the last epoch.
+    /// Weights of the last epoch.
     Last,
-    /// Those of the best epoch.
+    /// Weights of the best epoch.
     Best,
 }
 

@@ -192,6 +192,18 @@ fn shown(field: &str, parts: &[Partial]) -> String {
     }
 }
 
+/// Message for settings of a section whose name nobody gave.
+fn without_name(parts: &[Partial]) -> Option<String> {
+    let given = &parts.last()?.table;
+    let section = CHOICES.into_iter().find(|section| given.contains_key(*section))?;
+    let field = given.get(section)?.as_table()?.keys().next()?;
+    let field = shown(field, parts);
+    Some(format!(
+        "{field} needs the name of the {section} that has it: --{section} NAME, or `{section}.name` in \
+         a file"
+    ))
+}
+
 /// Says why a part cannot be read: a setting that its section's choice does not have, or else
 /// the message of the TOML error. A choice that only the defaults made is not named.
 fn explain(error: &toml::de::Error, table: &toml::Table, parts: &[Partial]) -> String {
@@ -218,6 +230,9 @@ fn explain(error: &toml::de::Error, table: &toml::Table, parts: &[Partial]) -> S
                      `{section}.name` in a file. Without a name it has {known}"
                 ),
             }
+        }
+        _ if error.message() == "missing field `name`" => {
+            without_name(parts).unwrap_or_else(|| with_suggestion(error))
         }
         _ => with_suggestion(error),
     }
@@ -310,6 +325,14 @@ mod tests {
             let error = settings(&[text]).unwrap_err().to_string();
             assert!(error.contains(&format!("did you mean `{near}`?")), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn settings_of_a_section_without_a_name_ask_for_it() {
+        let error = settings(&["[loss]\nlabel_smoothing = 0.1"]).unwrap_err().to_string();
+        let expected = "test: `label_smoothing` needs the name of the loss that has it: --loss NAME, or \
+                        `loss.name` in a file";
+        assert_eq!(error, expected);
     }
 
     /// A file may say what holds anyway, of settings too that the file of a run leaves out.

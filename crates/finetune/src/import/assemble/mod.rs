@@ -223,9 +223,8 @@ fn architecture(
     input_shape: Option<&[usize]>,
 ) -> Result<Architecture, ImportError> {
     let inputs = folded.input.scale.len();
-    let shape = input_shape.filter(|shape| {
-        shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)) == Some(inputs)
-    });
+    let shape = input_shape
+        .filter(|shape| shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)) == Some(inputs));
     let shape = shape.map_or_else(|| vec![inputs], <[usize]>::to_vec);
     let Some((last, hidden)) = folded.blocks.split_last() else {
         return Err(ImportError::unsupported("the file describes no linear layer", "it has none"));

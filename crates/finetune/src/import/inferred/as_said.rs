@@ -10,7 +10,6 @@ use super::super::ImportError;
 use super::norms::{Placed, Scene, Slot, described, refuse_room_before};
 use super::paired::Side;
 use super::said::SaidNorm;
-use crate::pattern::Pattern;
 
 impl Scene<'_> {
     /// Norms where `--layers` has them.

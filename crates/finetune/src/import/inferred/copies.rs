@@ -63,9 +63,8 @@ pub(super) fn refuse_copies(tensors: &[&Tensor]) -> Result<(), ImportError> {
         let advice = format!("keep one: --allow-unused {copy} leaves out the copy{other}");
         return Err(ImportError::unsupported(what, advice));
     }
-    let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) = tensors
-        .iter()
-        .partition(|tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy);
+    let (copies, rest): (Vec<&Tensor>, Vec<&Tensor>) =
+        tensors.iter().partition(|tensor| Look::of(&tensor.name, &tensor.shape) == Look::Copy);
     if copies.is_empty() || shapes(&copies).is_empty() || shapes(&copies) != shapes(&rest) {
         return Ok(());
     }
