@@ -44,6 +44,7 @@ pub struct FieldFit {
     name: String,
     state: FitState,
     detail: Detail,
+    one_hot: usize,
     /// Training rows with a value.
     count: usize,
     /// True if a row lacks a value, of training or not.
@@ -92,7 +93,8 @@ impl FieldFit {
             (Kind::Boolean, _) => FitState::Boolean,
             _ => FitState::Number(NumberFit::new(schema.numbers())),
         };
-        Self { name: planned.profile.name.clone(), state, detail, count: 0, missing: false }
+        let (name, one_hot) = (planned.profile.name.clone(), schema.one_hot());
+        Self { name, state, detail, one_hot, count: 0, missing: false }
     }
 
     /// Adds the cell of a training row.
@@ -122,7 +124,7 @@ impl FieldFit {
     }
 
     fn finish(self) -> Result<Field, TableError> {
-        let Self { name, state, detail, count, missing } = self;
+        let Self { name, state, detail, one_hot, count, missing } = self;
         if count == 0 {
             return Err(TableError::EmptyFeature { name });
         }
@@ -138,16 +140,23 @@ impl FieldFit {
                 date.into()
             }
             FitState::Boolean => Boolean { missing }.into(),
-            FitState::Category(counts) => {
-                let values = counts.into_keys().collect();
-                Category { values, encoding: CategoryEncoding::OneHot, missing }.into()
-            }
+            FitState::Category(counts) => category(counts, one_hot, missing).into(),
             FitState::Ordered(order) => {
                 Category { values: order, encoding: CategoryEncoding::Ordered, missing }.into()
             }
         };
         Ok(Field::new(name, kind))
     }
+}
+
+/// A category of these texts, with the rows of each: one-hot, or of too many an index for a learned
+/// embedding. Texts of a single row share the embedding of all that are unseen, which is learned so.
+fn category(counts: BTreeMap<String, usize>, one_hot: usize, missing: bool) -> Category {
+    let is_wide = counts.len() > one_hot;
+    let encoding = if is_wide { CategoryEncoding::Index } else { CategoryEncoding::OneHot };
+    let least = if is_wide && counts.values().any(|&count| count > 1) { 2 } else { 1 };
+    let often = counts.into_iter().filter(|(_, count)| *count >= least);
+    Category { values: often.map(|(text, _)| text).collect(), encoding, missing }
 }
 
 /// Encodes some rows of a table by the names of its columns: `[rows, width]` row by row.

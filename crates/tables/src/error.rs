@@ -172,7 +172,7 @@ pub enum TableError {
     #[error(
         "row {row}, column {name:?}: {} is not a number{}",
         quoted(found),
-        if *is_target { "; a regression target must be a number" } else { "; remove the column from --numeric, or mend the cell" }
+        if *is_target { "; targets of a regression and weights must be numbers" } else { "; remove the column from --numeric, or mend the cell" }
     )]
     NotANumber {
         /// The column.
@@ -181,7 +181,7 @@ pub enum TableError {
         row: usize,
         /// The cell.
         found: String,
-        /// True if it is the target of a regression.
+        /// True if it is the target of a regression, or a weight.
         is_target: bool,
     },
     /// No target is named.

@@ -31,5 +31,5 @@ pub use options::{TableOptions, TableTask};
 pub use read::{Head, Reading, head, is_called_table, read, stem};
 pub use schema::{ColumnPart, PlannedColumn, Schema};
 pub use table::{Cell, Cells, Column, MISSING, Table, Texts, is_missing, number};
-pub use targets::{TableTargets, rows_with_targets, targets_of, task};
+pub use targets::{TableTargets, rows_with_targets, targets_of, task, weights_of};
 pub use value::{knows, name_of, value};

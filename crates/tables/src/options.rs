@@ -31,6 +31,9 @@ pub struct TableOptions {
     /// The encoding of numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbers: Option<NumberEncoding>,
+    /// The most different values of a category that is one-hot; one with more has a learned embedding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_hot: Option<usize>,
     /// Columns of sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<String>,

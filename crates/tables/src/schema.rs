@@ -14,6 +14,7 @@ pub struct Schema {
     task: TableTask,
     targets: Vec<String>,
     numbers: NumberEncoding,
+    one_hot: usize,
 }
 
 /// A column, and the part that it takes.
@@ -46,6 +47,9 @@ pub enum ColumnPart {
     Unused,
 }
 
+/// The most different values of a category that is one-hot by default: as wide as the smallest layers.
+const ONE_HOT: usize = 32;
+
 impl ColumnPart {
     /// Returns true if the network sees the column.
     pub fn is_feature(&self) -> bool {
@@ -69,7 +73,9 @@ impl Schema {
         let task = targets::task(&of_targets.collect::<Vec<_>>(), options.task)?;
         let columns = profiles.into_iter().map(|profile| planned(profile, options));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let schema = Self { columns, task, targets, numbers: options.numbers.unwrap_or_default() };
+        let numbers = options.numbers.unwrap_or_default();
+        let one_hot = options.one_hot.unwrap_or(ONE_HOT);
+        let schema = Self { columns, task, targets, numbers, one_hot };
         if schema.features().next().is_none() {
             return Err(TableError::NoFeatures);
         }
@@ -84,6 +90,11 @@ impl Schema {
     /// The columns that the network sees, in the order of the file.
     pub fn features(&self) -> impl Iterator<Item = &PlannedColumn> {
         self.columns.iter().filter(|column| column.part.is_feature())
+    }
+
+    /// The most different values of a category that is one-hot.
+    pub(crate) fn one_hot(&self) -> usize {
+        self.one_hot
     }
 
     /// The encoding of numbers.

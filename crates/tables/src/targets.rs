@@ -117,6 +117,16 @@ pub fn targets_of(
     }
 }
 
+/// The weight of each of some rows: the number of a column.
+///
+/// # Errors
+///
+/// A column that is not there, or a cell that is no number, with its row.
+pub fn weights_of(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<f32>, TableError> {
+    let column = table.column(name)?;
+    rows.iter().map(|&row| target(column, row)).collect()
+}
+
 fn columns<'a>(table: &'a Table, names: &[String]) -> Result<Vec<&'a Column>, TableError> {
     names.iter().map(|name| table.column(name)).collect()
 }

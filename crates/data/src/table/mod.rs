@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fireclay_model::InputSpec;
 use fireclay_tables::{
     Doubt, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask, doubts,
-    encode, fit, read, rows_with_targets, targets_of,
+    encode, fit, read, rows_with_targets, targets_of, weights_of,
 };
 
 use crate::{DataError, Dataset, Features, Holdout, Split, Targets, TrainTest};
@@ -64,6 +64,8 @@ pub struct DividedTable {
     table: Table,
     parts: Parts,
     targets: [Targets; 2],
+    /// The weights of all rows, if there are some.
+    weights: Option<Vec<f32>>,
     facts: TableFacts,
 }
 
@@ -110,7 +112,8 @@ impl TableSource {
             split,
             doubts,
         };
-        Ok(DividedTable { table, parts, targets, facts })
+        let weights = weights(&table, options, &parts).map_err(of_table)?;
+        Ok(DividedTable { table, parts, targets, weights, facts })
     }
 
     /// The rows of the classes that are kept, with their targets.
@@ -165,15 +168,38 @@ impl DividedTable {
     /// table lacks.
     pub fn encoded(self, input: &InputSpec, path: &Path) -> Result<TrainTest, DataError> {
         let of_table = |source| DataError::Table { path: path.to_owned(), source };
-        let Self { table, parts, targets: [learned, test], facts } = self;
+        let Self { table, parts, targets: [learned, test], weights, facts } = self;
         let rows = |rows: &[usize], targets| {
             let encoded = encode(&table, input, rows).map_err(of_table)?;
             let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
+            let data = weighted(data, weights.as_deref(), rows)?;
             Ok::<_, DataError>(data.with_input(input.clone()))
         };
         let train = rows(&parts.of_learning(), learned)?;
         let test = rows(&parts.test, test)?;
         Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
+    }
+}
+
+/// The weights of all rows of a table; rows that are left out may lack one, and have none.
+fn weights(
+    table: &Table,
+    options: &TableOptions,
+    parts: &Parts,
+) -> Result<Option<Vec<f32>>, TableError> {
+    let Some(name) = &options.weight else { return Ok(None) };
+    let rows = parts.all();
+    let mut weights = vec![0.0; table.rows()];
+    let found = weights_of(table, name, &rows)?;
+    rows.into_iter().zip(found).for_each(|(row, weight)| weights[row] = weight);
+    Ok(Some(weights))
+}
+
+/// Rows with their weights, if there are some.
+fn weighted(data: Dataset, weights: Option<&[f32]>, rows: &[usize]) -> Result<Dataset, DataError> {
+    match weights {
+        Some(weights) => data.with_weights(rows.iter().map(|&row| weights[row]).collect()),
+        None => Ok(data),
     }
 }
 

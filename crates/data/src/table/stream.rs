@@ -11,7 +11,7 @@ use fireclay_tables::{
 };
 
 use super::divide::{Parts, TestRows, divide};
-use super::{TableFacts, TableSource, named};
+use super::{TableFacts, TableSource, named, weighted, weights};
 use crate::blocks::{BlockParts, BlockReader, Blocks};
 use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 
@@ -37,6 +37,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let (rows, targets) = source.of_classes(rows, targets, &schema)?;
     let test = TestRows::parse(source.options.test.as_deref())?;
     let parts = divide(&slim, &rows, &targets, file.rows(), &test, source)?;
+    let weights = weights(&slim, &source.options, &parts).map_err(of_table)?;
     drop(slim);
     let Fitted { input, kept } = fitted(&file, &schema, &parts, source).map_err(of_table)?;
     let group = group(&file, &input, row_bytes, parts.validation.len(), memory)?;
@@ -44,10 +45,12 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let blocks = TableBlocks { file: &file, input: &input, source };
     let learned = blocks.of(parts.of_learning(), group, parts.validation_places(), kept);
     let train = dataset(&input, learned, parts.targets(&targets, &rows, false))?;
+    let train = weighted(train, weights.as_deref(), &parts.of_learning())?;
     let test = match test {
         TestRows::Own(_) => {
             let blocks = blocks.of(parts.test.clone(), 1, Vec::new(), Vec::new());
-            dataset(&input, blocks, parts.targets(&targets, &rows, true))?
+            let test = dataset(&input, blocks, parts.targets(&targets, &rows, true))?;
+            weighted(test, weights.as_deref(), &parts.test)?
         }
         TestRows::File(path) => test_file(&path, &input, &schema, &targets)?,
     };
@@ -77,6 +80,7 @@ fn indexed(
     let header = BlockFile::header_of(&source.path)?;
     let options = &source.options;
     let names = schema.targets().iter().chain(&options.group).chain(&options.time);
+    let names = names.chain(&options.weight);
     let mut names: Vec<&String> = names.collect();
     names.sort_unstable();
     names.dedup();

@@ -37,6 +37,9 @@ pub struct TableArgs {
     /// Encoding of numbers: standardize, robust, quantile, min-max, piecewise-linear or none [default: standardize].
     #[arg(long, value_name = "HOW")]
     pub numbers: Option<NumberEncoding>,
+    /// Most values of a one-hot category; one with more is embedded [default: 32].
+    #[arg(long, value_name = "N")]
+    pub one_hot: Option<u32>,
     /// Columns to read as sentences.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub text: Vec<String>,
@@ -69,6 +72,7 @@ impl TableArgs {
         flags.list("data.table.date", &self.date);
         flags.text("data.table.date_format", self.date_format);
         flags.text("data.table.numbers", self.numbers);
+        flags.count("data.table.one_hot", self.one_hot);
         flags.list("data.table.text", &self.text);
         flags.list("data.table.drop", &self.drop);
         flags.text("data.table.group", self.group.as_ref());
