@@ -63,6 +63,18 @@ pub enum DataError {
         /// What was given.
         given: String,
     },
+    /// A fold is not written as it must be.
+    #[error("data.table.fold = {given:?}: give one such as 2/5")]
+    BadFold {
+        /// What was given.
+        given: String,
+    },
+    /// A fold has no rows, or all.
+    #[error("--folds {of}: a fold would have no rows; give fewer folds")]
+    EmptyFold {
+        /// Folds.
+        of: usize,
+    },
     /// Rows cannot be divided in two ways at once.
     #[error("{first} and {second} both divide the rows; give one of them")]
     TwoDivisions {

@@ -16,6 +16,9 @@ pub struct TableOptions {
     /// Rows for the final test: a share, a number, or another file; a fifth if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
+    /// The fold of the rows for the final test, such as `2/5`, in place of `test`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<String>,
     /// Columns of numbers, whatever their cells look like.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub numeric: Vec<String>,

@@ -38,6 +38,7 @@ mod divergence;
 pub mod ema;
 pub mod evaluate;
 pub mod fit;
+mod folds;
 mod fused;
 pub mod gradients;
 pub mod job;

@@ -6,6 +6,7 @@ use fireclay_terminal::{Exit, Program, quoted, say};
 
 use crate::args::{Args, OutputArgs, Rate};
 use crate::disk::Disk;
+use crate::folds;
 use crate::run::{Changes, Finished, Prepared, RunEnd};
 use crate::table_text::in_full;
 
@@ -71,6 +72,12 @@ pub fn run_to_end(args: Args, program: Program, disk: Disk) -> Result<Ended> {
     }
     let mut options = args.output.options(&args.resuming, program, disk)?;
     options.settings_folder = args.settings.folder(&args.data);
+    if let Some(count) = args.table.folds {
+        return folds::new(&args, options, count);
+    }
+    if let Some(folder) = folds::existing(&args) {
+        return folds::resume(folder, options);
+    }
     let prepared = match (&args.resuming.resume, &args.resuming.repeat) {
         (Some(run), _) => Prepared::resume(run, &args.changes()?, options)?,
         (None, Some(run)) => Prepared::repeat(run, &args.changes()?, options)?,

@@ -257,3 +257,33 @@ fn a_file_that_changes_under_a_run_stops_it() {
         "{said}"
     );
 }
+
+#[test]
+fn folds_test_every_row_once_and_resume() {
+    let place = place();
+    let line = format!("{TRAIN} --epochs 3 --folds 3 --name cv");
+    let said = does(&place, &line);
+    for fold in 1..=3 {
+        assert!(said.contains(&format!("fold {fold} of 3")), "{said}");
+    }
+    assert!(said.contains("180 training, 20 validation and 100 test"), "{said}");
+    let results = fs::read(place.path("runs/cv/folds.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&results).unwrap();
+    let rmse = &found["rmse"];
+    let folds: Vec<f64> =
+        rmse["folds"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    assert_eq!(folds.len(), 3);
+    assert!((rmse["mean"].as_f64().unwrap() - folds.iter().sum::<f64>() / 3.0).abs() < 1e-9);
+    place.train(&line).refused(&["runs/cv exists", "--resume cv"]);
+    // What was not finished, or not begun, is done again with the same bits.
+    fs::remove_dir_all(place.path("runs/cv/fold-3")).unwrap();
+    fs::remove_file(place.path("runs/cv/folds.json")).unwrap();
+    does(&place, "train --resume cv --no-report");
+    assert!(results == fs::read(place.path("runs/cv/folds.json")).unwrap());
+    let grouped =
+        does(&place, &format!("{TRAIN} --epochs 1 --folds 2 --group batch --name grouped"));
+    assert!(grouped.contains("deviation"), "{grouped}");
+    place.train(&format!("{TRAIN} --folds 8 --group batch")).refused(&["fewer folds"]);
+    place.train(&format!("{TRAIN} --folds 1")).refused(&["at least 2"]);
+    place.train("train --folds 3").refused(&["needs a table"]);
+}

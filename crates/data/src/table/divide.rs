@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use fireclay_tables::{Table, TableError, number};
+use fireclay_tables::{Table, TableError, TableOptions, number};
 
 use super::TableSource;
 use crate::order::{generator, shuffled};
@@ -25,6 +25,8 @@ pub(super) enum TestRows {
     Own(Holdout),
     /// Those of another file.
     File(PathBuf),
+    /// One of several folds, from 0, of which every row is in one.
+    Fold { fold: usize, of: usize },
 }
 
 /// The share of rows for the test, if nobody says: scikit-learn's examples and most published splits
@@ -32,9 +34,15 @@ pub(super) enum TestRows {
 const TEST_SHARE: f64 = 0.2;
 
 impl TestRows {
-    /// Reads what a person typed: a share, a number of rows or a file.
-    pub(super) fn parse(text: Option<&str>) -> Result<Self, DataError> {
-        let Some(text) = text else { return Ok(Self::Own(Holdout::Fraction(TEST_SHARE))) };
+    /// Reads what a person typed: a share, a number of rows or a file; or the fold of a
+    /// cross-validation.
+    pub(super) fn parse(options: &TableOptions) -> Result<Self, DataError> {
+        if let Some(fold) = &options.fold {
+            return Self::fold(fold).ok_or_else(|| DataError::BadFold { given: fold.clone() });
+        }
+        let Some(text) = options.test.as_deref() else {
+            return Ok(Self::Own(Holdout::Fraction(TEST_SHARE)));
+        };
         if let Ok(count) = text.parse::<usize>()
             && count > 0
         {
@@ -46,6 +54,15 @@ impl TestRows {
             Err(_) if Path::new(text).exists() => Ok(Self::File(text.into())),
             Err(_) => Err(DataError::BadTest { given: text.to_owned() }),
         }
+    }
+}
+
+impl TestRows {
+    /// Reads a fold such as `2/5`.
+    fn fold(text: &str) -> Option<Self> {
+        let (fold, of) = text.split_once('/')?;
+        let (fold, of): (usize, usize) = (fold.parse().ok()?, of.parse().ok()?);
+        (of >= 2 && (1..=of).contains(&fold)).then(|| Self::Fold { fold: fold - 1, of })
     }
 }
 
@@ -99,6 +116,7 @@ pub(super) fn divide(
                 (0..rows.len()).partition(|&place| rows[place] < first);
             (known, test)
         }
+        TestRows::Fold { fold, of } => chooser.fold(rows.len(), *fold, *of)?,
         TestRows::Own(holdout) => chooser.hold_out((0..rows.len()).collect(), *holdout, TEST)?,
     };
     // Rows of another file may be elsewhere than in this table.
@@ -192,6 +210,52 @@ impl<'a> Chooser<'a> {
         }
         Ok((kept, held))
     }
+}
+
+impl Chooser<'_> {
+    /// The places that are in no fold but others, and those in this one, each in ascending order: every
+    /// place is in one fold, and folds differ by one row, or one group, at most. Of classes and of
+    /// time, a fold has its share.
+    fn fold(
+        &self,
+        count: usize,
+        fold: usize,
+        of: usize,
+    ) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+        let is_in_fold = match self {
+            Self::Random { seed } | Self::Stratified { seed, .. } => {
+                let order = shuffled(count, &mut generator(*seed, TEST));
+                let mut order: Vec<usize> = order.into_iter().map(|place| place as usize).collect();
+                if let Self::Stratified { ids, .. } = self {
+                    order.sort_by_key(|&place| ids[place]);
+                }
+                dealt(&order, fold, of)
+            }
+            Self::Groups { groups, seed } => {
+                let distinct = groups.iter().max().map_or(0, |&last| last as usize + 1);
+                let order = shuffled(distinct, &mut generator(*seed, TEST));
+                let order: Vec<usize> = order.into_iter().map(|group| group as usize).collect();
+                let taken = dealt(&order, fold, of);
+                groups.iter().map(|&group| taken[group as usize]).collect()
+            }
+            Self::Latest { .. } => {
+                return Err(DataError::TwoDivisions { first: "--time", second: "--folds" });
+            }
+        };
+        let (held, kept): (Vec<usize>, Vec<usize>) =
+            (0..count).partition(|&place| is_in_fold[place]);
+        if held.is_empty() || kept.is_empty() {
+            return Err(DataError::EmptyFold { of });
+        }
+        Ok((kept, held))
+    }
+}
+
+/// Which places get to a fold when all are dealt out in this order.
+fn dealt(order: &[usize], fold: usize, of: usize) -> Vec<bool> {
+    let mut is_in_fold = vec![false; order.len()];
+    order.iter().skip(fold).step_by(of).for_each(|&place| is_in_fold[place] = true);
+    is_in_fold
 }
 
 /// Whole groups in random order, until there are at least `count` rows; one group is left at least.

@@ -88,7 +88,7 @@ impl TableSource {
         let mut table = reading.table;
         let schema = Schema::of(&table, options).map_err(of_table)?;
         let first = table.rows();
-        let test = TestRows::parse(options.test.as_deref())?;
+        let test = TestRows::parse(options)?;
         if let TestRows::File(path) = &test {
             let of_test = |source| DataError::Table { path: path.clone(), source };
             table.append(&read(path).map_err(of_test)?.table).map_err(of_test)?;

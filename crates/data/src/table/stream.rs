@@ -35,7 +35,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let rows = rows_with_targets(&slim, schema.targets()).map_err(of_table)?;
     let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(of_table)?;
     let (rows, targets) = source.of_classes(rows, targets, &schema)?;
-    let test = TestRows::parse(source.options.test.as_deref())?;
+    let test = TestRows::parse(&source.options)?;
     let parts = divide(&slim, &rows, &targets, file.rows(), &test, source)?;
     let weights = weights(&slim, &source.options, &parts).map_err(of_table)?;
     drop(slim);
@@ -47,7 +47,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let train = dataset(&input, learned, parts.targets(&targets, &rows, false))?;
     let train = weighted(train, weights.as_deref(), &parts.of_learning())?;
     let test = match test {
-        TestRows::Own(_) => {
+        TestRows::Own(_) | TestRows::Fold { .. } => {
             let blocks = blocks.of(parts.test.clone(), 1, Vec::new(), Vec::new());
             let test = dataset(&input, blocks, parts.targets(&targets, &rows, true))?;
             weighted(test, weights.as_deref(), &parts.test)?

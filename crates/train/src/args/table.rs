@@ -19,6 +19,9 @@ pub struct TableArgs {
     /// Rows for the final test: a share, a number of rows, or another file [default: 0.2].
     #[arg(long, value_name = "SHARE|N|FILE")]
     pub test: Option<String>,
+    /// Cross-validate: train a model for each of so many folds, and print the mean of the test metrics.
+    #[arg(long, value_name = "N", conflicts_with_all = ["dry_run", "check", "resume", "repeat"])]
+    pub folds: Option<usize>,
     /// Columns to read as numbers.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub numeric: Vec<String>,
