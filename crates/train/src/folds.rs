@@ -63,6 +63,8 @@ pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ende
         );
     }
     let folds = Folds { folder, settings, count };
+    // Whatever keeps the first fold from beginning is said before anything is written.
+    Prepared::new(folds.of_fold(1), RunOptions { out: folds.folder.clone(), ..options.clone() })?;
     std::fs::create_dir_all(&folds.folder)
         .with_context(|| format!("cannot make {}", quoted_path(&folds.folder)))?;
     let text = folds.of_fold(1).to_toml();

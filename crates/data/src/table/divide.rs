@@ -222,6 +222,13 @@ impl Chooser<'_> {
         fold: usize,
         of: usize,
     ) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+        let units = match self {
+            Self::Groups { groups, .. } => groups.iter().max().map_or(0, |&last| last as usize + 1),
+            _ => count,
+        };
+        if units < of {
+            return Err(DataError::EmptyFold { of });
+        }
         let is_in_fold = match self {
             Self::Random { seed } | Self::Stratified { seed, .. } => {
                 let order = shuffled(count, &mut generator(*seed, TEST));
@@ -232,8 +239,7 @@ impl Chooser<'_> {
                 dealt(&order, fold, of)
             }
             Self::Groups { groups, seed } => {
-                let distinct = groups.iter().max().map_or(0, |&last| last as usize + 1);
-                let order = shuffled(distinct, &mut generator(*seed, TEST));
+                let order = shuffled(units, &mut generator(*seed, TEST));
                 let order: Vec<usize> = order.into_iter().map(|group| group as usize).collect();
                 let taken = dealt(&order, fold, of);
                 groups.iter().map(|&group| taken[group as usize]).collect()
@@ -244,9 +250,6 @@ impl Chooser<'_> {
         };
         let (held, kept): (Vec<usize>, Vec<usize>) =
             (0..count).partition(|&place| is_in_fold[place]);
-        if held.is_empty() || kept.is_empty() {
-            return Err(DataError::EmptyFold { of });
-        }
         Ok((kept, held))
     }
 }
