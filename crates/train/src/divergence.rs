@@ -8,6 +8,7 @@ use crate::fit::FitError;
 use crate::job::Job;
 use crate::metrics::Meter;
 use crate::schedule::Length;
+use crate::settings::Annealed;
 use crate::state::State;
 use crate::step::{Stepping, gradients};
 
@@ -57,7 +58,9 @@ fn diagnose(
         Some(parameter) => parameter,
         None => {
             let rows = steps.next().unwrap_or_default();
-            let gradient = gradients(job, &mut state.clone(), rows).0.first_not_finite()?;
+            let dropout = job.annealed(Annealed::Dropout, state.progress.step, length);
+            let gradients = gradients(job, &mut state.clone(), rows, dropout).0;
+            let gradient = gradients.first_not_finite()?;
             gradient.map_or("an output".to_owned(), |path| format!("the gradient of {path}"))
         }
     };

@@ -153,10 +153,10 @@ impl<'a> Fused<'a> {
         };
         state.optimizer.count_step();
         let Self { chain, rule, rates, is_first, .. } = self;
-        let step = state.optimizer.steps();
+        let (step, decay) = (state.optimizer.steps(), state.optimizer.decay());
         let rule_of = |layer: usize, is_weight: bool| -> Rule {
             let factor = factor * rates[layer][usize::from(is_weight)];
-            rule.rule(is_weight, *is_first, Now { factor, step })
+            rule.rule(is_weight, *is_first, Now { factor, step, decay })
         };
         let outcome = chain.step(rule_of, &batch);
         self.is_first = false;
@@ -246,7 +246,7 @@ fn trained<const D: usize>(
     let value = parameter.val();
     let memory = optimizer.memory().get(&path).cloned().unwrap_or_default();
     // What a chain is made with says which rule it is; the rule of each step has its numbers.
-    let now = Now { factor: 1.0, step: optimizer.steps() };
+    let now = Now { factor: 1.0, step: optimizer.steps(), decay: 1.0 };
     let rule = value.is_require_grad().then(|| rule.rule(D == 2, memory.is_empty(), now));
     TrainedParameter { value: value.without_autodiff(), memory, rule }
 }

@@ -11,7 +11,7 @@ use crate::gradients::flat;
 use crate::metrics::Moment;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::{Length, Schedule};
-use crate::settings::TrainingSettings;
+use crate::settings::{Annealed, TrainingSettings};
 use crate::state::State;
 use crate::tuning::{Phase, Tuned};
 
@@ -131,6 +131,13 @@ impl Job<'_> {
     /// What the base learning rate is multiplied by at the next step.
     pub(crate) fn factor(&self, state: &State, length: Length) -> f64 {
         self.schedule.factor(state.progress.step, length) * state.rate_factor()
+    }
+
+    /// What a setting is multiplied by at a step, from 0: 1, unless it falls in the second half of the
+    /// run.
+    pub(crate) fn annealed(&self, what: Annealed, step: u64, length: Length) -> f64 {
+        let falls = self.training.anneal.contains(&what);
+        if falls { Schedule::FlatCos.factor(step, length) } else { 1.0 }
     }
 
     pub(crate) fn moment(&self, state: &State, epoch: u64, length: Length) -> Moment {

@@ -11,6 +11,7 @@ use crate::gradients::{Gradients, flat};
 use crate::job::Job;
 use crate::metrics::Observed;
 use crate::schedule::Length;
+use crate::settings::Annealed;
 use crate::state::{RunProgress, State};
 
 /// A state on its way through some steps.
@@ -35,13 +36,16 @@ impl<'a> Stepping<'a> {
     pub(crate) fn step(&mut self, rows: &[usize]) -> Observed {
         let Self { job, state, .. } = self;
         let factor = job.factor(state, self.length);
+        let at = state.progress.step;
+        state.optimizer.set_decay(job.annealed(Annealed::WeightDecay, at, self.length));
         let observed = match &mut self.fused {
             Ok(fused) => {
                 self.is_behind = true;
                 fused.step(job, state, rows, factor)
             }
             Err(_) => {
-                let (mut gradients, observed) = gradients(job, state, rows);
+                let dropout = job.annealed(Annealed::Dropout, at, self.length);
+                let (mut gradients, observed) = gradients(job, state, rows, dropout);
                 if let Some(tuned) = job.tuned.filter(|_| !self.anchors.is_empty()) {
                     gradients.pull(&flat(&state.mlp), &self.anchors, tuned.tuning.l2_sp);
                 }
@@ -79,15 +83,21 @@ impl<'a> Stepping<'a> {
     }
 }
 
-/// The mean gradient of these rows, one batch of them at a time.
-pub(crate) fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gradients, Observed) {
+/// The mean gradient of these rows, one batch of them at a time; `dropout` is what dropout rates are
+/// multiplied by.
+pub(crate) fn gradients(
+    job: &Job<'_>,
+    state: &mut State,
+    rows: &[usize],
+    dropout: f64,
+) -> (Gradients, Observed) {
     let (weight, batch_size) = (job.weight(rows), job.training.batch_size);
     let first_pass = state.progress.step * job.training.accumulate as u64;
     let (first, others) = rows.split_at(rows.len().min(batch_size));
-    let (mut sum, observed) = gradients_of_batch(job, state, first, weight, first_pass);
+    let (mut sum, observed) = gradients_of_batch(job, state, first, weight, (first_pass, dropout));
     let mut parts = Vec::new();
     for (pass, rows) in (first_pass + 1..).zip(others.chunks(batch_size)) {
-        let (gradients, observed) = gradients_of_batch(job, state, rows, weight, pass);
+        let (gradients, observed) = gradients_of_batch(job, state, rows, weight, (pass, dropout));
         sum.accumulate(gradients);
         parts.push(observed);
     }
@@ -95,17 +105,18 @@ pub(crate) fn gradients(job: &Job<'_>, state: &mut State, rows: &[usize]) -> (Gr
 }
 
 /// The gradient of the summed losses of a batch, divided by `weight`; `pass` is the number of the
-/// batch in the run, by which units are dropped.
+/// batch in the run, by which units are dropped, at rates times `dropout`.
 fn gradients_of_batch(
     job: &Job<'_>,
     state: &mut State,
     rows: &[usize],
     weight: f64,
-    pass: u64,
+    (pass, dropout): (u64, f64),
 ) -> (Gradients, Observed) {
     let (raw, targets) = batch(&job.rows, rows);
     let inputs = prepare(job.preprocessing, raw.clone());
-    let outputs = state.mlp.forward_train(inputs, DropoutKey { seed: job.seed, step: pass });
+    let key = DropoutKey { seed: job.seed, step: pass };
+    let outputs = state.mlp.forward_train_with(inputs, key, dropout);
     let wanted = targets.clone().standardized(job.task);
     let members = state.mlp.architecture().members();
     let mut losses = job.loss.rows_of_members(outputs.clone(), &wanted, members);

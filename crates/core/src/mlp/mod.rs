@@ -211,7 +211,17 @@ impl Mlp {
     /// `[batch, inputs] → [batch, outputs]`; of an ensemble those of each member, one after the other:
     /// `[batch · members, outputs]`.
     pub fn forward_train(&mut self, input: Tensor<2>, key: DropoutKey) -> Tensor<2> {
-        let mut noise = Dropout::new(key);
+        self.forward_train_with(input, key, 1.0)
+    }
+
+    /// As [`forward_train`](Self::forward_train), with all dropout rates times `factor`.
+    pub fn forward_train_with(
+        &mut self,
+        input: Tensor<2>,
+        key: DropoutKey,
+        factor: f64,
+    ) -> Tensor<2> {
+        let mut noise = Dropout::new(key, factor);
         let starts = self.architecture.skip_starts();
         let mut read = Vec::with_capacity(starts.len());
         let mut x = self.enter(input);

@@ -34,7 +34,7 @@ impl UpdateRule for AdaGrad {
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
         let rate = self.learning_rate * now.factor;
-        let at = at.penalised(self.weight_decay);
+        let at = at.penalised(self.weight_decay * now.decay);
         let sum = at.recall(memory, 0, self.initial_accumulator) + at.gradient.clone().square();
         memory[0] = sum.clone();
         at.value - (at.gradient / sum.sqrt().add_scalar(self.epsilon)).mul_scalar(rate)

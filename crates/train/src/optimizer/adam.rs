@@ -58,7 +58,7 @@ trait Variant: Clone + 'static {
     fn operation(&self, decays: bool, now: Now) -> AdamStep {
         let Numbers { learning_rate, moments, weight_decay } = self.numbers();
         let step = plain_step(learning_rate * now.factor, moments, now);
-        if decays { Self::decayed(step, weight_decay) } else { step }
+        if decays { Self::decayed(step, weight_decay * now.decay) } else { step }
     }
 }
 

@@ -34,7 +34,7 @@ impl UpdateRule for Lion {
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
         let rate = self.learning_rate * now.factor;
-        let at = at.decayed(self.weight_decay, rate);
+        let at = at.decayed(self.weight_decay * now.decay, rate);
         let momentum = at.recall(memory, 0, 0.0);
         let direction = blend(momentum.clone(), at.gradient.clone(), self.beta1).sign();
         memory[0] = blend(momentum, at.gradient, self.beta2);

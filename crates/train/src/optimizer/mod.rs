@@ -105,6 +105,8 @@ pub(crate) struct Now {
     pub(crate) factor: f64,
     /// Steps taken, this one included.
     pub(crate) step: u64,
+    /// What weight decay is multiplied by.
+    pub(crate) decay: f64,
 }
 
 /// The update rule of an optimizer.
@@ -186,13 +188,16 @@ pub struct Optimizer {
     memory: BTreeMap<String, Vec<Tensor<1>>>,
     /// What the learning rate of each path is multiplied by; 1 for those that are not here.
     rates: BTreeMap<String, f64>,
+    /// What weight decay is multiplied by.
+    decay: f64,
 }
 
 impl Optimizer {
     /// An optimizer for `mlp` that has not stepped yet.
     pub fn new(config: OptimizerConfig, mlp: &Mlp) -> Self {
         let head = ParameterPath::Weight(mlp.layers.len() - 1).to_string();
-        Self { config, head, steps: 0, memory: BTreeMap::new(), rates: BTreeMap::new() }
+        let (memory, rates) = (BTreeMap::new(), BTreeMap::new());
+        Self { config, head, steps: 0, memory, rates, decay: 1.0 }
     }
 
     /// Forgets everything: the next step is the first again.
@@ -204,6 +209,16 @@ impl Optimizer {
     /// Sets what the learning rate of each path is multiplied by.
     pub(crate) fn set_rates(&mut self, rates: BTreeMap<String, f64>) {
         self.rates = rates;
+    }
+
+    /// Sets what weight decay is multiplied by.
+    pub(crate) fn set_decay(&mut self, decay: f64) {
+        self.decay = decay;
+    }
+
+    /// What weight decay is multiplied by.
+    pub(crate) fn decay(&self) -> f64 {
+        self.decay
     }
 
     /// What the learning rate of a path is multiplied by.
@@ -280,7 +295,8 @@ impl ModuleMapper for Stepper<'_> {
                 place.is_some_and(ParameterPath::is_linear) && path != self.optimizer.head;
             let at = Parameter { value, gradient, dims: dims.to_vec(), decays, is_hidden_matrix };
             let factor = self.factor * self.optimizer.rate_of(&path);
-            let now = Now { factor, step: self.optimizer.steps };
+            let Optimizer { steps: step, decay, .. } = *self.optimizer;
+            let now = Now { factor, step, decay };
             let moved = self.optimizer.config.rule().step(at, &mut memory, now);
             // What has a gradient is trained, and stays so.
             moved.reshape(dims).autodiff().require_grad()

@@ -54,7 +54,7 @@ impl UpdateRule for Muon {
             return self.step_of_adam(at, memory, now);
         }
         let rate = self.learning_rate * now.factor;
-        let at = at.decayed(self.weight_decay, rate);
+        let at = at.decayed(self.weight_decay * now.decay, rate);
         let momentum = blend(at.recall(memory, 0, 0.0), at.gradient.clone(), self.momentum);
         memory[0] = momentum.clone();
         let direction =
@@ -71,7 +71,7 @@ impl Muon {
     /// AdamW's step of what is no hidden weight matrix.
     fn step_of_adam(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
         let rate = self.adam_learning_rate * now.factor;
-        let shrinkage = rate * at.decay(self.weight_decay);
+        let shrinkage = rate * at.decay(self.weight_decay * now.decay);
         let step = adam::plain_step(rate, [self.beta1, self.beta2, self.epsilon], now);
         adam::moved(at, memory, &AdamStep { shrinkage, ..step })
     }

@@ -39,7 +39,7 @@ impl UpdateRule for RmsProp {
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
         let rate = self.learning_rate * now.factor;
-        let at = at.penalised(self.weight_decay);
+        let at = at.penalised(self.weight_decay * now.decay);
         let square = blend(at.recall(memory, 0, 0.0), at.gradient.clone().square(), self.alpha);
         memory[0] = square.clone();
         let variance = if self.centered {

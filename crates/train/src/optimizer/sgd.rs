@@ -70,7 +70,7 @@ impl Sgd {
             // PyTorch's first step takes the gradient undampened.
             dampening: if is_first { 0.0 } else { self.dampening },
             nesterov: self.nesterov,
-            penalty: if decays { self.weight_decay } else { 0.0 },
+            penalty: if decays { self.weight_decay * now.decay } else { 0.0 },
         }
     }
 }

@@ -33,6 +33,12 @@ impl Run {
                 schedule.name()
             );
         }
+        if was_shorter && !training.anneal.is_empty() {
+            bail!(
+                "the run was given more epochs on its way, and its settings annealed over fewer \
+                 before: it cannot be repeated in one go"
+            );
+        }
         Ok(())
     }
 

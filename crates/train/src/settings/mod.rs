@@ -156,6 +156,9 @@ pub struct TrainingSettings {
     pub metrics: Vec<MetricChoice>,
     /// What is done when something stops being a finite number.
     pub on_divergence: OnDivergence,
+    /// Settings that fall to 0 in the second half of the run, along half a cosine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anneal: Vec<Annealed>,
     /// What the learning rate of groups of parameters is multiplied by.
     #[serde(skip_serializing_if = "GroupRates::is_default")]
     pub rates: GroupRates,
@@ -220,6 +223,16 @@ impl From<OnDivergence> for String {
     fn from(choice: OnDivergence) -> Self {
         choice.to_string()
     }
+}
+
+/// A setting that can fall to 0 in the second half of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Annealed {
+    /// The rates of dropout.
+    Dropout,
+    /// Weight decay.
+    WeightDecay,
 }
 
 /// When to end early.
@@ -293,6 +306,7 @@ impl Default for TrainingSettings {
             monitor: Monitor::default(),
             metrics: Vec::new(),
             on_divergence: OnDivergence::default(),
+            anneal: Vec::new(),
             rates: GroupRates::default(),
         }
     }

@@ -20,7 +20,7 @@ use train::optimizer::OptimizerConfig;
 use train::progress::{Due, EpochReport, Keeper, Progress, Silent};
 use train::run_folder::MetricsLog;
 use train::schedule::Schedule;
-use train::settings::{EarlyStopping, GroupRates, Keep, TrainingSettings};
+use train::settings::{Annealed, EarlyStopping, GroupRates, Keep, TrainingSettings};
 use train::state::{Snapshot, State};
 
 use crate::setup::Setup;
@@ -243,6 +243,11 @@ fn networks_with_a_front_stage_and_members_go_on_as_if_never_stopped() {
         setup.model.parametrization = one_of(Parametrization::ALL, i, 22);
         let ensemble = Ensemble { members: 3, average: Average::of(&setup.task) };
         setup.model.ensemble = one_of(&[Some(ensemble), None], i, 23);
+        setup.training.anneal = one_of(
+            &[vec![], vec![Annealed::Dropout], vec![Annealed::Dropout, Annealed::WeightDecay]],
+            i,
+            24,
+        );
         setup.training.rates = GroupRates { biases: 0.1, numbers: 0.5, ..GroupRates::default() };
         check(&setup, &what, |steps| vec![1 + pick(i, 124, 1 << 20) % (steps - 1).max(1)]);
     }
