@@ -143,6 +143,7 @@ fn chains(criterion: &mut Criterion, device: &Device) {
             },
             classes: &classes,
             smoothing: &smoothing,
+            weights: None,
             divisor: batch as f64,
         };
         if let Some(mut chain) = Chain::new(&layers) {

@@ -55,6 +55,8 @@ pub struct StepBatch<'a> {
     pub classes: &'a [usize],
     /// Label smoothing and class weights.
     pub smoothing: &'a Smoothing,
+    /// Weight of each row in the sum of losses; none means 1 each.
+    pub weights: Option<&'a [f32]>,
     /// Divisor of the summed losses.
     pub divisor: f64,
 }
@@ -62,7 +64,7 @@ pub struct StepBatch<'a> {
 /// Losses and logits of a batch, before the step.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The cross-entropy of each row, `[batch]`.
+    /// The cross-entropy of each row, `[batch]`, without the weights of rows.
     pub losses: Tensor<1>,
     /// `[batch, classes]`.
     pub logits: Tensor<2>,
@@ -119,7 +121,15 @@ pub fn plain(layers: Vec<TrainedLayer>, batch: &StepBatch<'_>) -> (Vec<TrainedLa
     }
     let losses = plain::cross_entropy(x.clone(), classes, batch.smoothing);
     // Not divided: in the backward pass of that, Burn rounds the divisor to `f32`.
-    let mut graph = losses.clone().mul_scalar(1.0 / batch.divisor).backward();
+    let shares = losses.clone().mul_scalar(1.0 / batch.divisor);
+    let mut graph = match batch.weights {
+        Some(weights) => {
+            let data = TensorData::new(weights.to_vec(), [weights.len()]);
+            shares * Tensor::from_data(data, (&device, dtype))
+        }
+        None => shares,
+    }
+    .backward();
     let stepped = layers.into_iter().zip(on_graph).map(|(layer, (weight, bias))| TrainedLayer {
         weight: layer.weight.stepped(weight.grad_remove(&mut graph)),
         bias: layer.bias.stepped(bias.grad_remove(&mut graph)),

@@ -421,6 +421,8 @@ impl<T: Real> Pass<'_, T> {
                     let numbers = gradient.row(row);
                     numbers.copy_from_slice(logits.row(row));
                     *into = loss(numbers, class, &shares);
+                    let weight = self.batch.weights.map(|weights| weights[first + row]);
+                    let share = weight.map_or(share, |weight| share * T::of(f64::from(weight)));
                     by_row(numbers, class, share, &shares);
                 }
             },

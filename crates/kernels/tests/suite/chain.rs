@@ -21,6 +21,7 @@ struct Case {
     /// Which parameters are trained, weight and bias in turn.
     trained: Vec<bool>,
     smoothing: Smoothing,
+    is_weighted: bool,
     is_bytes: bool,
     scaling: usize,
 }
@@ -77,11 +78,13 @@ impl Case {
         for number in 0..3 {
             let indices: Vec<usize> = (0..self.batch).map(|_| random.below(ROWS)).collect();
             let outputs = self.widths[self.widths.len() - 1];
+            let weights: Vec<f32> = (0..self.batch).map(|_| random.below(5) as f32 / 2.0).collect();
             let classes: Vec<usize> = (0..self.batch).map(|_| random.below(outputs)).collect();
             let batch = StepBatch {
                 rows: ChosenRows { features, width, indices: &indices, scaling },
                 classes: &classes,
                 smoothing: &self.smoothing,
+                weights: self.is_weighted.then_some(&weights),
                 divisor: self.batch as f64,
             };
             let rule = numbered(self.rule, number + 1);
@@ -187,14 +190,15 @@ prop_compose! {
         rule in rules(),
         trained in proptest::collection::vec(prop::bool::weighted(0.8), 8),
         share in select(vec![0.0, 0.1]),
+        has_class_weights: bool,
         is_weighted: bool,
         is_bytes: bool,
         scaling in 0usize..3,
     ) -> Case {
         let outputs = widths[widths.len() - 1];
         let weights = || (0..outputs).map(|class| 0.5 + class as f64 / 50.0).collect();
-        let smoothing = Smoothing { share, class_weights: is_weighted.then(weights) };
-        Case { widths, batch, dtype, rule, trained, smoothing, is_bytes, scaling }
+        let smoothing = Smoothing { share, class_weights: has_class_weights.then(weights) };
+        Case { widths, batch, dtype, rule, trained, smoothing, is_weighted, is_bytes, scaling }
     }
 }
 
@@ -216,6 +220,7 @@ fn large(dtype: DType, trained: Vec<bool>) -> Case {
         rule: adam(0.0, 0.0),
         trained,
         smoothing: Smoothing::default(),
+        is_weighted: false,
         is_bytes: true,
         scaling: 0,
     }
@@ -253,6 +258,7 @@ fn layers_of_a_chain_make_the_same_chain() {
             rows: ChosenRows { features, width: 784, indices: &indices, scaling },
             classes: &classes,
             smoothing: &case.smoothing,
+            weights: None,
             divisor: 40.0,
         };
         chain.step(|_, _| numbered(rule, 1), &batch);
