@@ -63,7 +63,7 @@ pub use fireclay_model::{
 pub use front::{FrontLayer, MemberScales, Scales};
 pub use loaded::{LoadError, Loaded, ValuesError};
 pub use lora::LowRank;
-pub use loss::{CrossEntropy, Huber, Loss, LossError};
+pub use loss::{CrossEntropy, Huber, Loss, LossError, Quantile};
 pub use mlp::{Mlp, ParameterSource, unreadable};
 pub use model::{Model, PredictError};
 pub use norm::NormLayer;

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use fireclay_kernels::{Smoothing, cross_entropy};
 use serde::{Deserialize, Serialize};
 
-use crate::{Targets, Task};
+use crate::{IntervalsError, Targets, Task, check_quantiles};
 
 /// A loss: one number per sample, of which training minimises the mean.
 ///
@@ -24,6 +24,9 @@ pub enum Loss {
     Mae,
     /// Squared error for small residuals, absolute for large ones (Huber 1964).
     Huber(Huber),
+    /// Pinball loss of quantiles, `max(q r, (q - 1) r)` of the residual `r = t - z` (Koenker and Bassett
+    /// 1978, Econometrica 46); each target has as many outputs as there are quantiles.
+    Quantile(Quantile),
 }
 
 /// Settings of the softmax cross-entropy.
@@ -47,6 +50,21 @@ pub struct Huber {
     pub delta: f64,
 }
 
+/// Settings of the pinball loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quantile {
+    /// The quantiles that are learned, rising, each above 0 and below 1.
+    pub quantiles: Vec<f64>,
+}
+
+impl Default for Quantile {
+    /// The median, and an interval of 90 %.
+    fn default() -> Self {
+        Self { quantiles: vec![0.05, 0.5, 0.95] }
+    }
+}
+
 impl Default for Huber {
     fn default() -> Self {
         Self { delta: 1.0 }
@@ -54,12 +72,16 @@ impl Default for Huber {
 }
 
 impl Loss {
-    /// The usual loss for a task: cross-entropy, binary cross-entropy or squared error.
+    /// The usual loss for a task: cross-entropy, binary cross-entropy or squared error, or the pinball
+    /// loss of its quantiles.
     pub fn default_for(task: &Task) -> Self {
         match task {
             Task::Classification { .. } => Self::CrossEntropy(CrossEntropy::default()),
             Task::MultiLabel { .. } => Self::BinaryCrossEntropy,
-            Task::Regression { .. } => Self::Mse,
+            Task::Regression { intervals, .. } if intervals.quantiles.is_empty() => Self::Mse,
+            Task::Regression { intervals, .. } => {
+                Self::Quantile(Quantile { quantiles: intervals.quantiles.clone() })
+            }
         }
     }
 
@@ -71,6 +93,7 @@ impl Loss {
             Self::Mse => "mse",
             Self::Mae => "mae",
             Self::Huber(_) => "huber",
+            Self::Quantile(_) => "quantile",
         }
     }
 
@@ -83,11 +106,23 @@ impl Loss {
         let fits = match self {
             Self::CrossEntropy(_) => matches!(task, Task::Classification { .. }),
             Self::BinaryCrossEntropy => matches!(task, Task::MultiLabel { .. }),
-            Self::Mse | Self::Mae | Self::Huber(_) => matches!(task, Task::Regression { .. }),
+            Self::Mse | Self::Mae | Self::Huber(_) | Self::Quantile(_) => {
+                matches!(task, Task::Regression { .. })
+            }
         };
         if !fits {
             let usual = Self::default_for(task).name();
             return Err(LossError::WrongTask { loss: self.name(), task: task.kind(), usual });
+        }
+        let learned = match self {
+            Self::Quantile(loss) => &loss.quantiles[..],
+            _ => &[],
+        };
+        check_quantiles(learned)?;
+        let of_model = task.intervals().map_or(&[][..], |intervals| &intervals.quantiles);
+        if learned != of_model {
+            let (found, expected) = (learned.to_vec(), of_model.to_vec());
+            return Err(LossError::OtherQuantiles { loss: self.name(), found, expected });
         }
         match self {
             Self::CrossEntropy(settings) => settings.validate(task.outputs()),
@@ -119,6 +154,9 @@ impl Loss {
                 let residual = (outputs - values.clone()).abs();
                 let capped = residual.clone().clamp_max(*delta);
                 average(capped.clone() * (residual - capped.mul_scalar(0.5)))
+            }
+            (Self::Quantile(Quantile { quantiles }), Targets::Values(values)) => {
+                average(pinball(outputs, values.clone(), quantiles))
             }
             _ => unreachable!("loss {} was given targets of another kind", self.name()),
         }
@@ -215,6 +253,19 @@ fn binary_cross_entropy(logits: Tensor<2>, labels: Tensor<2>) -> Tensor<2> {
     of_positive * labels.clone() + of_negative * labels.neg().add_scalar(1.0)
 }
 
+/// The pinball loss of each output, `[batch, targets · quantiles]`, of which those of a target are next
+/// to each other; `values` is `[batch, targets]`.
+fn pinball(outputs: Tensor<2>, values: Tensor<2>, quantiles: &[f64]) -> Tensor<2> {
+    let [batch, targets] = values.dims();
+    let count = quantiles.len();
+    let repeated = values.reshape([batch, targets, 1]).expand([batch, targets, count]);
+    let residual = repeated.reshape([batch, targets * count]) - outputs;
+    let shares = TensorData::new(quantiles.repeat(targets), [1, targets * count]);
+    let shares = Tensor::from_data(shares, (&residual.device(), residual.dtype()));
+    // `max(q r, (q - 1) r)` is `q r + max(-r, 0)`.
+    residual.clone() * shares + residual.neg().clamp_min(0.0)
+}
+
 /// Mean over the outputs of each sample: `[batch, outputs] → [batch]`.
 fn average(losses: Tensor<2>) -> Tensor<1> {
     losses.mean_dim(1).squeeze_dim(1)
@@ -242,6 +293,21 @@ pub enum LossError {
         found: f64,
         /// The values allowed.
         expected: &'static str,
+    },
+    /// Quantiles that cannot be learned.
+    #[error("loss: {0}")]
+    Quantiles(#[from] IntervalsError),
+    /// The quantiles of the loss are not those of the model.
+    #[error(
+        "loss {loss} learns the quantiles {found:?}, and the outputs of the model are the quantiles {expected:?}; give those, or leave the loss out"
+    )]
+    OtherQuantiles {
+        /// The loss.
+        loss: &'static str,
+        /// Its quantiles.
+        found: Vec<f64>,
+        /// Those of the model.
+        expected: Vec<f64>,
     },
     /// The number of class weights is not the number of classes.
     #[error("loss: {found} class weights were given for {expected} classes")]

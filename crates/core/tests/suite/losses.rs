@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::{device, tensor, values};
 use burn::tensor::{Int, Tensor, TensorData};
-use fireclay::{CrossEntropy, Huber, Loss, LossError, Targets, Task};
+use fireclay::{CrossEntropy, Huber, Loss, LossError, Quantile, Targets, Task};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -47,6 +47,19 @@ fn agree_with_the_textbook() {
     });
     let loss = Loss::Huber(Huber { delta: 0.7 });
     assert_close("huber", &values(loss.rows(logits(), &numbers)), &huber);
+
+    // Three quantiles of one target.
+    let quantiles = vec![0.1, 0.5, 0.8];
+    let truth: Vec<f64> = (0..rows).map(|r| t[r * width] - 0.5).collect();
+    let pinball = |r: usize, c: usize| match truth[r] - z[r * width + c] {
+        residual if residual >= 0.0 => quantiles[c] * residual,
+        residual => (quantiles[c] - 1.0) * residual,
+    };
+    let expected: Vec<f64> =
+        (0..rows).map(|r| (0..width).map(|c| pinball(r, c)).sum::<f64>() / width as f64).collect();
+    let targets = Targets::Values(tensor(truth.clone(), [rows, 1], &device));
+    let loss = Loss::Quantile(Quantile { quantiles: quantiles.clone() });
+    assert_close("quantile", &values(loss.rows(logits(), &targets)), &expected);
 
     let log_softmax = |r: usize, c: usize| {
         let row = &z[r * width..(r + 1) * width];
@@ -135,5 +148,15 @@ fn a_loss_of_another_task_or_out_of_range_is_refused() {
         Err(LossError::BadSetting { setting: "class_weights", .. })
     ));
     let regression = Task::regression(vec!["y".to_owned()]);
+    let spread = regression.clone().with_quantiles(vec![0.1, 0.9]);
+    let quantile = |quantiles: &[f64]| Loss::Quantile(Quantile { quantiles: quantiles.to_vec() });
+    assert_eq!(quantile(&[0.1, 0.9]).validate(&spread), Ok(()));
+    assert_eq!(Loss::default_for(&spread), quantile(&[0.1, 0.9]));
+    for (loss, task) in
+        [(Loss::Mse, &spread), (quantile(&[0.1]), &spread), (quantile(&[0.1, 0.9]), &regression)]
+    {
+        assert!(matches!(loss.validate(task), Err(LossError::OtherQuantiles { .. })), "{loss:?}");
+    }
+    assert!(matches!(quantile(&[0.9, 0.1]).validate(&spread), Err(LossError::Quantiles(_))));
     assert!(Loss::Huber(Huber { delta: 0.0 }).validate(&regression).is_err());
 }
