@@ -45,23 +45,25 @@ pub(crate) struct Bins([Sums; BINS]);
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     predictions: u32,
-    right: u32,
+    weight: f64,
+    right: f64,
     confidence: f64,
 }
 
 impl Bins {
-    pub(crate) fn add(&mut self, confidence: f64, is_right: bool) {
+    pub(crate) fn add(&mut self, confidence: f64, is_right: bool, weight: f64) {
         let sums = &mut self.0[bin(confidence)];
         sums.predictions += 1;
-        sums.right += u32::from(is_right);
-        sums.confidence += confidence;
+        sums.weight += weight;
+        sums.right += if is_right { weight } else { 0.0 };
+        sums.confidence += weight * confidence;
     }
 
     /// The expected calibration error.
     pub(crate) fn error(&self) -> f64 {
-        let all: u32 = self.0.iter().map(|sums| sums.predictions).sum();
-        let apart = self.0.iter().map(|sums| (sums.confidence - f64::from(sums.right)).abs());
-        apart.sum::<f64>() / f64::from(all.max(1))
+        let all: f64 = self.0.iter().map(|sums| sums.weight).sum();
+        let apart: f64 = self.0.iter().map(|sums| (sums.confidence - sums.right).abs()).sum();
+        if all > 0.0 { apart / all } else { 0.0 }
     }
 
     pub(crate) fn bins(&self) -> Vec<Bin> {
@@ -69,16 +71,16 @@ impl Bins {
             low: i as f64 / BINS as f64,
             high: (i + 1) as f64 / BINS as f64,
             predictions: sums.predictions as usize,
-            confidence: mean(sums.confidence, sums.predictions),
-            accuracy: mean(f64::from(sums.right), sums.predictions),
+            confidence: mean(sums.confidence, sums.weight),
+            accuracy: mean(sums.right, sums.weight),
         });
         bins.collect()
     }
 }
 
-/// The mean of a sum of so many numbers; 0 of none.
-fn mean(sum: f64, count: u32) -> f64 {
-    if count == 0 { 0.0 } else { sum / f64::from(count) }
+/// The mean of a sum of numbers that weigh so much; 0 of none.
+fn mean(sum: f64, weight: f64) -> f64 {
+    if weight == 0.0 { 0.0 } else { sum / weight }
 }
 
 /// The bin of a confidence: its upper end belongs to it, its lower end does not.
@@ -103,8 +105,8 @@ mod tests {
     fn the_error_is_the_distance_from_the_diagonal() {
         let mut bins = Bins::default();
         // Four predictions of 90 %, of which three are right, and one of 50 % that is.
-        (0..4).for_each(|i| bins.add(0.9, i > 0));
-        bins.add(0.5, true);
+        (0..4).for_each(|i| bins.add(0.9, i > 0, 1.0));
+        bins.add(0.5, true, 1.0);
         assert!((bins.error() - (4.0 * 0.15 + 0.5) / 5.0).abs() < 1e-15);
         let seen: Vec<Bin> = bins.bins().into_iter().filter(|bin| bin.predictions > 0).collect();
         assert_eq!((seen[0].accuracy, seen[1].accuracy), (1.0, 0.75));

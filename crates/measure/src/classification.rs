@@ -5,7 +5,7 @@ use fireclay::{Task, first_largest};
 use crate::bootstrap;
 use crate::calibration::{Bins, Calibration};
 use crate::counts::{Averages, Count, averages};
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Weight};
 use crate::evaluation::{Classification, Evaluation, Scores, TopK, WorstRow, worst};
 use crate::options::Options;
 use crate::ranking;
@@ -20,11 +20,12 @@ pub(crate) struct Row {
     /// Of the predicted class.
     pub(crate) probability: f64,
     pub(crate) loss: f64,
+    weight: f64,
 }
 
 impl Row {
     /// Of logits: the softmax and its cross-entropy, shifted so that nothing overflows.
-    fn new(task: &Task, logits: &[f32], truth: u32) -> Self {
+    fn new(task: &Task, logits: &[f32], truth: u32, weight: f64) -> Self {
         let largest = first_largest(logits);
         let most = f64::from(logits[largest]);
         let predicted = decided(task, logits).unwrap_or(largest);
@@ -39,6 +40,7 @@ impl Row {
             rank: rank as u32,
             probability: (f64::from(logits[predicted]) - most).exp() / sum,
             loss: sum.ln() + (most - f64::from(own)),
+            weight,
         }
     }
 
@@ -58,14 +60,21 @@ fn decided(task: &Task, logits: &[f32]) -> Option<usize> {
 
 /// The share of rows whose class is among the `k` most probable.
 fn top_k(rows: &[Row], k: usize) -> TopK {
-    let hits = rows.iter().filter(|row| (row.rank as usize) < k).count();
-    TopK { k, accuracy: Estimate::share(hits, rows.len()) }
+    let hits = rows.iter().filter(|row| (row.rank as usize) < k);
+    TopK { k, accuracy: Estimate::weighted_share(weight(hits), weight(rows.iter())) }
+}
+
+/// The weight of some rows.
+fn weight<'a>(rows: impl Iterator<Item = &'a Row>) -> Weight {
+    let mut sum = Weight::default();
+    rows.for_each(|row| sum.add(row.weight));
+    sum
 }
 
 /// What is known of all rows; `logits` are `[rows, classes]`.
-fn rows(task: &Task, logits: &[f32], ids: &[u32]) -> Vec<Row> {
-    let rows = logits.chunks_exact(task.outputs()).zip(ids);
-    rows.map(|(logits, &truth)| Row::new(task, logits, truth)).collect()
+fn rows(task: &Task, logits: &[f32], ids: &[u32], weights: &[f64]) -> Vec<Row> {
+    let rows = logits.chunks_exact(task.outputs()).zip(ids).zip(weights);
+    rows.map(|((logits, &truth), &weight)| Row::new(task, logits, truth, weight)).collect()
 }
 
 /// Everything that is measured of a classifier.
@@ -73,16 +82,17 @@ pub(crate) fn evaluation(
     task: &Task,
     logits: &[f32],
     ids: &[u32],
+    weights: &[f64],
     options: &Options,
 ) -> Evaluation {
     let labels = task.names();
-    let rows = rows(task, logits, ids);
+    let rows = rows(task, logits, ids, weights);
     let numbers = bootstrap::estimates(rows.len(), options.draws(), |drawn| {
         let sums = Sums::new(drawn.iter().map(|&row| rows[row as usize]), labels.len());
-        sums.numbers(drawn.len())
+        sums.numbers()
     });
     let sums = Sums::new(rows.iter().copied(), labels.len());
-    let right = rows.iter().filter(|row| row.is_right()).count();
+    let right = weight(rows.iter().filter(|row| row.is_right()));
     let top = options.top.iter().filter(|&&k| k > 1 && k < labels.len());
     let classes = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
     let ranked = match labels.len() {
@@ -90,14 +100,14 @@ pub(crate) fn evaluation(
         _ => Vec::new(),
     };
     let scores = Classification {
-        accuracy: Estimate::share(right, rows.len()),
+        accuracy: Estimate::weighted_share(right, sums.weight),
         top: top.map(|&k| top_k(&rows, k)).collect(),
         classes: classes.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
-        macro_average: Averages::from_slice(&numbers[2..5], rows.len()),
-        weighted_average: Averages::from_slice(&numbers[5..8], rows.len()),
+        macro_average: Averages::from_slice(&numbers[2..5], sums.weight.rows()),
+        weighted_average: Averages::from_slice(&numbers[5..8], sums.weight.rows()),
         confusion: confusion(&rows, labels.len()),
         calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
-        ranking: ranking::ranking(&ranked, rows.len(), options.draws()),
+        ranking: ranking::ranking(&ranked, weights, options.draws()),
     };
     let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
     Evaluation {
@@ -136,6 +146,7 @@ fn confusion(rows: &[Row], classes: usize) -> Vec<Vec<usize>> {
 
 /// What is summed over rows to compute the numbers that have no formula for their interval.
 struct Sums {
+    weight: Weight,
     loss: f64,
     counts: Vec<Count>,
     bins: Bins,
@@ -146,23 +157,27 @@ const FIXED: usize = 8;
 
 impl Sums {
     fn new(rows: impl Iterator<Item = Row>, classes: usize) -> Self {
-        let mut sums =
-            Self { loss: 0.0, counts: vec![Count::default(); classes], bins: Bins::default() };
-        for row in rows {
-            sums.loss += row.loss;
-            sums.counts[row.truth as usize].support += 1;
-            sums.counts[row.predicted as usize].predicted += 1;
-            sums.counts[row.truth as usize].hits += u32::from(row.is_right());
-            sums.bins.add(row.probability, row.is_right());
+        let counts = vec![Count::default(); classes];
+        let (weight, bins) = (Weight::default(), Bins::default());
+        let mut sums = Self { weight, loss: 0.0, counts, bins };
+        for Row { truth, predicted, loss, probability, weight, .. } in rows {
+            sums.weight.add(weight);
+            sums.loss += weight * loss;
+            let is_right = truth == predicted;
+            sums.counts[truth as usize].add(true, is_right, weight);
+            if !is_right {
+                sums.counts[predicted as usize].add(false, true, weight);
+            }
+            sums.bins.add(probability, is_right, weight);
         }
         sums
     }
 
     /// Loss, calibration error, macro and weighted averages, and the F1 of each class.
-    fn numbers(&self, rows: usize) -> Vec<f64> {
-        let mut numbers = vec![self.loss / rows as f64, self.bins.error()];
+    fn numbers(&self) -> Vec<f64> {
+        let mut numbers = vec![self.loss / self.weight.sum, self.bins.error()];
         numbers.extend(averages(&self.counts, |count| f64::from(u8::from(count.is_seen()))));
-        numbers.extend(averages(&self.counts, |count| f64::from(count.support)));
+        numbers.extend(averages(&self.counts, Count::support));
         numbers.extend(self.counts.iter().map(|count| count.scores()[2]));
         numbers
     }
@@ -174,7 +189,7 @@ mod tests {
 
     #[test]
     fn huge_logits_do_not_overflow() {
-        let row = Row::new(&Task::numbered_classes(3), &[1e30, -1e30, 0.0], 1);
+        let row = Row::new(&Task::numbered_classes(3), &[1e30, -1e30, 0.0], 1, 1.0);
         assert_eq!((row.predicted, row.rank, row.probability), (0, 2, 1.0));
         let expected = f64::from(1e30f32) - f64::from(-1e30f32);
         assert!((row.loss / expected - 1.0).abs() < 1e-12);
@@ -182,15 +197,16 @@ mod tests {
 
     #[test]
     fn of_many_classes_no_pairs_are_counted() {
-        let row =
-            |classes: usize| [Row::new(&Task::numbered_classes(classes), &vec![0.0; classes], 0)];
+        let row = |classes: usize| {
+            [Row::new(&Task::numbered_classes(classes), &vec![0.0; classes], 0, 1.0)]
+        };
         assert_eq!(confusion(&row(1000), 1000).len(), 1000);
         assert!(confusion(&row(1001), 1001).is_empty());
     }
 
     #[test]
     fn of_equal_logits_the_first_is_the_most_probable() {
-        let row = Row::new(&Task::numbered_classes(3), &[1.0, 2.0, 2.0], 2);
+        let row = Row::new(&Task::numbered_classes(3), &[1.0, 2.0, 2.0], 2, 1.0);
         assert_eq!((row.predicted, row.rank), (1, 1));
     }
 }

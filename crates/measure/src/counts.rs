@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Weight};
 
 /// Scores of one class or one label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,18 +36,19 @@ pub struct Averages {
 
 impl Averages {
     /// From three numbers in a row, of so many rows.
-    pub(crate) fn from_slice(numbers: &[Estimate], rows: usize) -> Self {
+    pub(crate) fn from_slice(numbers: &[Estimate], rows: f64) -> Self {
         let [precision, recall, f1] = [0, 1, 2].map(|i| numbers[i].or_share(rows));
         Self { precision, recall, f1 }
     }
 }
 
-/// How often one class was meant, said, and both.
+/// How often one class was meant, said, and both: rows, and what they weigh.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
-    pub(crate) support: u32,
-    pub(crate) predicted: u32,
-    pub(crate) hits: u32,
+    rows: [u32; 3],
+    support: Weight,
+    predicted: Weight,
+    hits: Weight,
 }
 
 /// The share of `of`; 0 of nothing, as scikit-learn has it.
@@ -56,25 +57,42 @@ fn share(hits: f64, of: f64) -> f64 {
 }
 
 impl Count {
+    /// Takes note of a row that is of the class, or called so, or both.
+    pub(crate) fn add(&mut self, is_of: bool, is_called: bool, weight: f64) {
+        let all = [&mut self.support, &mut self.predicted, &mut self.hits];
+        let counts = self.rows.iter_mut().zip(all);
+        for ((rows, sum), holds) in counts.zip([is_of, is_called, is_of && is_called]) {
+            if holds {
+                *rows += 1;
+                sum.add(weight);
+            }
+        }
+    }
+
     /// Precision, recall and F1.
     pub(crate) fn scores(self) -> [f64; 3] {
-        let [support, predicted, hits] = [self.support, self.predicted, self.hits].map(f64::from);
-        [share(hits, predicted), share(hits, support), share(2.0 * hits, support + predicted)]
+        let Self { support, predicted, hits, .. } = self;
+        let all = support.sum + predicted.sum;
+        [hits.share_of(predicted), hits.share_of(support), share(2.0 * hits.sum, all)]
+    }
+
+    /// The weight of the rows that are of the class.
+    pub(crate) fn support(self) -> f64 {
+        self.support.sum
     }
 
     pub(crate) fn is_seen(self) -> bool {
-        self.support + self.predicted > 0
+        self.rows[0] + self.rows[1] > 0
     }
 
     /// All of a class but the interval of F1, which no formula gives.
     pub(crate) fn of_class(self, label: &str, f1: Estimate) -> ClassScores {
-        let [support, predicted, hits] =
-            [self.support, self.predicted, self.hits].map(|count| count as usize);
+        let [support, predicted, hits] = self.rows.map(|count| count as usize);
         ClassScores {
             label: label.to_owned(),
-            precision: Estimate::share(hits, predicted),
-            recall: Estimate::share(hits, support),
-            f1: f1.or_share(support + predicted),
+            precision: Estimate::weighted_share(self.hits, self.predicted),
+            recall: Estimate::weighted_share(self.hits, self.support),
+            f1: f1.or_share(self.support.plus(self.predicted).rows()),
             support,
             predicted,
             hits,
@@ -99,8 +117,9 @@ pub(crate) fn averages(counts: &[Count], weight: impl Fn(Count) -> f64) -> [f64;
 /// The counts of all classes together.
 pub(crate) fn total(counts: &[Count]) -> Count {
     counts.iter().fold(Count::default(), |sum, count| Count {
-        support: sum.support + count.support,
-        predicted: sum.predicted + count.predicted,
-        hits: sum.hits + count.hits,
+        rows: [0, 1, 2].map(|i| sum.rows[i] + count.rows[i]),
+        support: sum.support.plus(count.support),
+        predicted: sum.predicted.plus(count.predicted),
+        hits: sum.hits.plus(count.hits),
     })
 }

@@ -12,7 +12,7 @@ use crate::{classification, multi_label, regression};
 
 /// Measures a model on all rows of a data set.
 ///
-/// Labels are matched by name, or by place where the model's or the data's are just numbers.
+/// Rows count as much as their weights say, if they have weights. Labels are matched by name, or by place where the model's or the data's are just numbers.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub fn evaluate(
     let task = &model.description().task;
     let targets = matched(data, task)?.targets().clone();
     let outputs = outputs(model, data, options.batch_size)?;
-    let evaluation = evaluate_outputs(task, &outputs, &targets, options)?;
+    let evaluation = evaluate_weighted(task, &outputs, &targets, data.weights(), options)?;
     log::info!("measured them, with {} draws of the bootstrap", options.resamples);
     Ok(evaluation)
 }
@@ -51,23 +51,43 @@ pub fn evaluate_outputs(
     targets: &Targets,
     options: &Options,
 ) -> Result<Evaluation, EvaluateError> {
+    evaluate_weighted(task, outputs, targets, None, options)
+}
+
+/// As [`evaluate_outputs`], of rows with weights, `[rows]`, each at least 0 and not all 0; none means 1
+/// each.
+///
+/// # Errors
+///
+/// As for [`evaluate_outputs`].
+pub fn evaluate_weighted(
+    task: &Task,
+    outputs: &[f32],
+    targets: &Targets,
+    weights: Option<&[f32]>,
+    options: &Options,
+) -> Result<Evaluation, EvaluateError> {
     let width = task.outputs();
     if width > MOST_OUTPUTS {
         return Err(EvaluateError::TooManyOutputs { found: width, most: MOST_OUTPUTS });
     }
     check_finite(outputs, width)?;
+    let weights = match weights {
+        Some(weights) => weights.iter().map(|&weight| f64::from(weight)).collect(),
+        None => vec![1.0; outputs.len() / width],
+    };
     match (task, targets) {
         (Task::Classification { .. }, Targets::Classes { ids, .. }) => {
             check_count(outputs, ids.len(), width)?;
-            Ok(classification::evaluation(task, outputs, ids, options))
+            Ok(classification::evaluation(task, outputs, ids, &weights, options))
         }
         (Task::MultiLabel { .. }, Targets::MultiLabel { values, .. }) => {
             check_count(outputs, values.len() / width, width)?;
-            Ok(multi_label::evaluation(task, outputs, values, options))
+            Ok(multi_label::evaluation(task, outputs, values, &weights, options))
         }
         (Task::Regression { targets: names, .. }, Targets::Values { values, .. }) => {
             check_count(outputs, values.len() / names.len(), width)?;
-            Ok(regression::evaluation(task, outputs, values, options))
+            Ok(regression::evaluation(task, outputs, values, &weights, options))
         }
         _ => {
             let found = task_of(targets).kind();

@@ -48,7 +48,7 @@ pub use counts::{Averages, ClassScores};
 pub use decide::{Decided, Finding, GoalError, Goals, ThresholdGoal};
 pub use error::EvaluateError;
 pub use estimate::{Estimate, Interval};
-pub use evaluate::{evaluate, evaluate_outputs};
+pub use evaluate::{evaluate, evaluate_outputs, evaluate_weighted};
 pub use evaluation::{
     Classification, Evaluation, IntervalScores, Measure, MultiLabel, Regression, Scores,
     TargetScores, TopK, WorstRow,

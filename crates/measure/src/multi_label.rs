@@ -5,7 +5,7 @@ use fireclay::Task;
 use crate::bootstrap;
 use crate::calibration::{Bins, Calibration};
 use crate::counts::{Averages, Count, averages, total};
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Weight};
 use crate::evaluation::{Evaluation, MultiLabel, Scores, WorstRow, worst};
 use crate::options::Options;
 use crate::ranking;
@@ -43,6 +43,7 @@ pub(crate) fn evaluation(
     task: &Task,
     logits: &[f32],
     values: &[u8],
+    weights: &[f64],
     options: &Options,
 ) -> Evaluation {
     let labels = task.names();
@@ -51,21 +52,23 @@ pub(crate) fn evaluation(
     let rows = cells.len() / width;
     let row = |row: usize| &cells[row * width..][..width];
     let numbers = bootstrap::estimates(rows, options.draws(), |drawn| {
-        Sums::new(drawn.iter().map(|&at| row(at as usize)), width).numbers()
+        let rows = drawn.iter().map(|&at| (row(at as usize), weights[at as usize]));
+        Sums::new(rows, width).numbers()
     });
-    let sums = Sums::new((0..rows).map(row), width);
-    let whole = (0..rows).filter(|&at| is_right(row(at))).count();
+    let sums = Sums::new((0..rows).map(row).zip(weights.iter().copied()), width);
+    let mut whole = Weight::default();
+    (0..rows).filter(|&at| is_right(row(at))).for_each(|at| whole.add(weights[at]));
     let scored = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
     let ranked = ranking::of_labels(logits, values, width);
     let scores = MultiLabel {
-        subset_accuracy: Estimate::share(whole, rows),
-        label_accuracy: numbers[2].or_share(rows),
+        subset_accuracy: Estimate::weighted_share(whole, sums.weight),
+        label_accuracy: numbers[2].or_share(sums.weight.rows()),
         labels: scored.map(|((label, count), &f1)| count.of_class(label, f1)).collect(),
-        micro_average: Averages::from_slice(&numbers[3..6], rows),
-        macro_average: Averages::from_slice(&numbers[6..9], rows),
-        weighted_average: Averages::from_slice(&numbers[9..12], rows),
+        micro_average: Averages::from_slice(&numbers[3..6], sums.weight.rows()),
+        macro_average: Averages::from_slice(&numbers[6..9], sums.weight.rows()),
+        weighted_average: Averages::from_slice(&numbers[9..12], sums.weight.rows()),
         calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
-        ranking: ranking::ranking(&ranked, rows, options.draws()),
+        ranking: ranking::ranking(&ranked, weights, options.draws()),
     };
     let losses: Vec<f64> = (0..rows).map(|at| loss(row(at))).collect();
     Evaluation {
@@ -110,9 +113,9 @@ fn names(labels: &[String], row: &[Cell], is_meant: impl Fn(&Cell) -> bool) -> S
 
 /// What is summed over rows.
 struct Sums {
-    rows: usize,
+    weight: Weight,
     loss: f64,
-    right: usize,
+    right: f64,
     counts: Vec<Count>,
     bins: Bins,
 }
@@ -121,18 +124,16 @@ struct Sums {
 const FIXED: usize = 12;
 
 impl Sums {
-    fn new<'a>(rows: impl Iterator<Item = &'a [Cell]>, width: usize) -> Self {
-        let counts = vec![Count::default(); width];
-        let mut sums = Self { rows: 0, loss: 0.0, right: 0, counts, bins: Bins::default() };
-        for row in rows {
-            sums.rows += 1;
-            sums.loss += loss(row);
+    fn new<'a>(rows: impl Iterator<Item = (&'a [Cell], f64)>, width: usize) -> Self {
+        let (weight, counts) = (Weight::default(), vec![Count::default(); width]);
+        let mut sums = Self { weight, loss: 0.0, right: 0.0, counts, bins: Bins::default() };
+        for (row, weight) in rows {
+            sums.weight.add(weight);
+            sums.loss += weight * loss(row);
             for (count, cell) in sums.counts.iter_mut().zip(row) {
-                count.support += u32::from(cell.is_true);
-                count.predicted += u32::from(cell.is_predicted);
-                count.hits += u32::from(cell.is_true && cell.is_predicted);
-                sums.right += usize::from(cell.is_true == cell.is_predicted);
-                sums.bins.add(cell.probability, cell.is_true);
+                count.add(cell.is_true, cell.is_predicted, weight);
+                sums.right += if cell.is_true == cell.is_predicted { weight } else { 0.0 };
+                sums.bins.add(cell.probability, cell.is_true, weight);
             }
         }
         sums
@@ -141,12 +142,12 @@ impl Sums {
     /// Loss, calibration error, share of right labels, micro, macro and weighted averages, and the
     /// F1 of each label.
     fn numbers(&self) -> Vec<f64> {
-        let (rows, labels) = (self.rows as f64, self.counts.len() as f64);
+        let (weight, labels) = (self.weight.sum, self.counts.len() as f64);
         let mut numbers =
-            vec![self.loss / rows, self.bins.error(), self.right as f64 / (rows * labels)];
+            vec![self.loss / weight, self.bins.error(), self.right / (weight * labels)];
         numbers.extend(total(&self.counts).scores());
         numbers.extend(averages(&self.counts, |_| 1.0));
-        numbers.extend(averages(&self.counts, |count| f64::from(count.support)));
+        numbers.extend(averages(&self.counts, Count::support));
         numbers.extend(self.counts.iter().map(|count| count.scores()[2]));
         numbers
     }

@@ -46,18 +46,18 @@ impl Ranked {
         Some(Self { order, is_positive, is_last })
     }
 
-    /// AUROC and average precision of rows that count so often each; none if only rows of one kind
-    /// count.
+    /// AUROC and average precision of rows that weigh so much each; none if only rows of one kind weigh
+    /// anything.
     ///
     /// As scikit-learn's `roc_auc_score` and `average_precision_score`.
-    pub fn scores(&self, counts: &[u32]) -> Option<[f64; 2]> {
+    pub fn scores(&self, weights: &[f64]) -> Option<[f64; 2]> {
         let (mut hits, mut others) = (0.0, 0.0);
         let (mut area, mut precisions) = (0.0, 0.0);
         // Rows of equal scores are between two thresholds together.
         let mut here = [0.0; 2];
         let places = self.order.iter().zip(&self.is_positive).zip(&self.is_last);
         for ((&row, &is_positive), &is_last) in places {
-            here[usize::from(is_positive)] += f64::from(counts[row as usize]);
+            here[usize::from(is_positive)] += weights[row as usize];
             if !is_last {
                 continue;
             }
@@ -79,25 +79,26 @@ const MOST_PLACES: usize = 2_000_000_000;
 const FEWEST_DRAWS: usize = 100;
 
 /// The average scores of labels over so many rows; none without a label that some rows have.
-pub(crate) fn ranking(labels: &[Ranked], rows: usize, draws: Draws) -> Option<Ranking> {
-    if labels.is_empty() {
+pub(crate) fn ranking(labels: &[Ranked], weights: &[f64], draws: Draws) -> Option<Ranking> {
+    let rows = weights.len();
+    if average(labels, weights)[0].is_nan() {
         return None;
     }
     let affordable = (MOST_PLACES / (rows * labels.len())).max(FEWEST_DRAWS);
     let draws = Draws { resamples: draws.resamples.min(affordable), ..draws };
-    let mut counts = vec![0; rows];
+    let mut sums = vec![0.0; rows];
     let found = bootstrap::estimates(rows, draws, |drawn| {
-        counts.fill(0);
-        drawn.iter().for_each(|&row| counts[row as usize] += 1);
-        average(labels, &counts).to_vec()
+        sums.fill(0.0);
+        drawn.iter().for_each(|&row| sums[row as usize] += weights[row as usize]);
+        average(labels, &sums).to_vec()
     });
     Some(Ranking { auroc: found[0], average_precision: found[1] })
 }
 
-/// The plain average over the labels that have scores; NaN if none has.
-pub fn average(labels: &[Ranked], counts: &[u32]) -> [f64; 2] {
+/// The plain average over the labels that have scores, of rows that weigh so much; NaN if none has.
+pub fn average(labels: &[Ranked], weights: &[f64]) -> [f64; 2] {
     let (mut sums, mut known) = ([0.0; 2], 0.0);
-    for scores in labels.iter().filter_map(|label| label.scores(counts)) {
+    for scores in labels.iter().filter_map(|label| label.scores(weights)) {
         sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score);
         known += 1.0;
     }
@@ -144,10 +145,10 @@ mod tests {
     fn equal_scores_count_one_half() {
         let truth = [true, false, true, false];
         let ranked = |scores: &[f64]| Ranked::new(scores, |row| truth[row]).unwrap();
-        assert_eq!(ranked(&[0.5; 4]).scores(&[1; 4]), Some([0.5, 0.5]));
-        assert_eq!(ranked(&[0.9, 0.1, 0.8, 0.2]).scores(&[1; 4]), Some([1.0, 1.0]));
+        assert_eq!(ranked(&[0.5; 4]).scores(&[1.0; 4]), Some([0.5, 0.5]));
+        assert_eq!(ranked(&[0.9, 0.1, 0.8, 0.2]).scores(&[1.0; 4]), Some([1.0, 1.0]));
         // sklearn: roc_auc_score([1, 0, 1, 0], [3, 2, 2, 1]) and average_precision_score.
-        let [auroc, precision] = ranked(&[3.0, 2.0, 2.0, 1.0]).scores(&[1; 4]).unwrap();
+        let [auroc, precision] = ranked(&[3.0, 2.0, 2.0, 1.0]).scores(&[1.0; 4]).unwrap();
         assert!((auroc - 0.875).abs() < 1e-15 && (precision - 5.0 / 6.0).abs() < 1e-15);
     }
 
@@ -155,8 +156,8 @@ mod tests {
     fn rows_of_one_kind_have_no_order() {
         assert!(Ranked::new(&[1.0, 2.0], |_| true).is_none());
         let ranked = Ranked::new(&[1.0, 2.0], |row| row == 0).unwrap();
-        assert_eq!(ranked.scores(&[2, 0]), None);
-        assert!(average(&[ranked], &[0, 2])[0].is_nan());
+        assert_eq!(ranked.scores(&[2.0, 0.0]), None);
+        assert!(average(&[ranked], &[0.0, 2.0])[0].is_nan());
     }
 
     #[test]

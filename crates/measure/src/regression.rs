@@ -3,7 +3,7 @@
 use fireclay::{Intervals, Task};
 
 use crate::bootstrap;
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Weight};
 use crate::evaluation::{
     Evaluation, IntervalScores, Regression, Scores, TargetScores, WorstRow, worst,
 };
@@ -18,6 +18,8 @@ struct Rows<'a> {
     width: usize,
     /// The loss of each row.
     losses: Vec<f64>,
+    /// The weight of each row.
+    weights: &'a [f64],
     /// Lower and upper end of the interval of each value, `[rows, targets]`; empty without intervals.
     bounds: Vec<[f32; 2]>,
 }
@@ -28,6 +30,7 @@ pub(crate) fn evaluation(
     task: &Task,
     outputs: &[f32],
     truth: &[f32],
+    weights: &[f64],
     options: &Options,
 ) -> Evaluation {
     let names = task.names();
@@ -36,6 +39,7 @@ pub(crate) fn evaluation(
         truth,
         width: names.len(),
         losses: losses(task, outputs, truth),
+        weights,
         bounds: bounds(task, outputs),
     };
     let numbers =
@@ -129,42 +133,52 @@ impl Rows<'_> {
         let level = level?;
         let coverage = match self.width {
             // The share of rows, which has an interval of its own.
-            1 => {
-                let all: Vec<u32> = (0..self.losses.len() as u32).collect();
-                Estimate::share(self.covered(&all), all.len())
-            }
-            _ => numbers[5].or_share(self.losses.len()),
+            1 => Estimate::weighted_share(
+                self.weight((0..self.losses.len()).filter(|&row| self.is_within(row))),
+                self.weight(0..self.losses.len()),
+            ),
+            _ => numbers[5].or_share(self.weight(0..self.losses.len()).rows()),
         };
         Some(IntervalScores { level, coverage, width: numbers[6] })
     }
 
-    /// Truths within their interval.
-    fn covered(&self, drawn: &[u32]) -> usize {
-        let is_within = |at: &usize| {
-            let ([low, high], truth) = (self.bounds[*at], self.truth[*at]);
-            low <= truth && truth <= high
-        };
-        drawn.iter().flat_map(|&row| self.places(row)).filter(is_within).count()
+    /// Whether the truth at a place is within its interval.
+    fn is_within(&self, at: usize) -> bool {
+        let ([low, high], truth) = (self.bounds[at], self.truth[at]);
+        low <= truth && truth <= high
     }
 
-    /// The places of the targets of a row.
-    fn places(&self, row: u32) -> std::ops::Range<usize> {
-        row as usize * self.width..(row as usize + 1) * self.width
+    /// The weight of some rows.
+    fn weight(&self, rows: impl Iterator<Item = usize>) -> Weight {
+        let mut sum = Weight::default();
+        rows.for_each(|row| sum.add(self.weights[row]));
+        sum
+    }
+
+    /// The share of truths within their interval, and the mean width of intervals.
+    fn coverage(&self, drawn: &[u32]) -> [f64; 2] {
+        let (mut all, mut within, mut widths) = (0.0, 0.0, 0.0);
+        for &row in drawn {
+            let weight = self.weights[row as usize];
+            for at in row as usize * self.width..(row as usize + 1) * self.width {
+                let [low, high] = self.bounds[at].map(f64::from);
+                all += weight;
+                within += if self.is_within(at) { weight } else { 0.0 };
+                widths += weight * (high - low);
+            }
+        }
+        [within / all, widths / all]
     }
 
     /// Loss, then MAE, RMSE, R2 and median error averaged over the targets, then coverage and width of
     /// intervals, which are 0 without any, then the errors of each target.
     fn numbers(&self, drawn: &[u32]) -> Vec<f64> {
         let mut numbers = vec![0.0; FIXED];
-        let count = drawn.len() as f64;
-        numbers[0] = drawn.iter().map(|&row| self.losses[row as usize]).sum::<f64>() / count;
+        let weighted =
+            drawn.iter().map(|&row| self.weights[row as usize] * self.losses[row as usize]);
+        numbers[0] = weighted.sum::<f64>() / self.weight(drawn.iter().map(|&row| row as usize)).sum;
         if !self.bounds.is_empty() {
-            let cells = count * self.width as f64;
-            let places = drawn.iter().flat_map(|&row| self.places(row));
-            let widths =
-                places.map(|at| f64::from(self.bounds[at][1]) - f64::from(self.bounds[at][0]));
-            numbers[5] = self.covered(drawn) as f64 / cells;
-            numbers[6] = widths.sum::<f64>() / cells;
+            numbers[5..7].copy_from_slice(&self.coverage(drawn));
         }
         for target in 0..self.width {
             let [mse, mae, r2, median] = self.scores(drawn, target);
@@ -180,21 +194,20 @@ impl Rows<'_> {
     /// Mean squared error, mean absolute error, coefficient of determination and median absolute error
     /// of a target.
     fn scores(&self, drawn: &[u32], target: usize) -> [f64; 4] {
-        let n = drawn.len() as f64;
-        let places: Vec<usize> =
-            drawn.iter().map(|&row| row as usize * self.width + target).collect();
-        let mean = places.iter().map(|&at| f64::from(self.truth[at])).sum::<f64>() / n;
+        let rows = || drawn.iter().map(|&row| (row as usize, self.weights[row as usize]));
+        let truth = |row: usize| f64::from(self.truth[row * self.width + target]);
+        let n = rows().map(|(_, weight)| weight).sum::<f64>();
+        let mean = rows().map(|(row, weight)| weight * truth(row)).sum::<f64>() / n;
         let (mut squares, mut absolutes, mut spread) = (0.0, 0.0, 0.0);
         let mut distances = Vec::with_capacity(drawn.len());
-        for &at in &places {
-            let truth = f64::from(self.truth[at]);
-            let off = f64::from(self.predicted[at]) - truth;
-            squares += off * off;
-            absolutes += off.abs();
-            distances.push(off.abs());
-            spread += (truth - mean).powi(2);
+        for (row, weight) in rows() {
+            let off = f64::from(self.predicted[row * self.width + target]) - truth(row);
+            squares += weight * off * off;
+            absolutes += weight * off.abs();
+            distances.push((off.abs(), weight));
+            spread += weight * (truth(row) - mean).powi(2);
         }
-        [squares / n, absolutes / n, r2(squares, spread), median(&mut distances)]
+        [squares / n, absolutes / n, r2(squares, spread), weighted_median(&mut distances)]
     }
 }
 
@@ -206,6 +219,29 @@ pub fn r2(squared_errors: f64, spread: f64) -> f64 {
         (false, true) => 0.0,
         (false, false) => 1.0 - squared_errors / spread,
     }
+}
+
+/// The median of numbers with weights, which are put in another order: the first below which, and with
+/// which, lies half of the weight; if it is exactly half, the mean of it and the next that weighs
+/// anything, as in scikit-learn. NaN without weight.
+fn weighted_median(numbers: &mut [(f64, f64)]) -> f64 {
+    if numbers.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        let weight = numbers.first().map_or(0.0, |(_, weight)| *weight);
+        let mut plain: Vec<f64> = numbers.iter().map(|(number, _)| *number).collect();
+        return if weight > 0.0 { median(&mut plain) } else { f64::NAN };
+    }
+    numbers.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let half = numbers.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut below = 0.0;
+    let mut heavy = numbers.iter().filter(|(_, weight)| *weight > 0.0).peekable();
+    while let Some((number, weight)) = heavy.next() {
+        below += weight;
+        if below >= half {
+            let next = heavy.peek().filter(|_| below == half).map_or(*number, |(next, _)| *next);
+            return number.midpoint(next);
+        }
+    }
+    f64::NAN
 }
 
 /// The median of some numbers, which are put in another order: of an even count the mean of the two in

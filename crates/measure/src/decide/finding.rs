@@ -63,6 +63,16 @@ pub(super) fn of_temperature(
 }
 
 impl Finding {
+    /// The numbers of the validation rows that a model keeps, by name.
+    pub fn numbers(&self) -> Vec<(String, f64)> {
+        let Self::Temperature { loss, error, .. } = self else { return Vec::new() };
+        let named = |name: &str, [before, after]: [f64; 2]| {
+            [("before", before), ("after", after)]
+                .map(|(when, value)| (format!("validation {name} {when} calibration"), value))
+        };
+        [named("loss", *loss), named("calibration-error", *error)].concat()
+    }
+
     /// Whether something that was asked for could not be chosen.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::NoTemperature | Self::NoThreshold { .. })

@@ -340,6 +340,109 @@ def thresholds():
     }
 
 
+def kish(share, weights):
+    """Wilson's interval of as many rows of equal weight as are as informative (Kish 1965)."""
+    n, z = weights.sum() ** 2 / (weights**2).sum(), scipy.stats.norm.ppf(0.975)
+    middle, half = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return [(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)]
+
+
+def weighted_classes():
+    rows, classes = 150, 3
+    truth = RNG.integers(0, classes, rows)
+    logits = rounded(2 * (RNG.normal(size=(rows, classes)) + np.eye(classes)[truth]))
+    weights = rounded(RNG.integers(0, 4, rows) * RNG.random(rows))
+    log_p, p = scipy.special.log_softmax(logits, axis=1), scipy.special.softmax(logits, axis=1)
+    said, everything = logits.argmax(axis=1), list(range(classes))
+
+    def score(at):
+        t, s, w = truth[at], said[at], weights[at]
+        of = lambda measure: float(
+            np.mean([measure(t == c, p[at, c], sample_weight=w) for c in everything])
+        )
+        found = {
+            "loss": float(np.average(-log_p[at, t], weights=w)),
+            "auroc": of(metrics.roc_auc_score),
+            "average-precision": of(metrics.average_precision_score),
+        }
+        more = {"sample_weight": w}
+        return found | averages(t, s, "macro", **more) | averages(t, s, "weighted", **more)
+
+    measures = score(np.arange(rows))
+    measures["accuracy"] = metrics.accuracy_score(truth, said, sample_weight=weights)
+    intervals = bootstrap(rows, score)
+    intervals["accuracy"] = kish(measures["accuracy"], weights)
+    return {
+        "labels": [str(i) for i in everything],
+        "outputs": listed(logits),
+        "targets": [int(t) for t in truth],
+        "weights": listed(weights),
+        "measures": measures,
+        "intervals": intervals,
+    }
+
+
+def weighted_labels():
+    rows, labels = 120, 2
+    truth = (RNG.random((rows, labels)) < [0.5, 0.3]).astype(int)
+    logits = rounded(2 * RNG.normal(size=(rows, labels)) + 2 * (truth - 0.5))
+    weights = rounded(RNG.integers(0, 3, rows) + RNG.random(rows))
+    said = (logits >= 0).astype(int)
+
+    def score(at):
+        t, s, z, w = truth[at], said[at], logits[at], weights[at]
+        losses = -(t * scipy.special.log_expit(z) + (1 - t) * scipy.special.log_expit(-z))
+        more = {"sample_weight": w}
+        found = {
+            "loss": float(np.average(losses.mean(axis=1), weights=w)),
+            "label-accuracy": 1 - metrics.hamming_loss(t, s, **more),
+            "auroc": float(metrics.roc_auc_score(t, z, **more)),
+            "average-precision": float(metrics.average_precision_score(t, z, **more)),
+        }
+        for kind in ("micro", "macro", "weighted"):
+            found |= averages(t, s, kind, **more)
+        return found
+
+    measures = score(np.arange(rows))
+    measures["subset-accuracy"] = metrics.accuracy_score(truth, said, sample_weight=weights)
+    intervals = bootstrap(rows, score)
+    intervals["subset-accuracy"] = kish(measures["subset-accuracy"], weights)
+    return {
+        "labels": ["a", "b"],
+        "outputs": listed(logits),
+        "targets": truth.ravel().tolist(),
+        "weights": listed(weights),
+        "measures": measures,
+        "intervals": intervals,
+    }
+
+
+def weighted_values():
+    rows = 100
+    truth = rounded(RNG.normal(size=(rows, 2)) * [1, 100])
+    said = rounded(truth + RNG.normal(size=(rows, 2)) * [0.3, 40])
+    weights = rounded(RNG.integers(0, 3, rows) + RNG.random(rows))
+
+    def score(at):
+        t, s, more = truth[at], said[at], {"sample_weight": weights[at]}
+        return {
+            "loss": float(metrics.mean_squared_error(t, s, **more)),
+            "r2": float(metrics.r2_score(t, s, **more)),
+            "rmse": float(metrics.root_mean_squared_error(t, s, **more)),
+            "mae": float(metrics.mean_absolute_error(t, s, **more)),
+            "median-error": float(metrics.median_absolute_error(t, s, **more)),
+        }
+
+    return {
+        "labels": ["x", "y"],
+        "outputs": listed(said),
+        "targets": listed(truth),
+        "weights": listed(weights),
+        "measures": score(np.arange(rows)),
+        "intervals": bootstrap(rows, score),
+    }
+
+
 def mcnemar():
     found = []
     for b, c in [(0, 0), (1, 0), (3, 9), (12, 12), (0, 24), (12, 13), (20, 5), (30, 60), (100, 101), (7, 400)]:
@@ -362,6 +465,7 @@ golden = {
     "logarithms": logarithms(),
     "temperatures": temperatures(),
     "thresholds": thresholds(),
+    "weighted": [weighted_classes(), weighted_labels(), weighted_values()],
 }
 path = Path(__file__).with_name("statistics.json")
 path.write_text(json.dumps(golden, separators=(",", ":")).replace('],"', '],\n"') + "\n")

@@ -4,7 +4,7 @@ use fireclay::{Decision, TargetScaling, Task};
 use fireclay_data::Targets;
 use fireclay_measure::{
     ClassScores, Estimate, Evaluation, Finding, Goals, Interval, McNemarMethod, Options, Scores,
-    evaluate_outputs, mcnemar,
+    evaluate_outputs, evaluate_weighted, mcnemar,
 };
 use serde_json::Value;
 
@@ -192,6 +192,45 @@ fn quantiles_are_measured_by_their_pinball_loss_and_coverage() {
     let found = evaluate_outputs(&task, &outputs, &targets, &options(&golden)).unwrap();
     assert_eq!(found.measures().len(), 7);
     assert_measures(case, &found);
+}
+
+#[test]
+fn rows_count_as_much_as_they_weigh() {
+    let golden = golden();
+    let cases = golden["weighted"].as_array().unwrap();
+    let kinds: [fn(Vec<String>) -> Task; 3] =
+        [Task::classification, Task::multi_label, Task::regression];
+    for (case, task) in cases.iter().zip(kinds) {
+        let (names, values) = (labels(case), floats(&case["targets"]));
+        let task = task(names.clone());
+        let targets = match task {
+            Task::Classification { .. } => {
+                let ids = values.iter().map(|&id| id as u32).collect();
+                Targets::Classes { ids, labels: names }
+            }
+            Task::MultiLabel { .. } => {
+                let values = values.iter().map(|&value| value as u8).collect();
+                Targets::MultiLabel { values, labels: names }
+            }
+            Task::Regression { .. } => Targets::Values { values, names },
+        };
+        let (outputs, weights) = (floats(&case["outputs"]), floats(&case["weights"]));
+        let options = options(&golden);
+        let found = evaluate_weighted(&task, &outputs, &targets, Some(&weights), &options).unwrap();
+        for measure in found.measures() {
+            if !["calibration-error", "top-2", "top-3"].contains(&measure.name.as_str()) {
+                assert_estimate(case, &measure.name, measure.estimate);
+            }
+        }
+        let ones = vec![1.0; weights.len()];
+        let equal = evaluate_weighted(&task, &outputs, &targets, Some(&ones), &options).unwrap();
+        assert_eq!(equal, evaluate_outputs(&task, &outputs, &targets, &options).unwrap());
+        let doubled: Vec<f32> = weights.iter().map(|weight| 2.0 * weight).collect();
+        let same = evaluate_weighted(&task, &outputs, &targets, Some(&doubled), &options).unwrap();
+        for (found, expected) in same.measures().iter().zip(found.measures()) {
+            assert_near(&found.name, found.estimate.value, expected.estimate.value);
+        }
+    }
 }
 
 #[test]
