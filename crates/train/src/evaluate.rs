@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorReadError};
+use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use burn::train::renderer::MetricState;
-use fireclay::{Mlp, Targets, prepare};
-use fireclay_data::{BatchTargets, RowSource};
+use fireclay::{Mlp, Targets, prepare, restored};
+use fireclay_data::{BatchTargets, Dataset, RowSource};
 
 use crate::job::Job;
 use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
@@ -45,13 +45,47 @@ pub fn evaluate(
     for rows in rows.chunks(EVALUATION_BATCH) {
         let (raw, targets) = batch(source, rows);
         let outputs = mlp.forward(prepare(job.preprocessing, raw));
-        let losses = job.loss.rows(outputs.clone(), &targets.clone().standardized(job.task));
-        meter.record(Observed { losses, outputs, targets }.restored(job.task));
+        // Logits are calibrated before their loss; values have one in the unit of the network.
+        let learned = match job.task.decision() {
+            Some(_) => restored(job.task, outputs.clone()),
+            None => outputs.clone(),
+        };
+        let losses = job.loss.rows(learned, &targets.clone().standardized(job.task));
+        let weights = row_weights(source.data(), rows, job.device);
+        let observed = Observed { weights, ..Observed::new(losses, outputs, targets) };
+        meter.record(observed.restored(job.task));
         if meter.is_due() {
             meter.measure(moment)?;
         }
     }
     Ok(Evaluation { measured: meter.finish(moment)?, states: meter.states() })
+}
+
+/// The outputs of a network for some rows of a job, `[rows, outputs]`: logits, or values in the unit of
+/// their target.
+///
+/// # Errors
+///
+/// The device's, when it cannot be read.
+pub(crate) fn outputs(
+    job: &Job<'_>,
+    mlp: &Mlp,
+    rows: &[usize],
+) -> Result<Vec<f32>, TensorReadError> {
+    let mut all = Vec::with_capacity(rows.len() * job.task.outputs());
+    for rows in rows.chunks(EVALUATION_BATCH) {
+        let (raw, _) = batch(&job.rows, rows);
+        let outputs = restored(job.task, mlp.forward(prepare(job.preprocessing, raw)));
+        all.extend(outputs.try_into_vec_as::<f32>()?);
+    }
+    Ok(all)
+}
+
+/// The weights of some rows of a data set, `[rows]`, if its rows have weights.
+pub(crate) fn row_weights(data: &Dataset, rows: &[usize], device: &Device) -> Option<Tensor<1>> {
+    let weights = data.weights()?;
+    let weights: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
+    Some(Tensor::from_data(TensorData::new(weights, [rows.len()]), device))
 }
 
 /// What was measured on some rows.

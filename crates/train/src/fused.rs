@@ -145,10 +145,12 @@ impl<'a> Fused<'a> {
             }
         };
         let scaling = scaling(job.preprocessing);
+        let weights = job.weights_of(rows);
         let batch = StepBatch {
             rows: ChosenRows { features, width, indices, scaling },
             classes: &classes,
             smoothing: &self.smoothing,
+            weights: weights.as_deref(),
             divisor: job.weight(rows),
         };
         state.optimizer.count_step();
@@ -163,7 +165,8 @@ impl<'a> Fused<'a> {
         let ids: Vec<i32> = classes.into_iter().map(|class| class as i32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [rows.len()]), job.device);
         let targets = Targets::Classes(classes);
-        Observed { losses: outcome.losses, outputs: outcome.logits, targets }
+        let weights = job.row_weights(rows);
+        Observed { weights, ..Observed::new(outcome.losses, outcome.logits, targets) }
     }
 
     /// Copies what the steps came to into the state.

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use fireclay::{Loss, Preprocessing, Task};
-use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches};
+use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches, drawn};
 
 use crate::fit::FitError;
 use crate::gradients::flat;
 use crate::metrics::Moment;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::{Length, Schedule};
-use crate::settings::{Annealed, TrainingSettings};
+use crate::settings::{Annealed, Sampling, TrainingSettings, class_counts};
 use crate::state::State;
 use crate::tuning::{Phase, Tuned};
 
@@ -100,7 +100,40 @@ impl Job<'_> {
 
     /// The rows of the training split in the order of an epoch, from 1.
     pub(crate) fn order(&self, epoch: u64) -> Vec<usize> {
-        self.data().order(&self.split.train, self.seed, epoch)
+        let train = &self.split.train;
+        if self.training.sampling.is_shuffle() {
+            return self.data().order(train, self.seed, epoch);
+        }
+        drawn(&self.shares(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
+    }
+
+    /// What the training rows are drawn in proportion to.
+    fn shares(&self) -> Vec<f64> {
+        let train = &self.split.train;
+        match (self.training.sampling, self.data().targets(), self.data().weights()) {
+            (Sampling::Weighted, _, Some(weights)) => {
+                train.iter().map(|&row| f64::from(weights[row])).collect()
+            }
+            (Sampling::Balanced, HostTargets::Classes { ids, labels }, _) => {
+                let counts = class_counts(ids, labels.len(), train);
+                train.iter().map(|&row| 1.0 / counts[ids[row] as usize] as f64).collect()
+            }
+            _ => vec![1.0; train.len()],
+        }
+    }
+
+    /// The weights of some rows in the loss of training; none if they are drawn by their weights, or
+    /// have none.
+    pub(crate) fn weights_of(&self, rows: &[usize]) -> Option<Vec<f32>> {
+        let is_drawn = self.training.sampling == Sampling::Weighted;
+        let weights = self.data().weights().filter(|_| !is_drawn)?;
+        Some(rows.iter().map(|&row| weights[row]).collect())
+    }
+
+    /// The same on the device, `[rows]`.
+    pub(crate) fn row_weights(&self, rows: &[usize]) -> Option<Tensor<1>> {
+        let weights = TensorData::new(self.weights_of(rows)?, [rows.len()]);
+        Some(Tensor::from_data(weights, self.device))
     }
 
     /// What is trained in an epoch, from 1, if not everything, and whether it is the first so.
@@ -120,12 +153,17 @@ impl Job<'_> {
 
     /// What the summed losses of these rows are divided by.
     pub(crate) fn weight(&self, rows: &[usize]) -> f64 {
-        match self.data().targets() {
-            HostTargets::Classes { ids, .. } => {
-                rows.iter().map(|&row| self.loss.class_weight(ids[row] as usize)).sum()
-            }
-            _ => rows.len() as f64,
-        }
+        let of_class = |row: usize| match self.data().targets() {
+            HostTargets::Classes { ids, .. } => self.loss.class_weight(ids[row] as usize),
+            _ => 1.0,
+        };
+        let Some(weights) = self.weights_of(rows) else {
+            return rows.iter().map(|&row| of_class(row)).sum();
+        };
+        let rows = rows.iter().zip(weights);
+        let sum: f64 = rows.map(|(&row, weight)| of_class(row) * f64::from(weight)).sum();
+        // Of rows that all weigh nothing, the summed losses are 0.
+        if sum > 0.0 { sum } else { 1.0 }
     }
 
     /// What the base learning rate is multiplied by at the next step.

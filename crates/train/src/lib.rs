@@ -66,8 +66,8 @@ pub mod verify;
 pub mod warnings;
 
 pub use args::{
-    Args, BackendArgs, DataArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs, Rate,
-    ResumingArgs, SettingsArgs, TableArgs, TrainingArgs, activation_values, load_with_bar,
+    Args, BackendArgs, DataArgs, DecisionArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs,
+    Rate, ResumingArgs, SettingsArgs, TableArgs, TrainingArgs, activation_values, load_with_bar,
     norm_values,
 };
 pub use pictures::pictures;

@@ -147,6 +147,9 @@ impl State {
         if let Some(observed) = Observed::joined(observed) {
             tensors.push(host("observed.losses".to_owned(), observed.losses)?);
             tensors.push(host("observed.outputs".to_owned(), observed.outputs)?);
+            if let Some(weights) = observed.weights {
+                tensors.push(host("observed.weights".to_owned(), weights)?);
+            }
             tensors.push(match observed.targets {
                 Targets::Classes(ids) => host("observed.classes".to_owned(), ids.float())?,
                 Targets::Values(values) => host("observed.values".to_owned(), values)?,
@@ -185,13 +188,12 @@ impl State {
             }
             None => Best::default(),
         };
+        // With quantiles there are more outputs than values.
+        let width = job.task.names().len();
+        let before = document.measured.iter().sum();
         let meter = MeterProgress {
-            measured: tensors.observed(&document.measured, 0, network.outputs)?,
-            pending: tensors.observed(
-                &document.pending,
-                document.measured.iter().sum(),
-                network.outputs,
-            )?,
+            measured: tensors.observed(&document.measured, 0, width)?,
+            pending: tensors.observed(&document.pending, before, width)?,
             sums: document.sums,
         };
         let expected = Meter::new(job.task, &job.training.measured()).sums();
@@ -406,14 +408,24 @@ impl<'a> Tensors<'a> {
             let part = start..start.saturating_add(rows);
             let losses = self.rows("observed.losses", part.clone(), 1)?;
             let values = self.rows("observed.outputs", part.clone(), outputs)?;
-            observed.push(Observed {
-                losses: Tensor::from_data(TensorData::new(losses, [rows]), self.device),
-                outputs: self.matrix(values, rows, outputs),
-                targets: self.targets(part, outputs)?,
-            });
+            let losses = Tensor::from_data(TensorData::new(losses, [rows]), self.device);
+            let values = self.matrix(values, rows, outputs);
+            let targets = self.targets(part.clone(), outputs)?;
+            let weights = self.weights(part)?;
+            observed.push(Observed { weights, ..Observed::new(losses, values, targets) });
             start = start.saturating_add(rows);
         }
         Ok(observed)
+    }
+
+    /// The weights of some rows, if rows have weights.
+    fn weights(&self, part: std::ops::Range<usize>) -> Result<Option<Tensor<1>>, StateError> {
+        if !self.by_name.contains_key("observed.weights") {
+            return Ok(None);
+        }
+        let count = part.len();
+        let weights = TensorData::new(self.rows("observed.weights", part, 1)?, [count]);
+        Ok(Some(Tensor::from_data(weights, self.device)))
     }
 
     fn targets(&self, part: std::ops::Range<usize>, outputs: usize) -> Result<Targets, StateError> {

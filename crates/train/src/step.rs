@@ -125,8 +125,14 @@ fn gradients_of_batch(
         let weights = job.loss.row_weights(&losses, &targets);
         losses = tuned.with_teacher(losses, weights, &outputs, raw, job.task);
     }
+    let weights = job.row_weights(rows);
     // Differentiating the loss of each row differentiates their sum.
-    let shares = losses.clone().div_scalar(weight);
+    let weighted = match &weights {
+        Some(weights) => losses.clone() * weights.clone().autodiff(),
+        None => losses.clone(),
+    };
+    let shares = weighted.div_scalar(weight);
     let gradients = Gradients::of(&shares, &state.mlp);
-    (gradients, Observed { losses, outputs, targets }.detached().restored(job.task))
+    let observed = Observed { weights, ..Observed::new(losses, outputs, targets) };
+    (gradients, observed.detached().restored(job.task))
 }

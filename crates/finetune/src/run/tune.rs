@@ -240,10 +240,12 @@ fn planned(
 fn check_scaling(swapped: &Swapped, settings: &Settings) -> Result<()> {
     let task = &swapped.model.task;
     let is_regression = matches!(task, Task::Regression { .. });
-    if is_regression && swapped.kept == task.names() && settings.data.target_scaling.is_some() {
+    let DataSettings { target_scaling, target_transform, .. } = &settings.data;
+    let is_asked = target_scaling.is_some() || target_transform.is_some();
+    if is_regression && swapped.kept == task.names() && is_asked {
         bail!(
-            "--target-scaling is for new outputs, and these are kept with the scaling that they were \
-             trained for; leave it out, or add --fresh-head"
+            "--target-scaling and --target-transform are for new outputs, and these are kept with the \
+             scaling that they were trained for; leave them out, or add --fresh-head"
         );
     }
     Ok(())

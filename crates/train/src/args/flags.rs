@@ -43,6 +43,12 @@ impl Flags {
         self.set(path, (!values.is_empty()).then_some(Value::Array(values)));
     }
 
+    /// Sets a list of numbers, unless it is empty.
+    pub fn numbers(&mut self, path: &str, list: &[f64]) {
+        let values: Vec<_> = list.iter().map(|&one| Value::Float(one)).collect();
+        self.set(path, (!values.is_empty()).then_some(Value::Array(values)));
+    }
+
     /// Sets a value.
     pub(super) fn set(&mut self, path: &str, value: Option<Value>) {
         if let Some(value) = value {

@@ -8,14 +8,15 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm, Parametrization};
 use toml::Value;
 
+use super::decision::DecisionArgs;
 use super::flags::{Flags, assigned};
 use crate::checkpoints::Every;
 use crate::metrics::{MetricChoice, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::settings::{
-    FLAGS, Keep, NumberEmbedding, OnDivergence, Partial, Settings, SettingsError,
-    TargetScalingChoice, Validation,
+    ClassWeights, FLAGS, Keep, NumberEmbedding, OnDivergence, Partial, Sampling, Settings,
+    SettingsError, TargetScalingChoice, TargetTransform, Validation,
 };
 
 /// A parser of one of several values by name, which help and completions list.
@@ -107,6 +108,9 @@ pub struct DataArgs {
     /// Scaling of regression targets during training [default: standardize].
     #[arg(long, value_name = "HOW")]
     pub target_scaling: Option<TargetScalingChoice>,
+    /// Transform of regression targets during training; predictions are in their unit [default: none].
+    #[arg(long, value_name = "HOW")]
+    pub target_transform: Option<TargetTransform>,
 }
 
 impl DataArgs {
@@ -117,6 +121,7 @@ impl DataArgs {
         flags.on("data.stratified", self.stratified);
         flags.list("data.classes", &self.classes);
         flags.choice("data.target_scaling", self.target_scaling);
+        flags.choice("data.target_transform", self.target_transform);
     }
 }
 
@@ -220,7 +225,8 @@ fn widths(text: &str) -> Result<Widths, String> {
     widths.collect::<Result<_, _>>().map(Widths)
 }
 
-const LOSSES: [&str; 5] = ["cross-entropy", "binary-cross-entropy", "mse", "mae", "huber"];
+const LOSSES: [&str; 6] =
+    ["cross-entropy", "binary-cross-entropy", "mse", "mae", "huber", "quantile"];
 
 /// The loss, and how the weights move; the learning rate is a flag of the program.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -232,6 +238,9 @@ pub struct OptimizationArgs {
     /// Label smoothing: share of the target spread over all classes [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub label_smoothing: Option<f64>,
+    /// Quantiles of each target to predict, by the quantile loss [default: 0.05,0.5,0.95].
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub quantiles: Vec<f64>,
     /// Optimizer [default: adam].
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OptimizerConfig::NAMES))]
     pub optimizer: Option<String>,
@@ -255,9 +264,11 @@ pub struct OptimizationArgs {
 impl OptimizationArgs {
     /// Adds these settings.
     pub fn add_to(&self, flags: &mut Flags) {
-        // Only the cross-entropy has label smoothing.
+        // Only one loss has label smoothing, and one has quantiles.
         let smoothed = self.label_smoothing.map(|_| "cross-entropy");
-        flags.text("loss.name", self.loss.as_deref().or(smoothed));
+        let spread = (!self.quantiles.is_empty()).then_some("quantile");
+        flags.text("loss.name", self.loss.as_deref().or(smoothed).or(spread));
+        flags.numbers("loss.quantiles", &self.quantiles);
         flags.number("loss.label_smoothing", self.label_smoothing);
         flags.text("optimizer.name", self.optimizer.as_ref());
         flags.number("optimizer.momentum", self.momentum);
@@ -308,6 +319,15 @@ pub struct TrainingArgs {
     /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times) [default: stop].
     #[arg(long, value_name = "HOW", help_heading = "Resuming")]
     pub on_divergence: Option<OnDivergence>,
+    /// Rows of an epoch: shuffle visits each once; weighted and balanced draw rows in proportion to their weight, or each class as often [default: shuffle].
+    #[arg(long, value_name = "HOW")]
+    pub sampling: Option<Sampling>,
+    /// Weights of classes in the loss: balanced, or such as yes=3,no=1 [default: 1 each].
+    #[arg(long, value_name = "WEIGHTS")]
+    pub class_weights: Option<ClassWeights>,
+    /// What is chosen on the validation samples.
+    #[command(flatten)]
+    pub decision: DecisionArgs,
 }
 
 impl TrainingArgs {
@@ -325,6 +345,10 @@ impl TrainingArgs {
         flags.text("training.monitor", self.monitor);
         flags.text("training.on_divergence", self.on_divergence);
         flags.list("training.metrics", &self.metrics);
+        flags.choice("training.sampling", self.sampling);
+        let weights = self.class_weights.clone();
+        flags.set("training.class_weights", weights.and_then(|w| Value::try_from(w).ok()));
+        self.decision.add_to(flags);
     }
 
     /// Checks that there are validation samples for a metric that was asked for, the default too.

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the settings and options that it amounts to.
 
+mod decision;
 mod flags;
 mod groups;
 mod table;
@@ -9,6 +10,7 @@ use clap::Parser;
 
 use crate::settings::{Partial, PreprocessingChoice, RECIPES, Settings, SettingsError};
 
+pub use decision::DecisionArgs;
 pub use flags::Flags;
 pub use groups::{
     BackendArgs, DataArgs, NetworkArgs, OptimizationArgs, OutputArgs, ResumingArgs, SettingsArgs,

@@ -71,7 +71,7 @@ impl Rows {
         } else {
             of_classes(logits, classes, *outputs)
         };
-        let [_, precision] = average(&ranked, &vec![1; logits.len() / (*outputs).max(1)]);
+        let [_, precision] = average(&ranked, &vec![1.0; logits.len() / (*outputs).max(1)]);
         if precision.is_nan() { 0.0 } else { precision }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
                 let classes = Tensor::<1, Int>::from_ints(&ids[cut[0]..cut[1]], &device);
                 let losses = Tensor::zeros([logits.len()], &device);
                 let targets = Targets::Classes(classes);
-                metric.update(&Observed { losses, outputs, targets }, MOMENT).unwrap();
+                metric.update(&Observed::new(losses, outputs, targets), MOMENT).unwrap();
             }
             // sklearn.metrics.average_precision_score(ids, score)
             let found = metric.finish().unwrap()[0].value;

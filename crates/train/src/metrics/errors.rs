@@ -202,7 +202,7 @@ mod tests {
             Tensor::<2>::from_data(TensorData::new(values, [rows.len(), 3]), &device)
         };
         let losses = Tensor::zeros([rows.len()], &device);
-        Observed { losses, outputs: of(PREDICTED), targets: Targets::Values(of(TRUTH)) }
+        Observed::new(losses, of(PREDICTED), Targets::Values(of(TRUTH)))
     }
 
     const MOMENT: Moment = Moment { step: 0, steps: 1, learning_rate: 0.0 };

@@ -16,19 +16,22 @@ use super::macro_score::{Guess, MacroScore, Score};
 use super::meter::Sum;
 use super::{Measured, MetricChoice, Moment, Observed};
 
+/// The name of the loss, the only mean over rows in which their weights count.
+const LOSS: &str = "loss";
+
 /// The metrics of every run: the loss, and the accuracy or, of a regression, the errors.
 pub(super) fn always(task: &Task) -> Vec<Box<dyn Measure>> {
-    let loss = mean("loss", LossMetric::new(), false, |o| LossInput::new(o.losses.clone()));
+    let loss = mean(LOSS, LossMetric::new(), false, |o| LossInput::new(o.weighted_losses()));
     match task {
         Task::Classification { .. } => {
             let accuracy = mean("accuracy", AccuracyMetric::new(), true, |o| {
-                AccuracyInput::new(o.outputs.clone(), o.classes())
+                AccuracyInput::new(o.decided(), o.classes())
             });
             vec![loss, accuracy]
         }
         Task::MultiLabel { .. } => {
             let accuracy = mean("accuracy", HammingScore::new(), true, |o| {
-                let ConfusionStatsInput { predictions, targets } = o.confusion();
+                let ConfusionStatsInput { predictions, targets } = o.decided_confusion();
                 HammingScoreInput::new(predictions, targets.int())
             });
             vec![loss, accuracy]
@@ -44,15 +47,21 @@ impl MetricChoice {
             _ => Guess::Most,
         };
         let name = &self.to_string();
-        let average = |score| of_whole(name, MacroScore::new(name, score, guess));
+        let average = |score| {
+            let metric = MacroScore::new(name, score, guess);
+            of_whole(name, metric, Observed::decided_confusion)
+        };
         match self {
             Self::TopK(k) => mean(name, TopKAccuracyMetric::new(k), true, |o| {
-                TopKAccuracyInput::new(o.outputs.clone(), o.classes())
+                TopKAccuracyInput::new(o.decided(), o.classes())
             }),
             Self::Precision => average(Score::Precision),
             Self::Recall => average(Score::Recall),
             Self::FBeta(beta) => average(Score::FBeta(beta)),
-            Self::Auroc => of_whole(name, AurocMetric::multiclass(ClassReduction::Macro)),
+            Self::Auroc => {
+                let metric = AurocMetric::multiclass(ClassReduction::Macro);
+                of_whole(name, metric, Observed::confusion)
+            }
             Self::AveragePrecision => Box::new(AveragePrecision::default()),
             Self::LearningRate => last_value(name, LearningRateMetric::new()),
             Self::Speed => last_value(name, IterationSpeedMetric::new()),
@@ -110,8 +119,9 @@ fn mean<M: Metric + Numeric + 'static>(
 fn of_whole<M: Metric<Input = ConfusionStatsInput> + Numeric + 'static>(
     name: &str,
     metric: M,
+    input: fn(&Observed) -> ConfusionStatsInput,
 ) -> Box<dyn Measure> {
-    BurnMetric::boxed(name, metric, Observed::confusion, true, Whole::Kept)
+    BurnMetric::boxed(name, metric, input, true, Whole::Kept)
 }
 
 fn last_value<M: Metric<Input = ()> + Numeric + 'static>(
@@ -168,7 +178,10 @@ impl<M: Metric + Numeric> Measure for BurnMetric<M> {
         if let Whole::Mean(sum) = &mut self.whole
             && let Some(NumericEntry::Aggregated { aggregated_value, count }) = self.metric.value()
         {
-            sum.add(aggregated_value, count);
+            match observed.weight()?.filter(|_| self.name == LOSS) {
+                Some(weight) => sum.add_weighted(aggregated_value, count, weight),
+                None => sum.add(aggregated_value, count),
+            }
         }
         Ok(())
     }

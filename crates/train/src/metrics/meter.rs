@@ -212,9 +212,12 @@ impl Meter {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sum {
-    /// Each value times its rows.
+    /// Each value times its rows, or their weight.
     pub(crate) total: f64,
     pub(crate) rows: u64,
+    /// The weight of the rows, if they have weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weight: Option<f64>,
 }
 
 impl Sum {
@@ -224,8 +227,19 @@ impl Sum {
         self.rows += rows as u64;
     }
 
+    /// Adds the weighted mean of some rows of this weight.
+    pub(super) fn add_weighted(&mut self, mean: f64, rows: usize, weight: f64) {
+        self.total += mean * weight;
+        self.rows += rows as u64;
+        *self.weight.get_or_insert(0.0) += weight;
+    }
+
+    /// 0 of rows that all weigh nothing.
     pub(super) fn mean(self) -> f64 {
-        self.total / self.rows as f64
+        match self.weight {
+            Some(0.0) => 0.0,
+            weight => self.total / weight.unwrap_or(self.rows as f64),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What metrics are computed from.
 
 use burn::tensor::activation::{sigmoid, softmax};
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor, TensorData, TensorReadError};
 use burn::train::metric::ConfusionStatsInput;
 use fireclay::{Targets, Task, restored};
 
@@ -10,13 +10,53 @@ use fireclay::{Targets, Task, restored};
 pub struct Observed {
     /// Loss of each row, `[rows]`.
     pub losses: Tensor<1>,
-    /// Logits, or values in the unit of their target, `[rows, outputs]`.
+    /// Logits, or values in the unit of their target, `[rows, names]`.
     pub outputs: Tensor<2>,
     /// The right answers.
     pub targets: Targets,
+    /// How much each row counts in the mean of the losses, `[rows]`; none means 1.
+    pub weights: Option<Tensor<1>>,
+    /// What logits lack to be above 0 where an answer is positive, `[1, names]`, of a task with
+    /// thresholds.
+    pub shift: Option<Tensor<2>>,
 }
 
 impl Observed {
+    /// What some rows came to, each of which counts the same.
+    pub fn new(losses: Tensor<1>, outputs: Tensor<2>, targets: Targets) -> Self {
+        Self { losses, outputs, targets, weights: None, shift: None }
+    }
+
+    /// The losses whose mean is the weighted mean of the losses, `[rows]`.
+    pub(super) fn weighted_losses(&self) -> Tensor<1> {
+        match &self.weights {
+            Some(weights) => {
+                let share = weights.clone() / weights.clone().mean().clamp_min(f64::MIN_POSITIVE);
+                self.losses.clone() * share
+            }
+            None => self.losses.clone(),
+        }
+    }
+
+    /// The sum of the weights; none without weights.
+    ///
+    /// # Errors
+    ///
+    /// The device's, when it cannot be read.
+    pub(super) fn weight(&self) -> Result<Option<f64>, TensorReadError> {
+        let Some(weights) = &self.weights else { return Ok(None) };
+        let weights = weights.clone().try_into_vec_as::<f32>()?;
+        Ok(Some(weights.into_iter().map(f64::from).sum()))
+    }
+
+    /// Logits of which the largest, or those above 0, are the answers.
+    pub(super) fn decided(&self) -> Tensor<2> {
+        match &self.shift {
+            Some(shift) => self.outputs.clone() + shift.clone(),
+            None => self.outputs.clone(),
+        }
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.losses.dims()[0]
@@ -31,13 +71,15 @@ impl Observed {
                 Targets::Classes(classes) => Targets::Classes(classes.without_autodiff()),
                 Targets::Values(values) => Targets::Values(values.without_autodiff()),
             },
+            ..self
         }
     }
 
-    /// With the outputs of the network of a task as values in the unit of their target, in which the
-    /// right answers are.
+    /// With the outputs of the network of a task as calibrated logits, or as values in the unit of their
+    /// target, in which the right answers are.
     pub fn restored(self, task: &Task) -> Self {
-        Self { outputs: restored(task, self.outputs), ..self }
+        let outputs = values(task, restored(task, self.outputs));
+        Self { shift: shift(task, &outputs), outputs, ..self }
     }
 
     /// The rows of several observations, in order; none of none.
@@ -53,10 +95,12 @@ impl Observed {
         }
         let (mut losses, mut outputs) = (vec![self.losses], vec![self.outputs]);
         let mut targets = vec![self.targets];
+        let mut weights: Vec<_> = self.weights.into_iter().collect();
         for part in others {
             losses.push(part.losses);
             outputs.push(part.outputs);
             targets.push(part.targets);
+            weights.extend(part.weights);
         }
         let classes: Vec<_> = targets.iter().filter_map(as_classes).collect();
         let values: Vec<_> = targets.iter().filter_map(as_values).collect();
@@ -68,6 +112,8 @@ impl Observed {
             } else {
                 Targets::Values(Tensor::cat(values, 0))
             },
+            weights: (!weights.is_empty()).then(|| Tensor::cat(weights, 0)),
+            shift: self.shift,
         }
     }
 
@@ -78,7 +124,16 @@ impl Observed {
 
     /// Probability and truth of every class or label: `[rows, outputs]` each.
     pub(super) fn confusion(&self) -> ConfusionStatsInput {
-        let outputs = self.outputs.clone();
+        self.confusion_of(self.outputs.clone())
+    }
+
+    /// As [`confusion`](Self::confusion), with probabilities of which the largest, or those above one
+    /// half, are the answers.
+    pub(super) fn decided_confusion(&self) -> ConfusionStatsInput {
+        self.confusion_of(self.decided())
+    }
+
+    fn confusion_of(&self, outputs: Tensor<2>) -> ConfusionStatsInput {
         let [_, count] = outputs.dims();
         match &self.targets {
             Targets::Classes(classes) => {
@@ -90,6 +145,33 @@ impl Observed {
             }
         }
     }
+}
+
+/// The values of a regression, `[rows, targets]`, among its outputs, `[rows, outputs]`: with quantiles
+/// the middle one of each target. The outputs of other tasks are left as they are.
+fn values(task: &Task, outputs: Tensor<2>) -> Tensor<2> {
+    let Some(intervals) = task.intervals().filter(|intervals| intervals.width() > 1) else {
+        return outputs;
+    };
+    let ([rows, _], targets) = (outputs.dims(), task.names().len());
+    let of_each = outputs.reshape([rows, targets, intervals.width()]);
+    of_each.narrow(2, intervals.middle(), 1).reshape([rows, targets])
+}
+
+/// What logits lack to be above 0, or above that of the first of two classes, where their probability
+/// reaches its threshold; none without thresholds.
+fn shift(task: &Task, like: &Tensor<2>) -> Option<Tensor<2>> {
+    let thresholds = &task.decision()?.thresholds;
+    let odds = thresholds.iter().map(|&t| f64::from(t)).map(|t| (t / (1.0 - t)).ln() as f32);
+    // Beyond this, no logit of a network is.
+    let odds: Vec<f32> = odds.map(|odds| -odds.clamp(-1e30, 1e30)).collect();
+    let shift = match (task, &odds[..]) {
+        (_, []) => return None,
+        (Task::Classification { .. }, [second]) => vec![0.0, *second],
+        _ => odds,
+    };
+    let shape = [1, shift.len()];
+    Some(Tensor::from_data(TensorData::new(shift, shape), (&like.device(), like.dtype())))
 }
 
 fn as_classes(targets: &Targets) -> Option<Tensor<1, Int>> {

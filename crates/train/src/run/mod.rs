@@ -2,6 +2,7 @@
 
 mod begin;
 mod check;
+mod decide;
 mod found;
 mod options;
 mod prepare;
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use fireclay::{Device, InputSpec, Loss, Mlp, Model, Pictures, Preprocessing, Provenance, Task};
 use fireclay_data::tables::{Doubt, stem};
 use fireclay_data::{RowSource, Source, Split, TrainTest};
+use fireclay_measure::{Decided, Finding};
 
 use begin::Begun;
 use found::Found;
@@ -117,8 +119,10 @@ impl Run {
         if let (Ending::Interrupted, Some(signal)) = (fitted.ending, signals.stop()) {
             return self.interrupted(begun, signal, fitted.step);
         }
-        let test = self.test(&job, &fitted, &mut log)?;
-        let model = self.model(fitted.mlp.clone(), input.clone(), &test);
+        let decided = self.decide(&job, &fitted)?;
+        let judged = Job { task: &decided.task, ..job };
+        let test = self.test(&judged, &fitted, &mut log)?;
+        let model = self.model(fitted.mlp.clone(), input.clone(), &decided, &test);
         let folder = begun.folder.path().to_owned();
         let repeats = self.finish(begun, found, &fitted, &test, &model)?;
         let profile = fitted.profile;
@@ -219,7 +223,8 @@ impl Run {
         input: &InputSpec,
     ) -> Result<(Fitted, MetricsLog)> {
         let folder = begun.folder.path().to_owned();
-        let model = |mlp| self.model(mlp, input.clone(), &Evaluation::default());
+        let (undecided, nothing) = (self.undecided(), Evaluation::default());
+        let model = |mlp| self.model(mlp, input.clone(), &undecided, &nothing);
         loop {
             let step = begun.state.progress().step;
             let known = checkpoints::steps_in(&begun.folder.checkpoints())?;
@@ -377,7 +382,8 @@ impl Run {
     /// Keeps what can be kept of a run that failed, and says so.
     fn rescue(&self, error: FitError, folder: &RunFolder, input: InputSpec) -> anyhow::Error {
         let FitError::NotFinite { last_good, .. } = &error else { return error.into() };
-        let model = self.model(last_good.as_ref().clone(), input, &Evaluation::default());
+        let (undecided, nothing) = (self.undecided(), Evaluation::default());
+        let model = self.model(last_good.as_ref().clone(), input, &undecided, &nothing);
         let path = folder.last_good();
         let saved = model.to_bytes().map_err(anyhow::Error::from);
         let saved =
@@ -409,14 +415,15 @@ impl Run {
         Ok(test)
     }
 
-    fn model(&self, mlp: Mlp, input: InputSpec, test: &Evaluation) -> Model {
+    fn model(&self, mlp: Mlp, input: InputSpec, decided: &Decided, test: &Evaluation) -> Model {
         let metrics =
             test.by_name().into_iter().map(|(name, value)| (format!("test {name}"), value));
+        let metrics = metrics.chain(decided.findings.iter().flat_map(Finding::numbers));
         let start = self.start.as_ref().map(|start| start.model.provenance.clone());
         let parent = start.unwrap_or_default();
         Model {
             mlp,
-            task: self.task.clone(),
+            task: decided.task.clone(),
             input,
             provenance: Provenance {
                 program: Provenance::PROGRAM.to_owned(),

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fireclay::{Architecture, Device, InputSpec, Task};
-use fireclay_data::{DataError, Source, Split, TrainTest, permutation, split};
+use fireclay::{Architecture, Device, InputSpec, Task, check_positive};
+use fireclay_data::{DataError, Source, Split, Targets, TrainTest, permutation, split};
 use fireclay_measure::{fitted_to, only, task_of};
 use fireclay_terminal::names;
 
@@ -225,8 +225,8 @@ impl Prepared {
         let replay = self.replay();
         let Self { options, found, pace, mut settings, source, device, mut data, start, .. } = self;
         let task = match &start {
-            Some(start) => start.model.task.clone(),
-            None => task_of(data.train.targets()),
+            Some(start) => start.model.task.clone().undecided(),
+            None => settings.with_quantiles(task_of(data.train.targets())),
         };
         if start.is_some() {
             data = fitted_to(data, &task)?;
@@ -241,7 +241,11 @@ impl Prepared {
         if is_new {
             check_monitor(settings.training.monitor, &split)?;
         }
+        settings.weigh_classes(&task, &data.train, &split.train)?;
+        settings.check_weights(&data.train, &split, &data.test)?;
+        settings.decision.validate(&task, split.validation.len()).map_err(SettingsError::from)?;
         let task = settings.data.scaled(task, &data.train, &split.train)?;
+        check_logarithm(&task, &data)?;
         let mut pictures = pictures::pictures(&source, &data.train);
         let mut old = replay.as_ref().map(|_| Replayed::default());
         if let Some(replay) = replay.as_ref().filter(|replay| replay.fraction > 0.0) {
@@ -293,9 +297,26 @@ fn device(settings: &Settings, pace: &[Every], options: &RunOptions) -> Result<D
 /// Labels that a message names, before it counts the rest.
 const MOST_NAMES: usize = 12;
 
+/// Checks that targets that are learned as their logarithm have one.
+fn check_logarithm(task: &Task, data: &TrainTest) -> Result<()> {
+    if !task.is_logarithmic() {
+        return Ok(());
+    }
+    for (name, rows) in [("training", &data.train), ("test", &data.test)] {
+        if let Targets::Values { values, .. } = rows.targets() {
+            let checked = check_positive(values, task.names().len()).map_err(SettingsError::from);
+            checked.with_context(|| format!("the {name} samples have no logarithm"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks that a teacher, if there is one, has the outputs that are learned.
 fn check_teacher(start: Option<&Start>, task: &Task) -> Result<()> {
     match start.and_then(|start| start.teacher.as_ref()) {
+        Some(_) if task.outputs() != task.names().len() => {
+            bail!("the quantiles of a model cannot be learned from a teacher; leave out --teacher")
+        }
         Some(teacher) if !is_teacher_of(teacher, task) => bail!(
             "the outputs of the teacher are {}, and those of the network {}; give a teacher with the \
              same outputs by name",

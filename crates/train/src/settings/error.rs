@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use fireclay::{ConfigError, LossError, PreprocessingError, TargetScalingError, nearest};
+use fireclay_measure::GoalError;
 
+use super::Sampling;
 use super::partial::RECIPES;
 use crate::metrics::{MetricError, Monitor};
 use crate::optimizer::OptimizerError;
@@ -123,6 +125,66 @@ pub enum SettingsError {
         task: &'static str,
     },
     /// The targets cannot be scaled.
-    #[error("{0}; give --target-scaling none, or targets in another unit")]
-    Targets(#[from] TargetScalingError),
+    #[error("{found}{}", advice(.found))]
+    Targets {
+        /// What is wrong with them.
+        #[from]
+        found: TargetScalingError,
+    },
+    /// Targets are transformed that are no numbers.
+    #[error(
+        "data.target_transform (--target-transform) is for the numbers of a regression, and this is a {task} task; leave it out"
+    )]
+    TargetTransform {
+        /// The kind of task.
+        task: &'static str,
+    },
+    /// Classes are weighed where there are none, or by a loss without class weights.
+    #[error(
+        "training.class_weights (--class-weights) is for classes and their cross-entropy, and this is a {task} task; leave it out"
+    )]
+    ClassWeights {
+        /// The kind of task.
+        task: &'static str,
+    },
+    /// A weight of a label that no class has.
+    #[error(
+        "--class-weights: there is no class `{label}`{}",
+        nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{n}`?"))
+    )]
+    UnknownClass {
+        /// The label given.
+        label: String,
+        /// The most similar label.
+        nearest: Option<String>,
+    },
+    /// Rows lack what they are drawn by.
+    #[error("--sampling {} needs {lacks}, which the data lacks; leave it out", sampling.name())]
+    Sampling {
+        /// The choice.
+        sampling: Sampling,
+        /// What is missing.
+        lacks: &'static str,
+    },
+    /// All rows of a split have the weight 0.
+    #[error(
+        "all {split} samples have the weight 0; give some of them a weight, or split the rows otherwise"
+    )]
+    NoWeight {
+        /// The split.
+        split: &'static str,
+    },
+    /// What is chosen on the validation samples is impossible.
+    #[error(transparent)]
+    Decision(#[from] GoalError),
+}
+
+/// What can be done about targets that cannot be scaled.
+fn advice(error: &TargetScalingError) -> &'static str {
+    match error {
+        TargetScalingError::NotPositive { .. } => {
+            "; give --target-transform none, or targets above 0"
+        }
+        _ => "; give --target-scaling none, or targets in another unit",
+    }
 }

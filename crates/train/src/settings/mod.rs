@@ -1,7 +1,9 @@
 //! Everything that a run is determined by, in one value: from defaults, recipe, file and flags.
 
 mod embedding;
+mod ending;
 mod error;
+mod learning;
 mod memory;
 mod partial;
 mod rates;
@@ -17,6 +19,7 @@ use fireclay_data::tables::TableOptions;
 use fireclay_data::{
     DataError, Dataset, Division, Features, Holdout, Source, TableSource, Targets,
 };
+use fireclay_measure::Goals;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::sha256;
@@ -26,7 +29,10 @@ use crate::schedule::Schedule;
 use crate::tuning::Tuning;
 
 pub use embedding::{EmbeddingSettings, NumberEmbedding};
+pub use ending::{Annealed, EarlyStopping, Keep, OnDivergence};
 pub use error::SettingsError;
+pub(crate) use learning::class_counts;
+pub use learning::{ClassWeights, Sampling, TargetTransform};
 pub use memory::Memory;
 pub(crate) use partial::FLAGS;
 pub use partial::{Partial, RECIPES};
@@ -61,6 +67,9 @@ pub struct Settings {
     pub schedule: Schedule,
     /// The loop.
     pub training: TrainingSettings,
+    /// What is chosen on the validation split after training.
+    #[serde(skip_serializing_if = "Goals::is_default")]
+    pub decision: Goals,
     /// The model that training starts from, and what is trained of it; a fresh network if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tuning: Option<Tuning>,
@@ -92,6 +101,9 @@ pub struct DataSettings {
     /// programs that left them as they are. A new run has it, if it is a regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_scaling: Option<TargetScalingChoice>,
+    /// What is learned of the targets of a regression; the targets if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_transform: Option<TargetTransform>,
 }
 
 /// How preprocessing is chosen; what needs numbers is fitted on the training split.
@@ -139,6 +151,12 @@ pub struct TrainingSettings {
     pub accumulate: usize,
     /// Leaves out the last batch of an epoch if it is short.
     pub drop_last: bool,
+    /// Which rows an epoch visits.
+    #[serde(skip_serializing_if = "Sampling::is_shuffle")]
+    pub sampling: Sampling,
+    /// How much each class counts, of a run that has not yet begun; the loss has the numbers then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// Greatest joint norm of all gradients of a step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -164,101 +182,6 @@ pub struct TrainingSettings {
     pub rates: GroupRates,
 }
 
-/// What is done when something stops being a finite number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum OnDivergence {
-    /// The run ends with an error.
-    #[default]
-    Stop,
-    /// It goes back to its last checkpoint with half the learning rate, at most so many times.
-    Rollback(u32),
-}
-
-impl OnDivergence {
-    /// How often a run goes back at most.
-    pub fn rollbacks(self) -> u32 {
-        match self {
-            Self::Stop => 0,
-            Self::Rollback(most) => most,
-        }
-    }
-}
-
-impl std::fmt::Display for OnDivergence {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stop => f.write_str("stop"),
-            Self::Rollback(most) => write!(f, "rollback:{most}"),
-        }
-    }
-}
-
-impl std::str::FromStr for OnDivergence {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let most = match text {
-            "stop" => return Ok(Self::Stop),
-            "rollback" => Some(3),
-            _ => text.strip_prefix("rollback:").and_then(|most| most.parse().ok()),
-        };
-        // Half of a rate, a thousand times, is zero.
-        let most = most.filter(|most| (1..=1000).contains(most));
-        most.map(Self::Rollback).ok_or_else(|| {
-            format!("`{text}` is neither stop nor rollback nor, such as, rollback:5")
-        })
-    }
-}
-
-impl TryFrom<String> for OnDivergence {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<OnDivergence> for String {
-    fn from(choice: OnDivergence) -> Self {
-        choice.to_string()
-    }
-}
-
-/// A setting that can fall to 0 in the second half of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Annealed {
-    /// The rates of dropout.
-    Dropout,
-    /// Weight decay.
-    WeightDecay,
-}
-
-/// When to end early.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EarlyStopping {
-    /// Epochs without improvement after which the run ends.
-    pub patience: u64,
-    /// How much better than the best an epoch must be to count as an improvement, in the unit of what
-    /// is monitored.
-    pub min_improvement: f64,
-}
-
-/// Which weights become the model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Keep {
-    /// Weights of the best epoch with early stopping, else of the last.
-    #[default]
-    Auto,
-    /// Weights of the last epoch.
-    Last,
-    /// Weights of the best epoch.
-    Best,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -272,6 +195,7 @@ impl Default for Settings {
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
             training: TrainingSettings::default(),
+            decision: Goals::default(),
             tuning: None,
         }
     }
@@ -288,6 +212,7 @@ impl Default for DataSettings {
             memory: None,
             preprocessing: PreprocessingChoice::default(),
             target_scaling: None,
+            target_transform: None,
         }
     }
 }
@@ -299,6 +224,8 @@ impl Default for TrainingSettings {
             batch_size: 32,
             accumulate: 1,
             drop_last: false,
+            sampling: Sampling::default(),
+            class_weights: None,
             clip_norm: None,
             ema: None,
             early_stopping: None,
@@ -309,12 +236,6 @@ impl Default for TrainingSettings {
             anneal: Vec::new(),
             rates: GroupRates::default(),
         }
-    }
-}
-
-impl Default for EarlyStopping {
-    fn default() -> Self {
-        Self { patience: 5, min_improvement: 0.0 }
     }
 }
 
@@ -394,6 +315,9 @@ impl Settings {
         let is_regression = matches!(task, Task::Regression { .. });
         if self.data.target_scaling.is_some() && !is_regression {
             return Err(SettingsError::TargetScaling { task: task.kind() });
+        }
+        if self.data.target_transform.is_some() && !is_regression {
+            return Err(SettingsError::TargetTransform { task: task.kind() });
         }
         Ok(())
     }
@@ -568,17 +492,21 @@ impl DataSettings {
         data: &Dataset,
         training: &[usize],
     ) -> Result<Task, SettingsError> {
-        match (task, data.targets(), self.target_scaling) {
-            (
-                Task::Regression { targets, .. },
-                Targets::Values { values, .. },
-                Some(TargetScalingChoice::Standardize),
-            ) => {
-                let scaling = Some(TargetScaling::fit(values, targets.len(), training)?);
-                Ok(Task::regression(targets).with_scaling(scaling))
+        let Targets::Values { values, .. } = data.targets() else { return Ok(task) };
+        let targets = task.names().len();
+        let is_logarithmic = self.target_transform == Some(TargetTransform::Log);
+        let scaling = match (self.target_scaling, is_logarithmic) {
+            (Some(TargetScalingChoice::Model), _) => return Ok(task),
+            (Some(TargetScalingChoice::Standardize), false) => {
+                Some(TargetScaling::fit(values, targets, training)?)
             }
-            (task, ..) => Ok(task),
-        }
+            (Some(TargetScalingChoice::Standardize), true) => {
+                Some(TargetScaling::fit_logarithm(values, targets, training)?)
+            }
+            (_, true) => Some(TargetScaling::of_logarithm(targets)),
+            (_, false) => return Ok(task),
+        };
+        Ok(task.with_scaling(scaling))
     }
 }
 

@@ -10,6 +10,7 @@ mod faults;
 mod fit;
 #[cfg(unix)]
 mod going_on;
+mod learning;
 mod library;
 mod moved;
 mod optimizers;

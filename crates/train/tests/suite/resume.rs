@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 
 use fireclay::{
-    Activation, Average, Backend, Checkpoint, DeviceChoice, Ensemble, FrontPart, InputSpec, Mlp,
-    Model, Norm, Parametrization, Provenance, TargetScaling, Task,
+    Activation, Average, Backend, Checkpoint, DeviceChoice, Ensemble, FrontPart, InputSpec, Loss,
+    Mlp, Model, Norm, Parametrization, Provenance, TargetScaling, Task,
 };
 use fireclay_data::Targets;
 use train::disk::Disk;
@@ -20,7 +20,7 @@ use train::optimizer::OptimizerConfig;
 use train::progress::{Due, EpochReport, Keeper, Progress, Silent};
 use train::run_folder::MetricsLog;
 use train::schedule::Schedule;
-use train::settings::{Annealed, EarlyStopping, GroupRates, Keep, TrainingSettings};
+use train::settings::{Annealed, EarlyStopping, GroupRates, Keep, Sampling, TrainingSettings};
 use train::state::{Snapshot, State};
 
 use crate::setup::Setup;
@@ -152,12 +152,38 @@ fn varied(i: u64) -> (Setup, String) {
             let values: Vec<f32> = points.chunks(2).map(|p| p[0] + p[1] * p[0]).collect();
             let targets = Targets::Values { values: values.clone(), names: names.clone() };
             let mut setup = Setup::new(points, targets, Task::regression(names.clone()));
-            if one_of(&[true, true, false], i, 15) {
-                let scaling = TargetScaling::fit(&values, 1, &setup.split.train).unwrap();
-                setup.task = setup.task.with_scaling(Some(scaling));
+            let train = &setup.split.train;
+            let scaling = match one_of(&["none", "standardize", "log"], i, 15) {
+                "none" => None,
+                "log" => {
+                    let values: Vec<f32> = values.iter().map(|value| value.exp()).collect();
+                    let scaling = TargetScaling::fit_logarithm(&values, 1, train).unwrap();
+                    let targets = Targets::Values { values, names };
+                    setup.data = setup.data.with_targets(targets).unwrap();
+                    Some(scaling)
+                }
+                _ => Some(TargetScaling::fit(&values, 1, train).unwrap()),
+            };
+            setup.task = setup.task.with_scaling(scaling);
+            if one_of(&[false, true], i, 17) {
+                setup.task = setup.task.with_quantiles(vec![0.1, 0.5, 0.9]);
+                setup.loss = Loss::default_for(&setup.task);
+                setup.model.outputs = setup.task.outputs();
             }
             setup
         }
+    };
+    if let (Loss::CrossEntropy(loss), true) = (&mut setup.loss, one_of(&[false, true], i, 18)) {
+        loss.class_weights = Some(vec![1.0, 2.5, 0.5]);
+    }
+    if one_of(&[false, true], i, 19) {
+        let weights = (0..setup.data.len()).map(|row| (row * 7 % 5) as f32 / 2.0).collect();
+        setup.data = setup.data.with_weights(weights).unwrap();
+    }
+    let samplings = match (i % 3, setup.data.weights()) {
+        (0, _) => [Sampling::Shuffle, Sampling::Balanced],
+        (_, Some(_)) => [Sampling::Shuffle, Sampling::Weighted],
+        _ => [Sampling::Shuffle; 2],
     };
     let optimizer = OptimizerConfig::NAMES[i as usize % OptimizerConfig::NAMES.len()];
     let momentum = if optimizer == "sgd" { "\nmomentum = 0.9" } else { "" };
@@ -171,7 +197,12 @@ fn varied(i: u64) -> (Setup, String) {
     setup.model.dropout = one_of(&[0.0, 0.3], i, 4);
     setup.model.input_dropout = one_of(&[0.0, 0.1], i, 5);
     setup.model.hidden = one_of(&[vec![8], vec![8, 8], vec![]], i, 6);
-    let of_classes = [MetricChoice::Precision, MetricChoice::Recall, MetricChoice::Auroc];
+    let of_classes = [
+        MetricChoice::Precision,
+        MetricChoice::Recall,
+        MetricChoice::Auroc,
+        MetricChoice::AveragePrecision,
+    ];
     let metrics = match i % 3 {
         0 => one_of(&[vec![], of_classes.to_vec(), vec![MetricChoice::TopK(2)]], i, 7),
         1 => one_of(&[vec![], vec![MetricChoice::FBeta(1.0), MetricChoice::LearningRate]], i, 7),
@@ -179,7 +210,7 @@ fn varied(i: u64) -> (Setup, String) {
     };
     let monitors = match i % 3 {
         0 => ["loss", "accuracy", "f-1"],
-        1 => ["loss", "accuracy", "recall"],
+        1 => ["loss", "average-precision", "recall"],
         _ => ["loss", "r2", "rmse"],
     };
     setup.training = TrainingSettings {
@@ -197,13 +228,14 @@ fn varied(i: u64) -> (Setup, String) {
         ),
         keep: one_of(&[Keep::Auto, Keep::Best], i, 14),
         monitor: one_of(&monitors, i, 16).parse().unwrap(),
+        sampling: one_of(&samplings, i, 20),
         metrics,
         ..setup.training
     };
     let training = &setup.training;
     let what = format!(
         "setup {i}: {optimizer}, {schedule}, {}, norm {}, dropout {}, batches of {} x {}, \
-         ema {:?}, early stopping {}, by {}, {:?}",
+         ema {:?}, early stopping {}, by {}, {:?}, {}, {}weights, loss {:?}, scaling {:?}",
         setup.task.kind(),
         setup.model.norm,
         setup.model.dropout,
@@ -213,6 +245,10 @@ fn varied(i: u64) -> (Setup, String) {
         training.early_stopping.is_some(),
         training.monitor,
         training.metrics,
+        training.sampling.name(),
+        if setup.data.weights().is_some() { "" } else { "no " },
+        setup.loss,
+        setup.task.scaling(),
     );
     (setup, what)
 }

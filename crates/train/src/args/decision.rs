@@ -1,0 +1,29 @@
+//! The flags of what is chosen on the validation samples after training.
+
+use fireclay_measure::ThresholdGoal;
+
+use super::flags::Flags;
+
+/// What is chosen on the validation samples after training, and stored in the model.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Decision")]
+pub struct DecisionArgs {
+    /// Calibrate probabilities by a temperature chosen on the validation samples.
+    #[arg(long)]
+    pub calibrate: bool,
+    /// Choose the threshold of the second of two classes, or of each label: f1, balanced, precision=P, recall=R or cost=C (of a missed positive in false alarms) [default: 0.5].
+    #[arg(long, value_name = "GOAL")]
+    pub threshold: Option<ThresholdGoal>,
+    /// Predict intervals of this coverage (regression), such as 0.9; conformal, from the errors on the validation samples.
+    #[arg(long, value_name = "SHARE")]
+    pub interval: Option<f64>,
+}
+
+impl DecisionArgs {
+    /// Adds these settings.
+    pub fn add_to(&self, flags: &mut Flags) {
+        flags.on("decision.calibrate", self.calibrate);
+        flags.text("decision.threshold", self.threshold);
+        flags.number("decision.interval", self.interval);
+    }
+}
