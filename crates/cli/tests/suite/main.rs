@@ -4,6 +4,7 @@
 mod agreement;
 mod both;
 mod columns;
+mod decision;
 mod evaluate;
 mod help;
 mod inspect;
