@@ -30,7 +30,7 @@ pub struct Archive {
     pub files: Vec<PathBuf>,
     /// The meaning of the outputs, if the file shows it by more than its last activation: by the
     /// loss it was trained with, or by the kind of estimator that it is of.
-    pub task: Option<Task>,
+    pub task: Option<OutputKind>,
     /// Notes for a person: what was found and left out, and why.
     pub notes: Vec<String>,
     /// How to save the file so that it describes its network, if it nearly does.
@@ -58,7 +58,7 @@ impl Archive {
 
 /// The meaning of a network's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum OutputKind {
     /// Exactly one of the labels.
     Classification,
     /// Any number of the labels.

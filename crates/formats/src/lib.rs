@@ -26,7 +26,9 @@ mod store;
 mod stranger;
 mod zipped;
 
-pub use archive::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Task, Tensor};
+pub use archive::{
+    Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, OutputKind, Tensor,
+};
 pub use error::{FormatError, Holding, Problem};
 pub use stranger::{not_a_model, not_an_adapter};
 

@@ -13,7 +13,9 @@ use crate::names::{first, label};
 use crate::numbers::{Stored, columns};
 use crate::store::{MOST_KEPT, Part};
 use crate::zipped::Zipped;
-use crate::{Activation, Archive, Dtype, Kind, Layer, Layout, Network, Problem, Task, Tensor};
+use crate::{
+    Activation, Archive, Dtype, Kind, Layer, Layout, Network, OutputKind, Problem, Tensor,
+};
 
 /// The name in messages.
 const KIND: &str = "NumPy";
@@ -405,12 +407,12 @@ fn network(
 
 /// The meaning of the outputs of scikit-learn's networks, which their last function shows: only a
 /// regressor has none, and a classifier of several labels has one logistic function for each.
-fn meaning(out: &str, outputs: usize, has_classes: bool) -> Option<Task> {
+fn meaning(out: &str, outputs: usize, has_classes: bool) -> Option<OutputKind> {
     match out {
-        "identity" if !has_classes => Some(Task::Regression),
-        "softmax" => Some(Task::Classification),
-        "logistic" if outputs == 1 => Some(Task::Classification),
-        "logistic" => Some(Task::MultiLabel),
+        "identity" if !has_classes => Some(OutputKind::Regression),
+        "softmax" => Some(OutputKind::Classification),
+        "logistic" if outputs == 1 => Some(OutputKind::Classification),
+        "logistic" => Some(OutputKind::MultiLabel),
         _ => None,
     }
 }

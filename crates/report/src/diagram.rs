@@ -6,7 +6,7 @@ use fireclay::{
 
 /// A box of the diagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
+pub(crate) struct DiagramLayer {
     /// What it is.
     pub(crate) name: String,
     /// Its size.
@@ -18,14 +18,14 @@ pub(crate) struct Layer {
 }
 
 /// The boxes of a network.
-pub(crate) fn layers(network: &Architecture, task: &Task) -> Vec<Layer> {
+pub(crate) fn layers(network: &Architecture, task: &Task) -> Vec<DiagramLayer> {
     let mut all = vec![input(network)];
     all.extend(network.hidden.iter().enumerate().map(|(i, layer)| hidden(network, i, layer)));
     all.push(output(network, task));
     all
 }
 
-fn input(network: &Architecture) -> Layer {
+fn input(network: &Architecture) -> DiagramLayer {
     let shape: Vec<String> = network.input_shape.iter().map(ToString::to_string).collect();
     let size = match shape.len() {
         1 => grouped(network.inputs()),
@@ -44,7 +44,7 @@ fn input(network: &Architecture) -> Layer {
     };
     let before = network.trainable().into_iter().filter(|(path, _)| is_before(*path));
     let parameters = before.map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    Layer { name: "input".to_owned(), size, parts, parameters }
+    DiagramLayer { name: "input".to_owned(), size, parts, parameters }
 }
 
 /// A part of the front stage.
@@ -58,7 +58,7 @@ fn in_words(part: &FrontPart) -> String {
     }
 }
 
-fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> Layer {
+fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> DiagramLayer {
     let mut shown = dense(network, i);
     let mut parts = Vec::new();
     let norm = |position, parts: &mut Vec<String>| {
@@ -82,10 +82,10 @@ fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> Layer {
     skip(SkipPosition::Output, &mut parts);
     shown.parameters += network.norm_width(i).map_or(0, |width| 2 * width);
     shown.parameters += if layer.parametric { layer.width } else { 0 };
-    Layer { parts, ..shown }
+    DiagramLayer { parts, ..shown }
 }
 
-fn output(network: &Architecture, task: &Task) -> Layer {
+fn output(network: &Architecture, task: &Task) -> DiagramLayer {
     let mut layer = dense(network, network.hidden.len());
     match task {
         Task::Classification { .. } => layer.parts.push("softmax".to_owned()),
@@ -95,7 +95,7 @@ fn output(network: &Architecture, task: &Task) -> Layer {
     layer
 }
 
-fn dense(network: &Architecture, i: usize) -> Layer {
+fn dense(network: &Architecture, i: usize) -> DiagramLayer {
     let [inputs, outputs] = network.sizes(i);
     let mut parts = Vec::new();
     let mut parameters = inputs * outputs;
@@ -109,7 +109,7 @@ fn dense(network: &Architecture, i: usize) -> Layer {
         parameters += lora.rank * (inputs + outputs);
     }
     let size = format!("{} → {}", grouped(inputs), grouped(outputs));
-    Layer { name: format!("layers.{i}"), size, parts, parameters }
+    DiagramLayer { name: format!("layers.{i}"), size, parts, parameters }
 }
 
 fn dropout(rate: f64) -> Option<String> {

@@ -12,7 +12,7 @@ use train::place::whole_data_of_run;
 use train::run_files::MODEL;
 use train::verify::{self, Fault};
 
-use crate::diagram::{self, Layer};
+use crate::diagram::{self, DiagramLayer};
 use crate::error::ReportError;
 use crate::log::Log;
 use crate::pictures::{self, Layout, Picture};
@@ -44,7 +44,7 @@ pub struct Report {
 pub(crate) struct Described {
     pub(crate) task: Task,
     pub(crate) parameters: usize,
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Vec<DiagramLayer>,
     /// The weights of the first layer, of rows that are pictures.
     pub(crate) weights: Option<Picture>,
     /// Units of the first layer.

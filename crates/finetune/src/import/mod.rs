@@ -538,7 +538,7 @@ mod tests {
         assert_eq!(renamed.model.task.names(), ["no", "yes"]);
         assert_eq!(renamed.origin.digest, model.digest().unwrap());
         let error = labels(&["no"]).unwrap_err().to_string();
-        assert_eq!(error, "--labels has 1 lines, and the model 2 outputs; give one for each");
+        assert_eq!(error, "--labels has 1 line, and the model 2 outputs; give one for each");
     }
 
     #[test]

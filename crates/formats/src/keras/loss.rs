@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Activation, Layer, Network, Task, Tensor};
+use crate::{Activation, Layer, Network, OutputKind, Tensor};
 
 /// A loss, as far as it shows the meaning of outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub(super) fn task(
     network: &mut Network,
     tensors: &[Tensor],
     notes: &mut Vec<String>,
-) -> Option<Task> {
+) -> Option<OutputKind> {
     let loss = named(loss)?;
     let outputs = outputs(&network.layers, tensors)?;
     let end = match network.layers.last() {
@@ -31,22 +31,22 @@ pub(super) fn task(
     };
     match (end, loss) {
         // Shares of 1 are those of classes, whatever they were compared with.
-        ("softmax" | "log-softmax", _) | (_, Loss::Categorical) => Some(Task::Classification),
+        ("softmax" | "log-softmax", _) | (_, Loss::Categorical) => Some(OutputKind::Classification),
         ("sigmoid", Loss::Binary { .. }) | ("linear", Loss::Binary { of_logits: true })
             if outputs > 1 =>
         {
-            Some(Task::MultiLabel)
+            Some(OutputKind::MultiLabel)
         }
-        ("sigmoid", Loss::Binary { .. }) => Some(Task::Classification),
+        ("sigmoid", Loss::Binary { .. }) => Some(OutputKind::Classification),
         ("linear", Loss::Binary { of_logits: true }) => {
             let sigmoid = Activation { name: "sigmoid".to_owned(), constants: [].into() };
             network.layers.push(Layer::Activation(sigmoid));
             notes.push(
                 "the loss takes the only output for a logit, that of the second class".into(),
             );
-            Some(Task::Classification)
+            Some(OutputKind::Classification)
         }
-        (_, Loss::Numbers) => Some(Task::Regression),
+        (_, Loss::Numbers) => Some(OutputKind::Regression),
         _ => None,
     }
 }

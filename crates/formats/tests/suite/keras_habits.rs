@@ -3,7 +3,7 @@
 
 use crate::support::{check_rows, golden, keras_file, tensor};
 use fireclay_formats::{
-    Archive, Dtype, Kind, Layer, Network, Norm, Problem, Task, from_bytes, read,
+    Archive, Dtype, Kind, Layer, Network, Norm, OutputKind, Problem, from_bytes, read,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn check(name: &str, answers: &str) -> (Archive, Network) {
 fn models_within_models_and_layers_that_do_nothing() {
     for (name, kind) in [("nested.keras", Kind::Keras), ("nested.h5", Kind::KerasHdf5)] {
         let (archive, network) = check(&format!("keras/small/{name}"), "keras/small/nested");
-        assert_eq!((archive.kind, archive.task), (kind, Some(Task::Classification)));
+        assert_eq!((archive.kind, archive.task), (kind, Some(OutputKind::Classification)));
         assert_eq!(network.input_shape, Some(vec![4]));
         let weights = network.layers.iter().filter_map(|layer| match layer {
             Layer::Dense { weight, .. } => Some(weight.as_str()),
@@ -43,7 +43,7 @@ fn models_within_models_and_layers_that_do_nothing() {
 fn residual_connections_by_layers_and_by_operators() {
     for name in ["residual.keras", "residual.h5"] {
         let (archive, network) = check(&format!("keras/small/{name}"), "keras/small/residual");
-        assert_eq!(archive.task, Some(Task::Classification));
+        assert_eq!(archive.task, Some(OutputKind::Classification));
         let residual = |layer: &&Layer| matches!(layer, Layer::Residual(_));
         assert_eq!(network.layers.iter().filter(residual).count(), 4);
     }
@@ -97,7 +97,7 @@ fn lora_that_is_not_merged_is_refused() {
 #[test]
 fn constants_of_functions_and_norms_anywhere() {
     let (archive, network) = check("keras/small/functions.keras", "keras/small/functions");
-    assert_eq!(archive.task, Some(Task::Regression));
+    assert_eq!(archive.task, Some(OutputKind::Regression));
     assert!(matches!(network.layers[0], Layer::Norm { kind: Norm::Batch, .. }));
     let slopes: Vec<_> = network
         .layers
@@ -122,7 +122,7 @@ fn numbers_of_16_bits_that_the_older_kind_of_file_does_not_name() {
 fn files_of_keras_1() {
     let (archive, network) = check("keras/small/keras1.h5", "keras/small/keras1");
     assert_eq!(archive.notes, ["written by Keras 1.2.2"]);
-    assert_eq!(archive.task, Some(Task::Classification));
+    assert_eq!(archive.task, Some(OutputKind::Classification));
     let Layer::Activation(found) = &network.layers[1] else { panic!("{:?}", network.layers) };
     assert_eq!(found.constants.get("alpha"), Some(&0.2));
     assert!(network.layers.contains(&Layer::Dropout(0.5)));
@@ -132,7 +132,7 @@ fn files_of_keras_1() {
 fn the_only_logit_is_that_of_the_second_class() {
     for name in ["logit.keras", "logit.h5"] {
         let (archive, _) = check(&format!("keras/small/{name}"), "keras/small/logit");
-        assert_eq!(archive.task, Some(Task::Classification));
+        assert_eq!(archive.task, Some(OutputKind::Classification));
         assert!(archive.notes.last().unwrap().contains("for a logit"), "{:?}", archive.notes);
     }
 }
@@ -165,17 +165,17 @@ fn trained(activation: &str, loss: &Value) -> Result<Archive, Problem> {
 fn the_loss_tells_the_task() {
     let logits = |class: &str| json!({"class_name": class, "config": {"from_logits": true}});
     for (activation, loss, expected) in [
-        ("softmax", json!("categorical_crossentropy"), Some(Task::Classification)),
+        ("softmax", json!("categorical_crossentropy"), Some(OutputKind::Classification)),
         // Shares of 1, however they were compared.
-        ("softmax", json!("mse"), Some(Task::Classification)),
-        ("linear", logits("SparseCategoricalCrossentropy"), Some(Task::Classification)),
-        ("linear", logits("BinaryCrossentropy"), Some(Task::MultiLabel)),
-        ("linear", json!("mean_absolute_error"), Some(Task::Regression)),
-        ("linear", json!({"b": "huber"}), Some(Task::Regression)),
-        ("sigmoid", json!("binary_crossentropy"), Some(Task::MultiLabel)),
-        ("sigmoid", json!("categorical_crossentropy"), Some(Task::Classification)),
-        ("sigmoid", json!("mse"), Some(Task::Regression)),
-        ("tanh", json!(["mse"]), Some(Task::Regression)),
+        ("softmax", json!("mse"), Some(OutputKind::Classification)),
+        ("linear", logits("SparseCategoricalCrossentropy"), Some(OutputKind::Classification)),
+        ("linear", logits("BinaryCrossentropy"), Some(OutputKind::MultiLabel)),
+        ("linear", json!("mean_absolute_error"), Some(OutputKind::Regression)),
+        ("linear", json!({"b": "huber"}), Some(OutputKind::Regression)),
+        ("sigmoid", json!("binary_crossentropy"), Some(OutputKind::MultiLabel)),
+        ("sigmoid", json!("categorical_crossentropy"), Some(OutputKind::Classification)),
+        ("sigmoid", json!("mse"), Some(OutputKind::Regression)),
+        ("tanh", json!(["mse"]), Some(OutputKind::Regression)),
         // A logit that the loss takes for a probability tells nothing.
         ("linear", json!("binary_crossentropy"), None),
         ("linear", json!("my_own"), None),

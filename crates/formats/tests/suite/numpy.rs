@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::zip::{Entry, archive};
 use crate::support::{check_logits, golden, tensor};
-use fireclay_formats::{Archive, Dtype, Kind, Layer, Problem, Task, from_bytes, read};
+use fireclay_formats::{Archive, Dtype, Kind, Layer, OutputKind, Problem, from_bytes, read};
 
 /// The bytes of an array with this header.
 fn npy(header: &str, values: &[u8]) -> Vec<u8> {
@@ -224,10 +224,10 @@ fn networks_of_which_something_is_missing() {
     let layers = archive.network.unwrap().layers;
     let Some(Layer::Activation(last)) = layers.last() else { panic!("{layers:?}") };
     assert_eq!(last.name, "sigmoid");
-    assert_eq!(archive.task, Some(Task::Classification));
+    assert_eq!(archive.task, Some(OutputKind::Classification));
     // Only a regressor has no function at its end.
     let archive = read("out_activation_", texts("identity"));
-    assert_eq!((archive.task, archive.network.is_some()), (Some(Task::Regression), true));
+    assert_eq!((archive.task, archive.network.is_some()), (Some(OutputKind::Regression), true));
     // Several functions are none.
     let archive = read("activation", typed("<U1", "(2,)", &[65, 0, 0, 0, 65, 0, 0, 0]));
     assert_eq!(archive.network, None);

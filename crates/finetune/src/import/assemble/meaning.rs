@@ -22,9 +22,9 @@ pub(super) struct Meaning {
 /// What the file tells beside its network.
 pub(super) fn told(archive: &Archive) -> Option<TaskKind> {
     archive.task.map(|task| match task {
-        formats::Task::Classification => TaskKind::Classification,
-        formats::Task::MultiLabel => TaskKind::MultiLabel,
-        formats::Task::Regression => TaskKind::Regression,
+        formats::OutputKind::Classification => TaskKind::Classification,
+        formats::OutputKind::MultiLabel => TaskKind::MultiLabel,
+        formats::OutputKind::Regression => TaskKind::Regression,
     })
 }
 

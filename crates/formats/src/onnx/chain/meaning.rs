@@ -9,7 +9,7 @@ use super::Chain;
 use super::labels::holds_labels;
 use crate::classes::{is_key_of_classes, of_metadata};
 use crate::error::shown;
-use crate::{Layer, Problem, Task};
+use crate::{Layer, OutputKind, Problem};
 use fireclay_terminal::counted;
 
 /// The meaning of the outputs.
@@ -18,7 +18,7 @@ pub(super) struct Meaning {
     pub(super) labels: Option<Vec<String>>,
     /// Names in what the file says of itself, each list below its key.
     pub(super) class_names: Vec<(String, Vec<String>)>,
-    pub(super) task: Option<Task>,
+    pub(super) task: Option<OutputKind>,
     pub(super) notes: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Chain<'a> {
             && model.graph.outputs.iter().all(|output| output.name.starts_with("variable"))
             && matches!(self.layers.last(), Some(Layer::Dense { .. }));
         if is_regression {
-            meaning.task = Some(Task::Regression);
+            meaning.task = Some(OutputKind::Regression);
         }
         Ok(meaning)
     }
@@ -127,9 +127,9 @@ impl<'a> Chain<'a> {
         // Names alone do not show whether one of them is the answer or several.
         let is_one = has_answers || !lists.is_empty() && (count == 1 || self.ends_in("softmax"));
         if is_compared {
-            meaning.task = Some(Task::MultiLabel);
+            meaning.task = Some(OutputKind::MultiLabel);
         } else if is_one {
-            meaning.task = Some(Task::Classification);
+            meaning.task = Some(OutputKind::Classification);
         }
         let Some((first, others)) = lists.split_first() else { return Ok(()) };
         if let Some(other) = others.iter().find(|other| *other != first) {

@@ -1,6 +1,6 @@
 //! Labels that the graph makes of its outputs.
 
-use fireclay_formats::{Layer, Task, from_bytes, read};
+use fireclay_formats::{Layer, OutputKind, from_bytes, read};
 
 use super::{check, classical, labels, layers, linear, refused, small};
 use crate::support::onnx::{
@@ -20,20 +20,20 @@ fn classes_of_scikit_learn_keep_their_names() {
     ] {
         let (archive, _) = check(name, name);
         assert_eq!(archive.labels, expected, "{name}");
-        assert_eq!(archive.task, Some(Task::Classification), "{name}");
+        assert_eq!(archive.task, Some(OutputKind::Classification), "{name}");
     }
     assert_eq!(labels("columns"), names(&["elm", "größe", "oak"]));
     let (archive, _) = check("many", "many");
-    assert_eq!((archive.labels, archive.task), (None, Some(Task::MultiLabel)));
+    assert_eq!((archive.labels, archive.task), (None, Some(OutputKind::MultiLabel)));
     for name in ["several-plain", "several-maps", "several-columns"] {
         let (archive, network) = check(name, "several");
-        assert_eq!((archive.labels, archive.task), (None, Some(Task::MultiLabel)), "{name}");
+        assert_eq!((archive.labels, archive.task), (None, Some(OutputKind::MultiLabel)), "{name}");
         let Some(Layer::Activation(last)) = network.layers.last() else { panic!("{name}") };
         assert_eq!(last.name, "sigmoid", "{name}");
     }
     for name in ["regressor", "regressors"] {
         let (archive, _) = check(name, name);
-        assert_eq!((archive.labels, archive.task), (None, Some(Task::Regression)));
+        assert_eq!((archive.labels, archive.task), (None, Some(OutputKind::Regression)));
     }
 }
 
@@ -54,7 +54,7 @@ fn labels_of_other_programs() {
     // The only logit is that of the second of two classes.
     let archive = read(small("logit.onnx")).unwrap();
     let Some(Layer::Activation(last)) = archive.network.unwrap().layers.pop() else { panic!() };
-    assert_eq!((last.name.as_str(), archive.task), ("sigmoid", Some(Task::Classification)));
+    assert_eq!((last.name.as_str(), archive.task), ("sigmoid", Some(OutputKind::Classification)));
 }
 
 /// From 4 numbers to 3, and an output that is the largest of them.
@@ -161,7 +161,7 @@ fn many_labels_take_no_long_time() {
         let model = model(&nodes).tensor("w", &[4, count], &weights);
         from_bytes(&model.output_values(&[value_of("l", 7, None)]).bytes())
     };
-    assert_eq!(classes(5_000, 0).unwrap().task, Some(Task::Classification));
+    assert_eq!(classes(5_000, 0).unwrap().task, Some(OutputKind::Classification));
     let problem = classes(5_000, 50).unwrap_err().to_string();
     assert!(problem.contains("so many labels"), "{problem}");
 }
@@ -208,7 +208,7 @@ fn thresholds_must_be_those_of_two_classes() {
         let model = model(&nodes).tensor("w", &[4, 3], &[0.5; 12]);
         model.output_values(&[value("y", None), value_of("l", 7, None)])
     };
-    assert_eq!(from_bytes(&many(0.5).bytes()).unwrap().task, Some(Task::MultiLabel));
+    assert_eq!(from_bytes(&many(0.5).bytes()).unwrap().task, Some(OutputKind::MultiLabel));
     refused(&many(0.25), "not understood");
     let several = |end: &str, label: Vec<u8>, others: &[Vec<u8>]| {
         let first = [
@@ -228,10 +228,13 @@ fn thresholds_must_be_those_of_two_classes() {
     let greatest = node("ArgMax", &["y"], &["i"], &[int("axis", 1), int("keepdims", 0)]);
     for label in labels {
         let both = [greatest.clone()];
-        assert_eq!(task(&several("Sigmoid", label.clone(), &[])), Some(Task::MultiLabel));
+        assert_eq!(task(&several("Sigmoid", label.clone(), &[])), Some(OutputKind::MultiLabel));
         refused(&several("Sigmoid", label.clone(), &both), "the greatest and another has several");
         // Of probabilities that sum to 1 at most one is above a half.
-        assert_eq!(task(&several("Softmax", label.clone(), &both)), Some(Task::Classification));
+        assert_eq!(
+            task(&several("Softmax", label.clone(), &both)),
+            Some(OutputKind::Classification)
+        );
     }
     refused(&several("Sigmoid", node("Less", &["y", "t"], &["b"], &[]), &[]), "not understood");
     // Names beside several sigmoids are those of several labels, or of one class of many.

@@ -67,7 +67,8 @@ fn sigmoids_are_labels_and_one_alone_is_two_classes() {
         assert_eq!(found, expected, "{outputs} {end:?} {said:?}");
     }
     // A note names what tells: the flag only where it was given.
-    let of_classes = |archive: &mut Archive| archive.task = Some(formats::Task::Classification);
+    let of_classes =
+        |archive: &mut Archive| archive.task = Some(formats::OutputKind::Classification);
     for (task, words) in
         [(None, "as the labels of the file say"), (Some(Classification), "as --task says")]
     {
@@ -115,15 +116,15 @@ fn linear_outputs_may_mean_anything_unless_something_tells() {
     let labelled = of(1, &|archive| archive.labels = names(2), &options);
     assert_eq!(labelled, Task::classification(names(2).unwrap()));
     for (task, kind) in [
-        (formats::Task::Regression, "regression"),
-        (formats::Task::Classification, "classification"),
-        (formats::Task::MultiLabel, "multi-label"),
+        (formats::OutputKind::Regression, "regression"),
+        (formats::OutputKind::Classification, "classification"),
+        (formats::OutputKind::MultiLabel, "multi-label"),
     ] {
         assert_eq!(of(1, &|archive| archive.task = Some(task), &options).kind(), kind);
     }
     // What the file tells is not overruled, but where one of several outputs is meant.
     let said = |task| Options { task: Some(task), ..Options::default() };
-    let of_numbers = |archive: &mut Archive| archive.task = Some(formats::Task::Regression);
+    let of_numbers = |archive: &mut Archive| archive.task = Some(formats::OutputKind::Regression);
     for (outputs, task) in [(1, TaskKind::Classification), (2, TaskKind::MultiLabel)] {
         let error = one_layer(outputs, None, of_numbers, &said(task)).unwrap_err();
         assert!(error.to_string().contains("is of regression, and --task says"), "{error}");
@@ -132,7 +133,7 @@ fn linear_outputs_may_mean_anything_unless_something_tells() {
     assert_eq!(one_of_two.model.task, Task::numbered_classes(2));
     let told = |note: &String| note.ends_with("a softmax, which it was not trained for");
     assert!(one_of_two.notes.iter().any(told), "{:?}", one_of_two.notes);
-    let of_labels = |archive: &mut Archive| archive.task = Some(formats::Task::MultiLabel);
+    let of_labels = |archive: &mut Archive| archive.task = Some(formats::OutputKind::MultiLabel);
     let classes = said(TaskKind::Classification);
     assert!(one_layer(2, Some("sigmoid"), of_labels, &classes).is_ok());
     // A squared error is also used on classes, which sigmoids at the end show.
