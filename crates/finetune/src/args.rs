@@ -505,6 +505,19 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// The check of clap is left out where its debug assertions are.
+    #[test]
+    fn no_two_flags_have_one_name() {
+        for command in Args::command().get_subcommands().chain([&Args::command()]) {
+            let mut names: Vec<&str> =
+                command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{names:?}");
+        }
+    }
+
     #[test]
     fn functions_of_each_layer_are_those_of_the_file() {
         let words = ["finetune", "--from", "model.pt", "--activation", "relu,gelu"];

@@ -90,7 +90,7 @@ fn a_run_is_measured_on_its_own_data_wherever_that_is() {
     assert!(quiet.stdout.contains("../runs/small/report.html"), "{}", quiet.stdout);
 
     fs::rename(place.path("digits"), place.path("moved")).unwrap();
-    let words = ["cannot find the data", "digits: no such folder", "--data idx:FOLDER"];
+    let words = ["cannot find the data", "digits: not there", "--data PATH"];
     place.train("evaluate runs/small").refused(&words);
     let found = json(&place, "evaluate runs/small --data idx:moved --json")["measures"].take();
     assert_eq!(found, expected);

@@ -282,7 +282,7 @@ fn the_models_in_the_folder_of_a_run_are_those_that_it_started_from() {
     let line = "--epochs 2 --replay-data idx:old --replay-classes 0,1,2,3,4 --replay 0.5";
     let (replaying, _) = tuned(&place, "replaying", line);
     std::fs::rename(place.path("old"), place.path("older")).unwrap();
-    let gone = ["cannot find the data", "old: no such folder", "--replay-data idx:FOLDER"];
+    let gone = ["cannot find the data", "old: not there", "--replay-data PATH"];
     place.train("--repeat replaying").failed(&gone);
     let flag = "--replay-data idx:older";
     let said = place.train(&format!("--repeat replaying {flag}")).succeeded().stdout;

@@ -42,6 +42,9 @@ pub struct Args {
     /// The columns of a table.
     #[command(flatten)]
     pub table: TableArgs,
+    /// Task of a table [default: inferred from the target].
+    #[arg(long, value_name = "TASK", help_heading = "Tables", value_parser = TASKS)]
+    pub task: Option<String>,
     /// Preprocessing of raw features [default: auto].
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
@@ -67,6 +70,9 @@ pub struct Args {
     #[command(flatten)]
     pub output: OutputArgs,
 }
+
+/// The tasks that a table may have.
+const TASKS: [&str; 3] = ["classification", "multi-label", "regression"];
 
 fn recipe_help() -> String {
     let names = RECIPES.map(|(name, _)| name).join(", ");
@@ -133,6 +139,7 @@ impl Args {
         self.backend.add_to(&mut flags);
         self.data.add_to(&mut flags);
         self.table.add_to(&mut flags);
+        flags.text("data.table.task", self.task.as_ref());
         flags.choice("data.preprocessing", self.preprocessing);
         self.network.add_to(&mut flags)?;
         flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));

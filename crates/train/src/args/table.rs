@@ -13,9 +13,6 @@ pub struct TableArgs {
     /// Columns to learn.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub target: Vec<String>,
-    /// Task: classification, multi-label or regression [default: inferred from the target].
-    #[arg(long, value_name = "TASK", value_parser = ["classification", "multi-label", "regression"])]
-    pub task: Option<String>,
     /// Rows for the final test: a share, a number of rows, or another file [default: 0.2].
     #[arg(long, value_name = "SHARE|N|FILE")]
     pub test: Option<String>,
@@ -67,7 +64,6 @@ impl TableArgs {
     /// Adds these settings.
     pub fn add_to(&self, flags: &mut Flags) {
         flags.list("data.table.target", &self.target);
-        flags.text("data.table.task", self.task.as_ref());
         flags.set("data.table.test", self.test.clone().map(Value::String));
         flags.list("data.table.numeric", &self.numeric);
         flags.list("data.table.categorical", &self.categorical);

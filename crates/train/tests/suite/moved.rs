@@ -26,7 +26,7 @@ fn data_that_moved_is_found_or_named_and_its_digest_decides() {
     assert_same(&run, &place.run("four"));
     fs::rename(place.path("digits"), place.path("moved")).unwrap();
     let gone = place.path("digits").display().to_string();
-    let words = ["cannot find the data", gone.as_str(), "no such folder", "--data idx:FOLDER"];
+    let words = ["cannot find the data", gone.as_str(), "not there", "--data PATH"];
     place.train("--resume run --epochs 5").failed(&words);
     place.train("--repeat four").failed(&words);
     place.train("--resume run --epochs 5 --data idx:moved").succeeded();
