@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
+use std::path::Path;
 
-use csv::StringRecord;
 use fireclay_model::{FieldKind, InputError, InputSpec, Value};
-use fireclay_tables::{Cell, CsvRows, TableError, knows, name_of, value};
+use fireclay_tables::{Block, Blocks, TableError, knows, name_of, value};
 use fireclay_terminal::{names, printable};
 
 /// The most names of columns that are listed.
@@ -34,19 +34,27 @@ pub(crate) struct Columns<'a> {
     /// What was done to make rows of the table.
     pub(crate) done: Vec<String>,
     input: &'a InputSpec,
-    rows: CsvRows,
+    blocks: Blocks,
     /// Columns in which a text was met that the model does not know.
     warned: BTreeSet<usize>,
 }
 
 impl<'a> Columns<'a> {
-    /// Reads the heading of a table, which may be compressed.
+    /// Reads the heading of a table in a file.
+    pub(crate) fn open(path: &Path, input: &'a InputSpec) -> Result<Self, ColumnsError> {
+        Self::of(Blocks::open(path)?, input)
+    }
+
+    /// Reads the heading of a table in a stream.
     pub(crate) fn begin(
         stream: impl BufRead + 'static,
         input: &'a InputSpec,
     ) -> Result<Self, ColumnsError> {
-        let rows = CsvRows::begin(stream)?;
-        let header: Vec<String> = rows.header().iter().map(|name| name_of(name, input)).collect();
+        Self::of(Blocks::begin(stream)?, input)
+    }
+
+    fn of(blocks: Blocks, input: &'a InputSpec) -> Result<Self, ColumnsError> {
+        let header: Vec<String> = blocks.names().iter().map(|name| name_of(name, input)).collect();
         let encoder = input.encoder(&header).map_err(|source| {
             let taken: Vec<String> =
                 input.fields().iter().map(|field| field.name.clone()).collect();
@@ -56,20 +64,12 @@ impl<'a> Columns<'a> {
         if !encoder.ignored().is_empty() {
             done.push(format!("columns left out: {}", names(encoder.ignored(), MOST_NAMES)));
         }
-        Ok(Self { header, done, input, rows, warned: BTreeSet::new() })
+        Ok(Self { header, done, input, blocks, warned: BTreeSet::new() })
     }
 
     /// The cells of the next rows, `most` at the most; none after the last.
-    pub(crate) fn next_rows(&mut self, most: usize) -> Result<Vec<StringRecord>, ColumnsError> {
-        let mut found = Vec::new();
-        while found.len() < most {
-            let mut record = StringRecord::new();
-            if !self.rows.next_row(&mut record)? {
-                break;
-            }
-            found.push(record);
-        }
-        Ok(found)
+    pub(crate) fn next_rows(&mut self, most: usize) -> Result<Option<Block>, ColumnsError> {
+        Ok(self.blocks.next_block(most)?)
     }
 
     /// Texts that the model does not know, the first of each column that had none before, in words.
@@ -91,14 +91,13 @@ impl<'a> Columns<'a> {
     }
 
     /// What the cells of rows mean.
-    pub(crate) fn values<'b>(&self, rows: &'b [StringRecord]) -> Vec<Vec<Value<'b>>> {
-        let kinds: Vec<Option<&FieldKind>> =
-            self.header.iter().map(|name| kind(self.input, name)).collect();
-        let rows = rows.iter().map(|row| {
-            let cells = row.iter().zip(&kinds);
-            cells.map(|(cell, kind)| value(Cell::Text(cell), *kind)).collect()
-        });
-        rows.collect()
+    pub(crate) fn values<'b>(&self, block: &'b Block) -> Vec<Vec<Value<'b>>> {
+        let mut rows = vec![Vec::with_capacity(block.columns.len()); block.rows];
+        for (name, cells) in self.header.iter().zip(&block.columns) {
+            let kind = kind(self.input, name);
+            rows.iter_mut().zip(cells.iter()).for_each(|(row, cell)| row.push(value(cell, kind)));
+        }
+        rows
     }
 }
 
@@ -126,7 +125,7 @@ mod tests {
         let input = input();
         let bytes = Cursor::new(text.as_bytes().to_vec());
         let mut table = Columns::begin(bytes, &input)?;
-        let rows = table.next_rows(100)?;
+        let Some(rows) = table.next_rows(100)? else { return Ok(Vec::new()) };
         let said = |value: &Value<'_>| format!("{value:?}");
         Ok(table.values(&rows).iter().map(|row| row.iter().map(said).collect()).collect())
     }
@@ -163,7 +162,7 @@ mod tests {
         let input = input.unwrap();
         let text = "grade,paid,day\n high ,TRUE, 3.3.2024\nodd,n/a,NA\n,NA,\n,yes,soon\n";
         let mut table = Columns::begin(Cursor::new(text), &input).unwrap();
-        let cells = table.next_rows(100).unwrap();
+        let cells = table.next_rows(100).unwrap().unwrap();
         let values = table.values(&cells);
         assert_eq!(table.unknown(&values), ["column grade: the model does not know \"odd\""]);
         let encoder = input.encoder(&table.header).unwrap();
@@ -178,6 +177,28 @@ mod tests {
         assert!(second.contains("column \"paid\": it is a text, \"n/a\""), "{second}");
         let fourth = fourth.to_string();
         assert!(fourth.contains("expects a date such as 31.03.2024"), "{fourth}");
+    }
+
+    #[test]
+    fn parquet_is_a_table_like_any_other() {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../tables/tests/goldens/typed-snappy.parquet");
+        let fields = vec![
+            Field::new("flag", Boolean { missing: true }),
+            Field::new("price", Number::fit([Some(0.0), None])),
+            Field::new("day", Date::fit(DateFormat::default(), [Some("2024-02-29"), None])),
+            Field::new("category", Category::fit([Some("red"), None])),
+        ];
+        let input = InputSpec::new(fields).unwrap();
+        let mut table = Columns::open(Path::new(path), &input).unwrap();
+        let block = table.next_rows(2).unwrap().unwrap();
+        let encoder = input.encoder(&table.header).unwrap();
+        let encoded = encoder.encode_rows(&table.values(&block)).unwrap();
+        let first = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let second = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0];
+        assert_eq!(encoded, [first, second].concat());
+        assert_eq!(table.next_rows(2).unwrap().unwrap().rows, 1);
+        assert_eq!(table.next_rows(2).unwrap(), None);
     }
 
     #[test]

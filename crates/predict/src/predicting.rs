@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fireclay_model::{Description, InputError, Prediction, UnlikelyBytes};
+use fireclay_model::{Description, InputError, InputSpec, Prediction, UnlikelyBytes};
 use fireclay_terminal::counted;
 
 use crate::columns::Columns;
@@ -85,10 +85,7 @@ impl<'a> Predicting<'a> {
         let source = if description.input.as_dense().is_some() {
             rows::read(input, description, reading).map(Source::Rows)
         } else {
-            let opened = rows::opened(input);
-            let table =
-                opened.and_then(|table| Ok(Columns::begin(table.stream, &description.input)?));
-            table.map(Source::Columns)
+            columns(input, &description.input).map(Source::Columns)
         };
         let source = source.map_err(|problem| PredictError { name: name.clone(), problem })?;
         let input = input.to_owned();
@@ -114,11 +111,8 @@ impl<'a> Predicting<'a> {
                 (source.is_single, source.done.clone(), rows, predictions)
             }
             Source::Columns(table) => {
-                let records = table.next_rows(most)?;
-                if records.is_empty() {
-                    return Ok(None);
-                }
-                let values = table.values(&records);
+                let Some(block) = table.next_rows(most)? else { return Ok(None) };
+                let values = table.values(&block);
                 for unknown in table.unknown(&values) {
                     log::warn!("{}: {unknown}", self.name);
                 }
@@ -136,6 +130,14 @@ impl<'a> Predicting<'a> {
         let input = self.input.clone();
         Ok(Some(Batch { input, first, is_single, done, rows, predictions }))
     }
+}
+
+/// Begins to read a table of named columns, in a file or in a stream.
+fn columns<'a>(input: &Path, spec: &'a InputSpec) -> Result<Columns<'a>, InputProblem> {
+    if input.is_file() {
+        return Ok(Columns::open(input, spec)?);
+    }
+    Ok(Columns::begin(rows::opened(input)?.stream, spec)?)
 }
 
 impl Iterator for Predicting<'_> {

@@ -24,7 +24,7 @@ const MARKS: [(&[u8], &str); 4] = [
 
 /// The rows of a CSV or TSV stream, which may be compressed; the separator is what its first line has
 /// most of: a comma, a tab, a semicolon or a bar.
-pub struct CsvRows {
+pub(crate) struct CsvRows {
     header: Vec<String>,
     rows: Reader<Limited<Box<dyn Read>>>,
     record: ByteRecord,
@@ -36,7 +36,7 @@ impl CsvRows {
     /// # Errors
     ///
     /// A [`TableError`] about the heading: missing, too long, too wide, in another encoding.
-    pub fn begin(stream: impl BufRead + 'static) -> Result<Self, TableError> {
+    pub(crate) fn begin(stream: impl BufRead + 'static) -> Result<Self, TableError> {
         let (_, contents) = decompress(stream)?;
         let mut contents = BufReader::with_capacity(1 << 16, contents);
         let mut heading = Vec::new();
@@ -66,7 +66,7 @@ impl CsvRows {
     }
 
     /// The names of the columns, as the first line has them.
-    pub fn header(&self) -> &[String] {
+    pub(crate) fn header(&self) -> &[String] {
         &self.header
     }
 
@@ -75,7 +75,7 @@ impl CsvRows {
     /// # Errors
     ///
     /// [`TableError::NumbersAsHeading`].
-    pub fn check_names(&self) -> Result<(), TableError> {
+    pub(crate) fn check_names(&self) -> Result<(), TableError> {
         if self.header.iter().all(|name| number(name.trim()).is_some()) {
             return Err(TableError::NumbersAsHeading { beginning: self.header.join(",") });
         }
@@ -87,7 +87,7 @@ impl CsvRows {
     /// # Errors
     ///
     /// A [`TableError`] that names the line.
-    pub fn next_row(&mut self, record: &mut StringRecord) -> Result<bool, TableError> {
+    pub(crate) fn next_row(&mut self, record: &mut StringRecord) -> Result<bool, TableError> {
         self.rows.get_mut().left = MOST_OF_A_ROW;
         let mut bytes = std::mem::take(&mut self.record);
         if !self.rows.read_byte_record(&mut bytes)? {

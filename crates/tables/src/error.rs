@@ -27,10 +27,46 @@ pub enum TableError {
         found: &'static str,
     },
     /// The file is of a kind that holds no table.
-    #[error("it is {found}; give a table as CSV, TSV or JSON Lines")]
+    #[error("it is {found}; give a table as CSV, JSON Lines or Parquet")]
     OtherFormat {
         /// The kind of the file.
         found: &'static str,
+    },
+    /// The file is not read in parts, as one that does not fit the memory would be.
+    #[error(
+        "only CSV and TSV files are read in parts; save the table as CSV, or use more --memory"
+    )]
+    NoLines,
+    /// A file with typed columns is damaged.
+    #[error("it is no whole {format} file: {}", printable(problem, 300))]
+    Columnar {
+        /// The format.
+        format: &'static str,
+        /// The problem.
+        problem: String,
+    },
+    /// A column has a type that cells do not have, such as a list.
+    #[error(
+        "column {}: its type is {}; give numbers, texts, truth values, dates or times",
+        printable(name, MOST_CHARACTERS),
+        printable(found, MOST_CHARACTERS)
+    )]
+    ColumnType {
+        /// The column.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// A small file claims content that would fill the memory.
+    #[error(
+        "its content would take over a thousand times the bytes of the file, which is not believed"
+    )]
+    Inflated,
+    /// A stream that must be in memory is too large.
+    #[error("a stream of Parquet can have {most} bytes; save it as a file")]
+    LargeStream {
+        /// The most bytes.
+        most: u64,
     },
     /// There is nothing in it.
     #[error("the table is empty; its first line must name the columns")]

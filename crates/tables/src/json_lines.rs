@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 
 use crate::TableError;
 use crate::csv_rows::MOST_COLUMNS;
-use crate::table::{Cells, Column, Table, Texts};
+use crate::table::{Cells, Texts};
 
 /// The most bytes of a line.
 const MOST_OF_A_LINE: u64 = 2 << 20;
 
 /// Objects, one a line, of a stream that may be compressed.
-pub struct JsonLines {
+pub(crate) struct JsonLines {
     lines: Box<dyn BufRead>,
     line: u64,
     buffer: Vec<u8>,
@@ -26,7 +26,7 @@ impl JsonLines {
     /// # Errors
     ///
     /// The stream's.
-    pub fn begin(stream: impl BufRead + 'static) -> Result<Self, TableError> {
+    pub(crate) fn begin(stream: impl BufRead + 'static) -> Result<Self, TableError> {
         let (_, contents) = decompress(stream)?;
         let lines = Box::new(BufReader::with_capacity(1 << 16, contents));
         Ok(Self { lines, line: 0, buffer: Vec::new() })
@@ -37,7 +37,7 @@ impl JsonLines {
     /// # Errors
     ///
     /// A [`TableError`] that names the line.
-    pub fn next_object(&mut self) -> Result<Option<Map<String, Value>>, TableError> {
+    pub(crate) fn next_object(&mut self) -> Result<Option<Map<String, Value>>, TableError> {
         loop {
             self.buffer.clear();
             let mut limited = self.lines.by_ref().take(MOST_OF_A_LINE);
@@ -62,50 +62,81 @@ impl JsonLines {
     }
 
     /// The line of the last object, from 1.
-    pub fn line(&self) -> u64 {
+    pub(crate) fn line(&self) -> u64 {
         self.line
     }
 }
 
-/// Reads a table; its columns are the keys of all objects, in the order in which they first occur, and
-/// an object without one of them has no value there.
-pub(crate) fn read(stream: impl BufRead + 'static) -> Result<Table, TableError> {
-    let mut lines = JsonLines::begin(stream)?;
-    let (mut names, mut columns) = (Vec::<String>::new(), Vec::<Texts>::new());
-    let mut places = HashMap::<String, usize>::new();
-    let mut rows = 0;
-    while let Some(object) = lines.next_object()? {
-        for (key, value) in object {
-            let place = match places.get(&key) {
-                Some(&place) => place,
-                None => {
-                    if names.len() == MOST_COLUMNS {
-                        let (found, most) = (names.len() + 1, MOST_COLUMNS);
-                        return Err(TableError::TooManyColumns { found, most });
-                    }
-                    names.push(key.clone());
-                    columns.push(Texts::default());
-                    places.insert(key.clone(), names.len() - 1);
-                    names.len() - 1
+/// Rows of JSON Lines, some at a time. The columns are the keys of the first [`FIRST`] objects, in the order
+/// in which they first occur; an object without one of them has no value there, and later keys are left out.
+pub(crate) struct JsonBlocks {
+    lines: JsonLines,
+    names: Vec<String>,
+    places: HashMap<String, usize>,
+    /// The objects that the columns were found in.
+    first: std::vec::IntoIter<(u64, Map<String, Value>)>,
+}
+
+/// Objects in which columns are found.
+const FIRST: usize = 10_000;
+
+impl JsonBlocks {
+    /// Finds the columns.
+    ///
+    /// # Errors
+    ///
+    /// A [`TableError`] that names the line.
+    pub(crate) fn begin(mut lines: JsonLines) -> Result<Self, TableError> {
+        let (mut names, mut places) = (Vec::new(), HashMap::new());
+        let mut first = Vec::new();
+        while first.len() < FIRST {
+            let Some(object) = lines.next_object()? else { break };
+            for key in
+                object.keys().filter(|&key| !places.contains_key(key)).cloned().collect::<Vec<_>>()
+            {
+                if names.len() == MOST_COLUMNS {
+                    let (found, most) = (names.len() + 1, MOST_COLUMNS);
+                    return Err(TableError::TooManyColumns { found, most });
                 }
-            };
-            let text = cell(&value);
-            let text = text.map_err(|found| {
-                let line = lines.line();
-                TableError::JsonValue { line, key, found }
-            })?;
-            let column = &mut columns[place];
-            (column.len()..rows).for_each(|_| column.push(""));
-            column.push(&text);
+                places.insert(key.clone(), names.len());
+                names.push(key);
+            }
+            first.push((lines.line(), object));
         }
-        rows += 1;
-        columns.iter_mut().filter(|column| column.len() < rows).for_each(|column| column.push(""));
+        Ok(Self { lines, names, places, first: first.into_iter() })
     }
-    if rows == 0 {
-        return Err(TableError::NoRows);
+
+    /// The names of the columns.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
-    let columns = names.into_iter().zip(columns);
-    Table::new(columns.map(|(name, texts)| Column { name, cells: Cells::Texts(texts) }).collect())
+
+    /// The texts of the next rows.
+    ///
+    /// # Errors
+    ///
+    /// A [`TableError`] that names the line.
+    pub(crate) fn next_columns(&mut self, most: usize) -> Result<Vec<Cells>, TableError> {
+        let mut columns = vec![Texts::default(); self.names.len()];
+        for row in 0..most {
+            let next = match self.first.next() {
+                Some(first) => Some(first),
+                None => self.lines.next_object()?.map(|object| (self.lines.line(), object)),
+            };
+            let Some((line, object)) = next else { break };
+            for (key, value) in object {
+                let Some(&place) = self.places.get(&key) else { continue };
+                let text = cell(&value);
+                let text = text.map_err(|found| TableError::JsonValue { line, key, found })?;
+                columns[place].push(&text);
+            }
+            columns
+                .iter_mut()
+                .filter(|column| column.len() == row)
+                .for_each(|column| column.push(""));
+        }
+        Ok(columns.into_iter().map(Cells::Texts).collect())
+    }
 }
 
 /// The value of a key as the cell of a table.
@@ -113,7 +144,7 @@ pub(crate) fn read(stream: impl BufRead + 'static) -> Result<Table, TableError> 
 /// # Errors
 ///
 /// The kind of a value that is no cell.
-pub fn cell(value: &Value) -> Result<String, &'static str> {
+pub(crate) fn cell(value: &Value) -> Result<String, &'static str> {
     match value {
         Value::Null => Ok(String::new()),
         Value::Bool(is_true) => Ok(is_true.to_string()),
@@ -126,14 +157,13 @@ pub fn cell(value: &Value) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use fireclay_terminal::message;
 
     use super::*;
+    use crate::Table;
 
     fn table(text: &str) -> Result<Table, TableError> {
-        read(Cursor::new(text.as_bytes().to_vec()))
+        Ok(crate::read::from_bytes(text.as_bytes())?.table)
     }
 
     #[test]
@@ -155,7 +185,6 @@ mod tests {
             ("{\"a\": 1}\n[1]\n", "line 2 is not a JSON object"),
             ("{\"a\": 1\n", "line 1 is not a JSON object"),
             ("{\"a\": [1]}\n", "line 1, key a: the value is a list"),
-            ("\n\n", "no rows"),
         ] {
             let error = message(&table(text).unwrap_err());
             assert!(error.contains(expected), "{error}");

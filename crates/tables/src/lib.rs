@@ -7,6 +7,8 @@
 //! This crate fits nothing, splits nothing and prints nothing.
 
 mod block_file;
+mod blocks;
+mod columnar;
 mod csv_rows;
 mod doubt;
 mod encode;
@@ -21,11 +23,10 @@ mod targets;
 mod value;
 
 pub use block_file::{BlockFile, cell, place};
-pub use csv_rows::CsvRows;
+pub use blocks::{Block, Blocks};
 pub use doubt::{Doubt, SplitRows, doubts};
 pub use encode::{FieldFit, InputFit, encode, fit};
 pub use error::TableError;
-pub use json_lines::{JsonLines, cell as json_cell};
 pub use kind::{Kind, Profile};
 pub use options::{TableOptions, TableTask};
 pub use read::{Head, Reading, head, is_called_table, read, stem};

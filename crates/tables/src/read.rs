@@ -1,20 +1,14 @@
 //! From a file to a table.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-use csv::StringRecord;
-use fireclay_readers::decompress;
-
-use crate::csv_rows::CsvRows;
-use crate::table::{Cells, Column, Table, Texts, check_names};
-use crate::{TableError, json_lines};
+use crate::table::{Column, Table, check_names};
+use crate::{Blocks, TableError};
 
 /// Endings of files of tables, without one of compression.
-const ENDINGS: [&str; 6] = ["csv", "tsv", "tab", "jsonl", "ndjson", "txt"];
+const ENDINGS: [&str; 7] = ["csv", "tsv", "tab", "jsonl", "ndjson", "txt", "parquet"];
 
-/// Returns true if a path ends like a table: `.csv`, `.tsv`, `.jsonl` and others, also behind `.gz` or
+/// Returns true if a path ends like a table: `.csv`, `.jsonl`, `.parquet` and others, also behind `.gz` or
 /// `.zst`.
 pub fn is_called_table(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -39,14 +33,14 @@ pub struct Reading {
     pub unnamed: Vec<usize>,
 }
 
-/// Reads a table of a file: CSV with any of the usual separators, or JSON Lines, plain or compressed;
-/// the contents tell which.
+/// Reads a table of a file: CSV with any of the usual separators or JSON Lines, plain or compressed, or
+/// Parquet; the contents tell which.
 ///
 /// # Errors
 ///
 /// A [`TableError`] in the file.
 pub fn read(path: &Path) -> Result<Reading, TableError> {
-    let read = open(path).and_then(|file| read_stream(BufReader::with_capacity(1 << 16, file)));
+    let read = Blocks::open(path).and_then(|blocks| first_rows(blocks, usize::MAX));
     read.map_err(|source| TableError::InFile { path: path.to_owned(), source: Box::new(source) })
 }
 
@@ -63,80 +57,33 @@ pub struct Head {
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// As [`read`]; [`TableError::NoLines`] for a file of another format.
 pub fn head(path: &Path, most: usize) -> Result<Head, TableError> {
-    let rows = CsvRows::begin(BufReader::with_capacity(1 << 16, open(path)?))?;
-    let (reading, bytes) = read_csv(rows, most)?;
-    Ok(Head { reading, bytes })
-}
-
-fn open(path: &Path) -> Result<File, TableError> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(TableError::NotAFile);
+    let blocks = Blocks::open(path)?;
+    if !blocks.is_csv() {
+        return Err(TableError::NoLines);
     }
-    Ok(File::open(path)?)
+    let reading = first_rows(blocks, most)?;
+    let bytes = reading.table.columns().iter().map(|column| column.cells.bytes());
+    Ok(Head { bytes: bytes.sum(), reading })
 }
-
-/// Bytes that show the format of a stream.
-const START: u64 = 512;
 
 /// Reads a table that is in memory.
 #[cfg(test)]
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Reading, TableError> {
-    read_stream(Cursor::new(bytes.to_vec()))
+    first_rows(Blocks::begin(std::io::Cursor::new(bytes.to_vec()))?, usize::MAX)
 }
 
-fn read_stream(stream: impl BufRead + 'static) -> Result<Reading, TableError> {
-    let (_, mut contents) = decompress(stream)?;
-    let mut start = Vec::new();
-    contents.by_ref().take(START).read_to_end(&mut start)?;
-    check_format(&start)?;
-    let is_json = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
-    let is_json = is_json.first() == Some(&b'{');
-    let whole = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(contents));
-    if is_json {
-        return Ok(Reading { table: json_lines::read(whole)?, unnamed: Vec::new() });
-    }
-    Ok(read_csv(CsvRows::begin(whole)?, usize::MAX)?.0)
-}
-
-/// Files of other kinds, by their first bytes.
-const OTHERS: [(&[u8], &str); 8] = [
-    (b"PAR1", "a Parquet file"),
-    (b"ARROW1", "an Arrow file"),
-    (b"PK\x03\x04", "a ZIP archive, such as a spreadsheet"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"%PDF", "a PDF"),
-    (b"SQLite format 3", "a SQLite database"),
-];
-
-fn check_format(start: &[u8]) -> Result<(), TableError> {
-    match OTHERS.iter().find(|(magic, _)| start.starts_with(magic)) {
-        Some((_, found)) => Err(TableError::OtherFormat { found }),
-        None => Ok(()),
-    }
-}
-
-/// The first rows, `most` at the most, and the bytes of their cells and separators.
-fn read_csv(mut rows: CsvRows, most: usize) -> Result<(Reading, usize), TableError> {
-    rows.check_names()?;
-    let names: Vec<String> = rows.header().iter().map(|name| name.trim().to_owned()).collect();
+fn first_rows(mut blocks: Blocks, most: usize) -> Result<Reading, TableError> {
+    blocks.check_names()?;
+    let names: Vec<String> = blocks.names().iter().map(|name| name.trim().to_owned()).collect();
     check_names(names.iter().map(String::as_str).filter(|name| !name.is_empty()))?;
-    let mut columns = vec![Texts::default(); names.len()];
-    let mut record = StringRecord::new();
-    let (mut count, mut bytes) = (0, 0);
-    while count < most && rows.next_row(&mut record)? {
-        count += 1;
-        bytes += record.as_slice().len() + record.len();
-        columns.iter_mut().zip(record.iter()).for_each(|(column, cell)| column.push(cell));
-    }
-    let is_unnamed = |(place, name): (usize, &String)| name.is_empty().then_some(place + 1);
-    let unnamed = names.iter().enumerate().filter_map(is_unnamed).collect();
-    let named = names.into_iter().zip(columns).filter(|(name, _)| !name.is_empty());
-    let columns = named.map(|(name, texts)| Column { name, cells: Cells::Texts(texts) }).collect();
-    Ok((Reading { table: Table::new(columns)?, unnamed }, bytes))
+    let block = blocks.next_block(most)?.ok_or(TableError::NoRows)?;
+    let unnamed = names.iter().enumerate().filter(|(_, name)| name.is_empty());
+    let unnamed = unnamed.map(|(place, _)| place + 1).collect();
+    let named = names.iter().zip(block.columns).filter(|(name, _)| !name.is_empty());
+    let columns = named.map(|(name, cells)| Column { name: name.clone(), cells }).collect();
+    Ok(Reading { table: Table::new(columns)?, unnamed })
 }
 
 #[cfg(test)]

@@ -122,6 +122,26 @@ impl Cells {
         }
     }
 
+    /// Bytes of the cells in a file of text, each with what separates it from the next.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.buffer.len() + texts.len(),
+            Self::Numbers(numbers) => 8 * numbers.len(),
+        }
+    }
+
+    /// The cells of some rows, all of which exist.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        match self {
+            Self::Numbers(numbers) => Self::Numbers(numbers[rows].to_vec()),
+            Self::Texts(texts) => {
+                let mut part = Texts::default();
+                rows.for_each(|row| part.push(texts.get(row)));
+                Self::Texts(part)
+            }
+        }
+    }
+
     /// All cells in order.
     pub fn iter(&self) -> impl Iterator<Item = Cell<'_>> {
         (0..self.len()).map(|row| self.get(row))
@@ -222,7 +242,7 @@ impl Cells {
     }
 
     /// Adds the cells of another column; numbers and texts become texts.
-    fn append(&mut self, other: &Self) {
+    pub(crate) fn append(&mut self, other: &Self) {
         match (self, other) {
             (Self::Numbers(numbers), Self::Numbers(more)) => numbers.extend_from_slice(more),
             (Self::Texts(texts), more) => more.iter().for_each(|cell| texts.push_cell(cell)),

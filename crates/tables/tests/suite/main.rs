@@ -1,5 +1,7 @@
 //! Tables from a file to encoded rows: kinds of columns, and what fitting may know.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -40,6 +40,25 @@ impl DateFormat {
         formats
     }
 
+    /// Writes a date, and a time of day if it is not midnight, in ISO 8601: `2024-03-31 14:05:59.25`.
+    /// Of dates without a year of four digits, the text is none that can be read.
+    pub fn iso(days: i64, nanoseconds: u64) -> String {
+        // Far beyond any date, and near enough to calculate with.
+        let days = days.clamp(-(1 << 40), 1 << 40);
+        let [year, month, day] = Moment { days, seconds: 0.0 }.date();
+        let date = format!("{year:04}-{month:02}-{day:02}");
+        if nanoseconds == 0 {
+            return date;
+        }
+        let (seconds, fraction) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+        let time = format!("{date} {hours:02}:{minutes:02}:{:02}", seconds % 60);
+        if fraction == 0 {
+            return time;
+        }
+        format!("{time}.{}", format!("{fraction:09}").trim_end_matches('0'))
+    }
+
     /// Whether a text is a date in this format, with or without a time.
     pub fn reads(self, text: &str) -> bool {
         self.read(text).is_some()
@@ -238,6 +257,17 @@ mod tests {
             (DateFormat::Compact, "20240301T1:00", 19_783, 3600.0),
         ] {
             assert_eq!(format.read(text), Some(Moment { days, seconds }), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_written_as_they_are_read() {
+        for text in ["2024-02-29", "1899-12-31", "0001-01-01 00:00:01", "2024-03-01 14:05:59.25"] {
+            let Moment { days, seconds } = DateFormat::YearMonthDay.read(text).unwrap();
+            assert_eq!(DateFormat::iso(days, (seconds * 1e9) as u64), text);
+        }
+        for days in [i64::MIN, i64::MAX, -800_000, 3_000_000] {
+            assert!(!DateFormat::YearMonthDay.reads(&DateFormat::iso(days, 0)), "{days}");
         }
     }
 
