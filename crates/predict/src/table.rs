@@ -510,7 +510,7 @@ mod tests {
             assert_eq!(rows, [[5.0, 2.0], [3.0, 4.0]], "{text:?}");
         }
         for (text, words) in [
-            ("5,2\n3\n", "line 2 has 1 numbers; the model takes 2"),
+            ("5,2\n3\n", "line 2 has 1 number; the model takes 2"),
             ("4,2,3", "line 1 has 3 cells; the model takes 2; leave out columns of answers"),
             ("a,Label,b\n1,7,2\n", "leave the column `Label` out"),
             ("id,a,b,label\n0,1,2,7\n", "leave the columns `id`, `label` out"),
