@@ -7,6 +7,7 @@
 mod arrows;
 mod bench;
 mod bench_backends;
+mod bench_blocks;
 mod bench_latency;
 mod bench_peers;
 mod bench_tuning;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     BenchBackends(bench_backends::Args),
+    BenchBlocks(bench_blocks::Args),
     BenchCheckpoints(bench::Args),
     BenchLatency(bench_latency::Args),
     BenchPeers(bench_peers::Args),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::BenchBackends(args) => bench_backends::run(&args),
+        Command::BenchBlocks(args) => bench_blocks::run(&args),
         Command::BenchCheckpoints(args) => bench::checkpoints(&args),
         Command::BenchLatency(args) => bench_latency::run(&args),
         Command::BenchPeers(args) => bench_peers::run(&args),

@@ -33,6 +33,9 @@ fn commands(page: &Path) -> Vec<(&'static str, String)> {
 /// The same with few samples and epochs, of which nobody expects much.
 fn small(words: &str) -> String {
     let words = words.replace("--min-accuracy 0.97", "--min-accuracy 0.2");
+    if words.contains("docs/examples/tables") && words.starts_with("train") {
+        return words.replace("--epochs 30", "--epochs 1");
+    }
     let is_trained = words.starts_with("train") || words.starts_with("finetune --");
     if is_trained { format!("{words} --epochs 2 --validation 0.98") } else { words }
 }
@@ -46,7 +49,13 @@ fn what_the_pages_show_works() {
     let picture = "docs/images/seven.png";
     fs::copy(Path::new(ROOT).join(picture), folder.path().join(picture)).unwrap();
     let mut count = 0;
-    for page in ["docs/fireclay.md", "README.md"] {
+    let tables = "docs/examples/tables";
+    fs::create_dir_all(folder.path().join(tables)).unwrap();
+    for table in ["penguins.csv", "new-penguins.csv"] {
+        let table = format!("{tables}/{table}");
+        fs::copy(Path::new(ROOT).join(&table), folder.path().join(&table)).unwrap();
+    }
+    for page in ["docs/fireclay.md", "docs/tables.md", "README.md"] {
         let _ = fs::remove_dir_all(folder.path().join("runs"));
         for (program, words) in commands(&Path::new(ROOT).join(page)) {
             let line = small(&words);

@@ -31,6 +31,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let start = head(&source.path, HEAD).map_err(of_table)?;
     let schema = Schema::of(&start.reading.table, &source.options).map_err(of_table)?;
     let row_bytes = (start.bytes / start.reading.table.rows()).max(1);
+    log::info!("indexing {}", source.path.display());
     let (file, slim) = indexed(source, &schema, row_bytes).map_err(of_table)?;
     let rows = rows_with_targets(&slim, schema.targets()).map_err(of_table)?;
     let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(of_table)?;
@@ -166,11 +167,13 @@ fn fitted(
         }
         Ok(())
     };
+    log::info!("fitting the input to {} of {} rows", parts.train.len(), file.rows());
     (0..file.blocks()).try_for_each(|block| file.read_block(block, &mut add))?;
     let input = match &source.input {
         Some(input) => input.clone(),
         None => fit.finish()?,
     };
+    log::info!("fitted the input, {} numbers a row", input.width());
     if parts.validation.is_empty() {
         return Ok(Fitted { input, kept: Vec::new() });
     }
