@@ -132,7 +132,8 @@ fn measure(program: &Path, table: &Path, memory: &str, folder: &Path) -> Result<
     let test = printed.iter().find(|line| line.starts_with("test loss"));
     let accuracy = test.and_then(|line| Some(line.split_once("accuracy ")?.1.to_owned()));
     let rows = printed.first().and_then(|line| {
-        let numbers = line.split_whitespace().filter_map(|word| word.replace(',', "").parse::<u64>().ok());
+        let numbers =
+            line.split_whitespace().filter_map(|word| word.replace(',', "").parse::<u64>().ok());
         Some(numbers.take(3).sum::<u64>()).filter(|&sum| sum > 0)
     });
     Ok(Measured {

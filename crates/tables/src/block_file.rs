@@ -120,12 +120,12 @@ impl BlockFile {
         let (start, end) = (self.offsets[block], self.offsets[block + 1]);
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(start))?;
-        let stretch = BufReader::with_capacity(1 << 18, file.take(end - start));
+        // A block is small: one read fetches it.
         let mut rows = ReaderBuilder::new()
             .delimiter(self.separator)
             .has_headers(false)
-            .buffer_capacity(1 << 18)
-            .from_reader(stretch);
+            .buffer_capacity((end - start).clamp(1 << 10, 1 << 18) as usize)
+            .from_reader(file.take(end - start));
         let first = block * self.rows_per_block;
         let expected = self.rows_per_block.min(self.rows - first);
         let (mut record, mut room, mut found) = (StringRecord::new(), Room::default(), 0);

@@ -7,7 +7,7 @@ use csv::StringRecord;
 use fireclay_model::InputSpec;
 use fireclay_tables::{
     BlockFile, Cells, Column, Doubt, InputFit, Schema, SplitRows, Table, TableError, Texts, cell,
-    doubts, encode, head, place, read, rows_with_targets, targets_of,
+    doubts, encode, fit, head, place, read, rows_with_targets, targets_of,
 };
 
 use super::divide::{Parts, TestRows, divide};
@@ -17,9 +17,12 @@ use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 
 /// Rows by which the kinds of columns are inferred.
 const HEAD: usize = 10_000;
-/// Bytes of the file in a block: enough that a seek costs little, few enough that many blocks are
-/// shuffled together.
-const BLOCK: usize = 1 << 17;
+/// The least and the most bytes of the file in a block: enough that a seek costs little, few enough
+/// that many blocks are shuffled together.
+const BLOCK: [usize; 2] = [1 << 12, 1 << 17];
+/// Blocks that are to be shuffled together: the share that a group of them has of a sorted file is then
+/// near to that of the whole, by a sixteenth of its spread.
+const GROUP: u64 = 256;
 /// Memory of the program itself, its network and its buffers, which no block may take.
 const PROGRAM: u64 = 110 << 20;
 /// Bytes that are kept of each row: its number, target, split and place in the order of an epoch.
@@ -31,8 +34,11 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let start = head(&source.path, HEAD).map_err(of_table)?;
     let schema = Schema::of(&start.reading.table, &source.options).map_err(of_table)?;
     let row_bytes = (start.bytes / start.reading.table.rows()).max(1);
+    let width = width_of(&start.reading.table, &schema).map_err(of_table)?;
+    let length = std::fs::metadata(&source.path).map_or(0, |metadata| metadata.len());
+    let rows_per_block = rows_per_block(length, row_bytes, width, memory);
     log::info!("indexing {}", source.path.display());
-    let (file, slim) = indexed(source, &schema, row_bytes).map_err(of_table)?;
+    let (file, slim) = indexed(source, &schema, rows_per_block).map_err(of_table)?;
     let rows = rows_with_targets(&slim, schema.targets()).map_err(of_table)?;
     let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(of_table)?;
     let (rows, targets) = source.of_classes(rows, targets, &schema)?;
@@ -76,7 +82,7 @@ fn dataset(input: &InputSpec, blocks: Blocks, targets: Targets) -> Result<Datase
 fn indexed(
     source: &TableSource,
     schema: &Schema,
-    row_bytes: usize,
+    rows_per_block: usize,
 ) -> Result<(Arc<BlockFile>, Table), TableError> {
     let header = BlockFile::header_of(&source.path)?;
     let options = &source.options;
@@ -87,7 +93,6 @@ fn indexed(
     names.dedup();
     let places = names.iter().map(|name| place(&header, name)).collect::<Result<Vec<_>, _>>()?;
     let mut columns = vec![Texts::default(); places.len()];
-    let rows_per_block = (BLOCK / row_bytes).clamp(16, 1 << 16);
     let file = BlockFile::index(&source.path, rows_per_block, |_, record| {
         let cells = places.iter().map(|&place| record.get(place).unwrap_or_default());
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
@@ -97,6 +102,27 @@ fn indexed(
     let columns =
         columns.map(|(name, texts)| Column { name: name.clone(), cells: Cells::Texts(texts) });
     Ok((Arc::new(file), Table::new(columns.collect())?))
+}
+
+/// The width of encoded rows, as far as the first rows tell.
+fn width_of(table: &Table, schema: &Schema) -> Result<usize, TableError> {
+    let all: Vec<usize> = (0..table.rows()).collect();
+    Ok(fit(table, schema, &all, &all)?.width())
+}
+
+/// The rows of a block, of which the memory has room for many.
+fn rows_per_block(length: u64, row_bytes: usize, width: usize, memory: u64) -> usize {
+    let rows = length / row_bytes as u64;
+    let free = memory.saturating_sub(PROGRAM + OF_A_ROW * rows);
+    let at_once = free / (2 * of_a_row(width, row_bytes));
+    let [least, most] = BLOCK.map(|bytes| (bytes / row_bytes).max(1));
+    ((at_once / GROUP) as usize).clamp(least, most)
+}
+
+/// Bytes of a row of a block: it is read as text and encoded at once, and its room may have grown to
+/// twice its size.
+fn of_a_row(width: usize, row_bytes: usize) -> u64 {
+    (2 * 4 * width + row_bytes) as u64
 }
 
 /// What is doubtful about the first rows.
@@ -214,8 +240,7 @@ fn group(
 ) -> Result<usize, DataError> {
     let encoded = (4 * input.width()) as u64;
     let rows = file.rows_per_block().min(file.rows()) as u64;
-    // A block is read as text and encoded at once; its room may have grown to twice its size.
-    let block = rows * (2 * encoded + row_bytes as u64);
+    let block = rows * of_a_row(input.width(), row_bytes);
     let fixed = PROGRAM + OF_A_ROW * file.rows() as u64 + encoded * kept as u64;
     let fits = memory.saturating_sub(fixed) / (2 * block);
     if fits == 0 {
