@@ -53,7 +53,7 @@ impl Answer<'_> {
     }
 
     /// The label, unless it is not probable enough.
-    fn label(&self, form: &Form) -> Option<&str> {
+    pub(crate) fn label(&self, form: &Form) -> Option<&str> {
         match self.prediction {
             Prediction::Class { label, probability, .. }
                 if form.abstain.is_none_or(|least| *probability >= least) =>

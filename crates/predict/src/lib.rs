@@ -19,6 +19,7 @@ mod predicts;
 #[cfg(feature = "program")]
 pub mod program;
 mod rows;
+mod sheet;
 mod table;
 mod waiting;
 
@@ -30,4 +31,5 @@ pub use model::{LoadError, ManifestProblem, check_run, explained, load, load_ada
 pub use predicting::{Batch, Predicting};
 pub use predicts::Predicts;
 pub use rows::Reading;
+pub use sheet::{Format, Sheet};
 pub use table::{CellProblem, Heading, TableError};

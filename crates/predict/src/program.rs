@@ -1,13 +1,15 @@
 //! The command line of prediction, for `fireclay-predict` and for programs that have it as a command.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
+use fireclay_files::{Output, OutputError};
+use fireclay_model::model_file::write_by;
 use fireclay_model::{Ink, Placement, Task};
 use fireclay_pictures::{Fit, Options, silence_decoders};
-use fireclay_terminal::{say_to_reader, tell};
+use fireclay_terminal::{Stdout, tell};
 
-use crate::{Form, Heading, PredictError, Predicting, Predicts, Reading};
+use crate::{Batch, Form, Format, Heading, PredictError, Predicting, Predicts, Reading, Sheet};
 
 /// Arguments of prediction.
 ///
@@ -37,9 +39,18 @@ pub struct PredictArgs {
     /// Draw the model's input in the terminal.
     #[arg(long, conflicts_with = "json")]
     pub show: bool,
-    /// Print JSON, one object per row and line.
+    /// Print JSON, one object per row and line: short for `--format jsonl`.
     #[arg(long)]
     pub json: bool,
+    /// Format of the predictions: text, jsonl, csv or parquet [default: text].
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "show"])]
+    pub format: Option<Format>,
+    /// File to write the predictions to [default: standard output].
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace an existing file of --output.
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Whether to leave out what was done to make the rows.
     #[arg(from_global)]
     pub quiet: bool,
@@ -81,12 +92,14 @@ Examples:
   {command} runs/mnist-1 seven.png --show      draw the model's input in the terminal
   {command} model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | {command} model.safetensors - --abstain 0.9
+  {command} runs/houses new.parquet --format csv --output prices.csv
 
 A picture is converted to look like the training pictures, as recorded in the model. For MNIST,
 uneven light is removed, bright paper becomes black and ink white, frames and lines are removed, and
 the ink is scaled to 20x20 and centred by its mass. A picture that already looks so is unchanged.
 Each conversion is printed. A photo should show one character on paper. IDX, NPY and CSV hold raw
-numbers, as in training, and may be compressed with gzip or zstd. An unreadable input is reported on
+numbers, as in training, and may be compressed with gzip or zstd. Tables of named columns may also
+be JSON Lines or Parquet. An unreadable input is reported on
 standard error, the others are predicted, and the exit code is 2."
     )
 }
@@ -103,6 +116,12 @@ pub enum ProgramError {
         /// The task of the model.
         task: &'static str,
     },
+    /// Parquet without a file.
+    #[error("Parquet is not text; name a file with --output")]
+    ParquetToTerminal,
+    /// The file of `--output` cannot be written.
+    #[error(transparent)]
+    File(#[from] OutputError),
     /// The one input cannot be predicted.
     #[error(transparent)]
     Input(#[from] PredictError),
@@ -127,11 +146,33 @@ pub enum ProgramError {
 pub fn run(args: &PredictArgs, model: &dyn Predicts) -> Result<(), ProgramError> {
     silence_decoders();
     args.check(&model.description().task)?;
+    let Some(path) = &args.output else { return predict(args, model, Stdout) };
+    let mut inputs = vec![args.model.clone()];
+    inputs.extend(args.inputs.iter().chain(&args.adapter).cloned());
+    let output = Output { path, flag: "--output", inputs: &inputs, is_forced: args.force };
+    output.check()?;
+    let mut result = Ok(());
+    write_by(path, |file| match predict(args, model, io::BufWriter::new(file)) {
+        // What could be predicted is written.
+        Err(error @ ProgramError::Inputs { .. }) => {
+            result = Err(error);
+            Ok(())
+        }
+        other => other,
+    })?;
+    result
+}
+
+/// Predicts the inputs, and writes the predictions as they come.
+fn predict(args: &PredictArgs, model: &dyn Predicts, out: impl Write) -> Result<(), ProgramError> {
+    let mut writer = Writer::begin(args, model, out)?;
     let mut failed = 0;
     for input in &args.inputs {
         let predicting = Predicting::begin(input, model, args.reading());
-        match predicting.map_err(ProgramError::from).and_then(|rows| print(rows, args, model)) {
+        match predicting.map_err(ProgramError::from).and_then(|rows| writer.write_all(rows)) {
             Ok(()) => {}
+            // Nobody reads any more, which is no reason to fail.
+            Err(ProgramError::Output(error)) if is_unread(&error, args) => return Ok(()),
             // The only one is the error of the program.
             Err(error) if args.inputs.len() == 1 => return Err(error),
             Err(error) => {
@@ -140,32 +181,72 @@ pub fn run(args: &PredictArgs, model: &dyn Predicts) -> Result<(), ProgramError>
             }
         }
     }
+    match writer.finish() {
+        Err(error) if is_unread(&error, args) => return Ok(()),
+        finished => finished?,
+    }
     if failed > 0 {
         return Err(ProgramError::Inputs { failed, all: args.inputs.len() });
     }
     Ok(())
 }
 
-/// Prints answers until nobody reads them.
-fn print(
-    predicting: Predicting<'_>,
-    args: &PredictArgs,
-    model: &dyn Predicts,
-) -> Result<(), ProgramError> {
-    let form = args.form();
-    for batch in predicting {
-        let batch = batch?;
-        let lines = batch.answers(model.description()).map(|answer| answer.line(&form));
-        if !say_to_reader(&lines.collect::<Vec<_>>().join("\n"))? {
-            break;
+/// Whether whoever read standard output has gone.
+fn is_unread(error: &io::Error, args: &PredictArgs) -> bool {
+    args.output.is_none() && error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// What writes predictions.
+enum Writer<'a, W: Write> {
+    Lines { out: W, form: Form, model: &'a dyn Predicts },
+    Sheet(Sheet<'a, W>),
+}
+
+impl<'a, W: Write> Writer<'a, W> {
+    fn begin(args: &PredictArgs, model: &'a dyn Predicts, out: W) -> Result<Self, ProgramError> {
+        let form = args.form();
+        let format = args.format.unwrap_or_default();
+        if matches!(format, Format::Text | Format::Jsonl) {
+            return Ok(Self::Lines { out, form, model });
+        }
+        let (is_parquet, has_inputs) = (format == Format::Parquet, args.inputs.len() > 1);
+        let sheet = Sheet::begin(out, model.description(), is_parquet, has_inputs, form);
+        Ok(Self::Sheet(sheet?))
+    }
+
+    fn write_all(&mut self, predicting: Predicting<'_>) -> Result<(), ProgramError> {
+        for batch in predicting {
+            self.write(&batch?)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch) -> io::Result<()> {
+        match self {
+            Self::Lines { out, form, model } => {
+                let lines = batch.answers(model.description()).map(|answer| answer.line(form));
+                let text = lines.collect::<Vec<_>>().join("\n");
+                out.write_all(format!("{}\n", text.trim_end_matches('\n')).as_bytes())?;
+                out.flush()
+            }
+            Self::Sheet(sheet) => sheet.write(batch),
         }
     }
-    Ok(())
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Lines { mut out, .. } => out.flush(),
+            Self::Sheet(sheet) => sheet.finish(),
+        }
+    }
 }
 
 impl PredictArgs {
     /// Refuses what does not fit the task of the model.
     fn check(&self, task: &Task) -> Result<(), ProgramError> {
+        if self.format == Some(Format::Parquet) && self.output.is_none() {
+            return Err(ProgramError::ParquetToTerminal);
+        }
         if self.top_k.is_some() && matches!(task, Task::Regression { .. }) {
             return Err(ProgramError::TopK);
         }
@@ -187,7 +268,7 @@ impl PredictArgs {
 
     fn form(&self) -> Form {
         Form {
-            json: self.json,
+            json: self.json || self.format == Some(Format::Jsonl),
             top_k: self.top_k.unwrap_or(1) as usize,
             abstain: self.abstain,
             notes: !self.quiet,

@@ -24,6 +24,7 @@ mod value;
 
 pub use block_file::{BlockFile, cell, place};
 pub use blocks::{Block, Blocks};
+pub use columnar::{ParquetWriter, Values};
 pub use doubt::{Doubt, SplitRows, doubts};
 pub use encode::{FieldFit, InputFit, encode, fit};
 pub use error::TableError;

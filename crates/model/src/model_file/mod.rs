@@ -33,7 +33,7 @@ pub use error::{ModelFileError, ModelFileProblem};
 pub use fireclay_files::Dtype;
 pub use weights::Weights;
 #[cfg(not(target_family = "wasm"))]
-pub use write::{WriteStep, write_whole, write_whole_in_steps};
+pub use write::{WriteStep, write_by, write_whole, write_whole_in_steps};
 
 /// The newest version of the format; a model is written in the oldest that can describe it.
 pub const FORMAT_VERSION: u32 = 3;

@@ -47,7 +47,7 @@ pub fn write_whole_in_steps(
 /// # Errors
 ///
 /// That of the file system or of `write`; the sibling is then removed.
-pub(crate) fn write_by<E: From<std::io::Error>>(
+pub fn write_by<E: From<std::io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {

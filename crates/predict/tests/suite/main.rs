@@ -10,8 +10,9 @@ use fireclay_model::{
     initial_values, transpose,
 };
 use fireclay_predict::{
-    Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, load,
+    Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, Sheet, load,
 };
+use fireclay_tables::{Cell, Table, read};
 use serde_json::Value;
 
 /// A network with its initial weights.
@@ -79,7 +80,7 @@ fn the_class_of_a_threshold_is_answered_first() {
     let task = Task::Classification { labels: vec!["no".into(), "yes".into()], decision };
     let input = InputSpec::dense(&[3], Preprocessing::None);
     let predictor = Predictor::new(model(input, 3, task)).unwrap();
-    let batches = predicted(b"1,2,3\n-3,0.5,2\n", &predictor, Reading::default()).unwrap();
+    let batches = predicted(b"a,b,c\n1,2,3\n-3,0.5,2\n", &predictor, Reading::default()).unwrap();
     let mut lower = 0;
     for answer in batches[0].answers(predictor.description()) {
         let Prediction::Class { label, probability, .. } = answer.prediction else { panic!() };
@@ -99,7 +100,7 @@ fn intervals_follow_their_value() {
     let task = Task::Regression { targets, scaling: None, intervals };
     let input = InputSpec::dense(&[3], Preprocessing::None);
     let predictor = Predictor::new(model(input, 3, task)).unwrap();
-    let batches = predicted(b"1,2,3\n", &predictor, Reading::default()).unwrap();
+    let batches = predicted(b"a,b,c\n1,2,3\n", &predictor, Reading::default()).unwrap();
     let answer = batches[0].answers(predictor.description()).next().unwrap();
     let Prediction::Values { values, intervals } = answer.prediction else { panic!() };
     let (value, [low, high]) = (values[0], intervals[0]);
@@ -110,6 +111,70 @@ fn intervals_follow_their_value() {
         serde_json::from_str(&answer.line(&Form { json: true, ..Form::default() })).unwrap();
     assert_eq!(json["level"], 0.9);
     assert_eq!(json["intervals"]["price"]["upper"].as_f64().unwrap() as f32, high);
+}
+
+/// The predictions of a file as CSV and as Parquet, read back.
+fn sheets(predictor: &Predictor, bytes: &[u8]) -> [Table; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let batches = predicted(bytes, predictor, Reading::default()).unwrap();
+    [("rows.csv", false), ("rows.parquet", true)].map(|(name, is_parquet)| {
+        let path = folder.path().join(name);
+        let file = fs::File::create(&path).unwrap();
+        let form = Form { abstain: Some(0.9), ..Form::default() };
+        let sheet = Sheet::begin(file, predictor.description(), is_parquet, false, form);
+        let mut sheet = sheet.unwrap();
+        batches.iter().for_each(|batch| sheet.write(batch).unwrap());
+        sheet.finish().unwrap();
+        read(&path).unwrap().table
+    })
+}
+
+#[test]
+fn predictions_are_tables_of_both_formats() {
+    let predictor = Predictor::new(classifier()).unwrap();
+    let rows: Vec<[f32; 3]> = (0..5000).map(|i| [i as f32, -1.5, (i % 7) as f32]).collect();
+    let lines = rows.iter().map(|[a, b, c]| format!("{a},{b},{c}\n"));
+    let table = format!("a,b,c\n{}", lines.collect::<String>());
+    let expected = predictor.predict(&rows).unwrap();
+    let names = ["row", "label", "probability"].map(str::to_owned).into_iter();
+    let names: Vec<String> = names.chain((0..4).map(|i| format!("probability of {i}"))).collect();
+    for sheet in sheets(&predictor, table.as_bytes()) {
+        assert_eq!((sheet.names(), sheet.rows()), (names.clone(), 5000));
+        for (row, expected) in expected.iter().enumerate() {
+            let Prediction::Class { label, probability, distribution, .. } = expected else {
+                panic!()
+            };
+            let cells: Vec<Cell<'_>> =
+                sheet.columns().iter().map(|column| column.cells.get(row)).collect();
+            let is_sure = *probability >= 0.9;
+            assert_eq!(cells[0].number(), Some(row as f64));
+            assert_eq!(cells[1].text(), if is_sure { label.as_str() } else { "" });
+            let numbers: Vec<f32> =
+                cells[2..].iter().map(|cell| cell.number().unwrap() as f32).collect();
+            assert_eq!(numbers, [&[*probability], &distribution[..]].concat());
+        }
+    }
+}
+
+#[test]
+fn predicted_values_have_the_names_of_their_targets() {
+    let intervals = Intervals {
+        quantiles: Vec::new(),
+        conformal: Some(Conformal { level: 0.9, margins: vec![2.0, 0.5] }),
+    };
+    let targets = vec!["price, $".to_owned(), "size".to_owned()];
+    let task = Task::Regression { targets, scaling: None, intervals };
+    let predictor = Predictor::new(model(InputSpec::dense(&[3], Preprocessing::None), 3, task));
+    let names =
+        ["row", "price, $", "price, $ lower", "price, $ upper", "size", "size lower", "size upper"];
+    for sheet in sheets(&predictor.unwrap(), b"a,b,c\n1,2,3\n4,5,6\n") {
+        assert_eq!(sheet.names(), names);
+        let numbers = |row: usize| -> Vec<f64> {
+            sheet.columns().iter().map(|column| column.cells.get(row).number().unwrap()).collect()
+        };
+        let [row, value, low, high, ..] = numbers(1)[..] else { panic!() };
+        assert_eq!((row, (value - low).round(), (high - value).round()), (1.0, 2.0, 2.0));
+    }
 }
 
 #[test]

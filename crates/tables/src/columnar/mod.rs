@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use self::parquet::Parquet;
+pub use self::parquet::{ParquetWriter, Values};
 use crate::TableError;
 use crate::table::Cells;
 

@@ -6,9 +6,11 @@ mod footer;
 mod hybrid;
 mod pages;
 mod values;
+mod write;
 
 use self::footer::{Element, Footer, Group, Stored};
 use self::pages::{PageProblem, Reading, cells};
+pub use self::write::{ParquetWriter, Values};
 use super::{Budget, Place};
 use crate::TableError;
 use crate::csv_rows::MOST_COLUMNS;
