@@ -1,8 +1,8 @@
 //! `fireclay data`: which data sets there are, and what is in one.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use fireclay_data::{Dataset, EmnistSplit, Features, Source, Targets, TrainTest};
-use fireclay_terminal::{Exit, group, printable, say, sizes, table};
+use fireclay_terminal::{Exit, group, printable, quoted_path, say, sizes, table};
 use serde_json::{Value, json};
 
 use crate::output::say_json;
@@ -110,6 +110,12 @@ fn fetch(name: &str, is_quiet: bool) -> Result<()> {
 
 fn show(name: &str, as_json: bool) -> Result<()> {
     let source: Source = name.parse()?;
+    if let Source::Table(table) = &source {
+        let path = quoted_path(&table.path);
+        bail!(
+            "a table has a target; show it with `fireclay train --data {path} --target COLUMN --check`"
+        );
+    }
     let TrainTest { train, test, .. } = train::load_with_bar(&source)?;
     if as_json {
         return Ok(say_json(&json!({

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use fireclay_measure::{
-    ClassScores, Classification, Estimate, Evaluation, Measure, Options, Scores, evaluate,
+    ClassScores, Classification, Estimate, Evaluation, Importance, Measure, Options, Scores,
+    evaluate, importance,
 };
 use fireclay_terminal::{Exit, counted, decimal, group, printable, row, say, table};
 use serde::Serialize;
@@ -61,6 +62,9 @@ pub(crate) struct Args {
     /// Number of rows with the largest loss to show.
     #[arg(long, value_name = "N", default_value_t = 10)]
     worst: usize,
+    /// Measure how much the model needs each column of a table, by permutation.
+    #[arg(long)]
+    importance: bool,
     /// Rows per batch; affects time and memory only.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
@@ -118,10 +122,12 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Options { batch_size: args.batch_size as usize, worst: args.worst, ..Options::default() };
     let evaluation = evaluate(&model, &data, &options)?;
     let gates = args.gates(&evaluation)?;
+    let importance =
+        if args.importance { importance(&model, &data, &options)? } else { Vec::new() };
     match args.json {
         true => say_json(&serde_json::json!({
             "model": args.model, "adapter": args.adapter, "data": name, "evaluation": evaluation,
-            "measures": evaluation.measures(), "gates": gates,
+            "measures": evaluation.measures(), "gates": gates, "importance": importance,
         }))?,
         false => {
             let heading = format!(
@@ -132,7 +138,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             );
             let is_scaled = model.description().task.scaling().is_some();
             let unit = if is_scaled { UNITS } else { "" };
-            say(&(heading + &text(&evaluation) + unit + &said(&gates)))?;
+            let needed = needed(&importance);
+            say(&(heading + &text(&evaluation) + &needed + unit + &said(&gates)))?;
         }
     }
     let is_met = gates.iter().all(|gate| gate.is_met);
@@ -187,6 +194,18 @@ fn said(gates: &[Gate]) -> String {
         format!("{verdict} {measure} {sign} {limit}: it is {value:.6}\n")
     };
     gates.iter().map(line).collect()
+}
+
+/// How much the model needs each column.
+fn needed(importance: &[Importance]) -> String {
+    if importance.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![row!["column", "growth of the loss", "deviation"]];
+    rows.extend(importance.iter().map(|Importance { column, growth, deviation }| {
+        vec![printable(column, 40), decimal(*growth), decimal(*deviation)]
+    }));
+    format!("\n{}", table(&rows))
 }
 
 /// Everything measured, in words.

@@ -10,6 +10,9 @@ pub enum EvaluateError {
     /// The rows of a table are encoded for another model.
     #[error("the rows are encoded for another model; read the table for this one")]
     OtherColumns,
+    /// The rows have no columns with names.
+    #[error("the importance of columns needs a table; give one with --data")]
+    NoColumns,
     /// The rows do not have as many features as the model takes.
     #[error("the rows have another number of features, {found}; this model takes {expected}")]
     Features {

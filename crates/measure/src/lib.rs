@@ -35,6 +35,7 @@ mod error;
 mod estimate;
 mod evaluate;
 mod evaluation;
+mod importance;
 mod multi_label;
 mod options;
 mod outputs;
@@ -53,6 +54,7 @@ pub use evaluation::{
     Classification, Evaluation, IntervalScores, Measure, MultiLabel, Regression, Scores,
     TargetScores, TopK, WorstRow,
 };
+pub use importance::{Importance, importance};
 pub use options::Options;
 pub use outputs::outputs;
 pub use ranking::{Ranked, Ranking, average, of_classes, of_labels};

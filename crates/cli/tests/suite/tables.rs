@@ -56,6 +56,15 @@ fn a_table_trains_and_predicts_by_name() {
     }
     let measured = json(&place, "evaluate runs/p --json");
     assert!(measured["evaluation"]["scores"]["r2"]["value"].as_f64().unwrap() > 0.95, "{measured}");
+    // The price follows from size, colour and newness alone.
+    let needed = json(&place, "evaluate runs/p --importance --json");
+    let needed = needed["importance"].as_array().unwrap();
+    let names: Vec<&str> = needed.iter().map(|one| one["column"].as_str().unwrap()).collect();
+    assert_eq!(names[0], "size");
+    assert!(names[3..].contains(&"age") && names[3..].contains(&"batch"), "{names:?}");
+    assert!(needed[0]["growth"].as_f64() > needed[3]["growth"].as_f64().map(|least| 10.0 * least));
+    place.train("train --name m --epochs 1 -q --no-report --hidden none").succeeded();
+    place.train("evaluate runs/m --importance").refused(&["needs a table"]);
     assert_eq!(measured["evaluation"]["rows"], 60, "a fifth of 300");
 }
 
