@@ -77,7 +77,7 @@ fn sections(report: &Report, plots: &[Plot]) -> Vec<Section> {
             Scores::MultiLabel(scores) => {
                 add("classes", "Labels", Some(classes("label", &scores.labels, plots)));
             }
-            Scores::Regression(scores) => add("targets", "Targets", Some(targets(scores))),
+            Scores::Regression(scores) => add("targets", "Targets", Some(targets(scores, plots))),
         }
         add("calibration", "Calibration", calibration(&evaluation.scores, plots));
         add("mistakes", "Worst mistakes", mistakes(report));
@@ -297,8 +297,11 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
     }
 }
 
-fn targets(scores: &Regression) -> Markup {
+fn targets(scores: &Regression, plots: &[Plot]) -> Markup {
+    let of_fits = plots.iter().filter(|plot| plot.name.starts_with("fit-"));
+    let fits: Vec<Markup> = of_fits.filter_map(|fit| plot(plots, &fit.name, &html! {})).collect();
     html! {
+        div.plots { @for fit in &fits { (fit) } }
         div.scroll { table {
             tr { th { "target" } th.n { "R2" } th.n { "RMSE" } th.n { "MAE" } th.n { "median error" } }
             @for target in &scores.targets {

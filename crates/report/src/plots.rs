@@ -318,6 +318,44 @@ pub(crate) fn reliability(calibration: &Calibration) -> Result<String, String> {
     })
 }
 
+/// Predicted over true values: points on the diagonal are predicted exactly.
+pub(crate) fn fit(points: &[(f64, f64)]) -> Result<String, String> {
+    let all = points.iter().flat_map(|&(truth, predicted)| [truth, predicted]);
+    let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    // A constant target has room around it too.
+    let margin = if high > low { 0.03 * (high - low) } else { 1.0 };
+    let (low, high) = if points.is_empty() { (0.0, 1.0) } else { (low - margin, high + margin) };
+    svg((420, 380), |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .margin_right(18)
+            .x_label_area_size(44)
+            .y_label_area_size(72)
+            .build_cartesian_2d(low..high, low..high)?;
+        chart
+            .configure_mesh()
+            .axis_style(INK)
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .label_style(text(TEXT_SIZE))
+            .axis_desc_style(text(TEXT_SIZE))
+            .x_desc("true")
+            .y_desc("predicted")
+            .x_labels(5)
+            .y_labels(6)
+            .x_label_formatter(&|x| short_number(*x))
+            .y_label_formatter(&|y| short_number(*y))
+            .draw()?;
+        let points = points.iter().map(|&point| Circle::new(point, 2, BLUE.mix(0.5).filled()));
+        chart.draw_series(points)?;
+        let diagonal = LineSeries::new([(low, low), (high, high)], INK.stroke_width(1));
+        chart.draw_series(diagonal)?;
+        Ok(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

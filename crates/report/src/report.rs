@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use fireclay::{Device, Loaded, Model, PredictError, Provenance, Task};
-use fireclay_data::{Dataset, LoadOptions, Source, TrainTest, load};
-use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate};
+use fireclay::{Device, Loaded, Model, PredictError, Prediction, Provenance, Task};
+use fireclay_data::{Dataset, LoadOptions, Source, Targets, TrainTest, load};
+use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate, outputs};
 use fireclay_terminal::message;
 use train::disk::Disk;
 use train::manifest::Manifest;
@@ -31,6 +31,8 @@ pub struct Report {
     pub(crate) evaluation: Option<Evaluation>,
     /// The rows predicted wrong with the greatest loss.
     pub(crate) mistakes: Vec<Mistake>,
+    /// True and predicted values of each target of a regression.
+    pub(crate) fits: Vec<Fit>,
     pub(crate) log: Option<Log>,
     pub(crate) manifest: Option<Manifest>,
     /// The settings that the run was made with, as a file has them.
@@ -51,6 +53,17 @@ pub(crate) struct Described {
     pub(crate) units: usize,
     pub(crate) provenance: Provenance,
 }
+
+/// True and predicted values of a target.
+#[derive(Debug)]
+pub(crate) struct Fit {
+    pub(crate) target: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// Targets whose fit is drawn, and points of each: more would only hide each other.
+const MOST_FITS: usize = 6;
+const MOST_FIT_POINTS: usize = 1000;
 
 /// A row predicted wrong, with its picture if it is one.
 #[derive(Debug)]
@@ -155,6 +168,7 @@ impl Report {
             data: format!("{} (test)", manifest.settings.data.source),
             evaluation: None,
             mistakes: Vec::new(),
+            fits: Vec::new(),
             log: Some(Log::load(folder)?),
             manifest: Some(manifest),
             settings: Some(settings),
@@ -181,6 +195,7 @@ impl Report {
             data: data.map_or_else(String::new, |(name, _)| name.to_owned()),
             evaluation: None,
             mistakes: Vec::new(),
+            fits: Vec::new(),
             log: None,
             manifest: None,
             settings: None,
@@ -253,7 +268,13 @@ impl Report {
                 add("classes", "F1 of each label", plots::class_bars(&scores.labels))?;
                 add("reliability", "Reliability", plots::reliability(&scores.calibration))?;
             }
-            Some(Scores::Regression(_)) | None => {}
+            Some(Scores::Regression(_)) => {
+                for (place, fit) in (1..).zip(&self.fits) {
+                    let caption = format!("Predicted against true {}", fit.target);
+                    add(&format!("fit-{place}"), &caption, plots::fit(&fit.points))?;
+                }
+            }
+            None => {}
         }
         Ok(all)
     }
@@ -315,10 +336,31 @@ impl Report {
                 picture: layout.map(|layout| pictures::row(data, layout, row.row)),
             })
             .collect();
+        if let Targets::Values { values, names } = data.targets() {
+            let outputs = outputs(&loaded, data, options.batch_size)?;
+            self.fits = fits(names, values, model.task.predictions(outputs));
+        }
         evaluation.worst.truncate(options.worst);
         self.evaluation = Some(evaluation);
         Ok(())
     }
+}
+
+/// The values of each target beside those that the model predicts, of rows at equal distances.
+fn fits(names: &[String], values: &[f32], predictions: Vec<Prediction>) -> Vec<Fit> {
+    let step = predictions.len().div_ceil(MOST_FIT_POINTS).max(1);
+    let mut fits: Vec<Fit> = Vec::new();
+    for target in names.iter().take(MOST_FITS) {
+        fits.push(Fit { target: target.clone(), points: Vec::new() });
+    }
+    let rows = values.chunks_exact(names.len()).zip(predictions).step_by(step);
+    for (truth, prediction) in rows {
+        let Prediction::Values { values, .. } = prediction else { continue };
+        for ((fit, &truth), &predicted) in fits.iter_mut().zip(truth).zip(&values) {
+            fit.points.push((f64::from(truth), f64::from(predicted)));
+        }
+    }
+    fits
 }
 
 /// The test rows of a run's data, or why they cannot be had.

@@ -54,6 +54,9 @@ fn a_table_trains_and_predicts_by_name() {
     for (value, truth) in values.iter().zip([3.0 * 40.0 + 50.0 + 40.0, 3.0 * 10.0 + 100.0]) {
         assert!((value - truth).abs() < 25.0, "{value} for {truth}");
     }
+    does(&place, "report runs/p --to page.html");
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("Predicted against true price") && page.matches("<circle").count() > 40);
     let measured = json(&place, "evaluate runs/p --json");
     assert!(measured["evaluation"]["scores"]["r2"]["value"].as_f64().unwrap() > 0.95, "{measured}");
     // The price follows from size, colour and newness alone.
