@@ -235,7 +235,7 @@ mod tests {
         check("fashion_mnist", Some("fashion-mnist"));
         check("emnist-letter", Some("emnist-letters"));
         check("cifar10", None);
-        check("idx:", None);
+        check("idx:", Some("idx:FOLDER"));
         check("", None);
     }
 

@@ -323,7 +323,7 @@ fn scalers_fit_their_samples() {
     let archive = from_bytes(&each.bytes()).unwrap();
     assert_eq!(tensor(&archive, "z/offset").to_f64().unwrap(), [-2.0, -4.0, -6.0, -8.0]);
     let problem = from_bytes(&scaled(&[1.0, 2.0], &[1.0]).bytes()).unwrap_err().to_string();
-    assert!(problem.contains("2 offsets and 1 factors for samples of 4 numbers"), "{problem}");
+    assert!(problem.contains("2 offsets and 1 factor for samples of 4 numbers"), "{problem}");
     let whole = value_of("x", 7, Some(&[None, Some(4)]));
     assert_eq!(layers(&scaled(&[2.0], &[0.5]).inputs(&[whole])).len(), 2);
     let norm = classical("Normalizer", &["x"], "z", &[text("norm", "L2")]);
