@@ -16,6 +16,7 @@ mod predict;
 #[allow(dead_code, reason = "shared with the tests of `train`")]
 #[path = "../../../train/tests/suite/program.rs"]
 mod program;
+mod recipes;
 mod regression;
 mod report;
 mod runs;
