@@ -56,7 +56,7 @@ impl CsvRows {
             return Err(TableError::TooManyColumns { found, most: MOST_COLUMNS });
         }
         let whole = Box::new(Cursor::new(heading).chain(contents)) as Box<dyn Read>;
-        let whole = Limited { from: whole, left: MOST_OF_A_ROW };
+        let whole = Limited { from: whole, left: MOST_OF_A_ROW, is_over: false };
         let mut rows = ReaderBuilder::new().delimiter(separator).from_reader(whole);
         let header: Vec<String> = rows.headers()?.iter().map(str::to_owned).collect();
         if let Some(name) = header.iter().find(|name| name.contains('\0')) {
@@ -90,8 +90,14 @@ impl CsvRows {
     pub(crate) fn next_row(&mut self, record: &mut StringRecord) -> Result<bool, TableError> {
         self.rows.get_mut().left = MOST_OF_A_ROW;
         let mut bytes = std::mem::take(&mut self.record);
-        if !self.rows.read_byte_record(&mut bytes)? {
-            return Ok(false);
+        let start = self.rows.position().line();
+        match self.rows.read_byte_record(&mut bytes) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(_) if self.rows.get_ref().is_over => {
+                return Err(TableError::LongRow { line: start, most: MOST_OF_A_ROW });
+            }
+            Err(error) => return Err(error.into()),
         }
         let line = bytes.position().map_or(0, csv::Position::line);
         if let Some(place) = bytes.iter().position(|cell| cell.contains(&0)) {
@@ -147,14 +153,15 @@ impl From<csv::Error> for TableError {
 struct Limited<R> {
     from: R,
     left: u64,
+    /// True once more of a row was asked for.
+    is_over: bool,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            return Err(io::Error::other(format!(
-                "more than {MOST_OF_A_ROW} bytes without the end of a row; a quote may not be closed"
-            )));
+            self.is_over = true;
+            return Err(io::Error::other("a row does not end"));
         }
         let read = self.from.read(into)?;
         self.left = self.left.saturating_sub(read as u64);
@@ -207,7 +214,10 @@ mod tests {
             (b"1,2.5,3\n4,5,6\n".to_vec(), "the first line has numbers alone (1,2.5,3)"),
             (vec![b','; 1 << 17], "has 131073 columns; at most 65536"),
             (vec![b'x'; 3 << 20], "the first line has more than 2097152 bytes"),
-            (open.into_bytes(), "a quote may not be closed"),
+            (
+                open.into_bytes(),
+                "line 2: the row has more than 2097152 bytes; a quote may not be closed",
+            ),
         ];
         for (bytes, expected) in cases {
             let error = message(&rows(&bytes).unwrap_err());

@@ -59,7 +59,7 @@ pub enum TableError {
     },
     /// A small file claims content that would fill the memory.
     #[error(
-        "its content would take over a thousand times the bytes of the file, which is not believed"
+        "its content would take hundreds of times the bytes of the file, which is not believed"
     )]
     Inflated,
     /// A stream that must be in memory is too large.
@@ -178,6 +178,16 @@ pub enum TableError {
         key: String,
         /// The kind of the value.
         found: &'static str,
+    },
+    /// Objects have few keys in common.
+    #[error(
+        "line {line}: the objects have {columns} keys and few in common, which makes no table; give all of them the same keys"
+    )]
+    Sparse {
+        /// The line where it shows, from 1.
+        line: u64,
+        /// Keys of all objects.
+        columns: u64,
     },
     /// There is no column of this name.
     #[error(

@@ -17,6 +17,8 @@ const MOST_OF_A_LINE: u64 = 2 << 20;
 pub(crate) struct JsonLines {
     lines: Box<dyn BufRead>,
     line: u64,
+    /// Bytes of the lines so far.
+    bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -29,7 +31,7 @@ impl JsonLines {
     pub(crate) fn begin(stream: impl BufRead + 'static) -> Result<Self, TableError> {
         let (_, contents) = decompress(stream)?;
         let lines = Box::new(BufReader::with_capacity(1 << 16, contents));
-        Ok(Self { lines, line: 0, buffer: Vec::new() })
+        Ok(Self { lines, line: 0, bytes: 0, buffer: Vec::new() })
     }
 
     /// The next object; none behind the last. Empty lines are left out.
@@ -45,6 +47,7 @@ impl JsonLines {
                 return Ok(None);
             }
             self.line += 1;
+            self.bytes += self.buffer.len() as u64;
             let line = self.line;
             if self.buffer.len() as u64 == MOST_OF_A_LINE {
                 return Err(TableError::LongRow { line, most: MOST_OF_A_LINE });
@@ -75,7 +78,14 @@ pub(crate) struct JsonBlocks {
     places: HashMap<String, usize>,
     /// The objects that the columns were found in.
     first: std::vec::IntoIter<(u64, Map<String, Value>)>,
+    /// Rows that have been read.
+    rows: u64,
 }
+
+/// Cells of any table, and the most of them for each byte of a larger one: objects that have few keys in
+/// common make columns that are nearly empty.
+const ALWAYS: u64 = 4 << 20;
+const MOST_PER_BYTE: u64 = 16;
 
 /// Objects in which columns are found.
 const FIRST: usize = 10_000;
@@ -103,7 +113,7 @@ impl JsonBlocks {
             }
             first.push((lines.line(), object));
         }
-        Ok(Self { lines, names, places, first: first.into_iter() })
+        Ok(Self { lines, names, places, first: first.into_iter(), rows: 0 })
     }
 
     /// The names of the columns.
@@ -124,6 +134,11 @@ impl JsonBlocks {
                 None => self.lines.next_object()?.map(|object| (self.lines.line(), object)),
             };
             let Some((line, object)) = next else { break };
+            self.rows += 1;
+            let width = self.names.len() as u64;
+            if self.rows * width > self.lines.bytes.saturating_mul(MOST_PER_BYTE).max(ALWAYS) {
+                return Err(TableError::Sparse { line, columns: width });
+            }
             for (key, value) in object {
                 let Some(&place) = self.places.get(&key) else { continue };
                 let text = cell(&value);

@@ -14,10 +14,10 @@ use crate::TableError;
 use crate::table::Cells;
 
 /// Bytes that the content of any file may take when it is unpacked.
-const ALWAYS: u64 = 64 << 20;
+const ALWAYS: u64 = 16 << 20;
 /// The most bytes of the unpacked content for each byte of a file: a column that repeats its values takes
 /// next to none.
-const MOST_RATIO: u64 = 1000;
+const MOST_RATIO: u64 = 500;
 
 /// Where the bytes of a file are.
 pub(crate) enum Place {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
 
+mod hostile;
+
 use std::fs;
 use std::path::PathBuf;
 
