@@ -8,13 +8,13 @@ use csv::StringRecord;
 use fireclay_readers::decompress;
 
 use crate::TableError;
-use crate::columnar::{Batches, Place};
+use crate::columnar::{Batches, Place, is_arrays};
 use crate::csv_rows::CsvRows;
 use crate::json_lines::{JsonBlocks, JsonLines};
 use crate::table::{Cells, Texts};
 
 /// Rows of a table in any format, read some at a time: CSV with any of the usual separators or JSON
-/// Lines, plain or compressed, or Parquet.
+/// Lines, plain or compressed, or Parquet, or arrays of NumPy and safetensors.
 pub struct Blocks {
     names: Vec<String>,
     source: Source,
@@ -42,10 +42,9 @@ const START: u64 = 512;
 const PARQUET: &[u8] = b"PAR1";
 
 /// Files of other kinds, by their first bytes.
-const OTHERS: [(&[u8], &str); 7] = [
+const OTHERS: [(&[u8], &str); 6] = [
     (b"ARROW1", "an Arrow file"),
     (b"PK\x03\x04", "a ZIP archive, such as a spreadsheet"),
-    (b"\x93NUMPY", "a NumPy array"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
     (b"%PDF", "a PDF"),
@@ -66,8 +65,8 @@ impl Blocks {
         let mut start = Vec::new();
         file.by_ref().take(START).read_to_end(&mut start)?;
         file.rewind()?;
-        if start.starts_with(PARQUET) {
-            return Self::typed(Place::of(file)?);
+        if is_typed(&start) {
+            return Self::typed(Place::of(file)?, &start);
         }
         Self::begin(BufReader::with_capacity(1 << 16, file))
     }
@@ -81,16 +80,18 @@ impl Blocks {
         let (_, mut contents) = decompress(stream)?;
         let mut start = Vec::new();
         contents.by_ref().take(START).read_to_end(&mut start)?;
-        if let Some((_, found)) = OTHERS.iter().find(|(mark, _)| start.starts_with(mark)) {
+        let is_typed = is_typed(&start);
+        if let Some((_, found)) =
+            OTHERS.iter().find(|(mark, _)| !is_typed && start.starts_with(mark))
+        {
             return Err(TableError::OtherFormat { found });
         }
-        let is_typed = start.starts_with(PARQUET);
         let is_json = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
         let is_json = is_json.first() == Some(&b'{');
-        let whole = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(contents));
         if is_typed {
-            return Self::typed_in_memory(whole);
+            return Self::typed_in_memory(start, contents);
         }
+        let whole = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(contents));
         if is_json {
             let json = JsonBlocks::begin(JsonLines::begin(whole)?)?;
             return Ok(Self { names: json.names().to_vec(), source: Source::Json(json) });
@@ -137,6 +138,11 @@ impl Blocks {
     }
 }
 
+/// Returns true if a file that begins so has typed columns.
+fn is_typed(start: &[u8]) -> bool {
+    start.starts_with(PARQUET) || is_arrays(start)
+}
+
 /// The texts of the next rows of CSV.
 fn csv_columns(csv: &mut CsvRows, width: usize, most: usize) -> Result<Vec<Cells>, TableError> {
     let mut columns = vec![Texts::default(); width];
@@ -153,17 +159,19 @@ fn csv_columns(csv: &mut CsvRows, width: usize, most: usize) -> Result<Vec<Cells
 const MOST_IN_MEMORY: u64 = 1 << 30;
 
 impl Blocks {
-    fn typed(place: Place) -> Result<Self, TableError> {
-        let batches = Batches::begin(place)?;
-        Ok(Self { names: batches.names(), source: Source::Typed(batches) })
+    fn typed(place: Place, start: &[u8]) -> Result<Self, TableError> {
+        let is_parquet = start.starts_with(PARQUET);
+        let batches =
+            if is_parquet { Batches::of_parquet(place) } else { Batches::of_arrays(place) }?;
+        Ok(Self { names: batches.names().to_vec(), source: Source::Typed(batches) })
     }
 
-    fn typed_in_memory(stream: impl Read) -> Result<Self, TableError> {
-        let mut bytes = Vec::new();
+    fn typed_in_memory(start: Vec<u8>, stream: impl Read) -> Result<Self, TableError> {
+        let mut bytes = start.clone();
         stream.take(MOST_IN_MEMORY + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MOST_IN_MEMORY {
             return Err(TableError::LargeStream { most: MOST_IN_MEMORY });
         }
-        Self::typed(Place::Memory(bytes))
+        Self::typed(Place::Memory(bytes), &start)
     }
 }

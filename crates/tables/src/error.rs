@@ -63,7 +63,7 @@ pub enum TableError {
     )]
     Inflated,
     /// A stream that must be in memory is too large.
-    #[error("a stream of Parquet can have {most} bytes; save it as a file")]
+    #[error("a stream of Parquet or arrays can have {most} bytes; save it as a file")]
     LargeStream {
         /// The most bytes.
         most: u64,

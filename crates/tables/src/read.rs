@@ -6,7 +6,7 @@ use crate::table::{Column, Table, check_names};
 use crate::{Blocks, TableError};
 
 /// Endings of files of tables, without one of compression.
-const ENDINGS: [&str; 7] = ["csv", "tsv", "tab", "jsonl", "ndjson", "txt", "parquet"];
+const ENDINGS: [&str; 9] = ["csv", "tsv", "tab", "jsonl", "ndjson", "txt", "parquet", "npy", "npz"];
 
 /// Returns true if a path ends like a table: `.csv`, `.jsonl`, `.parquet` and others, also behind `.gz` or
 /// `.zst`.
@@ -34,7 +34,7 @@ pub struct Reading {
 }
 
 /// Reads a table of a file: CSV with any of the usual separators or JSON Lines, plain or compressed, or
-/// Parquet; the contents tell which.
+/// Parquet, or arrays of NumPy and safetensors; the contents tell which.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ mod tests {
         for path in ["a.csv", "b/c.TSV", "d.csv.gz", "e.jsonl.zst"] {
             assert!(is_called_table(Path::new(path)), "{path}");
         }
-        for path in ["mnist", "a.gz", "a.npy", "csv"] {
+        for path in ["mnist", "a.gz", "a.safetensors", "csv"] {
             assert!(!is_called_table(Path::new(path)), "{path}");
         }
         assert_eq!(stem(Path::new("x/diamonds.csv.zst")), "diamonds");

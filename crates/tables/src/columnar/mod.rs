@@ -1,5 +1,6 @@
-//! Files with typed columns: Parquet and Arrow.
+//! Files with typed columns: Parquet, and arrays of NumPy and safetensors.
 
+mod arrays;
 mod meaning;
 mod parquet;
 mod thrift;
@@ -8,6 +9,7 @@ mod unpack;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
+pub(crate) use self::arrays::is_arrays;
 use self::parquet::Parquet;
 pub use self::parquet::{ParquetWriter, Values};
 use crate::TableError;
@@ -82,7 +84,9 @@ impl Budget {
 
 /// The columns of a file, some rows at a time.
 pub(crate) struct Batches {
-    parquet: Parquet,
+    names: Vec<String>,
+    /// None of arrays, which are one group.
+    parquet: Option<Parquet>,
     budget: Budget,
     /// Cells that are decoded, and how many rows of them have been read.
     group: Vec<Cells>,
@@ -90,16 +94,24 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Reads the description of a file.
-    pub(crate) fn begin(place: Place) -> Result<Self, TableError> {
+    /// Reads the description of a Parquet file.
+    pub(crate) fn of_parquet(place: Place) -> Result<Self, TableError> {
         let mut budget = Budget::of(place.len());
         let parquet = Parquet::begin(place, &mut budget)?;
-        Ok(Self { parquet, budget, group: Vec::new(), read: 0 })
+        let (names, group) = (parquet.names(), Vec::new());
+        Ok(Self { names, parquet: Some(parquet), budget, group, read: 0 })
+    }
+
+    /// Reads a file of arrays.
+    pub(crate) fn of_arrays(place: Place) -> Result<Self, TableError> {
+        let mut budget = Budget::of(place.len());
+        let (names, group) = arrays::read(&place, &mut budget)?.into_iter().unzip();
+        Ok(Self { names, parquet: None, budget, group, read: 0 })
     }
 
     /// The names of the columns.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.parquet.names()
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The cells of the next rows, column by column; without cells after the last.
@@ -110,12 +122,13 @@ impl Batches {
             let left = self.group.first().map_or(0, Cells::len) - self.read;
             if left == 0 {
                 self.read = 0;
-                match self.parquet.next_group(&mut self.budget)? {
-                    Some(group) => self.group = group,
-                    None => {
-                        self.group.clear();
-                        break;
-                    }
+                self.group = match &mut self.parquet {
+                    Some(parquet) => parquet.next_group(&mut self.budget)?,
+                    None => None,
+                }
+                .unwrap_or_default();
+                if self.group.is_empty() {
+                    break;
                 }
                 continue;
             }

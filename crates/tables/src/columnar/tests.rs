@@ -113,3 +113,22 @@ fn no_changed_byte_makes_it_panic() {
         assert!(changed.filter(Result::is_err).count() > 10, "{file}");
     }
 }
+
+#[test]
+fn arrays_are_columns() {
+    let names = ["features.0", "features.1", "features.2", "label", "seen"];
+    for file in ["arrays.npz", "packed.npz", "arrays.safetensors"] {
+        let table = read(&path(file)).unwrap().table;
+        assert_eq!((table.names(), table.rows()), (names.map(str::to_owned).to_vec(), 4), "{file}");
+        let row: Vec<Value> =
+            table.columns().iter().map(|column| as_json(column.cells.get(1))).collect();
+        assert_eq!(row, [json!(0.375), json!(0.5), json!(0.625), json!(-1.0), json!("false")]);
+        assert_eq!(from_bytes(&bytes(file)).unwrap(), table, "{file}");
+        for end in (9..bytes(file).len()).step_by(19) {
+            assert!(from_bytes(&bytes(file)[..end]).is_err(), "{file} {end}");
+        }
+    }
+    let table = read(&path("features.npy")).unwrap().table;
+    assert_eq!(table.names(), ["0", "1", "2"]);
+    assert_eq!(table.column("2").unwrap().cells.get(3), Cell::Number(1.375));
+}

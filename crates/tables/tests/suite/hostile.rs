@@ -9,11 +9,11 @@ use fireclay_terminal::message;
 #[test]
 fn bad_files_are_errors_with_their_place() {
     let columns = (0..1_000_000).map(|i| format!("c{i}")).collect::<Vec<_>>().join(",");
-    let long = "x".repeat(10 << 20);
+    let long = "x".repeat(3 << 20);
     let sparse: String = (0..9000).map(|i| format!("{{\"a{i}\": 1, \"b{i}\": 1}}\n")).collect();
     let deep = format!("{{\"a\": {}1{}}}\n", "[".repeat(100_000), "]".repeat(100_000));
-    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    std::io::Write::write_all(&mut bomb, &b"a\n".repeat(32 << 20)).unwrap();
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut bomb, &b"a\n".repeat(20 << 20)).unwrap();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty", Vec::new(), "the table is empty"),
         ("a heading alone", b"a,b\n".to_vec(), "no rows"),

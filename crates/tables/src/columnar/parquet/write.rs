@@ -71,7 +71,9 @@ impl<W: Write> ParquetWriter<W> {
         if self.pending.is_empty() {
             self.pending = columns;
         } else {
-            self.pending.iter_mut().zip(columns).for_each(|(column, more)| column.append(more));
+            for (column, more) in self.pending.iter_mut().zip(columns) {
+                column.append(more)?;
+            }
         }
         if self.pending.first().is_some_and(|column| column.len() >= ROWS) {
             self.flush()
@@ -200,15 +202,14 @@ impl Values {
     }
 
     /// Adds the values of another column of the same type.
-    fn append(&mut self, more: Self) {
+    fn append(&mut self, more: Self) -> io::Result<()> {
         match (self, more) {
             (Self::Texts(values), Self::Texts(more)) => values.extend(more),
             (Self::Integers(values), Self::Integers(more)) => values.extend(more),
             (Self::Numbers(values), Self::Numbers(more)) => values.extend(more),
-            (column, more) => {
-                log::error!("a column of {} rows has two types: {more:?}", column.len())
-            }
+            _ => return Err(io::Error::other("a column has two types")),
         }
+        Ok(())
     }
 
     /// Its type, and its values one behind the other.
