@@ -84,7 +84,7 @@ pub(crate) struct JsonBlocks {
 
 /// Cells of any table, and the most of them for each byte of a larger one: objects that have few keys in
 /// common make columns that are nearly empty.
-const ALWAYS: u64 = 4 << 20;
+const ALWAYS: u64 = 1 << 20;
 const MOST_PER_BYTE: u64 = 16;
 
 /// Objects in which columns are found.
