@@ -22,9 +22,9 @@ use crate::plan::Recipe;
 
 /// Fine-tune a model of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
 ///
-/// By default, the output layer is kept if the data has its labels and the model predicts them;
-/// otherwise it starts at zero. All parameters are trained from the first step, with a learning rate
-/// of 0.003 that decays to zero along a cosine.
+/// By default, the outputs of labels that the model and the data share keep their weights, if they
+/// predict these labels better than zero outputs; new outputs start at zero. All parameters are
+/// trained from the first step, with a learning rate of 0.003 that decays to zero along a cosine.
 #[derive(Debug, Default, Parser)]
 #[command(
     name = "finetune",
@@ -103,7 +103,7 @@ pub struct Import {
     /// Ink of the training pictures, if --data does not determine it: bright-on-dark, dark-on-bright or mixed.
     #[arg(long, value_name = "INK", requires = "placement")]
     pub ink: Option<Ink>,
-    /// Placement of the ink, if --data does not determine it: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
+    /// Placement of the ink, if --data does not determine it: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (centre of mass or bounding box in the middle; PIXELS is the longer side of the ink).
     #[arg(long, value_name = "PLACE", requires = "ink")]
     pub placement: Option<Placement>,
     /// Print nothing but errors.
@@ -145,7 +145,7 @@ pub struct Merge {
 #[command(next_help_heading = "Import")]
 #[group(id = "reading", multiple = true)]
 pub struct Reading {
-    /// Read the tensors below this key of a checkpoint, or with this prefix of their names; `.` reads all.
+    /// Read only the tensors below this key of a checkpoint, or with this prefix of their names; `.` reads all.
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Rename tensors before matching; repeatable: --map 'encoder\.(\d)=layers.$1'.
@@ -160,7 +160,7 @@ pub struct Reading {
     /// Ignore these tensors of the file: a name, a glob such as optimizer.*, or regex:….
     #[arg(long, value_name = "PATTERN")]
     pub allow_unused: Vec<Glob>,
-    /// Activation of the hidden layers, if the file does not record it: one for all, or a list: relu,tanh.
+    /// Activation of the hidden layers, if the file does not record it: one for all, or one for each, such as relu,tanh.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = activation_values())]
     pub activation: Vec<Activation>,
     /// Norm of the hidden layers, if the file does not record it.
@@ -169,7 +169,7 @@ pub struct Reading {
     /// Add the input of each hidden layer after its activation, where both are equally wide.
     #[arg(long)]
     pub residual: bool,
-    /// Preparation of raw features for the network in the file; with --normalize instead, bytes to [0, 1] and then normalized.
+    /// Preprocessing of raw features, if the file does not record it; for normalized pixels, give --normalize instead.
     #[arg(long, value_name = "HOW")]
     pub preprocessing: Option<FilePreprocessing>,
     /// Layout of weight matrices, if the file does not record it: out-in as in PyTorch, in-out as in Keras.
@@ -190,7 +190,7 @@ pub struct Reading {
     /// Import without skip connections, even if names suggest them.
     #[arg(long, conflicts_with = "residual")]
     pub no_residual: bool,
-    /// Mean and standard deviation that normalized pixels in [0, 1], such as 0.1307,0.3081.
+    /// Mean and standard deviation for normalizing pixels in [0, 1], such as 0.1307,0.3081 [default: none].
     #[arg(long, value_name = "MEAN,DEVIATION", value_parser = normalize, conflicts_with = "preprocessing")]
     pub normalize: Option<Preprocessing>,
     /// Task of the outputs, if the file does not record it.
@@ -215,22 +215,22 @@ pub enum FilePreprocessing {
 #[command(next_help_heading = "Fine-tuning")]
 #[group(id = "tune", multiple = true)]
 pub struct Tune {
-    /// Model to start from: a Fireclay model or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
+    /// Model to start from, required for a new run: a Fireclay model or checkpoint, .pt, .pth, .safetensors, .keras, .h5, .npz, .onnx or .bpk.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// Output layer: keep, data (the labels of the data), both (the labels of the model, then of the data), a number, or a file of labels; labels in common keep their weights [default: data; with --replay both].
+    /// Output layer: keep, data (the labels of the data), both (the labels of the model, then of the data), a number of outputs, or a file of labels; labels in common keep their weights [default: data; with --replay both].
     #[arg(long, value_name = "HEAD")]
     pub head: Option<Head>,
     /// Reinitialize the whole output layer with zeros, including labels the model already predicts.
     #[arg(long)]
     pub fresh_head: bool,
-    /// Parameters to freeze: a path, a glob, regex:…, or a word: all, head, body (also all-but-head), biases, norms, adapters, first:N, last:N.
+    /// Parameters to freeze: a path, a glob, regex:…, or a word: all, head, body (also all-but-head), biases, norms, adapters, first:N, last:N [default: none].
     #[arg(long, value_name = "PATTERN")]
     pub freeze: Vec<Pattern>,
-    /// Parameters to train, all others frozen; patterns as for --freeze.
+    /// Parameters to train, all others frozen; patterns as for --freeze [default: all].
     #[arg(long, value_name = "PATTERN")]
     pub train: Vec<Pattern>,
-    /// Order of training [default: full].
+    /// Order in which head and body are trained [default: full].
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<Recipe>,
     /// Dropout rate of the hidden layers [default: that of the starting model].
@@ -239,7 +239,7 @@ pub struct Tune {
     /// Multiply the learning rate by this for each layer further from the output [default: 1].
     #[arg(long, value_name = "FACTOR")]
     pub lr_decay: Option<f64>,
-    /// Unfreeze one more layer at this interval, from the head down, such as 1epoch.
+    /// Interval at which one more layer is unfrozen, from the head down, such as 1epoch [default: all from the first step].
     #[arg(long, value_name = "PACE", value_parser = epochs)]
     pub unfreeze_every: Option<u64>,
     /// Strength of L2-SP: pull the weights below the head towards their initial values [default: 0].
@@ -251,7 +251,7 @@ pub struct Tune {
     /// Train low-rank adapters (LoRA) and the head: rank=8, and optionally alpha=32 [default: 4 x rank, for a scale of 4], dropout=0.1 and rs (scale by the root of the rank).
     #[arg(long, value_name = "SETTINGS", value_parser = lora)]
     pub lora: Option<Lora>,
-    /// Layers with an adapter; patterns as for --freeze.
+    /// Layers with an adapter; patterns as for --freeze [default: all hidden layers].
     #[arg(long, value_name = "PATTERN", requires = "lora")]
     pub lora_on: Vec<Pattern>,
     /// Teacher for distillation: a model of any size with the same labels.
@@ -260,7 +260,7 @@ pub struct Tune {
     /// Temperature of distillation, which divides the logits.
     #[arg(long, value_name = "T", default_value_t = 4.0, requires = "teacher")]
     pub temperature: f64,
-    /// Weight of the distillation loss.
+    /// Weight of the distillation loss; the loss of the labels has the rest, up to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "teacher")]
     pub alpha: f64,
     /// Rows of the old data to mix in, as a share of the training rows [default: 0].
@@ -269,7 +269,7 @@ pub struct Tune {
     /// Classes of the old data to use [default: all].
     #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "replay_data")]
     pub replay_classes: Vec<String>,
-    /// Baseline to train and compare with: the same network from scratch on the same rows.
+    /// Baseline to train and compare with: the same network from scratch on the same rows [default: none].
     #[arg(long, value_name = "WHAT")]
     pub baseline: Option<Baseline>,
 }

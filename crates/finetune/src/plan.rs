@@ -23,10 +23,10 @@ pub(crate) fn usual() -> Result<Partial, SettingsError> {
 /// An order in which the parts of a network are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Recipe {
-    /// The head for half of the epochs, then everything at a tenth of the rate, so that an untrained
-    /// head does not spoil the body (Kumar et al. 2022, arXiv 2202.10054).
+    /// The head for half of the epochs, then everything at a tenth of the learning rate, so that an
+    /// untrained head does not spoil the body (Kumar et al. 2022, arXiv 2202.10054).
     LpFt,
-    /// The head alone (a linear probe).
+    /// Only the head (a linear probe).
     Probe,
     /// Everything from the first step.
     Full,

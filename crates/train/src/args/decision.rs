@@ -11,10 +11,10 @@ pub struct DecisionArgs {
     /// Calibrate probabilities by a temperature chosen on the validation samples.
     #[arg(long)]
     pub calibrate: bool,
-    /// Choose the threshold of the second of two classes, or of each label: f1, balanced, precision=P, recall=R or cost=C (of a missed positive in false alarms) [default: 0.5].
+    /// Choose the decision threshold of the second of two classes, or of each label, on the validation samples: f1, balanced, precision=P, recall=R or cost=C (one missed positive costs C false alarms) [default: 0.5].
     #[arg(long, value_name = "GOAL")]
     pub threshold: Option<ThresholdGoal>,
-    /// Predict intervals of this coverage (regression), such as 0.9; conformal, from the errors on the validation samples.
+    /// Predict intervals of this coverage for regression, such as 0.9, by conformal prediction on the validation samples [default: none].
     #[arg(long, value_name = "SHARE")]
     pub interval: Option<f64>,
 }

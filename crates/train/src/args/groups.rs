@@ -34,7 +34,7 @@ pub struct SettingsArgs {
     /// Read settings from a TOML file, such as a run's config.toml.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Set one setting by its path in the file, such as optimizer.alpha=0.9; repeatable.
+    /// Set any setting by its path in a settings file, such as optimizer.alpha=0.9; repeatable.
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// Seed of every random choice [default: 1].
@@ -93,13 +93,13 @@ impl BackendArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv, .jsonl, also .gz and .zst), or a folder of IDX files [default: mnist].
+    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv or .jsonl, also with .gz or .zst; .parquet), or idx:FOLDER for IDX files [default: mnist].
     #[arg(id = "data", long = "data", value_name = "SOURCE")]
     pub source: Option<String>,
-    /// Samples held out for validation: a number or a share [default: 5000, or a tenth of a small data set].
+    /// Samples held out for validation: a number or a share [default: 5000, or a tenth of fewer than 25,000].
     #[arg(long, value_name = "N|SHARE")]
     pub validation: Option<Validation>,
-    /// Hold out the same share of each class.
+    /// Hold out the same share of each class, for validation and for the test of a table.
     #[arg(long)]
     pub stratified: bool,
     /// Train on these classes only, given by label [default: all].
@@ -108,7 +108,7 @@ pub struct DataArgs {
     /// Scaling of regression targets during training [default: standardize].
     #[arg(long, value_name = "HOW")]
     pub target_scaling: Option<TargetScalingChoice>,
-    /// Transform of regression targets during training; predictions are in their unit [default: none].
+    /// Transform of regression targets during training; predictions are transformed back [default: none].
     #[arg(long, value_name = "HOW")]
     pub target_transform: Option<TargetTransform>,
 }
@@ -168,13 +168,13 @@ pub struct NetworkArgs {
     /// Distribution of the initial weights [default: glorot-uniform].
     #[arg(long, value_name = "NAME", value_parser = initializer_values())]
     pub initializer: Option<Initializer>,
-    /// Parametrization of the linear layers [default: standard].
+    /// Parametrization of the linear layers; ntk divides their inputs by the root of the input width [default: standard].
     #[arg(long, value_name = "NAME", value_parser = parametrization_values())]
     pub parametrization: Option<Parametrization>,
-    /// Members of an ensemble that share the hidden layers (TabM-mini) [default: 1].
+    /// Number of members of an ensemble that share the hidden layers (TabM-mini) [default: 1].
     #[arg(long, value_name = "N")]
     pub members: Option<u32>,
-    /// Length of the learned vector of each level of a category [default: 8].
+    /// Embedding dimension of categorical columns with more values than --one-hot [default: 8].
     #[arg(long, value_name = "N")]
     pub embedding: Option<u32>,
     /// Embedding of numeric columns [default: none].
@@ -238,7 +238,7 @@ pub struct OptimizationArgs {
     /// Label smoothing: share of the target spread over all classes [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub label_smoothing: Option<f64>,
-    /// Quantiles of each target to predict, by the quantile loss [default: 0.05,0.5,0.95].
+    /// Quantiles to predict of each target; selects the quantile loss [default: 0.05,0.5,0.95].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub quantiles: Vec<f64>,
     /// Optimizer [default: adam].
@@ -289,7 +289,7 @@ pub struct TrainingArgs {
     /// Batch size [default: 32].
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u32>,
-    /// Batches to accumulate into one optimizer step [default: 1].
+    /// Number of batches whose gradients are averaged for one optimizer step [default: 1].
     #[arg(long, value_name = "N")]
     pub accumulate: Option<u32>,
     /// Drop the last batch of an epoch if it is incomplete.
@@ -298,7 +298,7 @@ pub struct TrainingArgs {
     /// Clip the global gradient norm to this value [default: none].
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
-    /// Average the weights with this decay per step (EMA); the average becomes the model [default: none].
+    /// Decay per step of an exponential moving average of the weights, which becomes the model [default: none].
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
     /// Stop after this many epochs without improvement, and keep the best weights [default: none].
@@ -319,10 +319,10 @@ pub struct TrainingArgs {
     /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times) [default: stop].
     #[arg(long, value_name = "HOW", help_heading = "Resuming")]
     pub on_divergence: Option<OnDivergence>,
-    /// Rows of an epoch: shuffle visits each once; weighted and balanced draw rows in proportion to their weight, or each class as often [default: shuffle].
+    /// Sampling of the rows of an epoch [default: shuffle].
     #[arg(long, value_name = "HOW")]
     pub sampling: Option<Sampling>,
-    /// Weights of classes in the loss: balanced, or such as yes=3,no=1 [default: 1 each].
+    /// Class weights in the loss: balanced, or by label, such as yes=3,no=1 [default: 1 each].
     #[arg(long, value_name = "WEIGHTS")]
     pub class_weights: Option<ClassWeights>,
     /// What is chosen on the validation samples.
@@ -373,13 +373,13 @@ pub struct ResumingArgs {
     /// Resume a run, given by folder, name or `latest`.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["repeat", "name", "dry_run"])]
     pub resume: Option<String>,
-    /// Repeat a finished run and compare the models bit by bit.
+    /// Repeat a finished run, given by folder or name, and compare the models bit by bit.
     #[arg(long, value_name = "RUN")]
     pub repeat: Option<String>,
-    /// Checkpoint interval: 500steps, 1epoch, 30s, several of these, or never [default: 1epoch,60s, or that of the resumed run].
+    /// Checkpoint interval: 500steps, 1epoch, 30s, several of these separated by commas, or never [default: 1epoch,60s, or that of the resumed run].
     #[arg(long, value_name = "PACE", value_delimiter = ',')]
     pub checkpoint_every: Vec<Every>,
-    /// Refuse settings that cannot reproduce the same bits.
+    /// Refuse settings whose result is not reproducible bit for bit.
     #[arg(long)]
     pub deterministic: bool,
 }
@@ -394,19 +394,19 @@ pub struct OutputArgs {
     /// Folder of all runs.
     #[arg(long, value_name = "FOLDER", default_value = "runs")]
     pub out: PathBuf,
-    /// Show Burn's dashboard instead of a progress bar.
+    /// Show a full-screen dashboard instead of a progress bar.
     #[arg(long, conflicts_with = "quiet")]
     pub tui: bool,
     /// Print only errors and requested output.
     #[arg(short, long, global = true, display_order = 0)]
     pub quiet: bool,
-    /// Print where the time went, and whether a step is one fused operation.
+    /// Print the time of each part of the training, and whether a step is one fused operation.
     #[arg(long, conflicts_with = "quiet")]
     pub profile: bool,
-    /// Check the table of --data and print every column with its kind; write nothing.
+    /// Check the table of --data, and print every column with its kind and all warnings; write nothing.
     #[arg(long, conflicts_with = "dry_run")]
     pub check: bool,
-    /// Check everything and print the resolved settings; write nothing.
+    /// Check the settings and the data, and print the resolved settings; write nothing.
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -21,9 +21,9 @@ pub use terminal::load_with_bar;
 
 /// Train a multilayer perceptron.
 ///
-/// Without arguments, this trains the tutorial's network (784-128-10, relu, Adam, 5 epochs) on the
-/// bundled MNIST. Settings come from the defaults, then --recipe, then --config, then flags; later
-/// ones override earlier ones.
+/// Without arguments, this trains a network with one hidden layer (784-128-10, relu, Adam, 5 epochs)
+/// on the bundled MNIST. Settings come from the defaults, then --recipe, then --config, then flags,
+/// then --set; later ones override earlier ones.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct Args {
@@ -42,10 +42,10 @@ pub struct Args {
     /// The columns of a table.
     #[command(flatten)]
     pub table: TableArgs,
-    /// Task of a table [default: inferred from the target].
+    /// Task, if the target columns of a table do not determine it [default: inferred].
     #[arg(long, value_name = "TASK", help_heading = "Tables", value_parser = TASKS)]
     pub task: Option<String>,
-    /// Preprocessing of raw features [default: auto].
+    /// Preprocessing of raw features, other than those of tables [default: auto].
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub preprocessing: Option<PreprocessingChoice>,
     /// The network.
@@ -81,11 +81,12 @@ fn recipe_help() -> String {
 
 const EXAMPLES: &str = "\
 Examples:
-  train                                          the tutorial's network, in seconds
+  train                                          the default network on MNIST, in seconds
   train --recipe mnist-small                     a small network, in seconds
   train --backend wgpu                           on a GPU
   train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
   train --data fashion-mnist --patience 3        another data set, with early stopping
+  train --data data.csv --target price           a table
   train --resume latest                          resume the last run
   train --repeat mnist-1                         repeat a run and compare the models
   train --config runs/mnist-1/config.toml --lr 0.01     a new run with one setting changed";

@@ -10,52 +10,52 @@ use crate::settings::Memory;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Tables")]
 pub struct TableArgs {
-    /// Columns to learn.
+    /// Target columns, which the model predicts; required for a new model of a table.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub target: Vec<String>,
     /// Rows for the final test: a share, a number of rows, or another file [default: 0.2].
     #[arg(long, value_name = "SHARE|N|FILE")]
     pub test: Option<String>,
-    /// Cross-validate: train a model for each of so many folds, and print the mean of the test metrics.
+    /// Cross-validate with this number of folds, and print the mean of each test metric.
     #[arg(long, value_name = "N", conflicts_with_all = ["dry_run", "check", "resume", "repeat"])]
     pub folds: Option<usize>,
-    /// Columns to read as numbers.
+    /// Columns to read as numbers [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub numeric: Vec<String>,
-    /// Columns to read as categories.
+    /// Columns to read as categories [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub categorical: Vec<String>,
     /// Column of ordered categories, such as size=small<medium<large; repeatable.
     #[arg(long, value_name = "COLUMN=ORDER")]
     pub ordered: Vec<String>,
-    /// Columns to read as dates.
+    /// Columns to read as dates [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub date: Vec<String>,
     /// Format of all dates: year-month-day, day-month-year, month-day-year or compact [default: inferred].
     #[arg(long, value_name = "FORMAT")]
     pub date_format: Option<DateFormat>,
-    /// Encoding of numbers: standardize, robust, quantile, min-max, piecewise-linear or none [default: standardize].
+    /// Encoding of numeric columns: standardize, robust, quantile, min-max, piecewise-linear or none [default: standardize].
     #[arg(long, value_name = "HOW")]
     pub numbers: Option<NumberEncoding>,
-    /// Most values of a one-hot category; one with more is embedded [default: 32].
+    /// Largest number of values of a one-hot category; one with more gets a learned embedding [default: 32].
     #[arg(long, value_name = "N")]
     pub one_hot: Option<u32>,
-    /// Columns to read as sentences.
+    /// Columns of free text, which are left out [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub text: Vec<String>,
-    /// Columns to leave out.
+    /// Columns to leave out [default: none].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub drop: Vec<String>,
-    /// Column whose equal values stay in one split.
+    /// Column of groups: rows with equal values stay in one split [default: none].
     #[arg(long, value_name = "COLUMN")]
     pub group: Option<String>,
-    /// Column of time: the latest rows are for the test, those before them for validation.
+    /// Column of time: the latest rows are for the test, those before them for validation [default: random splits].
     #[arg(long, value_name = "COLUMN")]
     pub time: Option<String>,
-    /// Read rows in blocks within this memory, such as 500MB [default: all rows in memory].
+    /// Limit the memory of the process to this size, such as 500MB, and read rows in blocks from an uncompressed CSV or TSV file [default: all rows in memory].
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
-    /// Column of sample weights.
+    /// Column of sample weights [default: 1 each].
     #[arg(long, value_name = "COLUMN")]
     pub weight: Option<String>,
 }

@@ -27,10 +27,10 @@ pub struct EmbeddingSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum NumberEmbedding {
-    /// They are left as they are.
+    /// Encoded numbers as they are.
     #[default]
     None,
-    /// Learned waves of several frequencies, and the number itself (PBLD).
+    /// A learned combination of cosines of learned frequencies, and the number itself (PBLD).
     Periodic,
 }
 

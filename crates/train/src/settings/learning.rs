@@ -72,10 +72,10 @@ pub enum Sampling {
     /// Every row once, in random order.
     #[default]
     Shuffle,
-    /// As many rows as there are, drawn with replacement in proportion to their sample weights, which
-    /// the loss of training leaves out then.
+    /// As many rows as there are, drawn with replacement in proportion to their sample weights; the
+    /// training loss is then unweighted.
     Weighted,
-    /// As many rows as there are, drawn with replacement so that every class is as frequent.
+    /// As many rows as there are, drawn with replacement so that all classes are equally frequent.
     Balanced,
 }
 
@@ -99,9 +99,9 @@ impl Sampling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetTransform {
-    /// The targets.
+    /// Targets as they are.
     None,
-    /// Their natural logarithm; predictions are in the unit of the targets.
+    /// Natural logarithm of the targets; predictions are in the unit of the targets.
     Log,
 }
 

@@ -117,9 +117,9 @@ pub enum PreprocessingChoice {
     None,
     /// Pixel bytes to [0, 1].
     Scale,
-    /// Pixel bytes to [0, 1], then to mean 0 and deviation 1 over all pixels together.
+    /// Pixel bytes to [0, 1], then to mean 0 and standard deviation 1 over all pixels together.
     Normalize,
-    /// Each feature to mean 0 and deviation 1.
+    /// Each feature to mean 0 and standard deviation 1.
     Standardize,
     /// As in the model that training starts from.
     #[value(skip)]
@@ -132,7 +132,7 @@ pub enum PreprocessingChoice {
 pub enum TargetScalingChoice {
     /// Targets as they are.
     None,
-    /// Each target to mean 0 and deviation 1 over the training rows; the default of a new run.
+    /// Each target to mean 0 and standard deviation 1 over the training rows; the default of a new run.
     Standardize,
     /// As in the model that training starts from.
     #[value(skip)]
