@@ -21,9 +21,10 @@ Examples:
   fireclay data show fashion-mnist          rows, classes and digests
   fireclay backends                         backends and devices
 
-Exit codes: 0 done, 1 a gate was not met or a repeated run came to another
-model, 2 error, 130 Ctrl-C, 143 SIGTERM.
-RUST_LOG=fireclay=debug,wgpu=info selects log messages and overrides -q and -v.
+Exit codes: 0 done, 1 a gate such as --min-accuracy was not met or a repeated
+run ended with another model, 2 error, 130 Ctrl-C, 143 SIGTERM.
+The environment variable RUST_LOG=fireclay=debug,wgpu=info selects log messages
+and overrides -q and -v.
 `fireclay COMMAND --help` has details and examples.";
 
 /// `train` and `finetune` as commands of this program, which a run tells people to type.
@@ -130,9 +131,10 @@ fn of<T: Args>(name: &'static str) -> Command {
 
 fn train() -> Command {
     let command = train::Args::command().about("Train a network").long_about(
-        "Train a multilayer perceptron.\n\nWithout arguments, this trains the tutorial's network \
-         (784-128-10, relu, Adam, 5 epochs) on the bundled MNIST. Settings come from the defaults, \
-         then --recipe, then --config, then flags; later ones override earlier ones.",
+        "Train a multilayer perceptron.\n\nWithout arguments, this trains a network with one hidden \
+         layer (784-128-10, relu, Adam, 5 epochs) on the bundled MNIST. Settings come from the \
+         defaults, then --recipe, then --config, then flags, then --set; later ones override \
+         earlier ones.",
     );
     renamed(with_report(command), "train")
 }

@@ -20,6 +20,7 @@ Examples:
   fireclay compare runs/mnist-1 runs/mnist-2
   fireclay compare runs/mnist-1 other.safetensors --data qmnist --json
 
+The default data is that of the first model.
 McNemar's test compares the two error rates on the same rows: exactly if the models differ on fewer
 than 25 rows, otherwise by chi-square. For folders of runs, differing settings and learning curves
 are also shown.";
@@ -35,12 +36,12 @@ pub(crate) struct Args {
     first: PathBuf,
     /// Model to compare with: a file, or the folder of a run.
     second: PathBuf,
-    /// Low-rank adapter to apply to the second model; name the base twice to compare it with its tuned version.
+    /// Low-rank adapter (LoRA) to apply to the second model; to measure the effect of the adapter, give its base model as both [default: none].
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
     #[command(flatten)]
     rows: Rows,
-    /// Number of rows with a changed prediction to show.
+    /// Number of rows to show, of those with different predictions.
     #[arg(long, value_name = "N", default_value_t = 10)]
     changed: usize,
     /// Print JSON.

@@ -10,7 +10,7 @@ use crate::output::say_json;
 const EXAMPLES: &str = "\
 Examples:
   fireclay data list                       names, sizes and sources
-  fireclay data show mnist                 rows, classes and digests
+  fireclay data show mnist                 rows, shape, classes and digests
   fireclay data fetch fashion-mnist        download now, for use offline
   fireclay data show idx:my-images --json";
 

@@ -25,18 +25,18 @@ Examples:
 
 Intervals are 95 % confidence intervals: Wilson for proportions, bootstrap (1,000 draws)
 otherwise. Calibration error is biased upwards, so its bootstrap spread is shown instead.
-Gates compare the value itself.";
+Gates compare the metric itself, not its interval.";
 
 /// Evaluate a model: metrics with 95 % confidence intervals, per class.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Evaluate a model: metrics with 95 % intervals, per class",
+    about = "Evaluate a model: metrics with confidence intervals, per class",
     after_help = EXAMPLES
 )]
 pub(crate) struct Args {
     /// Model file, or the folder of a run.
     model: PathBuf,
-    /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
+    /// Low-rank adapter (LoRA) to apply to the model: a file, or the folder of a run of `finetune --lora` [default: none].
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
     #[command(flatten)]
@@ -50,19 +50,19 @@ pub(crate) struct Args {
     /// Exit with code 1 if the mean absolute error is above this value.
     #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
     max_mae: Option<f64>,
-    /// Exit with code 1 if R2 is below this value.
+    /// Exit with code 1 if R² is below this value.
     #[arg(long, value_name = "NUMBER", value_parser = limit, help_heading = "Gates")]
     min_r2: Option<f64>,
-    /// Exit with code 1 if a metric is below this value; repeatable.
-    #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
+    /// Exit with code 1 if a metric of the output is below this value, such as macro-f1=0.97; repeatable.
+    #[arg(long, value_name = "METRIC=NUMBER", help_heading = "Gates")]
     min: Vec<Limit>,
-    /// Exit with code 1 if a metric is above this value; repeatable.
-    #[arg(long, value_name = "MEASURE=NUMBER", help_heading = "Gates")]
+    /// Exit with code 1 if a metric of the output is above this value, such as loss=0.1; repeatable.
+    #[arg(long, value_name = "METRIC=NUMBER", help_heading = "Gates")]
     max: Vec<Limit>,
-    /// Number of rows with the largest loss to show.
+    /// Number of rows to show, of those with the largest loss.
     #[arg(long, value_name = "N", default_value_t = 10)]
     worst: usize,
-    /// Measure how much the model needs each column of a table, by permutation.
+    /// Measure the permutation importance of each column of a table.
     #[arg(long)]
     importance: bool,
     /// Rows per batch; affects time and memory only.
@@ -87,7 +87,7 @@ impl FromStr for Limit {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (measure, number) =
-            text.split_once('=').ok_or("give it as MEASURE=NUMBER, such as macro-f1=0.97")?;
+            text.split_once('=').ok_or("give it as METRIC=NUMBER, such as macro-f1=0.97")?;
         Ok(Self { measure: measure.to_owned(), number: limit(number)? })
     }
 }

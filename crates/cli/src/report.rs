@@ -35,16 +35,16 @@ The page is self-contained: it opens from disk, without network or scripts.";
 pub(crate) struct Args {
     /// Folder of a run, or a model file.
     run: PathBuf,
-    /// Page to write [default: report.html in the run's folder, or beside the model].
+    /// HTML page to write [default: report.html in the run's folder, or beside the model].
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Folder for the plots as .svg and .png.
+    /// Folder to write each plot to, as .svg and .png [default: none].
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
-    /// Write an event file into the run's folder, for `tensorboard --logdir runs`.
+    /// Write a TensorBoard event file into the run's folder, for `tensorboard --logdir runs`.
     #[arg(long)]
     tensorboard: bool,
-    /// Overwrite files of --to and --plots that exist; an input is never overwritten.
+    /// Overwrite existing files of --to and --plots; an input is never overwritten.
     #[arg(long)]
     force: bool,
     #[arg(from_global)]

@@ -17,13 +17,13 @@ use crate::model;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct Rows {
-    /// Data set: a name such as mnist, a table, or a folder of IDX files [default: the data the model was trained on].
+    /// Data set: a name such as mnist, a table file, or idx:FOLDER for IDX files [default: the data that the model was trained on].
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
-    /// Split of the data set.
+    /// Split of the data set to use.
     #[arg(long, value_name = "ROWS", default_value = "test")]
     split: Part,
-    /// Classes to evaluate, given by label [default: all, or those the model was trained on].
+    /// Classes to use, given by label [default: all, or those that the model was trained on].
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     classes: Vec<String>,
     /// Target columns of a table [default: those that the model was trained on].
@@ -34,9 +34,9 @@ pub(crate) struct Rows {
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// Rows that training never sees.
+    /// Rows of the final test, which training never sees.
     Test,
-    /// Rows for training and validation.
+    /// Rows of training and validation.
     Train,
 }
 

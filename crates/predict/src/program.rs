@@ -18,28 +18,28 @@ use crate::{Batch, Form, Format, Heading, PredictError, Predicting, Predicts, Re
 pub struct PredictArgs {
     /// Model file, or the folder of a run.
     pub model: PathBuf,
-    /// Files to predict; `-` is standard input.
+    /// Pictures, arrays and tables to predict; `-` is standard input.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
-    /// Low-rank adapter of `finetune --lora` to apply to the model, its base.
+    /// Low-rank adapter (LoRA) to apply to the model: a file, or the folder of a run of `finetune --lora` [default: none].
     #[arg(long, value_name = "FILE")]
     pub adapter: Option<PathBuf>,
     /// Number of labels to print, the most probable first [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
-    /// Print no label if the highest probability is below this [default: 0].
+    /// Print no label for a row whose highest probability is below this [default: 0].
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     pub abstain: Option<f32>,
-    /// Treat the first line of a table as a heading.
+    /// Read the first line of a table as a header [default: inferred].
     #[arg(long, conflicts_with = "no_header")]
     pub header: bool,
-    /// Treat the first line of a table as a row.
+    /// Read the first line of a table as data [default: inferred].
     #[arg(long)]
     pub no_header: bool,
-    /// Draw the model's input in the terminal.
+    /// Draw the pictures in the terminal as the model gets them.
     #[arg(long, conflicts_with = "json")]
     pub show: bool,
-    /// Print JSON, one object per row and line: short for `--format jsonl`.
+    /// Print a JSON object per row, each on a line; short for `--format jsonl`.
     #[arg(long)]
     pub json: bool,
     /// Format of the predictions: text, jsonl, csv or parquet [default: text].
@@ -66,10 +66,10 @@ pub struct PictureArgs {
     /// Conversion of pictures.
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub fit: Fit,
-    /// Ink of the training pictures, if the model does not say: bright-on-dark, dark-on-bright or mixed.
+    /// Ink of the training pictures, if the model does not record it: bright-on-dark, dark-on-bright or mixed.
     #[arg(long, value_name = "INK", conflicts_with = "fit")]
     pub ink: Option<Ink>,
-    /// Placement of the ink, if the model does not say: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (length of its longer side, and what is centred).
+    /// Placement of the ink, if the model does not record it: as-is, mnist, emnist, mass:PIXELS or box:PIXELS (centre of mass or bounding box in the middle; PIXELS is the longer side of the ink).
     #[arg(long, value_name = "PLACE", conflicts_with = "fit")]
     pub placement: Option<Placement>,
 }
@@ -89,18 +89,18 @@ Examples:
   {command} runs/mnist-1 seven.png             a drawing or photo of a digit
   {command} model.safetensors *.jpg --top-k 3  the three most probable labels
   {command} base.safetensors seven.png --adapter runs/tuned/adapter.safetensors
-  {command} runs/mnist-1 seven.png --show      draw the model's input in the terminal
+  {command} runs/mnist-1 seven.png --show      draw the converted picture in the terminal
   {command} model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | {command} model.safetensors - --abstain 0.9
   {command} runs/houses new.parquet --format csv --output prices.csv
 
 A picture is converted to look like the training pictures, as recorded in the model. For MNIST,
 uneven light is removed, bright paper becomes black and ink white, frames and lines are removed, and
-the ink is scaled to 20x20 and centred by its mass. A picture that already looks so is unchanged.
-Each conversion is printed. A photo should show one character on paper. IDX, NPY and CSV hold raw
-numbers, as in training, and may be compressed with gzip or zstd. Tables of named columns may also
-be JSON Lines or Parquet. An unreadable input is reported on
-standard error, the others are predicted, and the exit code is 2."
+the ink is scaled to 20x20 and centred by its mass. A picture that looks like the training pictures
+is unchanged. Each conversion is printed. A photo should show one character on paper.
+IDX, NPY and CSV files hold raw numbers, as in training, and may be compressed with gzip or zstd.
+Tables for a model of named columns hold raw values; they may also be JSON Lines or Parquet.
+An unreadable input is reported on standard error, the others are predicted, and the exit code is 2."
     )
 }
 

@@ -34,8 +34,8 @@ Examples:
 Supported files: models, checkpoints and adapters of Fireclay, .pt, .pth, .safetensors, .keras, .h5,
 .npz, .npy, .onnx and .bpk.
 Anomalies: a wrong digest; NaN or infinite numbers; magnitudes above 10,000; matrices of zeros;
-units whose incoming weights are all zero; tensors with the same numbers; anything refused. For the
-folder of a run, also anything that its manifest contradicts.";
+units whose incoming weights are all zero; tensors with the same numbers; content that Fireclay
+refuses to read. For the folder of a run, also anything that contradicts its manifest.";
 
 /// Inspect a file: tensors, network, origin and anomalies. Nothing in it is executed.
 #[derive(Debug, clap::Args)]
