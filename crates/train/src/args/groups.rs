@@ -93,7 +93,7 @@ impl BackendArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv or .jsonl, also with .gz or .zst; .parquet), or idx:FOLDER for IDX files [default: mnist].
+    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv or .jsonl, also with .gz or .zst; .parquet, .npz, .npy or .safetensors), or idx:FOLDER for IDX files [default: mnist].
     #[arg(id = "data", long = "data", value_name = "SOURCE")]
     pub source: Option<String>,
     /// Samples held out for validation: a number or a share [default: 5000, or a tenth of fewer than 25,000].
