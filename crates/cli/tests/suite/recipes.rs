@@ -32,7 +32,7 @@ fn realmlp_embeds_the_columns_of_a_table_and_predicts_by_name() {
     let line = "train --recipe realmlp-regression --data homes.csv --target price --drop high \
                 --no-report --name p --epochs 24 --batch-size 32 --hidden 32,32";
     does(&place, line);
-    let rows = "size,colour,town\n40.5,green,town-3\n10.5,?,nowhere\n";
+    let rows = "size,colour,town\n40.5,green,town-3\n10.5,red,town-9\n";
     fs::write(place.path("rows.csv"), rows).unwrap();
     let found = lines(&does(&place, "predict runs/p rows.csv --json"));
     assert!(found.iter().all(|row| row["values"]["price"].as_f64().is_some()), "{found:?}");
