@@ -164,3 +164,49 @@ fn what_cannot_be_chosen_or_learned_is_refused_before_training() {
     }
     assert!(!place.path("runs").exists());
 }
+
+/// The adapter of a tuned model has what the model decides by, and a model that is tuned again does not
+/// keep what was chosen for the one before.
+#[test]
+fn tuned_models_have_decisions_of_their_own() {
+    let place = place();
+    let line = format!("{CUSTOMERS} --calibrate --threshold f1 --name base");
+    does(&place, &line.replace("--epochs 12", "--epochs 4"));
+    let tune = "finetune --from runs/base/model.safetensors --data customers.csv --target left \
+                --no-report --epochs 2 --validation 200 --lora rank=2";
+    does(&place, &format!("{tune} --threshold balanced --name tuned"));
+    let task = place.run("tuned").model("model.safetensors").task;
+    let decision = task.decision().unwrap();
+    assert!(decision.temperature.is_none() && decision.thresholds.len() == 1, "{decision:?}");
+    let whole = does(&place, "predict runs/tuned customers.csv --json");
+    let line = "predict runs/tuned/base.safetensors customers.csv --json \
+                --adapter runs/tuned/adapter.safetensors";
+    assert_eq!(lines(&does(&place, line)), lines(&whole));
+    does(&place, &format!("{tune} --name plain"));
+    let task = place.run("plain").model("model.safetensors").task;
+    assert_eq!(task, task.clone().undecided());
+}
+
+#[test]
+fn weights_of_a_column_count_in_training_and_evaluation() {
+    let place = place();
+    let weighted = |text: String| {
+        let mut lines = text.lines().enumerate();
+        let (_, heading) = lines.next().unwrap();
+        let rows = lines.map(|(i, line)| format!("{line},{}\n", (i * 31 % 5) as f32 / 2.0));
+        format!("{heading},weight\n") + &rows.collect::<String>()
+    };
+    fs::write(place.path("weighted.csv"), weighted(prices(1000, 0))).unwrap();
+    let line = PRICES.replace("prices.csv", "weighted.csv") + " --weight weight";
+    for sampling in ["shuffle", "weighted"] {
+        does(&place, &format!("{line} --sampling {sampling} --name {sampling}"));
+        let model = place.run(sampling).model("model.safetensors");
+        let measured = json(&place, &format!("evaluate runs/{sampling} --json"));
+        let loss = measured["evaluation"]["loss"]["value"].as_f64().unwrap();
+        let of_run = model.provenance.metrics["test loss"];
+        assert!((loss - of_run).abs() < 1e-5 * loss, "{loss} {of_run}");
+        let repeated =
+            does(&place, &format!("train --repeat {sampling} --name {sampling}-2 --no-report"));
+        assert!(repeated.contains("The model is identical"), "{repeated}");
+    }
+}
