@@ -49,7 +49,7 @@ fn a_classifier_is_calibrated_and_decides_by_its_threshold() {
     let place = place();
     let decision = "--calibrate --threshold recall=0.9 --class-weights balanced";
     let said = does(&place, &format!("{CUSTOMERS} {decision} --sampling balanced --name c"));
-    for part in ["temperature ", "calibration error ", "threshold of yes "] {
+    for part in ["temperature ", "calibration error ", "threshold of \"yes\" "] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let run = place.run("c");
@@ -135,7 +135,9 @@ fn a_goal_out_of_reach_is_said_and_leaves_one_half() {
     let line = "train --data noise.csv --target y --no-report --epochs 2 --validation 100 \
                 --threshold precision=1 --name n";
     let output = place.train(line);
-    output.warned(&["no threshold of b meets precision=1 on the validation samples; it stays 0.5"]);
+    output.warned(&[
+        "no threshold of \"b\" meets precision=1 on the validation samples; it stays 0.5",
+    ]);
     let task = place.run("n").model("model.safetensors").task;
     assert_eq!(task.decision().unwrap().thresholds, [0.5]);
 }

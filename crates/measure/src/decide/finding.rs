@@ -96,11 +96,11 @@ impl fmt::Display for Finding {
                  than chance; the model is not calibrated",
             ),
             Self::Threshold { label, goal, threshold, score } => {
-                write!(f, "threshold of {label} {threshold:.4}: {}", goal.said(*score))
+                write!(f, "threshold of {label:?} {threshold:.4}: {}", goal.said(*score))
             }
             Self::NoThreshold { label, goal } => write!(
                 f,
-                "no threshold of {label} meets {goal} on the validation samples; it stays 0.5"
+                "no threshold of {label:?} meets {goal} on the validation samples; it stays 0.5"
             ),
             Self::Interval { level, rows } => {
                 write!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fireclay::{ConfigError, LossError, PreprocessingError, TargetScalingError, nearest};
 use fireclay_measure::GoalError;
+use fireclay_terminal::printable;
 
 use super::Sampling;
 use super::partial::RECIPES;
@@ -150,7 +151,7 @@ pub enum SettingsError {
     /// A weight of a label that no class has.
     #[error(
         "--class-weights: there is no class `{label}`{}",
-        nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{n}`?"))
+        nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{}`?", printable(n, 40)))
     )]
     UnknownClass {
         /// The label given.
