@@ -42,7 +42,7 @@ impl Averages {
     }
 }
 
-/// How often one class was meant, said, and both: rows, and what they weigh.
+/// The rows that are of one class, are called so, and both, with their weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
     rows: [u32; 3],

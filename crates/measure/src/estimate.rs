@@ -97,7 +97,7 @@ impl Weight {
         Self { sum: self.sum + other.sum, squares: self.squares + other.squares }
     }
 
-    /// What these rows are of all; 0 of nothing, as scikit-learn has it.
+    /// The share of these rows among all; 0 of nothing, as scikit-learn has it.
     pub(crate) fn share_of(self, all: Self) -> f64 {
         if all.sum > 0.0 { self.sum / all.sum } else { 0.0 }
     }

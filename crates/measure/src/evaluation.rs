@@ -84,7 +84,7 @@ pub struct Classification {
     pub confusion: Vec<Vec<usize>>,
     /// Whether its probabilities can be believed.
     pub calibration: Calibration,
-    /// How well its probabilities order rows; none where rows of one kind are all there are.
+    /// The order of rows by its probabilities; none where rows of one kind are all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranking: Option<Ranking>,
 }
@@ -116,7 +116,7 @@ pub struct MultiLabel {
     pub weighted_average: Averages,
     /// Whether its probabilities can be believed.
     pub calibration: Calibration,
-    /// How well its probabilities order rows; none where rows of one kind are all there are.
+    /// The order of rows by its probabilities; none where rows of one kind are all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranking: Option<Ranking>,
 }
@@ -134,13 +134,12 @@ pub struct Regression {
     pub median_error: Estimate,
     /// Every target, by index.
     pub targets: Vec<TargetScores>,
-    /// How often intervals hold the truth; none without intervals.
+    /// The coverage of intervals; none without intervals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<IntervalScores>,
 }
 
-/// How often prediction intervals hold the truth, and how wide they are; over several targets, the plain
-/// averages of theirs.
+/// Coverage and width of prediction intervals; over several targets, the plain averages of theirs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IntervalScores {
     /// The coverage that the intervals are meant to have.

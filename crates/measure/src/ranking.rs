@@ -1,11 +1,11 @@
-//! How well scores put the rows of a label before the others: AUROC and average precision.
+//! Scores of an order of rows: AUROC and average precision.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{self, Draws};
 use crate::estimate::Estimate;
 
-/// How well probabilities order rows, whatever the threshold.
+/// Scores of the order of rows by their probabilities, whatever the threshold.
 ///
 /// Of two classes those of the second, as in scikit-learn; of several classes each against the rest, and
 /// of labels each, the plain average of those that some rows have and some do not.

@@ -128,7 +128,7 @@ impl Rows<'_> {
         }
     }
 
-    /// How good intervals of a level are, from the numbers of all rows.
+    /// The scores of intervals of a level, from the numbers of all rows.
     fn intervals(&self, level: Option<f64>, numbers: &[Estimate]) -> Option<IntervalScores> {
         let level = level?;
         let coverage = match self.width {
@@ -142,7 +142,7 @@ impl Rows<'_> {
         Some(IntervalScores { level, coverage, width: numbers[6] })
     }
 
-    /// Whether the truth at a place is within its interval.
+    /// Returns true if the truth at a place is within its interval.
     fn is_within(&self, at: usize) -> bool {
         let ([low, high], truth) = (self.bounds[at], self.truth[at]);
         low <= truth && truth <= high

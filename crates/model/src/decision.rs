@@ -1,4 +1,4 @@
-//! How probabilities become an answer: calibration and thresholds.
+//! From probabilities to an answer: calibration and thresholds.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Whether nothing was chosen.
+    /// Returns true if nothing was chosen.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -70,7 +70,7 @@ pub fn first_largest(numbers: &[f32]) -> usize {
     (1..numbers.len()).fold(0, |best, i| if numbers[i] > numbers[best] { i } else { best })
 }
 
-/// Why numbers cannot be the decision of a model.
+/// A number that cannot be part of the decision of a model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DecisionError {
     /// The temperature is 0 or below, or no finite number.

@@ -1,4 +1,4 @@
-//! How far a predicted number may be off: quantiles and conformal margins.
+//! Intervals of predicted numbers: quantiles and conformal margins.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Intervals {
     /// target are next to each other. None means one output per target, its value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quantiles: Vec<f64>,
-    /// What intervals are widened by.
+    /// The margins that widen intervals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conformal: Option<Conformal>,
 }
@@ -23,14 +23,14 @@ pub struct Intervals {
 pub struct Conformal {
     /// The coverage of the intervals, above 0 and below 1.
     pub level: f64,
-    /// What an interval reaches beyond the value, or beyond the outer quantiles, to either side, of
+    /// The length that an interval reaches beyond the value, or beyond the outer quantiles, to either side, of
     /// each target by index; in the unit of the target, or of its natural logarithm if it is learned in
     /// that.
     pub margins: Vec<f32>,
 }
 
 impl Intervals {
-    /// Whether values are all that is predicted.
+    /// Returns true if values are all that is predicted.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -117,7 +117,7 @@ pub fn check_quantiles(quantiles: &[f64]) -> Result<(), IntervalsError> {
     }
 }
 
-/// Why numbers cannot be the intervals of a model.
+/// A number that cannot be part of the intervals of a model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum IntervalsError {
     /// A quantile is none.

@@ -15,7 +15,7 @@ pub struct TargetScaling {
     pub mean: Vec<f32>,
     /// The standard deviation of each target, by index; finite and above 0.
     pub deviation: Vec<f32>,
-    /// Whether mean and deviation are those of natural logarithms, so that targets are above 0.
+    /// True if mean and deviation are those of natural logarithms, so that targets are above 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub logarithm: bool,
 }

@@ -143,7 +143,7 @@ impl Task {
         }
     }
 
-    /// Whether targets are learned as their natural logarithm.
+    /// Returns true if targets are learned as their natural logarithm.
     pub fn is_logarithmic(&self) -> bool {
         self.scaling().is_some_and(|scaling| scaling.logarithm)
     }
@@ -207,7 +207,7 @@ impl Task {
     }
 }
 
-/// Why numbers cannot be those of a task.
+/// A number that cannot be part of a task.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TaskError {
     /// The scaling of its targets.

@@ -107,7 +107,7 @@ impl Job<'_> {
         drawn(&self.shares(), self.seed, epoch).into_iter().map(|i| train[i as usize]).collect()
     }
 
-    /// What the training rows are drawn in proportion to.
+    /// The numbers in proportion to which the training rows are drawn.
     fn shares(&self) -> Vec<f64> {
         let train = &self.split.train;
         match (self.training.sampling, self.data().targets(), self.data().weights()) {

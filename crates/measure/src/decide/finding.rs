@@ -1,11 +1,11 @@
-//! What was chosen, in words.
+//! Results of a choice, in words.
 
 use std::fmt;
 
 use super::ThresholdGoal;
 use crate::evaluation::{Evaluation, Scores};
 
-/// What was chosen on validation rows, or could not be.
+/// A choice on validation rows, or the lack of one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     /// A temperature; loss and calibration error before and after.
@@ -46,7 +46,7 @@ pub enum Finding {
     },
 }
 
-/// What was found of a temperature, from an evaluation without it and one with it.
+/// The finding of a temperature, from an evaluation without it and one with it.
 pub(super) fn of_temperature(
     temperature: Option<f32>,
     before: &Evaluation,
@@ -73,7 +73,7 @@ impl Finding {
         [named("loss", *loss), named("calibration-error", *error)].concat()
     }
 
-    /// Whether something that was asked for could not be chosen.
+    /// Returns true if there was nothing to choose.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::NoTemperature | Self::NoThreshold { .. })
     }

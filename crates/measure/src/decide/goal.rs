@@ -1,11 +1,11 @@
-//! What a threshold is chosen for.
+//! Goals of a threshold.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a threshold is chosen for, on rows that a model did not learn from.
+/// The goal of a threshold, which is chosen on rows that a model did not learn from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ThresholdGoal {
@@ -70,7 +70,7 @@ impl From<ThresholdGoal> for String {
     }
 }
 
-/// Why a goal cannot be met by any model.
+/// A goal that no model can meet.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GoalError {
     /// No goal of a threshold is called so.

@@ -21,7 +21,7 @@ pub(super) fn check(level: f64, rows: usize) -> Result<(), GoalError> {
     Err(GoalError::Rows { level, least, rows })
 }
 
-/// What a product of a decimal number may be off.
+/// The rounding error of a product of a decimal number.
 const ROUNDING: f64 = 1e-9;
 
 /// The place of the margin among sorted scores, from 1.

@@ -1,5 +1,5 @@
-//! What a finished model decides by, chosen on rows that it did not learn from: temperature, thresholds
-//! and the margins of intervals.
+//! Decisions of a finished model, chosen on rows that it did not learn from: temperature, thresholds and
+//! the margins of intervals.
 
 mod finding;
 mod goal;
@@ -18,7 +18,7 @@ use crate::options::Options;
 pub use finding::Finding;
 pub use goal::{GoalError, ThresholdGoal};
 
-/// What is chosen on validation rows after training; by default nothing.
+/// The choices on validation rows after training; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Goals {
@@ -38,12 +38,12 @@ pub struct Goals {
 pub struct Decided {
     /// The task.
     pub task: Task,
-    /// What was chosen, and what could not be.
+    /// The choices, and the lack of some.
     pub findings: Vec<Finding>,
 }
 
 impl Goals {
-    /// Whether nothing is chosen.
+    /// Returns true if nothing is chosen.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

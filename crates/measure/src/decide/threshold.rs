@@ -5,7 +5,7 @@ use fireclay_data::Targets;
 
 use super::{Decided, Finding, ThresholdGoal};
 
-/// How often rows above a threshold, and below it, are positive.
+/// Rows above a threshold and all rows, positive and other.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Table {
     /// Positive rows above.
@@ -19,7 +19,7 @@ pub(super) struct Table {
 }
 
 impl ThresholdGoal {
-    /// How good a threshold is, the first number before the second; none if it does not meet the goal.
+    /// The worth of a threshold, the first number before the second; none if it does not meet the goal.
     fn worth(self, table: Table) -> Option<[f64; 2]> {
         let Table { hits, alarms, positives, negatives } = table;
         let precision = if hits > 0.0 { hits / (hits + alarms) } else { 0.0 };

@@ -1,10 +1,10 @@
-//! The flags of what is chosen on the validation samples after training.
+//! The flags of choices on the validation samples after training.
 
 use fireclay_measure::ThresholdGoal;
 
 use super::flags::Flags;
 
-/// What is chosen on the validation samples after training, and stored in the model.
+/// Choices on the validation samples after training, which the model stores.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Decision")]
 pub struct DecisionArgs {

@@ -325,7 +325,7 @@ pub struct TrainingArgs {
     /// Class weights in the loss: balanced, or by label, such as yes=3,no=1 [default: 1 each].
     #[arg(long, value_name = "WEIGHTS")]
     pub class_weights: Option<ClassWeights>,
-    /// What is chosen on the validation samples.
+    /// Choices on the validation samples.
     #[command(flatten)]
     pub decision: DecisionArgs,
 }

@@ -14,15 +14,15 @@ pub struct Observed {
     pub outputs: Tensor<2>,
     /// The right answers.
     pub targets: Targets,
-    /// How much each row counts in the mean of the losses, `[rows]`; none means 1.
+    /// The weight of each row in the mean of the losses, `[rows]`; none means 1.
     pub weights: Option<Tensor<1>>,
-    /// What logits lack to be above 0 where an answer is positive, `[1, names]`, of a task with
-    /// thresholds.
+    /// The difference of logits to those that are above 0 where an answer is positive, `[1, names]`, of a
+    /// task with thresholds.
     pub shift: Option<Tensor<2>>,
 }
 
 impl Observed {
-    /// What some rows came to, each of which counts the same.
+    /// Losses and outputs of some rows, each of which counts the same.
     pub fn new(losses: Tensor<1>, outputs: Tensor<2>, targets: Targets) -> Self {
         Self { losses, outputs, targets, weights: None, shift: None }
     }
@@ -158,7 +158,7 @@ fn values(task: &Task, outputs: Tensor<2>) -> Tensor<2> {
     of_each.narrow(2, intervals.middle(), 1).reshape([rows, targets])
 }
 
-/// What logits lack to be above 0, or above that of the first of two classes, where their probability
+/// The difference of logits to those that are above 0, or above that of the first of two classes, where their probability
 /// reaches its threshold; none without thresholds.
 fn shift(task: &Task, like: &Tensor<2>) -> Option<Tensor<2>> {
     let thresholds = &task.decision()?.thresholds;

@@ -1,4 +1,4 @@
-//! What a finished network decides by, chosen on the validation samples.
+//! Decisions of a finished network, chosen on the validation samples.
 
 use anyhow::{Context, Result};
 use fireclay_measure::Decided;

@@ -1,4 +1,4 @@
-//! How much classes and rows count in training, and what is learned of the targets.
+//! Weights of classes, sampling of rows, and transforms of targets in training.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Settings, SettingsError};
 
-/// How much each class counts in the loss, as it is asked for; a run keeps the numbers that follow.
+/// The weights of classes in the loss, as a person gives them; a run keeps the numbers that follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ClassWeightsText", into = "ClassWeightsText")]
 pub enum ClassWeights {
@@ -65,7 +65,7 @@ impl std::str::FromStr for ClassWeights {
     }
 }
 
-/// Which rows an epoch visits.
+/// The rows of an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampling {
@@ -89,13 +89,13 @@ impl Sampling {
         }
     }
 
-    /// Whether every row is visited once.
+    /// Returns true if every row is visited once.
     pub fn is_shuffle(&self) -> bool {
         *self == Self::Shuffle
     }
 }
 
-/// What is learned of the targets of a regression.
+/// The transform of the targets of a regression for training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetTransform {

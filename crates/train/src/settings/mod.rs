@@ -67,7 +67,7 @@ pub struct Settings {
     pub schedule: Schedule,
     /// The loop.
     pub training: TrainingSettings,
-    /// What is chosen on the validation split after training.
+    /// Choices on the validation split after training.
     #[serde(skip_serializing_if = "Goals::is_default")]
     pub decision: Goals,
     /// The model that training starts from, and what is trained of it; a fresh network if absent.
@@ -101,7 +101,7 @@ pub struct DataSettings {
     /// programs that left them as they are. A new run has it, if it is a regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_scaling: Option<TargetScalingChoice>,
-    /// What is learned of the targets of a regression; the targets if absent.
+    /// The transform of the targets of a regression for training; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_transform: Option<TargetTransform>,
 }
@@ -151,10 +151,10 @@ pub struct TrainingSettings {
     pub accumulate: usize,
     /// Leaves out the last batch of an epoch if it is short.
     pub drop_last: bool,
-    /// Which rows an epoch visits.
+    /// The rows of an epoch.
     #[serde(skip_serializing_if = "Sampling::is_shuffle")]
     pub sampling: Sampling,
-    /// How much each class counts, of a run that has not yet begun; the loss has the numbers then.
+    /// The weights of classes, of a run that has not yet begun; the loss has the numbers then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
     /// Greatest joint norm of all gradients of a step.
