@@ -97,15 +97,15 @@ impl Goals {
         // That the outputs are those of the targets.
         let before = evaluate_outputs(task, outputs, targets, &Options::of_numbers())?;
         match (&mut decided.task, targets) {
-            (Task::Classification { decision, .. }, Targets::Classes { ids, .. }) => {
-                if self.calibrate {
-                    decision.temperature = temperature::of_classes(outputs, ids, task.outputs());
-                }
+            (Task::Classification { decision, .. }, Targets::Classes { ids, .. })
+                if self.calibrate =>
+            {
+                decision.temperature = temperature::of_classes(outputs, ids, task.outputs());
             }
-            (Task::MultiLabel { decision, .. }, Targets::MultiLabel { values, .. }) => {
-                if self.calibrate {
-                    decision.temperature = temperature::of_labels(outputs, values);
-                }
+            (Task::MultiLabel { decision, .. }, Targets::MultiLabel { values, .. })
+                if self.calibrate =>
+            {
+                decision.temperature = temperature::of_labels(outputs, values);
             }
             (Task::Regression { intervals, .. }, Targets::Values { values, .. }) => {
                 if let Some(level) = self.interval {
