@@ -72,28 +72,27 @@ pub(crate) fn evaluation(
 /// The loss of each row in the unit of the network's outputs: the mean squared error, or with quantiles
 /// the mean pinball loss `max(q r, (q - 1) r)` of the residual `r` (Koenker and Bassett 1978).
 fn losses(task: &Task, outputs: &[f32], truth: &[f32]) -> Vec<f64> {
-    let Some(intervals) = task.intervals() else { return Vec::new() };
-    let of_each = intervals.width();
-    let learned = |value: f32| {
-        let value = f64::from(value);
-        if task.is_logarithmic() { value.ln() } else { value }
-    };
-    let unit = |target: usize| task.scaling().map_or(1.0, |s| f64::from(s.deviation[target]));
-    let of_target = |(target, (outputs, &truth)): (usize, (&[f32], &f32))| -> f64 {
-        let residuals = outputs.iter().map(|&z| (learned(truth) - learned(z)) / unit(target));
-        if intervals.quantiles.is_empty() {
-            return residuals.map(|r| r * r).sum();
-        }
-        let pinball = residuals.zip(&intervals.quantiles).map(|(r, q)| (q * r).max((q - 1.0) * r));
-        pinball.sum::<f64>() / of_each as f64
-    };
-    let targets = task.names().len();
+    let (targets, of_each) = (task.names().len(), outputs.len() / truth.len().max(1));
     let rows = outputs.chunks_exact(targets * of_each).zip(truth.chunks_exact(targets));
     rows.map(|(outputs, truth)| {
         let pairs = outputs.chunks_exact(of_each).zip(truth).enumerate();
-        pairs.map(of_target).sum::<f64>() / targets as f64
+        let losses = pairs.map(|(target, (outputs, &truth))| loss(task, target, outputs, truth));
+        losses.sum::<f64>() / targets as f64
     })
     .collect()
+}
+
+/// The loss of the outputs of one target.
+fn loss(task: &Task, target: usize, outputs: &[f32], truth: f32) -> f64 {
+    let unit = task.scaling().map_or(1.0, |scaling| f64::from(scaling.deviation[target]));
+    let residuals = outputs.iter().map(|&z| (task.learned(truth) - task.learned(z)) / unit);
+    match task.intervals() {
+        Some(Intervals { quantiles, .. }) if !quantiles.is_empty() => {
+            let pinball = residuals.zip(quantiles).map(|(r, q)| (q * r).max((q - 1.0) * r));
+            pinball.sum::<f64>() / quantiles.len() as f64
+        }
+        _ => residuals.map(|r| r * r).sum(),
+    }
 }
 
 /// Lower and upper end of the interval of each value, `[rows, targets]`.

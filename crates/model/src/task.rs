@@ -148,6 +148,12 @@ impl Task {
         self.scaling().is_some_and(|scaling| scaling.logarithm)
     }
 
+    /// The number that is learned of a value in the unit of its target, before it is standardised.
+    pub fn learned(&self, value: f32) -> f64 {
+        let value = f64::from(value);
+        if self.is_logarithmic() { value.ln() } else { value }
+    }
+
     /// Turns outputs of the network, `[rows, outputs]` row by row, into calibrated logits, or rising
     /// values in the unit of each target, in place.
     #[inline]

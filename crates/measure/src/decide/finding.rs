@@ -53,13 +53,17 @@ pub(super) fn of_temperature(
     after: &Evaluation,
 ) -> Finding {
     let Some(temperature) = temperature else { return Finding::NoTemperature };
-    let error = |evaluation: &Evaluation| match &evaluation.scores {
+    let loss = [before.loss.value, after.loss.value];
+    Finding::Temperature { temperature, loss, error: [error(before), error(after)] }
+}
+
+/// The expected calibration error of classes or labels.
+fn error(evaluation: &Evaluation) -> f64 {
+    match &evaluation.scores {
         Scores::Classification(scores) => scores.calibration.error.value,
         Scores::MultiLabel(scores) => scores.calibration.error.value,
         Scores::Regression(_) => 0.0,
-    };
-    let loss = [before.loss.value, after.loss.value];
-    Finding::Temperature { temperature, loss, error: [error(before), error(after)] }
+    }
 }
 
 impl Finding {

@@ -35,14 +35,10 @@ fn rank(level: f64, rows: usize) -> usize {
 pub(super) fn margins(task: &Task, outputs: &[f32], truth: &[f32], level: f64) -> Vec<f32> {
     let (targets, rows) = (task.names().len(), truth.len() / task.names().len());
     let of_each = outputs.len() / truth.len();
-    let learned = |value: f32| {
-        let value = f64::from(value);
-        if task.is_logarithmic() { value.ln() } else { value }
-    };
     let score = |at: usize| {
         let of_it = &outputs[at * of_each..][..of_each];
-        let (low, high) = (learned(of_it[0]), learned(of_it[of_each - 1]));
-        let truth = learned(truth[at]);
+        let (low, high) = (task.learned(of_it[0]), task.learned(of_it[of_each - 1]));
+        let truth = task.learned(truth[at]);
         (low - truth).max(truth - high)
     };
     (0..targets)

@@ -11,26 +11,19 @@ const RANGE: [f64; 2] = [1e-2, 1e2];
 /// has the lowest loss, as where every row is told right.
 pub(super) fn of_classes(logits: &[f32], ids: &[u32], classes: usize) -> Option<f32> {
     // Of the loss `ln Σ exp(b z) - b z[class]` by the inverse temperature b.
-    let slope = |inverse: f64| {
+    root(|inverse| {
         let rows = logits.chunks_exact(classes).zip(ids);
-        rows.map(|(row, &id)| mean(row, inverse) - f64::from(row[id as usize])).sum::<f64>()
-    };
-    root(slope)
+        rows.map(|(row, &id)| mean(row, inverse) - f64::from(row[id as usize])).sum()
+    })
 }
 
 /// The temperature of a multi-label model, from logits and 0 or 1, `[rows, labels]`; none as for
 /// [`of_classes`].
 pub(super) fn of_labels(logits: &[f32], values: &[u8]) -> Option<f32> {
-    let slope = |inverse: f64| {
-        let cells = logits.iter().zip(values);
-        cells
-            .map(|(&z, &value)| {
-                let z = f64::from(z);
-                z * (1.0 / (1.0 + (-inverse * z).exp()) - f64::from(value))
-            })
-            .sum::<f64>()
-    };
-    root(slope)
+    root(|inverse| {
+        let cells = logits.iter().zip(values).map(|(&z, &value)| (f64::from(z), f64::from(value)));
+        cells.map(|(z, value)| z * (1.0 / (1.0 + (-inverse * z).exp()) - value)).sum()
+    })
 }
 
 /// The mean of logits by the probabilities that they give at an inverse temperature.
