@@ -1,11 +1,12 @@
 //! Tables whose columns have names, for models that take named columns.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::Path;
 
 use fireclay_model::{FieldKind, InputError, InputSpec, Value};
-use fireclay_tables::{Block, Blocks, TableError, knows, name_of, value};
+use fireclay_tables::{Block, Blocks, TableError, as_taken, knows, name_of, value};
 use fireclay_terminal::{names, printable};
 
 /// The most names of columns that are listed.
@@ -69,7 +70,14 @@ impl<'a> Columns<'a> {
 
     /// The cells of the next rows, `most` at the most; none after the last.
     pub(crate) fn next_rows(&mut self, most: usize) -> Result<Option<Block>, ColumnsError> {
-        Ok(self.blocks.next_block(most)?)
+        let Some(mut block) = self.blocks.next_block(most)? else { return Ok(None) };
+        for (name, cells) in self.header.iter().zip(&mut block.columns) {
+            let taken = kind(self.input, name).map(|kind| as_taken(cells, kind));
+            if let Some(Cow::Owned(texts)) = taken {
+                *cells = texts;
+            }
+        }
+        Ok(Some(block))
     }
 
     /// Texts that the model does not know, the first of each column that had none before, in words.
@@ -188,14 +196,16 @@ mod tests {
             Field::new("price", Number::fit([Some(0.0), None])),
             Field::new("day", Date::fit(DateFormat::default(), [Some("2024-02-29"), None])),
             Field::new("category", Category::fit([Some("red"), None])),
+            // Numbers of the file that the model knows as texts.
+            Field::new("small", Category::fit([Some("1"), Some("-3"), None])),
         ];
         let input = InputSpec::new(fields).unwrap();
         let mut table = Columns::open(Path::new(path), &input).unwrap();
         let block = table.next_rows(2).unwrap().unwrap();
         let encoder = input.encoder(&table.header).unwrap();
         let encoded = encoder.encode_rows(&table.values(&block)).unwrap();
-        let first = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
-        let second = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0];
+        let first = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0];
+        let second = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
         assert_eq!(encoded, [first, second].concat());
         assert_eq!(table.next_rows(2).unwrap().unwrap().rows, 1);
         assert_eq!(table.next_rows(2).unwrap(), None);

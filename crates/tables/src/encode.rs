@@ -10,7 +10,7 @@ use fireclay_model::{
 
 use crate::kind::Kind;
 use crate::schema::{ColumnPart, PlannedColumn, Schema};
-use crate::table::{Cell, Cells, Column, Table};
+use crate::table::{Cell, Cells, Table};
 use crate::{TableError, value};
 
 /// Fits the encoding of each feature to `training` rows alone; `rows` are all that will be encoded,
@@ -171,7 +171,8 @@ pub fn encode(table: &Table, input: &InputSpec, rows: &[usize]) -> Result<Vec<f3
     let names: Vec<&String> = columns.iter().map(|column| &column.name).collect();
     let encoder = input.encoder(&names)?;
     let cells = columns.iter().zip(input.fields());
-    let cells: Vec<Cow<'_, Cells>> = cells.map(|(column, field)| of_field(column, field)).collect();
+    let cells: Vec<Cow<'_, Cells>> =
+        cells.map(|(column, field)| as_taken(&column.cells, &field.kind)).collect();
     let width = input.width();
     let mut encoded = vec![0.0; rows.len() * width];
     let mut values = Vec::with_capacity(columns.len());
@@ -196,11 +197,12 @@ pub(crate) fn encode_row<'a>(
     encoder.encode_into(row, values, into).map_err(of_row)
 }
 
-/// The cells of a column as its field takes them: as texts, unless they are numbers for numbers.
-fn of_field<'a>(column: &'a Column, field: &Field) -> Cow<'a, Cells> {
-    match (&column.cells, &field.kind) {
+/// The cells of a column as a field of this kind takes them: as texts, unless they are numbers for numbers
+/// or truth values.
+pub fn as_taken<'a>(cells: &'a Cells, kind: &FieldKind) -> Cow<'a, Cells> {
+    match (cells, kind) {
         (Cells::Texts(_), _) | (_, FieldKind::Number(_) | FieldKind::Boolean(_)) => {
-            Cow::Borrowed(&column.cells)
+            Cow::Borrowed(cells)
         }
         (numbers, _) => Cow::Owned(numbers.to_texts()),
     }

@@ -26,7 +26,7 @@ pub use block_file::{BlockFile, cell, place};
 pub use blocks::{Block, Blocks};
 pub use columnar::{ParquetWriter, Values};
 pub use doubt::{Doubt, SplitRows, doubts};
-pub use encode::{FieldFit, InputFit, encode, fit};
+pub use encode::{FieldFit, InputFit, as_taken, encode, fit};
 pub use error::TableError;
 pub use kind::{Kind, Profile};
 pub use options::{TableOptions, TableTask};
