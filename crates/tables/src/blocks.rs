@@ -42,7 +42,8 @@ const START: u64 = 512;
 const PARQUET: &[u8] = b"PAR1";
 
 /// Files of other kinds, by their first bytes.
-const OTHERS: [(&[u8], &str); 6] = [
+const OTHERS: [(&[u8], &str); 7] = [
+    (b"\0\0\x08", "an IDX file, whose folder is read: give its folder"),
     (b"ARROW1", "an Arrow file"),
     (b"PK\x03\x04", "a ZIP archive, such as a spreadsheet"),
     (b"\x89PNG", "a picture"),

@@ -61,7 +61,7 @@ fn what_does_not_fit_the_columns_is_said() {
         ("colour\nred\n", r#"columns are missing: "size""#),
         ("size,colour\nbig,red\n", r#"row 0, column "size": it is a text, "big""#),
         ("size,colour\n1,\n", r#"column "colour": it is missing"#),
-        ("", "no heading"),
+        ("", "the table is empty"),
     ] {
         fs::write(place.path("rows.csv"), table).unwrap();
         place.train("predict model.safetensors rows.csv").refused(&[said]);

@@ -98,6 +98,9 @@ impl Read {
         let imported = import(from, &of_start, prepared.device())?;
         check_plain(&imported.model, from, program)?;
         prepared.encode_for(&imported.model.input)?;
+        if prepared.data().table.is_none() {
+            imported.model.input.require_dense()?;
+        }
         let replay = replay(args);
         let old = replay.map(|replay| old_data(&replay, &imported.model)).transpose()?;
         let teacher = match teacher {
