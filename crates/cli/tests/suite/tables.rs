@@ -148,6 +148,7 @@ fn what_cannot_be_learned_is_refused() {
         ("train --data grades.csv --target grade", &["--task classification"]),
         ("train --data prices.csv --target price --preprocessing scale", &["--preprocessing"]),
         ("train --data mnist --target price", &["--target", "mnist"]),
+        ("train --data mnist --memory 500MB", &["--memory has no effect on mnist"]),
         ("train --data none.csv --target price", &["none.csv"]),
         ("train --data prices.csv --target price --test none.csv", &["--test none.csv"]),
         ("train --data prices.csv --target price --time age", &["age", "there is no time"]),

@@ -33,6 +33,12 @@ pub enum SettingsError {
         /// The data.
         data: String,
     },
+    /// A bound of memory, for data that is read whole.
+    #[error("--memory has no effect on {data}: only tables are read in blocks. Remove it")]
+    NoBlocks {
+        /// The data.
+        data: String,
+    },
     /// A preprocessing of all features, for a table.
     #[error("--preprocessing has no effect on a table, whose columns have their own; remove it")]
     PreprocessedTable,

@@ -286,6 +286,8 @@ impl Settings {
         if data.input().is_some() {
             self.data.check_table()?;
             self.data.preprocessing = PreprocessingChoice::None;
+        } else if self.data.memory.is_some() {
+            return Err(SettingsError::NoBlocks { data: self.data.source.clone() });
         } else if self.data.table != TableOptions::default() {
             return Err(SettingsError::NoTable { data: self.data.source.clone() });
         }
