@@ -65,7 +65,7 @@ pub(crate) fn in_full(facts: &TableFacts) -> String {
         text += &format!("- {doubt}\n");
     }
     if facts.doubts.is_empty() {
-        text += "Nothing is doubtful.\n";
+        text += "No warnings.\n";
     }
     text
 }

@@ -76,7 +76,10 @@ fn descendant(parent: Ancestor, of_parent: &Provenance) -> Provenance {
 fn fits(model: &Model, data: &Dataset) -> Result<()> {
     match data.input() {
         Some(input) if *input != model.input => {
-            bail!("the model takes rows without names, or other columns than the table has")
+            bail!(
+                "the model takes rows without names, or other columns than the table has; give data like that \
+             it was trained on with --data"
+            )
         }
         Some(_) => {}
         None => drop(model.input.require_dense()?),

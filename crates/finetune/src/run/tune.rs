@@ -35,6 +35,9 @@ pub(super) fn tune(args: &Args, program: Program) -> Result<Ended> {
     let Some(from) = &args.tune.from else {
         bail!("no starting model: pass --from FILE, or --resume RUN to continue a run");
     };
+    if args.table.folds.is_some() {
+        bail!("--folds trains fresh networks, with `train`; remove it");
+    }
     // Read before anything is loaded, so that a mistake is reported at once.
     let mut reading = args.options()?;
     let settings = Settings::merged(&args.parts(vec![usual()?])?)?;
