@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             keep_statistics: false,
             distillation: None,
             replay: None,
+            baseline: None,
             phases: vec![Phase { epochs: 0, rates }],
         };
         let model = Model {

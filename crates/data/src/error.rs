@@ -55,7 +55,7 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// The problem with it.
-        source: TableError,
+        source: Box<TableError>,
     },
     /// The rows for the test are neither a share, nor a number, nor a file.
     #[error("--test {given}: give a share between 0 and 1, a number of rows, or an existing file")]
@@ -427,6 +427,11 @@ pub struct Attempt {
 }
 
 impl DataError {
+    /// Tells the table that an error is about.
+    pub(crate) fn table(path: &Path) -> impl Fn(TableError) -> Self {
+        move |source| Self::Table { path: path.to_owned(), source: Box::new(source) }
+    }
+
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { path, source }

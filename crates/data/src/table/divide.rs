@@ -149,7 +149,7 @@ impl<'a> Chooser<'a> {
         source: &TableSource,
     ) -> Result<Self, DataError> {
         let seed = source.division.seed;
-        let of_table = |error| DataError::Table { path: source.path.clone(), source: error };
+        let of_table = DataError::table(&source.path);
         let (group, time) = (source.options.group.as_deref(), source.options.time.as_deref());
         match (group, time, source.division.is_stratified, targets) {
             (Some(_), Some(_), ..) => {
@@ -162,10 +162,10 @@ impl<'a> Chooser<'a> {
                 Err(DataError::TwoDivisions { first: "--time", second: "--stratified" })
             }
             (Some(group), None, ..) => {
-                Ok(Self::Groups { groups: groups(table, group, rows).map_err(of_table)?, seed })
+                Ok(Self::Groups { groups: groups(table, group, rows).map_err(&of_table)?, seed })
             }
             (None, Some(time), ..) => {
-                Ok(Self::Latest { ranks: ranks(table, time, rows).map_err(of_table)? })
+                Ok(Self::Latest { ranks: ranks(table, time, rows).map_err(&of_table)? })
             }
             (None, None, true, Targets::Classes { ids, labels }) => {
                 Ok(Self::Stratified { ids, classes: labels.len(), seed })

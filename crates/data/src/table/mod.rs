@@ -82,26 +82,26 @@ impl TableSource {
     /// [`DataError::Table`] for a file that holds no such table; those of a division that is not
     /// possible.
     pub fn divided(&self) -> Result<DividedTable, DataError> {
-        let of_table = |source| DataError::Table { path: self.path.clone(), source };
+        let of_table = DataError::table(&self.path);
         let options = &self.options;
-        let reading = read(&self.path).map_err(of_table)?;
+        let reading = read(&self.path).map_err(&of_table)?;
         let mut table = reading.table;
-        let schema = Schema::of(&table, options).map_err(of_table)?;
+        let schema = Schema::of(&table, options).map_err(&of_table)?;
         let first = table.rows();
         let test = TestRows::parse(options)?;
         if let TestRows::File(path) = &test {
-            let of_test = |source| DataError::Table { path: path.clone(), source };
-            table.append(&read(path).map_err(of_test)?.table).map_err(of_test)?;
+            let of_test = DataError::table(path);
+            table.append(&read(path).map_err(&of_test)?.table).map_err(&of_test)?;
         }
-        let rows = rows_with_targets(&table, schema.targets()).map_err(of_table)?;
+        let rows = rows_with_targets(&table, schema.targets()).map_err(&of_table)?;
         let targets = targets_of(&table, schema.targets(), schema.task(), &rows);
-        let (rows, targets) = self.of_classes(rows, targets.map_err(of_table)?, &schema)?;
+        let (rows, targets) = self.of_classes(rows, targets.map_err(&of_table)?, &schema)?;
         let left_out = table.rows() - rows.len();
         let parts = divide(&table, &rows, &targets, first, &test, self)?;
         let splits =
             SplitRows { train: &parts.train, validation: &parts.validation, test: &parts.test };
         let of_training = targets_of(&table, schema.targets(), schema.task(), &parts.train);
-        let doubts = doubts(&table, &schema, splits, &of_training.map_err(of_table)?);
+        let doubts = doubts(&table, &schema, splits, &of_training.map_err(&of_table)?);
         let split = Split::of(parts.learned(), parts.validation_places());
         let targets = [parts.targets(&targets, &rows, false), parts.targets(&targets, &rows, true)];
         let facts = TableFacts {
@@ -112,7 +112,7 @@ impl TableSource {
             split,
             doubts,
         };
-        let weights = weights(&table, options, &parts).map_err(of_table)?;
+        let weights = weights(&table, options, &parts).map_err(&of_table)?;
         Ok(DividedTable { table, parts, targets, weights, facts })
     }
 
@@ -155,9 +155,9 @@ impl DividedTable {
     ///
     /// A feature without a value in any training row.
     pub fn fit(&self, path: &Path) -> Result<InputSpec, DataError> {
-        let of_table = |source| DataError::Table { path: path.to_owned(), source };
+        let of_table = DataError::table(path);
         let Self { table, parts, facts, .. } = self;
-        fit(table, &facts.schema, &parts.train, &parts.all()).map_err(of_table)
+        fit(table, &facts.schema, &parts.train, &parts.all()).map_err(&of_table)
     }
 
     /// Encodes all rows.
@@ -167,10 +167,10 @@ impl DividedTable {
     /// A value that is not one of its column, with its row; a column that the input takes and the
     /// table lacks.
     pub fn encoded(self, input: &InputSpec, path: &Path) -> Result<TrainTest, DataError> {
-        let of_table = |source| DataError::Table { path: path.to_owned(), source };
+        let of_table = DataError::table(path);
         let Self { table, parts, targets: [learned, test], weights, facts } = self;
         let rows = |rows: &[usize], targets| {
-            let encoded = encode(&table, input, rows).map_err(of_table)?;
+            let encoded = encode(&table, input, rows).map_err(&of_table)?;
             let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
             let data = weighted(data, weights.as_deref(), rows)?;
             Ok::<_, DataError>(data.with_input(input.clone()))
@@ -232,17 +232,17 @@ pub(crate) fn load(source: &TableSource) -> Result<TrainTest, DataError> {
 ///
 /// As [`TableSource::divided`] and [`DividedTable::encoded`].
 pub fn load_whole(source: &TableSource, input: &InputSpec) -> Result<Dataset, DataError> {
-    let of_table = |error| DataError::Table { path: source.path.clone(), source: error };
-    let table = read(&source.path).map_err(of_table)?.table;
+    let of_table = DataError::table(&source.path);
+    let table = read(&source.path).map_err(&of_table)?.table;
     let names = &source.options.target;
     let profiles = names.iter().map(|name| Ok(fireclay_tables::Profile::of(table.column(name)?)));
-    let profiles = profiles.collect::<Result<Vec<_>, TableError>>().map_err(of_table)?;
+    let profiles = profiles.collect::<Result<Vec<_>, TableError>>().map_err(&of_table)?;
     let task = fireclay_tables::task(&profiles.iter().collect::<Vec<_>>(), source.options.task);
-    let task = task.map_err(of_table)?;
-    let rows = rows_with_targets(&table, names).map_err(of_table)?;
-    let targets = targets_of(&table, names, task, &rows).map_err(of_table)?;
+    let task = task.map_err(&of_table)?;
+    let rows = rows_with_targets(&table, names).map_err(&of_table)?;
+    let targets = targets_of(&table, names, task, &rows).map_err(&of_table)?;
     let targets = named(targets, names);
-    let encoded = encode(&table, input, &rows).map_err(of_table)?;
+    let encoded = encode(&table, input, &rows).map_err(&of_table)?;
     let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
     Ok(data.with_input(input.clone()))
 }

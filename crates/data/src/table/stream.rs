@@ -30,23 +30,23 @@ const OF_A_ROW: u64 = 40;
 
 /// Loads a table whose rows stay in the file, within `memory` bytes.
 pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataError> {
-    let of_table = |error| DataError::Table { path: source.path.clone(), source: error };
-    let start = head(&source.path, HEAD).map_err(of_table)?;
-    let schema = Schema::of(&start.reading.table, &source.options).map_err(of_table)?;
+    let of_table = DataError::table(&source.path);
+    let start = head(&source.path, HEAD).map_err(&of_table)?;
+    let schema = Schema::of(&start.reading.table, &source.options).map_err(&of_table)?;
     let row_bytes = (start.bytes / start.reading.table.rows()).max(1);
-    let width = width_of(&start.reading.table, &schema).map_err(of_table)?;
+    let width = width_of(&start.reading.table, &schema).map_err(&of_table)?;
     let length = std::fs::metadata(&source.path).map_or(0, |metadata| metadata.len());
     let rows_per_block = rows_per_block(length, row_bytes, width, memory);
     log::info!("indexing {}", source.path.display());
-    let (file, slim) = indexed(source, &schema, rows_per_block).map_err(of_table)?;
-    let rows = rows_with_targets(&slim, schema.targets()).map_err(of_table)?;
-    let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(of_table)?;
+    let (file, slim) = indexed(source, &schema, rows_per_block).map_err(&of_table)?;
+    let rows = rows_with_targets(&slim, schema.targets()).map_err(&of_table)?;
+    let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(&of_table)?;
     let (rows, targets) = source.of_classes(rows, targets, &schema)?;
     let test = TestRows::parse(&source.options)?;
     let parts = divide(&slim, &rows, &targets, file.rows(), &test, source)?;
-    let weights = weights(&slim, &source.options, &parts).map_err(of_table)?;
+    let weights = weights(&slim, &source.options, &parts).map_err(&of_table)?;
     drop(slim);
-    let Fitted { input, kept } = fitted(&file, &schema, &parts, source).map_err(of_table)?;
+    let Fitted { input, kept } = fitted(&file, &schema, &parts, source).map_err(&of_table)?;
     let group = group(&file, &input, row_bytes, parts.validation.len(), memory)?;
     log::info!("{} blocks, {group} of them at a time", file.blocks());
     let blocks = TableBlocks { file: &file, input: &input, source };
@@ -61,7 +61,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
         }
         TestRows::File(path) => test_file(&path, &input, &schema, &targets)?,
     };
-    let doubts = doubts_of(&start.reading.table, &schema).map_err(of_table)?;
+    let doubts = doubts_of(&start.reading.table, &schema).map_err(&of_table)?;
     let facts = TableFacts {
         rows: file.rows(),
         left_out: file.rows() - rows.len(),
@@ -140,11 +140,11 @@ fn test_file(
     schema: &Schema,
     targets: &Targets,
 ) -> Result<Dataset, DataError> {
-    let of_test = |source| DataError::Table { path: path.to_owned(), source };
-    let table = read(path).map_err(of_test)?.table;
-    let rows = rows_with_targets(&table, schema.targets()).map_err(of_test)?;
-    let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(of_test)?;
-    let encoded = encode(&table, input, &rows).map_err(of_test)?;
+    let of_test = DataError::table(path);
+    let table = read(path).map_err(&of_test)?.table;
+    let rows = rows_with_targets(&table, schema.targets()).map_err(&of_test)?;
+    let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(&of_test)?;
+    let encoded = encode(&table, input, &rows).map_err(&of_test)?;
     let found = named(found, schema.targets());
     let data = Dataset::new(vec![input.width()], Features::Floats(encoded), found)?;
     let data = match targets {
@@ -303,6 +303,6 @@ impl BlockReader for TableReader {
             at += usize::from(is_here);
             is_here
         });
-        encoded.map_err(|source| DataError::Table { path: self.path.clone(), source })
+        encoded.map_err(DataError::table(&self.path))
     }
 }

@@ -174,7 +174,10 @@ impl Settings {
         split: &Split,
         test: &Dataset,
     ) -> Result<(), SettingsError> {
+        let is_drawn = !self.training.sampling.is_shuffle();
         let lacks = match (self.training.sampling, data.targets()) {
+            // Rows that are drawn at random would be read from all over the file.
+            _ if is_drawn && self.data.memory.is_some() => Some("all rows in memory"),
             (Sampling::Weighted, _) if data.weights().is_none() => Some("a column of weights"),
             (Sampling::Balanced, targets) if !matches!(targets, Targets::Classes { .. }) => {
                 Some("classes")
