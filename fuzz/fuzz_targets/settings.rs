@@ -8,7 +8,7 @@ use train::settings::{Partial, Settings};
 
 fuzz_target!(|text: &str| {
     let Some(settings) = read(text) else { return };
-    let _ = settings.data.source();
+    let _ = settings.source();
     if settings.validate().is_err() {
         return;
     }
