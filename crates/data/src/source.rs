@@ -249,7 +249,7 @@ mod tests {
             assert!(text.contains(&format!("`{name}`")) && text.contains("idx:"), "{text}");
         };
         check("./nowhere", None);
-        check("nowhere.npy", None);
+        check("nowhere.xyz", None);
         assert!(
             matches!("rows.csv".parse(), Ok(Source::Table(table)) if table.path == Path::new("rows.csv"))
         );

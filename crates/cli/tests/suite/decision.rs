@@ -154,7 +154,7 @@ fn what_cannot_be_chosen_or_learned_is_refused_before_training() {
         (format!("{CUSTOMERS} --threshold f2"), &["f2", "balanced"]),
         (format!("{} --calibrate", CUSTOMERS.replace("200", "0")), &["validation samples"]),
         (format!("{PRICES} --interval 0.999"), &["at least 999", "are 200"]),
-        (format!("{CUSTOMERS} --class-weights yse=2"), &["yse", "did you mean `yes`?"]),
+        (format!("{CUSTOMERS} --class-weights yess=2"), &["yess", "did you mean `yes`?"]),
         (format!("{PRICES} --class-weights balanced"), &["--class-weights", "regression"]),
         (format!("{CUSTOMERS} --sampling weighted"), &["--sampling weighted", "weights"]),
         (format!("{CUSTOMERS} --target-transform log"), &["--target-transform", "classification"]),

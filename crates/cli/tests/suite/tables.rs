@@ -139,7 +139,7 @@ fn what_cannot_be_learned_is_refused() {
     for (line, words) in [
         ("train --data prices.csv", &["--target", "price"][..]),
         ("train --data prices.csv --target prize", &["no column prize", "price"]),
-        ("train --data prices.csv --target price --drop sise", &["sise", "size"]),
+        ("train --data prices.csv --target price --drop sizee", &["sizee", "size"]),
         ("train --data prices.csv --target price --numeric colour", &["row 1", "red"]),
         (
             "train --data prices.csv --target price --drop size --numeric size",

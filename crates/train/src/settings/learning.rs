@@ -243,7 +243,7 @@ mod tests {
     fn given_weights_are_by_label() {
         assert_eq!(weighed("yes=3", &[0, 1], &[0, 1]).unwrap(), [1.0, 3.0]);
         assert_eq!(weighed("yes=3, no=0.5", &[0, 1], &[0, 1]).unwrap(), [0.5, 3.0]);
-        let error = weighed("yse=3", &[0, 1], &[0, 1]).unwrap_err().to_string();
+        let error = weighed("yess=3", &[0, 1], &[0, 1]).unwrap_err().to_string();
         assert!(error.contains("did you mean `yes`?"), "{error}");
         assert!(weighed("yes=0", &[0, 1], &[0, 1]).is_err());
         for text in ["balance", "yes", "yes=x", ""] {
