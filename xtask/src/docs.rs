@@ -41,7 +41,8 @@ const KNOWN: &[(&str, &str)] = &[
 const DRY_RUN: &[&str] = &["train"];
 
 /// Flags that make a program answer at once, so that it is given no `--dry-run`.
-const ANSWERS: &[&str] = &["--help", "-h", "--version", "-V", "--list-backends", "--dry-run"];
+const ANSWERS: &[&str] =
+    &["--check", "--help", "-h", "--version", "-V", "--list-backends", "--dry-run"];
 
 /// Checks every page: those in the root and those under `docs`.
 pub(crate) fn check() -> Result<()> {
