@@ -77,7 +77,7 @@ pub struct Profile {
     pub infinite: usize,
     /// Values that are dates in any of the formats.
     pub dates: usize,
-    /// Values that each of [`FORMATS`] reads.
+    /// Values that each format can read: year, day or month first.
     pub dates_of: [usize; FORMATS.len()],
     /// Values that are numbers with commas, spaces or signs of a unit.
     pub formatted: usize,
