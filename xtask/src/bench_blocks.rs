@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Memory to train within
     #[arg(long, value_name = "SIZE", default_value = "500MB")]
     memory: String,
-    /// Program `train` to measure [default: that of `cargo build -p train`]
+    /// Program `fireclay` to measure [default: that of `cargo build -p fireclay-cli`]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// Print the table without writing it to docs/benchmarks.md
@@ -59,8 +59,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let program = match &args.program {
         Some(program) => program.clone(),
         None => {
-            process::run("cargo build -p train")?;
-            process::built("train")?
+            process::run("cargo build -p fireclay-cli")?;
+            process::built("fireclay")?
         }
     };
     let measured = measure(&program, &table, &args.memory, &folder)?;
@@ -102,7 +102,16 @@ fn measure(program: &Path, table: &Path, memory: &str, folder: &Path) -> Result<
     let runs = folder.join("runs");
     let _ = std::fs::remove_dir_all(&runs);
     let mut command = process::command(&program.display().to_string());
-    command.args(["--data", &table.display().to_string(), "--target", "class", "--epochs", "1"]);
+    command.args([
+        "train",
+        "--no-report",
+        "--data",
+        &table.display().to_string(),
+        "--target",
+        "class",
+        "--epochs",
+        "1",
+    ]);
     command.args(["--memory", memory, "--hidden", "64", "--batch-size", "1024", "-v"]);
     command.args(["--test", "0.05", "--name", "blocks", "--out", &runs.display().to_string()]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
