@@ -249,17 +249,15 @@ fn prose_of_page(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Returns the text that a source prints, with the numbers of its lines: string literals, and the
-/// doc comments of command lines; not what follows its tests.
+/// Returns the text that people read in a source, with the numbers of its lines: string literals and
+/// comments; not what follows its tests.
 fn prose_of_source(text: &str) -> Vec<(usize, String)> {
     let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
     let text = &text[..end];
     let mut found = literals(text);
-    if ["Parser)]", "clap::Args)]", "Subcommand)]"].iter().any(|derive| text.contains(derive)) {
-        let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim_start()));
-        let comments = lines.filter_map(|(number, line)| Some((number, line.strip_prefix("///")?)));
-        found.extend(comments.map(|(number, comment)| (number, comment.to_owned())));
-    }
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim_start()));
+    let comments = lines.filter_map(|(number, line)| Some((number, line.strip_prefix("//")?)));
+    found.extend(comments.map(|(number, comment)| (number, comment.to_owned())));
     found
 }
 
@@ -322,6 +320,14 @@ mod tests {
     }
 
     #[test]
+    fn comments_are_prose() {
+        let source =
+            "/// It goes on.\nlet a = 1;\n    // So it is.\n#[cfg(test)]\nmod tests { // no\n";
+        let lines: Vec<usize> = prose_of_source(source).iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [1, 3]);
+    }
+
+    #[test]
     fn code_of_pages_is_no_prose() {
         let page = "A `goes on` b\n```text\ngoes on\n```\nend";
         let found = prose_of_page(page);
@@ -355,13 +361,6 @@ mod tests {
         let linked = format!("{} [a](b c d) `e f g h` end.", five.repeat(4));
         assert!(lines_of(&linked).is_empty());
         assert_eq!(lines_of("Text.\n\nOne; two.\n\nOne; two; three.\n"), [5]);
-    }
-
-    #[test]
-    fn help_is_prose_and_other_comments_are_not() {
-        let help = "#[derive(Debug, clap::Args)]\n/// Go on with it.\nstruct A;";
-        assert_eq!(prose_of_source(help), [(2, " Go on with it.".to_owned())]);
-        assert!(prose_of_source("/// Go on with it.\nstruct A;").is_empty());
     }
 
     #[test]

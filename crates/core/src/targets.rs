@@ -68,7 +68,7 @@ pub fn restored(task: &Task, outputs: Tensor<2>) -> Tensor<2> {
     outputs.reshape([batch, width / of_each, of_each]).sort(2).reshape([batch, width])
 }
 
-/// Standardised outputs, so many of each target, in its unit.
+/// Turns standardized outputs, `of_each` for each target, into the unit of the target.
 fn unscaled(scaling: &TargetScaling, outputs: Tensor<2>, of_each: usize) -> Tensor<2> {
     let repeated = |numbers: &[f32]| -> Vec<f32> {
         numbers.iter().flat_map(|&number| std::iter::repeat_n(number, of_each)).collect()

@@ -186,12 +186,12 @@ pub enum DataError {
     /// Rows can only be selected by class if each has one.
     #[error("rows are chosen and renamed by their class, and these have other targets")]
     NoClasses,
-    /// A label is not among those that are there.
+    /// A label is not among the labels of the data.
     #[error("there is no label `{label}` among {}", .choices.join(", "))]
     UnknownLabel {
         /// The label.
         label: String,
-        /// The labels that are there.
+        /// The labels of the data.
         choices: Vec<String>,
     },
     /// Sets that are to follow each other have other targets.

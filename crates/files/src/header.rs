@@ -73,7 +73,7 @@ pub enum HeaderError {
     Length {
         /// Bytes that the header would have.
         length: u64,
-        /// Bytes that are there.
+        /// Bytes of the file behind the length.
         left: u64,
     },
     /// More than is allowed of something.

@@ -86,7 +86,7 @@ pub enum OutputError {
         /// The flag that names it.
         flag: &'static str,
     },
-    /// It is there already.
+    /// It exists.
     #[error("{flag} {}: this file exists; name another one, or replace it with --force", path.display())]
     Exists {
         /// The file.

@@ -1,4 +1,4 @@
-//! The output layer: kept, or made anew for other labels.
+//! The output layer: kept, or replaced for other labels.
 
 use std::io;
 use std::path::{Path, PathBuf};

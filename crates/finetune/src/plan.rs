@@ -13,7 +13,7 @@ use crate::pattern::{Pattern, PatternError};
 /// What the learning rate of the second part of [`Recipe::LpFt`] is multiplied by.
 const TUNING_FACTOR: f64 = 0.1;
 
-/// The settings of a run of which nothing else is said: a rate three times Adam's usual one, that
+/// The settings of a run without other settings: a rate three times Adam's usual one, that
 /// falls to zero along a cosine. `cargo xtask bench-tuning` measured it against others.
 pub(crate) fn usual() -> Result<Partial, SettingsError> {
     let text = "[optimizer]\nlearning_rate = 0.003\n[schedule]\nname = \"cosine\"\n";

@@ -1,4 +1,4 @@
-//! Whether what is said with 90 % confidence is right in 90 % of the cases.
+//! Whether predictions of 90 % confidence are right in 90 % of the cases.
 
 use serde::{Deserialize, Serialize};
 

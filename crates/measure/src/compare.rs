@@ -179,7 +179,7 @@ fn order(task: &Task, other: &Task) -> Result<Vec<usize>, EvaluateError> {
     })
 }
 
-/// Compares outputs that are there, `[rows, outputs]` each, of two tasks with the same outputs.
+/// Compares given outputs, `[rows, outputs]` each, of two tasks with the same outputs.
 fn compare_outputs(
     tasks: &[Task; 2],
     a: &[f32],

@@ -194,7 +194,7 @@ struct Form {
 }
 
 impl<R: BufRead> Table<R> {
-    /// Reads the first lines; what was left out of them is said in `done`.
+    /// Reads the first lines; `done` names what was left out of them.
     pub(crate) fn begin(
         source: R,
         width: usize,

@@ -53,7 +53,7 @@ pub struct Head {
     pub bytes: usize,
 }
 
-/// Reads at most so many of the first rows of a CSV or TSV file.
+/// Reads the first rows of a CSV or TSV file, at most `most`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The file system as a run uses it: what a run writes, and what it goes on from.
+//! The file system as a run uses it: what a run writes, and what it resumes from.
 //!
 //! Each error names the file. Tests make a disk that fails at the n-th operation.
 
@@ -86,7 +86,7 @@ impl Disk {
         self.before(Operation::Read).and_then(|()| read_regular(path, most))
     }
 
-    /// Makes a folder, and flushes the one that it is in; one that is there is fine.
+    /// Makes a folder unless it exists, and flushes its parent.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ struct Folds {
     count: usize,
 }
 
-/// The folder of a cross-validation that is there already, by its path or its name.
+/// The folder of an existing cross-validation, by its path or its name.
 pub(crate) fn existing(args: &Args) -> Option<PathBuf> {
     let name = args.resuming.resume.as_deref()?;
     let folders = [PathBuf::from(name), args.output.out.join(name)];
@@ -63,7 +63,7 @@ pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ende
         );
     }
     let folds = Folds { folder, settings, count };
-    // Whatever keeps the first fold from beginning is said before anything is written.
+    // An obstacle to the first fold is an error before anything is written.
     Prepared::new(folds.of_fold(1), RunOptions { out: folds.folder.clone(), ..options.clone() })?;
     std::fs::create_dir_all(&folds.folder)
         .with_context(|| format!("cannot make {}", quoted_path(&folds.folder)))?;

@@ -72,7 +72,7 @@ impl Job<'_> {
         goes_on.then_some(done + 1)
     }
 
-    /// Whether training that goes on from this state has nothing to do.
+    /// Whether training that resumes from this state has nothing to do.
     pub fn is_at_its_end(&self, state: &State) -> bool {
         self.next_epoch(state).is_none()
     }

@@ -117,7 +117,7 @@ pub(crate) struct Sought<'a> {
     pub(crate) told: Option<&'a str>,
     /// The settings of the run, if the data is what it learns from.
     pub(crate) settings: Option<&'a Settings>,
-    /// What the model takes that is there already.
+    /// Input of the model that the run starts from.
     pub(crate) input: Option<&'a InputSpec>,
 }
 

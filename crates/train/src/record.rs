@@ -1,4 +1,4 @@
-//! The record of a run while it goes on: measurements, checkpoints, and the signals in between.
+//! The record of a run in progress: measurements, checkpoints, and the signals in between.
 
 use std::io;
 

@@ -58,7 +58,7 @@ impl RunFolder {
         }
     }
 
-    /// Takes a folder that is there.
+    /// Opens an existing folder.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ pub(crate) fn config(folder: &Path) -> PathBuf {
     folder.join(CONFIG)
 }
 
-/// The files of a run that are there: those that it reads again, and its checkpoints.
+/// The existing files of a run: those that it reads again, and its checkpoints.
 pub fn files_of(folder: &Path) -> Vec<PathBuf> {
     let checkpoints = fs::read_dir(folder.join(CHECKPOINTS)).into_iter().flatten().flatten();
     let checkpoints = checkpoints.map(|entry| entry.path());
@@ -323,7 +323,7 @@ struct Line<'a> {
 }
 
 impl MetricsLog {
-    /// Starts a log, or goes on with one whose first `keep` bytes are still true.
+    /// Starts a log, or continues one whose first `keep` bytes are still true.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub struct State {
     pub(crate) plateau: PlateauState,
     pub(crate) best: Best,
     pub(crate) progress: RunProgress,
-    /// Of the epoch under way; taken by the loop when it goes on.
+    /// Of the epoch under way; taken by the loop when it resumes.
     meter: MeterProgress,
 }
 
@@ -109,7 +109,7 @@ impl State {
         self.plateau.factor() * 0.5f64.powi(self.progress.rollbacks as i32)
     }
 
-    /// Hands the measurements of the epoch under way to the meter that goes on with it.
+    /// Hands the measurements of the epoch under way to the meter that continues it.
     pub(crate) fn take_meter(&mut self) -> MeterProgress {
         std::mem::take(&mut self.meter)
     }

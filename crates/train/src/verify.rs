@@ -133,7 +133,7 @@ fn way_out(path: &Path, what: &str) -> &'static str {
 }
 
 impl Fault {
-    /// Whether a run must not go on with it.
+    /// Whether a run must not continue with it.
     fn keeps_from_going_on(&self) -> bool {
         match self {
             Self::Settings { changes, .. } => changes.iter().any(|change| !may_change(change)),
@@ -160,7 +160,7 @@ impl Fault {
     }
 }
 
-/// Whether a run may go on with another value, as when it was killed between writing the two files.
+/// Whether a run may continue with another value, as when it was killed between writing the two files.
 fn may_change(change: &Change) -> bool {
     ["training.epochs", "backend", "device"].contains(&change.setting.as_str())
 }

@@ -1,7 +1,7 @@
 //! Warnings before the first step, of what settings and data together make likely to go wrong.
 //!
-//! Everything here can be trained, so nothing here is an error. Nothing is said of the default run
-//! and the recipes on the data that they are for.
+//! Everything here can be trained, so nothing here is an error. The default run has no warning,
+//! nor have the recipes on their own data.
 
 use fireclay::{Activation, CrossEntropy, Loss, MlpConfig, Norm, Preprocessing, UnlikelyBytes};
 use fireclay_data::{Dataset, Features, Split, Targets};

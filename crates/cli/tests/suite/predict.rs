@@ -1,4 +1,4 @@
-//! `fireclay predict`: what is said of rows and pictures, and what is refused.
+//! `fireclay predict`: predictions of rows and pictures, and what is refused.
 
 use std::fs;
 use std::io::Write;

@@ -161,7 +161,7 @@ struct Fitted {
     kept: Vec<f32>,
 }
 
-/// Fits the input to the training rows, unless it is there already, and keeps the validation rows.
+/// Fits the input to the training rows, unless one is given, and keeps the validation rows.
 fn fitted(
     file: &BlockFile,
     schema: &Schema,

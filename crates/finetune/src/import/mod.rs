@@ -48,7 +48,7 @@ pub struct Options {
     pub layout: Option<Layout>,
     /// The function after each hidden layer: one for all, or one for each.
     pub activation: Vec<Activation>,
-    /// Each hidden layer in full, in the place of what is said of all.
+    /// Each hidden layer in full, in place of the settings for all.
     pub layers: Option<Layers>,
     /// The normalisation of hidden layers.
     pub norm: Option<Norm>,

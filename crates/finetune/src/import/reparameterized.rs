@@ -1,6 +1,6 @@
 //! Weights that PyTorch keeps in parts: with weight norm, with spectral norm, or pruned.
 //!
-//! Such a layer computes its weight anew at each step, and a file has what it is computed from, by
+//! Such a layer computes its weight again at each step, and a file has what it is computed from, by
 //! the names of the hooks of `torch.nn.utils` or of its parametrizations. Here the weight itself is
 //! computed, as the layer does in evaluation.
 
@@ -47,7 +47,7 @@ impl Form {
         })
     }
 
-    /// What is said of the weights that were made so.
+    /// Note about the weights that were computed so.
     fn note(self, names: &[String]) -> String {
         let names = several(names);
         match self {
@@ -267,7 +267,7 @@ fn spectral_norm(
     if !is_over_rows && lengths != [[columns], [rows]] {
         return Err(misshapen(name, &[original, left, right]));
     }
-    // `u W` and `W u`, by which both are told apart where the matrix is square.
+    // `u W` and `W u`, which tell both apart where the matrix is square.
     let (mut by_rows, mut by_columns) = (vec![0.0; columns], vec![0.0; rows]);
     let mut at = 0;
     original.pieces(|piece| {

@@ -90,7 +90,7 @@ fn refitted(rescaled: &[Rescaled]) -> String {
     format!("the scaling is refitted to the new targets, which differ: {each}")
 }
 
-/// What is said of the scaling of a task that has one.
+/// Note about the scaling of a task that has one.
 fn of_scaling(task: &Task, text: &str) -> String {
     if task.scaling().is_some() { format!("; {text}") } else { String::new() }
 }

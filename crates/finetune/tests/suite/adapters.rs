@@ -114,7 +114,7 @@ fn an_adapter_fits_the_file_that_it_was_trained_on() {
     assert!(
         run.bytes("base.safetensors") == std::fs::read(place.path("base.safetensors")).unwrap()
     );
-    // `train`, which knows no adapters, writes it too when it goes on with such a run.
+    // `train`, which knows no adapters, writes it too when it resumes such a run.
     std::fs::remove_file(run.path.join("adapter.safetensors")).unwrap();
     let path = run.path.display().to_string();
     let args = ["train", "-q", "--resume", &path, "--epochs", "3"];

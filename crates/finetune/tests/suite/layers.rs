@@ -112,7 +112,7 @@ fn files_of_tensors_that_somebody_describes_in_full() {
     for name in ["mixed.pt", "mixed.safetensors"] {
         let imported = check(name, &described_in_full(), "mixed");
         is_as_described(&imported, false);
-        // What is said of all layers cannot describe it.
+        // Settings for all layers cannot describe it.
         let flags =
             Options { activation: vec![Activation::Relu], norm: Some(Norm::Batch), ..said() };
         refused(name, &flags, "say the norm of each hidden layer with --layers");

@@ -245,7 +245,7 @@ fn what_has_no_rule_stays_and_remembers_nothing() {
     assert_eq!(case.run(5, Body::Chain).parameters, before.parameters);
 }
 
-/// A chain goes on from what its layers remember.
+/// A chain continues from the memory of its layers.
 #[test]
 fn layers_of_a_chain_make_the_same_chain() {
     for rule in [adam(0.1, 0.01), sgd(0.9, true, 0.1), sgd(0.0, false, 0.0)] {

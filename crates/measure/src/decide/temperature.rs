@@ -8,7 +8,7 @@
 const RANGE: [f64; 2] = [1e-2, 1e2];
 
 /// The temperature of a classifier, from logits `[rows, classes]`; none if no temperature in the range
-/// has the lowest loss, as where every row is told right.
+/// has the lowest loss, as when every row is classified correctly.
 pub(super) fn of_classes(logits: &[f32], ids: &[u32], classes: usize) -> Option<f32> {
     // Of the loss `ln Σ exp(b z) - b z[class]` by the inverse temperature b.
     root(|inverse| {

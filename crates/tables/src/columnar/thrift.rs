@@ -53,7 +53,7 @@ impl<'a> Thrift<'a> {
         mut read: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
         let (_, count) = self.list_head()?;
-        // Room is made for elements that are there.
+        // Memory grows with the elements that are read, not with the count that the file claims.
         (0..count).map(|_| read(self)).collect()
     }
 

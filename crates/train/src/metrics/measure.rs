@@ -78,7 +78,7 @@ pub(super) trait Measure: Send {
     fn so_far(&self) -> Vec<Measured>;
     fn definitions(&self) -> Vec<MetricDefinition>;
     fn states(&self) -> Vec<MetricState>;
-    /// The sum to go on from, of a metric that is a mean over rows.
+    /// The sum to resume from, of a metric that is a mean over rows.
     fn sum(&mut self) -> Option<&mut Sum>;
     /// Whether it can only go on from all the rows of the epoch.
     fn needs_rows(&self) -> bool;

@@ -144,7 +144,7 @@ impl Meter {
         }
     }
 
-    /// Goes on from the middle of an epoch; the meter has been [started](Self::start).
+    /// Resumes in the middle of an epoch; the meter has been [started](Self::start).
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl Sum {
     }
 }
 
-/// What a [`Meter`] goes on from in the middle of an epoch.
+/// What a [`Meter`] resumes from in the middle of an epoch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MeterProgress {
     pub(crate) sums: Vec<Sum>,

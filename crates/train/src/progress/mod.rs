@@ -1,4 +1,4 @@
-//! What people see while a run goes on.
+//! What people see during a run.
 
 mod bar;
 mod dashboard;

@@ -1,4 +1,4 @@
-//! Where a run begins, goes on, and goes back to.
+//! Where a run begins, resumes, and rolls back to.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::run_files::MODEL;
 use crate::run_folder::RunFolder;
 use crate::state::State;
 
-/// Where training starts or goes on.
+/// Where training starts or resumes.
 pub(super) struct Begun {
     pub(super) folder: RunFolder,
     pub(super) manifest: Manifest,
@@ -59,7 +59,7 @@ impl Run {
         Ok(Begun { folder, manifest, state: State::new(job, mlp), log: 0 })
     }
 
-    /// A run that goes on from its newest whole checkpoint.
+    /// A run that resumes from its newest whole checkpoint.
     pub(super) fn resumed(&self, job: &Job<'_>, path: &Path) -> Result<Begun> {
         let folder = RunFolder::open(path.to_owned())
             .with_context(|| format!("{} cannot be resumed", path.display()))?;

@@ -14,9 +14,9 @@ use crate::run_files::{LOCK, MANIFEST};
 use crate::run_folder::{config, never_began};
 use crate::settings::{Partial, Settings};
 
-/// A run that is there already.
+/// An existing run.
 pub(super) enum Found {
-    /// It goes on.
+    /// It is resumed.
     Resume {
         /// Its folder.
         folder: PathBuf,

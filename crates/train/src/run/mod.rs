@@ -243,7 +243,7 @@ impl Run {
             };
             let mut display = self.options.console.display();
             let fitted = fit(job, begun.state.clone(), display.as_mut(), &mut recorder);
-            // The bar or dashboard leaves the terminal before anything else is said.
+            // The bar or dashboard leaves the terminal before anything else is printed.
             drop(display);
             let written = recorder.checkpoints.finish();
             let error = match (fitted, written) {

@@ -31,7 +31,7 @@ pub struct Prepared {
     pace: Vec<Every>,
     settings: Settings,
     source: Source,
-    /// Where the rows that a run replays were found, of one that is there already.
+    /// Where the replayed rows of an existing run were found.
     old: Option<Source>,
     device: Device,
     data: TrainTest,
@@ -168,8 +168,7 @@ impl Prepared {
         self.settings.model = network.into();
     }
 
-    /// Encodes the rows of a table as a model takes them that is there already; other data stays as it
-    /// is.
+    /// Encodes the rows of a table with the input of an existing model; other data is unchanged.
     ///
     /// # Errors
     ///
@@ -354,7 +353,7 @@ fn summary(
     }
 }
 
-/// Where the data of a run that is there already is looked for.
+/// Search for the data of an existing run.
 struct Looked<'a> {
     folder: &'a Path,
     manifest: Option<&'a Manifest>,

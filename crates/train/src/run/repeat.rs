@@ -16,7 +16,7 @@ use crate::run_files::MODEL;
 use crate::settings::Settings;
 use crate::verify::document;
 
-/// What is said of a model that is bit for bit the same.
+/// Message about a model that is bit for bit the same.
 const IDENTICAL: &str = "The model is identical to that of the run that was repeated.";
 
 impl Run {
@@ -107,7 +107,7 @@ impl Run {
         Ok(is_same)
     }
 
-    /// What is said of a run whose model has the same weights, task and preprocessing, and whose
+    /// Message about a run whose model has the same weights, task and preprocessing, and whose
     /// file says other things of it: an older version wrote less, or another version number.
     fn in_other_words(&self, path: &Path, recorded: &str, model: &Model) -> Option<String> {
         let old = Model::load(path, &self.device).ok()?;

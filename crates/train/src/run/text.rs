@@ -154,7 +154,7 @@ impl Run {
     }
 }
 
-/// Where a run goes on.
+/// Where a run resumes.
 pub(super) fn resumption(progress: RunProgress, length: Length) -> String {
     format!(
         "resuming after step {} of {}; epochs done: {} of {}",

@@ -89,7 +89,7 @@ pub struct DataSettings {
     /// The classes that are learned, if not all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
-    /// What is said of the columns of a table.
+    /// Columns and splits of a table.
     #[serde(skip_serializing_if = "is_default")]
     pub table: TableOptions,
     /// Memory within which the rows of a table are read in blocks; all are in memory if absent.
@@ -380,7 +380,7 @@ impl Settings {
         format!("# The resolved settings of this run; {use_of_it}.\n{}", self.to_toml())
     }
 
-    /// What differs from `other` and changes the mathematics of a run that goes on: path, value
+    /// What differs from `other` and changes the mathematics of a resumed run: path, value
     /// here and value there.
     ///
     /// The number of epochs, the backend and its device may change.
@@ -393,7 +393,7 @@ impl Settings {
         differing(&self.flat(), &other.flat())
     }
 
-    /// `sha256:` and the digest of what must not change while a run goes on.
+    /// `sha256:` and the digest of what must not change when a run is resumed.
     pub fn digest(&self) -> String {
         let lines = self.mathematics();
         let text: String =

@@ -45,7 +45,7 @@ impl Partial {
         is_named && self.origin != DEFAULTS
     }
 
-    /// Settings that hold where nothing else is said.
+    /// Settings that hold unless a later part sets them.
     ///
     /// # Errors
     ///

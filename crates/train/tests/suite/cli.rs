@@ -229,7 +229,7 @@ fn list_backends_is_a_table_of_all() {
     assert!(!tables.exists());
 }
 
-/// `train | head -1`: the reader goes away while the run goes on.
+/// `train | head -1`: the reader goes away while the run continues.
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {

@@ -82,7 +82,7 @@ fn check_whole(run: &Path) {
     }
 }
 
-/// The disk works again: the run goes on to the same end, or is there.
+/// The disk works again: the run continues to the same end, or is there.
 #[track_caller]
 fn goes_on(folder: &Path, run: &Path, whole: &Path) {
     let name = run.display();

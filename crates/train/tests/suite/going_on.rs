@@ -246,7 +246,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_serves() {
     fs::remove_dir_all(run.path.join("checkpoints")).unwrap();
     place.train("--resume run").succeeded();
     assert_same(&run, &expected);
-    // A log that lost lines is no log to go on with.
+    // A log that lost lines cannot be continued.
     unfinished();
     fs::write(run.path.join("metrics.jsonl"), "").unwrap();
     let words =

@@ -1,4 +1,4 @@
-//! A run that is stopped and goes on is, to the bit, the run that was left alone.
+//! A run that is stopped and resumed is, to the bit, the run that was left alone.
 //!
 //! For many settings: the same log, and the same last checkpoint, which holds weights, optimizer
 //! memory, averages, schedule and best epoch.

@@ -104,7 +104,7 @@ impl<'a> Blocks<'a> {
         self.input.clone().unwrap_or_else(|| self.waiting.map.clone())
     }
 
-    /// Goes on with a step.
+    /// Continues with a step.
     pub(super) fn push(&mut self, step: Step) -> Result<(), ImportError> {
         if self.ends_in_softmax && !matches!(step, Step::Dropout(_)) {
             return Err(ImportError::unsupported(

@@ -31,7 +31,7 @@ const SKIPPING: &[&str] = &[
 /// Words for a linear map beside others.
 const BESIDE: &[&str] = &["shortcut", "shortcuts", "downsample", "skip", "skips"];
 
-/// What is said in the end where nothing was said and nothing was hinted.
+/// The answer where neither the file nor an option gives one.
 const NOTE: &str = "hidden layers of equal width are taken without skip connections: if the network \
                     adds a layer's input to its output, import it again with --residual";
 

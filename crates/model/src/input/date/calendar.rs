@@ -208,7 +208,7 @@ fn whole_seconds(text: &str) -> Option<f64> {
     is_digits.then_some(whole as f64 + fraction)
 }
 
-/// The seconds of an offset from UTC: `Z`, `+01`, `+0130` or `-01:30`; 0 if there is none.
+/// The seconds of an offset from UTC: `Z`, `+01`, `+0130` or `-01:30`; 0 without an offset.
 fn offset_of(text: &str) -> Option<i64> {
     let (sign, digits) = match text.as_bytes() {
         [] | [b'Z' | b'z'] => return Some(0),

@@ -202,7 +202,7 @@ fn column(thrift: &mut Thrift<'_>) -> Option<Chunk> {
         }
         Some(())
     })?;
-    // The dictionary lies before the data; older programs write 0 if there is none.
+    // The dictionary page precedes the data; older programs write 0 for a column without one.
     if let Some(dictionary) = dictionary.filter(|&place| place > 0 && place < chunk.start) {
         chunk.start = dictionary;
     }
