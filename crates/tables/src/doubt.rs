@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use fireclay_terminal::{names, printable};
+use fireclay_terminal::{counted, names, printable};
 
 use crate::kind::{Kind, Profile};
 use crate::schema::{ColumnPart, PlannedColumn, Schema};
@@ -103,7 +103,7 @@ pub enum Doubt {
         name: String,
     },
     /// Labels occur once.
-    #[error("{count} labels occur once ({}); no model can learn them", names(labels, 5))]
+    #[error("labels that occur once: {} ({}); no model can learn from one row", counted(*count as u64, "label"), names(labels, 5))]
     SingleLabels {
         /// How many there are.
         count: usize,
@@ -421,7 +421,7 @@ mod tests {
         let single =
             |i: usize| format!("{},{}", x(i), if i == 3 { "c" } else { ["a", "b"][i % 2] });
         let about = found("a,t", single, "t");
-        assert!(about.iter().any(|doubt| doubt.contains("1 labels occur once (c)")), "{about:?}");
+        assert!(about.iter().any(|doubt| doubt.contains("occur once: 1 label (c)")), "{about:?}");
         assert!(about.iter().any(|doubt| doubt.contains("--class-weights balanced")), "{about:?}");
         let again = |i: usize| format!("{},{}", x(i % 52), ["a", "b"][i % 2]);
         let about = found("a,t", again, "t");

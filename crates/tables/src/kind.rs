@@ -1,6 +1,6 @@
 //! The kind of each column, inferred from its cells.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use fireclay_model::DateFormat;
@@ -52,7 +52,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The formats of dates that are told by their look; eight digits may be any number.
+/// The date formats that are inferred from text; `compact` is not, since eight digits may be any number.
 pub(crate) const FORMATS: [DateFormat; 3] =
     [DateFormat::YearMonthDay, DateFormat::DayMonthYear, DateFormat::MonthDayYear];
 
@@ -279,15 +279,15 @@ fn is_called_identifier(name: &str) -> bool {
 /// The different values of a column.
 #[derive(Default)]
 struct Distinct<'a> {
-    texts: HashMap<&'a str, ()>,
-    numbers: HashMap<u64, ()>,
+    texts: HashSet<&'a str>,
+    numbers: HashSet<u64>,
 }
 
 impl<'a> Distinct<'a> {
     fn is_new(&mut self, cell: Cell<'a>) -> bool {
         match cell {
-            Cell::Text(text) => self.texts.insert(text.trim(), ()).is_none(),
-            Cell::Number(number) => self.numbers.insert(number.to_bits(), ()).is_none(),
+            Cell::Text(text) => self.texts.insert(text.trim()),
+            Cell::Number(number) => self.numbers.insert(number.to_bits()),
         }
     }
 

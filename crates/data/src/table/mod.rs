@@ -19,13 +19,13 @@ use divide::{Parts, TestRows, divide};
 pub struct TableSource {
     /// The file.
     pub path: PathBuf,
-    /// The columns to learn, and what is said of others.
+    /// The columns to learn, and the kinds of others.
     pub options: TableOptions,
     /// How rows are divided.
     pub division: Division,
     /// Bytes of memory within which the rows are read in blocks; all are in memory if absent.
     pub memory: Option<u64>,
-    /// What encodes the rows, of a model that is there; otherwise it is fitted to the training rows.
+    /// Input of an existing model, which encodes the rows; if absent, one is fitted to the training rows.
     pub input: Option<InputSpec>,
 }
 
@@ -70,7 +70,7 @@ pub struct DividedTable {
 }
 
 impl TableSource {
-    /// A table in a file, of which nothing else is said yet.
+    /// A table in a file, without options.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..Self::default() }
     }
