@@ -2,6 +2,7 @@
 
 use fireclay_measure::{Calibration, ClassScores};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -282,29 +283,45 @@ pub(crate) fn class_bars(classes: &[ClassScores]) -> Result<String, String> {
     })
 }
 
+/// A square plot of one range along both axes.
+type Square<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// Draws the axes of a square plot, with these names below and beside it.
+fn square<'a, 'b>(
+    root: &'a Area<'b>,
+    range: std::ops::Range<f64>,
+    [below, beside]: [&str; 2],
+) -> Result<Square<'a, 'b>, Box<dyn std::error::Error>> {
+    let mut chart = ChartBuilder::on(root)
+        .margin(8)
+        .margin_right(18)
+        .x_label_area_size(44)
+        .y_label_area_size(72)
+        .build_cartesian_2d(range.clone(), range)?;
+    chart
+        .configure_mesh()
+        .axis_style(INK)
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .label_style(text(TEXT_SIZE))
+        .axis_desc_style(text(TEXT_SIZE))
+        .x_desc(below)
+        .y_desc(beside)
+        .x_labels(5)
+        .y_labels(6)
+        .x_label_formatter(&|x| short_number(*x))
+        .y_label_formatter(&|y| short_number(*y))
+        .draw()?;
+    Ok(chart)
+}
+
+/// The size of a square plot.
+const SQUARE: (u32, u32) = (420, 380);
+
 /// Accuracy over confidence: bars that end on the diagonal are probabilities to be believed.
 pub(crate) fn reliability(calibration: &Calibration) -> Result<String, String> {
-    svg((420, 380), |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin(8)
-            .margin_right(18)
-            .x_label_area_size(44)
-            .y_label_area_size(62)
-            .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(text(TEXT_SIZE))
-            .axis_desc_style(text(TEXT_SIZE))
-            .x_desc("confidence")
-            .y_desc("accuracy")
-            .x_labels(6)
-            .y_labels(6)
-            .x_label_formatter(&|x| short_number(*x))
-            .y_label_formatter(&|y| short_number(*y))
-            .draw()?;
+    svg(SQUARE, |root| {
+        let mut chart = square(root, 0.0..1.0, ["confidence", "accuracy"])?;
         let seen = || calibration.bins.iter().filter(|bin| bin.predictions > 0);
         chart.draw_series(seen().map(|bin| {
             let ends = [(bin.low + 0.004, 0.0), (bin.high - 0.004, bin.accuracy)];
@@ -327,27 +344,8 @@ pub(crate) fn fit(points: &[(f64, f64)]) -> Result<String, String> {
     // A constant target has room around it too.
     let margin = if high > low { 0.03 * (high - low) } else { 1.0 };
     let (low, high) = if points.is_empty() { (0.0, 1.0) } else { (low - margin, high + margin) };
-    svg((420, 380), |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin(8)
-            .margin_right(18)
-            .x_label_area_size(44)
-            .y_label_area_size(72)
-            .build_cartesian_2d(low..high, low..high)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(text(TEXT_SIZE))
-            .axis_desc_style(text(TEXT_SIZE))
-            .x_desc("true")
-            .y_desc("predicted")
-            .x_labels(5)
-            .y_labels(6)
-            .x_label_formatter(&|x| short_number(*x))
-            .y_label_formatter(&|y| short_number(*y))
-            .draw()?;
+    svg(SQUARE, |root| {
+        let mut chart = square(root, low..high, ["true", "predicted"])?;
         let points = points.iter().map(|&point| Circle::new(point, 2, BLUE.mix(0.5).filled()));
         chart.draw_series(points)?;
         let diagonal = LineSeries::new([(low, low), (high, high)], INK.stroke_width(1));
