@@ -142,9 +142,11 @@ impl Blocks {
             Err(error) => cache.failure = Some(Arc::new(error)),
         }
         let next = place.and_then(|place| cache.plan.get(place + 1)).cloned();
-        cache.pending = next.map(|group| {
+        cache.pending = next.and_then(|group| {
             let (blocks, wanted) = (self.clone(), group.clone());
-            Pending { group, thread: std::thread::spawn(move || blocks.read(&wanted)) }
+            let thread = std::thread::Builder::new().spawn(move || blocks.read(&wanted));
+            // Without a thread, the group is read when it is needed.
+            Some(Pending { group, thread: thread.ok()? })
         });
     }
 
