@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fireclay::Description;
+use fireclay::{Description, Task};
+use fireclay_data::tables::TableTask;
 use fireclay_data::{Dataset, Source, TableSource, TrainTest, load_whole};
 use fireclay_measure::only;
 use fireclay_terminal::printable;
@@ -56,8 +57,14 @@ impl Rows {
         if options.target.is_empty() {
             bail!("the model does not record its target columns; name them with --target");
         }
+        // The few values of a small table may look like those of another task.
+        let task = match model.task {
+            Task::Classification { .. } => TableTask::Classification,
+            Task::MultiLabel { .. } => TableTask::MultiLabel,
+            Task::Regression { .. } => TableTask::Regression,
+        };
         let table = TableSource { options, ..TableSource::clone(table) };
-        let rows = load_whole(&table, &model.input)?;
+        let rows = load_whole(&table, &model.input, task)?;
         Ok(TrainTest::new(rows.clone(), rows))
     }
 

@@ -10,17 +10,7 @@ impl Dataset {
     /// [`DataError::NoClasses`] if the targets are not classes, [`DataError::UnknownLabel`] for a
     /// label that is not there, [`DataError::NoRows`] if no row has one.
     pub fn only_classes(&self, wanted: &[String]) -> Result<Self, DataError> {
-        let (ids, labels) = self.classes()?;
-        if let Some(label) = wanted.iter().find(|label| !labels.contains(label)) {
-            return Err(unknown_label(label, labels));
-        }
-        let kept: Vec<String> =
-            labels.iter().filter(|label| wanted.contains(label)).cloned().collect();
-        let places = places(labels, &kept);
-        let rows: Vec<usize> =
-            (0..self.len()).filter(|&row| places[ids[row] as usize].is_some()).collect();
-        let ids = rows.iter().filter_map(|&row| places[ids[row] as usize]).collect();
-        let targets = Targets::Classes { ids, labels: kept };
+        let (rows, targets) = self.targets().only_classes(wanted)?;
         self.made(self.features().rows_of(self.width(), &rows), targets, self.weights_of(&rows))
     }
 
@@ -57,7 +47,7 @@ impl Dataset {
     /// [`DataError::NoClasses`] if the targets are not classes, [`DataError::UnknownLabel`] for a
     /// label of this set that is not among the others.
     pub fn relabelled(&self, others: &[String]) -> Result<Self, DataError> {
-        let (ids, labels) = self.classes()?;
+        let (ids, labels) = self.targets().classes()?;
         if labels == others {
             return Ok(self.clone());
         }
@@ -137,16 +127,35 @@ impl Dataset {
         let own = self.weights.clone().unwrap_or_else(|| vec![1.0; self.len()]);
         Some([own, then.unwrap_or_else(|| vec![1.0; rows.len()])].concat())
     }
-
-    fn classes(&self) -> Result<(&[u32], &[String]), DataError> {
-        match self.targets() {
-            Targets::Classes { ids, labels } => Ok((ids, labels)),
-            _ => Err(DataError::NoClasses),
-        }
-    }
 }
 
 impl Targets {
+    /// The rows of these classes, in ascending order, and their targets, whose only labels these are.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoClasses`] and [`DataError::UnknownLabel`].
+    pub(crate) fn only_classes(&self, wanted: &[String]) -> Result<(Vec<usize>, Self), DataError> {
+        let (ids, labels) = self.classes()?;
+        if let Some(label) = wanted.iter().find(|label| !labels.contains(label)) {
+            return Err(unknown_label(label, labels));
+        }
+        let kept: Vec<String> =
+            labels.iter().filter(|label| wanted.contains(label)).cloned().collect();
+        let places = places(labels, &kept);
+        let rows: Vec<usize> =
+            (0..ids.len()).filter(|&row| places[ids[row] as usize].is_some()).collect();
+        let ids = rows.iter().filter_map(|&row| places[ids[row] as usize]).collect();
+        Ok((rows, Self::Classes { ids, labels: kept }))
+    }
+
+    fn classes(&self) -> Result<(&[u32], &[String]), DataError> {
+        match self {
+            Self::Classes { ids, labels } => Ok((ids, labels)),
+            _ => Err(DataError::NoClasses),
+        }
+    }
+
     /// Those of some rows, in this order.
     ///
     /// # Panics

@@ -128,13 +128,8 @@ impl TableSource {
         if classes.is_empty() {
             return Ok((rows, targets));
         }
-        // Of one feature, to choose rows by class as every data set does.
-        let numbers: Vec<f32> = (0..rows.len()).map(|row| row as f32).collect();
-        let all = Dataset::new(vec![1], Features::Floats(numbers), targets)?;
-        let kept = all.only_classes(classes)?;
-        let places = kept.numbers(0..kept.len());
-        let rows = places.into_iter().map(|place| rows[place as usize]).collect();
-        Ok((rows, kept.targets().clone()))
+        let (places, targets) = targets.only_classes(classes)?;
+        Ok((places.into_iter().map(|place| rows[place]).collect(), targets))
     }
 }
 
@@ -226,23 +221,28 @@ pub(crate) fn load(source: &TableSource) -> Result<TrainTest, DataError> {
     divided.encoded(&input, &source.path)
 }
 
-/// Loads all rows of a table for a model that takes this input.
+/// Loads all rows of a table for a model that takes this input and has this task. Rows have weights if
+/// the options name a column of weights and the table has it.
 ///
 /// # Errors
 ///
 /// As [`TableSource::divided`] and [`DividedTable::encoded`].
-pub fn load_whole(source: &TableSource, input: &InputSpec) -> Result<Dataset, DataError> {
+pub fn load_whole(
+    source: &TableSource,
+    input: &InputSpec,
+    task: TableTask,
+) -> Result<Dataset, DataError> {
     let of_table = DataError::table(&source.path);
     let table = read(&source.path).map_err(&of_table)?.table;
     let names = &source.options.target;
-    let profiles = names.iter().map(|name| Ok(fireclay_tables::Profile::of(table.column(name)?)));
-    let profiles = profiles.collect::<Result<Vec<_>, TableError>>().map_err(&of_table)?;
-    let task = fireclay_tables::task(&profiles.iter().collect::<Vec<_>>(), source.options.task);
-    let task = task.map_err(&of_table)?;
     let rows = rows_with_targets(&table, names).map_err(&of_table)?;
     let targets = targets_of(&table, names, task, &rows).map_err(&of_table)?;
     let targets = named(targets, names);
     let encoded = encode(&table, input, &rows).map_err(&of_table)?;
     let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
+    let data = match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {
+        Some(name) => data.with_weights(weights_of(&table, name, &rows).map_err(&of_table)?)?,
+        None => data,
+    };
     Ok(data.with_input(input.clone()))
 }
