@@ -10,6 +10,7 @@ mod bench_backends;
 mod bench_blocks;
 mod bench_latency;
 mod bench_peers;
+mod bench_tables;
 mod bench_tuning;
 mod book;
 mod check;
@@ -42,6 +43,7 @@ enum Command {
     BenchCheckpoints(bench::Args),
     BenchLatency(bench_latency::Args),
     BenchPeers(bench_peers::Args),
+    BenchTables(bench_tables::Args),
     BenchTuning(bench_tuning::Args),
     Book(book::Args),
     Check(check::Args),
@@ -69,6 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::BenchCheckpoints(args) => bench::checkpoints(&args),
         Command::BenchLatency(args) => bench_latency::run(&args),
         Command::BenchPeers(args) => bench_peers::run(&args),
+        Command::BenchTables(args) => bench_tables::run(&args),
         Command::BenchTuning(args) => bench_tuning::run(&args),
         Command::Book(args) => book::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,6 @@
 //! What is learned: the task that target columns set, and the targets of rows.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use crate::TableError;
 use crate::kind::{Kind, Profile};
@@ -131,21 +131,36 @@ fn columns<'a>(table: &'a Table, names: &[String]) -> Result<Vec<&'a Column>, Ta
     names.iter().map(|name| table.column(name)).collect()
 }
 
+/// Classes are numbered as they are met, and then in the order of their labels: a text is kept once, not
+/// once a row.
 fn classes(column: &Column, rows: &[usize]) -> TableTargets {
-    let texts: Vec<String> =
-        rows.iter().map(|&row| column.cells.get(row).text().into_owned()).collect();
-    let distinct: BTreeSet<&String> = texts.iter().collect();
-    let mut labels: Vec<String> = distinct.into_iter().cloned().collect();
-    let numbers: Option<Vec<f64>> = labels.iter().map(|label| crate::number(label)).collect();
+    let mut met: HashMap<String, u32> = HashMap::new();
+    let mut ids = Vec::with_capacity(rows.len());
+    for &row in rows {
+        let text = column.cells.get(row).text();
+        let id = match met.get(text.as_ref()) {
+            Some(&id) => id,
+            None => {
+                let id = met.len() as u32;
+                met.insert(text.into_owned(), id);
+                id
+            }
+        };
+        ids.push(id);
+    }
+    let mut labels: Vec<(String, u32)> = met.into_iter().collect();
+    labels.sort_unstable();
+    let numbers: Option<Vec<f64>> = labels.iter().map(|(label, _)| crate::number(label)).collect();
     if numbers.is_some() {
-        labels.sort_by(|a, b| {
+        labels.sort_by(|(a, _), (b, _)| {
             let (a, b) = (crate::number(a), crate::number(b));
             a.unwrap_or_default().total_cmp(&b.unwrap_or_default())
         });
     }
-    let places: std::collections::HashMap<&String, u32> = labels.iter().zip(0..).collect();
-    let ids = texts.iter().map(|text| places[text]).collect();
-    TableTargets::Classes { ids, labels }
+    let mut places = vec![0; labels.len()];
+    (0..).zip(&labels).for_each(|(place, (_, id))| places[*id as usize] = place);
+    ids.iter_mut().for_each(|id| *id = places[*id as usize]);
+    TableTargets::Classes { ids, labels: labels.into_iter().map(|(label, _)| label).collect() }
 }
 
 /// 0 or 1, also as false or true, and no or yes.
