@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Boolean, Category, CategoryEncoding, Date, InputError, Number, NumberScaling};
-use crate::{Pictures, Preprocessing};
+use crate::{Pictures, Preprocessing, Sounds};
 
 /// One field of an [`InputSpec`](crate::InputSpec).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct Dense {
     /// The appearance of the training pictures, if they were pictures and it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pictures: Option<Pictures>,
+    /// The features of the training recordings, if rows are made of recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sounds: Option<Sounds>,
 }
 
 impl Field {
@@ -68,7 +71,7 @@ impl Field {
     /// Whether the format of model files has it only since version 3.
     pub(super) fn needs_version_3(&self) -> bool {
         match &self.kind {
-            FieldKind::Dense(_) => false,
+            FieldKind::Dense(dense) => dense.sounds.is_some(),
             FieldKind::Number(number) => {
                 !matches!(number.scaling, NumberScaling::Standardize { .. })
             }
@@ -130,6 +133,9 @@ impl Dense {
         self.preprocessing.validate(width)?;
         if let Some(pictures) = &self.pictures {
             pictures.validate(&self.shape)?;
+        }
+        if let Some(sounds) = &self.sounds {
+            sounds.validate(&self.shape)?;
         }
         Ok(())
     }

@@ -9,7 +9,9 @@ mod number;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Pictures, PicturesError, Preprocessing, PreprocessingError, RowError};
+use crate::{
+    Pictures, PicturesError, Preprocessing, PreprocessingError, RowError, Sounds, SoundsError,
+};
 
 pub use boolean::Boolean;
 pub use category::{Category, CategoryEncoding};
@@ -66,7 +68,7 @@ impl InputSpec {
     /// [`FEATURES`](Self::FEATURES). Whether the preprocessing fits them shows in
     /// [`validate`](Self::validate).
     pub fn dense(shape: &[usize], preprocessing: Preprocessing) -> Self {
-        let dense = Dense { shape: shape.to_vec(), preprocessing, pictures: None };
+        let dense = Dense { shape: shape.to_vec(), preprocessing, pictures: None, sounds: None };
         Self { fields: vec![Field::new(Self::FEATURES, dense)] }
     }
 
@@ -76,6 +78,16 @@ impl InputSpec {
     pub fn with_pictures(mut self, pictures: Option<Pictures>) -> Self {
         if let Some(dense) = self.as_dense_mut() {
             dense.pictures = pictures;
+        }
+        self
+    }
+
+    /// The same input, of rows that have such features of recordings; one that is not
+    /// [dense](Self::as_dense) has none.
+    #[must_use]
+    pub fn with_sounds(mut self, sounds: Option<Sounds>) -> Self {
+        if let Some(dense) = self.as_dense_mut() {
+            dense.sounds = sounds;
         }
         self
     }
@@ -134,6 +146,11 @@ impl InputSpec {
     /// Returns the appearance of the pictures that rows stand for, if they do and it is known.
     pub fn pictures(&self) -> Option<Pictures> {
         self.as_dense().and_then(|dense| dense.pictures)
+    }
+
+    /// Returns the features of recordings that rows have, if they are of recordings.
+    pub fn sounds(&self) -> Option<Sounds> {
+        self.as_dense().and_then(|dense| dense.sounds)
     }
 
     /// Whether the format of model files can describe it only since version 3.
@@ -259,6 +276,9 @@ pub enum InputError {
     /// The pictures do not fit.
     #[error(transparent)]
     Pictures(#[from] PicturesError),
+    /// The features of recordings do not fit.
+    #[error(transparent)]
+    Sounds(#[from] SoundsError),
     /// Columns that the model takes are not there.
     #[error("columns are missing: {}; the model takes {}", in_words(missing), in_words(expected))]
     MissingColumns {
@@ -316,6 +336,7 @@ mod tests {
             shape: vec![1, 2],
             preprocessing: Preprocessing::Scale { scale: 0.5 },
             pictures: None,
+            sounds: None,
         };
         let fields = vec![
             Field::new("size", size),
@@ -407,12 +428,13 @@ mod tests {
         };
         let shape = |shape: &[usize]| {
             let (shape, preprocessing) = (shape.to_vec(), Preprocessing::None);
-            Field::new("d", Dense { shape, preprocessing, pictures: None })
+            Field::new("d", Dense { shape, preprocessing, pictures: None, sounds: None })
         };
         let wrong = Dense {
             shape: vec![2],
             preprocessing: Preprocessing::Standardize { mean: vec![0.0], deviation: vec![1.0] },
             pictures: None,
+            sounds: None,
         };
         for fields in [
             vec![],

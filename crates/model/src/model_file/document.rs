@@ -10,7 +10,7 @@ use super::record::{ArchitectureV1, ArchitectureV2};
 use super::{FORMAT_VERSION, ModelFileProblem, encoded};
 use crate::{
     Architecture, Description, Encoding, InputSpec, ParameterPath, Pictures, Preprocessing,
-    Provenance, Task,
+    Provenance, Sounds, Task,
 };
 
 /// The description of a model in its file, and of the run that it is a checkpoint of.
@@ -56,6 +56,9 @@ struct RecordV2 {
     preprocessing: Option<Preprocessing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pictures: Option<Pictures>,
+    /// Since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sounds: Option<Sounds>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input: Option<InputSpec>,
     #[serde(default)]
@@ -112,6 +115,7 @@ impl Document {
     pub(super) fn write(&self) -> Result<String, ModelFileProblem> {
         let Description { architecture, task, input, provenance } = self.model.clone();
         let (provenance, run) = (provenance.with_finite_metrics(), self.run.clone());
+        let sounds = input.as_features().and_then(|dense| dense.sounds);
         let (preprocessing, pictures, input) = match input.as_features() {
             Some(dense) => (Some(dense.preprocessing.clone()), dense.pictures, None),
             None => (None, None, Some(input)),
@@ -131,6 +135,7 @@ impl Document {
             task,
             preprocessing,
             pictures,
+            sounds,
             input,
             provenance,
             run,
@@ -159,7 +164,11 @@ impl Described<'_> {
         // Newest first: the first part that a model has decides.
         let parts = [
             (3, "a front stage, an ensemble or a parametrization", architecture.needs_version_3()),
-            (3, "an encoding of columns", input.is_some_and(InputSpec::needs_version_3)),
+            (
+                3,
+                "an encoding of columns, or features of recordings",
+                input.is_some_and(InputSpec::needs_version_3),
+            ),
             (3, "calibration or thresholds", task.decision().is_some_and(|d| !d.is_default())),
             (3, "quantiles or intervals", task.intervals().is_some_and(|i| !i.is_default())),
             (3, "targets in the logarithm", task.is_logarithmic()),
@@ -205,11 +214,13 @@ impl TryFrom<RecordV2> for Document {
         });
         let encodings = encodings.collect::<Result<_, ModelFileProblem>>()?;
         let architecture = Architecture::from(architecture);
-        let input = match (record.preprocessing, record.pictures, record.input) {
-            (Some(preprocessing), pictures, None) => {
-                InputSpec::dense(&architecture.input_shape, preprocessing).with_pictures(pictures)
+        let RecordV2 { preprocessing, pictures, sounds, input, .. } = record;
+        let input = match (preprocessing, pictures, sounds, input) {
+            (Some(preprocessing), pictures, sounds, None) => {
+                let input = InputSpec::dense(&architecture.input_shape, preprocessing);
+                input.with_pictures(pictures).with_sounds(sounds)
             }
-            (None, None, Some(input)) => input,
+            (None, None, None, Some(input)) => input,
             _ => return Err(serde_json::Error::custom(ONE_INPUT).into()),
         };
         let model = Description { architecture, task, input, provenance };
@@ -218,7 +229,8 @@ impl TryFrom<RecordV2> for Document {
 }
 
 /// The fault of a document with two inputs, or with none.
-const ONE_INPUT: &str = "it needs either `preprocessing`, with or without `pictures`, or `input`";
+const ONE_INPUT: &str =
+    "it needs either `preprocessing`, with or without `pictures` and `sounds`, or `input`";
 
 /// The version is read before the rest, whose meaning depends on it.
 pub(crate) fn version(text: &str, newest: u32) -> Result<u32, ModelFileProblem> {

@@ -17,7 +17,12 @@ const COLUMNS: [&str; 3] = ["size", "colour", "pixels"];
 fn input() -> InputSpec {
     let size = Number::fit([Some(1.0), Some(2.0), Some(6.0), None]);
     let colour = Category::fit([Some("red"), Some("blue"), None]);
-    let pixels = Dense { shape: vec![2], preprocessing: Preprocessing::PIXELS, pictures: None };
+    let pixels = Dense {
+        shape: vec![2],
+        preprocessing: Preprocessing::PIXELS,
+        pictures: None,
+        sounds: None,
+    };
     InputSpec::new(vec![
         Field::new("size", size),
         Field::new("colour", colour),
