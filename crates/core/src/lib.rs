@@ -47,17 +47,18 @@ pub use backend::{Backend, BackendError, DeviceChoice, FoundDevice};
 pub use burn::tensor::Device;
 pub use dropout::DropoutKey;
 pub use fireclay_model::{
-    self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Ancestor,
-    Architecture, Average, BiasInitializer, Boolean, Category, CategoryEncoding, Centre, Channels,
-    Checkpoint, ConfigError, Conformal, Date, DateFormat, DatePart, Decision, DecisionError, Dense,
-    Description, Detail, Drawn, Encoder, Ensemble, Field, FieldKind, FrontChoice, FrontParameter,
-    FrontPart, HiddenLayer, Initializer, Ink, InputError, InputSpec, Intervals, IntervalsError,
-    LEAKY_SLOPE, Lora, MlpConfig, ModelFileError, ModelFileProblem, NORM_EPSILON, NamedTensor,
-    Norm, NormPart, NormPosition, Number, NumberEncoding, NumberScaling, ParameterPath,
-    Parametrization, PeriodicEmbedding, PictureShape, Pictures, PicturesError, Placement,
-    Prediction, Predictor, Preprocessing, PreprocessingError, Provenance, RowError, Skip,
-    SkipPosition, TargetScaling, TargetScalingError, Task, TaskError, UnknownName,
-    UnknownParameter, UnlikelyBytes, Value, ValueProblem, check_positive, check_quantiles,
+    self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Analyzer,
+    Ancestor, Architecture, Average, BiasInitializer, Boolean, Category, CategoryEncoding, Centre,
+    Channels, Checkpoint, ConfigError, Conformal, Date, DateFormat, DatePart, Decision,
+    DecisionError, Dense, Description, Detail, Drawn, EncodedRows, Encoder, Ensemble, Field,
+    FieldKind, FrontChoice, FrontParameter, FrontPart, HiddenLayer, Initializer, Ink, InputError,
+    InputSpec, Intervals, IntervalsError, LEAKY_SLOPE, Lora, MlpConfig, ModelFileError,
+    ModelFileProblem, NORM_EPSILON, NamedTensor, NgramRange, Norm, NormPart, NormPosition, Number,
+    NumberEncoding, NumberScaling, ParameterPath, Parametrization, PeriodicEmbedding, PictureShape,
+    Pictures, PicturesError, Placement, Prediction, Predictor, Preprocessing, PreprocessingError,
+    Provenance, RowError, Skip, SkipPosition, SparseRows, TargetScaling, TargetScalingError, Task,
+    TaskError, TermPlaces, Text, TextBag, TextWeighting, UnknownName, UnknownParameter,
+    UnlikelyBytes, Value, ValueProblem, Vocabulary, Weighting, check_positive, check_quantiles,
     check_row, first_largest, model_file, nearest,
 };
 pub use front::{FrontLayer, MemberScales, Scales};

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 
 use crate::targets::restored;
 use crate::{
-    Adapter, AdapterError, Backend, Description, InputError, Model, ModelFileError,
+    Adapter, AdapterError, Backend, Description, EncodedRows, InputError, Model, ModelFileError,
     ModelFileProblem, PredictError, Prediction, Predictor, Value, check_row, host,
 };
 
@@ -118,16 +118,16 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// A number that is not finite, or a last row that lacks some; a device that fails.
-    pub fn outputs_of_encoded(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
+    /// A number that is not finite, or rows of another input; a device that fails.
+    pub fn outputs_of_encoded(&self, rows: &EncodedRows) -> Result<Vec<f32>, PredictError> {
         match &self.place {
             Runner::Host(predictor) => Ok(predictor.outputs_of_encoded(rows)?),
             Runner::Device(model) => {
-                for (at, row) in rows.chunks(self.features()).enumerate() {
+                for (at, row) in rows.dense.chunks(self.features()).enumerate() {
                     check_row(at, row, self.features())?;
                 }
                 let forward = |rows| restored(&model.task, model.mlp.forward(rows));
-                Ok(self.in_blocks(rows, &model.device(), forward)?)
+                Ok(self.in_blocks(&rows.dense, &model.device(), forward)?)
             }
         }
     }
@@ -190,7 +190,7 @@ impl Loaded {
                 let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
                 // Encoded rows are prepared already, and outputs go back to the unit of their target.
                 let forward = |rows| restored(&model.task, model.mlp.forward(rows));
-                let outputs = self.in_blocks(&encoded, &model.device(), forward)?;
+                let outputs = self.in_blocks(&encoded.dense, &model.device(), forward)?;
                 Ok(self.description.task.predictions(outputs))
             }
         }

@@ -14,6 +14,9 @@ const A_SOURCE: &str =
 /// Why data could not be loaded, checked or divided.
 #[derive(Debug, Error)]
 pub enum DataError {
+    /// Rows have a text, which is no dense column.
+    #[error("a column of text cannot be trained yet; leave it out with `--drop`")]
+    Text,
     /// A file or folder could not be read.
     #[error("cannot read {}", .path.display())]
     Read {

@@ -1,6 +1,6 @@
 //! How much a model needs each column of a table.
 
-use fireclay::Loaded;
+use fireclay::{EncodedRows, Loaded};
 use fireclay_data::{Dataset, permutation};
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,8 @@ pub fn importance(
     let rows = some.numbers(0..some.len());
     let numbers = Options { batch_size: options.batch_size, ..Options::of_numbers() };
     let loss = |rows: &[f32]| -> Result<f64, EvaluateError> {
-        let outputs = model.outputs_of_encoded(rows)?;
+        let rows = EncodedRows::of_dense(rows.to_vec(), width);
+        let outputs = model.outputs_of_encoded(&rows)?;
         Ok(evaluate_outputs(task, &outputs, &targets, &numbers)?.loss.value)
     };
     let base = loss(&rows)?;

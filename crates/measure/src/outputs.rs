@@ -1,6 +1,6 @@
 //! What a model says of every row of a data set.
 
-use fireclay::{Loaded, PredictError};
+use fireclay::{EncodedRows, Loaded, PredictError};
 use fireclay_data::Dataset;
 
 use crate::error::EvaluateError;
@@ -36,7 +36,7 @@ pub fn outputs(
     for start in (0..data.len()).step_by(step) {
         let rows = data.numbers(start..(start + step).min(data.len()));
         all.extend(if is_encoded {
-            model.outputs_of_encoded(&rows)
+            model.outputs_of_encoded(&EncodedRows::of_dense(rows, expected))
         } else {
             model.outputs(&rows)
         }?);

@@ -461,7 +461,12 @@ impl Architecture {
         if self.input_shape.is_empty() {
             return Err(ConfigError::NoInputShape);
         }
-        sizes("input_shape", &self.input_shape)?;
+        // A network that takes texts alone has no columns.
+        let is_text =
+            self.input_shape == [0] && self.front.iter().any(|part| part.terms().is_some());
+        if !is_text {
+            sizes("input_shape", &self.input_shape)?;
+        }
         sizes("outputs", &[self.outputs])?;
         if let Some(Ensemble { members, .. }) = self.ensemble {
             sizes("ensemble.members", &[members])?;

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{positive, sizes};
 use crate::{
-    CategoryEncoding, ConfigError, Field, FieldKind, FrontParameter, InputSpec, ParameterPath,
+    Activation, CategoryEncoding, ConfigError, Field, FieldKind, FrontParameter, InputSpec,
+    ParameterPath,
 };
 
 /// A part of the front stage, for some columns of a row that stand side by side.
@@ -39,14 +40,36 @@ pub enum FrontPart {
         /// Standard deviation of `w` at first.
         sigma: f64,
     },
+    /// The sum of a learned vector for each term of a text, and a bias:
+    /// `activation(sum of value_j * weight[place_j] + bias)`. It takes the sparse row of the next
+    /// [`Text`](crate::Text) field, and no column.
+    ///
+    /// With the mean as weighting this is the bag of fastText (Joulin et al. 2016, arXiv 1607.01759).
+    Bag {
+        /// Places of terms.
+        terms: usize,
+        /// Length of a vector.
+        width: usize,
+        /// The function of the sum; a leaky relu has its usual slope.
+        activation: Activation,
+    },
 }
 
 impl FrontPart {
-    /// Columns of a row that it takes.
+    /// Dense columns of a row that it takes.
     pub fn columns(&self) -> usize {
         match *self {
             Self::Pass { columns } | Self::Periodic { columns, .. } => columns,
             Self::Embedding { .. } => 1,
+            Self::Bag { .. } => 0,
+        }
+    }
+
+    /// The places of terms of the text that it takes, if it takes one.
+    pub fn terms(&self) -> Option<usize> {
+        match *self {
+            Self::Bag { terms, .. } => Some(terms),
+            _ => None,
         }
     }
 
@@ -54,7 +77,7 @@ impl FrontPart {
     pub fn width(&self) -> usize {
         match *self {
             Self::Pass { columns } => columns,
-            Self::Embedding { width, .. } => width,
+            Self::Embedding { width, .. } | Self::Bag { width, .. } => width,
             Self::Periodic { columns, width, .. } => columns.saturating_mul(width),
         }
     }
@@ -65,6 +88,9 @@ impl FrontPart {
         let shapes = match *self {
             Self::Pass { .. } => Vec::new(),
             Self::Embedding { levels, width } => vec![(Weight, vec![levels, width])],
+            Self::Bag { terms, width, .. } => {
+                vec![(Weight, vec![terms, width]), (Bias, vec![width])]
+            }
             Self::Periodic { columns, frequencies, width, .. } => vec![
                 (Frequency, vec![columns, frequencies]),
                 (Phase, vec![columns, frequencies]),
@@ -81,6 +107,7 @@ impl FrontPart {
         match *self {
             Self::Pass { .. } => Some(0),
             Self::Embedding { levels, width } => levels.checked_mul(width),
+            Self::Bag { terms, width, .. } => terms.checked_add(1)?.checked_mul(width),
             Self::Periodic { columns, frequencies, width, .. } => {
                 let of_column = frequencies.checked_add(1)?.checked_mul(width)?;
                 of_column.checked_add(frequencies)?.checked_mul(columns)
@@ -98,6 +125,10 @@ impl FrontPart {
             Self::Pass { columns } => sizes("front.columns", &[columns]),
             Self::Embedding { levels, width } => {
                 sizes("front.levels", &[levels])?;
+                sizes("front.width", &[width])
+            }
+            Self::Bag { terms, width, .. } => {
+                sizes("front.terms", &[terms])?;
                 sizes("front.width", &[width])
             }
             Self::Periodic { columns, frequencies, width, sigma } => {
@@ -120,6 +151,24 @@ pub struct FrontChoice {
     pub categories: usize,
     /// Periodic embeddings of numbers, if they are wanted.
     pub numbers: Option<PeriodicEmbedding>,
+    /// The bag of each text.
+    pub texts: TextBag,
+}
+
+/// The sizes of the bag of a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextBag {
+    /// Length of the vector of each term.
+    pub width: usize,
+    /// The function of the sum of vectors.
+    pub activation: Activation,
+}
+
+impl Default for TextBag {
+    /// The first layer of a multilayer perceptron.
+    fn default() -> Self {
+        Self { width: 64, activation: Activation::Relu }
+    }
 }
 
 /// The sizes of periodic embeddings.
@@ -172,6 +221,10 @@ fn front_of(field: &Field, choice: &FrontChoice) -> Vec<FrontPart> {
         // Bins of a number are embeddings of their own.
         FieldKind::Number(number) => usize::from(all - usize::from(number.missing) == 1),
         FieldKind::Dense(_) => all,
+        FieldKind::Text(text) => {
+            let TextBag { width, activation } = choice.texts;
+            return vec![FrontPart::Bag { terms: text.terms(), width, activation }];
+        }
         _ => 0,
     };
     let Some(PeriodicEmbedding { frequencies, width, sigma }) = choice.numbers else {
@@ -205,7 +258,8 @@ mod tests {
         ];
         let input = InputSpec::new(fields).unwrap();
         let periodic = PeriodicEmbedding { frequencies: 16, width: 4, sigma: 0.1 };
-        let choice = FrontChoice { categories: 8, numbers: Some(periodic) };
+        let texts = TextBag::default();
+        let choice = FrontChoice { categories: 8, numbers: Some(periodic), texts };
         let of = |columns| FrontPart::Periodic { columns, frequencies: 16, width: 4, sigma: 0.1 };
         let index = FrontPart::Embedding { levels: 4, width: 8 };
         let pass = |columns| FrontPart::Pass { columns };

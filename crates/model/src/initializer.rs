@@ -123,13 +123,20 @@ fn initial_biases(architecture: &Architecture, seed: u64, layer: usize) -> Vec<f
 }
 
 /// Vectors of levels are standard normal, frequencies normal, and phases uniform on a period; the
-/// linear map is PyTorch's. Source: `PLREmbeddingsFactory` of pytabkit.
+/// linear map is PyTorch's. Source: `PLREmbeddingsFactory` of pytabkit. Vectors of terms are uniform in
+/// `±1 / width`, and their bias zero. Source: `FastText::train` of fastText.
 fn initial_front((at, part): (u64, &FrontPart), parameter: FrontParameter, seed: u64) -> Vec<f32> {
     let mut rng = generator(seed, Purpose::Front, 4 * at + parameter as u64);
     let (columns, frequencies, width, sigma) = match *part {
         FrontPart::Pass { .. } => return Vec::new(),
         FrontPart::Embedding { levels, width } => {
             return (0..levels * width).map(|_| normal(&mut rng) as f32).collect();
+        }
+        FrontPart::Bag { width, .. } if parameter == FrontParameter::Bias => {
+            return vec![0.0; width];
+        }
+        FrontPart::Bag { terms, width, .. } => {
+            return within(1.0 / width as f64, terms * width, &mut rng);
         }
         FrontPart::Periodic { columns, frequencies, width, sigma } => {
             (columns, frequencies, width, sigma)

@@ -29,6 +29,7 @@ mod preprocessing;
 pub mod rng;
 mod scaling;
 mod sounds;
+mod sparse;
 mod strict;
 mod task;
 mod tensor;
@@ -43,12 +44,13 @@ pub use decision::{Decision, DecisionError, first_largest};
 pub use drawn::Drawn;
 pub use encoding::{EncodedMatrix, Encoding, EncodingError, Numbers, Scales};
 pub use ensemble::{Average, Ensemble};
-pub use front::{FrontChoice, FrontPart, PeriodicEmbedding};
+pub use front::{FrontChoice, FrontPart, PeriodicEmbedding, TextBag};
 pub use initializer::{BiasInitializer, Initializer, initial_values};
 pub use input::{
-    Boolean, Category, CategoryEncoding, Date, DateFit, DateFormat, DatePart, Dense, Detail,
-    Encoder, Field, FieldKind, InputError, InputSpec, Number, NumberEncoding, NumberFit,
-    NumberScaling, Value, ValueProblem,
+    Analyzer, BadNgramRange, Boolean, Category, CategoryEncoding, Date, DateFit, DateFormat,
+    DatePart, Dense, Detail, Encoder, Field, FieldKind, Idf, InputError, InputSpec, NgramRange,
+    Number, NumberEncoding, NumberFit, NumberScaling, TermPlaces, Text, TextWeighting, Value,
+    ValueProblem, Vocabulary, Weighting,
 };
 pub use intervals::{Conformal, Intervals, IntervalsError, check_quantiles};
 pub use lora::Lora;
@@ -62,5 +64,6 @@ pub use predictor::{Predictor, Session};
 pub use preprocessing::{Preprocessing, PreprocessingError, UnlikelyBytes};
 pub use scaling::{TargetScaling, TargetScalingError, check_positive};
 pub use sounds::{FrameNormalization, MelScale, SoundColumns, Sounds, SoundsError};
+pub use sparse::{EncodedRows, SparseRows};
 pub use task::{Task, TaskError};
 pub use tensor::{NamedTensor, transpose};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Architecture, Average, EncodedMatrix, Ensemble, InputSpec, ModelFileProblem, NamedTensor,
-    ParameterPath, Task,
+    Architecture, Average, EncodedMatrix, Ensemble, FrontPart, InputError, InputSpec,
+    ModelFileProblem, NamedTensor, ParameterPath, Task, Text,
 };
 
 /// A model on the host: what a model file holds.
@@ -43,6 +43,12 @@ impl Description {
     pub fn validate(&self) -> Result<(), ModelFileProblem> {
         self.architecture.validate()?;
         self.input.validate_for(&self.architecture.input_shape)?;
+        let found: Vec<usize> = self.input.texts().map(Text::terms).collect();
+        let bags = self.architecture.front.iter().filter_map(FrontPart::terms);
+        let expected: Vec<usize> = bags.collect();
+        if found != expected {
+            return Err(InputError::Bags { found, expected }.into());
+        }
         self.task.validate()?;
         if let Some(Ensemble { average: found, .. }) = self.architecture.ensemble {
             let expected = Average::of(&self.task);

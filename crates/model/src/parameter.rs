@@ -37,10 +37,10 @@ pub enum ParameterPath {
 /// A parameter of a part of the front stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FrontParameter {
-    /// The vectors of an embedding, `[levels, width]`, or the linear map of each column,
-    /// `[columns, width - 1, frequencies]`.
+    /// The vectors of an embedding, `[levels, width]`, or of a bag, `[terms, width]`, or the linear
+    /// map of each column, `[columns, width - 1, frequencies]`.
     Weight,
-    /// The biases of that linear map, `[columns, width - 1]`.
+    /// The biases of that linear map, `[columns, width - 1]`, or of a bag, `[width]`.
     Bias,
     /// The frequencies of each column, `[columns, frequencies]`.
     Frequency,

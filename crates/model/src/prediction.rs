@@ -141,6 +141,20 @@ pub enum RowError {
         /// The names of its fields.
         fields: Vec<String>,
     },
+    /// Encoded rows for another number of texts.
+    #[error("the rows have the terms of {found} texts; this model takes {expected}")]
+    Texts {
+        /// Texts of the rows.
+        found: usize,
+        /// Texts of the model.
+        expected: usize,
+    },
+    /// The terms of a text are not those of the model.
+    #[error("text {text}: its terms are not those of this model, or there are too few rows")]
+    Terms {
+        /// The text, from 0.
+        text: usize,
+    },
     /// A feature is not a finite number.
     #[error("row {row}: feature {feature} is {found}; features must be finite numbers")]
     NotFinite {

@@ -174,7 +174,10 @@ mod tests {
         let values = table.values(&cells);
         assert_eq!(table.unknown(&values), ["column grade: the model does not know \"odd\""]);
         let encoder = input.encoder(&table.header).unwrap();
-        let rows = values.iter().enumerate().map(|(row, values)| encoder.encode(row, values));
+        let rows = values
+            .iter()
+            .enumerate()
+            .map(|(row, values)| encoder.encode(row, values).map(|encoded| encoded.dense));
         let rows: Vec<Result<Vec<f32>, InputError>> = rows.collect();
         let [Ok(first), Err(second), Ok(third), Err(fourth)] = &rows[..] else {
             panic!("{rows:?}")
@@ -206,7 +209,7 @@ mod tests {
         let encoded = encoder.encode_rows(&table.values(&block)).unwrap();
         let first = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0];
         let second = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
-        assert_eq!(encoded, [first, second].concat());
+        assert_eq!(encoded.dense, [first, second].concat());
         assert_eq!(table.next_rows(2).unwrap().unwrap().rows, 1);
         assert_eq!(table.next_rows(2).unwrap(), None);
     }

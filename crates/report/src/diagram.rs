@@ -55,6 +55,9 @@ fn in_words(part: &FrontPart) -> String {
         FrontPart::Periodic { columns, width, .. } => {
             format!("periodic {columns} → {}", columns * width)
         }
+        FrontPart::Bag { terms, width, activation } => {
+            format!("bag {} → {width} {activation}", grouped(*terms))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Position, ReaderBuilder, StringRecord};
-use fireclay_model::InputSpec;
+use fireclay_model::{EncodedRows, InputSpec};
 use sha2::{Digest, Sha256};
 
 use crate::TableError;
@@ -139,7 +139,7 @@ impl BlockFile {
         Err(TableError::Changed { path: self.path.clone() })
     }
 
-    /// Encodes the rows of a block for which `is_wanted` is true: `[rows, width]` row by row.
+    /// Encodes the rows of a block for which `is_wanted` is true.
     ///
     /// # Errors
     ///
@@ -149,19 +149,16 @@ impl BlockFile {
         block: usize,
         input: &InputSpec,
         mut is_wanted: impl FnMut(usize) -> bool,
-    ) -> Result<Vec<f32>, TableError> {
+    ) -> Result<EncodedRows, TableError> {
         let places = self.places(input)?;
         let names: Vec<&str> = input.fields().iter().map(|field| field.name.as_str()).collect();
         let encoder = input.encoder(&names)?;
-        let width = input.width();
-        let mut encoded = Vec::new();
+        let mut encoded = EncodedRows::new(input);
         self.read_block(block, |row, record| {
             if is_wanted(row) {
-                let start = encoded.len();
-                encoded.resize(start + width, 0.0);
                 let cells = places.iter().map(|&place| cell(record, place));
                 let mut values = Vec::with_capacity(places.len());
-                encode_row(&encoder, input, row, cells, &mut values, &mut encoded[start..])?;
+                encode_row(&encoder, input, row, cells, &mut values, &mut encoded)?;
             }
             Ok(())
         })?;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fireclay_model::{
-    Boolean, Category, CategoryEncoding, DateFit, Detail, Encoder, Field, FieldKind, InputError,
-    InputSpec, NumberFit, Value,
+    Boolean, Category, CategoryEncoding, DateFit, Detail, EncodedRows, Encoder, Field, FieldKind,
+    InputError, InputSpec, NumberFit, Value,
 };
 
 use crate::kind::Kind;
@@ -159,13 +159,13 @@ fn category(counts: BTreeMap<String, usize>, one_hot: usize, missing: bool) -> C
     Category { values: often.map(|(text, _)| text).collect(), encoding, missing }
 }
 
-/// Encodes some rows of a table by the names of its columns: `[rows, width]` row by row.
+/// Encodes some rows of a table by the names of its columns.
 ///
 /// # Errors
 ///
 /// A column that the input takes and the table lacks, and a value that is not one of its column, with
 /// its row.
-pub fn encode(table: &Table, input: &InputSpec, rows: &[usize]) -> Result<Vec<f32>, TableError> {
+pub fn encode(table: &Table, input: &InputSpec, rows: &[usize]) -> Result<EncodedRows, TableError> {
     let names = input.fields().iter().map(|field| &field.name);
     let columns = names.map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<&String> = columns.iter().map(|column| &column.name).collect();
@@ -173,28 +173,28 @@ pub fn encode(table: &Table, input: &InputSpec, rows: &[usize]) -> Result<Vec<f3
     let cells = columns.iter().zip(input.fields());
     let cells: Vec<Cow<'_, Cells>> =
         cells.map(|(column, field)| as_taken(&column.cells, &field.kind)).collect();
-    let width = input.width();
-    let mut encoded = vec![0.0; rows.len() * width];
+    let mut encoded = EncodedRows::new(input);
+    encoded.dense.reserve_exact(rows.len() * input.width());
     let mut values = Vec::with_capacity(columns.len());
-    for (&row, into) in rows.iter().zip(encoded.chunks_exact_mut(width)) {
+    for &row in rows {
         let cells = cells.iter().map(|cells| cells.get(row));
-        encode_row(&encoder, input, row, cells, &mut values, into)?;
+        encode_row(&encoder, input, row, cells, &mut values, &mut encoded)?;
     }
     Ok(encoded)
 }
 
-/// Encodes a row of cells in the order of the input's fields; `values` is room for them.
+/// Encodes a row of cells, behind others, in the order of the input's fields; `values` is room for them.
 pub(crate) fn encode_row<'a>(
     encoder: &Encoder<'_>,
     input: &InputSpec,
     row: usize,
     cells: impl Iterator<Item = Cell<'a>>,
     values: &mut Vec<Value<'a>>,
-    into: &mut [f32],
+    onto: &mut EncodedRows,
 ) -> Result<(), TableError> {
     values.clear();
     values.extend(cells.zip(input.fields()).map(|(cell, field)| value(cell, Some(&field.kind))));
-    encoder.encode_into(row, values, into).map_err(of_row)
+    encoder.encode_onto(row, values, onto).map_err(of_row)
 }
 
 /// The cells of a column as a field of this kind takes them: as texts, unless they are numbers for numbers

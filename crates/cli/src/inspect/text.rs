@@ -270,6 +270,7 @@ fn columns(input: &InputSpec) -> String {
                 let count = category.values.len();
                 format!("{count} {}", if count == 1 { "category" } else { "categories" })
             }
+            FieldKind::Text(text) => format!("text, {} terms", text.terms()),
             _ => "another kind".to_owned(),
         };
         format!("{} ({takes})", printable(&field.name, 30))

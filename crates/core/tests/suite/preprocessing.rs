@@ -22,7 +22,7 @@ fn in_the_fused_step(preprocessing: &Preprocessing, features: RawFeatures<'_>) -
 fn by_the_encoder(preprocessing: &Preprocessing, row: &[f32]) -> Vec<u32> {
     let input = InputSpec::dense(&[WIDTH], preprocessing.clone());
     let encoder = input.encoder(&[InputSpec::FEATURES]).unwrap();
-    bits(&encoder.encode(0, &[Value::Dense(row)]).unwrap())
+    bits(&encoder.encode(0, &[Value::Dense(row)]).unwrap().dense)
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

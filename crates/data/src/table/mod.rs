@@ -5,7 +5,7 @@ mod stream;
 
 use std::path::{Path, PathBuf};
 
-use fireclay_model::InputSpec;
+use fireclay_model::{EncodedRows, InputSpec};
 use fireclay_tables::{
     Doubt, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask, doubts,
     encode, fit, read, rows_with_targets, targets_of, weights_of,
@@ -166,7 +166,8 @@ impl DividedTable {
         let Self { table, parts, targets: [learned, test], weights, facts } = self;
         let rows = |rows: &[usize], targets| {
             let encoded = encode(&table, input, rows).map_err(&of_table)?;
-            let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
+            let features = Features::Floats(dense(encoded)?);
+            let data = Dataset::new(vec![input.width()], features, targets)?;
             let data = weighted(data, weights.as_deref(), rows)?;
             Ok::<_, DataError>(data.with_input(input.clone()))
         };
@@ -174,6 +175,11 @@ impl DividedTable {
         let test = rows(&parts.test, test)?;
         Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
     }
+}
+
+/// The dense columns of rows that have no others.
+fn dense(encoded: EncodedRows) -> Result<Vec<f32>, DataError> {
+    if encoded.sparse.is_empty() { Ok(encoded.dense) } else { Err(DataError::Text) }
 }
 
 /// The weights of all rows of a table; rows that are left out may lack one, and have none.
@@ -239,7 +245,7 @@ pub fn load_whole(
     let targets = targets_of(&table, names, task, &rows).map_err(&of_table)?;
     let targets = named(targets, names);
     let encoded = encode(&table, input, &rows).map_err(&of_table)?;
-    let data = Dataset::new(vec![input.width()], Features::Floats(encoded), targets)?;
+    let data = Dataset::new(vec![input.width()], Features::Floats(dense(encoded)?), targets)?;
     let data = match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {
         Some(name) => data.with_weights(weights_of(&table, name, &rows).map_err(&of_table)?)?,
         None => data,

@@ -11,7 +11,7 @@ use fireclay_tables::{
 };
 
 use super::divide::{Parts, TestRows, divide};
-use super::{TableFacts, TableSource, named, weighted, weights};
+use super::{TableFacts, TableSource, dense, named, weighted, weights};
 use crate::blocks::{BlockParts, BlockReader, Blocks};
 use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 
@@ -146,7 +146,7 @@ fn test_file(
     let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(&of_test)?;
     let encoded = encode(&table, input, &rows).map_err(&of_test)?;
     let found = named(found, schema.targets());
-    let data = Dataset::new(vec![input.width()], Features::Floats(encoded), found)?;
+    let data = Dataset::new(vec![input.width()], Features::Floats(dense(encoded)?), found)?;
     let data = match targets {
         Targets::Classes { labels, .. } => data.relabelled(labels)?,
         _ => data,
@@ -207,7 +207,7 @@ fn fitted(
     let columns = columns.map(|(name, texts)| Column { name, cells: Cells::Texts(texts) });
     let table = Table::new(columns.collect())?;
     let all: Vec<usize> = (0..table.rows()).collect();
-    let kept = encode(&table, &input, &all)?;
+    let kept = encode(&table, &input, &all)?.dense;
     Ok(Fitted { input, kept })
 }
 
@@ -303,6 +303,6 @@ impl BlockReader for TableReader {
             at += usize::from(is_here);
             is_here
         });
-        encoded.map_err(DataError::table(&self.path))
+        dense(encoded.map_err(DataError::table(&self.path))?)
     }
 }

@@ -1,6 +1,7 @@
 //! From the values of a row to what the network sees, by the names of their columns.
 
 use super::{Dense, Field, FieldKind, InputError, InputSpec};
+use crate::EncodedRows;
 
 /// The value of a field in one row, as the data has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,18 +64,18 @@ impl Encoder<'_> {
         &self.ignored
     }
 
-    /// Encodes a row for the network, which has `row` others before it: `[width]`.
+    /// Encodes a row for the network, which has `row` others before it.
     ///
     /// # Errors
     ///
     /// [`InputError::Columns`], and [`InputError::Value`] for the first value at fault.
-    pub fn encode(&self, row: usize, values: &[Value<'_>]) -> Result<Vec<f32>, InputError> {
-        let mut encoded = vec![0.0; self.input.width()];
-        self.encode_into(row, values, &mut encoded)?;
+    pub fn encode(&self, row: usize, values: &[Value<'_>]) -> Result<EncodedRows, InputError> {
+        let mut encoded = EncodedRows::new(self.input);
+        self.encode_onto(row, values, &mut encoded)?;
         Ok(encoded)
     }
 
-    /// Encodes several rows for the network: `[rows, width]`, row by row.
+    /// Encodes several rows for the network.
     ///
     /// # Errors
     ///
@@ -82,45 +83,54 @@ impl Encoder<'_> {
     pub fn encode_rows<'v>(
         &self,
         rows: &[impl AsRef<[Value<'v>]>],
-    ) -> Result<Vec<f32>, InputError> {
-        let width = self.input.width();
-        let mut encoded = vec![0.0; rows.len() * width];
-        for (at, (row, into)) in rows.iter().zip(encoded.chunks_exact_mut(width)).enumerate() {
-            self.encode_into(at, row.as_ref(), into)?;
+    ) -> Result<EncodedRows, InputError> {
+        let mut encoded = EncodedRows::new(self.input);
+        encoded.dense.reserve_exact(rows.len() * self.input.width());
+        for (at, row) in rows.iter().enumerate() {
+            self.encode_onto(at, row.as_ref(), &mut encoded)?;
         }
         Ok(encoded)
     }
 
-    /// As [`encode`](Self::encode), into the room for one row.
+    /// As [`encode`](Self::encode), behind rows that this input has encoded before.
     ///
     /// # Errors
     ///
-    /// As for [`encode`](Self::encode).
-    pub fn encode_into(
+    /// As for [`encode`](Self::encode); the rows are then of no use.
+    pub fn encode_onto(
         &self,
         row: usize,
         values: &[Value<'_>],
-        into: &mut [f32],
+        onto: &mut EncodedRows,
     ) -> Result<(), InputError> {
         if values.len() != self.columns {
             let (found, expected) = (values.len(), self.columns);
             return Err(InputError::Columns { row, found, expected });
         }
-        let mut left = into;
-        for (field, &place) in self.input.fields.iter().zip(&self.places) {
-            let (room, rest) = left.split_at_mut(field.width());
-            field.encode(values[place], room).map_err(|problem| InputError::Value {
-                row,
-                column: field.name.clone(),
-                problem,
-            })?;
-            left = rest;
-        }
-        Ok(())
+        onto.push(|mut left, sparse| {
+            let mut texts = sparse.iter_mut();
+            for (field, &place) in self.input.fields.iter().zip(&self.places) {
+                let (room, rest) = left.split_at_mut(field.width());
+                let encoded = match &field.kind {
+                    FieldKind::Text(text) => {
+                        texts.next().map_or(Ok(()), |rows| text.encode(values[place], rows))
+                    }
+                    _ => field.encode(values[place], room),
+                };
+                encoded.map_err(|problem| InputError::Value {
+                    row,
+                    column: field.name.clone(),
+                    problem,
+                })?;
+                left = rest;
+            }
+            Ok(())
+        })
     }
 }
 
 impl Field {
+    /// Encodes a value into the dense columns of the field; a text has none.
     fn encode(&self, value: Value<'_>, into: &mut [f32]) -> Result<(), ValueProblem> {
         match &self.kind {
             FieldKind::Dense(dense) => dense.encode(value, into),
@@ -128,6 +138,7 @@ impl Field {
             FieldKind::Boolean(boolean) => boolean.encode(value, into),
             FieldKind::Category(category) => category.encode(value, into),
             FieldKind::Date(date) => date.encode(value, into),
+            FieldKind::Text(_) => Ok(()),
         }
     }
 }

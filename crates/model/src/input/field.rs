@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Boolean, Category, CategoryEncoding, Date, InputError, Number, NumberScaling};
+use super::{Boolean, Category, CategoryEncoding, Date, InputError, Number, NumberScaling, Text};
 use crate::{Pictures, Preprocessing, Sounds};
 
 /// One field of an [`InputSpec`](crate::InputSpec).
@@ -31,6 +31,8 @@ pub enum FieldKind {
     Category(Category),
     /// A date, or a date with a time.
     Date(Date),
+    /// Sentences.
+    Text(Text),
 }
 
 /// Numbers of one shape, row by row.
@@ -55,7 +57,7 @@ impl Field {
         Self { name: name.into(), kind: kind.into() }
     }
 
-    /// Numbers that the network sees of it.
+    /// Dense columns that the network sees of it.
     pub fn width(&self) -> usize {
         match &self.kind {
             FieldKind::Dense(dense) => {
@@ -65,6 +67,7 @@ impl Field {
             FieldKind::Boolean(_) => 1,
             FieldKind::Category(category) => category.width(),
             FieldKind::Date(date) => date.width(),
+            FieldKind::Text(_) => 0,
         }
     }
 
@@ -76,7 +79,7 @@ impl Field {
                 !matches!(number.scaling, NumberScaling::Standardize { .. })
             }
             FieldKind::Category(category) => category.encoding != CategoryEncoding::OneHot,
-            FieldKind::Boolean(_) | FieldKind::Date(_) => true,
+            FieldKind::Boolean(_) | FieldKind::Date(_) | FieldKind::Text(_) => true,
         }
     }
 
@@ -87,6 +90,7 @@ impl Field {
             FieldKind::Boolean(_) => Ok(()),
             FieldKind::Category(category) => category.validate(&self.name),
             FieldKind::Date(date) => date.validate(&self.name),
+            FieldKind::Text(text) => text.validate(&self.name),
         }
     }
 }
@@ -118,6 +122,12 @@ impl From<Category> for FieldKind {
 impl From<Date> for FieldKind {
     fn from(date: Date) -> Self {
         Self::Date(date)
+    }
+}
+
+impl From<Text> for FieldKind {
+    fn from(text: Text) -> Self {
+        Self::Text(text)
     }
 }
 

@@ -6,6 +6,7 @@ mod date;
 mod encoder;
 mod field;
 mod number;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ pub use date::{Date, DateFit, DateFormat, DatePart};
 pub use encoder::{Encoder, Value, ValueProblem};
 pub use field::{Dense, Field, FieldKind};
 pub use number::{Detail, Number, NumberEncoding, NumberFit, NumberScaling};
+pub use text::{
+    Analyzer, BadNgramRange, Idf, NgramRange, TermPlaces, Text, TextWeighting, Vocabulary,
+    Weighting,
+};
 
 /// The input of a model for one row: named fields, whose encodings stand side by side in front of
 /// the network.
@@ -40,7 +45,7 @@ pub use number::{Detail, Number, NumberEncoding, NumberFit, NumberScaling};
 /// // By name: columns may come in any order, and those of no field are left out.
 /// let encoder = input.encoder(&["colour", "weather", "size"])?;
 /// let row = encoder.encode(0, &[Value::Text("red"), Value::Missing, Value::Number(3.0)])?;
-/// assert_eq!(row, [1.0, 0.0, 0.0, 1.0]);
+/// assert_eq!(row.dense, [1.0, 0.0, 0.0, 1.0]);
 /// # Ok::<(), fireclay_model::InputError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,7 +163,15 @@ impl InputSpec {
         self.fields.iter().any(Field::needs_version_3)
     }
 
-    /// Numbers that the network sees of a row.
+    /// The texts, in the order of the fields; each gives a sparse row in place of dense columns.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        self.fields.iter().filter_map(|field| match &field.kind {
+            FieldKind::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// Dense columns that the network sees of a row; 0 for an input of texts alone.
     pub fn width(&self) -> usize {
         self.fields.iter().map(Field::width).fold(0, usize::saturating_add)
     }
@@ -270,6 +283,48 @@ pub enum InputError {
         /// The field.
         field: String,
     },
+    /// N-grams that no text can be cut into.
+    #[error("field {field:?} needs n-grams of words or characters, from 1 to {most} long")]
+    Ngrams {
+        /// The field.
+        field: String,
+        /// The longest n-gram.
+        most: usize,
+    },
+    /// Places of terms that a network cannot have.
+    #[error("field {field:?} has {found} terms; it needs from 1 to {most}")]
+    TermCount {
+        /// The field.
+        field: String,
+        /// Its terms.
+        found: usize,
+        /// The most terms.
+        most: usize,
+    },
+    /// Terms that are not in order, or occur twice.
+    #[error("field {field:?}: its terms are not sorted, or {term:?} occurs twice")]
+    Terms {
+        /// The field.
+        field: String,
+        /// The first term at fault.
+        term: String,
+    },
+    /// Inverse document frequencies that do not fit the terms.
+    #[error("field {field:?} needs a finite idf of at least 0 for each of its {terms} terms")]
+    Idf {
+        /// The field.
+        field: String,
+        /// Its terms.
+        terms: usize,
+    },
+    /// The bags of the network are not those of the texts.
+    #[error("the texts have {found:?} terms, and the bags of the network take {expected:?}")]
+    Bags {
+        /// The terms of each text.
+        found: Vec<usize>,
+        /// The terms that each bag takes.
+        expected: Vec<usize>,
+    },
     /// The preprocessing does not fit.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),
@@ -360,7 +415,7 @@ mod tests {
         assert_eq!(encoder.ignored(), ["extra"]);
         let row =
             [Value::Text("?"), Value::Text("red"), Value::Dense(&[4.0, 6.0]), Value::Number(6.0)];
-        assert_eq!(encoder.encode(0, &row).unwrap(), [2.0, 0.0, 2.0, 3.0, 0.0, 1.0]);
+        assert_eq!(encoder.encode(0, &row).unwrap().dense, [2.0, 0.0, 2.0, 3.0, 0.0, 1.0]);
     }
 
     #[test]
@@ -368,7 +423,7 @@ mod tests {
         let input = table();
         let encoder = input.encoder(&["size", "pixels", "colour"]).unwrap();
         let row = [Value::Missing, Value::Dense(&[0.0, 0.0]), Value::Text("green")];
-        assert_eq!(encoder.encode(0, &row).unwrap(), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(encoder.encode(0, &row).unwrap().dense, [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -376,7 +431,7 @@ mod tests {
         let constant = Number::fit([Some(5.0), Some(5.0)]);
         let input = InputSpec::new(vec![Field::new("x", constant)]).unwrap();
         let encoder = input.encoder(&["x"]).unwrap();
-        assert_eq!(encoder.encode(0, &[Value::Number(9.0)]).unwrap(), [0.0]);
+        assert_eq!(encoder.encode(0, &[Value::Number(9.0)]).unwrap().dense, [0.0]);
     }
 
     #[test]

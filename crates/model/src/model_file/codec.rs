@@ -23,7 +23,7 @@ const FORMAT_KEY: &str = "format";
 const FORMAT: &str = "pt";
 
 /// The largest header: what is made of it is up to ten times as large.
-const LIMITS: Limits = Limits { bytes: 4 << 20, tensors: 50_000 };
+const LIMITS: Limits = Limits { bytes: 32 << 20, tensors: 50_000 };
 
 /// The most values of a document, as [`count_values`] counts them.
 const MOST_VALUES: u64 = 500_000;

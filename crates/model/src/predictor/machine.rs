@@ -5,7 +5,7 @@
 use super::integers::{Codes, Dots, QUAD};
 use super::packed::{LANES, Lanes};
 use super::product::Sums;
-use super::{Session, run};
+use super::{Rows, Session, run};
 
 /// The widest vector instructions that the machine has, of those that bodies are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,18 +60,18 @@ impl Machine {
     }
 
     /// [`run`], with this machine's instructions.
-    pub(super) fn run(self, session: &mut Session<'_>, raw: &[f32]) {
+    pub(super) fn run(self, session: &mut Session<'_>, rows: Rows<'_>) {
         match self {
-            Self::Plain => run::<Plain, PlainDots>(session, raw),
+            Self::Plain => run::<Plain, PlainDots>(session, rows),
             // SAFETY: this variant is made only where `all` found the features.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { x86::avx2(session, raw) },
+            Self::Avx2 => unsafe { x86::avx2(session, rows) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { x86::avx512(session, raw) },
+            Self::Avx512 => unsafe { x86::avx512(session, rows) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => unsafe { x86::avx512_vnni(session, raw) },
+            Self::Avx512Vnni => unsafe { x86::avx512_vnni(session, rows) },
         }
     }
 }
@@ -135,21 +135,21 @@ impl Dots for PlainDots {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Codes, Dots, LANES, Lanes, PlainDots, Session, Sums, run};
+    use super::{Codes, Dots, LANES, Lanes, PlainDots, Rows, Session, Sums, run};
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn avx2(session: &mut Session<'_>, raw: &[f32]) {
-        run::<Avx2, PlainDots>(session, raw);
+    pub(super) fn avx2(session: &mut Session<'_>, rows: Rows<'_>) {
+        run::<Avx2, PlainDots>(session, rows);
     }
 
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-    pub(super) fn avx512(session: &mut Session<'_>, raw: &[f32]) {
-        run::<Avx512, PlainDots>(session, raw);
+    pub(super) fn avx512(session: &mut Session<'_>, rows: Rows<'_>) {
+        run::<Avx512, PlainDots>(session, rows);
     }
 
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
-    pub(super) fn avx512_vnni(session: &mut Session<'_>, raw: &[f32]) {
-        run::<Avx512, Vnni>(session, raw);
+    pub(super) fn avx512_vnni(session: &mut Session<'_>, rows: Rows<'_>) {
+        run::<Avx512, Vnni>(session, rows);
     }
 
     /// Of [`avx512_vnni`] alone.

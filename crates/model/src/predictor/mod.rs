@@ -7,6 +7,7 @@ mod layer;
 mod machine;
 pub(crate) mod packed;
 mod product;
+mod rows;
 mod stage;
 
 use std::num::NonZero;
@@ -18,11 +19,12 @@ use self::integers::Dots;
 use self::layer::{HostLayer, Room};
 use self::machine::Machine;
 use self::product::{BLOCK, Sums};
+use self::rows::Rows;
 use self::stage::Stage;
 use crate::model_file::{Weights, open, read_packed};
 use crate::{
-    Description, InputError, Model, ModelFileError, ModelFileProblem, Prediction, Preprocessing,
-    RowError, Value, check_row,
+    Description, EncodedRows, InputError, Model, ModelFileError, ModelFileProblem, Prediction,
+    Preprocessing, RowError, Value, check_row,
 };
 
 /// A model made ready to predict on this machine: weights laid out for its vector instructions, and
@@ -187,7 +189,7 @@ impl Predictor {
                 check_row(at, row, features)?;
                 at += 1;
             }
-            results.copy_from_slice(session.run(rows));
+            results.copy_from_slice(session.run(Rows::of_dense(rows, features)));
         }
         Ok(())
     }
@@ -204,7 +206,7 @@ impl Predictor {
             check_row(at, row.as_ref(), self.features())?;
         }
         let raw: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-        Ok(self.predictions(self.session(), &raw))
+        Ok(self.predictions(self.session(), Rows::of_dense(&raw, self.features())))
     }
 
     /// Predicts rows by the names of their columns, which may come in any order.
@@ -219,21 +221,20 @@ impl Predictor {
         rows: &[impl AsRef<[Value<'a>]>],
     ) -> Result<Vec<Prediction>, InputError> {
         let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
-        Ok(self.predictions(Session::new(self, &Preprocessing::None), &encoded))
+        let session = Session::new(self, &Preprocessing::None);
+        Ok(self.predictions(session, Rows::of_encoded(&encoded)))
     }
 
     /// Logits, or values in the unit of their target, `[rows, outputs]`, of rows that the input has
-    /// encoded, `[rows, width]` row by row.
+    /// encoded.
     ///
     /// # Errors
     ///
-    /// A [`RowError`]: a last row that lacks some, or a number that is not finite.
-    pub fn outputs_of_encoded(&self, rows: &[f32]) -> Result<Vec<f32>, RowError> {
-        for (at, row) in rows.chunks(self.features()).enumerate() {
-            check_row(at, row, self.features())?;
-        }
+    /// A [`RowError`]: rows of another input, or a number that is not finite.
+    pub fn outputs_of_encoded(&self, rows: &EncodedRows) -> Result<Vec<f32>, RowError> {
+        rows.check(&self.description.input)?;
         let mut session = Session::new(self, &Preprocessing::None);
-        let blocks = rows.chunks(self.block * self.features());
+        let blocks = Rows::of_encoded(rows).blocks(self.block);
         Ok(blocks.flat_map(|block| session.run(block).to_vec()).collect())
     }
 
@@ -250,7 +251,7 @@ impl Predictor {
             check_row(at, row.as_ref(), self.features())?;
         }
         let raw: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-        Ok(self.spreads(self.session(), &raw))
+        Ok(self.spreads(self.session(), Rows::of_dense(&raw, self.features())))
     }
 
     /// As [`spread`](Self::spread), of rows by the names of their columns.
@@ -264,17 +265,18 @@ impl Predictor {
         rows: &[impl AsRef<[Value<'a>]>],
     ) -> Result<Option<Vec<f32>>, InputError> {
         let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
-        Ok(self.spreads(Session::new(self, &Preprocessing::None), &encoded))
+        let session = Session::new(self, &Preprocessing::None);
+        Ok(self.spreads(session, Rows::of_encoded(&encoded)))
     }
 
     /// The spread of rows that have been checked.
-    fn spreads(&self, mut session: Session<'_>, rows: &[f32]) -> Option<Vec<f32>> {
+    fn spreads(&self, mut session: Session<'_>, rows: Rows<'_>) -> Option<Vec<f32>> {
         self.description.architecture.ensemble?;
         let (task, outputs) = (&self.description.task, self.outputs_of_a_row());
-        let mut spreads = Vec::with_capacity(rows.len() / self.features() * outputs);
-        for block in rows.chunks(self.block * self.features()) {
-            let count = session.run(block).len() / outputs;
-            let members = &mut session.members[..count * self.heads.len() * outputs];
+        let mut spreads = Vec::with_capacity(rows.count * outputs);
+        for block in rows.blocks(self.block) {
+            session.run(block);
+            let members = &mut session.members[..block.count * self.heads.len() * outputs];
             task.restore(members);
             members.chunks_exact_mut(outputs).for_each(|member| task.finish(member));
             for row in members.chunks_exact(self.heads.len() * outputs) {
@@ -286,10 +288,10 @@ impl Predictor {
     }
 
     /// Predicts rows that have been checked.
-    fn predictions(&self, mut session: Session<'_>, rows: &[f32]) -> Vec<Prediction> {
+    fn predictions(&self, mut session: Session<'_>, rows: Rows<'_>) -> Vec<Prediction> {
         let task = &self.description.task;
-        let mut predictions = Vec::with_capacity(rows.len() / self.features());
-        for block in rows.chunks(self.block * self.features()) {
+        let mut predictions = Vec::with_capacity(rows.count);
+        for block in rows.blocks(self.block) {
             for outputs in session.run(block).chunks_exact(self.outputs_of_a_row()) {
                 let mut outputs = outputs.to_vec();
                 task.finish(&mut outputs);
@@ -335,7 +337,7 @@ impl<'p> Session<'p> {
     pub fn outputs(&mut self, row: &[f32]) -> Result<&[f32], RowError> {
         self.predictor.description.input.require_dense()?;
         check_row(0, row, self.predictor.features())?;
-        Ok(self.run(row))
+        Ok(self.run(Rows::of_dense(row, self.predictor.features())))
     }
 
     /// Predicts one row of raw features.
@@ -351,12 +353,11 @@ impl<'p> Session<'p> {
     }
 
     /// The outputs of at most a block of rows, which have been checked.
-    fn run(&mut self, raw: &[f32]) -> &[f32] {
-        self.predictor.machine.run(self, raw);
+    fn run(&mut self, rows: Rows<'_>) -> &[f32] {
+        self.predictor.machine.run(self, rows);
         let Self { predictor, room, members, .. } = self;
-        let count = raw.len() / predictor.features();
         let width = predictor.outputs_of_a_row();
-        let outputs = &mut room.rows_mut(predictor.layers.len() + 1)[..count * width];
+        let outputs = &mut room.rows_mut(predictor.layers.len() + 1)[..rows.count * width];
         if let Some(ensemble) = predictor.description.architecture.ensemble {
             let rows = members.chunks_exact_mut(predictor.heads.len() * width);
             for (members, outputs) in rows.zip(outputs.chunks_exact_mut(width)) {
@@ -368,20 +369,20 @@ impl<'p> Session<'p> {
     }
 
     /// Prepares rows for the layers of a member.
-    fn enter(&mut self, member: usize, raw: &[f32]) {
+    fn enter(&mut self, member: usize, rows: Rows<'_>) {
         let Self { predictor, preprocessing, room, prepared, .. } = self;
         let Some(stage) = &predictor.stage else {
-            let rows = &mut room.rows_mut(0)[..raw.len()];
-            rows.copy_from_slice(raw);
-            preprocessing.apply(rows);
+            let room = &mut room.rows_mut(0)[..rows.dense.len()];
+            room.copy_from_slice(rows.dense);
+            preprocessing.apply(room);
             return;
         };
-        let rows = &mut prepared[..raw.len()];
+        let dense = &mut prepared[..rows.dense.len()];
         if member == 0 {
-            rows.copy_from_slice(raw);
-            preprocessing.apply(rows);
+            dense.copy_from_slice(rows.dense);
+            preprocessing.apply(dense);
         }
-        stage.apply(member, rows, room.rows_mut(0));
+        stage.apply(member, Rows { dense, ..rows }, room.rows_mut(0));
     }
 
     /// Keeps the outputs of a member for a block of rows.
@@ -399,18 +400,17 @@ impl<'p> Session<'p> {
 /// Computes the outputs of a block of rows, and leaves them where the last layer writes; those of an
 /// ensemble are kept member by member.
 #[inline(always)]
-fn run<S: Sums, D: Dots>(session: &mut Session<'_>, raw: &[f32]) {
+fn run<S: Sums, D: Dots>(session: &mut Session<'_>, rows: Rows<'_>) {
     let predictor = session.predictor;
-    let count = raw.len() / predictor.features();
     let is_ensemble = predictor.description.architecture.ensemble.is_some();
     for (member, head) in predictor.heads.iter().enumerate() {
-        session.enter(member, raw);
+        session.enter(member, rows);
         let room = &mut session.room;
         for (i, layer) in predictor.layers.iter().chain([head]).enumerate() {
-            layer.forward::<S, D>(i, count, room);
+            layer.forward::<S, D>(i, rows.count, room);
         }
         if is_ensemble {
-            session.keep(member, count);
+            session.keep(member, rows.count);
         }
     }
 }

@@ -2,8 +2,13 @@
 
 use std::f32::consts::TAU;
 
+use super::function::activate;
+use super::rows::Rows;
 use crate::model_file::Weights;
-use crate::{Architecture, FrontParameter, FrontPart, ModelFileProblem, ParameterPath};
+use crate::{
+    Activation, Architecture, FrontParameter, FrontPart, LEAKY_SLOPE, ModelFileProblem,
+    ParameterPath,
+};
 
 /// What precedes the first layer of a network that does not read rows as they are.
 #[derive(Clone, Debug)]
@@ -24,6 +29,16 @@ enum Part {
     Pass { columns: usize },
     Embedding { width: usize, vectors: Vec<f32> },
     Periodic(Periodic),
+    Bag(Bag),
+}
+
+/// The vectors of the terms of a text.
+#[derive(Clone, Debug)]
+struct Bag {
+    activation: Activation,
+    /// `[terms, width]`.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 /// Periodic embeddings of some columns.
@@ -65,13 +80,12 @@ impl Stage {
     }
 
     /// Writes what the first layer of a member reads of prepared rows.
-    pub(super) fn apply(&self, member: usize, rows: &[f32], into: &mut [f32]) {
-        let rows = rows.chunks_exact(self.columns);
-        for (row, into) in rows.zip(into.chunks_exact_mut(self.width)) {
+    pub(super) fn apply(&self, member: usize, rows: Rows<'_>, into: &mut [f32]) {
+        for (at, into) in into.chunks_exact_mut(self.width).take(rows.count).enumerate() {
             if self.parts.is_empty() {
-                into.copy_from_slice(row);
+                into.copy_from_slice(&rows.dense[at * self.columns..][..self.columns]);
             } else {
-                self.embed(row, into);
+                self.embed(rows, at, into);
             }
             if let Some(scales) = &self.scales {
                 multiply(into, scales);
@@ -82,11 +96,20 @@ impl Stage {
         }
     }
 
-    fn embed(&self, mut row: &[f32], mut into: &mut [f32]) {
+    /// Writes what the parts give of row `at`.
+    fn embed(&self, rows: Rows<'_>, at: usize, mut into: &mut [f32]) {
+        let mut row = &rows.dense[at * self.columns..][..self.columns];
+        let mut texts = rows.sparse.iter();
         for part in &self.parts {
             let (columns, rest) = row.split_at(part.columns());
             let (numbers, room) = into.split_at_mut(part.width());
-            part.apply(columns, numbers);
+            if let Part::Bag(bag) = part {
+                let (places, values) =
+                    texts.next().map_or((&[][..], &[][..]), |text| text.row(rows.first + at));
+                bag.apply(places, values, numbers);
+            } else {
+                part.apply(columns, numbers);
+            }
             (row, into) = (rest, room);
         }
     }
@@ -115,6 +138,11 @@ impl Part {
                 weight: take(FrontParameter::Weight, &[columns, width - 1, frequencies])?,
                 bias: take(FrontParameter::Bias, &[columns, width - 1])?,
             }),
+            FrontPart::Bag { terms, width, activation } => Self::Bag(Bag {
+                activation,
+                weight: take(FrontParameter::Weight, &[terms, width])?,
+                bias: take(FrontParameter::Bias, &[width])?,
+            }),
         })
     }
 
@@ -122,6 +150,7 @@ impl Part {
         match self {
             Self::Pass { columns } => *columns,
             Self::Embedding { .. } => 1,
+            Self::Bag(_) => 0,
             Self::Periodic(periodic) => periodic.columns,
         }
     }
@@ -130,12 +159,15 @@ impl Part {
         match self {
             Self::Pass { columns } => *columns,
             Self::Embedding { width, .. } => *width,
+            Self::Bag(bag) => bag.bias.len(),
             Self::Periodic(periodic) => periodic.columns * periodic.width,
         }
     }
 
+    /// Writes what it gives of its columns; that of a bag is of terms.
     fn apply(&self, columns: &[f32], into: &mut [f32]) {
         match self {
+            Self::Bag(_) => {}
             Self::Pass { .. } => into.copy_from_slice(columns),
             Self::Embedding { width, vectors } => {
                 let levels = vectors.len() / width;
@@ -146,6 +178,19 @@ impl Part {
             }
             Self::Periodic(periodic) => periodic.apply(columns, into),
         }
+    }
+}
+
+impl Bag {
+    /// Adds up the vectors of some terms, in their order: a sum depends on its row alone.
+    fn apply(&self, places: &[u32], values: &[f32], into: &mut [f32]) {
+        let width = self.bias.len();
+        into.copy_from_slice(&self.bias);
+        for (&place, value) in places.iter().zip(values) {
+            let vector = &self.weight[place as usize * width..][..width];
+            into.iter_mut().zip(vector).for_each(|(sum, weight)| *sum += value * weight);
+        }
+        activate(self.activation, LEAKY_SLOPE as f32, into);
     }
 }
 

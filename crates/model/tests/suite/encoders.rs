@@ -55,7 +55,7 @@ fn assert_encoded(kind: impl Into<FieldKind>, values: &[Value<'_>], golden: &[Ve
     let encoder = input.encoder(&["x"]).unwrap();
     assert_eq!(values.len(), golden.len());
     for (&value, golden) in values.iter().zip(golden) {
-        let found = encoder.encode(0, &[value]).unwrap();
+        let found = encoder.encode(0, &[value]).unwrap().dense;
         assert_eq!(found.len(), golden.len(), "{input:?}");
         for (&found, golden) in found.iter().zip(golden) {
             let distance = (f64::from(found) - golden).abs();

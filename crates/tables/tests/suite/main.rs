@@ -64,7 +64,7 @@ fn every_kind_is_encoded_by_name() {
     let input = fitted(&found, &options("price")).unwrap();
     let names: Vec<&str> = input.fields().iter().map(|field| field.name.as_str()).collect();
     assert_eq!(names, ["size", "colour", "when", "new"]);
-    let rows = encode(&found, &input, &[0, 1, 59]).unwrap();
+    let rows = encode(&found, &input, &[0, 1, 59]).unwrap().dense;
     assert_eq!(rows.len(), 3 * input.width());
     // Red is the second of two colours, and the first answer is yes.
     let width = input.width();
@@ -72,7 +72,7 @@ fn every_kind_is_encoded_by_name() {
     assert_eq!((rows[width - 1], rows[2 * width + width - 1]), (1.0, -1.0));
     // The same columns elsewhere give the same rows.
     let text = "new,extra,price,when,colour,size\nyes,?,1,2000-03-01,red,0\n";
-    assert_eq!(encode(&table(text), &input, &[0]).unwrap(), rows[..width]);
+    assert_eq!(encode(&table(text), &input, &[0]).unwrap().dense, rows[..width]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn ordered_categories_keep_their_order() {
     let given = vec!["colour=red < blue<violet".to_owned()];
     let ordered = TableOptions { ordered: given, ..options("price") };
     let found = table(&mixed(0.0));
-    let rows = encode(&found, &fitted(&found, &ordered).unwrap(), &[0, 1]).unwrap();
+    let rows = encode(&found, &fitted(&found, &ordered).unwrap(), &[0, 1]).unwrap().dense;
     let width = rows.len() / 2;
     assert_eq!((&rows[1..3], &rows[width + 1..width + 3]), (&[-1.0, 0.0][..], &[0.0, 0.0][..]));
     for wrong in ["colour", "colour=red", "colour=red<red", "colour=red<"] {

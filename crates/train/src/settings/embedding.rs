@@ -1,7 +1,7 @@
 //! How the columns of a table become inputs of the network.
 
 use clap::ValueEnum;
-use fireclay::{FrontChoice, InputSpec, PeriodicEmbedding, Preprocessing};
+use fireclay::{Activation, FrontChoice, InputSpec, PeriodicEmbedding, Preprocessing, TextBag};
 use fireclay_data::Dataset;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,20 @@ pub struct EmbeddingSettings {
     pub width: usize,
     /// Standard deviation of the frequencies at first.
     pub sigma: f64,
+    /// Length of the learned vector of each term of a text.
+    #[serde(skip_serializing_if = "is_default_width")]
+    pub texts: usize,
+    /// The function of the sum of these vectors.
+    #[serde(skip_serializing_if = "is_default_activation")]
+    pub text_activation: Activation,
+}
+
+fn is_default_width(width: &usize) -> bool {
+    *width == TextBag::default().width
+}
+
+fn is_default_activation(activation: &Activation) -> bool {
+    *activation == TextBag::default().activation
 }
 
 /// What becomes of numbers before the first layer.
@@ -37,7 +51,10 @@ pub enum NumberEmbedding {
 impl Default for EmbeddingSettings {
     /// Those of RealMLP-TD (Holzmüller et al. 2024, arXiv 2407.04491), without periodic embeddings.
     fn default() -> Self {
+        let TextBag { width: texts, activation: text_activation } = TextBag::default();
         Self {
+            texts,
+            text_activation,
             categories: 8,
             numbers: NumberEmbedding::default(),
             frequencies: 16,
@@ -54,10 +71,11 @@ impl EmbeddingSettings {
 
     /// The front stage that is wanted.
     fn choice(&self) -> FrontChoice {
-        let Self { categories, numbers, frequencies, width, sigma } = *self;
+        let Self { categories, numbers, frequencies, width, sigma, .. } = *self;
         let periodic = PeriodicEmbedding { frequencies, width, sigma };
         let numbers = (numbers == NumberEmbedding::Periodic).then_some(periodic);
-        FrontChoice { categories, numbers }
+        let texts = TextBag { width: self.texts, activation: self.text_activation };
+        FrontChoice { categories, numbers, texts }
     }
 
     pub(super) fn validate(&self) -> Result<(), SettingsError> {
@@ -65,6 +83,7 @@ impl EmbeddingSettings {
             ("embedding.categories", self.categories, 1, "at least 1"),
             ("embedding.frequencies", self.frequencies, 1, "at least 1"),
             ("embedding.width", self.width, 2, "at least 2"),
+            ("embedding.texts", self.texts, 1, "at least 1"),
         ];
         for (setting, found, least, expected) in sizes {
             super::in_range(found >= least, setting, found, expected)?;

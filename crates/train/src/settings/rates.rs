@@ -54,6 +54,11 @@ impl GroupRates {
             {
                 self.categories
             }
+            ParameterPath::Front(part, _)
+                if matches!(network.front.get(part), Some(FrontPart::Bag { .. })) =>
+            {
+                1.0
+            }
             ParameterPath::Front(..) => self.numbers,
             _ => 1.0,
         }
