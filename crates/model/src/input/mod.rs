@@ -21,7 +21,7 @@ pub use encoder::{Encoder, Value, ValueProblem};
 pub use field::{Dense, Field, FieldKind};
 pub use number::{Detail, Number, NumberEncoding, NumberFit, NumberScaling};
 pub use text::{
-    Analyzer, BadNgramRange, Idf, NgramRange, TermPlaces, Text, TextWeighting, Vocabulary,
+    Analyzer, BadNgramRange, Idf, NgramRange, TermPlaces, Text, TextEncoding, TextFit, TextWeighting, Vocabulary,
     Weighting,
 };
 
@@ -283,13 +283,11 @@ pub enum InputError {
         /// The field.
         field: String,
     },
-    /// N-grams that no text can be cut into.
-    #[error("field {field:?} needs n-grams of words or characters, from 1 to {most} long")]
+    /// A text without terms.
+    #[error("field {field:?} needs n-grams of words or of characters")]
     Ngrams {
         /// The field.
         field: String,
-        /// The longest n-gram.
-        most: usize,
     },
     /// Places of terms that a network cannot have.
     #[error("field {field:?} has {found} terms; it needs from 1 to {most}")]

@@ -27,61 +27,73 @@ const OF_CHARACTERS: char = '#';
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Analyzer {
-    /// Lengths of n-grams of words, if they are terms.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub words: Option<NgramRange>,
-    /// Lengths of n-grams of characters, if they are terms.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub characters: Option<NgramRange>,
+    /// Lengths of n-grams of words.
+    pub words: NgramRange,
+    /// Lengths of n-grams of characters.
+    pub characters: NgramRange,
     /// True if capital letters are as good as small ones.
     pub lowercase: bool,
 }
 
-/// The lengths of n-grams, from the shortest to the longest.
+/// The lengths of n-grams, from the shortest to the longest; written as `1-2`, and `0` for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "[usize; 2]", into = "[usize; 2]")]
+#[serde(try_from = "String", into = "String")]
 pub struct NgramRange {
     /// The shortest.
-    pub shortest: usize,
-    /// The longest.
-    pub longest: usize,
+    shortest: usize,
+    /// The longest; 0 if there are none.
+    longest: usize,
 }
 
 impl NgramRange {
     /// The longest n-grams that texts can be cut into.
     pub const MOST: usize = 10;
 
-    /// N-grams of these lengths.
-    pub fn new(shortest: usize, longest: usize) -> Self {
-        Self { shortest, longest }
+    /// One and two.
+    pub(super) const SINGLE_AND_PAIRS: Self = Self { shortest: 1, longest: 2 };
+
+    /// No n-grams.
+    pub const NONE: Self = Self { shortest: 0, longest: 0 };
+
+    /// N-grams of these lengths, if they are from 1 to [`MOST`](Self::MOST).
+    pub fn new(shortest: usize, longest: usize) -> Option<Self> {
+        let is_range = (1..=longest).contains(&shortest) && longest <= Self::MOST;
+        is_range.then_some(Self { shortest, longest })
     }
 
-    pub(super) fn is_valid(self) -> bool {
-        (1..=self.longest).contains(&self.shortest) && self.longest <= Self::MOST
+    /// Returns true if there are no n-grams.
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
     }
 }
 
-impl From<[usize; 2]> for NgramRange {
-    fn from([shortest, longest]: [usize; 2]) -> Self {
-        Self { shortest, longest }
+impl TryFrom<String> for NgramRange {
+    type Error = BadNgramRange;
+
+    fn try_from(text: String) -> Result<Self, BadNgramRange> {
+        text.parse()
     }
 }
 
-impl From<NgramRange> for [usize; 2] {
+impl From<NgramRange> for String {
     fn from(range: NgramRange) -> Self {
-        [range.shortest, range.longest]
+        range.to_string()
     }
 }
 
 impl fmt::Display for NgramRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.shortest, self.longest)
+        if self.shortest == self.longest {
+            write!(f, "{}", self.longest)
+        } else {
+            write!(f, "{}-{}", self.shortest, self.longest)
+        }
     }
 }
 
 /// A text that names no lengths of n-grams.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no range of n-grams such as 1-2; the longest are {}", NgramRange::MOST)]
+#[error("{found:?} is no range of n-grams; give one such as 1-2, at most {}, or 0 for none", NgramRange::MOST)]
 pub struct BadNgramRange {
     /// The text.
     pub found: String,
@@ -90,14 +102,15 @@ pub struct BadNgramRange {
 impl FromStr for NgramRange {
     type Err = BadNgramRange;
 
-    /// Reads `1-2`, or `2` for a single length.
+    /// Reads `1-2`, `2` for a single length, or `0`.
     fn from_str(text: &str) -> Result<Self, BadNgramRange> {
+        if text == "0" {
+            return Ok(Self::NONE);
+        }
         let (shortest, longest) = text.split_once('-').unwrap_or((text, text));
         let range = shortest.parse().ok().zip(longest.parse().ok());
-        let range = range.map(|(shortest, longest)| Self { shortest, longest });
-        range
-            .filter(|range| range.is_valid())
-            .ok_or_else(|| BadNgramRange { found: text.to_owned() })
+        let range = range.and_then(|(shortest, longest)| Self::new(shortest, longest));
+        range.ok_or_else(|| BadNgramRange { found: text.to_owned() })
     }
 }
 
@@ -107,16 +120,15 @@ impl Analyzer {
         let text = folded(text, self.lowercase);
         let words = words(&text);
         let mut term = String::new();
-        if let Some(range) = self.words {
+        if !self.words.is_none() {
             for first in 0..words.len() {
-                word_ngrams(&text, &words[first..], range, &mut term, &mut each);
+                word_ngrams(&text, &words[first..], self.words, &mut term, &mut each);
             }
         }
-        if let Some(range) = self.characters {
-            let is_one = |a: &Range<usize>, b: &Range<usize>| a.end == b.start;
-            for run in words.chunk_by(is_one) {
+        if !self.characters.is_none() {
+            for run in words.chunk_by(|word, next| word.end == next.start) {
                 let run = run[0].start..run[run.len() - 1].end;
-                character_ngrams(&text[run], range, &mut term, &mut each);
+                character_ngrams(&text[run], self.characters, &mut term, &mut each);
             }
         }
     }
@@ -192,7 +204,7 @@ mod tests {
     use super::*;
 
     fn terms(words: &str, characters: &str, text: &str) -> Vec<String> {
-        let (words, characters) = (words.parse().ok(), characters.parse().ok());
+        let (words, characters) = (words.parse().unwrap(), characters.parse().unwrap());
         let mut found = Vec::new();
         let analyzer = Analyzer { words, characters, lowercase: true };
         analyzer.each_term(text, |term| found.push(term.to_owned()));
@@ -201,25 +213,25 @@ mod tests {
 
     #[test]
     fn words_are_those_of_unicode_in_small_letters() {
-        let found = terms("1", "", "I don't like STRASSE, naïve Ärzte; 3.5 stars!");
+        let found = terms("1", "0", "I don't like STRASSE, naïve Ärzte; 3.5 stars!");
         assert_eq!(found, ["i", "don't", "like", "strasse", "naïve", "ärzte", "3.5", "stars"]);
-        assert_eq!(terms("1", "", "I don’t ❤️ it 👍🏽"), ["i", "don't", "❤️", "it", "👍🏽"]);
-        assert_eq!(terms("1", "", "Очень вкусно"), ["очень", "вкусно"]);
-        assert_eq!(terms("1", "", "नमस्ते दुनिया"), ["नमस्ते", "दुनिया"]);
+        assert_eq!(terms("1", "0", "I don’t ❤️ it 👍🏽"), ["i", "don't", "❤️", "it", "👍🏽"]);
+        assert_eq!(terms("1", "0", "Очень вкусно"), ["очень", "вкусно"]);
+        assert_eq!(terms("1", "0", "नमस्ते दुनिया"), ["नमस्ते", "दुनिया"]);
     }
 
     #[test]
     fn scripts_without_spaces_are_cut_into_characters_and_pairs() {
-        assert_eq!(terms("1-2", "", "好茶。Tea"), ["好", "好 茶", "茶", "茶 tea", "tea"]);
-        assert_eq!(terms("1", "", "これは茶"), ["こ", "れ", "は", "茶"]);
-        assert!(terms("1", "", "ชาดีมาก").len() > 3);
-        assert_eq!(terms("", "2", "好茶。"), ["# 好", "#好茶", "#茶 "]);
+        assert_eq!(terms("1-2", "0", "好茶。Tea"), ["好", "好 茶", "茶", "茶 tea", "tea"]);
+        assert_eq!(terms("1", "0", "これは茶"), ["こ", "れ", "は", "茶"]);
+        assert!(terms("1", "0", "ชาดีมาก").len() > 3);
+        assert_eq!(terms("0", "2", "好茶。"), ["# 好", "#好茶", "#茶 "]);
     }
 
     #[test]
     fn ngrams_have_all_lengths_of_their_range() {
-        assert_eq!(terms("2-3", "", "a b c"), ["a b", "a b c", "b c"]);
-        let found = terms("", "3-5", "tea a");
+        assert_eq!(terms("2-3", "0", "a b c"), ["a b", "a b c", "b c"]);
+        let found = terms("0", "3-5", "tea a");
         assert_eq!(found, ["# te", "#tea", "#ea ", "# tea", "#tea ", "# tea ", "# a "]);
         assert!(terms("1-2", "3-5", "").is_empty());
         assert!(terms("1-2", "3-5", "... \u{0} !").is_empty());
@@ -230,18 +242,18 @@ mod tests {
         let long = "a".repeat(10 << 20);
         assert!(terms("1-2", "3-5", &long).is_empty());
         let many = "ab ".repeat(4 << 20);
-        assert_eq!(terms("1", "", &many).len(), MOST_OF_A_TEXT.div_ceil(3));
+        assert_eq!(terms("1", "0", &many).len(), MOST_OF_A_TEXT.div_ceil(3));
         let wide = "茶".repeat(1 << 20);
-        assert_eq!(terms("1", "", &wide).len(), MOST_OF_A_TEXT / 3);
+        assert_eq!(terms("1", "0", &wide).len(), MOST_OF_A_TEXT / 3);
     }
 
     #[test]
     fn ranges_read_back_and_others_are_refused() {
-        for text in ["1-2", "3-5", "10-10"] {
+        for text in ["1-2", "3-5", "10", "0"] {
             assert_eq!(text.parse::<NgramRange>().unwrap().to_string(), text);
         }
-        assert_eq!("2".parse(), Ok(NgramRange::new(2, 2)));
-        for text in ["", "0", "0-2", "3-2", "1-11", "a-b", "1-2-3", "-1"] {
+        assert_eq!("2".parse(), Ok(NgramRange::new(2, 2).unwrap()));
+        for text in ["", "0-0", "0-2", "3-2", "1-11", "a-b", "1-2-3", "-1"] {
             assert!(text.parse::<NgramRange>().is_err(), "{text}");
         }
     }

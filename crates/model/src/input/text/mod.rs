@@ -1,6 +1,7 @@
 //! Sentences, as bags of terms.
 
 mod analyzer;
+mod fit;
 mod hash;
 mod vocabulary;
 mod weighting;
@@ -12,6 +13,7 @@ use super::{InputError, Value, ValueProblem};
 use crate::SparseRows;
 
 pub use analyzer::{Analyzer, BadNgramRange, NgramRange};
+pub use fit::{TextEncoding, TextFit};
 pub use vocabulary::Vocabulary;
 pub use weighting::{Idf, TextWeighting, Weighting};
 
@@ -103,10 +105,8 @@ impl Text {
     pub(super) fn validate(&self, field: &str) -> Result<(), InputError> {
         let field = || field.to_owned();
         let Analyzer { words, characters, .. } = self.analyzer;
-        let mut ranges = words.iter().chain(&characters);
-        let has_some = words.is_some() || characters.is_some();
-        if !has_some || ranges.any(|range| !range.is_valid()) {
-            return Err(InputError::Ngrams { field: field(), most: NgramRange::MOST });
+        if words.is_none() && characters.is_none() {
+            return Err(InputError::Ngrams { field: field() });
         }
         let found = self.terms();
         if !(1..=MOST_TERMS).contains(&found) {
@@ -130,8 +130,9 @@ mod tests {
     use super::*;
 
     fn text(places: TermPlaces, weighting: Weighting) -> Text {
-        let words = Some(NgramRange::new(1, 1));
-        Text { analyzer: Analyzer { words, characters: None, lowercase: true }, places, weighting }
+        let words = NgramRange::new(1, 1).unwrap();
+        let analyzer = Analyzer { words, characters: NgramRange::NONE, lowercase: true };
+        Text { analyzer, places, weighting }
     }
 
     fn vocabulary(terms: &[&str]) -> TermPlaces {
@@ -178,10 +179,9 @@ mod tests {
     fn impossible_texts_are_refused() {
         let hash = |buckets| TermPlaces::Hash { buckets, seed: 0 };
         let tf_idf = |idf: &[f32]| Weighting::TfIdf { idf: idf.to_vec().into(), sublinear: false };
-        let ranges = |words, characters| {
-            let good = text(hash(4), Weighting::Counts);
-            Text { analyzer: Analyzer { words, characters, ..good.analyzer }, ..good }
-        };
+        let good = text(hash(4), Weighting::Counts);
+        assert!(good.validate("x").is_ok());
+        let analyzer = Analyzer { words: NgramRange::NONE, ..good.analyzer };
         for bad in [
             text(vocabulary(&[]), Weighting::Counts),
             text(vocabulary(&["b", "a"]), Weighting::Counts),
@@ -191,9 +191,7 @@ mod tests {
             text(hash(2), tf_idf(&[1.0])),
             text(hash(1), tf_idf(&[f32::NAN])),
             text(hash(1), tf_idf(&[-1.0])),
-            ranges(None, None),
-            ranges(Some(NgramRange::new(0, 1)), None),
-            ranges(None, Some(NgramRange::new(3, 2))),
+            Text { analyzer, ..good },
         ] {
             assert!(bad.validate("x").is_err(), "{bad:?}");
         }
