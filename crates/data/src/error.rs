@@ -16,7 +16,7 @@ const A_SOURCE: &str =
 pub enum DataError {
     /// Rows have a text, which is no dense column.
     #[error("a column of text cannot be trained yet; leave it out with `--drop`")]
-    Text,
+    TextColumn,
     /// A file or folder could not be read.
     #[error("cannot read {}", .path.display())]
     Read {

@@ -179,7 +179,7 @@ impl DividedTable {
 
 /// The dense columns of rows that have no others.
 fn dense(encoded: EncodedRows) -> Result<Vec<f32>, DataError> {
-    if encoded.sparse.is_empty() { Ok(encoded.dense) } else { Err(DataError::Text) }
+    if encoded.sparse.is_empty() { Ok(encoded.dense) } else { Err(DataError::TextColumn) }
 }
 
 /// The weights of all rows of a table; rows that are left out may lack one, and have none.

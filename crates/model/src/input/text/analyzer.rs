@@ -93,7 +93,10 @@ impl fmt::Display for NgramRange {
 
 /// A text that names no lengths of n-grams.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no range of n-grams; give one such as 1-2, at most {}, or 0 for none", NgramRange::MOST)]
+#[error(
+    "{found:?} is no range of n-grams; give one such as 1-2, at most {}, or 0 for none",
+    NgramRange::MOST
+)]
 pub struct BadNgramRange {
     /// The text.
     pub found: String,

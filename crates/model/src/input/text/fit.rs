@@ -118,14 +118,14 @@ impl TextFit {
         self.rows = self.rows.saturating_add(1);
         let (row, text) = (self.rows, text.unwrap_or_default());
         match &mut self.counts {
-            Counts::Terms(counts) => self.analyzer.each_term(text, |term| {
-                match counts.get_mut(term) {
+            Counts::Terms(counts) => {
+                self.analyzer.each_term(text, |term| match counts.get_mut(term) {
                     Some(count) => count.add(row),
                     None => {
                         counts.insert(term.to_owned(), Count { rows: 1, times: 1, last: row });
                     }
-                }
-            }),
+                })
+            }
             Counts::Buckets(counts) if counts.is_empty() => {}
             Counts::Buckets(counts) => {
                 let places = hashed(counts.len() as u32);
