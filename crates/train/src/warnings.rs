@@ -84,6 +84,16 @@ pub enum Warning {
         /// Classes.
         classes: usize,
     },
+    /// A few validation rows choose the epoch whose weights become the model.
+    #[error(
+        "{} choose the epoch of the model, too few to choose by; use --folds 5 to choose a number of \
+         --epochs, and train with --validation 0, --patience none and --keep last",
+        counted(*.rows as u64, "validation row")
+    )]
+    FewRowsToChooseBy {
+        /// Validation rows.
+        rows: usize,
+    },
     /// A target that is the same in every training row.
     #[error("all training rows have the same value of {}, so there is nothing to learn", listed(.names))]
     ConstantTargets {
@@ -199,6 +209,7 @@ pub fn of(job: &Job<'_>, model: &MlpConfig, test: &Dataset) -> Vec<Warning> {
     found.extend(of_norms(job, model));
     found.extend(of_hidden_layers(model, job.tuned.is_some()));
     found.extend(of_targets(data, split, job.tuned.is_some()));
+    found.extend(of_choice(training, split.validation.len()));
     found.extend(of_loss(data, &split.train, loss));
     let first = split.train.first();
     let are_equal = first.is_some_and(|&first| {
@@ -384,6 +395,14 @@ fn of_targets(data: &Dataset, split: &Split, is_tuned: bool) -> Vec<Warning> {
             of_columns(values, labels, training).into_iter().collect()
         }
     }
+}
+
+/// Whether a few rows choose the epoch.
+fn of_choice(training: &TrainingSettings, rows: usize) -> Option<Warning> {
+    /// One row of so few changes an accuracy by a twentieth, as much as good models differ.
+    const LEAST: usize = 20;
+    (training.keeps_best() && (1..LEAST).contains(&rows))
+        .then_some(Warning::FewRowsToChooseBy { rows })
 }
 
 /// Columns of targets that have one value in all training rows.

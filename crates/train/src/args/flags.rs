@@ -1,9 +1,32 @@
 //! Settings as flags give them.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use clap::ValueEnum;
 use toml::Value;
 
-use crate::settings::{FLAGS, Partial, SettingsError};
+use crate::settings::{FLAGS, NONE, Partial, SettingsError};
+
+/// A value, or `none`: no value, although a recipe or a file has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrNone<T> {
+    /// Typed as `none`.
+    None,
+    /// A value.
+    Some(T),
+}
+
+impl<T: FromStr<Err: Display>> FromStr for OrNone<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == NONE {
+            return Ok(Self::None);
+        }
+        text.parse().map(Self::Some).map_err(|error| format!("{error}; type a number, or {NONE}"))
+    }
+}
 
 /// The settings that flags give, by their path in a settings file; flags that were not typed leave
 /// them as they are.
@@ -19,6 +42,24 @@ impl Flags {
     /// Sets a whole number.
     pub fn count(&mut self, path: &str, count: Option<u32>) {
         self.set(path, count.map(|count| Value::Integer(count.into())));
+    }
+
+    /// Sets a number, or takes a setting away.
+    pub fn number_or_none(&mut self, path: &str, number: Option<OrNone<f64>>) {
+        match number {
+            Some(OrNone::None) => self.text(path, Some(NONE)),
+            Some(OrNone::Some(number)) => self.number(path, Some(number)),
+            None => {}
+        }
+    }
+
+    /// Sets the number of a section, or takes the section away.
+    pub fn count_or_none(&mut self, section: &str, field: &str, count: Option<OrNone<u32>>) {
+        match count {
+            Some(OrNone::None) => self.text(section, Some(NONE)),
+            Some(OrNone::Some(count)) => self.count(&format!("{section}.{field}"), Some(count)),
+            None => {}
+        }
     }
 
     /// Turns a setting on.

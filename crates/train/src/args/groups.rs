@@ -9,7 +9,7 @@ use fireclay::{Activation, Backend, DeviceChoice, Initializer, Norm, Parametriza
 use toml::Value;
 
 use super::decision::DecisionArgs;
-use super::flags::{Flags, assigned};
+use super::flags::{Flags, OrNone, assigned};
 use crate::checkpoints::Every;
 use crate::metrics::{MetricChoice, Monitor};
 use crate::optimizer::OptimizerConfig;
@@ -297,13 +297,13 @@ pub struct TrainingArgs {
     pub drop_last: bool,
     /// Clip the global gradient norm to this value [default: none].
     #[arg(long, value_name = "NORM")]
-    pub clip_norm: Option<f64>,
+    pub clip_norm: Option<OrNone<f64>>,
     /// Decay per step of an exponential moving average of the weights, which becomes the model [default: none].
     #[arg(long, value_name = "DECAY")]
-    pub ema: Option<f64>,
+    pub ema: Option<OrNone<f64>>,
     /// Stop after this many epochs without improvement, and keep the best weights [default: none].
     #[arg(long, value_name = "EPOCHS")]
-    pub patience: Option<u32>,
+    pub patience: Option<OrNone<u32>>,
     /// Smallest improvement that counts for --patience, in the unit of --monitor [default: 0].
     #[arg(long, value_name = "AMOUNT", requires = "patience")]
     pub min_improvement: Option<f64>,
@@ -337,9 +337,9 @@ impl TrainingArgs {
         flags.count("training.batch_size", self.batch_size);
         flags.count("training.accumulate", self.accumulate);
         flags.on("training.drop_last", self.drop_last);
-        flags.number("training.clip_norm", self.clip_norm);
-        flags.number("training.ema", self.ema);
-        flags.count("training.early_stopping.patience", self.patience);
+        flags.number_or_none("training.clip_norm", self.clip_norm);
+        flags.number_or_none("training.ema", self.ema);
+        flags.count_or_none("training.early_stopping", "patience", self.patience);
         flags.number("training.early_stopping.min_improvement", self.min_improvement);
         flags.choice("training.keep", self.keep);
         flags.text("training.monitor", self.monitor);

@@ -34,7 +34,7 @@ pub use error::SettingsError;
 pub(crate) use learning::class_counts;
 pub use learning::{ClassWeights, Sampling, TargetTransform};
 pub use memory::Memory;
-pub(crate) use partial::FLAGS;
+pub(crate) use partial::{FLAGS, NONE};
 pub use partial::{Partial, RECIPES};
 pub use rates::GroupRates;
 pub use validation::Validation;

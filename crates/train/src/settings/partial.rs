@@ -29,6 +29,10 @@ pub struct Partial {
 
 /// Where the settings of flags come from.
 pub(crate) const FLAGS: &str = "command line";
+/// What takes away an optional setting of a part below.
+pub(crate) const NONE: &str = "none";
+/// Settings without a value of their own for their absence.
+const OPTIONAL: [&str; 5] = ["clip_norm", "ema", "early_stopping", "class_weights", "memory"];
 /// Where settings come from that nobody asked for.
 const DEFAULTS: &str = "defaults";
 
@@ -132,6 +136,10 @@ fn read(table: &toml::Table, parts: &[Partial]) -> Result<Settings, String> {
 /// Lays `over` on `table`, section by section.
 fn overlay(table: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
+        if value.as_str() == Some(NONE) && OPTIONAL.contains(&key.as_str()) {
+            table.remove(key);
+            continue;
+        }
         let value = &match value {
             // `optimizer = "sgd"` is short for `optimizer.name = "sgd"`.
             toml::Value::String(_) if CHOICES.contains(&key.as_str()) => {
@@ -283,6 +291,15 @@ mod tests {
         assert_eq!((found.training.epochs, found.training.batch_size), (9, 64));
         let adam = Adam { learning_rate: 0.5, ..Adam::default() };
         assert_eq!(found.optimizer, OptimizerConfig::Adam(adam));
+    }
+
+    #[test]
+    fn none_takes_an_optional_setting_away() {
+        let below = "[training]\nclip_norm = 1.0\nema = 0.9\n[training.early_stopping]\npatience = 3";
+        let above = "[training]\nclip_norm = \"none\"\nearly_stopping = \"none\"";
+        let found = settings(&[below, above]).unwrap().training;
+        assert_eq!((found.clip_norm, found.ema, found.early_stopping), (None, Some(0.9), None));
+        assert!(settings(&["[training]\nepochs = \"none\""]).is_err(), "no run is without epochs");
     }
 
     #[test]

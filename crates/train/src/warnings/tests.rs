@@ -27,6 +27,15 @@ fn classes_without_rows_are_named_and_one_class_is_nothing_to_learn() {
 }
 
 #[test]
+fn a_few_rows_that_choose_the_epoch_are_counted() {
+    let last = TrainingSettings::default();
+    let best = TrainingSettings { keep: crate::settings::Keep::Best, ..last.clone() };
+    assert_eq!(super::of_choice(&last, 12), None);
+    assert_eq!(super::of_choice(&best, 12), Some(Warning::FewRowsToChooseBy { rows: 12 }));
+    assert_eq!([0, 20].map(|rows| super::of_choice(&best, rows)), [None, None]);
+}
+
+#[test]
 fn a_target_that_never_changes_is_named() {
     let features = Features::Floats(vec![1.0, 2.0, 3.0]);
     let names = vec!["a".to_owned(), "b".to_owned()];
