@@ -49,8 +49,8 @@ pub use initializer::{BiasInitializer, Initializer, initial_values};
 pub use input::{
     Analyzer, BadNgramRange, Boolean, Category, CategoryEncoding, Date, DateFit, DateFormat,
     DatePart, Dense, Detail, Encoder, Field, FieldKind, Idf, InputError, InputSpec, NgramRange,
-    Number, NumberEncoding, NumberFit, NumberScaling, TermPlaces, Text, TextEncoding, TextFit,
-    TextWeighting, Value, ValueProblem, Vocabulary, Weighting,
+    Number, NumberEncoding, NumberFit, NumberScaling, TermPlaces, Text, TextEncoding,
+    TextEncodingError, TextFit, TextWeighting, Value, ValueProblem, Vocabulary, Weighting,
 };
 pub use intervals::{Conformal, Intervals, IntervalsError, check_quantiles};
 pub use lora::Lora;

@@ -153,7 +153,7 @@ fn unused(kind: Kind) -> &'static str {
         }
         Kind::Constant => "the same in each row, and left out",
         Kind::Empty => "empty, and left out",
-        _ => "text, and left out; to use it, name it with --categorical",
+        _ => "text, and left out",
     }
 }
 

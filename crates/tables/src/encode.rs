@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use fireclay_model::{
     Boolean, Category, CategoryEncoding, DateFit, Detail, EncodedRows, Encoder, Field, FieldKind,
-    InputError, InputSpec, NumberFit, Value,
+    InputError, InputSpec, NumberFit, TextFit, Value,
 };
 
 use crate::kind::Kind;
@@ -58,14 +58,21 @@ enum FitState {
     Category(BTreeMap<String, usize>),
     Ordered(Vec<String>),
     Date(DateFit),
+    Text(Box<TextFit>, usize),
 }
+
+/// The most terms of all columns together: a model file has room for them.
+const MOST_TERMS: usize = 400_000;
 
 impl InputFit {
     /// A fit without rows.
     pub fn new(schema: &Schema) -> Self {
         let numbers = schema.features().filter(|planned| planned.profile.kind == Kind::Number);
         let detail = Detail::of_columns(numbers.count());
-        Self(schema.features().map(|planned| FieldFit::new(planned, schema, detail)).collect())
+        let texts = schema.features().filter(|planned| planned.profile.kind == Kind::Text);
+        let most_terms = MOST_TERMS / texts.count().max(1);
+        let fields = schema.features();
+        Self(fields.map(|planned| FieldFit::new(planned, schema, detail, most_terms)).collect())
     }
 
     /// The features, in the order of the schema.
@@ -85,12 +92,13 @@ impl InputFit {
 }
 
 impl FieldFit {
-    fn new(planned: &PlannedColumn, schema: &Schema, detail: Detail) -> Self {
+    fn new(planned: &PlannedColumn, schema: &Schema, detail: Detail, most_terms: usize) -> Self {
         let state = match (planned.profile.kind, &planned.part) {
             (_, ColumnPart::Ordered(order)) => FitState::Ordered(order.clone()),
             (_, ColumnPart::Date(format)) => FitState::Date(DateFit::new(*format)),
             (Kind::Category, _) => FitState::Category(BTreeMap::new()),
             (Kind::Boolean, _) => FitState::Boolean,
+            (Kind::Text, _) => FitState::Text(Box::new(TextFit::new(schema.texts())), most_terms),
             _ => FitState::Number(NumberFit::new(schema.numbers())),
         };
         let (name, one_hot) = (planned.profile.name.clone(), schema.one_hot());
@@ -101,12 +109,16 @@ impl FieldFit {
     pub fn add(&mut self, cell: Cell<'_>) {
         if cell.is_missing() {
             self.missing = true;
+            if let FitState::Text(text, _) = &mut self.state {
+                text.add(None);
+            }
             return;
         }
         self.count += 1;
         match &mut self.state {
             FitState::Number(number) => number.add(cell.number()),
             FitState::Date(date) => date.add(Some(&cell.text())),
+            FitState::Text(text, _) => text.add(Some(&cell.text())),
             FitState::Category(counts) => {
                 let text = cell.text();
                 match counts.get_mut(text.as_ref()) {
@@ -140,6 +152,13 @@ impl FieldFit {
                 date.into()
             }
             FitState::Boolean => Boolean { missing }.into(),
+            FitState::Text(text, most_terms) => {
+                let text = text.finish(most_terms);
+                if text.terms() == 0 {
+                    return Err(TableError::NoTerms { name });
+                }
+                text.into()
+            }
             FitState::Category(counts) => category(counts, one_hot, missing).into(),
             FitState::Ordered(order) => {
                 Category { values: order, encoding: CategoryEncoding::Ordered, missing }.into()

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use fireclay_model::{DateFormat, InputError, ValueProblem};
+use fireclay_model::{DateFormat, InputError, TextEncodingError, ValueProblem};
 use fireclay_terminal::{names, printable};
 
 /// The most names that a message lists.
@@ -248,6 +248,17 @@ pub enum TableError {
     /// A feature has no value in any training row.
     #[error("column {name:?} has no value in any training row; leave it out with --drop")]
     EmptyFeature {
+        /// The column.
+        name: String,
+    },
+    /// The encoding of texts is impossible.
+    #[error(transparent)]
+    Texts(#[from] TextEncodingError),
+    /// No term of a text is kept.
+    #[error(
+        "column {name:?}: no term is in enough training rows; lower --min-df, or leave the column out with --drop"
+    )]
+    NoTerms {
         /// The column.
         name: String,
     },

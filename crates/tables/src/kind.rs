@@ -33,7 +33,7 @@ pub enum Kind {
 impl Kind {
     /// Returns true if a column of this kind can be a feature.
     pub fn is_feature(self) -> bool {
-        matches!(self, Self::Number | Self::Boolean | Self::Category | Self::Date)
+        matches!(self, Self::Number | Self::Boolean | Self::Category | Self::Date | Self::Text)
     }
 }
 
@@ -87,9 +87,10 @@ pub struct Profile {
     pub examples: Vec<String>,
     /// The first value that is no number, with its row from 0.
     pub first_word: Option<(usize, String)>,
-    /// Characters of all values that are no numbers.
+    /// Characters of all values that are no numbers; one of a script without spaces counts as
+    /// [`OF_A_WORD`].
     characters: usize,
-    /// Values with a space between words.
+    /// Values of at least three words.
     sentences: usize,
     /// Numbers that begin with a 0 before another digit, as codes do.
     padded: usize,
@@ -101,6 +102,8 @@ const EXAMPLES: usize = 3;
 const MANY_ROWS: usize = 20;
 /// Mean length from which on different texts are sentences.
 const LONG: usize = 24;
+/// Letters of a syllable, which a character of a script without spaces stands for.
+const OF_A_WORD: usize = 3;
 /// Different texts up to which a column is a category whatever its rows.
 const FEW: usize = 100;
 
@@ -175,8 +178,10 @@ impl Profile {
         self.dates += usize::from(reads.contains(&true));
         self.dates_of.iter_mut().zip(reads).for_each(|(count, reads)| *count += usize::from(reads));
         self.formatted += usize::from(is_formatted(&text));
-        self.characters += text.chars().count();
-        self.sentences += usize::from(text.split_whitespace().nth(2).is_some());
+        let without_spaces = text.chars().filter(|&c| is_without_spaces(c)).count();
+        self.characters += text.chars().count() + (OF_A_WORD - 1) * without_spaces;
+        let words = text.split_whitespace().count() + without_spaces / OF_A_WORD;
+        self.sentences += usize::from(words > 2);
         if self.first_word.is_none() && !is_infinite {
             self.first_word = Some((row, text.into_owned()));
         }
@@ -256,6 +261,11 @@ fn is_boolean(cells: &Cells) -> bool {
     OPPOSITES.iter().any(|pair| pair[..] == values[..])
 }
 
+/// Returns true for characters of Thai, Japanese and Chinese.
+fn is_without_spaces(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
 /// Returns true if a text is a number once commas, spaces and signs of a unit are taken away.
 fn is_formatted(text: &str) -> bool {
     let is_sign = |c: char| matches!(c, '$' | '€' | '£' | '¥' | '%' | ' ' | '\u{a0}' | '\'');
@@ -331,6 +341,7 @@ mod tests {
         assert_eq!(kind("x", (0..50).map(|i| format!("u-{i}"))), Kind::Identifier);
         let review = |i: usize| format!("this tea number {i} is the best that I ever had");
         assert_eq!(kind("x", (0..200).map(review)), Kind::Text);
+        assert_eq!(kind("x", (0..200).map(|i| format!("这是第{i}杯很好喝的绿茶"))), Kind::Text);
         assert_eq!(kind("x", (0..300).map(|i| format!("city {}", i % 120))), Kind::Category);
     }
 

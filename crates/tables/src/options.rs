@@ -1,10 +1,10 @@
 //! What a person says of a table.
 
-use fireclay_model::{DateFormat, NumberEncoding};
+use fireclay_model::{DateFormat, NumberEncoding, TextEncoding};
 use serde::{Deserialize, Serialize};
 
 /// What a person says of a table, as the section `[data.table]` of a settings file holds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TableOptions {
     /// The columns that are learned.
@@ -56,6 +56,9 @@ pub struct TableOptions {
     /// The column of sample weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
+    /// The encoding of texts; they are left out if absent, as in runs of programs that had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextEncoding>,
 }
 
 /// The kind of prediction that a table is for.

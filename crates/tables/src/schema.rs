@@ -1,6 +1,6 @@
 //! The part that each column of a table takes in learning.
 
-use fireclay_model::{DateFormat, NumberEncoding};
+use fireclay_model::{DateFormat, NumberEncoding, TextEncoding};
 
 use crate::kind::{Kind, Profile};
 use crate::options::{TableOptions, TableTask};
@@ -15,6 +15,7 @@ pub struct Schema {
     targets: Vec<String>,
     numbers: NumberEncoding,
     one_hot: usize,
+    texts: TextEncoding,
 }
 
 /// A column, and the part that it takes.
@@ -75,7 +76,9 @@ impl Schema {
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let numbers = options.numbers.unwrap_or_default();
         let one_hot = options.one_hot.unwrap_or(ONE_HOT);
-        let schema = Self { columns, task, targets, numbers, one_hot };
+        let texts = options.texts.clone().unwrap_or_default();
+        texts.validate()?;
+        let schema = Self { columns, task, targets, numbers, one_hot, texts };
         if schema.features().next().is_none() {
             return Err(TableError::NoFeatures);
         }
@@ -95,6 +98,11 @@ impl Schema {
     /// The most different values of a category that is one-hot.
     pub(crate) fn one_hot(&self) -> usize {
         self.one_hot
+    }
+
+    /// The encoding of texts.
+    pub(crate) fn texts(&self) -> &TextEncoding {
+        &self.texts
     }
 
     /// The encoding of numbers.
@@ -198,6 +206,7 @@ fn planned(mut profile: Profile, options: &TableOptions) -> Result<PlannedColumn
 fn feature(profile: &Profile, options: &TableOptions) -> Result<ColumnPart, TableError> {
     match profile.kind {
         Kind::Date => date_format(profile, options.date_format).map(ColumnPart::Date),
+        Kind::Text if options.texts.is_none() => Ok(ColumnPart::Unused),
         kind if kind.is_feature() => Ok(ColumnPart::Feature),
         _ => Ok(ColumnPart::Unused),
     }

@@ -67,8 +67,8 @@ pub mod warnings;
 
 pub use args::{
     Args, BackendArgs, DataArgs, DecisionArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs,
-    Rate, ResumingArgs, SettingsArgs, TableArgs, TrainingArgs, activation_values, load_with_bar,
-    norm_values,
+    Rate, ResumingArgs, SettingsArgs, TableArgs, TextArgs, TrainingArgs, activation_values,
+    load_with_bar, norm_values,
 };
 pub use pictures::pictures;
 pub use program::{Ended, backends, carry_out, run, run_on, run_to_end};

@@ -14,7 +14,7 @@ pub(crate) fn summary(facts: &TableFacts) -> String {
     let schema = &facts.schema;
     let task = schema.task();
     let mut text = format!("target {}: {task}\n", names(schema.targets(), MOST_COLUMNS));
-    for kind in [Kind::Number, Kind::Boolean, Kind::Category, Kind::Date] {
+    for kind in [Kind::Number, Kind::Boolean, Kind::Category, Kind::Date, Kind::Text] {
         let found = schema.features().filter(|column| column.profile.kind == kind);
         let found: Vec<String> = found.map(|column| column.profile.name.clone()).collect();
         if !found.is_empty() {
@@ -46,6 +46,8 @@ fn plural(kind: Kind, count: usize) -> &'static str {
         (Kind::Boolean, _) => "booleans",
         (Kind::Date, 1) => "date",
         (Kind::Date, _) => "dates",
+        (Kind::Text, 1) => "text",
+        (Kind::Text, _) => "texts",
         (_, 1) => "category",
         _ => "categories",
     }

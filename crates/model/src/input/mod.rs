@@ -21,8 +21,8 @@ pub use encoder::{Encoder, Value, ValueProblem};
 pub use field::{Dense, Field, FieldKind};
 pub use number::{Detail, Number, NumberEncoding, NumberFit, NumberScaling};
 pub use text::{
-    Analyzer, BadNgramRange, Idf, NgramRange, TermPlaces, Text, TextEncoding, TextFit,
-    TextWeighting, Vocabulary, Weighting,
+    Analyzer, BadNgramRange, Idf, NgramRange, TermPlaces, Text, TextEncoding, TextEncodingError,
+    TextFit, TextWeighting, Vocabulary, Weighting,
 };
 
 /// The input of a model for one row: named fields, whose encodings stand side by side in front of

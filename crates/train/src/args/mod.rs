@@ -5,6 +5,7 @@ mod flags;
 mod groups;
 mod table;
 mod terminal;
+mod text;
 
 use clap::Parser;
 
@@ -18,6 +19,7 @@ pub use groups::{
 };
 pub use table::TableArgs;
 pub use terminal::load_with_bar;
+pub use text::TextArgs;
 
 /// Train a multilayer perceptron.
 ///

@@ -3,6 +3,7 @@
 use fireclay::{DateFormat, NumberEncoding};
 use toml::Value;
 
+use super::TextArgs;
 use super::flags::Flags;
 use crate::settings::Memory;
 
@@ -40,7 +41,7 @@ pub struct TableArgs {
     /// Largest number of values of a one-hot category; one with more gets a learned embedding [default: 32].
     #[arg(long, value_name = "N")]
     pub one_hot: Option<u32>,
-    /// Columns of free text, which are left out [default: inferred].
+    /// Columns to read as texts [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub text: Vec<String>,
     /// Columns to leave out [default: none].
@@ -58,6 +59,9 @@ pub struct TableArgs {
     /// Column of sample weights [default: 1 each].
     #[arg(long, value_name = "COLUMN")]
     pub weight: Option<String>,
+    /// The terms of texts.
+    #[command(flatten)]
+    pub texts: TextArgs,
 }
 
 impl TableArgs {
@@ -78,5 +82,6 @@ impl TableArgs {
         flags.text("data.table.time", self.time.as_ref());
         flags.text("data.memory", self.memory);
         flags.text("data.table.weight", self.weight.as_ref());
+        self.texts.add_to(flags);
     }
 }

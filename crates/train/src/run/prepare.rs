@@ -44,7 +44,7 @@ impl Prepared {
     /// # Errors
     ///
     /// Anything that keeps the run from beginning.
-    pub fn new(settings: Settings, options: RunOptions) -> Result<Self> {
+    pub fn new(mut settings: Settings, options: RunOptions) -> Result<Self> {
         check_place(&options)?;
         let pace = options.pace(&[]);
         let device = device(&settings, &pace, &options)?;
@@ -54,6 +54,7 @@ impl Prepared {
                  repeat it with --repeat, or start a new one with `finetune`"
             );
         }
+        settings.read_texts()?;
         let source = new_source(&settings, &options)?;
         let data = only((options.load)(&source)?, &settings.data.classes)?;
         let (found, old, start) = (None, None, None);
@@ -233,6 +234,9 @@ impl Prepared {
         let is_new = found.is_none();
         if is_new && matches!(task, Task::Regression { .. }) {
             settings.data.target_scaling.get_or_insert(TargetScalingChoice::Standardize);
+        }
+        if data.train.input().is_none_or(|input| input.texts().next().is_none()) {
+            settings.data.table.texts = None;
         }
         settings.resolve(&data.train, &task)?;
         check_teacher(start.as_ref(), &task)?;

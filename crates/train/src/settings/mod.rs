@@ -333,6 +333,14 @@ impl Settings {
         self.source_named(&self.data.source)
     }
 
+    /// Has the texts of a table read, as a new run does unless it says otherwise.
+    pub(crate) fn read_texts(&mut self) -> Result<(), DataError> {
+        if matches!(self.source()?, Source::Table(_)) {
+            self.data.table.texts.get_or_insert_default();
+        }
+        Ok(())
+    }
+
     /// The source of a name; a table is read as these settings say.
     ///
     /// # Errors

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Analyzer, NgramRange, TermPlaces, Text, TextWeighting, Weighting};
+use super::{Analyzer, MOST_TERMS, NgramRange, TermPlaces, Text, TextWeighting, Weighting};
 
 /// Terms that are counted at most: about 100 MB. Beyond them, rare ones are forgotten.
 const MOST_COUNTED: usize = 1 << 20;
+/// Buckets that each have a frequency at most: a model file has room for them.
+const MOST_FREQUENCIES: u32 = 1 << 21;
 /// Bytes of all terms that are kept: a model file has room for them.
 const MOST_BYTES: usize = 12 << 20;
 
@@ -50,6 +52,57 @@ impl Default for TextEncoding {
             max_df: 1.0,
             weighting: TextWeighting::TfIdf,
             sublinear_tf: false,
+        }
+    }
+}
+
+/// An encoding of texts that cannot be fitted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TextEncodingError {
+    /// Nothing is a term.
+    #[error("texts have no terms: --word-ngrams and --char-ngrams are both 0; give one of them")]
+    NoTerms,
+    /// A number of buckets that is not possible.
+    #[error("--buckets is {found}; give 1 to {most}")]
+    Buckets {
+        /// The number.
+        found: u32,
+        /// The most buckets, with this weighting.
+        most: u32,
+    },
+    /// A vocabulary without terms.
+    #[error("--max-features is 0; give at least 1")]
+    NoFeatures,
+    /// A share that is none.
+    #[error("--max-df is {found:?}; give a share above 0 and at most 1")]
+    MaxDf {
+        /// The share.
+        found: f64,
+    },
+}
+
+impl TextEncoding {
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// A [`TextEncodingError`] that names the first field at fault.
+    pub fn validate(&self) -> Result<(), TextEncodingError> {
+        if self.word_ngrams.is_none() && self.char_ngrams.is_none() {
+            return Err(TextEncodingError::NoTerms);
+        }
+        let is_tf_idf = self.weighting == TextWeighting::TfIdf;
+        let most = if is_tf_idf { MOST_FREQUENCIES } else { MOST_TERMS as u32 };
+        if let Some(found) = self.buckets.filter(|buckets| !(1..=most).contains(buckets)) {
+            return Err(TextEncodingError::Buckets { found, most });
+        }
+        if self.max_features == 0 {
+            return Err(TextEncodingError::NoFeatures);
+        }
+        if self.max_df > 0.0 && self.max_df <= 1.0 {
+            Ok(())
+        } else {
+            Err(TextEncodingError::MaxDf { found: self.max_df })
         }
     }
 }
@@ -224,6 +277,23 @@ mod tests {
         match &text.places {
             TermPlaces::Vocabulary { terms } => terms.terms().iter().map(String::as_str).collect(),
             TermPlaces::Hash { .. } => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn encodings_without_terms_are_refused() {
+        assert!(TextEncoding::default().validate().is_ok());
+        let with = |change: fn(&mut TextEncoding)| {
+            let mut encoding = TextEncoding::default();
+            change(&mut encoding);
+            encoding.validate()
+        };
+        assert_eq!(with(|bad| bad.word_ngrams = NgramRange::NONE), Err(TextEncodingError::NoTerms));
+        assert!(with(|bad| bad.buckets = Some(0)).is_err());
+        assert!(with(|bad| bad.buckets = Some(MOST_FREQUENCIES + 1)).is_err());
+        assert_eq!(with(|bad| bad.max_features = 0), Err(TextEncodingError::NoFeatures));
+        for max_df in [0.0, 1.5, f64::NAN] {
+            assert!(TextEncoding { max_df, ..TextEncoding::default() }.validate().is_err());
         }
     }
 

@@ -13,7 +13,7 @@ use super::{InputError, Value, ValueProblem};
 use crate::SparseRows;
 
 pub use analyzer::{Analyzer, BadNgramRange, NgramRange};
-pub use fit::{TextEncoding, TextFit};
+pub use fit::{TextEncoding, TextEncodingError, TextFit};
 pub use vocabulary::Vocabulary;
 pub use weighting::{Idf, TextWeighting, Weighting};
 
