@@ -5,3 +5,4 @@ mod columns;
 mod encoders;
 mod layer_by_layer;
 mod support;
+mod texts;
