@@ -12,7 +12,7 @@ use train::disk::Disk;
 use train::manifest::Manifest;
 
 use crate::model::{self, Where};
-use crate::output::{say_json, signed, wrapped};
+use crate::output::{measured, say_json, signed, wrapped};
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -75,10 +75,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let options = Options { worst: args.changed, ..Options::default() };
     let comparison = compare(&first, &second, &data, &options)?;
     // With an adapter the second is no longer what its run made.
-    let runs = match args.first.is_dir() && args.second.is_dir() && adapter.is_none() {
-        true => Some(runs(&args.first, &args.second)?),
-        false => None,
-    };
+    let are_runs = args.first.is_dir() && args.second.is_dir() && adapter.is_none();
+    let runs = are_runs.then(|| runs(&args.first, &args.second)).transpose()?;
     if args.json {
         say_json(&serde_json::json!({
             "first": args.first, "second": args.second, "adapter": adapter, "data": name,
@@ -93,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         printable(&name, 100),
         counted(comparison.rows as u64, "row")
     );
-    text += &measured(&comparison);
+    text += &compared(&comparison);
     if task.scaling().is_some() {
         text += UNITS_OF_FIRST;
     }
@@ -104,18 +102,15 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn measured(comparison: &Comparison) -> String {
+fn compared(comparison: &Comparison) -> String {
     let mut rows = vec![row!["measure", "first", "second", "difference"]];
     for first in comparison.first.measures() {
         let Some(second) = comparison.second.measure(&first.name) else { continue };
         let (a, b) = (first.estimate.value, second.estimate.value);
-        let show = |number: f64, sign: bool| match (first.is_share, sign) {
-            (true, false) => format!("{:.2} %", 100.0 * number),
-            (true, true) => format!("{:+.2} points", 100.0 * number),
-            (false, false) => decimal(number),
-            (false, true) => signed(number),
-        };
-        rows.push(vec![first.name.clone(), show(a, false), show(b, false), show(b - a, true)]);
+        let difference =
+            if first.is_share { format!("{:+.2} points", 100.0 * (b - a)) } else { signed(b - a) };
+        let [a, b] = [a, b].map(|value| measured(value, first.is_share));
+        rows.push(vec![first.name.clone(), a, b, difference]);
     }
     let mut text = table(&rows);
     let loss = comparison.loss_difference;
@@ -170,27 +165,15 @@ fn changed(comparison: &Comparison) -> String {
     }
     let mut rows = vec![row!["changed row", "true", "first", "second", "loss"]];
     rows.extend(comparison.changed.iter().map(|changed| {
-        let name = |text: &str| printable(text, 18);
+        let answers = [&changed.truth, &changed.first, &changed.second];
+        let [truth, first, second] = answers.map(|text| printable(text, 18));
         let loss = format!("{:+.4}", changed.loss_difference);
-        vec![
-            changed.row.to_string(),
-            name(&changed.truth),
-            name(&changed.first),
-            name(&changed.second),
-            loss,
-        ]
+        vec![changed.row.to_string(), truth, first, second, loss]
     }));
     format!("\n{}", table(&rows))
 }
 
 fn runs(first: &Path, second: &Path) -> Result<Runs> {
-    // Those that the runs were made with: a settings file may have been changed since.
-    let settings = |run: &Path| {
-        let manifest = Manifest::load(run, &Disk::default());
-        let manifest =
-            manifest.context("cannot tell the settings of a run without its manifest")?;
-        anyhow::Ok(manifest.settings.flat())
-    };
     let [a, b] = [settings(first)?, settings(second)?];
     let mut differing = BTreeMap::new();
     for path in a.keys().chain(b.keys()) {
@@ -199,20 +182,27 @@ fn runs(first: &Path, second: &Path) -> Result<Runs> {
             differing.insert(path.clone(), values);
         }
     }
-    let curve = |folder: &Path| anyhow::Ok(Log::load(folder)?.curves("loss").validation);
+    let [a, b] = [Log::load(first)?, Log::load(second)?];
     Ok(Runs {
         faults: [first, second].map(model::faults),
         settings: differing,
-        validation_loss: [curve(first)?, curve(second)?],
+        validation_loss: [a, b].map(|log| log.curves("loss").validation),
     })
 }
 
+/// The settings that a run was made with, by path: its settings file may have been changed since.
+fn settings(run: &Path) -> Result<BTreeMap<String, String>> {
+    let manifest = Manifest::load(run, &Disk::default());
+    let manifest = manifest.context("cannot tell the settings of a run without its manifest")?;
+    Ok(manifest.settings.flat())
+}
+
 fn of_runs(runs: &Runs) -> String {
-    let shown =
-        |value: &Option<String>| value.as_ref().map_or("-".to_owned(), |v| printable(v, 26));
     let mut rows = vec![row!["setting", "first", "second"]];
-    let values = runs.settings.iter();
-    rows.extend(values.map(|(path, [a, b])| vec![printable(path, 40), shown(a), shown(b)]));
+    rows.extend(runs.settings.iter().map(|(path, values)| {
+        let [first, second] = values.each_ref().map(|value| value.as_deref().unwrap_or("-"));
+        vec![printable(path, 40), printable(first, 26), printable(second, 26)]
+    }));
     let mut text = String::new();
     for (run, faults) in ["first", "second"].into_iter().zip(&runs.faults) {
         for fault in faults {
@@ -223,21 +213,24 @@ fn of_runs(runs: &Runs) -> String {
         1 => "\n  The settings are the same.\n".to_owned(),
         _ => format!("\n{}", table(&rows)),
     };
-    let [a, b] = &runs.validation_loss;
-    if a.is_empty() && b.is_empty() {
-        return text;
+    text + &curves(&runs.validation_loss)
+}
+
+/// Validation losses side by side, if any were measured.
+fn curves(losses: &[Vec<(f64, f64)>; 2]) -> String {
+    let last = losses[0].len().max(losses[1].len());
+    if last == 0 {
+        return String::new();
     }
-    let mut rows = vec![row!["epoch", "validation loss, first", "second"]];
-    let number = |curve: &[(f64, f64)], i: usize| {
-        curve.get(i).map_or(String::new(), |(_, loss)| decimal(*loss))
-    };
-    let last = a.len().max(b.len());
     // Of a long run some epochs are enough, the last among them.
     let step = last.div_ceil(20);
+    let mut rows = vec![row!["epoch", "validation loss, first", "second"]];
     rows.extend((0..last).filter(|i| (last - 1 - i).is_multiple_of(step)).map(|i| {
-        let epoch = a.get(i).or(b.get(i)).map_or(0.0, |(epoch, _)| *epoch);
-        vec![format!("{epoch:.0}"), number(a, i), number(b, i)]
+        let points = losses.each_ref().map(|curve| curve.get(i));
+        let epoch = points[0].or(points[1]).map_or(0.0, |(epoch, _)| *epoch);
+        let [first, second] =
+            points.map(|point| point.map_or(String::new(), |(_, loss)| decimal(*loss)));
+        vec![format!("{epoch:.0}"), first, second]
     }));
-    text += &format!("\n{}", table(&rows));
-    text
+    format!("\n{}", table(&rows))
 }

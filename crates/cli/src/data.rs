@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use fireclay_data::{Dataset, EmnistSplit, Features, Source, Targets, TrainTest};
-use fireclay_terminal::{Exit, group, printable, quoted_path, say, sizes, table};
+use fireclay_terminal::{Exit, group, printable, quoted_path, row, say, sizes, table};
 use serde_json::{Value, json};
 
 use crate::output::say_json;
@@ -56,23 +56,29 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Classes, rows to train on, rows to test with, and what they are.
-fn described(source: &Source) -> [&'static str; 4] {
+/// Classes, training rows and test rows of a published data set, and a description.
+fn described(source: &Source) -> (Option<[u64; 3]>, &'static str) {
     match source {
-        Source::Mnist => ["10", "60,000", "10,000", "handwritten digits; built in"],
-        Source::FashionMnist => ["10", "60,000", "10,000", "articles of clothing"],
-        Source::Kmnist => ["10", "60,000", "10,000", "cursive Japanese characters"],
-        Source::Emnist(split) => match split {
-            EmnistSplit::Balanced => ["47", "112,800", "18,800", "digits and letters"],
-            EmnistSplit::Letters => ["26", "124,800", "20,800", "letters, both cases as one"],
-            EmnistSplit::Digits => ["10", "240,000", "40,000", "handwritten digits"],
-            EmnistSplit::ByClass => ["62", "697,932", "116,323", "digits, capitals, small letters"],
-            EmnistSplit::ByMerge => ["47", "697,932", "116,323", "the same, some cases as one"],
-            EmnistSplit::Mnist => ["10", "60,000", "10,000", "handwritten digits"],
-        },
-        Source::Qmnist => ["10", "60,000", "60,000", "MNIST made again from its sources"],
-        Source::Idx(_) => ["", "", "", "four IDX files in your folder"],
-        Source::Table(_) => ["", "", "", "a table, such as rows.csv"],
+        Source::Mnist => (Some([10, 60_000, 10_000]), "handwritten digits; built in"),
+        Source::FashionMnist => (Some([10, 60_000, 10_000]), "articles of clothing"),
+        Source::Kmnist => (Some([10, 60_000, 10_000]), "cursive Japanese characters"),
+        Source::Emnist(EmnistSplit::Balanced) => {
+            (Some([47, 112_800, 18_800]), "digits and letters")
+        }
+        Source::Emnist(EmnistSplit::Letters) => {
+            (Some([26, 124_800, 20_800]), "letters, both cases as one")
+        }
+        Source::Emnist(EmnistSplit::Digits) => (Some([10, 240_000, 40_000]), "handwritten digits"),
+        Source::Emnist(EmnistSplit::ByClass) => {
+            (Some([62, 697_932, 116_323]), "digits, capitals, small letters")
+        }
+        Source::Emnist(EmnistSplit::ByMerge) => {
+            (Some([47, 697_932, 116_323]), "the same, some cases as one")
+        }
+        Source::Emnist(EmnistSplit::Mnist) => (Some([10, 60_000, 10_000]), "handwritten digits"),
+        Source::Qmnist => (Some([10, 60_000, 60_000]), "MNIST made again from its sources"),
+        Source::Idx(_) => (None, "four IDX files in your folder"),
+        Source::Table(_) => (None, "a table, such as rows.csv"),
     }
 }
 
@@ -81,20 +87,19 @@ fn list(as_json: bool) -> Result<()> {
     let sources = sources.collect::<Result<Vec<_>>>()?;
     if as_json {
         let rows = sources.iter().map(|(source, name)| {
-            let [classes, train, test, what] = described(source);
-            let number = |text: &str| text.replace(',', "").parse::<u64>().ok();
+            let (sizes, what) = described(source);
+            let [classes, train, test] = sizes.map_or([None; 3], |sizes| sizes.map(Some));
             json!({
-                "name": name, "classes": number(classes), "training": number(train),
-                "test": number(test), "what": what,
+                "name": name, "classes": classes, "training": train, "test": test, "what": what,
             })
         });
         return Ok(say_json(&rows.collect::<Vec<_>>())?);
     }
-    let mut rows =
-        vec![["name", "classes", "training", "test", "what"].map(str::to_owned).to_vec()];
+    let mut rows = vec![row!["name", "classes", "training", "test", "what"]];
     rows.extend(sources.iter().map(|(source, name)| {
-        let cells = described(source).into_iter().map(str::to_owned);
-        std::iter::once(name.clone()).chain(cells).collect()
+        let (sizes, what) = described(source);
+        let [classes, train, test] = sizes.map_or_else(Default::default, |sizes| sizes.map(group));
+        vec![name.clone(), classes, train, test, what.to_owned()]
     }));
     Ok(say(&table(&rows))?)
 }

@@ -12,7 +12,7 @@ use fireclay_terminal::{Exit, counted, decimal, group, printable, row, say, tabl
 use serde::Serialize;
 
 use crate::model::{self, Where};
-use crate::output::say_json;
+use crate::output::{measured, percent, say_json};
 use crate::rows::Rows;
 
 const EXAMPLES: &str = "\
@@ -124,23 +124,22 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let gates = args.gates(&evaluation)?;
     let importance =
         if args.importance { importance(&model, &data, &options)? } else { Vec::new() };
-    match args.json {
-        true => say_json(&serde_json::json!({
+    if args.json {
+        say_json(&serde_json::json!({
             "model": args.model, "adapter": args.adapter, "data": name, "evaluation": evaluation,
             "measures": evaluation.measures(), "gates": gates, "importance": importance,
-        }))?,
-        false => {
-            let heading = format!(
-                "{} on {}: {}\n",
-                model::shown(&args.model, args.adapter.as_deref()),
-                printable(&name, 100),
-                counted(evaluation.rows as u64, "row")
-            );
-            let is_scaled = model.description().task.scaling().is_some();
-            let unit = if is_scaled { UNITS } else { "" };
-            let needed = needed(&importance);
-            say(&(heading + &text(&evaluation) + &needed + unit + &said(&gates)))?;
-        }
+        }))?;
+    } else {
+        let heading = format!(
+            "{} on {}: {}\n",
+            model::shown(&args.model, args.adapter.as_deref()),
+            printable(&name, 100),
+            counted(evaluation.rows as u64, "row")
+        );
+        let is_scaled = model.description().task.scaling().is_some();
+        let unit = if is_scaled { UNITS } else { "" };
+        let needed = needed(&importance);
+        say(&(heading + &text(&evaluation) + &needed + unit + &said(&gates)))?;
     }
     let is_met = gates.iter().all(|gate| gate.is_met);
     Ok(Exit::of_gate(is_met))
@@ -187,13 +186,12 @@ fn gate(evaluation: &Evaluation, name: &str, limit: f64, is_minimum: bool) -> Re
 }
 
 fn said(gates: &[Gate]) -> String {
-    let line = |gate: &Gate| {
-        let Gate { measure, limit, value, is_met, is_minimum } = gate;
+    let lines = gates.iter().map(|Gate { measure, is_minimum, limit, value, is_met }| {
         let verdict = if *is_met { "met    " } else { "NOT MET" };
         let sign = if *is_minimum { "at least" } else { "at most" };
         format!("{verdict} {measure} {sign} {limit}: it is {value:.6}\n")
-    };
-    gates.iter().map(line).collect()
+    });
+    lines.collect()
 }
 
 /// How much the model needs each column.
@@ -220,9 +218,9 @@ fn text(evaluation: &Evaluation) -> String {
         Scores::Regression(scores) => {
             let mut rows = vec![row!["target", "r2", "rmse", "mae", "median-error"]];
             rows.extend(scores.targets.iter().map(|target| {
-                let number = |estimate: Estimate| decimal(estimate.value);
-                let all = [target.r2, target.rmse, target.mae, target.median_error].map(number);
-                std::iter::once(printable(&target.name, 30)).chain(all).collect()
+                let errors = [target.r2, target.rmse, target.mae, target.median_error];
+                let errors = errors.map(|estimate| decimal(estimate.value));
+                std::iter::once(printable(&target.name, 30)).chain(errors).collect()
             }));
             text += &format!("\n{}", table(&rows));
         }
@@ -235,12 +233,8 @@ pub(crate) fn measures(all: &[Measure]) -> String {
     let mut rows = vec![row!["measure", "value", "95 % interval", ""]];
     rows.extend(all.iter().map(|measure| {
         let Estimate { value, low, high, interval } = measure.estimate;
-        let show = |number: f64| match measure.is_share {
-            true => format!("{:.2} %", 100.0 * number),
-            false => decimal(number),
-        };
-        let range = format!("{} to {}", show(low), show(high));
-        vec![measure.name.clone(), show(value), range, interval.name().to_owned()]
+        let [value, low, high] = [value, low, high].map(|value| measured(value, measure.is_share));
+        vec![measure.name.clone(), value, format!("{low} to {high}"), interval.name().to_owned()]
     }));
     table(&rows)
 }
@@ -250,9 +244,9 @@ const MOST_CLASSES: usize = 70;
 
 fn classes(classes: &[ClassScores]) -> String {
     let mut rows = vec![row!["class", "precision", "recall", "f1", "support"]];
-    let share = |estimate: Estimate| format!("{:.2} %", 100.0 * estimate.value);
     rows.extend(classes.iter().take(MOST_CLASSES).map(|class| {
-        let [precision, recall, f1] = [class.precision, class.recall, class.f1].map(share);
+        let scores = [class.precision, class.recall, class.f1];
+        let [precision, recall, f1] = scores.map(|estimate| percent(estimate.value));
         vec![printable(&class.label, 30), precision, recall, f1, group(class.support as u64)]
     }));
     let more = classes.len().saturating_sub(MOST_CLASSES);
@@ -274,16 +268,17 @@ fn confusion(scores: &Classification) -> String {
     let mut rows = vec![vec!["true \\ pred".to_owned()]];
     rows[0].extend(labels.iter().map(|label| format!("{label:>4}")));
     rows.extend(scores.confusion.iter().zip(&labels).map(|(counts, label)| {
-        let count =
-            |&count: &usize| if count == 0 { "   ·".to_owned() } else { format!("{count:>4}") };
-        std::iter::once(label.clone()).chain(counts.iter().map(count)).collect()
+        let counts = counts.iter().map(|&count| match count {
+            0 => "   ·".to_owned(),
+            _ => format!("{count:>4}"),
+        });
+        std::iter::once(label.clone()).chain(counts).collect()
     }));
     format!("\n{}", table(&rows))
 }
 
 /// The most frequent confusions, where a matrix is too wide.
 fn pairs(scores: &Classification) -> String {
-    let label = |i: usize| scores.classes.get(i).map_or("", |class| class.label.as_str());
     let mut wrong: Vec<(usize, usize, usize)> = Vec::new();
     for (truth, counts) in scores.confusion.iter().enumerate() {
         let of = counts.iter().enumerate().filter(|(said, count)| *said != truth && **count > 0);
@@ -292,7 +287,9 @@ fn pairs(scores: &Classification) -> String {
     wrong.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut rows = vec![row!["true", "predicted", "rows"]];
     rows.extend(wrong.iter().take(15).map(|&(count, truth, said)| {
-        vec![printable(label(truth), 30), printable(label(said), 30), group(count as u64)]
+        let labels = [truth, said].map(|class| &scores.classes[class].label);
+        let [truth, said] = labels.map(|label| printable(label, 30));
+        vec![truth, said, group(count as u64)]
     }));
     format!("\n{}", table(&rows))
 }
@@ -313,7 +310,7 @@ fn worst(evaluation: &Evaluation) -> String {
     if evaluation.worst.iter().any(|row| row.probability.is_some()) {
         rows[0].push("probability".to_owned());
         for (cells, row) in rows[1..].iter_mut().zip(&evaluation.worst) {
-            cells.push(row.probability.map_or(String::new(), |p| format!("{:.2} %", 100.0 * p)));
+            cells.push(row.probability.map_or(String::new(), percent));
         }
     }
     format!("\n{}", table(&rows))

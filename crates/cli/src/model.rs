@@ -99,9 +99,9 @@ pub(crate) fn load_weights(named: &Path, device: &Device) -> Result<Model> {
 
 /// What was named, as it may be shown.
 pub(crate) fn shown(named: &Path, adapter: Option<&Path>) -> String {
-    let name = |path: &Path| printable(&path.display().to_string(), 200);
+    let name = printable(&named.display().to_string(), 200);
     match adapter {
-        Some(adapter) => format!("{} with {}", name(named), name(adapter)),
-        None => name(named),
+        Some(adapter) => format!("{name} with {}", shown(adapter, None)),
+        None => name,
     }
 }

@@ -15,6 +15,16 @@ pub(crate) fn wrapped(text: &str) -> String {
     format!("  {}", wrapped_at(text, 2))
 }
 
+/// A measured value: a share in percent, any other number as [`decimal`] has it.
+pub(crate) fn measured(value: f64, is_share: bool) -> String {
+    if is_share { percent(value) } else { decimal(value) }
+}
+
+/// A share in percent.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
 /// A number as [`decimal`] has it, with its sign.
 pub(crate) fn signed(number: f64) -> String {
     format!("{}{}", if number < 0.0 { "" } else { "+" }, decimal(number))

@@ -1,5 +1,6 @@
 //! `fireclay report`: a run or a model as one page.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -68,10 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     );
     let page = args.page()?;
     let device = args.at.device()?;
-    let report = match args.run.is_dir() {
-        true => of_run(args, &device)?,
-        false => of_model(args, &device)?,
-    };
+    let report = if args.run.is_dir() { of_run(args, &device)? } else { of_model(args, &device)? };
     // Both before either is written.
     let plots = args.plots()?;
     let plots = plots.map(|folder| anyhow::Ok((folder, args.drawn(folder, &report)?)));
@@ -80,11 +78,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     write(&report, &page)?;
     let mut text = format!("Report: {}", page.display());
     if let Some((folder, files)) = &plots {
-        let named = || format!("the plots cannot be written to {}", folder.display());
-        std::fs::create_dir_all(folder).with_context(named)?;
-        for (path, bytes) in files {
-            write_whole(path, bytes).with_context(named)?;
-        }
+        write_plots(folder, files)
+            .with_context(|| format!("the plots cannot be written to {}", folder.display()))?;
         let count = files.len() / 2;
         text += &format!("\nPlots: {count} in {}, each as .svg and .png", folder.display());
     }
@@ -107,10 +102,9 @@ impl Args {
 
     /// The page to write, which replaces nothing but an earlier page of the same run or model.
     fn page(&self) -> Result<PathBuf> {
-        let page = self.to.clone().unwrap_or_else(|| match self.run.is_dir() {
-            true => self.run.join(REPORT),
-            false => self.run.with_file_name(REPORT),
-        });
+        let own =
+            if self.run.is_dir() { self.run.join(REPORT) } else { self.run.with_file_name(REPORT) };
+        let page = self.to.clone().unwrap_or(own);
         self.check(&page, self.force || self.to.is_none() && is_report(&page))?;
         Ok(page)
     }
@@ -133,9 +127,8 @@ impl Args {
     fn drawn(&self, folder: &Path, report: &Report) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut files = Vec::new();
         for plot in report.plots()? {
-            let path = |kind: &str| folder.join(format!("{}.{kind}", plot.name));
-            files.push((path("png"), plot.png()?));
-            files.push((path("svg"), plot.svg.into_bytes()));
+            files.push((folder.join(format!("{}.png", plot.name)), plot.png()?));
+            files.push((folder.join(format!("{}.svg", plot.name)), plot.svg.into_bytes()));
         }
         let inputs = self.inputs();
         for (path, _) in files.iter().filter(|_| folder.is_dir()) {
@@ -144,6 +137,11 @@ impl Args {
         }
         Ok(files)
     }
+}
+
+fn write_plots(folder: &Path, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    files.iter().try_for_each(|(path, bytes)| write_whole(path, bytes))
 }
 
 fn of_run(args: &Args, device: &Device) -> Result<Report> {
@@ -189,9 +187,8 @@ pub(crate) fn of_finished(folder: &Path, device: &Device) -> Result<Option<PathB
 pub(crate) fn write_events(folder: &Path) -> Result<PathBuf> {
     let events = EventFile::from_run(folder)?;
     let path = folder.join(events.name);
-    let named = || format!("the event file cannot be written to {}", path.display());
-    check_file_place(&path).with_context(named)?;
-    write_whole(&path, &events.bytes).with_context(named)?;
+    let written = check_file_place(&path).and_then(|()| write_whole(&path, &events.bytes));
+    written.with_context(|| format!("the event file cannot be written to {}", path.display()))?;
     Ok(path)
 }
 
@@ -199,6 +196,6 @@ fn write(report: &Report, page: &Path) -> Result<()> {
     for note in report.notes() {
         log::warn!("{note}");
     }
-    let named = || format!("the report cannot be written to {}", page.display());
-    write_whole(page, report.html()?.as_bytes()).with_context(named)
+    write_whole(page, report.html()?.as_bytes())
+        .with_context(|| format!("the report cannot be written to {}", page.display()))
 }

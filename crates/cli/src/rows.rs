@@ -1,6 +1,6 @@
 //! The rows that models are measured on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fireclay::{Description, Task};
@@ -8,7 +8,6 @@ use fireclay_data::tables::TableTask;
 use fireclay_data::{Dataset, Source, TableSource, TrainTest, load_whole};
 use fireclay_measure::only;
 use fireclay_terminal::printable;
-use train::manifest::Manifest;
 use train::place::{portable, whole_data_of_run};
 use train::settings::Settings;
 
@@ -125,10 +124,9 @@ fn data_of(model: &Description, named: &Path) -> Result<(String, TrainTest)> {
     let Some(source) = &model.provenance.data else {
         bail!("the model does not record its training data; name a data set with --data");
     };
-    let run = model::run_of(named)?;
-    let of_model =
-        |(_, manifest): &(PathBuf, Manifest)| portable(&manifest.settings.data.source) == *source;
-    if let Some((folder, manifest)) = run.filter(of_model) {
+    if let Some((folder, manifest)) = model::run_of(named)?
+        && portable(&manifest.settings.data.source) == *source
+    {
         let data = whole_data_of_run(&manifest, &folder, model, None, &train::load_with_bar)?;
         return Ok((manifest.settings.data.source.clone(), data));
     }

@@ -54,9 +54,8 @@ pub(crate) fn complete(args: &Completions) -> Result<Exit> {
 
 pub(crate) fn write_pages(args: &Man) -> Result<Exit> {
     let folder = &args.folder;
-    let named = || format!("the manual pages cannot be written to {}", folder.display());
-    let pages = pages().with_context(named)?;
-    std::fs::create_dir_all(folder).with_context(named)?;
+    let pages = pages().with_context(|| not_written(folder))?;
+    std::fs::create_dir_all(folder).with_context(|| not_written(folder))?;
     // All before any is written.
     for (name, _) in &pages {
         let path = folder.join(name);
@@ -64,12 +63,16 @@ pub(crate) fn write_pages(args: &Man) -> Result<Exit> {
         Output { path: &path, flag: "FOLDER", inputs: &[], is_forced }.check()?;
     }
     for (name, bytes) in &pages {
-        write_whole(&folder.join(name), bytes).with_context(named)?;
+        write_whole(&folder.join(name), bytes).with_context(|| not_written(folder))?;
     }
     if !args.quiet {
         say(&format!("Manual pages are in {}", folder.display()))?;
     }
     Ok(Exit::Done)
+}
+
+fn not_written(folder: &Path) -> String {
+    format!("the manual pages cannot be written to {}", folder.display())
 }
 
 /// The manual pages with their names.

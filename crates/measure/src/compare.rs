@@ -146,10 +146,11 @@ fn decided_as(task: &Task, other: &Task, order: &[usize]) -> Task {
     let mut task = of_values(task.clone());
     match (&mut task, other) {
         (Task::Classification { decision, .. }, Task::Classification { decision: other, .. }) => {
+            decision.thresholds.clone_from(&other.thresholds);
             // The probability of the first of two classes is what the second's is short of 1.
-            let is_turned = order == [1, 0];
-            let turned = |&threshold| if is_turned { 1.0 - threshold } else { threshold };
-            decision.thresholds = other.thresholds.iter().map(turned).collect();
+            if order == [1, 0] {
+                decision.thresholds.iter_mut().for_each(|threshold| *threshold = 1.0 - *threshold);
+            }
         }
         (Task::MultiLabel { decision, .. }, Task::MultiLabel { decision: other, .. }) => {
             let has_some = !other.thresholds.is_empty();

@@ -27,14 +27,12 @@ impl Cell {
         let small = (-z.abs()).exp();
         let probability = if z >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
         let wrong_by = if is_true { -z } else { z };
-        // By the probability that prediction computes.
-        let is_above = |threshold| 1.0 / (1.0 + (-logit).exp()) >= threshold;
-        Self {
-            is_true,
-            is_predicted: threshold.map_or(z >= 0.0, is_above),
-            probability,
-            loss: wrong_by.max(0.0) + small.ln_1p(),
-        }
+        let is_predicted = match threshold {
+            // By the probability that prediction computes.
+            Some(threshold) => 1.0 / (1.0 + (-logit).exp()) >= threshold,
+            None => z >= 0.0,
+        };
+        Self { is_true, is_predicted, probability, loss: wrong_by.max(0.0) + small.ln_1p() }
     }
 }
 
@@ -49,15 +47,15 @@ pub(crate) fn evaluation(
     let labels = task.names();
     let width = labels.len();
     let cells = cells(task, logits, values);
-    let rows = cells.len() / width;
-    let row = |row: usize| &cells[row * width..][..width];
-    let numbers = bootstrap::estimates(rows, options.draws(), |drawn| {
-        let rows = drawn.iter().map(|&at| (row(at as usize), weights[at as usize]));
-        Sums::new(rows, width).numbers()
+    let rows: Vec<&[Cell]> = cells.chunks_exact(width).collect();
+    let numbers = bootstrap::estimates(rows.len(), options.draws(), |drawn| {
+        let drawn = drawn.iter().map(|&at| (rows[at as usize], weights[at as usize]));
+        Sums::new(drawn, width).numbers()
     });
-    let sums = Sums::new((0..rows).map(row).zip(weights.iter().copied()), width);
+    let weighted = rows.iter().copied().zip(weights.iter().copied());
+    let sums = Sums::new(weighted.clone(), width);
     let mut whole = Weight::default();
-    (0..rows).filter(|&at| is_right(row(at))).for_each(|at| whole.add(weights[at]));
+    weighted.filter(|(row, _)| is_right(row)).for_each(|(_, weight)| whole.add(weight));
     let scored = labels.iter().zip(&sums.counts).zip(&numbers[FIXED..]);
     let ranked = ranking::of_labels(logits, values, width);
     let scores = MultiLabel {
@@ -70,9 +68,9 @@ pub(crate) fn evaluation(
         calibration: Calibration { error: numbers[1].spread(), bins: sums.bins.bins() },
         ranking: ranking::ranking(&ranked, weights, options.draws()),
     };
-    let losses: Vec<f64> = (0..rows).map(|at| loss(row(at))).collect();
+    let losses: Vec<f64> = rows.iter().map(|row| loss(row)).collect();
     Evaluation {
-        rows,
+        rows: rows.len(),
         loss: numbers[0],
         scores: Scores::MultiLabel(scores),
         worst: worst(&losses, options.worst)
@@ -80,10 +78,10 @@ pub(crate) fn evaluation(
             .map(|at| WorstRow {
                 row: at,
                 loss: losses[at],
-                truth: names(labels, row(at), |cell| cell.is_true),
-                predicted: names(labels, row(at), |cell| cell.is_predicted),
+                truth: names(labels, rows[at], |cell| cell.is_true),
+                predicted: names(labels, rows[at], |cell| cell.is_predicted),
                 probability: None,
-                is_right: is_right(row(at)),
+                is_right: is_right(rows[at]),
             })
             .collect(),
     }

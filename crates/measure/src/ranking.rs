@@ -41,8 +41,9 @@ impl Ranked {
             scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b))
         });
         let is_positive = order.iter().map(|&row| truth(row as usize)).collect();
-        let score = |place: usize| order.get(place).map(|&row| scores[row as usize]);
-        let is_last = (0..order.len()).map(|place| score(place) != score(place + 1)).collect();
+        let is_last =
+            order.windows(2).map(|pair| scores[pair[0] as usize] != scores[pair[1] as usize]);
+        let is_last = is_last.chain([true]).collect();
         Some(Self { order, is_positive, is_last })
     }
 
@@ -131,9 +132,9 @@ pub fn of_labels(logits: &[f32], values: &[u8], labels: usize) -> Vec<Ranked> {
 /// The logarithm of the odds of a class, which orders rows as its probability does, and tells apart
 /// those that round to 1.
 fn log_odds(logits: &[f32], class: usize) -> f64 {
-    let others = || logits.iter().enumerate().filter(|(at, _)| *at != class).map(|(_, &z)| z);
-    let most = f64::from(others().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = others().map(|z| (f64::from(z) - most).exp()).sum();
+    let others = logits.iter().enumerate().filter(|(at, _)| *at != class).map(|(_, &z)| z);
+    let most = f64::from(others.clone().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = others.map(|z| (f64::from(z) - most).exp()).sum();
     f64::from(logits[class]) - most - sum.ln()
 }
 

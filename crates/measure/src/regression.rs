@@ -193,13 +193,13 @@ impl Rows<'_> {
     /// Mean squared error, mean absolute error, coefficient of determination and median absolute error
     /// of a target.
     fn scores(&self, drawn: &[u32], target: usize) -> [f64; 4] {
-        let rows = || drawn.iter().map(|&row| (row as usize, self.weights[row as usize]));
         let truth = |row: usize| f64::from(self.truth[row * self.width + target]);
-        let n = rows().map(|(_, weight)| weight).sum::<f64>();
-        let mean = rows().map(|(row, weight)| weight * truth(row)).sum::<f64>() / n;
+        let rows = drawn.iter().map(|&row| (row as usize, self.weights[row as usize]));
+        let n = rows.clone().map(|(_, weight)| weight).sum::<f64>();
+        let mean = rows.clone().map(|(row, weight)| weight * truth(row)).sum::<f64>() / n;
         let (mut squares, mut absolutes, mut spread) = (0.0, 0.0, 0.0);
         let mut distances = Vec::with_capacity(drawn.len());
-        for (row, weight) in rows() {
+        for (row, weight) in rows {
             let off = f64::from(self.predicted[row * self.width + target]) - truth(row);
             squares += weight * off * off;
             absolutes += weight * off.abs();

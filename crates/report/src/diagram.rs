@@ -39,10 +39,9 @@ fn input(network: &Architecture) -> DiagramLayer {
         parts.push(format!("scales of {} members", ensemble.members));
     }
     parts.extend(dropout(network.input_dropout));
-    let is_before = |path| {
+    let before = network.trainable().into_iter().filter(|(path, _)| {
         matches!(path, ParameterPath::Front(..) | ParameterPath::Scaling | ParameterPath::Members)
-    };
-    let before = network.trainable().into_iter().filter(|(path, _)| is_before(*path));
+    });
     let parameters = before.map(|(_, shape)| shape.iter().product::<usize>()).sum();
     DiagramLayer { name: "input".to_owned(), size, parts, parameters }
 }
@@ -64,28 +63,30 @@ fn in_words(part: &FrontPart) -> String {
 fn hidden(network: &Architecture, i: usize, layer: &HiddenLayer) -> DiagramLayer {
     let mut shown = dense(network, i);
     let mut parts = Vec::new();
-    let norm = |position, parts: &mut Vec<String>| {
-        if layer.has_norm_at(position) {
-            parts.push(format!("{} norm", layer.norm));
-        }
-    };
-    let skip = |position, parts: &mut Vec<String>| match layer.skips_at(position) {
-        Some(1) => parts.push("+ input".to_owned()),
-        Some(span) => parts.push(format!("+ input of layers.{}", i + 1 - span)),
-        None => {}
-    };
-    norm(NormPosition::Input, &mut parts);
+    parts.extend(norm(layer, NormPosition::Input));
     parts.append(&mut shown.parts);
-    skip(SkipPosition::BeforeNorm, &mut parts);
-    norm(NormPosition::BeforeActivation, &mut parts);
-    skip(SkipPosition::BeforeActivation, &mut parts);
+    parts.extend(skip(layer, i, SkipPosition::BeforeNorm));
+    parts.extend(norm(layer, NormPosition::BeforeActivation));
+    parts.extend(skip(layer, i, SkipPosition::BeforeActivation));
     parts.push(layer.activation_in_words());
-    norm(NormPosition::AfterActivation, &mut parts);
+    parts.extend(norm(layer, NormPosition::AfterActivation));
     parts.extend(dropout(layer.dropout));
-    skip(SkipPosition::Output, &mut parts);
+    parts.extend(skip(layer, i, SkipPosition::Output));
     shown.parameters += network.norm_width(i).map_or(0, |width| 2 * width);
     shown.parameters += if layer.parametric { layer.width } else { 0 };
     DiagramLayer { parts, ..shown }
+}
+
+fn norm(layer: &HiddenLayer, position: NormPosition) -> Option<String> {
+    layer.has_norm_at(position).then(|| format!("{} norm", layer.norm))
+}
+
+/// The skip connection that ends at a position of hidden layer `i`.
+fn skip(layer: &HiddenLayer, i: usize, position: SkipPosition) -> Option<String> {
+    match layer.skips_at(position)? {
+        1 => Some("+ input".to_owned()),
+        span => Some(format!("+ input of layers.{}", i + 1 - span)),
+    }
 }
 
 fn output(network: &Architecture, task: &Task) -> DiagramLayer {

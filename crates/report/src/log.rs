@@ -91,8 +91,8 @@ impl Log {
 
     /// Optimizer steps of an epoch, as the first whole one had; 0 before its end.
     pub fn steps_per_epoch(&self) -> u64 {
-        let whole = |line: &&Line| line.span == "epoch" && line.epoch > 0;
-        self.lines.iter().find(whole).map_or(0, |line| line.step / line.epoch)
+        let whole = self.lines.iter().find(|line| line.span == "epoch" && line.epoch > 0);
+        whole.map_or(0, |line| line.step / line.epoch)
     }
 
     /// The number with a name over the epochs.
@@ -107,23 +107,24 @@ impl Log {
     fn curve(&self, split: &str, span: &str, name: &str) -> Curve {
         let per_epoch = self.steps_per_epoch().max(1) as f64;
         let lines = self.lines.iter().filter(|line| line.split == split && line.span == span);
-        let point = |line: &Line| {
+        let points = lines.filter_map(|line| {
             let value = line.values.get(name).copied().flatten()?;
             Some((line.step as f64 / per_epoch, value))
-        };
-        lines.filter_map(point).collect()
+        });
+        points.collect()
     }
 }
 
 /// At most `most` points: means of equally many neighbours each.
 pub(crate) fn thinned(curve: &[(f64, f64)], most: usize) -> Curve {
     let group = curve.len().div_ceil(most.max(1)).max(1);
-    let mean = |points: &[(f64, f64)]| {
-        let n = points.len() as f64;
-        let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
-        (sum.0 / n, sum.1 / n)
-    };
     curve.chunks(group).map(mean).collect()
+}
+
+fn mean(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = points.len() as f64;
+    let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+    (sum.0 / n, sum.1 / n)
 }
 
 #[cfg(test)]

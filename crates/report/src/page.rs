@@ -62,34 +62,45 @@ pub(crate) fn html(report: &Report, plots: &[Plot]) -> String {
 /// The sections that there is something to show in.
 fn sections(report: &Report, plots: &[Plot]) -> Vec<Section> {
     let mut all = Vec::new();
-    let mut add = |id, heading, body: Option<Markup>| {
-        all.extend(body.map(|body| Section { id, heading, body }));
-    };
-    add("curves", "Training", curves(plots));
+    all.extend(section("curves", "Training", curves(plots)));
     if let Some(evaluation) = &report.evaluation {
-        add("evaluation", "Evaluation", Some(measures(report, evaluation)));
+        all.extend(section("evaluation", "Evaluation", measures(report, evaluation)));
         match &evaluation.scores {
             Scores::Classification(scores) => {
-                add("confusion", "Confusions", Some(confusion(scores, plots)));
+                all.extend(section("confusion", "Confusions", confusion(scores, plots)));
                 let body = classes("class", &scores.classes, plots);
-                add("classes", "Classes", Some(body));
+                all.extend(section("classes", "Classes", body));
             }
             Scores::MultiLabel(scores) => {
-                add("classes", "Labels", Some(classes("label", &scores.labels, plots)));
+                let body = classes("label", &scores.labels, plots);
+                all.extend(section("classes", "Labels", body));
             }
-            Scores::Regression(scores) => add("targets", "Targets", Some(targets(scores, plots))),
+            Scores::Regression(scores) => {
+                all.extend(section("targets", "Targets", targets(scores, plots)));
+            }
         }
-        add("calibration", "Calibration", calibration(&evaluation.scores, plots));
-        add("mistakes", "Worst mistakes", mistakes(report));
+        all.extend(section("calibration", "Calibration", calibration(&evaluation.scores, plots)));
+        all.extend(section("mistakes", "Worst mistakes", mistakes(report)));
     }
     if let Some(model) = &report.model {
-        add("architecture", "Architecture", Some(architecture(model)));
-        add("weights", "First-layer weights", weights(model));
+        all.extend(section("architecture", "Architecture", architecture(model)));
+        all.extend(section("weights", "First-layer weights", weights(model)));
     }
-    add("timings", "Timings", report.manifest.as_ref().map(|m| timings(m, report)));
-    add("settings", "Settings", report.settings.as_ref().map(|text| html! { pre { (text) } }));
-    add("origin", "Origin", origin(report));
+    let timings = report.manifest.as_ref().map(|manifest| timings(manifest, report));
+    all.extend(section("timings", "Timings", timings));
+    let settings = report.settings.as_ref().map(|text| html! { pre { (text) } });
+    all.extend(section("settings", "Settings", settings));
+    all.extend(section("origin", "Origin", origin(report)));
     all
+}
+
+/// A section, unless there is nothing to show in it.
+fn section(
+    id: &'static str,
+    heading: &'static str,
+    body: impl Into<Option<Markup>>,
+) -> Option<Section> {
+    Some(Section { id, heading, body: body.into()? })
 }
 
 fn subtitle(report: &Report) -> String {
@@ -226,7 +237,6 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
     }
     pairs.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     pairs.truncate(LISTED);
-    let label = |i: usize| scores.classes[i].label.as_str();
     let has_names = scores.classes.iter().any(|class| class.label.chars().count() > 4);
     html! {
         @if classes > MOST_CONFUSED {
@@ -244,7 +254,7 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
                     tr { th { "true" } th { "predicted" } th.n { "rows" } th.n { "of the class" } }
                     @for (count, i, j) in pairs {
                         tr {
-                            td.l { (label(i)) } td.l { (label(j)) } td.n { (grouped(count)) }
+                            td.l { (scores.classes[i].label) } td.l { (scores.classes[j].label) } td.n { (grouped(count)) }
                             td.n { (number(count as f64 / scores.classes[i].support as f64, true)) }
                         }
                     }
@@ -258,13 +268,6 @@ fn confusion(scores: &Classification, plots: &[Plot]) -> Markup {
 const MOST_LISTED: usize = 200;
 
 fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
-    // Of no rows, a score is nothing and not 0.
-    let score = |estimate: &Estimate, rows: usize| {
-        html! {
-            @if rows == 0 { td.n { "-" } }
-            @else { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
-        }
-    };
     let mut listed: Vec<&ClassScores> = classes.iter().collect();
     if listed.len() > MOST_LISTED {
         listed.sort_by(|a, b| a.f1.value.total_cmp(&b.f1.value));
@@ -294,6 +297,14 @@ fn classes(what: &str, classes: &[ClassScores], plots: &[Plot]) -> Markup {
                 }
             } }
         }
+    }
+}
+
+/// A cell with a score; of no rows, it is nothing and not 0.
+fn score(estimate: &Estimate, rows: usize) -> Markup {
+    html! {
+        @if rows == 0 { td.n { "-" } }
+        @else { td.n title={ "95 %: " (interval(estimate, true)) } { (number(estimate.value, true)) } }
     }
 }
 

@@ -162,8 +162,9 @@ pub(crate) fn png(width: usize, height: usize, colour: &Colour, bytes: &[u8]) ->
     header.extend([8, colour_type, 0, 0, 0]);
     chunk(&mut png, b"IHDR", &header);
     if let Colour::Weights = colour {
-        let side = |level: i32| if level < 0 { [0, 114, 178] } else { [213, 94, 0] };
-        let palette: Vec<u8> = (-LEVELS..=LEVELS).flat_map(side).collect();
+        let palette: Vec<u8> = (-LEVELS..=LEVELS)
+            .flat_map(|level| if level < 0 { [0, 114, 178] } else { [213, 94, 0] })
+            .collect();
         let alpha: Vec<u8> =
             (-LEVELS..=LEVELS).map(|level| (level.abs() * 255 / LEVELS) as u8).collect();
         chunk(&mut png, b"PLTE", &palette);

@@ -88,13 +88,10 @@ pub(crate) fn curves(name: &str, curves: &Curves) -> Result<String, String> {
             .x_label_formatter(&|x| short_number(*x))
             .y_label_formatter(&|y| short_number(*y))
             .draw()?;
-        // What is beyond the range runs along its edge.
-        let within = |curve: &[(f64, f64)]| -> Vec<(f64, f64)> {
-            curve.iter().map(|&(x, y)| (x, y.clamp(low, high))).collect()
-        };
-        chart.draw_series(LineSeries::new(within(&steps), steps_colour.stroke_width(2)))?;
+        let steps = clamped(&steps, low, high);
+        chart.draw_series(LineSeries::new(steps, steps_colour.stroke_width(2)))?;
         for (curve, colour) in [(&training, BLUE), (&validation, ORANGE)] {
-            let curve = within(curve);
+            let curve = clamped(curve, low, high);
             // Marks that touch each other would hide the line.
             let marked = if curve.len() > 30 { &[] } else { &curve[..] };
             let marks = marked.iter().map(|&point| Circle::new(point, 4, colour.filled()));
@@ -104,6 +101,11 @@ pub(crate) fn curves(name: &str, curves: &Curves) -> Result<String, String> {
         Ok(())
     })
     .map_err(|error| format!("{name}: {error}"))
+}
+
+/// A curve of which what is beyond the range runs along its edge.
+fn clamped(curve: &[(f64, f64)], low: f64, high: f64) -> Vec<(f64, f64)> {
+    curve.iter().map(|&(x, y)| (x, y.clamp(low, high))).collect()
 }
 
 /// Names beside their colours, on one line.
@@ -184,8 +186,10 @@ pub(crate) fn confusion(labels: &[String], confusion: &[Vec<usize>]) -> Result<S
     };
     let side = cell * classes as i32;
     let size = ((left + side + 8) as u32, (side + bottom + 8) as u32);
-    let off_diagonal = |i: usize| confusion[i].iter().enumerate().filter(move |(j, _)| *j != i);
-    let most = (0..classes).flat_map(|i| off_diagonal(i).map(|(_, &n)| n)).max().unwrap_or(0);
+    let counts = confusion.iter().enumerate().flat_map(|(i, row)| {
+        row.iter().enumerate().filter(move |(j, _)| *j != i).map(|(_, &count)| count)
+    });
+    let most = counts.max().unwrap_or(0);
     let corner = |i: usize, j: usize| (left + j as i32 * cell, 4 + i as i32 * cell);
     svg(size, |root| {
         for (i, row) in confusion.iter().enumerate() {
@@ -322,14 +326,14 @@ const SQUARE: (u32, u32) = (420, 380);
 pub(crate) fn reliability(calibration: &Calibration) -> Result<String, String> {
     svg(SQUARE, |root| {
         let mut chart = square(root, 0.0..1.0, ["confidence", "accuracy"])?;
-        let seen = || calibration.bins.iter().filter(|bin| bin.predictions > 0);
-        chart.draw_series(seen().map(|bin| {
+        let seen = calibration.bins.iter().filter(|bin| bin.predictions > 0);
+        chart.draw_series(seen.clone().map(|bin| {
             let ends = [(bin.low + 0.004, 0.0), (bin.high - 0.004, bin.accuracy)];
             Rectangle::new(ends, BLUE.mix(0.6).filled())
         }))?;
         let diagonal = LineSeries::new([(0.0, 0.0), (1.0, 1.0)], INK.stroke_width(1));
         chart.draw_series(diagonal)?;
-        let points = seen().map(|bin| (bin.confidence, bin.accuracy));
+        let points = seen.map(|bin| (bin.confidence, bin.accuracy));
         chart.draw_series(points.map(|point| Circle::new(point, 4, ORANGE.filled())))?;
         Ok(())
     })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fireclay::{Device, Loaded, Model, PredictError, Prediction, Provenance, Task};
-use fireclay_data::{Dataset, LoadOptions, Source, Targets, TrainTest, load};
+use fireclay_data::{Dataset, LoadOptions, Targets, TrainTest, load};
 use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate, outputs};
 use fireclay_terminal::message;
 use train::disk::Disk;
@@ -239,15 +239,10 @@ impl Report {
     /// [`ReportError::Plot`].
     pub fn plots(&self) -> Result<Vec<Plot>, ReportError> {
         let mut all = Vec::new();
-        let mut add = |name: &str, caption: &str, svg: Result<String, String>| {
-            let svg = svg.map_err(|reason| ReportError::Plot { name: name.to_owned(), reason })?;
-            all.push(Plot { name: name.to_owned(), caption: caption.to_owned(), svg });
-            Ok::<(), ReportError>(())
-        };
         for (name, caption) in CURVES {
             let curves = self.log.as_ref().map(|log| log.curves(name)).unwrap_or_default();
             if !curves.steps.is_empty() || !curves.training.is_empty() {
-                add(name, caption, plots::curves(name, &curves))?;
+                all.push(plot(name, caption, plots::curves(name, &curves))?);
             }
         }
         match self.evaluation.as_ref().map(|evaluation| &evaluation.scores) {
@@ -255,23 +250,24 @@ impl Report {
                 let labels: Vec<String> =
                     scores.classes.iter().map(|class| class.label.clone()).collect();
                 if labels.len() <= plots::MOST_CONFUSED {
-                    add(
-                        "confusion",
-                        "Confusion matrix",
-                        plots::confusion(&labels, &scores.confusion),
-                    )?;
+                    let svg = plots::confusion(&labels, &scores.confusion);
+                    all.push(plot("confusion", "Confusion matrix", svg)?);
                 }
-                add("classes", "F1 of each class", plots::class_bars(&scores.classes))?;
-                add("reliability", "Reliability", plots::reliability(&scores.calibration))?;
+                let bars = plots::class_bars(&scores.classes);
+                all.push(plot("classes", "F1 of each class", bars)?);
+                let reliability = plots::reliability(&scores.calibration);
+                all.push(plot("reliability", "Reliability", reliability)?);
             }
             Some(Scores::MultiLabel(scores)) => {
-                add("classes", "F1 of each label", plots::class_bars(&scores.labels))?;
-                add("reliability", "Reliability", plots::reliability(&scores.calibration))?;
+                let bars = plots::class_bars(&scores.labels);
+                all.push(plot("classes", "F1 of each label", bars)?);
+                let reliability = plots::reliability(&scores.calibration);
+                all.push(plot("reliability", "Reliability", reliability)?);
             }
             Some(Scores::Regression(_)) => {
                 for (place, fit) in (1..).zip(&self.fits) {
                     let caption = format!("Predicted against true {}", fit.target);
-                    add(&format!("fit-{place}"), &caption, plots::fit(&fit.points))?;
+                    all.push(plot(&format!("fit-{place}"), &caption, plots::fit(&fit.points))?);
                 }
             }
             None => {}
@@ -347,6 +343,12 @@ impl Report {
 }
 
 /// The values of each target beside those that the model predicts, of rows at equal distances.
+/// A plot that was drawn.
+fn plot(name: &str, caption: &str, svg: Result<String, String>) -> Result<Plot, ReportError> {
+    let svg = svg.map_err(|reason| ReportError::Plot { name: name.to_owned(), reason })?;
+    Ok(Plot { name: name.to_owned(), caption: caption.to_owned(), svg })
+}
+
 fn fits(names: &[String], values: &[f32], predictions: Vec<Prediction>) -> Vec<Fit> {
     let step = predictions.len().div_ceil(MOST_FIT_POINTS).max(1);
     let mut fits: Vec<Fit> = Vec::new();
@@ -370,8 +372,9 @@ fn test_rows(
     model: &Model,
     told: Option<&str>,
 ) -> Result<Dataset, String> {
-    let load = |source: &Source| load(source, &LoadOptions::default(), &mut |_| {});
-    let data = whole_data_of_run(manifest, folder, &model.description(), told, &load);
+    let data = whole_data_of_run(manifest, folder, &model.description(), told, &|source| {
+        load(source, &LoadOptions::default(), &mut |_| {})
+    });
     let TrainTest { test, table, .. } = data.map_err(|error| message(&error))?;
     let classes = &manifest.settings.data.classes;
     // Of a table, other rows were left out when it was read.

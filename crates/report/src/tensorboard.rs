@@ -80,12 +80,12 @@ struct Span {
 /// What each session did of a run that has done `last_step` steps.
 fn spans(sessions: &[Session], last_step: u64) -> Vec<Span> {
     let ends = sessions.iter().skip(1).map(|next| next.from_step).chain([last_step]);
-    let span = |(session, to_step): (&Session, u64)| {
+    let spans = sessions.iter().zip(ends).map(|(session, to_step)| {
         let start = seconds(&session.started).unwrap_or(0.0);
         let end = session.ended.as_ref().and_then(|end| seconds(&end.at)).unwrap_or(start);
         Span { from_step: session.from_step, to_step, start, end: end.max(start) }
-    };
-    sessions.iter().zip(ends).map(span).collect()
+    });
+    spans.collect()
 }
 
 /// A time of a manifest, in seconds since 1970.
@@ -182,8 +182,8 @@ impl Message {
 fn record(message: &Message) -> Vec<u8> {
     let data = &message.0;
     let length = (data.len() as u64).to_le_bytes();
-    let checksum = |bytes: &[u8]| masked(crc32c(bytes)).to_le_bytes();
-    [&length[..], &checksum(&length), data, &checksum(data)].concat()
+    let [of_length, of_data] = [&length[..], data].map(|bytes| masked(crc32c(bytes)).to_le_bytes());
+    [&length[..], &of_length, data, &of_data].concat()
 }
 
 /// A checksum as records have it, so that those of data that holds checksums are good too.
@@ -194,8 +194,11 @@ fn masked(checksum: u32) -> u32 {
 /// CRC-32C (Castagnoli; RFC 3720, section 12.1), bit by bit: a table would be faster, and an event
 /// file is small.
 fn crc32c(bytes: &[u8]) -> u32 {
-    let shifted = |crc: u32| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
-    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| shifted(crc)))
+    !bytes.iter().fold(!0, |crc: u32, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
+        })
+    })
 }
 
 #[cfg(test)]

@@ -17,22 +17,24 @@ pub(super) fn tensors(archive: &Archive) -> Vec<Stored<'_>> {
         Kind::PyTorch | Kind::Safetensors | Kind::Onnx => Layout::OutIn,
         Kind::Keras | Kind::KerasHdf5 | Kind::NumPy | Kind::Burn => Layout::InOut,
     };
-    let said = |name: &str| {
-        archive.network.iter().flat_map(|network| &network.layers).find_map(|layer| match layer {
-            Layer::Dense { weight, layout, .. } if weight == name => Some(*layout),
-            _ => None,
-        })
-    };
     let stored = archive.tensors.iter().map(|tensor| Stored {
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
         dtype: tensor.dtype.name(),
         is_float: tensor.dtype.is_float(),
-        layout: said(&tensor.name).unwrap_or(usual),
+        layout: layout(archive, &tensor.name).unwrap_or(usual),
         is_parameter: true,
         pieces: Box::new(|each| tensor.pieces(each)),
     });
     stored.collect()
+}
+
+/// The layout of the weight of this name in the network that the file describes.
+fn layout(archive: &Archive, name: &str) -> Option<Layout> {
+    archive.network.as_ref()?.layers.iter().find_map(|layer| match layer {
+        Layer::Dense { weight, layout, .. } if weight == name => Some(*layout),
+        _ => None,
+    })
 }
 
 /// What the file says of itself, and whether fine-tuning could start from it.

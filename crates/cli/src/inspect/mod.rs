@@ -99,28 +99,25 @@ struct Signature {
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     let path = model_file(&args.file)?;
-    let named = || path.display().to_string();
-    let file = match fireclay_formats::open(&path) {
-        Ok(file) => file,
-        Err(problem) => return Err(anyhow::Error::new(problem)).with_context(named),
-    };
-    let mut found =
-        Found { file: printable(&named(), 200), bytes: file.size(), ..Found::default() };
+    let name = path.display().to_string();
+    let file = fireclay_formats::open(&path).with_context(|| name.clone())?;
+    let mut found = Found { file: printable(&name, 200), bytes: file.size(), ..Found::default() };
     if args.key.is_some() && ours::read(&*file).is_some() {
         bail!("{}: this is a file of Fireclay, which is read whole; leave out --key", found.file);
     }
     let problem = look(&path, &file, args.key.as_deref(), &mut found);
     if problem.is_none() || file.size() <= MOST_REFUSED {
-        found.sha256 = Some(sha256(&*file).with_context(named)?);
+        found.sha256 = Some(sha256(&*file).context(name)?);
     }
     if let Some(problem) = &problem {
         found.odd.push(printable(&problem.to_string(), 1000));
     }
     found.odd.extend(model::faults(&args.file).iter().map(|fault| printable(fault, 1000)));
     found.numbers = found.tensors.iter().map(|tensor| tensor.count).sum();
-    match args.json {
-        true => say_json(&found)?,
-        false => say(&text::text(&found, args.all))?,
+    if args.json {
+        say_json(&found)?;
+    } else {
+        say(&text::text(&found, args.all))?;
     }
     if problem.is_some() {
         bail!("{} cannot be read; the reason is listed above, under `odd`", found.file);

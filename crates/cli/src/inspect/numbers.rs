@@ -88,20 +88,21 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, piece: &[f64]) {
-        let count = |is: fn(&f64) -> bool| piece.iter().filter(|value| is(value)).count() as u64;
         self.count += piece.len() as u64;
-        self.zeros += count(|value| *value == 0.0);
-        self.nan += count(|value| value.is_nan());
-        self.infinite += count(|value| value.is_infinite());
-        let finite = || piece.iter().copied().filter(|value| value.is_finite());
-        let number = finite().count() as u64;
+        self.zeros += count(piece, |value| value == 0.0);
+        self.nan += count(piece, f64::is_nan);
+        self.infinite += count(piece, f64::is_infinite);
+        let number = count(piece, f64::is_finite);
         if number == 0 {
             return;
         }
+        let finite = piece.iter().copied().filter(|value| value.is_finite());
         let (least, largest) = self.range.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-        self.range = Some((finite().fold(least, f64::min), finite().fold(largest, f64::max)));
-        let mean = finite().map(|value| value / number as f64).sum::<f64>();
-        let squares = finite().map(|value| (value - mean).powi(2)).sum::<f64>();
+        self.range = Some(finite.clone().fold((least, largest), |(least, largest), value| {
+            (least.min(value), largest.max(value))
+        }));
+        let mean = finite.clone().map(|value| value / number as f64).sum::<f64>();
+        let squares = finite.map(|value| (value - mean).powi(2)).sum::<f64>();
         // Chan, Golub and LeVeque 1979: the sums of two parts are those of both.
         let total = (self.finite + number) as f64;
         let share = number as f64 / total;
@@ -112,14 +113,15 @@ impl Sums {
     }
 
     fn numbers(&self, tensor: &Stored<'_>) -> Numbers {
-        let some = |value: f64| (self.finite > 0 && value.is_finite()).then_some(value);
+        let [mean, deviation] = [self.mean, (self.squares / self.finite as f64).sqrt()]
+            .map(|value| (self.finite > 0 && value.is_finite()).then_some(value));
         Numbers {
             name: printable(&tensor.name, 200),
             shape: tensor.shape.clone(),
             dtype: tensor.dtype,
             count: self.count,
-            mean: some(self.mean),
-            deviation: some((self.squares / self.finite as f64).sqrt()),
+            mean,
+            deviation,
             least: self.range.map(|(least, _)| least),
             largest: self.range.map(|(_, largest)| largest),
             zeros: self.zeros,
@@ -127,6 +129,10 @@ impl Sums {
             infinite: self.infinite,
         }
     }
+}
+
+fn count(piece: &[f64], is: fn(f64) -> bool) -> u64 {
+    piece.iter().filter(|value| is(**value)).count() as u64
 }
 
 /// Which units of a matrix have had only zeros so far.

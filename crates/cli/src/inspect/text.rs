@@ -165,8 +165,8 @@ impl Lines {
             self.provenance(&provenance);
         }
         if let Some(Value::Object(run)) = document.pointer("/run/state/progress") {
-            let is_plain = |value: &&Value| value.is_number() || value.is_boolean();
-            let items = run.iter().filter(|(_, value)| is_plain(value)).take(8);
+            let items = run.iter().filter(|(_, value)| value.is_number() || value.is_boolean());
+            let items = items.take(8);
             let items: Vec<String> =
                 items.map(|(name, value)| format!("{} {value}", printable(name, 30))).collect();
             self.item("run", &items.join(", "));
@@ -210,8 +210,9 @@ impl Lines {
         // Beside long names, 80 columns have no room for all of it; --json has it.
         let columns = if longest > MOST_NAME { &COLUMNS[..5] } else { &COLUMNS[..] };
         let mut rows = vec![columns.iter().map(|(name, _)| (*name).to_owned()).collect()];
-        let row = |tensor| columns.iter().map(|(_, cell)| cell(tensor)).collect();
-        rows.extend(shown.iter().map(row));
+        rows.extend(
+            shown.iter().map(|tensor| columns.iter().map(|(_, cell)| cell(tensor)).collect()),
+        );
         let shown = shown.len();
         self.text += &table(&rows);
         if shown < count {

@@ -70,11 +70,14 @@ impl Finding {
     /// The numbers of the validation rows that a model keeps, by name.
     pub fn numbers(&self) -> Vec<(String, f64)> {
         let Self::Temperature { loss, error, .. } = self else { return Vec::new() };
-        let named = |name: &str, [before, after]: [f64; 2]| {
-            [("before", before), ("after", after)]
-                .map(|(when, value)| (format!("validation {name} {when} calibration"), value))
-        };
-        [named("loss", *loss), named("calibration-error", *error)].concat()
+        let numbers = [("loss", loss), ("calibration-error", error)];
+        let numbers = numbers.into_iter().flat_map(|(name, values)| {
+            ["before", "after"]
+                .into_iter()
+                .zip(values)
+                .map(move |(when, &value)| (format!("validation {name} {when} calibration"), value))
+        });
+        numbers.collect()
     }
 
     /// Returns true if there was nothing to choose.

@@ -37,22 +37,25 @@ impl FromStr for ThresholdGoal {
     type Err = GoalError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unknown = || GoalError::Threshold { found: text.to_owned() };
-        match text {
-            "f1" => return Ok(Self::F1),
-            "balanced" => return Ok(Self::Balanced),
-            _ => {}
-        }
-        let (name, number) = text.split_once('=').ok_or_else(unknown)?;
-        let number = number.parse().ok().filter(|number: &f64| *number > 0.0);
-        let share = number.filter(|number| *number <= 1.0);
-        let goal = match name {
-            "precision" => share.map(Self::Precision),
-            "recall" => share.map(Self::Recall),
-            "cost" => number.filter(|number| number.is_finite()).map(Self::Cost),
-            _ => None,
+        let goal = match text {
+            "f1" => Some(Self::F1),
+            "balanced" => Some(Self::Balanced),
+            _ => text.split_once('=').and_then(|(name, number)| Self::with_number(name, number)),
         };
-        goal.ok_or_else(unknown)
+        goal.ok_or_else(|| GoalError::Threshold { found: text.to_owned() })
+    }
+}
+
+impl ThresholdGoal {
+    fn with_number(name: &str, number: &str) -> Option<Self> {
+        let number: f64 = number.parse().ok()?;
+        let is_share = number > 0.0 && number <= 1.0;
+        match name {
+            "precision" if is_share => Some(Self::Precision(number)),
+            "recall" if is_share => Some(Self::Recall(number)),
+            "cost" if number > 0.0 && number.is_finite() => Some(Self::Cost(number)),
+            _ => None,
+        }
     }
 }
 

@@ -35,15 +35,14 @@ fn rank(level: f64, rows: usize) -> usize {
 pub(super) fn margins(task: &Task, outputs: &[f32], truth: &[f32], level: f64) -> Vec<f32> {
     let (targets, rows) = (task.names().len(), truth.len() / task.names().len());
     let of_each = outputs.len() / truth.len();
-    let score = |at: usize| {
-        let of_it = &outputs[at * of_each..][..of_each];
-        let (low, high) = (task.learned(of_it[0]), task.learned(of_it[of_each - 1]));
-        let truth = task.learned(truth[at]);
-        (low - truth).max(truth - high)
-    };
+    let all: Vec<f64> = truth
+        .iter()
+        .zip(outputs.chunks_exact(of_each))
+        .map(|(&truth, outputs)| score(task, outputs, truth))
+        .collect();
     (0..targets)
         .map(|target| {
-            let mut scores: Vec<f64> = (0..rows).map(|row| score(row * targets + target)).collect();
+            let mut scores: Vec<f64> = all.iter().copied().skip(target).step_by(targets).collect();
             let place = rank(level, rows).min(rows) - 1;
             let (_, &mut margin, _) = scores.select_nth_unstable_by(place, f64::total_cmp);
             // Never less than the number in double precision.
@@ -51,6 +50,13 @@ pub(super) fn margins(task: &Task, outputs: &[f32], truth: &[f32], level: f64) -
             if f64::from(rounded) < margin { rounded.next_up() } else { rounded }
         })
         .collect()
+}
+
+/// The distance of a truth from the range of its outputs: negative inside of it.
+fn score(task: &Task, outputs: &[f32], truth: f32) -> f64 {
+    let (low, high) = (task.learned(outputs[0]), task.learned(outputs[outputs.len() - 1]));
+    let truth = task.learned(truth);
+    (low - truth).max(truth - high)
 }
 
 #[cfg(test)]

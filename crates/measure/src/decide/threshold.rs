@@ -52,16 +52,16 @@ pub(super) fn choose(goal: ThresholdGoal, logits: &[f32], targets: &Targets, to:
     for row in probabilities.chunks_exact_mut(labels.len()) {
         to.task.finish(row);
     }
-    let of_label = |label: usize| probabilities.iter().skip(label).step_by(labels.len()).copied();
     let (decision, chosen): (_, Vec<_>) = match (&mut to.task, targets) {
         (Task::Classification { decision, .. }, Targets::Classes { ids, .. }) => {
-            let rows = of_label(1).zip(ids.iter().map(|&id| id == 1)).collect();
+            let rows = column(&probabilities, 2, 1).zip(ids.iter().map(|&id| id == 1)).collect();
             (decision, vec![(labels[1].clone(), best(goal, rows))])
         }
         (Task::MultiLabel { decision, .. }, Targets::MultiLabel { values, .. }) => {
             let of_each = labels.iter().enumerate().map(|(at, label)| {
-                let truth = values.iter().skip(at).step_by(labels.len()).map(|&value| value == 1);
-                (label.clone(), best(goal, of_label(at).zip(truth).collect()))
+                let truth = column(values, labels.len(), at).map(|value| value == 1);
+                let rows = column(&probabilities, labels.len(), at).zip(truth).collect();
+                (label.clone(), best(goal, rows))
             });
             (decision, of_each.collect())
         }
@@ -80,6 +80,11 @@ pub(super) fn choose(goal: ThresholdGoal, logits: &[f32], targets: &Targets, to:
         };
         to.findings.push(finding);
     }
+}
+
+/// A column of numbers, `[rows, width]`.
+fn column<T: Copy>(numbers: &[T], width: usize, at: usize) -> impl Iterator<Item = T> {
+    numbers.iter().skip(at).step_by(width).copied()
 }
 
 /// The best threshold of some rows, each with its probability and whether it is positive: halfway

@@ -65,10 +65,8 @@ impl Stage {
             parts.push(Part::new(i, part, weights)?);
         }
         let (columns, width) = (architecture.inputs(), architecture.front_width());
-        let scales = match architecture.scaling {
-            true => Some(weights.take(ParameterPath::Scaling, &[width])?),
-            false => None,
-        };
+        let scales = architecture.scaling.then(|| weights.take(ParameterPath::Scaling, &[width]));
+        let scales = scales.transpose()?;
         let members = match architecture.ensemble {
             Some(ensemble) => {
                 Some(weights.take(ParameterPath::Members, &[ensemble.members, width])?)
