@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use fireclay_model::SparseRows;
+
 use crate::{Dataset, Features, Targets};
 
 /// Rows on a device.
@@ -9,6 +11,8 @@ use crate::{Dataset, Features, Targets};
 pub struct Batch {
     /// Raw features, `[batch, features]`; bytes are `0.0..=255.0`.
     pub inputs: Tensor<2>,
+    /// The terms of each text, on the host; `[batch]` each.
+    pub terms: Vec<SparseRows>,
     /// The targets.
     pub targets: BatchTargets,
 }
@@ -23,7 +27,8 @@ pub enum BatchTargets {
 }
 
 impl Dataset {
-    /// Gathers rows into one buffer and uploads it: `[batch, features]`, in the order of `indices`.
+    /// Gathers rows into one buffer and uploads it: `[batch, features]`, in the order of `indices`. Terms
+    /// of texts stay on the host.
     ///
     /// Values are raw; preprocessing belongs to the model, which carries it to where it is used.
     /// A short last batch is fewer indices, and an index may occur more than once.
@@ -40,6 +45,7 @@ impl Dataset {
         }
         Batch {
             inputs: matrix(features, indices.len(), self.width(), device),
+            terms: self.terms_of(indices),
             targets: self.batch_targets(indices, device),
         }
     }

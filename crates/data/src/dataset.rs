@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fireclay_files::hex;
-use fireclay_model::InputSpec;
+use fireclay_model::{EncodedRows, InputSpec, SparseRows};
 use sha2::{Digest, Sha256};
 
 use crate::order::permutation;
@@ -14,14 +14,16 @@ use crate::{Blocks, DataError};
 
 /// Rows of features with their targets, in host memory.
 ///
-/// Made by [`Dataset::new`], which checks everything once; afterwards every row is known to be
-/// whole, finite and labelled.
+/// Made by [`Dataset::new`] or [`Dataset::with_terms`], which check everything once; afterwards every
+/// row is known to be whole, finite and labelled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     shape: Vec<usize>,
     width: usize,
     rows: usize,
     features: Features,
+    /// The terms of each text.
+    terms: Vec<SparseRows>,
     targets: Targets,
     /// What encoded the rows, of a table.
     input: Option<Arc<InputSpec>>,
@@ -76,13 +78,55 @@ impl Dataset {
     /// [`DataError::TargetCount`], [`DataError::ClassOutOfRange`] and [`DataError::NotBinary`] if
     /// the targets do not fit; [`DataError::NotFinite`] for a NaN or an infinity anywhere.
     pub fn new(shape: Vec<usize>, features: Features, targets: Targets) -> Result<Self, DataError> {
-        let width = row_width(&shape)?;
-        let rows = features.rows(width)?;
+        Self::with_terms(shape, features, Vec::new(), targets)
+    }
+
+    /// As [`Dataset::new`], with the terms of the texts of each row: for each text, sparse rows.
+    ///
+    /// A row of texts alone has the shape `[0]` and no features.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dataset::new`], and [`DataError::Terms`] for a text without a sparse row for each row,
+    /// with places that do not rise within one, or with a value that is not finite.
+    pub fn with_terms(
+        shape: Vec<usize>,
+        features: Features,
+        terms: Vec<SparseRows>,
+        targets: Targets,
+    ) -> Result<Self, DataError> {
+        let (width, rows) = match terms.first() {
+            Some(first) if shape == [0] => (0, first.len()),
+            _ => {
+                let width = row_width(&shape)?;
+                (width, features.rows(width)?)
+            }
+        };
+        if rows == 0 {
+            return Err(DataError::NoRows);
+        }
         if let Features::Floats(values) = &features {
             check_finite("feature", values, width)?;
         }
+        check_terms(&terms, rows)?;
         targets.check(rows)?;
-        Ok(Self { shape, width, rows, features, targets, weights: None, input: None })
+        Ok(Self { shape, width, rows, features, terms, targets, weights: None, input: None })
+    }
+
+    /// Rows that an input of a model has encoded from the columns of a table.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dataset::with_terms`].
+    pub fn encoded(
+        input: &InputSpec,
+        rows: EncodedRows,
+        targets: Targets,
+    ) -> Result<Self, DataError> {
+        let EncodedRows { dense, sparse, .. } = rows;
+        let features = Features::Floats(dense);
+        let data = Self::with_terms(vec![input.width()], features, sparse, targets)?;
+        Ok(data.with_input(input.clone()))
     }
 
     /// The same rows, encoded by this input of a model from the columns of a table.
@@ -163,6 +207,27 @@ impl Dataset {
         &self.features
     }
 
+    /// The terms of each text, `[rows]` each; none if rows have no text.
+    pub fn terms(&self) -> &[SparseRows] {
+        &self.terms
+    }
+
+    /// The terms of each text in some rows, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not less than [`Dataset::len`].
+    pub fn terms_of(&self, rows: &[usize]) -> Vec<SparseRows> {
+        rows.iter().for_each(|&row| self.check_row(row));
+        self.terms.iter().map(|all| all.only(rows)).collect()
+    }
+
+    /// Some rows as a network sees them, of a table.
+    pub fn encoded_rows(&self, rows: Range<usize>) -> EncodedRows {
+        let terms = self.terms_of(&rows.clone().collect::<Vec<_>>());
+        EncodedRows::of_parts(self.numbers(rows.clone()), terms, rows.len())
+    }
+
     /// The raw features of some rows as numbers, `[rows, width]` row by row.
     pub fn numbers(&self, rows: Range<usize>) -> Vec<f32> {
         let values = rows.start * self.width()..rows.end * self.width();
@@ -188,7 +253,7 @@ impl Dataset {
     }
 
     /// `sha256:` and the digest of everything in it: shape, features, targets and their names, and
-    /// weights if there are any.
+    /// weights and texts if there are any.
     ///
     /// Two data sets with the same digest train the same model.
     pub fn digest(&self) -> String {
@@ -217,6 +282,15 @@ impl Dataset {
         }
         if let Some(weights) = &self.weights {
             add(&mut hash, 6, weights, little_endian);
+        }
+        for terms in &self.terms {
+            add(&mut hash, 7, terms.starts(), |starts| {
+                starts.iter().flat_map(|&start| (start as u64).to_le_bytes()).collect()
+            });
+            add(&mut hash, 8, terms.places(), |places| {
+                places.iter().flat_map(|place| place.to_le_bytes()).collect()
+            });
+            add(&mut hash, 9, terms.values(), little_endian);
         }
         format!("sha256:{}", hex(&hash.finalize()))
     }
@@ -262,7 +336,7 @@ impl Features {
         };
         match found {
             0 => Err(DataError::NoRows),
-            _ if found % width != 0 => Err(DataError::PartialRow { width, found }),
+            _ if width == 0 || found % width != 0 => Err(DataError::PartialRow { width, found }),
             _ => Ok(found / width),
         }
     }
@@ -333,6 +407,19 @@ fn check_binary(values: &[u8], columns: usize) -> Result<(), DataError> {
         Some(at) => {
             Err(DataError::NotBinary { row: at / columns, column: at % columns, found: values[at] })
         }
+        None => Ok(()),
+    }
+}
+
+/// Checks that each text has a sparse row for each row, whose places rise and whose values are finite.
+fn check_terms(terms: &[SparseRows], rows: usize) -> Result<(), DataError> {
+    let is_good = |all: &SparseRows| {
+        let is_finite = all.values().iter().all(|value| value.is_finite());
+        let mut places = (0..all.len()).map(|row| all.row(row).0);
+        is_finite && all.len() == rows && places.all(|row| row.is_sorted_by(|a, b| a < b))
+    };
+    match terms.iter().position(|all| !is_good(all)) {
+        Some(text) => Err(DataError::Terms { text }),
         None => Ok(()),
     }
 }

@@ -14,9 +14,21 @@ const A_SOURCE: &str =
 /// Why data could not be loaded, checked or divided.
 #[derive(Debug, Error)]
 pub enum DataError {
-    /// Rows have a text, which is no dense column.
-    #[error("a column of text cannot be trained yet; leave it out with `--drop`")]
-    TextColumn,
+    /// Rows that stay on disk have a text, whose terms are kept in memory.
+    #[error(
+        "a column of text cannot stay on disk; leave out `--memory`, or leave out the column with \
+         `--drop`"
+    )]
+    TextInBlocks,
+    /// The terms of a text do not fit the rows.
+    #[error(
+        "the terms of text {text} do not fit; each row needs rising places, and values that are \
+         finite numbers"
+    )]
+    Terms {
+        /// Which text, from 0.
+        text: usize,
+    },
     /// A file or folder could not be read.
     #[error("cannot read {}", .path.display())]
     Read {

@@ -3,6 +3,7 @@
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::{Dataset as BurnDataset, DatasetError};
 use burn::tensor::Device;
+use fireclay_model::SparseRows;
 
 use crate::batch::{classes, matrix};
 use crate::{Batch, BatchTargets, Dataset, Targets};
@@ -12,6 +13,8 @@ use crate::{Batch, BatchTargets, Dataset, Targets};
 pub struct Row {
     /// Raw features, `[features]`; bytes are `0.0..=255.0`.
     pub features: Vec<f32>,
+    /// The terms of each text: their places and values.
+    pub terms: Vec<(Vec<u32>, Vec<f32>)>,
     /// The targets.
     pub target: RowTarget,
 }
@@ -29,7 +32,9 @@ impl BurnDataset<Row> for Dataset {
     fn get(&self, index: usize) -> Result<Row, DatasetError> {
         let mut features = Vec::with_capacity(self.width());
         self.append_row(index, &mut features);
-        Ok(Row { features, target: self.row_target(index) })
+        let terms = self.terms().iter().map(|all| all.row(index));
+        let terms = terms.map(|(places, values)| (places.to_vec(), values.to_vec())).collect();
+        Ok(Row { features, terms, target: self.row_target(index) })
     }
 
     fn len(&self) -> usize {
@@ -67,10 +72,17 @@ impl Batcher<Row, Batch> for RowBatcher {
     fn batch(&self, rows: Vec<Row>, device: &Device) -> Batch {
         let count = rows.len();
         let width = rows.first().map_or(0, |row| row.features.len());
+        let mut terms = vec![SparseRows::default(); rows.first().map_or(0, |row| row.terms.len())];
+        for row in &rows {
+            for (all, (places, values)) in terms.iter_mut().zip(&row.terms) {
+                all.push(places.iter().copied().zip(values.iter().copied()));
+            }
+        }
         let (features, targets): (Vec<_>, Vec<_>) =
             rows.into_iter().map(|row| (row.features, row.target)).unzip();
         Batch {
             inputs: matrix(features.concat(), count, width, device),
+            terms,
             targets: collate(targets, device),
         }
     }

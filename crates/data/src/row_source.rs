@@ -1,6 +1,7 @@
 //! Where training and evaluation read rows: one door for every way to get them to a device.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use fireclay_model::SparseRows;
 
 use crate::batch::matrix;
 use crate::{Batch, BatchTargets, Dataset, Features, Targets};
@@ -43,6 +44,8 @@ pub struct HostRows<'a> {
     pub features: &'a Features,
     /// Features of a row.
     pub width: usize,
+    /// The terms of all rows, for each text.
+    pub terms: &'a [SparseRows],
     /// The targets of all rows.
     pub targets: &'a Targets,
     /// Which rows, in order.
@@ -96,6 +99,10 @@ impl<'a> RowSource<'a> {
             Features::Floats(_) => data.width(),
             Features::Blocks(_) => return Self::gathered(data, device),
         };
+        // Nothing to put there.
+        if numbers == 0 {
+            return Self::gathered(data, device);
+        }
         // Each part is a buffer of its own, so the widest one decides.
         let widest = numbers.max(data.targets().labels().len());
         let unpacking = Unpacking(Tensor::from_data([[[0, 8, 16, 24]]], device));
@@ -143,13 +150,14 @@ impl<'a> RowSource<'a> {
             DeviceFeatures::Floats(floats) => floats,
             DeviceFeatures::Bytes(packed) => unpacking.apply(packed, self.data.width()),
         };
-        Batch { inputs, targets: rows.targets }
+        Batch { inputs, terms: self.data.terms_of(indices), targets: rows.targets }
     }
 
     /// The same rows on the host, as they are stored.
     pub fn on_host<'b>(&'b self, indices: &'b [usize]) -> HostRows<'b> {
         let (features, targets) = (self.data.features(), self.data.targets());
-        HostRows { features, width: self.data.width(), targets, indices }
+        let (width, terms) = (self.data.width(), self.data.terms());
+        HostRows { features, width, terms, targets, indices }
     }
 }
 

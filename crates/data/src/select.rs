@@ -1,5 +1,7 @@
 //! Data sets made of other sets: some classes, other labels, several sets one after the other.
 
+use fireclay_model::SparseRows;
+
 use crate::{DataError, Dataset, Features, Targets};
 
 impl Dataset {
@@ -11,7 +13,7 @@ impl Dataset {
     /// label that is not there, [`DataError::NoRows`] if no row has one.
     pub fn only_classes(&self, wanted: &[String]) -> Result<Self, DataError> {
         let (rows, targets) = self.targets().only_classes(wanted)?;
-        self.made(self.features().rows_of(self.width(), &rows), targets, self.weights_of(&rows))
+        self.of_rows(&rows, targets)
     }
 
     /// These rows alone, in this order.
@@ -20,9 +22,12 @@ impl Dataset {
     ///
     /// [`DataError::NoRows`] of none.
     pub fn only_rows(&self, rows: &[usize]) -> Result<Self, DataError> {
-        let targets = self.targets().of_rows(rows);
+        self.of_rows(rows, self.targets().of_rows(rows))
+    }
+
+    fn of_rows(&self, rows: &[usize], targets: Targets) -> Result<Self, DataError> {
         let features = self.features().rows_of(self.width(), rows);
-        self.made(features, targets, self.weights_of(rows))
+        self.made(features, self.terms_of(rows), targets, self.weights_of(rows))
     }
 
     /// The same rows with other targets.
@@ -31,7 +36,7 @@ impl Dataset {
     ///
     /// As for [`Dataset::new`].
     pub fn with_targets(&self, targets: Targets) -> Result<Self, DataError> {
-        self.made(self.features().clone(), targets, self.weights.clone())
+        self.made(self.features().clone(), self.terms().to_vec(), targets, self.weights.clone())
     }
 
     /// The weights of some rows, if rows have weights.
@@ -70,7 +75,7 @@ impl Dataset {
         if matches!(self.features(), Features::Blocks(_)) {
             return Err(DataError::BlocksAlone);
         }
-        if self.shape() != other.shape() {
+        if self.shape() != other.shape() || self.terms().len() != other.terms().len() {
             let (train, test) = (self.shape().to_vec(), other.shape().to_vec());
             return Err(DataError::ShapeMismatch { train, test });
         }
@@ -99,17 +104,20 @@ impl Dataset {
         if self.targets().labels() != other.targets().labels() {
             return Err(DataError::LabelMismatch);
         }
-        self.made(features, targets, self.joined_weights(other, rows))
+        let mut terms = self.terms().to_vec();
+        terms.iter_mut().zip(other.terms()).for_each(|(all, other)| all.extend(other, rows));
+        self.made(features, terms, targets, self.joined_weights(other, rows))
     }
 
     /// Other rows of this set, encoded as these are.
     fn made(
         &self,
         features: Features,
+        terms: Vec<SparseRows>,
         targets: Targets,
         weights: Option<Vec<f32>>,
     ) -> Result<Self, DataError> {
-        let mut made = Self::new(self.shape().to_vec(), features, targets)?;
+        let mut made = Self::with_terms(self.shape().to_vec(), features, terms, targets)?;
         made.weights = weights;
         Ok(match self.input() {
             Some(input) => made.with_input(input.clone()),

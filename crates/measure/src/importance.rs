@@ -1,6 +1,6 @@
 //! How much a model needs each column of a table.
 
-use fireclay::{EncodedRows, Loaded};
+use fireclay::{EncodedRows, FieldKind, Loaded};
 use fireclay_data::{Dataset, permutation};
 use serde::{Deserialize, Serialize};
 
@@ -54,29 +54,35 @@ pub fn importance(
     };
     let targets = matched(&some, task)?.targets().clone();
     let width = input.width();
-    let rows = some.numbers(0..some.len());
+    let rows = some.encoded_rows(0..some.len());
     let numbers = Options { batch_size: options.batch_size, ..Options::of_numbers() };
-    let loss = |rows: &[f32]| -> Result<f64, EvaluateError> {
-        let rows = EncodedRows::of_dense(rows.to_vec(), width);
-        let outputs = model.outputs_of_encoded(&rows)?;
+    let loss = |rows: &EncodedRows| -> Result<f64, EvaluateError> {
+        let outputs = model.outputs_of_encoded(rows)?;
         Ok(evaluate_outputs(task, &outputs, &targets, &numbers)?.loss.value)
     };
     let base = loss(&rows)?;
-    let (mut first, mut stream, mut found) = (0, 0, Vec::new());
+    let (mut first, mut text, mut stream, mut found) = (0, 0, 0, Vec::new());
     for field in input.fields() {
         let columns = first..first + field.width();
         first = columns.end;
+        let is_text = matches!(field.kind, FieldKind::Text(_));
         let mut growths = Vec::new();
         for _ in 0..PERMUTATIONS {
             let order = permutation(some.len(), options.seed, stream);
             stream += 1;
             let mut dealt = rows.clone();
-            for (into, from) in dealt.chunks_exact_mut(width).zip(order) {
-                let from = &rows[from as usize * width..][..width];
-                into[columns.clone()].copy_from_slice(&from[columns.clone()]);
+            if is_text {
+                let order: Vec<usize> = order.into_iter().map(|from| from as usize).collect();
+                dealt.sparse[text] = rows.sparse[text].only(&order);
+            } else {
+                for (into, from) in dealt.dense.chunks_exact_mut(width).zip(order) {
+                    let from = &rows.dense[from as usize * width..][..width];
+                    into[columns.clone()].copy_from_slice(&from[columns.clone()]);
+                }
             }
             growths.push(loss(&dealt)? - base);
         }
+        text += usize::from(is_text);
         found.push(Importance::of(field.name.clone(), &growths));
     }
     found.sort_by(|a, b| b.growth.total_cmp(&a.growth));

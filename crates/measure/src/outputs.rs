@@ -1,6 +1,6 @@
 //! What a model says of every row of a data set.
 
-use fireclay::{EncodedRows, Loaded, PredictError};
+use fireclay::{Loaded, PredictError};
 use fireclay_data::Dataset;
 
 use crate::error::EvaluateError;
@@ -34,11 +34,11 @@ pub fn outputs(
     let mut all = Vec::with_capacity(data.len() * outputs);
     let step = batch_size.clamp(1, data.len());
     for start in (0..data.len()).step_by(step) {
-        let rows = data.numbers(start..(start + step).min(data.len()));
+        let rows = start..(start + step).min(data.len());
         all.extend(if is_encoded {
-            model.outputs_of_encoded(&EncodedRows::of_dense(rows, expected))
+            model.outputs_of_encoded(&data.encoded_rows(rows))
         } else {
-            model.outputs(&rows)
+            model.outputs(&data.numbers(rows))
         }?);
     }
     check_finite(&all, outputs)?;

@@ -37,6 +37,39 @@ impl SparseRows {
         (&self.places[start..end], &self.values[start..end])
     }
 
+    /// Appends some rows of others, in this order; one that does not exist is empty.
+    pub fn extend(&mut self, others: &Self, rows: &[usize]) {
+        for &row in rows {
+            let (places, values) = others.row(row);
+            self.places.extend_from_slice(places);
+            self.values.extend_from_slice(values);
+            self.starts.push(self.places.len());
+        }
+    }
+
+    /// Some rows, in this order.
+    #[must_use]
+    pub fn only(&self, rows: &[usize]) -> Self {
+        let mut only = Self::default();
+        only.extend(self, rows);
+        only
+    }
+
+    /// Where each row starts, and where the last ends: `[rows + 1]`.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// The places of all rows, one row after the other.
+    pub fn places(&self) -> &[u32] {
+        &self.places
+    }
+
+    /// Their values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -85,6 +118,13 @@ impl EncodedRows {
         Self { dense, sparse: Vec::new(), width, rows }
     }
 
+    /// Rows with the terms of their texts: dense columns, `[rows, width]` row by row, and for each text
+    /// as many sparse rows.
+    pub fn of_parts(dense: Vec<f32>, sparse: Vec<SparseRows>, rows: usize) -> Self {
+        let width = dense.len().checked_div(rows).unwrap_or_default();
+        Self { dense, sparse, width, rows }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows
@@ -114,7 +154,7 @@ impl EncodedRows {
     ///
     /// A [`RowError`]: another number of columns or texts, a number that is not finite, or the place of
     /// a term that does not exist.
-    pub(crate) fn check(&self, input: &InputSpec) -> Result<(), RowError> {
+    pub fn check(&self, input: &InputSpec) -> Result<(), RowError> {
         let expected = input.width();
         if self.dense.len() != self.rows * expected {
             let found = self.dense.len() - self.rows * self.width.min(expected);

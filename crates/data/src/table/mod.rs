@@ -5,13 +5,13 @@ mod stream;
 
 use std::path::{Path, PathBuf};
 
-use fireclay_model::{EncodedRows, InputSpec};
+use fireclay_model::InputSpec;
 use fireclay_tables::{
     Doubt, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask, doubts,
     encode, fit, read, rows_with_targets, targets_of, weights_of,
 };
 
-use crate::{DataError, Dataset, Features, Holdout, Split, Targets, TrainTest};
+use crate::{DataError, Dataset, Holdout, Split, Targets, TrainTest};
 use divide::{Parts, TestRows, divide};
 
 /// A table in a file, and how its rows are read.
@@ -166,20 +166,12 @@ impl DividedTable {
         let Self { table, parts, targets: [learned, test], weights, facts } = self;
         let rows = |rows: &[usize], targets| {
             let encoded = encode(&table, input, rows).map_err(&of_table)?;
-            let features = Features::Floats(dense(encoded)?);
-            let data = Dataset::new(vec![input.width()], features, targets)?;
-            let data = weighted(data, weights.as_deref(), rows)?;
-            Ok::<_, DataError>(data.with_input(input.clone()))
+            weighted(Dataset::encoded(input, encoded, targets)?, weights.as_deref(), rows)
         };
         let train = rows(&parts.of_learning(), learned)?;
         let test = rows(&parts.test, test)?;
         Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
     }
-}
-
-/// The dense columns of rows that have no others.
-fn dense(encoded: EncodedRows) -> Result<Vec<f32>, DataError> {
-    if encoded.sparse.is_empty() { Ok(encoded.dense) } else { Err(DataError::TextColumn) }
 }
 
 /// The weights of all rows of a table; rows that are left out may lack one, and have none.
@@ -245,10 +237,9 @@ pub fn load_whole(
     let targets = targets_of(&table, names, task, &rows).map_err(&of_table)?;
     let targets = named(targets, names);
     let encoded = encode(&table, input, &rows).map_err(&of_table)?;
-    let data = Dataset::new(vec![input.width()], Features::Floats(dense(encoded)?), targets)?;
-    let data = match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {
-        Some(name) => data.with_weights(weights_of(&table, name, &rows).map_err(&of_table)?)?,
-        None => data,
-    };
-    Ok(data.with_input(input.clone()))
+    let data = Dataset::encoded(input, encoded, targets)?;
+    match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {
+        Some(name) => data.with_weights(weights_of(&table, name, &rows).map_err(&of_table)?),
+        None => Ok(data),
+    }
 }

@@ -11,7 +11,7 @@ use fireclay_tables::{
 };
 
 use super::divide::{Parts, TestRows, divide};
-use super::{TableFacts, TableSource, dense, named, weighted, weights};
+use super::{TableFacts, TableSource, named, weighted, weights};
 use crate::blocks::{BlockParts, BlockReader, Blocks};
 use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 
@@ -34,7 +34,11 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let start = head(&source.path, HEAD).map_err(&of_table)?;
     let schema = Schema::of(&start.reading.table, &source.options).map_err(&of_table)?;
     let row_bytes = (start.bytes / start.reading.table.rows()).max(1);
-    let width = width_of(&start.reading.table, &schema).map_err(&of_table)?;
+    let all: Vec<usize> = (0..start.reading.table.rows()).collect();
+    // As far as the first rows tell.
+    let first = fit(&start.reading.table, &schema, &all, &all).map_err(&of_table)?;
+    check_texts(&first)?;
+    let width = first.width();
     let length = std::fs::metadata(&source.path).map_or(0, |metadata| metadata.len());
     let rows_per_block = rows_per_block(length, row_bytes, width, memory);
     log::info!("indexing {}", source.path.display());
@@ -47,6 +51,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let weights = weights(&slim, &source.options, &parts).map_err(&of_table)?;
     drop(slim);
     let Fitted { input, kept } = fitted(&file, &schema, &parts, source).map_err(&of_table)?;
+    check_texts(&input)?;
     let group = group(&file, &input, row_bytes, parts.validation.len(), memory)?;
     log::info!("{} blocks, {group} of them at a time", file.blocks());
     let blocks = TableBlocks { file: &file, input: &input, source };
@@ -104,10 +109,9 @@ fn indexed(
     Ok((Arc::new(file), Table::new(columns.collect())?))
 }
 
-/// The width of encoded rows, as far as the first rows tell.
-fn width_of(table: &Table, schema: &Schema) -> Result<usize, TableError> {
-    let all: Vec<usize> = (0..table.rows()).collect();
-    Ok(fit(table, schema, &all, &all)?.width())
+/// Refuses an input with texts, whose rows are not of one size.
+fn check_texts(input: &InputSpec) -> Result<(), DataError> {
+    if input.texts().next().is_some() { Err(DataError::TextInBlocks) } else { Ok(()) }
 }
 
 /// The rows of a block, of which the memory has room for many.
@@ -146,12 +150,11 @@ fn test_file(
     let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(&of_test)?;
     let encoded = encode(&table, input, &rows).map_err(&of_test)?;
     let found = named(found, schema.targets());
-    let data = Dataset::new(vec![input.width()], Features::Floats(dense(encoded)?), found)?;
-    let data = match targets {
-        Targets::Classes { labels, .. } => data.relabelled(labels)?,
-        _ => data,
-    };
-    Ok(data.with_input(input.clone()))
+    let data = Dataset::encoded(input, encoded, found)?;
+    match targets {
+        Targets::Classes { labels, .. } => data.relabelled(labels),
+        _ => Ok(data),
+    }
 }
 
 /// What a pass over the training rows gives.
@@ -303,6 +306,6 @@ impl BlockReader for TableReader {
             at += usize::from(is_here);
             is_here
         });
-        dense(encoded.map_err(DataError::table(&self.path))?)
+        Ok(encoded.map_err(DataError::table(&self.path))?.dense)
     }
 }
