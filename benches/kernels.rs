@@ -141,12 +141,13 @@ fn chains(criterion: &mut Criterion, device: &Device) {
                 indices: &indices,
                 scaling: Scaling::Scale(1.0 / 255.0),
             },
+            terms: &[],
             classes: &classes,
             smoothing: &smoothing,
             weights: None,
             divisor: batch as f64,
         };
-        if let Some(mut chain) = Chain::new(&layers) {
+        if let Some(mut chain) = Chain::new(&layers, Vec::new()) {
             case(&mut group, &format!("fast/{batch}"), batch, || {
                 chain.step(|_, _| rule, &samples);
             });
@@ -154,7 +155,7 @@ fn chains(criterion: &mut Criterion, device: &Device) {
         let mut plain_layers = layers.clone();
         case(&mut group, &format!("plain/{batch}"), batch, || {
             let layers = std::mem::take(&mut plain_layers);
-            plain_layers = plain::chain_step(layers, &samples).0;
+            plain_layers = plain::chain_step(layers, Vec::new(), &samples).0;
         });
     }
 }

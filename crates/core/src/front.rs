@@ -1,27 +1,41 @@
 //! What precedes the first layer: the front stage, and scales that are learned.
 
 use std::f64::consts::TAU;
+use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fireclay_kernels::{SparseBatch, bag};
 use fireclay_model::{FrontParameter, FrontPart};
 
 use crate::mlp::ParameterSource;
 use crate::parameter::parameter;
-use crate::{Architecture, ParameterPath};
+use crate::{Activation, Architecture, ParameterPath, activate};
 
 /// A part of the front stage; which parameters it has depends on its kind.
 #[derive(Module, Debug)]
 pub struct FrontLayer {
-    /// Vectors of levels, `[levels, width]`, or the linear maps of all columns,
-    /// `[columns · (width - 1), frequencies]`.
+    /// Vectors of levels, `[levels, width]`, or of terms, `[terms, width]`, or the linear maps of all
+    /// columns, `[columns · (width - 1), frequencies]`.
     pub weight: Option<Param<Tensor<2>>>,
-    /// Biases of those maps, `[columns, width - 1]`.
+    /// Biases of those maps, `[columns, width - 1]`, or of a bag, `[1, width]`.
     pub bias: Option<Param<Tensor<2>>>,
     /// `[columns, frequencies]`.
     pub frequency: Option<Param<Tensor<2>>>,
     /// `[columns, frequencies]`.
     pub phase: Option<Param<Tensor<2>>>,
+}
+
+/// The vectors of the terms that a training batch has, by which it is differentiated in place of those of
+/// all terms.
+#[derive(Clone, Debug)]
+pub struct TouchedRows {
+    /// Path of the vectors of all terms.
+    pub path: ParameterPath,
+    /// Their rows, rising.
+    pub rows: Arc<[u32]>,
+    /// These rows, `[rows, width]`, a leaf of the autodiff graph.
+    pub weight: Tensor<2>,
 }
 
 /// A learned factor of each number, `[width]`.
@@ -96,6 +110,41 @@ impl FrontLayer {
             (FrontPart::Periodic { width, .. }, Some(weight)) => self.periodic(*width, weight, x),
             _ => x,
         }
+    }
+
+    /// `activation(sum of value_j · weight[place_j] + bias)` of a bag, which is part `i`:
+    /// `[rows, width]`.
+    ///
+    /// With a place for them, the vectors of terms become leaves of the graph only where a row has the
+    /// term, if they are trained.
+    pub(crate) fn bag(
+        &self,
+        i: usize,
+        activation: Activation,
+        mut rows: SparseBatch,
+        touched: Option<&mut Vec<TouchedRows>>,
+    ) -> Option<Tensor<2>> {
+        let weight = self.parameter(FrontParameter::Weight)?;
+        let bias = self.parameter(FrontParameter::Bias)?;
+        let sums = match touched.filter(|_| weight.is_require_grad()) {
+            // Without a term there is nothing to differentiate by.
+            Some(_) if rows.places.is_empty() => {
+                bag(weight.without_autodiff(), &Arc::new(rows)).autodiff()
+            }
+            Some(touched) => {
+                let terms: Arc<[u32]> = rows.renumber().into();
+                let places = terms.iter().map(|&term| term as i32).collect::<Vec<_>>();
+                let places = TensorData::new(places, [terms.len()]);
+                let weight = weight.without_autodiff();
+                let places = Tensor::<1, Int>::from_data(places, &weight.device());
+                let weight = weight.select(0, places).autodiff().require_grad();
+                let path = ParameterPath::Front(i, FrontParameter::Weight);
+                touched.push(TouchedRows { path, rows: terms, weight: weight.clone() });
+                bag(weight, &Arc::new(rows))
+            }
+            None => bag(weight, &Arc::new(rows)),
+        };
+        Some(activate(activation, sums + bias))
     }
 
     /// `[A cos(2π (w x) + b) + c, x]` of each column.

@@ -32,6 +32,7 @@ mod backend;
 mod dropout;
 mod ensemble;
 mod front;
+mod input;
 mod loaded;
 mod lora;
 mod loss;
@@ -61,7 +62,8 @@ pub use fireclay_model::{
     UnlikelyBytes, Value, ValueProblem, Vocabulary, Weighting, check_positive, check_quantiles,
     check_row, first_largest, model_file, nearest,
 };
-pub use front::{FrontLayer, MemberScales, Scales};
+pub use front::{FrontLayer, MemberScales, Scales, TouchedRows};
+pub use input::NetworkInput;
 pub use loaded::{LoadError, Loaded, ValuesError};
 pub use lora::LowRank;
 pub use loss::{CrossEntropy, Huber, Loss, LossError, Quantile};

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use crate::targets::restored;
 use crate::{
     Adapter, AdapterError, Backend, Description, EncodedRows, InputError, Model, ModelFileError,
-    ModelFileProblem, PredictError, Prediction, Predictor, Value, check_row, host,
+    ModelFileProblem, NetworkInput, PredictError, Prediction, Predictor, Value, check_row, host,
 };
 
 /// Rows that are computed together on a device, always as many.
@@ -123,11 +123,9 @@ impl Loaded {
         match &self.place {
             Runner::Host(predictor) => Ok(predictor.outputs_of_encoded(rows)?),
             Runner::Device(model) => {
-                for (at, row) in rows.dense.chunks(self.features()).enumerate() {
-                    check_row(at, row, self.features())?;
-                }
+                rows.check(&self.description.input)?;
                 let forward = |rows| restored(&model.task, model.mlp.forward(rows));
-                Ok(self.in_blocks(&rows.dense, &model.device(), forward)?)
+                Ok(self.in_blocks(rows, &model.device(), forward)?)
             }
         }
     }
@@ -137,24 +135,29 @@ impl Loaded {
         for (at, row) in rows.chunks(features).enumerate() {
             check_row(at, row, features)?;
         }
-        Ok(self.in_blocks(rows, &model.device(), |rows| model.forward(rows))?)
+        let rows = EncodedRows::of_dense(rows.to_vec(), features);
+        Ok(self.in_blocks(&rows, &model.device(), |rows| model.forward(rows))?)
     }
 
     /// The outputs of checked rows, by a function of `[BLOCK, features]` on the device.
     fn in_blocks(
         &self,
-        rows: &[f32],
+        rows: &EncodedRows,
         device: &Device,
-        forward: impl Fn(Tensor<2>) -> Tensor<2>,
+        forward: impl Fn(NetworkInput) -> Tensor<2>,
     ) -> Result<Vec<f32>, TensorReadError> {
         let (features, device) = (self.features(), device.clone().without_autodiff());
-        let count = rows.len() / features;
+        let count = rows.len();
         let mut outputs = Vec::with_capacity(count.next_multiple_of(BLOCK));
-        for block in rows.chunks(BLOCK * features) {
-            let mut block = block.to_vec();
+        for start in (0..count).step_by(BLOCK) {
+            let end = count.min(start + BLOCK);
+            let mut block = rows.dense[start * features..end * features].to_vec();
             block.resize(BLOCK * features, 0.0);
-            let block = Tensor::from_data(TensorData::new(block, [BLOCK, features]), &device);
-            outputs.extend(forward(block).try_into_vec_as::<f32>()?);
+            let columns = Tensor::from_data(TensorData::new(block, [BLOCK, features]), &device);
+            // Rows that do not exist have no terms.
+            let places: Vec<usize> = (start..start + BLOCK).collect();
+            let terms = rows.sparse.iter().map(|all| all.only(&places)).collect();
+            outputs.extend(forward(NetworkInput { columns, terms }).try_into_vec_as::<f32>()?);
         }
         outputs.truncate(count * self.description.architecture.outputs);
         Ok(outputs)
@@ -190,7 +193,7 @@ impl Loaded {
                 let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
                 // Encoded rows are prepared already, and outputs go back to the unit of their target.
                 let forward = |rows| restored(&model.task, model.mlp.forward(rows));
-                let outputs = self.in_blocks(&encoded.dense, &model.device(), forward)?;
+                let outputs = self.in_blocks(&encoded, &model.device(), forward)?;
                 Ok(self.description.task.predictions(outputs))
             }
         }

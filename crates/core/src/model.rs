@@ -9,11 +9,10 @@ use fireclay_model::model_file::{Unwritten, Weights, open, read_network};
 use fireclay_model::{Description, RowError, check_row};
 
 use crate::mlp::unreadable;
-use crate::preprocessing::prepare;
 use crate::targets::restored;
 use crate::{
     Adapter, AdapterError, Checkpoint, InputSpec, Mlp, ModelFileError, ModelFileProblem,
-    Prediction, Predictor, Provenance, Task,
+    NetworkInput, Prediction, Predictor, Provenance, Task,
 };
 
 /// A trained network on a device, with its preprocessing and the meaning of its outputs.
@@ -36,14 +35,14 @@ impl Model {
     /// Calibrated logits, or values in the unit of their target, `[batch, outputs]`, of rows: raw features,
     /// `[batch, features]`, of a [dense](InputSpec::as_dense) input, and what an encoder makes of any
     /// other.
-    pub fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+    pub fn forward(&self, rows: impl Into<NetworkInput>) -> Tensor<2> {
         restored(&self.task, self.network_outputs(rows))
     }
 
     /// As [`forward`](Self::forward), with values as the network gives them: standardised where the
     /// task has a [scaling](Task::scaling).
-    pub fn network_outputs(&self, rows: Tensor<2>) -> Tensor<2> {
-        self.mlp.forward(prepare(self.input.preprocessing(), rows))
+    pub fn network_outputs(&self, rows: impl Into<NetworkInput>) -> Tensor<2> {
+        self.mlp.forward(rows.into().prepared(self.input.preprocessing()))
     }
 
     /// Number of raw features of a row.

@@ -1,8 +1,13 @@
 //! A classifier made of dense layers, trained a whole step at a time.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::sync::Arc;
 
-use crate::{AdamStep, ChosenRows, Epilogue, SgdStep, Smoothing, flex, plain};
+use burn::tensor::activation::relu;
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
+
+use crate::{
+    AdamStep, ChosenRows, Epilogue, SgdStep, Smoothing, SparseBatch, SparseMatrix, flex, plain,
+};
 
 /// A dense layer under training.
 #[derive(Clone, Debug)]
@@ -13,6 +18,31 @@ pub struct TrainedLayer {
     pub bias: TrainedParameter<1>,
     /// The function after the affine map.
     pub epilogue: Epilogue,
+}
+
+/// A bag under training: `epilogue(sum_j value_j · weight[place_j] + bias)` over the terms of a row, as
+/// some of the inputs of the first layer.
+#[derive(Clone, Debug)]
+pub struct TrainedBag {
+    /// `[terms, width]`. A step changes only the vectors of terms that its batch has, and what is
+    /// remembered of them.
+    pub weight: TrainedParameter<2>,
+    /// `[width]`.
+    pub bias: TrainedParameter<1>,
+    /// The function after the sum.
+    pub epilogue: Epilogue,
+    /// The place of its first number among the inputs of the first layer; those of no bag are the
+    /// dense features, in their order.
+    pub first: usize,
+}
+
+/// A part of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A dense layer.
+    Layer(usize),
+    /// A bag.
+    Bag(usize),
 }
 
 /// A parameter under training.
@@ -44,13 +74,24 @@ impl Rule {
             Self::Sgd(step) => usize::from(step.momentum != 0.0),
         }
     }
+
+    /// The same for rows that are stepped alone, see [`AdamStep::sparse`].
+    #[must_use]
+    pub fn sparse(self) -> Self {
+        match self {
+            Self::Adam(step) => Self::Adam(step.sparse()),
+            Self::Sgd(_) => self,
+        }
+    }
 }
 
 /// The samples that a step learns from.
 #[derive(Clone, Copy, Debug)]
 pub struct StepBatch<'a> {
-    /// The inputs.
+    /// The dense inputs.
     pub rows: ChosenRows<'a>,
+    /// For each bag, the terms of all rows of the data set, of which `rows` has the indices.
+    pub terms: &'a [SparseMatrix<'a>],
     /// The class of each row.
     pub classes: &'a [usize],
     /// Label smoothing and class weights.
@@ -70,7 +111,7 @@ pub struct Outcome {
     pub logits: Tensor<2>,
 }
 
-/// A chain of dense layers under training, in memory that suits the CPU.
+/// A chain of dense layers under training, in memory that suits the CPU, with bags before the first.
 ///
 /// Each layer is [`dense`](crate::dense), the loss [`cross_entropy`](crate::cross_entropy), the step
 /// [`adam`](crate::adam) or [`sgd`](crate::sgd); all of a step is one operation, on several threads.
@@ -79,22 +120,24 @@ pub struct Outcome {
 pub struct Chain(flex::AnyChain);
 
 impl Chain {
-    /// Copies the layers; `None` if there is none, if they do not fit each other, or if they are not
-    /// of `f32` or `f64` on Burn's CPU backend `flex`.
-    pub fn new(layers: &[TrainedLayer]) -> Option<Self> {
-        flex::AnyChain::new(layers).map(Self)
+    /// Copies the layers and takes the bags; `None` if there is no layer, if they do not fit each other,
+    /// or if they are not of `f32` or `f64` on Burn's CPU backend `flex`.
+    ///
+    /// Bags are changed in their tensors, as long as nothing else holds these.
+    pub fn new(layers: &[TrainedLayer], bags: Vec<TrainedBag>) -> Option<Self> {
+        flex::AnyChain::new(layers, bags).map(Self)
     }
 
     /// Takes one optimizer step on the summed cross-entropy of a batch over the divisor.
     ///
-    /// `rule` returns the step of the weights (`true`) or the bias of a layer, of those that have a
+    /// `rule` returns the step of the weights (`true`) or the bias of a part, of those that have a
     /// rule already.
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit, a class or a row does not exist, or a rule remembers more than the
-    /// one before.
-    pub fn step(&mut self, rule: impl Fn(usize, bool) -> Rule, batch: &StepBatch<'_>) -> Outcome {
+    /// If the shapes do not fit, a class, a row or a term does not exist, or a rule remembers more than
+    /// the one before.
+    pub fn step(&mut self, rule: impl Fn(Part, bool) -> Rule, batch: &StepBatch<'_>) -> Outcome {
         self.0.step(&rule, batch)
     }
 
@@ -102,20 +145,32 @@ impl Chain {
     pub fn layers(&self) -> Vec<TrainedLayer> {
         self.0.layers()
     }
+
+    /// Returns the bags as they are now; the tensors share the chain's numbers, which the next step
+    /// copies if they are still held.
+    pub fn bags(&self) -> Vec<TrainedBag> {
+        self.0.bags()
+    }
 }
 
 /// The definition of [`Chain::step`]: the plain bodies, differentiated by Burn.
-pub fn plain(layers: Vec<TrainedLayer>, batch: &StepBatch<'_>) -> (Vec<TrainedLayer>, Outcome) {
+pub fn plain(
+    layers: Vec<TrainedLayer>,
+    bags: Vec<TrainedBag>,
+    batch: &StepBatch<'_>,
+) -> (Vec<TrainedLayer>, Vec<TrainedBag>, Outcome) {
     let value = layers.first().map(|layer| &layer.weight.value);
     let (device, dtype) =
         value.map_or((Device::default(), DType::F32), |value| (value.device(), value.dtype()));
     let device = device.autodiff();
-    let inputs = TensorData::new(batch.rows.gather(), [batch.rows.len(), batch.rows.width]);
     let ids: Vec<i64> = batch.classes.iter().map(|&class| class as i64).collect();
     let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [batch.rows.len()]), &device);
     let on_graph: Vec<_> =
         layers.iter().map(|l| (l.weight.on_graph(), l.bias.on_graph())).collect();
-    let mut x = Tensor::from_data(inputs, (&device, dtype));
+    let bags_on_graph: Vec<_> =
+        bags.iter().map(|bag| (bag.weight.on_graph(), bag.bias.on_graph())).collect();
+    let rows: Vec<_> = batch.terms.iter().map(|terms| chosen(*terms, batch)).collect();
+    let mut x = entered(batch, &bags, &bags_on_graph, &rows, (&device, dtype));
     for (layer, (weight, bias)) in layers.iter().zip(&on_graph) {
         x = plain::dense(x, weight.clone(), bias.clone(), layer.epilogue);
     }
@@ -135,8 +190,88 @@ pub fn plain(layers: Vec<TrainedLayer>, batch: &StepBatch<'_>) -> (Vec<TrainedLa
         bias: layer.bias.stepped(bias.grad_remove(&mut graph)),
         epilogue: layer.epilogue,
     });
+    let stepped = stepped.collect();
+    let bags = bags.into_iter().zip(rows).zip(bags_on_graph);
+    let bags = bags.map(|((bag, rows), (weight, bias))| TrainedBag {
+        weight: bag.weight.stepped_rows(weight.grad_remove(&mut graph), &rows),
+        bias: bag.bias.stepped(bias.grad_remove(&mut graph)),
+        ..bag
+    });
+    let bags = bags.collect();
     let outcome = Outcome { losses: losses.without_autodiff(), logits: x.without_autodiff() };
-    (stepped.collect(), outcome)
+    (stepped, bags, outcome)
+}
+
+/// The inputs of the first layer.
+fn entered(
+    batch: &StepBatch<'_>,
+    bags: &[TrainedBag],
+    on_graph: &[(Tensor<2>, Tensor<1>)],
+    rows: &[Arc<SparseBatch>],
+    place: (&Device, DType),
+) -> Tensor<2> {
+    let inputs = TensorData::new(batch.rows.gather(), [batch.rows.len(), batch.rows.width]);
+    let inputs: Tensor<2> = Tensor::from_data(inputs, place);
+    let (mut parts, mut dense, mut width) = (Vec::new(), 0, 0);
+    for ((bag, rows), (weight, bias)) in bags.iter().zip(rows).zip(on_graph) {
+        if bag.first > width {
+            parts.push(inputs.clone().narrow(1, dense, bag.first - width));
+            dense += bag.first - width;
+        }
+        let sums = plain::bag(weight.clone(), rows) + bias.clone().unsqueeze::<2>();
+        parts.push(if bag.epilogue == Epilogue::Relu { relu(sums) } else { sums });
+        let [_, of_bag] = weight.dims();
+        width = bag.first + of_bag;
+    }
+    if dense < batch.rows.width {
+        parts.push(inputs.narrow(1, dense, batch.rows.width - dense));
+    }
+    Tensor::cat(parts, 1)
+}
+
+/// The rows of a batch.
+fn chosen(all: SparseMatrix<'_>, batch: &StepBatch<'_>) -> Arc<SparseBatch> {
+    let mut rows = SparseBatch { starts: vec![0], ..SparseBatch::default() };
+    for &row in batch.rows.indices {
+        let (places, values) = all.row(row);
+        rows.places.extend(places);
+        rows.values.extend(values);
+        rows.starts.push(rows.places.len());
+    }
+    Arc::new(rows)
+}
+
+impl TrainedParameter<2> {
+    /// Steps the rows that a batch touches, and what is remembered of them.
+    fn stepped_rows(self, gradient: Option<Tensor<2>>, rows: &SparseBatch) -> Self {
+        let (Some(rule), Some(gradient)) = (self.rule, gradient) else { return self };
+        let mut places: Vec<i64> = rows.places.iter().map(|&place| place.into()).collect();
+        places.sort_unstable();
+        places.dedup();
+        let [terms, width] = self.value.dims();
+        let count = places.len();
+        let places = TensorData::new(places, [count]);
+        let places = Tensor::<1, Int>::from_data(places, &self.value.device());
+        let zeros = Tensor::zeros([terms * width], (&self.value.device(), self.value.dtype()));
+        let mut memory = self.memory;
+        memory.resize(rule.memory(), zeros);
+        let matrices = memory.into_iter().map(|part| part.reshape([terms, width]));
+        let matrices: Vec<Tensor<2>> = [self.value].into_iter().chain(matrices).collect();
+        let mut some = matrices.iter().map(|matrix| matrix.clone().select(0, places.clone()));
+        let some = TrainedParameter {
+            value: some.next().unwrap_or_else(|| gradient.clone()),
+            memory: some.map(|part| part.reshape([-1])).collect(),
+            rule: Some(rule),
+        };
+        let some = some.stepped(Some(gradient.clone().select(0, places.clone())));
+        let memory = some.memory.into_iter().map(|part| part.reshape([count, width]));
+        let mut stepped =
+            matrices.into_iter().zip([some.value].into_iter().chain(memory)).map(|(all, some)| {
+                all.select_assign(0, places.clone(), some, IndexingUpdateOp::Assign)
+            });
+        let value = stepped.next().unwrap_or(gradient);
+        Self { value, memory: stepped.map(|part| part.reshape([-1])).collect(), rule: Some(rule) }
+    }
 }
 
 impl<const D: usize> TrainedParameter<D> {

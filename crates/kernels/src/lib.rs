@@ -1,9 +1,9 @@
 //! Fused operations of multilayer perceptrons, on tensors of any Burn backend.
 //!
-//! [`dense`] is a layer, [`cross_entropy`] a loss, [`adam`] and [`sgd`] are optimizer steps, and
-//! [`Chain::step`] is all of them at once. Each has a body of plain tensor operations, which defines
-//! it and serves every backend, and a fast one for the CPU backend `flex`, which makes one pass where
-//! the plain body makes a dozen.
+//! [`dense`] is a layer, [`bag`] one of sparse rows, [`cross_entropy`] a loss, [`adam`] and [`sgd`]
+//! are optimizer steps, and [`Chain::step`] is all of them at once. Each has a body of plain tensor
+//! operations, which defines it and serves every backend, and a fast one for the CPU backend `flex`,
+//! which makes one pass where the plain body makes a dozen.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -28,6 +28,7 @@
 //!
 //! This crate knows no network, no file and no clock.
 
+mod bag;
 mod chain;
 mod cross_entropy;
 mod dense;
@@ -41,7 +42,10 @@ mod flex;
 #[path = "no_flex.rs"]
 mod flex;
 
-pub use chain::{Chain, Outcome, Rule, StepBatch, TrainedLayer, TrainedParameter};
+pub use bag::{SparseBatch, SparseMatrix, bag};
+pub use chain::{
+    Chain, Outcome, Part, Rule, StepBatch, TrainedBag, TrainedLayer, TrainedParameter,
+};
 pub use cross_entropy::{Smoothing, cross_entropy};
 pub use dense::{Epilogue, dense};
 pub use optimizer::{AdamStep, SgdStep, adam, sgd};
@@ -49,6 +53,7 @@ pub use rows::{ChosenRows, RawFeatures, Scaling};
 
 /// The bodies that define the operations, for comparison with the fast ones.
 pub mod plain {
+    pub use crate::bag::plain as bag;
     pub use crate::chain::plain as chain_step;
     pub use crate::cross_entropy::plain as cross_entropy;
     pub use crate::dense::plain as dense;

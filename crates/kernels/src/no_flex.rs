@@ -1,19 +1,28 @@
 //! The stand-in for `flex` without the feature: fast bodies that serve nothing.
 
+use std::sync::Arc;
+
 use burn::tensor::{Int, Tensor};
 
-use crate::{AdamStep, Epilogue, Outcome, Rule, SgdStep, Smoothing, StepBatch, TrainedLayer};
+use crate::{
+    AdamStep, Epilogue, Outcome, Part, Rule, SgdStep, Smoothing, SparseBatch, StepBatch,
+    TrainedBag, TrainedLayer,
+};
 
 /// A chain that cannot be made.
 #[derive(Debug)]
 pub(crate) enum AnyChain {}
 
 impl AnyChain {
-    pub(crate) fn new(_: &[TrainedLayer]) -> Option<Self> {
+    pub(crate) fn new(_: &[TrainedLayer], _: Vec<TrainedBag>) -> Option<Self> {
         None
     }
 
-    pub(crate) fn step(&mut self, _: &dyn Fn(usize, bool) -> Rule, _: &StepBatch<'_>) -> Outcome {
+    pub(crate) fn step(&mut self, _: &dyn Fn(Part, bool) -> Rule, _: &StepBatch<'_>) -> Outcome {
+        match *self {}
+    }
+
+    pub(crate) fn bags(&self) -> Vec<TrainedBag> {
         match *self {}
     }
 
@@ -29,6 +38,10 @@ pub(crate) fn dense(
     _: Epilogue,
 ) -> Result<Tensor<2>, Box<(Tensor<2>, Tensor<2>, Tensor<1>)>> {
     Err(Box::new((x, weight, bias)))
+}
+
+pub(crate) fn bag(weight: Tensor<2>, _: &Arc<SparseBatch>) -> Result<Tensor<2>, Box<Tensor<2>>> {
+    Err(Box::new(weight))
 }
 
 pub(crate) fn cross_entropy(

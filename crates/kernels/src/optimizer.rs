@@ -22,6 +22,14 @@ pub struct AdamStep {
 }
 
 impl AdamStep {
+    /// The same for rows that are stepped alone, as PyTorch's `SparseAdam` and TensorFlow's `LazyAdam`
+    /// have it: epsilon is added to the root before this is corrected for having started at zero.
+    #[must_use]
+    pub fn sparse(self) -> Self {
+        let [_, square] = self.corrections();
+        Self { epsilon: self.epsilon / square.sqrt(), ..self }
+    }
+
     /// Divisors of the means, which started at zero.
     fn corrections(&self) -> [f64; 2] {
         let step = self.step as f64;

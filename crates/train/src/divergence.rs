@@ -17,7 +17,7 @@ pub(crate) fn check(
     job: &Job<'_>,
     meter: &Meter,
     state: &State,
-    good: &State,
+    good: Option<&State>,
     order: &[usize],
     length: Length,
 ) -> Result<(), FitError> {
@@ -27,7 +27,24 @@ pub(crate) fn check(
         None if first_not_finite(&state.mlp)?.is_some() => state.progress.step + 1,
         None => return Ok(()),
     };
-    Err(diagnose(job, good.clone(), order, bad_step, length)?)
+    Err(match good {
+        Some(good) => diagnose(job, good.clone(), order, bad_step, length)?,
+        None => {
+            let parameter = first_not_finite(&state.mlp)?;
+            not_finite(job, state, length, (bad_step, parameter.unwrap_or_else(an_output), None))
+        }
+    })
+}
+
+/// The state from which steps are repeated if one later diverges; none if it is too large to be kept
+/// twice, as vectors of many terms are.
+pub(crate) fn kept(state: &State) -> Option<State> {
+    let mut front = state.mlp.architecture().front.iter();
+    front.all(|part| part.terms().is_none()).then(|| state.clone())
+}
+
+fn an_output() -> String {
+    "an output".to_owned()
 }
 
 /// Repeats the steps since `good` to find the first step and parameter at fault.
@@ -61,16 +78,26 @@ fn diagnose(
             let dropout = job.annealed(Annealed::Dropout, state.progress.step, length);
             let gradients = gradients(job, &mut state.clone(), rows, dropout).0;
             let gradient = gradients.first_not_finite()?;
-            gradient.map_or("an output".to_owned(), |path| format!("the gradient of {path}"))
+            gradient.map_or_else(an_output, |path| format!("the gradient of {path}"))
         }
     };
-    Ok(FitError::NotFinite {
-        step: bad_step,
+    Ok(not_finite(job, &state, length, (bad_step, fault, Some(last_good))))
+}
+
+/// The error of a bad step, with its fault and the last network that was good.
+fn not_finite(
+    job: &Job<'_>,
+    state: &State,
+    length: Length,
+    (step, fault, last_good): (u64, String, Option<Mlp>),
+) -> FitError {
+    FitError::NotFinite {
+        step,
         epoch: state.progress.step.saturating_sub(1) / length.steps_per_epoch + 1,
-        learning_rate: job.optimizer.learning_rate() * job.factor(&state, length),
+        learning_rate: job.optimizer.learning_rate() * job.factor(state, length),
         fault,
-        last_good: Box::new(last_good),
-    })
+        last_good: last_good.map(Box::new),
+    }
 }
 
 /// The first parameter, by path, that is not finite.

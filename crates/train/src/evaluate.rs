@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use burn::train::renderer::MetricState;
-use fireclay::{Mlp, Targets, prepare, restored};
-use fireclay_data::{BatchTargets, Dataset, RowSource};
+use fireclay::{Mlp, NetworkInput, Targets, restored};
+use fireclay_data::{Batch, BatchTargets, Dataset, RowSource};
 
 use crate::job::Job;
 use crate::metrics::{Measured, Meter, MetricChoice, Moment, Observed};
@@ -44,7 +44,7 @@ pub fn evaluate(
     meter.start(moment)?;
     for rows in rows.chunks(EVALUATION_BATCH) {
         let (raw, targets) = batch(source, rows);
-        let outputs = mlp.forward(prepare(job.preprocessing, raw));
+        let outputs = mlp.forward(raw.prepared(job.preprocessing));
         // Logits are calibrated before their loss; values have one in the unit of the network.
         let learned = match job.task.decision() {
             Some(_) => restored(job.task, outputs.clone()),
@@ -75,7 +75,7 @@ pub(crate) fn outputs(
     let mut all = Vec::with_capacity(rows.len() * job.task.outputs());
     for rows in rows.chunks(EVALUATION_BATCH) {
         let (raw, _) = batch(&job.rows, rows);
-        let outputs = restored(job.task, mlp.forward(prepare(job.preprocessing, raw)));
+        let outputs = restored(job.task, mlp.forward(raw.prepared(job.preprocessing)));
         all.extend(outputs.try_into_vec_as::<f32>()?);
     }
     Ok(all)
@@ -117,8 +117,8 @@ pub fn targets(batch: BatchTargets) -> Targets {
     }
 }
 
-/// Raw features, `[batch, features]`, and what is right.
-pub(crate) fn batch(source: &RowSource<'_>, rows: &[usize]) -> (Tensor<2>, Targets) {
-    let batch = source.batch(rows);
-    (batch.inputs, targets(batch.targets))
+/// Raw features, `[batch, features]`, with the terms of texts, and what is right.
+pub(crate) fn batch(source: &RowSource<'_>, rows: &[usize]) -> (NetworkInput, Targets) {
+    let Batch { inputs: columns, terms, targets: right } = source.batch(rows);
+    (NetworkInput { columns, terms }, targets(right))
 }

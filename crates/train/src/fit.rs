@@ -9,7 +9,7 @@ use fireclay::Mlp;
 use fireclay_data::{DataError, Dataset};
 use fireclay_terminal::counted;
 
-use crate::divergence::check;
+use crate::divergence::{check, kept};
 use crate::evaluate::evaluate;
 use crate::job::Job;
 use crate::metrics::{Meter, Moment};
@@ -63,8 +63,8 @@ pub enum FitError {
         learning_rate: f64,
         /// The first parameter, gradient, output or loss that is not finite.
         fault: String,
-        /// The last network whose parameters were all finite.
-        last_good: Box<Mlp>,
+        /// The last network whose parameters were all finite, if it was kept.
+        last_good: Option<Box<Mlp>>,
     },
     /// The device failed.
     #[error("the device failed: {0}")]
@@ -142,7 +142,7 @@ impl Loop<'_> {
         let order = job.order(epoch);
         let first = state.progress.step - (epoch - 1) * length.steps_per_epoch;
         state.enter(job, epoch, first == 0);
-        let mut good = state.clone();
+        let mut good = kept(&state);
         self.meter.start(job.moment(&state, epoch, length))?;
         self.meter.resume(state.take_meter(), job.moment(&state, epoch, length))?;
         let mut stepping = Stepping::new(job, length, state);
@@ -153,15 +153,15 @@ impl Loop<'_> {
             let at = stepping.progress().step;
             if self.meter.is_due() || at.is_multiple_of(length.steps_per_epoch) {
                 let state = stepping.state();
-                let moment = self.measure(epoch, state, &good, &order)?;
-                good = state.clone();
+                let moment = self.measure(epoch, state, good.as_ref(), &order)?;
+                good = kept(state);
                 self.report(epoch, at, moment, first, started)?;
             }
             let due = self.due(at, false)?;
             if due != Due::Nothing {
                 // A state that has diverged is not to be resumed.
                 let state = stepping.state();
-                check(job, &self.meter, state, &good, &order, length)?;
+                check(job, &self.meter, state, good.as_ref(), &order, length)?;
                 if let Some(ending) = self.obey(due, state)? {
                     return Ok((stepping.into_state(), Some(ending)));
                 }
@@ -175,7 +175,7 @@ impl Loop<'_> {
         &mut self,
         epoch: u64,
         state: &State,
-        good: &State,
+        good: Option<&State>,
         order: &[usize],
     ) -> Result<Moment, FitError> {
         let Self { job, length, meter, profile, .. } = self;
@@ -226,7 +226,7 @@ impl Loop<'_> {
                 epoch,
                 learning_rate: moment.learning_rate,
                 fault: "the validation loss".to_owned(),
-                last_good: Box::new(state.mlp.valid()),
+                last_good: Some(Box::new(state.mlp.valid())),
             });
         }
         state.plateau.observe(job.schedule, job.training.monitor, &validation);

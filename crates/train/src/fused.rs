@@ -7,12 +7,13 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
 use fireclay::{
-    Activation, Architecture, CrossEntropy, Loss, Mlp, Norm, ParameterPath, Parametrization,
-    Targets, scaling,
+    Activation, Architecture, CrossEntropy, FrontParameter, FrontPart, Loss, Mlp, Norm,
+    ParameterPath, Parametrization, Targets, scaling,
 };
 use fireclay_data::{Features, HostRows, Targets as HostTargets};
 use fireclay_kernels::{
-    Chain, ChosenRows, RawFeatures, Rule, Smoothing, StepBatch, TrainedLayer, TrainedParameter,
+    Chain, ChosenRows, Epilogue, Part, RawFeatures, Rule, Smoothing, SparseMatrix, StepBatch,
+    TrainedBag, TrainedLayer, TrainedParameter,
 };
 
 use crate::job::Job;
@@ -38,7 +39,7 @@ pub enum Obstacle {
     /// Inputs or units are dropped.
     #[error("there is dropout")]
     Dropout,
-    /// Columns pass a front stage, or a learned scaling.
+    /// Columns pass a front stage other than bags of terms, or a learned scaling.
     #[error("there is a front stage")]
     Front,
     /// The network is an ensemble.
@@ -88,6 +89,19 @@ pub(crate) struct Fused<'a> {
     is_first: bool,
     /// What the learning rate of each layer's bias and weight is multiplied by.
     rates: Vec<[f64; 2]>,
+    /// The bags, in order.
+    bags: Vec<FusedBag>,
+}
+
+/// A bag that is stepped with the layers.
+struct FusedBag {
+    /// Its place in the front stage.
+    part: usize,
+    /// The place of its first number among the inputs of the first layer.
+    first: usize,
+    epilogue: Epilogue,
+    /// What the learning rate of its bias and weight is multiplied by.
+    rates: [f64; 2],
 }
 
 impl<'a> Fused<'a> {
@@ -108,18 +122,35 @@ impl<'a> Fused<'a> {
             .enumerate()
             .map(|(i, layer)| {
                 Some(TrainedLayer {
-                    weight: trained(&layer.weight, weight(i), optimizer, rule.as_ref()),
-                    bias: trained(layer.bias.as_ref()?, bias(i), optimizer, rule.as_ref()),
+                    weight: trained(&layer.weight, weight(i), optimizer, true, rule.as_ref()),
+                    bias: trained(layer.bias.as_ref()?, bias(i), optimizer, false, rule.as_ref()),
                     epilogue: state.mlp.epilogue(i),
                 })
             })
             .collect();
-        let chain = layers.and_then(|layers| Chain::new(&layers)).ok_or(Obstacle::Device)?;
+        let bags = bags_of(state.mlp.architecture(), optimizer)?;
+        let in_chain = bags.iter().map(|bag| bag.in_chain(state, rule.as_ref()));
+        let in_chain: Option<Vec<_>> = in_chain.collect();
+        let parts = layers.zip(in_chain);
+        let chain = parts.and_then(|(layers, bags)| Chain::new(&layers, bags));
+        let chain = chain.ok_or(Obstacle::Device)?;
         let rates = (0..state.mlp.layers.len())
             .map(|i| [optimizer.rate_of(&bias(i)), optimizer.rate_of(&weight(i))])
             .collect();
         let is_first = optimizer.memory().is_empty();
-        Ok(Self { chain, rule, smoothing: loss.smoothing(), classes, is_first, rates })
+        Ok(Self { chain, rule, smoothing: loss.smoothing(), classes, is_first, rates, bags })
+    }
+
+    /// Takes the vectors of terms out of the state, so that each is changed where it lies and none is
+    /// copied; [`settle`](Self::settle) puts them back.
+    pub(crate) fn release(&self, state: &mut State) {
+        for FusedBag { part, .. } in &self.bags {
+            for parameter in [FrontParameter::Weight, FrontParameter::Bias] {
+                state.optimizer.memory_mut().remove(&front(*part, parameter));
+            }
+            let Some(weight) = &mut state.mlp.front[*part].weight else { continue };
+            *weight = weight.clone().map(|weight| Tensor::empty([0, 0], &weight.device()));
+        }
     }
 
     /// One optimizer step on these rows, with the learning rate times `factor`; the state learns of
@@ -131,7 +162,7 @@ impl<'a> Fused<'a> {
         rows: &[usize],
         factor: f64,
     ) -> Observed {
-        let HostRows { features, width, indices, .. } = job.rows.on_host(rows);
+        let HostRows { features, width, terms, indices, .. } = job.rows.on_host(rows);
         let classes: Vec<usize> = indices.iter().map(|&row| self.classes[row] as usize).collect();
         let (mut gathered, places): (Vec<f32>, Vec<usize>);
         let (features, indices) = match features {
@@ -144,21 +175,35 @@ impl<'a> Fused<'a> {
                 (RawFeatures::Floats(&gathered), &places[..])
             }
         };
+        let terms: Vec<SparseMatrix<'_>> = terms
+            .iter()
+            .map(|all| SparseMatrix {
+                starts: all.starts(),
+                places: all.places(),
+                values: all.values(),
+            })
+            .collect();
         let scaling = scaling(job.preprocessing);
         let weights = job.weights_of(rows);
         let batch = StepBatch {
             rows: ChosenRows { features, width, indices, scaling },
+            terms: &terms,
             classes: &classes,
             smoothing: &self.smoothing,
             weights: weights.as_deref(),
             divisor: job.weight(rows),
         };
         state.optimizer.count_step();
-        let Self { chain, rule, rates, is_first, .. } = self;
+        let Self { chain, rule, rates, is_first, bags, .. } = self;
         let (step, decay) = (state.optimizer.steps(), state.optimizer.decay());
-        let rule_of = |layer: usize, is_weight: bool| -> Rule {
-            let factor = factor * rates[layer][usize::from(is_weight)];
-            rule.rule(is_weight, *is_first, Now { factor, step, decay })
+        let rule_of = |part: Part, is_weight: bool| -> Rule {
+            let rates = match part {
+                Part::Layer(layer) => &rates[layer],
+                Part::Bag(bag) => &bags[bag].rates,
+            };
+            let factor = factor * rates[usize::from(is_weight)];
+            let rule = rule.rule(is_weight, *is_first, Now { factor, step, decay });
+            if is_weight && matches!(part, Part::Bag(_)) { rule.sparse() } else { rule }
         };
         let outcome = chain.step(rule_of, &batch);
         self.is_first = false;
@@ -169,9 +214,9 @@ impl<'a> Fused<'a> {
         Observed { weights, ..Observed::new(outcome.losses, outcome.logits, targets) }
     }
 
-    /// Copies what the steps came to into the state.
+    /// Copies what the steps came to into the state; the vectors of terms are handed to it.
     pub(crate) fn settle(&self, state: &mut State) {
-        let Mlp { layers, .. } = &mut state.mlp;
+        let Mlp { layers, front: stage, .. } = &mut state.mlp;
         for (i, (layer, moved)) in layers.iter_mut().zip(self.chain.layers()).enumerate() {
             let Linear { weight: weights, bias: biases } = layer;
             replace(weights, moved.weight, weight(i), &mut state.optimizer);
@@ -179,7 +224,59 @@ impl<'a> Fused<'a> {
                 replace(biases, moved.bias, bias(i), &mut state.optimizer);
             }
         }
+        for (FusedBag { part, .. }, moved) in self.bags.iter().zip(self.chain.bags()) {
+            let [weights, biases] = [FrontParameter::Weight, FrontParameter::Bias];
+            if let Some(weight) = &mut stage[*part].weight {
+                replace(weight, moved.weight, front(*part, weights), &mut state.optimizer);
+            }
+            if let Some(bias) = &mut stage[*part].bias {
+                let TrainedParameter { value, memory, rule } = moved.bias;
+                let moved = TrainedParameter { value: value.unsqueeze::<2>(), memory, rule };
+                replace(bias, moved, front(*part, biases), &mut state.optimizer);
+            }
+        }
     }
+}
+
+impl FusedBag {
+    /// The bag with what the optimizer remembers of it; none if it is not whole.
+    fn in_chain(&self, state: &State, rule: &dyn KernelRule) -> Option<TrainedBag> {
+        let layer = state.mlp.front.get(self.part)?;
+        let (weight, bias) = (layer.weight.as_ref()?, layer.bias.as_ref()?);
+        let [weights, biases] = [FrontParameter::Weight, FrontParameter::Bias];
+        let optimizer = &state.optimizer;
+        let bias = trained(bias, front(self.part, biases), optimizer, false, rule);
+        let TrainedParameter { value, memory, rule: of_bias } = bias;
+        Some(TrainedBag {
+            weight: trained(weight, front(self.part, weights), optimizer, true, rule),
+            bias: TrainedParameter { value: value.squeeze_dim(0), memory, rule: of_bias },
+            epilogue: self.epilogue,
+            first: self.first,
+        })
+    }
+}
+
+/// The bags of a front stage that has nothing else but columns that it leaves as they are.
+fn bags_of(network: &Architecture, optimizer: &Optimizer) -> Result<Vec<FusedBag>, Obstacle> {
+    let (mut bags, mut first) = (Vec::new(), 0);
+    for (part, kind) in network.front.iter().enumerate() {
+        match *kind {
+            FrontPart::Pass { .. } => {}
+            FrontPart::Bag { activation, .. } => {
+                let epilogue = match activation {
+                    Activation::Relu => Epilogue::Relu,
+                    Activation::Identity => Epilogue::None,
+                    other => return Err(Obstacle::Activation(other)),
+                };
+                let rates = [FrontParameter::Bias, FrontParameter::Weight];
+                let rates = rates.map(|parameter| optimizer.rate_of(&front(part, parameter)));
+                bags.push(FusedBag { part, first, epilogue, rates });
+            }
+            _ => return Err(Obstacle::Front),
+        }
+        first += kind.width();
+    }
+    Ok(bags)
 }
 
 /// The cross-entropy of a run that has it, and the class of each row of its data.
@@ -201,7 +298,7 @@ fn check_network(network: &Architecture) -> Result<(), Obstacle> {
     let has_dropout = network.input_dropout > 0.0 || hidden.iter().any(|layer| layer.dropout > 0.0);
     let parametrization = network.parametrization;
     first_of([
-        (!network.front.is_empty() || network.scaling, Obstacle::Front),
+        (network.scaling, Obstacle::Front),
         (network.ensemble.is_some(), Obstacle::Members),
         (parametrization != Parametrization::Standard, Obstacle::Parametrization(parametrization)),
         (hidden.iter().any(|layer| layer.parametric), Obstacle::Parametric),
@@ -240,17 +337,22 @@ fn bias(layer: usize) -> String {
     ParameterPath::Bias(layer).to_string()
 }
 
+fn front(part: usize, parameter: FrontParameter) -> String {
+    ParameterPath::Front(part, parameter).to_string()
+}
+
 fn trained<const D: usize>(
     parameter: &Param<Tensor<D>>,
     path: String,
     optimizer: &Optimizer,
+    is_weight: bool,
     rule: &dyn KernelRule,
 ) -> TrainedParameter<D> {
     let value = parameter.val();
     let memory = optimizer.memory().get(&path).cloned().unwrap_or_default();
     // What a chain is made with says which rule it is; the rule of each step has its numbers.
     let now = Now { factor: 1.0, step: optimizer.steps(), decay: 1.0 };
-    let rule = value.is_require_grad().then(|| rule.rule(D == 2, memory.is_empty(), now));
+    let rule = value.is_require_grad().then(|| rule.rule(is_weight, memory.is_empty(), now));
     TrainedParameter { value: value.without_autodiff(), memory, rule }
 }
 

@@ -59,7 +59,10 @@ fn check_in(settings: &Settings, rows: usize, free: u64) -> Result<(), TooLarge>
     let rows = training.batch_size.min(rows) as u64;
     let (numbers, values) = if backend.is_cpu() {
         let average = if training.ema.is_some() { all } else { 0 };
-        let moving = trained(&network, tuning.as_ref()).saturating_mul(1 + slots(optimizer));
+        let trained = trained(&network, tuning.as_ref());
+        // Of the vectors of terms, only the rows of a batch have gradients.
+        let dense = trained.saturating_sub(vectors(&network));
+        let moving = trained.saturating_mul(slots(optimizer)).saturating_add(dense);
         (all.saturating_add(average).saturating_add(moving), values_of_a_row(&network))
     } else {
         // Weights are drawn on the host, and all else is on the device.
@@ -82,6 +85,12 @@ fn trained(network: &Architecture, tuning: Option<&Tuning>) -> u64 {
         moving.map(|(_, shape)| shape.iter().product::<usize>() as u64).sum()
     });
     of_phase.max().unwrap_or(0)
+}
+
+/// Numbers of the vectors of terms.
+fn vectors(network: &Architecture) -> u64 {
+    let bags = network.front.iter().filter_map(|part| Some((part.terms()?, part.width())));
+    bags.map(|(terms, width)| (terms as u64).saturating_mul(width as u64)).sum()
 }
 
 /// Numbers that an optimizer remembers of each parameter.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use fireclay::{DropoutKey, prepare};
+use fireclay::DropoutKey;
 
 use crate::evaluate::batch;
 use crate::fused::{Fused, Obstacle};
@@ -40,6 +40,9 @@ impl<'a> Stepping<'a> {
         state.optimizer.set_decay(job.annealed(Annealed::WeightDecay, at, self.length));
         let observed = match &mut self.fused {
             Ok(fused) => {
+                if !self.is_behind {
+                    fused.release(state);
+                }
                 self.is_behind = true;
                 fused.step(job, state, rows, factor)
             }
@@ -114,7 +117,7 @@ fn gradients_of_batch(
     (pass, dropout): (u64, f64),
 ) -> (Gradients, Observed) {
     let (raw, targets) = batch(&job.rows, rows);
-    let inputs = prepare(job.preprocessing, raw.clone());
+    let inputs = raw.clone().prepared(job.preprocessing);
     let key = DropoutKey { seed: job.seed, step: pass };
     let outputs = state.mlp.forward_train_with(inputs, key, dropout);
     let wanted = targets.clone().standardized(job.task);

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{self, log_softmax, sigmoid, softmax};
 use fireclay::{
     Adapter, AdapterError, Architecture, Device, Mlp, Model, ModelFileError, ModelFileProblem,
-    Task, nearest, standardized,
+    NetworkInput, Task, nearest, standardized,
 };
 use serde::{Deserialize, Serialize};
 
@@ -324,13 +324,13 @@ impl Tuned<'_> {
     }
 
     /// The loss of each row, `[batch]`, with the teacher's part in it, which weighs what the row
-    /// does; `raw` is `[batch, features]`.
+    /// does; `raw` are the features of the batch.
     pub(crate) fn with_teacher(
         &self,
         losses: Tensor<1>,
         weights: Option<Tensor<1>>,
         outputs: &Tensor<2>,
-        raw: Tensor<2>,
+        raw: NetworkInput,
         task: &Task,
     ) -> Tensor<1> {
         let (Some(settings), Some(teacher)) = (&self.tuning.distillation, &self.start.teacher)

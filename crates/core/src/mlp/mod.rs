@@ -13,11 +13,13 @@ use fireclay_model::initial_values;
 use crate::activation::{activate, leaky_relu};
 use crate::dropout::{Dropout, DropoutKey};
 use crate::ensemble;
-use crate::front::{FrontLayer, MemberScales, Scales};
+use crate::front::{FrontLayer, MemberScales, Scales, TouchedRows};
+use crate::input::batch_of;
 use crate::norm::NormLayer;
 use crate::{
-    Activation, AdapterSide, Architecture, ConfigError, Ensemble, HiddenLayer, Lora, LowRank,
-    MlpConfig, NormPart, NormPosition, ParameterPath, Parametrization, SkipPosition,
+    Activation, AdapterSide, Architecture, ConfigError, Ensemble, FrontPart, HiddenLayer, Lora,
+    LowRank, MlpConfig, NetworkInput, NormPart, NormPosition, ParameterPath, Parametrization,
+    SkipPosition,
 };
 
 use self::parameters::build_adapters;
@@ -55,6 +57,9 @@ pub struct Mlp {
     /// Paths that are not trained.
     #[module(skip)]
     frozen: BTreeSet<ParameterPath>,
+    /// The vectors of terms that the last batch of training differentiates by.
+    #[module(skip)]
+    touched: Vec<TouchedRows>,
 }
 
 impl Mlp {
@@ -97,7 +102,14 @@ impl Mlp {
             architecture: self.architecture.clone(),
             keeps_statistics: self.keeps_statistics,
             frozen: self.frozen.clone(),
+            touched: std::mem::take(&mut self.touched),
         }
+    }
+
+    /// The vectors of terms by which the last batch of training is differentiated, of each bag that is
+    /// trained, in place of those of all terms.
+    pub fn touched(&self) -> &[TouchedRows] {
+        &self.touched
     }
 
     /// Freezes every parameter but those whose path `is_trained` says yes to.
@@ -185,11 +197,15 @@ impl Mlp {
 
     /// Logits or values for inference: no dropout, and batch norms use their running statistics.
     ///
-    /// `[batch, inputs] → [batch, outputs]`.
-    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+    /// `[batch, inputs] → [batch, outputs]`, with the terms of each text.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many columns as the network takes, or not as many texts as it has bags.
+    pub fn forward(&self, input: impl Into<NetworkInput>) -> Tensor<2> {
         let starts = self.architecture.skip_starts();
         let mut read = Vec::with_capacity(starts.len());
-        let mut x = self.enter(input);
+        let mut x = self.enter(input.into(), None);
         for (i, layer) in self.architecture.hidden.iter().enumerate() {
             read.push(starts[i].then(|| x.clone()));
             let normalise = |y, position| self.normalise(i, y, layer.has_norm_at(position));
@@ -210,21 +226,29 @@ impl Mlp {
     ///
     /// `[batch, inputs] → [batch, outputs]`; of an ensemble those of each member, one after the other:
     /// `[batch · members, outputs]`.
-    pub fn forward_train(&mut self, input: Tensor<2>, key: DropoutKey) -> Tensor<2> {
+    ///
+    /// A bag is differentiated by the vectors of terms that the batch has, see [`touched`](Self::touched).
+    ///
+    /// # Panics
+    ///
+    /// As for [`forward`](Self::forward).
+    pub fn forward_train(&mut self, input: impl Into<NetworkInput>, key: DropoutKey) -> Tensor<2> {
         self.forward_train_with(input, key, 1.0)
     }
 
     /// As [`forward_train`](Self::forward_train), with all dropout rates times `factor`.
     pub fn forward_train_with(
         &mut self,
-        input: Tensor<2>,
+        input: impl Into<NetworkInput>,
         key: DropoutKey,
         factor: f64,
     ) -> Tensor<2> {
         let mut noise = Dropout::new(key, factor);
         let starts = self.architecture.skip_starts();
         let mut read = Vec::with_capacity(starts.len());
-        let mut x = self.enter(input);
+        let mut touched = Vec::new();
+        let mut x = self.enter(input.into(), Some(&mut touched));
+        self.touched = touched;
         if self.is_trained(0) {
             x = noise.apply(x, self.architecture.input_dropout);
         }
@@ -257,8 +281,8 @@ impl Mlp {
 
     /// What the first layer reads: the front stage of a row, scaled, and for each member of an ensemble
     /// once more.
-    fn enter(&self, input: Tensor<2>) -> Tensor<2> {
-        let mut x = self.embed(input);
+    fn enter(&self, input: NetworkInput, touched: Option<&mut Vec<TouchedRows>>) -> Tensor<2> {
+        let mut x = self.embed(input, touched);
         if let Some(Scales { weight }) = &self.scaling {
             x = x * weight.val().unsqueeze::<2>();
         }
@@ -269,18 +293,26 @@ impl Mlp {
     }
 
     /// The front stage.
-    fn embed(&self, input: Tensor<2>) -> Tensor<2> {
+    fn embed(&self, input: NetworkInput, mut touched: Option<&mut Vec<TouchedRows>>) -> Tensor<2> {
+        let NetworkInput { columns: input, terms } = input;
         if self.front.is_empty() {
             return input;
         }
         let [batch, _] = input.dims();
-        let mut first = 0;
-        let parts = self.front.iter().zip(&self.architecture.front).map(|(layer, part)| {
-            let columns = first..first + part.columns();
-            first = columns.end;
-            layer.forward(part, input.clone().slice([0..batch, columns]))
-        });
-        Tensor::cat(parts.collect(), 1)
+        let (mut first, mut terms) = (0, terms.iter());
+        let mut parts = Vec::with_capacity(self.front.len());
+        for (i, (layer, part)) in self.front.iter().zip(&self.architecture.front).enumerate() {
+            if let FrontPart::Bag { activation, .. } = *part {
+                let rows = terms.next().map(batch_of);
+                let touched = touched.as_deref_mut();
+                parts.extend(rows.and_then(|rows| layer.bag(i, activation, rows, touched)));
+            } else {
+                let columns = first..first + part.columns();
+                first = columns.end;
+                parts.push(layer.forward(part, input.clone().slice([0..batch, columns])));
+            }
+        }
+        Tensor::cat(parts, 1)
     }
 
     /// The output layer; that of an ensemble has a part for each member.

@@ -168,6 +168,7 @@ impl Mlp {
             architecture: network.clone(),
             keeps_statistics: false,
             frozen: BTreeSet::new(),
+            touched: Vec::new(),
         })
     }
 }

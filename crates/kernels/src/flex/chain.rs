@@ -14,16 +14,16 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn::tensor::{DType, Tensor};
 
+use super::bags::{Bag, Entrance};
 use super::cross_entropy::{Shares, by_row, loss};
-use super::dense::{apply, back_through, sum_rows};
-use super::optimizer::TypedRule;
+use super::dense::{apply, back_through};
 use super::product::{Addend, Block, Matrix, MatrixMut, blocks, multiply, pieces};
-use super::tuning::{
-    SMALL_PIECE, backward_width, by_outputs, panel_width, rows_of_product, some_rows, step_rows,
-};
+use super::tuning::{backward_width, by_outputs, panel_width, rows_of_product, some_rows};
+use super::update::update;
 use super::{Placed, Real, numbers, team, tensor, vectorised};
 use crate::{
-    ChosenRows, Epilogue, Outcome, RawFeatures, Rule, StepBatch, TrainedLayer, TrainedParameter,
+    ChosenRows, Epilogue, Outcome, Part, RawFeatures, Rule, StepBatch, TrainedBag, TrainedLayer,
+    TrainedParameter,
 };
 
 /// A chain of either number type.
@@ -34,16 +34,16 @@ pub(crate) enum AnyChain {
 }
 
 impl AnyChain {
-    /// `None` if the layers are not for the fast body or do not fit each other.
-    pub(crate) fn new(layers: &[TrainedLayer]) -> Option<Self> {
+    /// `None` if the layers and bags are not for the fast body or do not fit each other.
+    pub(crate) fn new(layers: &[TrainedLayer], bags: Vec<TrainedBag>) -> Option<Self> {
         match layers.first()?.weight.value.dtype() {
-            DType::F32 => TypedChain::new(layers).map(Self::F32),
-            DType::F64 => TypedChain::new(layers).map(Self::F64),
+            DType::F32 => TypedChain::new(layers, bags).map(Self::F32),
+            DType::F64 => TypedChain::new(layers, bags).map(Self::F64),
             _ => None,
         }
     }
 
-    pub(crate) fn step(&mut self, rule: &Rules<'_>, batch: &StepBatch<'_>) -> Outcome {
+    pub(crate) fn step(&mut self, rule: &PartRules<'_>, batch: &StepBatch<'_>) -> Outcome {
         match self {
             Self::F32(chain) => chain.step(rule, batch),
             Self::F64(chain) => chain.step(rule, batch),
@@ -56,17 +56,24 @@ impl AnyChain {
             Self::F64(chain) => chain.layers.iter().map(DenseLayer::copied).collect(),
         }
     }
+
+    pub(crate) fn bags(&self) -> Vec<TrainedBag> {
+        match self {
+            Self::F32(chain) => chain.bags.iter().map(Bag::shared).collect(),
+            Self::F64(chain) => chain.bags.iter().map(Bag::shared).collect(),
+        }
+    }
 }
 
-/// The rule of a layer's weights (`true`) or bias.
-type Rules<'a> = dyn Fn(usize, bool) -> Rule + 'a;
+/// The rule of a part's weights (`true`) or bias.
+pub(super) type PartRules<'a> = dyn Fn(Part, bool) -> Rule + 'a;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
 /// Numbers that begin on a cache line, so that no two threads write to the same one.
 #[derive(Debug, Default)]
-struct Lines<T> {
+pub(super) struct Lines<T> {
     numbers: Vec<T>,
     start: usize,
     count: usize,
@@ -90,7 +97,7 @@ impl<T: Real> Lines<T> {
     }
 
     /// The first `count` numbers, whatever they are.
-    fn first(&mut self, count: usize) -> &mut [T] {
+    pub(super) fn first(&mut self, count: usize) -> &mut [T] {
         if self.count < count {
             *self = Self::zeros(count);
         }
@@ -101,7 +108,7 @@ impl<T: Real> Lines<T> {
         &self.numbers[self.start..self.start + self.count]
     }
 
-    fn all_mut(&mut self) -> &mut [T] {
+    pub(super) fn all_mut(&mut self) -> &mut [T] {
         &mut self.numbers[self.start..self.start + self.count]
     }
 }
@@ -110,35 +117,38 @@ impl<T: Real> Lines<T> {
 #[derive(Debug)]
 pub(crate) struct TypedChain<T> {
     layers: Vec<DenseLayer<T>>,
+    bags: Vec<Bag<T>>,
     /// The inputs and the outputs of each layer, `[batch, width]`.
     values: Vec<Lines<T>>,
     /// The gradient by the outputs of each layer, before its epilogue.
     gradients: Vec<Lines<T>>,
+    /// The gradient by the inputs, where there are bags to train.
+    by_inputs: Lines<T>,
 }
 
 #[derive(Debug)]
-struct DenseLayer<T> {
+pub(super) struct DenseLayer<T> {
     /// `[inputs, outputs]`.
-    sizes: [usize; 2],
+    pub(super) sizes: [usize; 2],
     epilogue: Epilogue,
-    weight: Parameter<T>,
-    bias: Parameter<T>,
+    pub(super) weight: Parameter<T>,
+    pub(super) bias: Parameter<T>,
 }
 
 #[derive(Debug)]
-struct Parameter<T> {
+pub(super) struct Parameter<T> {
     /// `[rows, columns]`; a bias has one row.
-    sizes: [usize; 2],
-    panels: Vec<Panel<T>>,
-    rule: Option<Rule>,
+    pub(super) sizes: [usize; 2],
+    pub(super) panels: Vec<Panel<T>>,
+    pub(super) rule: Option<Rule>,
 }
 
 /// Some columns of a parameter, row by row, and what is remembered of them.
 #[derive(Debug)]
-struct Panel<T> {
-    columns: Range<usize>,
-    value: Lines<T>,
-    memory: Vec<Lines<T>>,
+pub(super) struct Panel<T> {
+    pub(super) columns: Range<usize>,
+    pub(super) value: Lines<T>,
+    pub(super) memory: Vec<Lines<T>>,
 }
 
 impl<T: Real> Parameter<T> {
@@ -234,36 +244,49 @@ impl<T: Real> DenseLayer<T> {
 }
 
 impl<T: Real> TypedChain<T> {
-    fn new(layers: &[TrainedLayer]) -> Option<Self> {
+    fn new(layers: &[TrainedLayer], bags: Vec<TrainedBag>) -> Option<Self> {
         let layers: Vec<_> = layers.iter().map(DenseLayer::<T>::new).collect::<Option<_>>()?;
+        let bags: Vec<_> = bags.into_iter().map(Bag::<T>::new).collect::<Option<_>>()?;
         let fits = layers.windows(2).all(|pair| pair[0].sizes[1] == pair[1].sizes[0])
-            && layers.iter().all(|layer| layer.sizes.iter().all(|&size| size > 0));
+            && layers.iter().all(|layer| layer.sizes.iter().all(|&size| size > 0))
+            && Bag::fit(&bags, layers.first()?.sizes[0]);
         let values = layers.iter().map(|_| Lines::default()).chain([Lines::default()]).collect();
         let gradients = layers.iter().map(|_| Lines::default()).collect();
-        fits.then_some(Self { layers, values, gradients })
+        fits.then_some(Self { layers, bags, values, gradients, by_inputs: Lines::default() })
     }
 
-    fn step(&mut self, rule: &Rules<'_>, batch: &StepBatch<'_>) -> Outcome {
+    fn step(&mut self, rule: &PartRules<'_>, batch: &StepBatch<'_>) -> Outcome {
         let rows = batch.rows.len();
-        let widths: Vec<usize> = [self.layers[0].sizes[0]]
+        let Self { layers, bags, .. } = self;
+        let widths: Vec<usize> = [layers[0].sizes[0]]
             .into_iter()
-            .chain(self.layers.iter().map(|layer| layer.sizes[1]))
+            .chain(layers.iter().map(|layer| layer.sizes[1]))
             .collect();
-        assert_eq!(batch.rows.width, widths[0], "a row has as many features as there are inputs");
+        let of_bags: usize = bags.iter().map(Bag::width).sum();
+        let width = batch.rows.width + of_bags;
+        assert_eq!(width, widths[0], "a row has as many features as there are inputs");
         assert_eq!(batch.classes.len(), rows, "every row has a class");
-        let lowest = self.layers.iter().position(DenseLayer::is_trained);
-        let pass =
-            Pass { layers: &self.layers, batch, lowest: lowest.unwrap_or(self.layers.len()) };
+        assert_eq!(batch.terms.len(), bags.len(), "every bag has terms");
+        let is_entered = bags.iter().any(Bag::is_trained);
+        let lowest = layers.iter().position(DenseLayer::is_trained).unwrap_or(layers.len());
+        let lowest = if is_entered { 0 } else { lowest };
+        let by_inputs = self.by_inputs.first(if is_entered { rows * widths[0] } else { 0 });
+        let by_inputs = is_entered.then_some(by_inputs);
+        let pass = Pass { layers, bags, batch, lowest };
         let mut values = views(&mut self.values, rows, &widths);
         let mut gradients = views(&mut self.gradients, rows, &widths[1..]);
         let mut losses = vec![T::zero(); rows];
-        pass.run(&mut values, &mut gradients, &mut losses);
-        update(&mut self.layers, rule, &values, &gradients, rows);
-        let outputs = widths[self.layers.len()];
+        let by_inputs = pass.run(&mut values, &mut gradients, by_inputs, &mut losses);
+        if let Some(by_inputs) = by_inputs {
+            let entrance = Entrance { batch, inputs: &*values[0], width: widths[0] };
+            entrance.step(bags, rule, by_inputs);
+        }
+        update(layers, rule, &values, &gradients, rows);
+        let outputs = widths[layers.len()];
         Outcome {
             losses: Tensor::from_primitive::<Flex>(tensor(losses, [rows])),
             logits: Tensor::from_primitive::<Flex>(tensor(
-                values[self.layers.len()].to_vec(),
+                values[layers.len()].to_vec(),
                 [rows, outputs],
             )),
         }
@@ -283,6 +306,7 @@ fn views<'a, T: Real>(
 /// The batch's way through the network and back.
 struct Pass<'a, T> {
     layers: &'a [DenseLayer<T>],
+    bags: &'a [Bag<T>],
     batch: &'a StepBatch<'a>,
     /// The first layer that is trained: gradients go no further back.
     lowest: usize,
@@ -320,8 +344,15 @@ fn tiles<T: Real>(
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// Phase by phase, each of which all threads share.
-    fn run(&self, values: &mut [&mut [T]], gradients: &mut [&mut [T]], losses: &mut [T]) {
+    /// Phase by phase, each of which all threads share; returns the gradient by the inputs, if there is
+    /// room for it.
+    fn run<'b>(
+        &self,
+        values: &mut [&mut [T]],
+        gradients: &mut [&mut [T]],
+        mut by_inputs: Option<&'b mut [T]>,
+        losses: &mut [T],
+    ) -> Option<&'b mut [T]> {
         let rows = losses.len();
         let last = self.layers.len() - 1;
         self.gather(MatrixMut::new(values[0], [rows, self.layers[0].sizes[0]]));
@@ -333,20 +364,34 @@ impl<T: Real> Pass<'_, T> {
                 forward(layer, part.panel, x.rows(part.rows.clone()), &mut part.numbers);
             });
         }
-        self.head(values, gradients, losses);
-        for i in (self.lowest..last.saturating_sub(1)).rev() {
-            let (before, after) = gradients.split_at_mut(i + 1);
-            let next = &self.layers[i + 1];
-            let by_y = Matrix::new(after[0], [rows, next.sizes[1]]);
-            let y = Matrix::new(values[i + 1], [rows, next.sizes[0]]);
-            let [inputs, outputs] = next.sizes;
-            let wide = backward_width(next.sizes);
-            team::each(&mut tiles(before[i], rows, [outputs, inputs], wide), |part| {
-                let by_y = by_y.rows(part.rows.clone());
-                let y = y.rows(part.rows.clone()).columns(part.columns.clone());
-                self.backward(i, by_y, y, part.columns.clone(), &mut part.numbers);
-            });
+        let (by_hidden, by_logits) = gradients.split_at_mut(last);
+        // The inputs of the head are a hidden layer's outputs, if there is one.
+        let by_x = match by_hidden.last_mut() {
+            Some(by_hidden) => (self.lowest < last).then_some(&mut **by_hidden),
+            None => by_inputs.as_deref_mut(),
+        };
+        self.head(values, by_x, by_logits[0], losses);
+        for next in (self.lowest + 1..last).rev() {
+            let (before, after) = gradients.split_at_mut(next);
+            self.back(next, values[next], after[0], before[next - 1], rows);
         }
+        if let Some(by_inputs) = by_inputs.as_deref_mut().filter(|_| last > 0) {
+            self.back(0, values[0], gradients[0], by_inputs, rows);
+        }
+        by_inputs
+    }
+
+    /// From the gradient by the outputs of a layer to that by its inputs, which are `x`.
+    fn back(&self, layer: usize, x: &[T], by_y: &[T], by_x: &mut [T], rows: usize) {
+        let [inputs, outputs] = self.layers[layer].sizes;
+        let by_y = Matrix::new(by_y, [rows, outputs]);
+        let x = Matrix::new(x, [rows, inputs]);
+        let wide = backward_width([inputs, outputs]);
+        team::each(&mut tiles(by_x, rows, [outputs, inputs], wide), |part| {
+            let by_y = by_y.rows(part.rows.clone());
+            let x = x.rows(part.rows.clone()).columns(part.columns.clone());
+            self.backward(layer, by_y, x, part.columns.clone(), &mut part.numbers);
+        });
     }
 
     /// The inputs.
@@ -361,7 +406,11 @@ impl<T: Real> Pass<'_, T> {
                 #[inline(always)]
                 || {
                     for (i, row) in rows.clone().enumerate() {
-                        self.batch.rows.fill(row, inputs.row(i));
+                        let into = inputs.row(i);
+                        self.batch.rows.fill(row, into);
+                        if !self.bags.is_empty() {
+                            Bag::fill(self.bags, self.batch, row, into);
+                        }
                     }
                 },
             );
@@ -369,7 +418,15 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// From the last hidden layer to the losses, and back again, some rows at a time.
-    fn head(&self, values: &mut [&mut [T]], gradients: &mut [&mut [T]], losses: &mut [T]) {
+    ///
+    /// `by_x` is the gradient by its inputs, if something before it is trained.
+    fn head(
+        &self,
+        values: &mut [&mut [T]],
+        by_x: Option<&mut [T]>,
+        by_logits: &mut [T],
+        losses: &mut [T],
+    ) {
         let rows = losses.len();
         let last = self.layers.len() - 1;
         let layer = &self.layers[last];
@@ -377,10 +434,8 @@ impl<T: Real> Pass<'_, T> {
         let [inputs, outputs] = layer.sizes;
         let (hidden, logits) = values.split_at_mut(last + 1);
         let x = Matrix::new(hidden[last], [rows, inputs]);
-        let (by_hidden, by_logits) = gradients.split_at_mut(last);
         let mut logits = split_rows(logits[0], [rows, outputs], most).into_iter();
-        let mut by_logits = split_rows(by_logits[0], [rows, outputs], most).into_iter();
-        let by_x = by_hidden.last_mut().filter(|_| self.lowest < last);
+        let mut by_logits = split_rows(by_logits, [rows, outputs], most).into_iter();
         let by_x = by_x.map(|numbers| split_rows(numbers, [rows, inputs], most));
         let mut by_x = by_x.into_iter().flatten();
         let parts = pieces(rows, most).into_iter().zip(losses.chunks_mut(most));
@@ -397,7 +452,7 @@ impl<T: Real> Pass<'_, T> {
             }
             self.loss(rows.start, logits.as_matrix(), by_logits, losses);
             if let Some(by_x) = by_x {
-                self.backward(last - 1, by_logits.as_matrix(), x, 0..inputs, by_x);
+                self.backward(last, by_logits.as_matrix(), x, 0..inputs, by_x);
             }
         });
     }
@@ -429,17 +484,17 @@ impl<T: Real> Pass<'_, T> {
         );
     }
 
-    /// From the gradient by the outputs of layer `i + 1` to some columns of that of layer `i`, whose
-    /// outputs are `y`.
+    /// From the gradient by the outputs of a layer to some columns of that by the affine map before it,
+    /// whose outputs are `x`.
     fn backward(
         &self,
-        i: usize,
+        layer: usize,
         by_y: Matrix<'_, T>,
-        y: Matrix<'_, T>,
+        x: Matrix<'_, T>,
         columns: Range<usize>,
         into: &mut MatrixMut<'_, T>,
     ) {
-        let next = &self.layers[i + 1];
+        let next = &self.layers[layer];
         for (number, panel) in next.weight.panels.iter().enumerate() {
             let by_y = by_y.columns(panel.columns.clone());
             let weights = next.weights(number).transposed().columns(columns.clone());
@@ -449,8 +504,10 @@ impl<T: Real> Pass<'_, T> {
                 multiply(by_y, weights, Addend::Existing, into);
             }
         }
+        let Some(before) = layer.checked_sub(1) else { return };
         let [rows, _] = into.sizes();
-        (0..rows).for_each(|row| back_through(self.layers[i].epilogue, y.row(row), into.row(row)));
+        let epilogue = self.layers[before].epilogue;
+        (0..rows).for_each(|row| back_through(epilogue, x.row(row), into.row(row)));
     }
 }
 
@@ -499,97 +556,4 @@ fn forward<T: Real>(
     let bias = layer.bias.panels[panel].value.all();
     multiply(x, layer.weights(panel), Addend::Row(bias), y);
     y.slices().for_each(|numbers| apply(layer.epilogue, numbers));
-}
-
-/// Steps every parameter that is trained: some weights at a time, while their gradient is in cache.
-fn update<T: Real>(
-    layers: &mut [DenseLayer<T>],
-    rule: &Rules<'_>,
-    values: &[&mut [T]],
-    gradients: &[&mut [T]],
-    rows: usize,
-) {
-    let sizes: Vec<_> = layers.iter().map(|layer| layer.sizes).collect();
-    let mut parts = trained(layers, rule, rows);
-    in_order(&mut parts, &sizes, rows);
-    team::each(&mut parts, |part| {
-        let [inputs, outputs] = sizes[part.layer];
-        let by_y = Matrix::new(gradients[part.layer], [rows, outputs]);
-        let by_y = by_y.columns(part.columns.clone());
-        T::with_scratch(part.value.len(), |gradient| {
-            match &part.inputs {
-                Some(some) => {
-                    let x = Matrix::new(values[part.layer], [rows, inputs]);
-                    let x = x.columns(some.clone()).transposed();
-                    let sizes = [some.len(), part.columns.len()];
-                    multiply(x, by_y, Addend::Zero, &mut MatrixMut::new(gradient, sizes));
-                }
-                None => {
-                    gradient.fill(T::zero());
-                    (0..rows).for_each(|row| sum_rows(by_y.row(row), gradient));
-                }
-            }
-            part.rule.take(part.value, gradient, &mut part.memory);
-        });
-    });
-}
-
-/// A piece of a parameter, which one thread updates.
-struct Trained<'a, T> {
-    layer: usize,
-    /// Of the weights; none for a bias.
-    inputs: Option<Range<usize>>,
-    columns: Range<usize>,
-    rule: TypedRule<T>,
-    value: &'a mut [T],
-    memory: Vec<&'a mut [T]>,
-}
-
-/// The pieces of all parameters that are trained.
-fn trained<'a, T: Real>(
-    layers: &'a mut [DenseLayer<T>],
-    rule: &Rules<'_>,
-    rows: usize,
-) -> Vec<Trained<'a, T>> {
-    let mut parts = Vec::new();
-    for (layer, DenseLayer { weight, bias, .. }) in layers.iter_mut().enumerate() {
-        for (parameter, is_weight) in [(weight, true), (bias, false)] {
-            if parameter.rule.is_none() {
-                continue;
-            }
-            let [high, _] = parameter.sizes;
-            let most = step_rows(rows, parameter.sizes);
-            let rule = rule(layer, is_weight);
-            parameter.rule = Some(rule);
-            for Panel { columns, value, memory } in &mut parameter.panels {
-                let count = most * columns.len();
-                let mut memory: Vec<_> =
-                    memory.iter_mut().map(|part| part.all_mut().chunks_mut(count)).collect();
-                let values = value.all_mut().chunks_mut(count);
-                for (inputs, value) in pieces(high, most).into_iter().zip(values) {
-                    let memory = memory.iter_mut().filter_map(Iterator::next).collect();
-                    let (columns, inputs) = (columns.clone(), is_weight.then_some(inputs));
-                    let rule = TypedRule::new(&rule);
-                    parts.push(Trained { layer, inputs, columns, rule, value, memory });
-                }
-            }
-        }
-    }
-    parts
-}
-
-/// Puts the pieces of one thread behind each other, and the small ones into the middle, so that each
-/// half of the others stays with its thread.
-fn in_order<T>(parts: &mut [Trained<'_, T>], sizes: &[[usize; 2]], rows: usize) {
-    parts.sort_by_key(|part| {
-        let place = match &part.inputs {
-            Some(inputs) if !by_outputs(rows, sizes[part.layer][1]) => inputs.start,
-            _ => part.columns.start,
-        };
-        (part.value.len() < SMALL_PIECE, part.layer, place)
-    });
-    // Each thread begins with its own half of the pieces: the small ones are last of the first half,
-    // where whoever is done first takes them.
-    let large = parts.partition_point(|part| part.value.len() >= SMALL_PIECE);
-    parts[large / 2..].rotate_left(large - large / 2);
 }

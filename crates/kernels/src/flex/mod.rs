@@ -3,6 +3,8 @@
 //! Each takes tensors and gives them back if it cannot serve them: they are elsewhere, of another
 //! type, or laid out in another way than row by row.
 
+mod bag;
+mod bags;
 mod chain;
 mod cross_entropy;
 mod dense;
@@ -10,6 +12,7 @@ mod optimizer;
 mod product;
 mod team;
 mod tuning;
+mod update;
 
 use std::cell::RefCell;
 
@@ -21,6 +24,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
+pub(crate) use bag::bag;
 pub(crate) use chain::AnyChain;
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;

@@ -1,5 +1,7 @@
 //! Optimizer steps in one pass, in place.
 
+use std::ops::Range;
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor};
@@ -66,19 +68,31 @@ impl<T: Real> TypedRule<T> {
     /// Steps these parameters, with as many slices of memory as the [rule has](Rule::memory); SGD
     /// without momentum takes none.
     pub(super) fn take(&self, value: &mut [T], gradient: &[T], memory: &mut [&mut [T]]) {
+        let all = 0..value.len();
+        vectorised(
+            #[inline(always)]
+            || self.take_part(value, gradient, memory, all),
+        );
+    }
+
+    /// As [`take`](Self::take), of some parameters that have this gradient.
+    #[inline(always)]
+    pub(super) fn take_part(
+        &self,
+        value: &mut [T],
+        gradient: &[T],
+        memory: &mut [&mut [T]],
+        part: Range<usize>,
+    ) {
+        let value = &mut value[part.clone()];
         match (self, memory) {
-            (Self::Adam(step), [mean, square, ..]) => vectorised(
-                #[inline(always)]
-                || step.take(value, gradient, mean, square),
-            ),
-            (Self::Sgd(step), [velocity, ..]) => vectorised(
-                #[inline(always)]
-                || sgd_all(step, value, gradient, velocity),
-            ),
-            (Self::Sgd(step), []) => vectorised(
-                #[inline(always)]
-                || descend_all(step, value, gradient),
-            ),
+            (Self::Adam(step), [mean, square, ..]) => {
+                step.take(value, gradient, &mut mean[part.clone()], &mut square[part]);
+            }
+            (Self::Sgd(step), [velocity, ..]) => {
+                sgd_all(step, value, gradient, &mut velocity[part]);
+            }
+            (Self::Sgd(step), []) => descend_all(step, value, gradient),
             (Self::Adam(_), _) => unreachable!("Adam remembers two tensors"),
         }
     }

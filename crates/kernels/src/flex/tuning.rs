@@ -44,6 +44,11 @@ pub(super) const WORTH_THREADS: usize = 1 << 18;
 /// Parameters that one thread steps at a time in an update of its own: 64 KiB of each `f32` tensor.
 pub(super) const OPTIMIZER_PIECE: usize = 1 << 14;
 
+/// Rows of a bag that one thread sums at a time.
+pub(super) const ROWS_OF_BAG: usize = 8;
+/// Parts that the terms of a bag are cut into, each of which one thread steps.
+const PARTS_OF_TERMS: usize = 16;
+
 /// The looks for work of a member of the team before it goes to sleep: some tens of microseconds.
 /// With 1,000 looks, the bookkeeping between two steps sent it to sleep.
 pub(super) const LOOKS: usize = 10_000;
@@ -82,6 +87,11 @@ pub(super) fn backward_width(sizes: [usize; 2]) -> usize {
 /// Rows of a panel that a thread steps at a time.
 pub(super) fn step_rows(rows: usize, sizes @ [_, outputs]: [usize; 2]) -> usize {
     if is_large(sizes) || by_outputs(rows, outputs) { STEP_ROWS_OF_KEPT } else { STEP_ROWS }
+}
+
+/// Terms of a bag that a thread steps at a time.
+pub(super) fn part_of_terms(terms: usize) -> usize {
+    terms.div_ceil(PARTS_OF_TERMS).max(1)
 }
 
 fn is_large([inner, columns]: [usize; 2]) -> bool {

@@ -61,7 +61,7 @@ impl Case {
     fn run(&self, seed: u64, body: Body) -> Found {
         let mut random = Random(seed);
         let mut layers = self.layers(&mut random);
-        let mut chain = Chain::new(&layers).unwrap();
+        let mut chain = Chain::new(&layers, Vec::new()).unwrap();
         let width = self.widths[0];
         let bytes: Vec<u8> = (0..ROWS * width).map(|_| random.below(256) as u8).collect();
         let floats: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) - 100.0).collect();
@@ -82,6 +82,7 @@ impl Case {
             let classes: Vec<usize> = (0..self.batch).map(|_| random.below(outputs)).collect();
             let batch = StepBatch {
                 rows: ChosenRows { features, width, indices: &indices, scaling },
+                terms: &[],
                 classes: &classes,
                 smoothing: &self.smoothing,
                 weights: self.is_weighted.then_some(&weights),
@@ -95,7 +96,7 @@ impl Case {
                         layer.weight.rule = layer.weight.rule.map(|_| rule);
                         layer.bias.rule = layer.bias.rule.map(|_| rule);
                     }
-                    let (stepped, outcome) = plain::chain_step(layers, &batch);
+                    let (stepped, _, outcome) = plain::chain_step(layers, Vec::new(), &batch);
                     layers = stepped;
                     outcome
                 }
@@ -149,28 +150,28 @@ impl Found {
 }
 
 /// A rule at a step, from 1.
-fn numbered(mut rule: Rule, number: u64) -> Rule {
+pub(crate) fn numbered(mut rule: Rule, number: u64) -> Rule {
     if let Rule::Adam(step) = &mut rule {
         step.step = number;
     }
     rule
 }
 
-fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+pub(crate) fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().convert::<f64>().try_to_vec().unwrap()
 }
 
 /// The epsilon is large: next to a small one, the sign of a rounding error would be a whole step.
-fn adam(penalty: f64, shrinkage: f64) -> Rule {
+pub(crate) fn adam(penalty: f64, shrinkage: f64) -> Rule {
     let (rate, beta1, beta2, epsilon) = (1e-2, 0.9, 0.99, 1e-2);
     Rule::Adam(AdamStep { rate, beta1, beta2, epsilon, penalty, shrinkage, step: 1 })
 }
 
-fn sgd(momentum: f64, nesterov: bool, penalty: f64) -> Rule {
+pub(crate) fn sgd(momentum: f64, nesterov: bool, penalty: f64) -> Rule {
     Rule::Sgd(SgdStep { rate: 0.05, momentum, dampening: 0.0, nesterov, penalty })
 }
 
-fn rules() -> impl Strategy<Value = Rule> {
+pub(crate) fn rules() -> impl Strategy<Value = Rule> {
     select(vec![
         adam(0.0, 0.0),
         adam(0.1, 0.0),
@@ -250,19 +251,20 @@ fn what_has_no_rule_stays_and_remembers_nothing() {
 fn layers_of_a_chain_make_the_same_chain() {
     for rule in [adam(0.1, 0.01), sgd(0.9, true, 0.1), sgd(0.0, false, 0.0)] {
         let case = Case { rule, ..small() };
-        let mut chain = Chain::new(&case.layers(&mut Random(8))).unwrap();
+        let mut chain = Chain::new(&case.layers(&mut Random(8)), Vec::new()).unwrap();
         let bytes: Vec<u8> = (0..784 * ROWS).map(|i| (i * 7 % 256) as u8).collect();
         let (indices, classes): (Vec<_>, Vec<_>) = (0..40).map(|i| (i, i % 10)).unzip();
         let (features, scaling) = (RawFeatures::Bytes(&bytes), Scaling::Scale(1.0 / 255.0));
         let batch = StepBatch {
             rows: ChosenRows { features, width: 784, indices: &indices, scaling },
+            terms: &[],
             classes: &classes,
             smoothing: &case.smoothing,
             weights: None,
             divisor: 40.0,
         };
         chain.step(|_, _| numbered(rule, 1), &batch);
-        let mut copy = Chain::new(&chain.layers()).unwrap();
+        let mut copy = Chain::new(&chain.layers(), Vec::new()).unwrap();
         let [first, second] = [&mut chain, &mut copy].map(|chain| {
             doubles(chain.step(|_, _| numbered(rule, 2), &batch).losses);
             doubles(chain.step(|_, _| numbered(rule, 3), &batch).losses)
@@ -273,17 +275,17 @@ fn layers_of_a_chain_make_the_same_chain() {
 
 #[test]
 fn layers_that_do_not_fit_make_no_chain() {
-    assert!(Chain::new(&[]).is_none());
+    assert!(Chain::new(&[], Vec::new()).is_none());
     let layers = small().layers(&mut Random(9));
-    assert!(Chain::new(&layers).is_some());
+    assert!(Chain::new(&layers, Vec::new()).is_some());
     let swapped: Vec<_> = layers.iter().rev().cloned().collect();
-    assert!(Chain::new(&swapped).is_none());
+    assert!(Chain::new(&swapped, Vec::new()).is_none());
     let mut of_another_type = layers.clone();
     of_another_type[1].bias.value = layers[1].bias.value.clone().cast(DType::F64);
-    assert!(Chain::new(&of_another_type).is_none());
+    assert!(Chain::new(&of_another_type, Vec::new()).is_none());
     let mut of_another_size = layers;
     of_another_size[0].bias.value = Tensor::zeros([3], &Device::flex());
-    assert!(Chain::new(&of_another_size).is_none());
+    assert!(Chain::new(&of_another_size, Vec::new()).is_none());
 }
 
 /// The tutorial's network.

@@ -2,6 +2,7 @@
 #![cfg(feature = "flex")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
 
+mod bags;
 mod chain;
 mod fast_bodies;
 mod support;

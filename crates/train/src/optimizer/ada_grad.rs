@@ -26,6 +26,10 @@ impl UpdateRule for AdaGrad {
         self.learning_rate
     }
 
+    fn initial_memory(&self) -> f64 {
+        self.initial_accumulator
+    }
+
     fn validate(&self) -> Result<(), OptimizerError> {
         positive("epsilon", self.epsilon)?;
         not_negative("initial_accumulator", self.initial_accumulator)?;

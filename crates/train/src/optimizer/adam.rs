@@ -97,7 +97,7 @@ impl<V: Variant> UpdateRule for V {
 
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1> {
         let step = self.operation(at.decays, now);
-        moved(at, memory, &step)
+        moved(at, memory, step)
     }
 
     fn kernel(&self) -> Option<Box<dyn KernelRule>> {
@@ -124,11 +124,12 @@ pub(super) fn plain_step(rate: f64, [beta1, beta2, epsilon]: [f64; 3], now: Now)
 }
 
 /// A parameter after a step of Adam.
-pub(super) fn moved(at: Parameter, memory: &mut Vec<Tensor<1>>, step: &AdamStep) -> Tensor<1> {
+pub(super) fn moved(at: Parameter, memory: &mut Vec<Tensor<1>>, step: AdamStep) -> Tensor<1> {
+    let step = if at.is_sparse { step.sparse() } else { step };
     let mut remembered = std::mem::take(memory).into_iter();
     let mean = remembered.next().unwrap_or_else(|| at.gradient.zeros_like());
     let square = remembered.next().unwrap_or_else(|| at.gradient.zeros_like());
-    let [value, mean, square] = kernels::adam(at.value, at.gradient, mean, square, step);
+    let [value, mean, square] = kernels::adam(at.value, at.gradient, mean, square, &step);
     *memory = vec![mean, square];
     value
 }

@@ -17,12 +17,12 @@ mod sgd;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{IndexingUpdateOp, Tensor};
 use fireclay::{Architecture, Mlp, ParameterPath};
 use fireclay_kernels::Rule;
 use serde::{Deserialize, Serialize};
 
-use crate::gradients::{Gradients, Path};
+use crate::gradients::{Gradient, Gradients, Path, ids};
 use parameter::Parameter;
 use range::positive;
 
@@ -124,6 +124,11 @@ trait UpdateRule {
 
     /// The value of a parameter after its step; `memory` is empty the first time.
     fn step(&self, at: Parameter, memory: &mut Vec<Tensor<1>>, now: Now) -> Tensor<1>;
+
+    /// The number that memory starts with.
+    fn initial_memory(&self) -> f64 {
+        0.0
+    }
 
     /// The rule as an operation of `fireclay-kernels`, if it is one.
     fn kernel(&self) -> Option<Box<dyn KernelRule>> {
@@ -288,20 +293,72 @@ impl ModuleMapper for Stepper<'_> {
         let mut memory = self.optimizer.memory.remove(&path).unwrap_or_default();
         let param = param.map(|tensor| {
             let dims = tensor.dims();
-            let value = tensor.without_autodiff().reshape([-1]);
-            let place = path.parse::<ParameterPath>().ok();
-            let decays = place.is_some_and(ParameterPath::decays);
-            let is_hidden_matrix =
-                place.is_some_and(ParameterPath::is_linear) && path != self.optimizer.head;
-            let at = Parameter { value, gradient, dims: dims.to_vec(), decays, is_hidden_matrix };
-            let factor = self.factor * self.optimizer.rate_of(&path);
-            let Optimizer { steps: step, decay, .. } = *self.optimizer;
-            let now = Now { factor, step, decay };
-            let moved = self.optimizer.config.rule().step(at, &mut memory, now);
+            let value = tensor.without_autodiff();
+            let moved = match gradient {
+                Gradient { numbers, rows: None } => {
+                    let value = value.reshape([-1]);
+                    let at = Parameter::new(value, numbers, &dims);
+                    self.moved(&path, at, &mut memory).reshape(dims)
+                }
+                Gradient { numbers, rows: Some(rows) } => {
+                    let value = value.reshape([dims[0] as i64, -1]);
+                    self.moved_rows(&path, (value, numbers), &rows, &mut memory).reshape(dims)
+                }
+            };
             // What has a gradient is trained, and stays so.
-            moved.reshape(dims).autodiff().require_grad()
+            moved.autodiff().require_grad()
         });
         self.optimizer.memory.insert(path, memory);
         param
     }
 }
+
+impl Stepper<'_> {
+    /// A flattened value after its step by a gradient.
+    fn moved(&self, path: &str, at: Parameter, memory: &mut Vec<Tensor<1>>) -> Tensor<1> {
+        let place = path.parse::<ParameterPath>().ok();
+        let decays = place.is_some_and(ParameterPath::decays);
+        let is_hidden_matrix =
+            place.is_some_and(ParameterPath::is_linear) && path != self.optimizer.head;
+        let at = Parameter { decays, is_hidden_matrix, ..at };
+        let factor = self.factor * self.optimizer.rate_of(path);
+        let Optimizer { steps: step, decay, .. } = *self.optimizer;
+        self.optimizer.config.rule().step(at, memory, Now { factor, step, decay })
+    }
+
+    /// A value, `[rows, width]`, after a step of some of its rows, and of what is remembered of them;
+    /// the others stay as they are.
+    fn moved_rows(
+        &self,
+        path: &str,
+        (value, gradient): (Tensor<2>, Tensor<1>),
+        rows: &[u32],
+        memory: &mut Vec<Tensor<1>>,
+    ) -> Tensor<2> {
+        let [all, width] = value.dims();
+        let places = ids(rows, &value.device());
+        let some = value.clone().select(0, places.clone()).reshape([-1]);
+        let mut of_rows: Vec<_> = memory
+            .iter()
+            .map(|part| part.clone().reshape([all, width]).select(0, places.clone()).reshape([-1]))
+            .collect();
+        let at = Parameter { is_sparse: true, ..Parameter::new(some, gradient, &[all, width]) };
+        let moved = self.moved(path, at, &mut of_rows);
+        if memory.is_empty() {
+            let initial = self.optimizer.config.rule().initial_memory();
+            memory.resize_with(of_rows.len(), || {
+                Tensor::full([all * width], initial, (&value.device(), value.dtype()))
+            });
+        }
+        for (part, some) in memory.iter_mut().zip(of_rows) {
+            // In place: nothing else holds it then.
+            let whole = std::mem::replace(part, Tensor::empty([0], &value.device()));
+            let whole = whole.reshape([all, width]);
+            let some = some.reshape([rows.len(), width]);
+            *part = whole.select_assign(0, places.clone(), some, ASSIGN).reshape([-1]);
+        }
+        value.select_assign(0, places, moved.reshape([rows.len(), width]), ASSIGN)
+    }
+}
+
+const ASSIGN: IndexingUpdateOp = IndexingUpdateOp::Assign;

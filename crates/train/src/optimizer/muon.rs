@@ -73,7 +73,7 @@ impl Muon {
         let rate = self.adam_learning_rate * now.factor;
         let shrinkage = rate * at.decay(self.weight_decay * now.decay);
         let step = adam::plain_step(rate, [self.beta1, self.beta2, self.epsilon], now);
-        adam::moved(at, memory, &AdamStep { shrinkage, ..step })
+        adam::moved(at, memory, AdamStep { shrinkage, ..step })
     }
 }
 

@@ -11,9 +11,18 @@ pub(super) struct Parameter {
     pub(super) decays: bool,
     /// Whether it is a matrix that rows are multiplied with, and not of the output layer.
     pub(super) is_hidden_matrix: bool,
+    /// Whether it is some rows of a parameter, of which others stay as they are.
+    pub(super) is_sparse: bool,
 }
 
 impl Parameter {
+    /// A parameter that does not decay.
+    pub(super) fn new(value: Tensor<1>, gradient: Tensor<1>, dims: &[usize]) -> Self {
+        let dims = dims.to_vec();
+        let (decays, is_hidden_matrix, is_sparse) = (false, false, false);
+        Self { value, gradient, dims, decays, is_hidden_matrix, is_sparse }
+    }
+
     /// The weight decay of this parameter: none but for weights.
     pub(super) fn decay(&self, decay: f64) -> f64 {
         if self.decays { decay } else { 0.0 }

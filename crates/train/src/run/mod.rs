@@ -381,7 +381,9 @@ impl Run {
 
     /// Keeps what can be kept of a run that failed, and says so.
     fn rescue(&self, error: FitError, folder: &RunFolder, input: InputSpec) -> anyhow::Error {
-        let FitError::NotFinite { last_good, .. } = &error else { return error.into() };
+        let FitError::NotFinite { last_good: Some(last_good), .. } = &error else {
+            return error.into();
+        };
         let (undecided, nothing) = (self.undecided(), Evaluation::default());
         let model = self.model(last_good.as_ref().clone(), input, &undecided, &nothing);
         let path = folder.last_good();

@@ -295,7 +295,8 @@ mod tests {
 
     #[test]
     fn none_takes_an_optional_setting_away() {
-        let below = "[training]\nclip_norm = 1.0\nema = 0.9\n[training.early_stopping]\npatience = 3";
+        let below =
+            "[training]\nclip_norm = 1.0\nema = 0.9\n[training.early_stopping]\npatience = 3";
         let above = "[training]\nclip_norm = \"none\"\nearly_stopping = \"none\"";
         let found = settings(&[below, above]).unwrap().training;
         assert_eq!((found.clip_norm, found.ema, found.early_stopping), (None, Some(0.9), None));

@@ -134,7 +134,7 @@ fn forward_and_gradients_agree() {
                 let mut mlp = Mlp::init(&config, 7, &device).unwrap().train();
                 let (outputs, mut gradients) = pass(&mut mlp, 3, &device);
                 let paths = ["layers.0.weight", "layers.1.bias", "layers.2.weight"];
-                let gradients = paths.map(|path| numbers(gradients.take(path).unwrap()));
+                let gradients = paths.map(|path| numbers(gradients.take(path).unwrap().numbers));
                 let trained = numbers(outputs.without_autodiff());
                 let inferred = numbers(mlp.valid().forward(inputs(&device.without_autodiff())));
                 (trained, inferred, gradients.concat(), parameters(&mlp))

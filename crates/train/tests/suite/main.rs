@@ -21,3 +21,4 @@ mod repeating;
 mod resume;
 mod runs;
 mod setup;
+mod texts;

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use fireclay::{Activation, CrossEntropy, DropoutKey, Loss, Mlp, MlpConfig, Targets};
+use fireclay::{
+    Activation, CrossEntropy, DropoutKey, FrontPart, Loss, Mlp, MlpConfig, NetworkInput,
+    SparseRows, Targets,
+};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use train::gradients::Gradients;
-use train::optimizer::{Optimizer, OptimizerConfig};
+use train::optimizer::{Adam, Optimizer, OptimizerConfig};
 
 const ROWS: usize = 64;
 const BATCH: usize = 16;
@@ -30,16 +33,14 @@ impl Golden<'_> {
         view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
     }
 
-    fn classes(&self) -> Vec<i64> {
-        let view = self.0.tensor("classes").unwrap();
+    fn integers(&self, name: &str) -> Vec<i64> {
+        let view = self.0.tensor(name).unwrap();
         view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
     }
 
-    /// The network with PyTorch's initial weights, in f64.
-    fn network(&self, device: &Device) -> Mlp {
-        let config =
-            MlpConfig { activation: Activation::Tanh, ..MlpConfig::new([INPUTS], [8, 7], 3) };
-        let mlp = Mlp::init(&config, 0, device).unwrap();
+    /// A network with PyTorch's initial weights, in f64.
+    fn network(&self, config: &MlpConfig, device: &Device) -> Mlp {
+        let mlp = Mlp::init(config, 0, device).unwrap();
         mlp.map(&mut Load { golden: self, path: Vec::new() }).train()
     }
 }
@@ -80,14 +81,16 @@ fn agree_with_pytorch_after_200_steps() {
     let cases: Vec<Case> =
         serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
     let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
-    let (data, classes) = (golden.doubles("data"), golden.classes());
+    let (data, classes) = (golden.doubles("data"), golden.integers("classes"));
     let device = Device::flex().autodiff();
     for name in OptimizerConfig::NAMES {
         assert!(cases.iter().any(|case| case.optimizer.name() == name), "no golden of {name}");
     }
-    for Case { name, optimizer: config, clip } in cases {
-        let mut mlp = golden.network(&device);
-        let mut optimizer = Optimizer::new(config, &mlp);
+    for Case { name, optimizer, clip } in cases {
+        let config =
+            MlpConfig { activation: Activation::Tanh, ..MlpConfig::new([INPUTS], [8, 7], 3) };
+        let mut mlp = golden.network(&config, &device);
+        let mut optimizer = Optimizer::new(optimizer, &mlp);
         let loss = Loss::CrossEntropy(CrossEntropy::default());
         let mut losses = Vec::new();
         for step in 0..200 {
@@ -115,6 +118,51 @@ fn agree_with_pytorch_after_200_steps() {
             assert_close(&name, &format!("layers.{i}.bias"), &bias, &expected);
         }
     }
+}
+
+/// Vectors of terms, each stepped only by batches that have its term: `goldens/sparse_adam.py`.
+#[test]
+fn vectors_of_terms_agree_with_pytorchs_sparse_adam() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/sparse_adam.safetensors");
+    let bytes = fs::read(path).unwrap();
+    let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
+    let device = Device::flex().autodiff();
+    let bag = FrontPart::Bag { terms: 30, width: 4, activation: Activation::Relu };
+    let config = MlpConfig { front: vec![bag], ..MlpConfig::new([0], [], 3) };
+    let mut mlp = golden.network(&config, &device);
+    let optimizer =
+        Adam { learning_rate: 0.05, beta1: 0.8, beta2: 0.95, epsilon: 1e-2, ..Adam::default() };
+    let mut optimizer = Optimizer::new(OptimizerConfig::Adam(optimizer), &mlp);
+    let starts: Vec<usize> =
+        golden.integers("starts").iter().map(|&start| start as usize).collect();
+    let (places, values) = (golden.integers("places"), golden.doubles("values"));
+    let classes = golden.integers("classes");
+    let mut losses = Vec::new();
+    for step in 0..60 {
+        let rows: Vec<usize> = (0..8).map(|row| 8 * step % 40 + row).collect();
+        let mut terms = SparseRows::default();
+        for &row in &rows {
+            let of_row = starts[row]..starts[row + 1];
+            terms.push(of_row.map(|at| (places[at] as u32, values[at] as f32)));
+        }
+        let classes: Vec<i64> = rows.iter().map(|&row| classes[row]).collect();
+        let targets = TensorData::new(classes, [8]);
+        let targets = Targets::Classes(Tensor::<1, Int>::from_data(targets, &device));
+        let columns = Tensor::zeros([8, 0], (&device, DType::F64));
+        let input = NetworkInput { columns, terms: vec![terms] };
+        let outputs = mlp.forward_train(input, DropoutKey { seed: 0, step: step as u64 });
+        let mean = Loss::CrossEntropy(CrossEntropy::default()).mean(outputs, &targets);
+        let gradients = Gradients::of(&mean, &mlp);
+        losses.extend(mean.try_into_vec_as::<f64>().unwrap());
+        mlp = optimizer.step(mlp, gradients, 1.0);
+    }
+    assert_close("sparse", "losses", &losses, &golden.doubles("losses"));
+    let front = &mlp.front[0];
+    let weight = front.weight.as_ref().unwrap().val().transpose();
+    let weight = weight.try_into_vec_as::<f64>().unwrap();
+    assert_close("sparse", "weight", &weight, &golden.doubles("last/front.0.weight"));
+    let bias = front.bias.as_ref().unwrap().val().try_into_vec_as::<f64>().unwrap();
+    assert_close("sparse", "bias", &bias, &golden.doubles("last/front.0.bias"));
 }
 
 /// A relative 1e-5, measured in the Euclidean norm of the whole tensor.

@@ -28,6 +28,7 @@ use crate::setup::Setup;
 /// Keeps the log in a file and the last checkpoint in memory; stops at a step if asked to.
 struct Recording<'a> {
     job: &'a Job<'a>,
+    input: InputSpec,
     log: MetricsLog,
     stop_at: Option<u64>,
     kept: Option<Kept>,
@@ -61,7 +62,7 @@ impl Keeper for Recording<'_> {
         let model = |mlp| Model {
             mlp,
             task: self.job.task.clone(),
-            input: InputSpec::dense(&[2], self.job.preprocessing.clone()),
+            input: self.input.clone(),
             provenance: Provenance::default(),
         };
         let checkpoint = snapshot.into_checkpoint(model, ()).unwrap();
@@ -85,7 +86,9 @@ fn train(
     stop_at: Option<u64>,
 ) -> (Kept, Ending) {
     let log = MetricsLog::open(path, log, Disk::default()).unwrap();
-    let mut recording = Recording { job, log, stop_at, kept: None };
+    let dense = || InputSpec::dense(&[2], job.preprocessing.clone());
+    let input = job.data().input().cloned().unwrap_or_else(dense);
+    let mut recording = Recording { job, input, log, stop_at, kept: None };
     let fitted = fit(job, state, &mut Silent, &mut recording).unwrap();
     (recording.kept.unwrap(), fitted.ending)
 }
@@ -286,6 +289,31 @@ fn networks_with_a_front_stage_and_members_go_on_as_if_never_stopped() {
         );
         setup.training.rates = GroupRates { biases: 0.1, numbers: 0.5, ..GroupRates::default() };
         check(&setup, &what, |steps| vec![1 + pick(i, 124, 1 << 20) % (steps - 1).max(1)]);
+    }
+}
+
+/// Texts, alone and beside columns: a step moves only the vectors of terms that its rows have.
+#[test]
+fn networks_of_texts_go_on_as_if_never_stopped() {
+    for i in 0..18 {
+        let (setup, what) = varied(i);
+        let activations = [Activation::Relu, Activation::Identity, Activation::Tanh];
+        let setup = setup.with_texts(one_of(&[true, false], i, 30), one_of(&activations, i, 31));
+        check(&setup, &what, |steps| vec![1 + pick(i, 130, 1 << 20) % (steps - 1).max(1)]);
+    }
+}
+
+/// The same where a step is one operation, which keeps the vectors while it runs.
+#[test]
+fn fused_steps_of_texts_go_on_as_if_never_stopped() {
+    for (i, name) in ["sgd", "adam", "adamw"].into_iter().enumerate() {
+        let mut setup = Setup::classes().with_texts(i == 0, Activation::Relu);
+        let momentum = if name == "sgd" { "\nmomentum = 0.9" } else { "" };
+        setup.optimizer =
+            toml::from_str(&format!("name = \"{name}\"\nlearning_rate = 0.01{momentum}")).unwrap();
+        setup.training.ema = [None, Some(0.9), None][i];
+        setup.training.batch_size = 3;
+        check(&setup, name, |steps| vec![2, 5, steps / 2, steps - 1]);
     }
 }
 

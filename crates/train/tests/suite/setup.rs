@@ -1,8 +1,12 @@
 //! What a job borrows, on data small enough to check by reasoning.
 
+use std::collections::BTreeSet;
 use std::io;
 
-use fireclay::{Device, InputSpec, Loss, MlpConfig, Preprocessing, Task};
+use fireclay::{
+    Activation, Analyzer, Device, Field, FrontPart, InputSpec, Loss, MlpConfig, NgramRange,
+    Preprocessing, SparseRows, Task, TermPlaces, Text, Weighting,
+};
 use fireclay_data::{Dataset, Features, Holdout, RowSource, Split, Targets, split};
 use train::job::Job;
 use train::optimizer::{OptimizerConfig, Sgd};
@@ -55,7 +59,45 @@ impl Setup {
 
     /// What its model takes.
     pub(crate) fn input(&self) -> InputSpec {
-        InputSpec::dense(&[2], self.preprocessing.clone())
+        let dense = || InputSpec::dense(&[2], self.preprocessing.clone());
+        self.data.input().cloned().unwrap_or_else(dense)
+    }
+
+    /// Gives each row a text of up to five of 40 terms, beside its columns or in place of them.
+    pub(crate) fn with_texts(mut self, is_alone: bool, activation: Activation) -> Self {
+        const TERMS: u32 = 40;
+        let mut rows = SparseRows::default();
+        for row in 0..self.data.len() as u32 {
+            let places = (0..row % 6).map(|k| (row * 7 + k * k * 3) % TERMS);
+            let places: BTreeSet<u32> = places.collect();
+            rows.push(places.into_iter().map(|place| (place, 0.5 + (place % 3) as f32)));
+        }
+        let analyzer = Analyzer {
+            words: NgramRange::new(1, 1).unwrap(),
+            characters: NgramRange::NONE,
+            lowercase: true,
+        };
+        let places = TermPlaces::Hash { buckets: TERMS, seed: 0 };
+        let text = Field::new("text", Text { analyzer, places, weighting: Weighting::Counts });
+        let dense = self.input().fields()[0].clone();
+        let bag = FrontPart::Bag { terms: TERMS as usize, width: 5, activation };
+        let (fields, width, front) = if is_alone {
+            (vec![text], 0, vec![bag])
+        } else {
+            (vec![dense, text], 2, vec![FrontPart::Pass { columns: 2 }, bag])
+        };
+        let features =
+            if is_alone { Features::Floats(Vec::new()) } else { self.data.features().clone() };
+        let targets = self.data.targets().clone();
+        let data = Dataset::with_terms(vec![width], features, vec![rows], targets).unwrap();
+        let data = data.with_input(InputSpec::new(fields).unwrap());
+        self.data = match self.data.weights() {
+            Some(weights) => data.with_weights(weights.to_vec()).unwrap(),
+            None => data,
+        };
+        self.model.input_shape = vec![width];
+        self.model.front = front;
+        self
     }
 
     pub(crate) fn job<'a>(&'a self, device: &'a Device) -> Job<'a> {
