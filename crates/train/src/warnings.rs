@@ -484,6 +484,9 @@ fn of_loss(data: &Dataset, training: &[usize], loss: &Loss) -> Vec<Warning> {
 }
 
 fn is_equal(data: &Dataset, a: usize, b: usize) -> bool {
+    if data.terms().iter().any(|all| all.row(a) != all.row(b)) {
+        return false;
+    }
     let [a, b] = [a, b].map(|row| row * data.width()..(row + 1) * data.width());
     match data.features() {
         Features::Bytes(bytes) => bytes[a] == bytes[b],
