@@ -49,6 +49,7 @@ pub enum EmnistSplit {
 }
 
 const FOLDER_PREFIX: &str = "idx:";
+const TEXTS_PREFIX: &str = "text:";
 
 const NAMED: [Source; 10] = [
     Source::Mnist,
@@ -113,7 +114,10 @@ impl fmt::Display for Source {
             Self::Emnist(split) => write!(f, "emnist-{split}"),
             Self::Qmnist => f.write_str("qmnist"),
             Self::Idx(folder) => write!(f, "{FOLDER_PREFIX}{}", folder.display()),
-            Self::Table(table) => write!(f, "{}", table.path.display()),
+            Self::Table(table) => {
+                let prefix = if table.is_texts { TEXTS_PREFIX } else { "" };
+                write!(f, "{prefix}{}", table.path.display())
+            }
         }
     }
 }
@@ -135,6 +139,10 @@ impl FromStr for Source {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
+        if let Some(path) = name.strip_prefix(TEXTS_PREFIX).filter(|path| !path.is_empty()) {
+            let table = TableSource { is_texts: true, ..TableSource::new(path) };
+            return Ok(Self::Table(Box::new(table)));
+        }
         match name.strip_prefix(FOLDER_PREFIX) {
             Some("") => Err(unknown(name)),
             Some(folder) => Ok(Self::Idx(folder.into())),

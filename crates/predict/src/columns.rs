@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{BufRead, Cursor};
 use std::path::Path;
 
-use fireclay_model::{FieldKind, InputError, InputSpec, Value};
+use fireclay_model::{Field, FieldKind, InputError, InputSpec, Value};
 use fireclay_tables::{Block, Blocks, TableError, as_taken, knows, name_of, value};
 use fireclay_terminal::{names, printable};
 
@@ -34,6 +34,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) header: Vec<String>,
     /// What was done to make rows of the table.
     pub(crate) done: Vec<String>,
+    /// Whether it is a text that was given by itself.
+    pub(crate) is_single: bool,
     input: &'a InputSpec,
     blocks: Blocks,
     /// Columns in which a text was met that the model does not know.
@@ -43,7 +45,11 @@ pub(crate) struct Columns<'a> {
 impl<'a> Columns<'a> {
     /// Reads the heading of a table in a file.
     pub(crate) fn open(path: &Path, input: &'a InputSpec) -> Result<Self, ColumnsError> {
-        Self::of(Blocks::open(path)?, input)
+        let blocks = match only_text(input) {
+            Some(column) => Blocks::open_texts(path, column)?,
+            None => Blocks::open(path)?,
+        };
+        Self::of(blocks, input)
     }
 
     /// Reads the heading of a table in a stream.
@@ -51,7 +57,21 @@ impl<'a> Columns<'a> {
         stream: impl BufRead + 'static,
         input: &'a InputSpec,
     ) -> Result<Self, ColumnsError> {
-        Self::of(Blocks::begin(stream)?, input)
+        let blocks = match only_text(input) {
+            Some(column) => Blocks::begin_texts(stream, column)?,
+            None => Blocks::begin(stream)?,
+        };
+        Self::of(blocks, input)
+    }
+
+    /// Texts for a model that takes one and nothing else; none for another model.
+    pub(crate) fn of_texts(texts: &[String], input: &'a InputSpec) -> Option<Self> {
+        let column = only_text(input)?;
+        // To a text, the end of a line is a space.
+        let lines = texts.iter().map(|text| text.replace(['\n', '\r'], " ") + "\n");
+        let blocks = Blocks::of_texts(Cursor::new(lines.collect::<String>()), column);
+        let table = Self::of(blocks, input).ok()?;
+        Some(Self { is_single: texts.len() == 1, ..table })
     }
 
     fn of(blocks: Blocks, input: &'a InputSpec) -> Result<Self, ColumnsError> {
@@ -65,7 +85,7 @@ impl<'a> Columns<'a> {
         if !encoder.ignored().is_empty() {
             done.push(format!("columns left out: {}", names(encoder.ignored(), MOST_NAMES)));
         }
-        Ok(Self { header, done, input, blocks, warned: BTreeSet::new() })
+        Ok(Self { header, done, is_single: false, input, blocks, warned: BTreeSet::new() })
     }
 
     /// The cells of the next rows, `most` at the most; none after the last.
@@ -109,6 +129,14 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The name of the one field, if it is a text: a file of texts alone needs no heading then.
+fn only_text(input: &InputSpec) -> Option<&str> {
+    match input.fields() {
+        [Field { name, kind: FieldKind::Text(_) }] => Some(name),
+        _ => None,
+    }
+}
+
 /// The kind of the field of this name, if the model has one.
 fn kind<'a>(input: &'a InputSpec, name: &str) -> Option<&'a FieldKind> {
     input.fields().iter().find(|field| field.name == name).map(|field| &field.kind)
@@ -116,9 +144,7 @@ fn kind<'a>(input: &'a InputSpec, name: &str) -> Option<&'a FieldKind> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
-    use fireclay_model::{Boolean, Category, Date, DateFormat, Field, Number};
+    use fireclay_model::{Boolean, Category, Date, DateFormat, Number, TextEncoding, TextFit};
     use fireclay_terminal::message;
 
     use super::*;
@@ -212,6 +238,28 @@ mod tests {
         assert_eq!(encoded.dense, [first, second].concat());
         assert_eq!(table.next_rows(2).unwrap().unwrap().rows, 1);
         assert_eq!(table.next_rows(2).unwrap(), None);
+    }
+
+    #[test]
+    fn a_model_of_one_text_reads_lines_and_tables() {
+        let text = TextFit::new(&TextEncoding::default());
+        let text = FieldKind::Text(text.finish(1));
+        let input = InputSpec::new(vec![Field { name: "review".to_owned(), kind: text }]);
+        assert!(input.is_err(), "a text without terms");
+        let mut fit = TextFit::new(&TextEncoding::default());
+        fit.add(Some("good tea"));
+        let input = InputSpec::new(vec![Field::new("review", fit.finish(9))]).unwrap();
+        let rows = |text: &'static str| {
+            let mut table = Columns::begin(Cursor::new(text), &input).unwrap();
+            let block = table.next_rows(100).unwrap().unwrap();
+            let at = table.header.iter().position(|name| name == "review").unwrap();
+            let said = |row: &Vec<Value<'_>>| format!("{:?}", row[at]);
+            table.values(&block).iter().map(said).collect::<Vec<String>>()
+        };
+        let expected = [r#"Text("good, hot tea")"#, "Missing", r#"Text("\"bad")"#];
+        assert_eq!(rows("good, hot tea\n\n\"bad\n"), expected);
+        assert_eq!(rows("score,review\n1,good tea\n"), [r#"Text("good tea")"#]);
+        assert_eq!(rows("{\"review\": \"good tea\"}\n"), [r#"Text("good tea")"#]);
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub enum InputProblem {
     /// A folder.
     #[error("this is a folder; name the files in it")]
     Folder,
+    /// Texts for a model that takes something else.
+    #[error("the model takes {taken}, and not one text alone; give a file in place of --text")]
+    NoText {
+        /// The names of what it takes.
+        taken: String,
+    },
     /// A file without bytes.
     #[error("the file is empty")]
     Empty,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fireclay_model::{Description, InputError, InputSpec, Prediction, UnlikelyBytes};
-use fireclay_terminal::counted;
+use fireclay_terminal::{counted, names};
 
 use crate::columns::Columns;
 use crate::error::{InputProblem, PredictError};
@@ -92,6 +92,23 @@ impl<'a> Predicting<'a> {
         Ok(Self { model, input, name, source, first: 0, is_over: false })
     }
 
+    /// Predicts texts, for a model that takes a text and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`InputProblem::NoText`] for another model.
+    pub fn of_texts(texts: &[String], model: &'a dyn Predicts) -> Result<Self, PredictError> {
+        let (input, name) = (PathBuf::from("text"), "--text".to_owned());
+        let spec = &model.description().input;
+        let Some(table) = Columns::of_texts(texts, spec) else {
+            let taken: Vec<String> = spec.fields().iter().map(|field| field.name.clone()).collect();
+            let problem = InputProblem::NoText { taken: names(&taken, 5) };
+            return Err(PredictError { name, problem });
+        };
+        let source = Source::Columns(table);
+        Ok(Self { model, input, name, source, first: 0, is_over: false })
+    }
+
     /// The next batch; none after the last.
     fn next_batch(&mut self) -> Result<Option<Batch>, InputProblem> {
         let features = self.model.description().architecture.inputs();
@@ -118,7 +135,7 @@ impl<'a> Predicting<'a> {
                 }
                 let predictions = self.model.predict_values(&table.header, &values);
                 let predictions = predictions.map_err(|error| in_all_rows(error, self.first))?;
-                (false, table.done.clone(), Vec::new(), predictions)
+                (table.is_single, table.done.clone(), Vec::new(), predictions)
             }
         };
         if !predictions.iter().all(is_finite) {

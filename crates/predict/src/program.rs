@@ -19,8 +19,11 @@ pub struct PredictArgs {
     /// Model file, or the folder of a run.
     pub model: PathBuf,
     /// Pictures, arrays and tables to predict; `-` is standard input.
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required_unless_present = "text", value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
+    /// Text to predict, for a model that takes one text; repeatable.
+    #[arg(long, value_name = "TEXT")]
+    pub text: Vec<String>,
     /// Low-rank adapter (LoRA) to apply to the model: a file, or the folder of a run of `finetune --lora` [default: none].
     #[arg(long, value_name = "FILE")]
     pub adapter: Option<PathBuf>,
@@ -92,6 +95,7 @@ Examples:
   {command} runs/mnist-1 seven.png --show      draw the converted picture in the terminal
   {command} model.safetensors t10k-images-idx3-ubyte --json
   cat rows.csv | {command} model.safetensors - --abstain 0.9
+  {command} runs/reviews --text 'fresh and hot'     a text; files have one a line
   {command} runs/houses new.parquet --format csv --output prices.csv
 
 A picture is converted to look like the training pictures, as recorded in the model. For MNIST,
@@ -167,6 +171,12 @@ pub fn run(args: &PredictArgs, model: &dyn Predicts) -> Result<(), ProgramError>
 fn predict(args: &PredictArgs, model: &dyn Predicts, out: impl Write) -> Result<(), ProgramError> {
     let mut writer = Writer::begin(args, model, out)?;
     let mut failed = 0;
+    if !args.text.is_empty() {
+        match writer.write_all(Predicting::of_texts(&args.text, model)?) {
+            Err(ProgramError::Output(error)) if is_unread(&error, args) => return Ok(()),
+            written => written?,
+        }
+    }
     for input in &args.inputs {
         let predicting = Predicting::begin(input, model, args.reading());
         match predicting.map_err(ProgramError::from).and_then(|rows| writer.write_all(rows)) {

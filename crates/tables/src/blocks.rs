@@ -12,6 +12,7 @@ use crate::columnar::{Batches, Place, is_arrays};
 use crate::csv_rows::CsvRows;
 use crate::json_lines::{JsonBlocks, JsonLines};
 use crate::table::{Cells, Texts};
+use crate::texts::TextLines;
 
 /// Rows of a table in any format, read some at a time: CSV with any of the usual separators or JSON
 /// Lines, plain or compressed, or Parquet, or arrays of NumPy and safetensors.
@@ -24,6 +25,7 @@ enum Source {
     Csv(CsvRows),
     Json(JsonBlocks),
     Typed(Batches),
+    Lines(TextLines),
 }
 
 /// Some rows, column by column.
@@ -101,6 +103,31 @@ impl Blocks {
         Ok(Self { names: csv.header().to_vec(), source: Source::Csv(csv) })
     }
 
+    /// As [`open`](Self::open); a file that is no table with this column has a text a line.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_texts(path: &Path, column: &str) -> Result<Self, TableError> {
+        let (is_table, contents) = peeked(BufReader::new(File::open(path)?), column)?;
+        if is_table { Self::open(path) } else { Ok(Self::of_texts(contents, column)) }
+    }
+
+    /// As [`begin`](Self::begin); a stream that is no table with this column has a text a line.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    pub fn begin_texts(stream: impl BufRead + 'static, column: &str) -> Result<Self, TableError> {
+        let (is_table, contents) = peeked(stream, column)?;
+        if is_table { Self::begin(contents) } else { Ok(Self::of_texts(contents, column)) }
+    }
+
+    /// A text a line, as cells of a column of this name.
+    pub fn of_texts(lines: impl BufRead + 'static, column: &str) -> Self {
+        Self { names: vec![column.to_owned()], source: Source::Lines(TextLines::new(lines)) }
+    }
+
     /// The names of the columns, as the file has them.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -133,10 +160,39 @@ impl Blocks {
             Source::Csv(csv) => csv_columns(csv, self.names.len(), most)?,
             Source::Json(json) => json.next_columns(most)?,
             Source::Typed(batches) => batches.next_columns(most)?,
+            Source::Lines(lines) => vec![Cells::Texts(lines.next_texts(most)?)],
         };
         let rows = columns.first().map_or(0, Cells::len);
         Ok((rows > 0).then_some(Block { rows, columns }))
     }
+}
+
+/// The contents of a stream, which may be compressed, and whether they are a table with this column.
+fn peeked(
+    stream: impl BufRead + 'static,
+    column: &str,
+) -> Result<(bool, impl BufRead + 'static), TableError> {
+    let (_, mut contents) = decompress(stream)?;
+    let mut start = Vec::new();
+    contents.by_ref().take(START).read_to_end(&mut start)?;
+    let is_table = is_table(&start, column);
+    let whole = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(contents));
+    Ok((is_table, whole))
+}
+
+/// Returns true if a stream that begins so is a table: with typed columns, of JSON, or with a heading that
+/// has this column.
+fn is_table(start: &[u8], column: &str) -> bool {
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let heading = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut cells = heading.split(|byte| b",;|\t".contains(byte));
+    is_typed(start) || text.starts_with(b"{\"") || cells.any(|cell| bare(cell) == column.as_bytes())
+}
+
+/// A cell without spaces and quotes around it.
+fn bare(cell: &[u8]) -> &[u8] {
+    let cell = cell.trim_ascii();
+    cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")).unwrap_or(cell)
 }
 
 /// Returns true if a file that begins so has typed columns.

@@ -158,6 +158,22 @@ pub enum TableError {
         /// The most bytes of a row.
         most: u64,
     },
+    /// A line of a text has no end.
+    #[error("line {line} has more than {most} bytes; divide the text")]
+    LongLine {
+        /// The line, from 1.
+        line: u64,
+        /// The most bytes of a line.
+        most: u64,
+    },
+    /// A line of texts has no single label.
+    #[error(
+        "line {line} has no label, or several; write `__label__x text`, or the text, a tab and the label"
+    )]
+    NoLabel {
+        /// The line, from 1.
+        line: u64,
+    },
     /// A line is no JSON object.
     #[error("line {line} is not a JSON object: {problem}")]
     Json {

@@ -20,6 +20,7 @@ mod read;
 mod schema;
 mod table;
 mod targets;
+mod texts;
 mod value;
 
 pub use block_file::{BlockFile, cell, place};
@@ -34,4 +35,5 @@ pub use read::{Head, Reading, head, is_called_table, read, stem};
 pub use schema::{ColumnPart, PlannedColumn, Schema};
 pub use table::{Cell, Cells, Column, MISSING, Table, Texts, is_missing, number};
 pub use targets::{TableTargets, rows_with_targets, targets_of, task, weights_of};
+pub use texts::read_texts;
 pub use value::{knows, name_of, value};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use fireclay_model::InputSpec;
 use fireclay_tables::{
-    Doubt, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask, doubts,
-    encode, fit, read, rows_with_targets, targets_of, weights_of,
+    Doubt, Reading, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask,
+    doubts, encode, fit, read, read_texts, rows_with_targets, targets_of, weights_of,
 };
 
 use crate::{DataError, Dataset, Holdout, Split, Targets, TrainTest};
@@ -19,6 +19,8 @@ use divide::{Parts, TestRows, divide};
 pub struct TableSource {
     /// The file.
     pub path: PathBuf,
+    /// True if it has labelled texts and no columns: a folder by label, or a text a line.
+    pub is_texts: bool,
     /// The columns to learn, and the kinds of others.
     pub options: TableOptions,
     /// How rows are divided.
@@ -75,6 +77,11 @@ impl TableSource {
         Self { path: path.into(), ..Self::default() }
     }
 
+    /// Reads a file of the kind of this one.
+    fn read(&self, path: &Path) -> Result<Reading, TableError> {
+        if self.is_texts { read_texts(path) } else { read(path) }
+    }
+
     /// Reads the table, and divides its rows.
     ///
     /// # Errors
@@ -84,14 +91,14 @@ impl TableSource {
     pub fn divided(&self) -> Result<DividedTable, DataError> {
         let of_table = DataError::table(&self.path);
         let options = &self.options;
-        let reading = read(&self.path).map_err(&of_table)?;
+        let reading = self.read(&self.path).map_err(&of_table)?;
         let mut table = reading.table;
         let schema = Schema::of(&table, options).map_err(&of_table)?;
         let first = table.rows();
         let test = TestRows::parse(options)?;
         if let TestRows::File(path) = &test {
             let of_test = DataError::table(path);
-            table.append(&read(path).map_err(&of_test)?.table).map_err(&of_test)?;
+            table.append(&self.read(path).map_err(&of_test)?.table).map_err(&of_test)?;
         }
         let rows = rows_with_targets(&table, schema.targets()).map_err(&of_table)?;
         let targets = targets_of(&table, schema.targets(), schema.task(), &rows);
@@ -231,7 +238,7 @@ pub fn load_whole(
     task: TableTask,
 ) -> Result<Dataset, DataError> {
     let of_table = DataError::table(&source.path);
-    let table = read(&source.path).map_err(&of_table)?.table;
+    let table = source.read(&source.path).map_err(&of_table)?.table;
     let names = &source.options.target;
     let rows = rows_with_targets(&table, names).map_err(&of_table)?;
     let targets = targets_of(&table, names, task, &rows).map_err(&of_table)?;

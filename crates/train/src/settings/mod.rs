@@ -335,8 +335,11 @@ impl Settings {
 
     /// Has the texts of a table read, as a new run does unless it says otherwise.
     pub(crate) fn read_texts(&mut self) -> Result<(), DataError> {
-        if matches!(self.source()?, Source::Table(_)) {
+        if let Source::Table(table) = self.source()? {
             self.data.table.texts.get_or_insert_default();
+            if table.is_texts {
+                self.data.table.complete_for_texts();
+            }
         }
         Ok(())
     }
