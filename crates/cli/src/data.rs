@@ -79,6 +79,7 @@ fn described(source: &Source) -> (Option<[u64; 3]>, &'static str) {
         Source::Qmnist => (Some([10, 60_000, 60_000]), "MNIST made again from its sources"),
         Source::Idx(_) => (None, "four IDX files in your folder"),
         Source::Table(_) => (None, "a table, such as rows.csv"),
+        Source::Sounds(_) => (None, "recordings in your folder"),
     }
 }
 

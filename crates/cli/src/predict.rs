@@ -8,10 +8,10 @@ use fireclay_terminal::Exit;
 
 use crate::model::{self, Where};
 
-/// Predict pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), arrays (IDX, NPY) and tables (CSV).
+/// Predict pictures (PNG, JPEG, BMP, GIF, WebP, TIFF), recordings (WAV, FLAC), arrays (IDX, NPY) and tables (CSV).
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Predict pictures, arrays and tables",
+    about = "Predict pictures, recordings, arrays and tables",
     after_help = program::examples("fireclay predict")
 )]
 pub(crate) struct Args {

@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use fireclay::{Description, Task};
 use fireclay_data::tables::TableTask;
-use fireclay_data::{Dataset, Source, TableSource, TrainTest, load_whole};
+use fireclay_data::{
+    Dataset, SoundSource, Source, TableSource, TrainTest, load_all_sounds, load_whole,
+};
 use fireclay_measure::only;
 use fireclay_terminal::printable;
 use train::place::{portable, whole_data_of_run};
@@ -17,7 +19,7 @@ use crate::model;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct Rows {
-    /// Data set: a name such as mnist, a table file, or idx:FOLDER for IDX files [default: the data that the model was trained on].
+    /// Data set: a name such as mnist, a table file, idx:FOLDER for IDX files, or sounds:PATH for recordings [default: the data that the model was trained on].
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
     /// Split of the data set to use.
@@ -44,7 +46,11 @@ impl Rows {
     /// Reads data that was named. All rows of a table are rows for the test, encoded as the model was
     /// fitted; the target is the one that the model learned, unless another is named.
     fn load_source(&self, source: &Source, model: &Description) -> Result<TrainTest> {
-        let Source::Table(table) = source else { return Ok(train::load_with_bar(source)?) };
+        let table = match source {
+            Source::Table(table) => table,
+            Source::Sounds(recordings) => return self.load_recordings(recordings, model),
+            other => return Ok(train::load_with_bar(other)?),
+        };
         if model.input.as_dense().is_some() {
             bail!("this model takes rows of numbers without names, and no table; give idx:FOLDER");
         }
@@ -56,14 +62,28 @@ impl Rows {
         if options.target.is_empty() {
             bail!("the model does not record its target columns; name them with --target");
         }
-        // The few values of a small table may look like those of another task.
-        let task = match model.task {
-            Task::Classification { .. } => TableTask::Classification,
-            Task::MultiLabel { .. } => TableTask::MultiLabel,
-            Task::Regression { .. } => TableTask::Regression,
-        };
         let table = TableSource { options, ..TableSource::clone(table) };
-        let rows = load_whole(&table, &model.input, task)?;
+        let rows = load_whole(&table, &model.input, table_task(&model.task))?;
+        Ok(TrainTest::new(rows.clone(), rows))
+    }
+
+    /// Reads recordings that were named, all of which are rows for the test, with the features of the
+    /// model; their names are read as in its run.
+    fn load_recordings(&self, named: &SoundSource, model: &Description) -> Result<TrainTest> {
+        if model.input.sounds().is_none() {
+            bail!(
+                "this model does not record features of recordings, so it cannot read {}",
+                Source::Sounds(Box::new(named.clone()))
+            );
+        }
+        let data = settings_of(model).map(|settings| settings.data).unwrap_or_default();
+        let mut recordings =
+            SoundSource { options: data.sounds, sounds: model.input.sounds(), ..named.clone() };
+        recordings.table.options = data.table;
+        if !self.target.is_empty() {
+            recordings.table.options.target.clone_from(&self.target);
+        }
+        let rows = load_all_sounds(&recordings, table_task(&model.task))?;
         Ok(TrainTest::new(rows.clone(), rows))
     }
 
@@ -110,6 +130,15 @@ impl Rows {
             some => format!(", classes {}", some.join(", ")),
         };
         Ok((format!("{source} ({part}{alone})"), data))
+    }
+}
+
+/// The kind of prediction of a task: the few values of a small table may look like those of another.
+fn table_task(task: &Task) -> TableTask {
+    match task {
+        Task::Classification { .. } => TableTask::Classification,
+        Task::MultiLabel { .. } => TableTask::MultiLabel,
+        Task::Regression { .. } => TableTask::Regression,
     }
 }
 

@@ -3,13 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fireclay_model::SoundsError;
 use fireclay_readers::{IdxError, TextError};
+use fireclay_sounds::SoundError;
 use fireclay_tables::TableError;
+use fireclay_terminal::printable;
 use thiserror::Error;
 
 /// Remedy for a path in the place of a source.
-const A_SOURCE: &str =
-    "give a name such as mnist, a table such as rows.csv, or idx:FOLDER for a folder of IDX files";
+const A_SOURCE: &str = "give a name such as mnist, a table such as rows.csv, idx:FOLDER for a folder of IDX files, or \
+     sounds:FOLDER for recordings";
+
+/// The name of a file as a message shows it.
+fn shown(path: &Path) -> String {
+    printable(&path.display().to_string(), 200)
+}
 
 /// Why data could not be loaded, checked or divided.
 #[derive(Debug, Error)]
@@ -72,8 +80,65 @@ pub enum DataError {
         /// The problem with it.
         source: Box<TableError>,
     },
-    /// The rows for the test are neither a share, nor a number, nor a file.
-    #[error("--test {given}: give a share between 0 and 1, a number of rows, or an existing file")]
+    /// A recording that cannot be read.
+    #[error("cannot read {}", shown(path))]
+    Sound {
+        /// Its file.
+        path: PathBuf,
+        /// The problem with it.
+        source: Box<SoundError>,
+    },
+    /// Features of recordings that cannot be computed.
+    #[error("data.sounds: {0}")]
+    Features(Box<SoundsError>),
+    /// A pattern of file names without a clear meaning.
+    #[error(
+        "--pattern {given:?}: give different names in braces with a text between two of them, such as \
+         {{label}}_{{speaker}}"
+    )]
+    BadPattern {
+        /// What was given.
+        given: String,
+    },
+    /// A file whose name does not follow the pattern.
+    #[error("{} does not follow --pattern; rename or move it, or change the pattern", shown(file))]
+    OtherName {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A folder without recordings.
+    #[error("{} has no .wav or .flac file; name the folder of the recordings", shown(folder))]
+    NoRecordings {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A recording that is in no folder of a class.
+    #[error(
+        "{} is in no folder of a class; put it into one, or name the parts of the file names with \
+         --pattern, such as {{label}}_{{speaker}}",
+        shown(file)
+    )]
+    NoClassFolder {
+        /// The recording.
+        file: PathBuf,
+    },
+    /// Values of a column that choose no row for the test, or all.
+    #[error("--test {column}={}: {found} of {rows} rows have such a value; choose others", values.join(","))]
+    TestValues {
+        /// The column.
+        column: String,
+        /// The values.
+        values: Vec<String>,
+        /// Rows that have one.
+        found: usize,
+        /// All rows.
+        rows: usize,
+    },
+    /// The rows for the test are neither a share, nor a number, nor a file, nor values of a column.
+    #[error(
+        "--test {given}: give a share between 0 and 1, a number of rows, an existing file, or values of a \
+         column such as split=test"
+    )]
     BadTest {
         /// What was given.
         given: String,

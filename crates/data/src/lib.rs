@@ -39,6 +39,7 @@
 //!
 //! This crate knows no model, applies no preprocessing and prints nothing.
 
+mod augment;
 mod batch;
 mod blocks;
 mod dataset;
@@ -57,6 +58,7 @@ mod folder;
 mod load;
 mod mnist;
 mod set;
+mod sounds;
 mod source;
 mod table;
 
@@ -68,6 +70,7 @@ mod repeated;
 #[path = "../tests/suite/server.rs"]
 mod test_server;
 
+pub use augment::{Augmentation, AugmentationError};
 pub use batch::{Batch, BatchTargets};
 pub use blocks::Blocks;
 pub use cache::LoadOptions;
@@ -78,12 +81,14 @@ pub use fetch::FetchProgress;
 pub use fireclay_readers::{
     self as readers, Idx, IdxError, IdxRows, IdxValues, TextError, decode_text, parse_idx,
 };
+pub use fireclay_sounds::SoundOptions;
 pub use fireclay_tables as tables;
 pub use load::load;
 pub use loader::{Row, RowBatcher, RowTarget};
 pub use order::{batches, drawn, permutation};
 pub use row_source::{HostRows, RowSource};
 pub use set::TrainTest;
+pub use sounds::{SoundSource, load_all_sounds};
 pub use source::{EmnistSplit, Source, data_files};
 pub use split::{Holdout, Split, split};
 pub use table::{DividedTable, Division, TableFacts, TableSource, load_whole};

@@ -4,7 +4,7 @@ use crate::cache::{Cache, LoadOptions};
 use crate::fetch::FetchProgress;
 use crate::set::TrainTest;
 use crate::{DataError, Source};
-use crate::{catalog, emnist, folder, mnist, table};
+use crate::{catalog, emnist, folder, mnist, sounds, table};
 
 /// Loads a data set: from this crate, from files, or over the network into a cache.
 ///
@@ -23,6 +23,7 @@ pub fn load(
         Source::Mnist => mnist::load(),
         Source::Idx(path) => folder::load(path),
         Source::Table(table) => table::load(table),
+        Source::Sounds(recordings) => sounds::load(recordings),
         Source::FashionMnist => catalog::load(&catalog::FASHION_MNIST, options, progress),
         Source::Kmnist => catalog::load(&catalog::KMNIST, options, progress),
         Source::Qmnist => catalog::load(&catalog::QMNIST, options, progress),

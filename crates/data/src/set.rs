@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fireclay_model::Sounds;
 use fireclay_readers::{Idx, IdxError, IdxValues};
 
 use crate::{DataError, Dataset, Features, TableFacts, Targets};
@@ -21,6 +22,19 @@ impl TrainTest {
     /// Rows to train on, and rows to read once, after training.
     pub fn new(train: Dataset, test: Dataset) -> Self {
         Self { train, test, table: None }
+    }
+
+    /// The same rows, which have these features of recordings.
+    pub(crate) fn with_sounds(mut self, sounds: Sounds) -> Self {
+        if let Some(table) = &mut self.table {
+            table.sounds = Some(sounds);
+        }
+        self
+    }
+
+    /// The features of recordings that the rows have, if they are of recordings.
+    pub fn sounds(&self) -> Option<Sounds> {
+        self.table.as_ref().and_then(|table| table.sounds)
     }
 }
 

@@ -7,12 +7,12 @@ use std::str::FromStr;
 use fireclay_model::InputSpec;
 use fireclay_tables::is_called_table;
 
-use crate::{DataError, TableSource};
+use crate::{DataError, SoundSource, TableSource, sounds};
 
 /// A data set that [`crate::load`] can get.
 ///
 /// Written and parsed as `mnist`, `fashion-mnist`, `kmnist`, `emnist-letters` (and the other
-/// splits), `qmnist`, `idx:FOLDER`, and the path of a table or a folder.
+/// splits), `qmnist`, `idx:FOLDER`, `sounds:PATH`, and the path of a table or a folder.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// Handwritten digits, 60,000 and 10,000; bundled with this crate.
@@ -29,6 +29,8 @@ pub enum Source {
     Idx(PathBuf),
     /// A table of named columns in a file.
     Table(Box<TableSource>),
+    /// Recordings in a folder, or in the files that a table names.
+    Sounds(Box<SoundSource>),
 }
 
 /// Which characters of EMNIST, and how they are grouped to classes.
@@ -50,6 +52,7 @@ pub enum EmnistSplit {
 
 const FOLDER_PREFIX: &str = "idx:";
 const TEXTS_PREFIX: &str = "text:";
+const SOUNDS_PREFIX: &str = "sounds:";
 
 const NAMED: [Source; 10] = [
     Source::Mnist,
@@ -65,10 +68,11 @@ const NAMED: [Source; 10] = [
 ];
 
 impl Source {
-    /// Every name that parses, with `idx:FOLDER` standing for all folders.
+    /// Every name that parses, with `idx:FOLDER` and `sounds:FOLDER` standing for all folders.
     pub fn names() -> Vec<String> {
         let folder = Self::Idx("FOLDER".into());
-        NAMED.iter().chain([&folder]).map(Self::to_string).collect()
+        let recordings = Self::Sounds(Box::new(SoundSource::new("FOLDER")));
+        NAMED.iter().chain([&folder, &recordings]).map(Self::to_string).collect()
     }
 
     /// The file or folder that it is read from, if it is not known by name.
@@ -76,17 +80,21 @@ impl Source {
         match self {
             Self::Idx(folder) => Some(folder),
             Self::Table(table) => Some(&table.path),
+            Self::Sounds(recordings) => Some(&recordings.table.path),
             _ => None,
         }
     }
 
-    /// The same source with rows encoded by the input of a model; of a table alone, and by the names of
-    /// columns alone.
+    /// The same source with rows encoded by the input of a model: of a table, by the names of columns; of
+    /// recordings, by the features that the model takes.
     #[must_use]
     pub fn encoded_by(self, input: &InputSpec) -> Self {
         match self {
             Self::Table(table) if input.as_dense().is_none() => {
                 Self::Table(Box::new(TableSource { input: Some(input.clone()), ..*table }))
+            }
+            Self::Sounds(recordings) if input.sounds().is_some() => {
+                Self::Sounds(Box::new(SoundSource { sounds: input.sounds(), ..*recordings }))
             }
             other => other,
         }
@@ -100,6 +108,7 @@ impl Source {
             Self::Table(table) => {
                 Self::Table(Box::new(TableSource { path, ..TableSource::clone(table) }))
             }
+            Self::Sounds(recordings) => Self::Sounds(Box::new(recordings.at(path))),
             named => named.clone(),
         }
     }
@@ -117,6 +126,9 @@ impl fmt::Display for Source {
             Self::Table(table) => {
                 let prefix = if table.is_texts { TEXTS_PREFIX } else { "" };
                 write!(f, "{prefix}{}", table.path.display())
+            }
+            Self::Sounds(recordings) => {
+                write!(f, "{SOUNDS_PREFIX}{}", recordings.table.path.display())
             }
         }
     }
@@ -142,6 +154,9 @@ impl FromStr for Source {
         if let Some(path) = name.strip_prefix(TEXTS_PREFIX).filter(|path| !path.is_empty()) {
             let table = TableSource { is_texts: true, ..TableSource::new(path) };
             return Ok(Self::Table(Box::new(table)));
+        }
+        if let Some(path) = name.strip_prefix(SOUNDS_PREFIX).filter(|path| !path.is_empty()) {
+            return Ok(Self::Sounds(Box::new(SoundSource::new(path))));
         }
         match name.strip_prefix(FOLDER_PREFIX) {
             Some("") => Err(unknown(name)),
@@ -173,6 +188,10 @@ pub fn data_files(source: Option<&str>) -> Vec<PathBuf> {
     let folder = match source.map(str::parse) {
         Some(Ok(Source::Idx(folder))) => folder,
         Some(Ok(Source::Table(table))) => return vec![table.path],
+        Some(Ok(Source::Sounds(recordings))) => {
+            let path = recordings.table.path;
+            return sounds::files(&path).unwrap_or_else(|_| vec![path]);
+        }
         _ => return Vec::new(),
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

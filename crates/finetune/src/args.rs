@@ -11,8 +11,8 @@ use regex::RegexBuilder;
 use train::settings::{Partial, SettingsError};
 use train::tuning::Baseline;
 use train::{
-    BackendArgs, DataArgs, Flags, OptimizationArgs, OutputArgs, Rate, ResumingArgs, SettingsArgs,
-    TableArgs, TrainingArgs, activation_values, norm_values,
+    AugmentArgs, BackendArgs, DataArgs, Flags, OptimizationArgs, OutputArgs, Rate, ResumingArgs,
+    SettingsArgs, TableArgs, TrainingArgs, activation_values, norm_values,
 };
 
 use crate::head::{Head, label_file};
@@ -69,6 +69,9 @@ pub struct Args {
     /// The loop.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// Random changes of recordings.
+    #[command(flatten)]
+    pub augment: AugmentArgs,
     /// A run that is resumed or repeated.
     #[command(flatten)]
     pub resuming: ResumingArgs,
@@ -325,6 +328,7 @@ impl Args {
         flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));
         self.optimization.add_to(&mut flags);
         self.training.add_to(&mut flags);
+        self.augment.add_to(&mut flags);
         self.settings.parts(below, flags)
     }
 

@@ -23,6 +23,8 @@ pub enum Purpose {
     Members = 5,
     /// Initial biases; the index is the layer.
     Biases = 6,
+    /// Changes of a training row; the index is the epoch and the row.
+    Augmentation = 7,
 }
 
 /// The generator for one purpose and index of a seeded run.

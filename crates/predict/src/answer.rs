@@ -36,6 +36,8 @@ pub struct Answer<'a> {
     pub input: &'a Path,
     /// The row, from 0; none if the input is no list.
     pub row: Option<usize>,
+    /// Where its window begins in the recording, in seconds, if it is one.
+    pub start: Option<f64>,
     /// Raw features, `[features]`; none of tables whose columns have names.
     pub features: &'a [f32],
     /// The prediction.
@@ -88,7 +90,11 @@ impl Answer<'_> {
 
     fn text(&self, form: &Form) -> String {
         let name = printable(&self.input.display().to_string(), 200);
-        let name = self.row.map_or(name.clone(), |row| format!("{name} {row}"));
+        let name = match (self.start, self.row) {
+            (Some(start), _) => format!("{name} {start:.3} s"),
+            (None, Some(row)) => format!("{name} {row}"),
+            (None, None) => name,
+        };
         let mut text = format!("{name}  {}", self.words(form));
         if form.notes && !self.done.is_empty() && self.row.is_none_or(|row| row == 0) {
             text += &format!("\n  {}", wrapped_at(&self.done.join("; "), 2));
@@ -127,6 +133,9 @@ impl Answer<'_> {
         let top = ranked.iter().map(|(label, p)| json!({ "label": label, "probability": p }));
         let top: Vec<Value> = top.collect();
         let mut answer = json!({ "input": self.input.to_string_lossy(), "row": self.row });
+        if let Some(start) = self.start {
+            answer["start"] = json!(start);
+        }
         let more = match self.prediction {
             Prediction::Class { class, probability, .. } => json!({
                 "label": self.label(form), "class": class, "probability": probability,

@@ -7,7 +7,8 @@ use fireclay_formats::Problem;
 use fireclay_model::{InputError, RowError};
 use fireclay_pictures::PictureError;
 use fireclay_readers::IdxError;
-use fireclay_terminal::counted;
+use fireclay_sounds::SoundError;
+use fireclay_terminal::{counted, sizes};
 
 use crate::columns::ColumnsError;
 use crate::foreign::Foreign;
@@ -57,6 +58,21 @@ pub enum InputProblem {
     /// A picture that cannot be read.
     #[error(transparent)]
     Picture(#[from] PictureError),
+    /// A recording that cannot be read.
+    #[error(transparent)]
+    Sound(#[from] SoundError),
+    /// A recording for a model that does not read any.
+    #[error(
+        "this is a recording, and the model reads rows of shape {}; train a model with --data sounds:FOLDER",
+        sizes(.shape)
+    )]
+    NoSounds {
+        /// Shape of a row.
+        shape: Vec<usize>,
+    },
+    /// Windows over what is no recording.
+    #[error("this is no recording, so it has no windows; leave out --window")]
+    NoRecording,
     /// A malformed IDX file.
     #[error(transparent)]
     Idx(#[from] IdxError),

@@ -22,7 +22,7 @@ impl Foreign {
 /// What a file should be by its name, if that is no table.
 pub(crate) fn promised(name: &Path) -> Option<&'static str> {
     let name = name.file_name()?.to_str()?.to_lowercase();
-    const ENDS: [(&str, &str); 11] = [
+    const ENDS: [(&str, &str); 13] = [
         (".png", "a PNG picture"),
         (".jpg", "a JPEG picture"),
         (".jpeg", "a JPEG picture"),
@@ -31,6 +31,8 @@ pub(crate) fn promised(name: &Path) -> Option<&'static str> {
         (".webp", "a WebP picture"),
         (".tif", "a TIFF picture"),
         (".tiff", "a TIFF picture"),
+        (".wav", "a WAV recording"),
+        (".flac", "a FLAC recording"),
         (".npy", "an array of NumPy"),
         (".idx", "an IDX file"),
         ("-ubyte", "an IDX file"),
@@ -40,10 +42,11 @@ pub(crate) fn promised(name: &Path) -> Option<&'static str> {
 
 const CONVERT: &str = "save it as PNG or JPEG, with any viewer of pictures";
 const DECOMPRESS: &str = "decompress it first";
+const AS_WAV: &str = "save it as WAV or FLAC, with any editor of sounds";
 const A_MODEL: &str = "it belongs in the place of the model, and the inputs behind it";
 
 /// How files begin, what they are, and what to do with them.
-const BEGINNINGS: [(&[u8], &str, &str); 33] = [
+const BEGINNINGS: [(&[u8], &str, &str); 39] = [
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture", CONVERT),
     (b"\xff\x0a", "a JPEG XL picture", CONVERT),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture", CONVERT),
@@ -67,6 +70,12 @@ const BEGINNINGS: [(&[u8], &str, &str); 33] = [
     (b"P4\n", "a PNM picture", CONVERT),
     (b"P5\n", "a PNM picture", CONVERT),
     (b"P6\n", "a PNM picture", CONVERT),
+    (b"ID3", "an MP3 recording", AS_WAV),
+    (b"\xff\xfb", "an MP3 recording", AS_WAV),
+    (b"\xff\xf3", "an MP3 recording", AS_WAV),
+    (b"OggS", "an Ogg recording", AS_WAV),
+    (b"FORM", "an AIFF recording", AS_WAV),
+    (b"RF64", "a WAV recording of 64 bits", AS_WAV),
     (b"BZh", "a file compressed by bzip2", DECOMPRESS),
     (b"\xfd7zXZ\0", "a file compressed by xz", DECOMPRESS),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
@@ -88,6 +97,7 @@ fn kind(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"mif1" | b"msf1" => {
                 ("a HEIC picture", CONVERT)
             }
+            b"M4A " | b"M4B " => ("an M4A recording", AS_WAV),
             _ => ("a video", "save a picture of it as PNG or JPEG"),
         });
     }
@@ -130,6 +140,8 @@ mod tests {
             (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
             (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video"),
             (b"%PDF-1.7", "a PDF document"),
+            (b"OggS\0", "an Ogg recording; save it as WAV or FLAC"),
+            (b"\0\0\0\x1cftypM4A \0\0", "an M4A recording"),
             (b"8BPS\0\x01", "a Photoshop document"),
             (b"<?xml version=\"1.0\"?>\n<svg xmlns=", "an SVG drawing; export it as PNG"),
             (b"\xef\xbb\xbf<!DOCTYPE html>", "a web page"),

@@ -1,4 +1,4 @@
-//! Predictions of files: pictures, arrays and tables in, text or JSON out.
+//! Predictions of files: pictures, recordings, arrays and tables in, text or JSON out.
 //!
 //! [`Predicting`] reads an input as it is asked for, predicts its rows in batches with a
 //! [`Predictor`](fireclay_model::Predictor) or whatever else [`Predicts`], and gives [`Answer`]s that
@@ -30,6 +30,6 @@ pub use foreign::Foreign;
 pub use model::{LoadError, ManifestProblem, check_run, explained, load, load_adapter, model_file};
 pub use predicting::{Batch, Predicting};
 pub use predicts::Predicts;
-pub use rows::Reading;
-pub use sheet::{Format, Sheet};
+pub use rows::{Reading, WindowSize};
+pub use sheet::{Extra, Format, Sheet};
 pub use table::{CellProblem, Heading, TableError};

@@ -16,7 +16,7 @@ fn command() -> Command {
     let command = Command::new("fireclay-predict").version(env!("CARGO_PKG_VERSION"));
     let command = Messages::augment_args(PredictArgs::augment_args(command));
     command
-        .about("Predict pictures, arrays and tables with a Fireclay model")
+        .about("Predict pictures, recordings, arrays and tables with a Fireclay model")
         .after_help(program::examples("fireclay-predict"))
         .max_term_width(100)
 }

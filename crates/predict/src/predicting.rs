@@ -7,7 +7,7 @@ use fireclay_terminal::{counted, names};
 
 use crate::columns::Columns;
 use crate::error::{InputProblem, PredictError};
-use crate::rows::{self, Reading, Rows};
+use crate::rows::{self, Block, Reading, Rows};
 use crate::{Answer, Predicts};
 
 /// The most rows that are predicted together.
@@ -64,6 +64,8 @@ pub struct Batch {
     pub done: Vec<String>,
     /// Raw features of each row, `[features]`; none of tables whose columns have names.
     pub rows: Vec<Vec<f32>>,
+    /// Where the window of each row begins in its recording, in seconds; none of other rows.
+    pub starts: Vec<f64>,
     /// The prediction of each row.
     pub predictions: Vec<Prediction>,
 }
@@ -113,19 +115,19 @@ impl<'a> Predicting<'a> {
     fn next_batch(&mut self) -> Result<Option<Batch>, InputProblem> {
         let features = self.model.description().architecture.inputs();
         let most = (MOST_NUMBERS / features.max(1)).clamp(1, BATCH);
-        let (is_single, done, rows, predictions) = match &mut self.source {
+        let (is_single, done, block, predictions) = match &mut self.source {
             Source::Rows(source) => {
-                let rows = source.next(most)?;
-                if rows.is_empty() {
+                let block = source.next_block(most)?;
+                if block.rows.is_empty() {
                     return Ok(None);
                 }
                 if self.first == 0
-                    && let Some(doubt) = unlikely_bytes(self.model.description(), &rows)
+                    && let Some(doubt) = unlikely_bytes(self.model.description(), &block.rows)
                 {
                     log::warn!("{}: {doubt}", self.name);
                 }
-                let predictions = self.model.predict(&rows)?;
-                (source.is_single, source.done.clone(), rows, predictions)
+                let predictions = self.model.predict(&block.rows)?;
+                (source.is_single, source.done.clone(), block, predictions)
             }
             Source::Columns(table) => {
                 let Some(block) = table.next_rows(most)? else { return Ok(None) };
@@ -135,7 +137,7 @@ impl<'a> Predicting<'a> {
                 }
                 let predictions = self.model.predict_values(&table.header, &values);
                 let predictions = predictions.map_err(|error| in_all_rows(error, self.first))?;
-                (table.is_single, table.done.clone(), Vec::new(), predictions)
+                (table.is_single, table.done.clone(), Block::default(), predictions)
             }
         };
         if !predictions.iter().all(is_finite) {
@@ -144,8 +146,8 @@ impl<'a> Predicting<'a> {
         let first = self.first;
         self.first += predictions.len();
         log::info!("predicted {} of {}", counted(self.first as u64, "row"), self.name);
-        let input = self.input.clone();
-        Ok(Some(Batch { input, first, is_single, done, rows, predictions }))
+        let (input, Block { rows, starts }) = (self.input.clone(), block);
+        Ok(Some(Batch { input, first, is_single, done, rows, starts, predictions }))
     }
 }
 
@@ -177,6 +179,7 @@ impl Batch {
         self.predictions.iter().enumerate().map(move |(at, prediction)| Answer {
             input: &self.input,
             row: (!self.is_single).then_some(self.first + at),
+            start: self.starts.get(at).copied(),
             features: self.rows.get(at).map(Vec::as_slice).unwrap_or_default(),
             prediction,
             model,

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use fireclay_files::{Output, OutputError};
 use fireclay_model::model_file::write_by;
-use fireclay_model::{Ink, Placement, Task};
+use fireclay_model::{Description, Ink, Placement, Task};
 use fireclay_pictures::{Fit, Options, silence_decoders};
 use fireclay_terminal::{Stdout, tell};
 
-use crate::{Batch, Form, Format, Heading, PredictError, Predicting, Predicts, Reading, Sheet};
+use crate::{
+    Batch, Extra, Form, Format, Heading, PredictError, Predicting, Predicts, Reading, Sheet,
+    WindowSize,
+};
 
 /// Arguments of prediction.
 ///
@@ -18,7 +21,7 @@ use crate::{Batch, Form, Format, Heading, PredictError, Predicting, Predicts, Re
 pub struct PredictArgs {
     /// Model file, or the folder of a run.
     pub model: PathBuf,
-    /// Pictures, arrays and tables to predict; `-` is standard input.
+    /// Pictures, recordings, arrays and tables to predict; `-` is standard input.
     #[arg(required_unless_present = "text", value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Text to predict, for a model that takes one text; repeatable.
@@ -60,6 +63,21 @@ pub struct PredictArgs {
     /// How pictures are read.
     #[command(flatten)]
     pub pictures: PictureArgs,
+    /// How recordings are read.
+    #[command(flatten)]
+    pub recordings: RecordingArgs,
+}
+
+/// How recordings are read.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Recordings")]
+pub struct RecordingArgs {
+    /// Predict windows of this length over each recording, a line for each with its start [default: the whole recording].
+    #[arg(long, value_name = "SECONDS")]
+    pub window: Option<f64>,
+    /// Time from one window to the next [default: half of --window].
+    #[arg(long, value_name = "SECONDS", requires = "window")]
+    pub hop: Option<f64>,
 }
 
 /// How pictures are read.
@@ -94,6 +112,8 @@ Examples:
   {command} base.safetensors seven.png --adapter runs/tuned/adapter.safetensors
   {command} runs/mnist-1 seven.png --show      draw the converted picture in the terminal
   {command} model.safetensors t10k-images-idx3-ubyte --json
+  {command} runs/digits seven.wav               a recording
+  {command} runs/digits hour.flac --window 1 --hop 0.5   a line for each window, with its start
   cat rows.csv | {command} model.safetensors - --abstain 0.9
   {command} runs/reviews --text 'fresh and hot'     a text; files have one a line
   {command} runs/houses new.parquet --format csv --output prices.csv
@@ -102,6 +122,8 @@ A picture is converted to look like the training pictures, as recorded in the mo
 uneven light is removed, bright paper becomes black and ink white, frames and lines are removed, and
 the ink is scaled to 20x20 and centred by its mass. A picture that looks like the training pictures
 is unchanged. Each conversion is printed. A photo should show one character on paper.
+A WAV or FLAC recording becomes the features that the model records: its channels are averaged, and
+it is resampled. MP3 and other kinds have to be converted first.
 IDX, NPY and CSV files hold raw numbers, as in training, and may be compressed with gzip or zstd.
 Tables for a model of named columns hold raw values; they may also be JSON Lines or Parquet.
 An unreadable input is reported on standard error, the others are predicted, and the exit code is 2."
@@ -120,6 +142,9 @@ pub enum ProgramError {
         /// The task of the model.
         task: &'static str,
     },
+    /// `--window` for a model of other rows.
+    #[error("--window is for models of recordings, and this one reads none; leave it out")]
+    Window,
     /// Parquet without a file.
     #[error("Parquet is not text; name a file with --output")]
     ParquetToTerminal,
@@ -149,7 +174,7 @@ pub enum ProgramError {
 /// A [`ProgramError`]; of several inputs the others are predicted first.
 pub fn run(args: &PredictArgs, model: &dyn Predicts) -> Result<(), ProgramError> {
     silence_decoders();
-    args.check(&model.description().task)?;
+    args.check(model.description())?;
     let Some(path) = &args.output else { return predict(args, model, Stdout) };
     let mut inputs = vec![args.model.clone()];
     inputs.extend(args.inputs.iter().chain(&args.adapter).cloned());
@@ -219,8 +244,10 @@ impl<'a, W: Write> Writer<'a, W> {
         if matches!(format, Format::Text | Format::Jsonl) {
             return Ok(Self::Lines { out, form, model });
         }
-        let (is_parquet, has_inputs) = (format == Format::Parquet, args.inputs.len() > 1);
-        let sheet = Sheet::begin(out, model.description(), is_parquet, has_inputs, form);
+        let is_parquet = format == Format::Parquet;
+        let (inputs, starts) = (args.inputs.len() > 1, args.recordings.window.is_some());
+        let has = Extra { inputs, starts };
+        let sheet = Sheet::begin(out, model.description(), is_parquet, has, form);
         Ok(Self::Sheet(sheet?))
     }
 
@@ -252,8 +279,12 @@ impl<'a, W: Write> Writer<'a, W> {
 }
 
 impl PredictArgs {
-    /// Refuses what does not fit the task of the model.
-    fn check(&self, task: &Task) -> Result<(), ProgramError> {
+    /// Refuses what does not fit the model.
+    fn check(&self, model: &Description) -> Result<(), ProgramError> {
+        let task = &model.task;
+        if self.recordings.window.is_some() && model.input.sounds().is_none() {
+            return Err(ProgramError::Window);
+        }
         if self.format == Some(Format::Parquet) && self.output.is_none() {
             return Err(ProgramError::ParquetToTerminal);
         }
@@ -273,7 +304,9 @@ impl PredictArgs {
             (_, true) => Heading::No,
             _ => Heading::Auto,
         };
-        Reading { pictures: Options { fit, ink, placement }, heading }
+        let RecordingArgs { window, hop } = self.recordings;
+        let windows = window.map(|length| WindowSize { length, hop: hop.unwrap_or(length / 2.0) });
+        Reading { pictures: Options { fit, ink, placement }, windows, heading }
     }
 
     fn form(&self) -> Form {

@@ -7,6 +7,7 @@ use std::path::Path;
 use fireclay_model::Description;
 use fireclay_pictures::{self as pictures, Kind};
 use fireclay_readers::{Compression, IdxRows, IdxValues, decompress};
+use fireclay_sounds::{self as sounds, Extractor, Recording, SoundError, Windows};
 use fireclay_terminal::printable;
 
 use crate::InputProblem;
@@ -26,8 +27,28 @@ const NPY: &[u8] = b"\x93NUMPY";
 pub struct Reading {
     /// How pictures become rows.
     pub pictures: pictures::Options,
+    /// Windows over recordings; whole recordings if absent.
+    pub windows: Option<WindowSize>,
     /// Whether the first line of a table is a heading.
     pub heading: Heading,
+}
+
+/// Windows over a recording.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WindowSize {
+    /// The length of each, in seconds.
+    pub length: f64,
+    /// From one to the next, in seconds.
+    pub hop: f64,
+}
+
+/// Rows that were read together.
+#[derive(Default)]
+pub(crate) struct Block {
+    /// Numbers of each row.
+    pub(crate) rows: Vec<Vec<f32>>,
+    /// Where the window of each row begins in its recording, in seconds; none of other rows.
+    pub(crate) starts: Vec<f64>,
 }
 
 /// The rows of an input, read as they are asked for.
@@ -46,6 +67,7 @@ enum Source {
     Array(Vec<f32>, usize),
     Idx(IdxRows<Box<dyn Read>>),
     Table(Table<Box<dyn BufRead>>),
+    Windows(Box<Windows<Box<dyn Read>>>, Box<Extractor>),
 }
 
 /// Reads an input, `-` for standard input, in one pass; its content says what it is.
@@ -121,7 +143,13 @@ fn begin(
     let whole = Box::new(Cursor::new(beginning.clone()).chain(contents));
     let (plain, packed) = (length.filter(|_| is_plain), length.filter(|_| !is_plain));
     let width = model.architecture.inputs();
-    let rows = if let Some(kind) = Kind::of(&beginning) {
+    let is_recording = sounds::Kind::of(&beginning).is_some();
+    if reading.windows.is_some() && !is_recording {
+        return Err(InputProblem::NoRecording);
+    }
+    let rows = if is_recording {
+        of_recording(whole, model, reading.windows)
+    } else if let Some(kind) = Kind::of(&beginning) {
         of_picture(kind.read(whole, plain)?, model, reading.pictures)
     } else if beginning.starts_with(NPY) {
         of_npy(limited(whole, plain)?, width)
@@ -149,6 +177,32 @@ fn of_picture(
     let pictures::Row { features, done } = pictures::row(bytes, model, options)?;
     let width = features.len();
     Ok(Rows { done, is_single: true, width, source: Source::Array(features, 0) })
+}
+
+/// The row of a whole recording, or those of its windows.
+fn of_recording(
+    stream: Box<dyn Read>,
+    model: &Description,
+    windows: Option<WindowSize>,
+) -> Result<Rows, InputProblem> {
+    let shape = &model.architecture.input_shape;
+    let Some(sounds) = model.input.sounds() else {
+        return Err(InputProblem::NoSounds { shape: shape.clone() });
+    };
+    let extractor = Extractor::new(sounds).map_err(SoundError::from)?;
+    let recording = Recording::open(stream)?;
+    let (rate, width) = (recording.rate(), model.architecture.inputs());
+    let mut done = Vec::new();
+    if rate != sounds.rate {
+        done.push(format!("resampled from {rate} to {} Hz", sounds.rate));
+    }
+    let Some(WindowSize { length, hop }) = windows else {
+        let features = extractor.features(&recording.samples(sounds.rate)?)?;
+        return Ok(Rows { done, is_single: true, width, source: Source::Array(features, 0) });
+    };
+    let windows = Box::new(Windows::new(recording, sounds.rate, length, hop)?);
+    let source = Source::Windows(windows, Box::new(extractor));
+    Ok(Rows { done, is_single: false, width, source })
 }
 
 /// The rows of an IDX file, whose bytes may be known, or those of the compressed file that holds it.
@@ -218,14 +272,14 @@ fn product(sizes: &[usize]) -> Option<usize> {
 
 impl Rows {
     /// The next rows, `most` at the most, each as wide as the model takes it; none after the last.
-    pub(crate) fn next(&mut self, most: usize) -> Result<Vec<Vec<f32>>, InputProblem> {
+    pub(crate) fn next_block(&mut self, most: usize) -> Result<Block, InputProblem> {
         let width = self.width.max(1);
-        match &mut self.source {
+        let rows = match &mut self.source {
             Source::Array(values, given) => {
                 let end = values.len().min(given.saturating_add(width.saturating_mul(most)));
                 let found = in_rows(&values[*given..end], width);
                 *given = end;
-                Ok(found)
+                found
             }
             Source::Idx(idx) => {
                 // One row may be all of the file.
@@ -238,11 +292,35 @@ impl Rows {
                 if values.is_empty() {
                     idx.end()?;
                 }
-                Ok(in_rows(&values, width))
+                in_rows(&values, width)
             }
-            Source::Table(table) => Ok(table.next_rows(most)?),
-        }
+            Source::Table(table) => table.next_rows(most)?,
+            Source::Windows(windows, extractor) => {
+                return next_windows(windows, extractor, most);
+            }
+        };
+        Ok(Block { rows, starts: Vec::new() })
     }
+}
+
+/// Windows that are predicted together: few, so that those of a stream that is still being recorded are
+/// predicted soon.
+const WINDOWS: usize = 16;
+
+/// The features of the next windows, `most` at the most.
+fn next_windows(
+    windows: &mut Windows<Box<dyn Read>>,
+    extractor: &Extractor,
+    most: usize,
+) -> Result<Block, InputProblem> {
+    let mut block = Block::default();
+    while block.rows.len() < most.min(WINDOWS)
+        && let Some(window) = windows.next_window()?
+    {
+        block.rows.push(extractor.features(&window.samples)?);
+        block.starts.push(window.start);
+    }
+    Ok(block)
 }
 
 fn in_rows(values: &[f32], width: usize) -> Vec<Vec<f32>> {
@@ -268,8 +346,8 @@ mod tests {
             width: 2,
             source: Source::Array((0..6).map(|i| i as f32).collect(), 0),
         };
-        assert_eq!(rows.next(2).unwrap(), [[0.0, 1.0], [2.0, 3.0]]);
-        assert_eq!(rows.next(2).unwrap(), [[4.0, 5.0]]);
-        assert!(rows.next(2).unwrap().is_empty());
+        assert_eq!(rows.next_block(2).unwrap().rows, [[0.0, 1.0], [2.0, 3.0]]);
+        assert_eq!(rows.next_block(2).unwrap().rows, [[4.0, 5.0]]);
+        assert!(rows.next_block(2).unwrap().rows.is_empty());
     }
 }

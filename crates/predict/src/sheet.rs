@@ -23,14 +23,23 @@ named_enum! {
     }
 }
 
+/// Columns beside those of predictions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra {
+    /// The input, of several.
+    pub inputs: bool,
+    /// Where each window begins in its recording, in seconds.
+    pub starts: bool,
+}
+
 /// A table of predictions that is written batch by batch.
 ///
-/// Its columns are the input, if there are several, and the row in it; then the label and its probability
+/// Its columns are the input, if there are several, and the row in it, with the start of a window; then the label and its probability
 /// and the probability of every label, or the labels that a multi-label model gives, joined by `;`, or the
 /// value of every target with the ends of its interval.
 pub struct Sheet<'a, W: Write> {
     model: &'a Description,
-    has_inputs: bool,
+    has: Extra,
     form: Form,
     out: Out<W>,
 }
@@ -41,8 +50,7 @@ enum Out<W: Write> {
 }
 
 impl<'a, W: Write> Sheet<'a, W> {
-    /// Begins a table of the predictions of a model: CSV, or Parquet if `is_parquet`. With `has_inputs`
-    /// it has a column of inputs.
+    /// Begins a table of the predictions of a model: CSV, or Parquet if `is_parquet`.
     ///
     /// # Errors
     ///
@@ -51,10 +59,10 @@ impl<'a, W: Write> Sheet<'a, W> {
         out: W,
         model: &'a Description,
         is_parquet: bool,
-        has_inputs: bool,
+        has: Extra,
         form: Form,
     ) -> io::Result<Self> {
-        let names = names(model, has_inputs);
+        let names = names(model, has);
         let out = if is_parquet {
             Out::Parquet(ParquetWriter::begin(out, names)?)
         } else {
@@ -62,7 +70,7 @@ impl<'a, W: Write> Sheet<'a, W> {
             csv.write_record(names)?;
             Out::Csv(Box::new(csv))
         };
-        Ok(Self { model, has_inputs, form, out })
+        Ok(Self { model, has, form, out })
     }
 
     /// Writes the predictions of a batch.
@@ -98,12 +106,16 @@ impl<'a, W: Write> Sheet<'a, W> {
 
     fn columns(&self, answers: &[Answer<'_>]) -> Vec<Values> {
         let mut columns = Vec::new();
-        if self.has_inputs {
+        if self.has.inputs {
             let inputs = answers.iter().map(|answer| answer.input.to_string_lossy().into_owned());
             columns.push(Values::Texts(inputs.collect()));
         }
         let rows = answers.iter().map(|answer| answer.row.unwrap_or(0) as i64);
         columns.push(Values::Integers(rows.collect()));
+        if self.has.starts {
+            let starts = answers.iter().map(|answer| answer.start.unwrap_or(0.0) as f32);
+            columns.push(Values::Numbers(starts.collect()));
+        }
         match self.model.task {
             Task::Classification { .. } => {
                 let labels =
@@ -125,12 +137,15 @@ impl<'a, W: Write> Sheet<'a, W> {
 }
 
 /// The names of the columns.
-fn names(model: &Description, has_inputs: bool) -> Vec<String> {
+fn names(model: &Description, has: Extra) -> Vec<String> {
     let mut names = Vec::new();
-    if has_inputs {
+    if has.inputs {
         names.push("input".to_owned());
     }
     names.push("row".to_owned());
+    if has.starts {
+        names.push("start".to_owned());
+    }
     match &model.task {
         Task::Classification { labels, .. } => {
             names.extend(["label", "probability"].map(str::to_owned));

@@ -9,7 +9,7 @@ use crate::fourier::Fourier;
 use crate::frames::Frames;
 use crate::mel::{Bands, Cosines};
 
-/// The least power of a frame when silence is told from sound, as that of librosa.
+/// The least power of a frame when silence is separated from sound, as that of librosa.
 const LEAST_POWER: f64 = 1e-10;
 
 /// The computation of the features that [`Sounds`] describes, with all that does not depend on the

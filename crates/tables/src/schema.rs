@@ -65,6 +65,26 @@ impl Schema {
     ///
     /// A column that is not there, or is named twice; targets whose task is not clear.
     pub fn of(table: &Table, options: &TableOptions) -> Result<Self, TableError> {
+        let schema = Self::planned(table, options)?;
+        if schema.features().next().is_none() {
+            return Err(TableError::NoFeatures);
+        }
+        Ok(schema)
+    }
+
+    /// The same for rows whose features come from elsewhere: no column is a feature.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub fn of_targets(table: &Table, options: &TableOptions) -> Result<Self, TableError> {
+        let mut schema = Self::planned(table, options)?;
+        let features = schema.columns.iter_mut().filter(|column| column.part.is_feature());
+        features.for_each(|column| column.part = ColumnPart::Dropped);
+        Ok(schema)
+    }
+
+    fn planned(table: &Table, options: &TableOptions) -> Result<Self, TableError> {
         check_options(table, options)?;
         let profiles: Vec<Profile> = table.columns().iter().map(Profile::of).collect();
         let targets = options.target.clone();
@@ -78,11 +98,7 @@ impl Schema {
         let one_hot = options.one_hot.unwrap_or(ONE_HOT);
         let texts = options.texts.clone().unwrap_or_default();
         texts.validate()?;
-        let schema = Self { columns, task, targets, numbers, one_hot, texts };
-        if schema.features().next().is_none() {
-            return Err(TableError::NoFeatures);
-        }
-        Ok(schema)
+        Ok(Self { columns, task, targets, numbers, one_hot, texts })
     }
 
     /// All columns, in the order of the file.

@@ -44,8 +44,10 @@ pub(crate) fn existing(args: &Args) -> Option<PathBuf> {
 /// A folder that exists; anything that keeps a fold from its end.
 pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ended> {
     let settings = args.new_settings()?;
-    let Source::Table(source) = settings.source()? else {
-        bail!("--folds needs a table; give one with --data");
+    let path = match settings.source()? {
+        Source::Table(table) => table.path,
+        Source::Sounds(recordings) => recordings.table.path,
+        _ => bail!("--folds needs a table or recordings; give one with --data"),
     };
     if count < 2 {
         bail!("--folds {count}: give at least 2");
@@ -53,7 +55,7 @@ pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ende
     if settings.data.table.test.is_some() {
         bail!("--test has no effect with --folds, which test every row once; remove it");
     }
-    let name = args.output.name.clone().unwrap_or_else(|| stem(&source.path) + "-folds");
+    let name = args.output.name.clone().unwrap_or_else(|| stem(&path) + "-folds");
     check_name(&name)?;
     let folder = args.output.out.join(&name);
     if folder.exists() {

@@ -165,10 +165,16 @@ impl<'a> Fused<'a> {
         let HostRows { features, width, terms, indices, .. } = job.rows.on_host(rows);
         let classes: Vec<usize> = indices.iter().map(|&row| self.classes[row] as usize).collect();
         let (mut gathered, places): (Vec<f32>, Vec<usize>);
-        let (features, indices) = match features {
-            Features::Bytes(bytes) => (RawFeatures::Bytes(bytes), indices),
-            Features::Floats(floats) => (RawFeatures::Floats(floats), indices),
-            Features::Blocks(blocks) => {
+        let augmented = job.augmented(rows, state.progress.epochs + 1);
+        let (features, indices) = match (augmented, features) {
+            (Some(augmented), _) => {
+                gathered = augmented;
+                places = (0..indices.len()).collect();
+                (RawFeatures::Floats(&gathered), &places[..])
+            }
+            (None, Features::Bytes(bytes)) => (RawFeatures::Bytes(bytes), indices),
+            (None, Features::Floats(floats)) => (RawFeatures::Floats(floats), indices),
+            (None, Features::Blocks(blocks)) => {
                 gathered = Vec::with_capacity(indices.len() * width);
                 blocks.gather(indices, &mut gathered);
                 places = (0..indices.len()).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fireclay::{Loss, Preprocessing, Task};
+use fireclay::{Loss, Preprocessing, Sounds, Task};
 use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches, drawn};
 
 use crate::fit::FitError;
@@ -35,7 +35,9 @@ pub struct Job<'a> {
     pub training: &'a TrainingSettings,
     /// The network that was there before, and what is trained of it; otherwise all is.
     pub tuned: Option<Tuned<'a>>,
-    /// Fixes the order of samples and the dropout masks.
+    /// The features of recordings that the rows have, if they are of recordings.
+    pub sounds: Option<&'a Sounds>,
+    /// Fixes the order of samples, the dropout masks and the augmentation.
     pub seed: u64,
     /// Where to compute; the loop alone turns differentiation on.
     pub device: &'a Device,
@@ -86,6 +88,20 @@ impl Job<'_> {
         let (rows, batch) = (self.split.train.len(), self.training.batch_size);
         let short = if self.training.drop_last { rows % batch } else { 0 };
         batches(rows - short, self.rows_per_step(), false)
+    }
+
+    /// The features of some rows as an epoch, from 1, changes them, `[rows, width]` row by row; none if
+    /// nothing is changed.
+    pub(crate) fn augmented(&self, rows: &[usize], epoch: u64) -> Option<Vec<f32>> {
+        let augment = &self.training.augment;
+        let sounds = self.sounds.filter(|_| !augment.is_none())?;
+        let mut values = Vec::with_capacity(rows.len() * self.data().width());
+        for &row in rows {
+            let mut features = self.data().numbers(row..row + 1);
+            augment.apply(&mut features, sounds, self.seed, epoch, row as u64);
+            values.extend(features);
+        }
+        Some(values)
     }
 
     /// Optimizer steps of an epoch.

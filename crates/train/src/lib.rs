@@ -66,9 +66,9 @@ pub mod verify;
 pub mod warnings;
 
 pub use args::{
-    Args, BackendArgs, DataArgs, DecisionArgs, Flags, NetworkArgs, OptimizationArgs, OutputArgs,
-    Rate, ResumingArgs, SettingsArgs, TableArgs, TextArgs, TrainingArgs, activation_values,
-    load_with_bar, norm_values,
+    Args, AugmentArgs, BackendArgs, DataArgs, DecisionArgs, Flags, NetworkArgs, OptimizationArgs,
+    OutputArgs, Rate, ResumingArgs, SettingsArgs, SoundArgs, TableArgs, TextArgs, TrainingArgs,
+    activation_values, load_with_bar, norm_values,
 };
 pub use pictures::pictures;
 pub use program::{Ended, backends, carry_out, run, run_on, run_to_end};

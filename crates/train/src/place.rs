@@ -63,10 +63,9 @@ fn plain(path: &Path) -> PathBuf {
 
 /// The name of a source that says nothing of where a folder lies: of an absolute path the last part.
 pub fn portable(name: &str) -> String {
-    let (prefix, path) = match name.strip_prefix("idx:") {
-        Some(folder) => ("idx:", Path::new(folder)),
-        None => ("", Path::new(name)),
-    };
+    let prefix = ["idx:", "sounds:"].into_iter().find(|prefix| name.starts_with(prefix));
+    let prefix = prefix.unwrap_or_default();
+    let path = Path::new(&name[prefix.len()..]);
     match path.file_name().filter(|_| path.is_absolute()) {
         Some(last) => format!("{prefix}{}", last.to_string_lossy()),
         None => name.to_owned(),

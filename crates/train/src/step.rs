@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use fireclay::DropoutKey;
 
 use crate::evaluate::batch;
@@ -116,7 +116,11 @@ fn gradients_of_batch(
     weight: f64,
     (pass, dropout): (u64, f64),
 ) -> (Gradients, Observed) {
-    let (raw, targets) = batch(&job.rows, rows);
+    let (mut raw, targets) = batch(&job.rows, rows);
+    if let Some(augmented) = job.augmented(rows, state.progress.epochs + 1) {
+        let augmented = TensorData::new(augmented, raw.columns.dims());
+        raw.columns = Tensor::from_data(augmented, job.device);
+    }
     let inputs = raw.clone().prepared(job.preprocessing);
     let key = DropoutKey { seed: job.seed, step: pass };
     let outputs = state.mlp.forward_train_with(inputs, key, dropout);

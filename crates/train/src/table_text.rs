@@ -14,6 +14,9 @@ pub(crate) fn summary(facts: &TableFacts) -> String {
     let schema = &facts.schema;
     let task = schema.task();
     let mut text = format!("target {}: {task}\n", names(schema.targets(), MOST_COLUMNS));
+    if let Some(sounds) = &facts.sounds {
+        text += &format!("features: {sounds}\n");
+    }
     for kind in [Kind::Number, Kind::Boolean, Kind::Category, Kind::Date, Kind::Text] {
         let found = schema.features().filter(|column| column.profile.kind == kind);
         let found: Vec<String> = found.map(|column| column.profile.name.clone()).collect();
@@ -28,7 +31,8 @@ pub(crate) fn summary(facts: &TableFacts) -> String {
             format!("{} ({kind})", printable(name, MOST_CHARACTERS))
         })
         .collect();
-    if !unused.is_empty() {
+    // Columns of recordings are names and splits, and no features.
+    if !unused.is_empty() && facts.sounds.is_none() {
         text += &format!("left out: {}; --check says why\n", names(&unused, MOST_COLUMNS));
     }
     if facts.left_out > 0 {

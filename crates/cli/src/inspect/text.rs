@@ -2,7 +2,7 @@
 
 use fireclay::{
     Architecture, Decision, FieldKind, InputSpec, Intervals, Pictures, Preprocessing, Provenance,
-    TargetScaling, Task,
+    Sounds, TargetScaling, Task,
 };
 use fireclay_terminal::{
     counted, digest_start, group, listed, names, printable, sizes, table, wrapped_at,
@@ -157,6 +157,9 @@ impl Lines {
         }
         if let Some(pictures) = part::<Pictures>(document.get("pictures")) {
             self.item("pictures", &pictures.to_string());
+        }
+        if let Some(sounds) = part::<Sounds>(document.get("sounds")) {
+            self.item("recordings", &sounds.to_string());
         }
         if let Some(base) = document.get("base").and_then(Value::as_str) {
             self.item("base", &format!("{} (required)", short(base)));

@@ -20,6 +20,7 @@ mod recipes;
 mod regression;
 mod report;
 mod runs;
+mod sounds;
 mod support;
 mod tables;
 mod training;

@@ -25,6 +25,8 @@ pub(super) enum TestRows {
     Own(Holdout),
     /// Those of another file.
     File(PathBuf),
+    /// Those with one of these values in a column.
+    Values { column: String, values: Vec<String> },
     /// One of several folds, from 0, of which every row is in one.
     Fold { fold: usize, of: usize },
 }
@@ -34,8 +36,8 @@ pub(super) enum TestRows {
 const TEST_SHARE: f64 = 0.2;
 
 impl TestRows {
-    /// Reads what a person typed: a share, a number of rows or a file; or the fold of a
-    /// cross-validation.
+    /// Reads what a person typed: a share, a number of rows, a file, or values of a column; or the fold
+    /// of a cross-validation.
     pub(super) fn parse(options: &TableOptions) -> Result<Self, DataError> {
         if let Some(fold) = &options.fold {
             return Self::fold(fold).ok_or_else(|| DataError::BadFold { given: fold.clone() });
@@ -52,7 +54,24 @@ impl TestRows {
             Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Own(Holdout::Fraction(share))),
             Ok(_) => Err(DataError::BadTest { given: text.to_owned() }),
             Err(_) if Path::new(text).exists() => Ok(Self::File(text.into())),
-            Err(_) => Err(DataError::BadTest { given: text.to_owned() }),
+            Err(_) => {
+                Self::values(text).ok_or_else(|| DataError::BadTest { given: text.to_owned() })
+            }
+        }
+    }
+
+    /// Reads values of a column such as `split=test` or `speaker=ann,bob`.
+    fn values(text: &str) -> Option<Self> {
+        let (column, values) = text.split_once('=')?;
+        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
+        (!column.is_empty()).then(|| Self::Values { column: column.trim().to_owned(), values })
+    }
+
+    /// The column whose values choose the rows, if one does.
+    pub(super) fn column(&self) -> Option<&String> {
+        match self {
+            Self::Values { column, .. } => Some(column),
+            _ => None,
         }
     }
 }
@@ -116,6 +135,9 @@ pub(super) fn divide(
                 (0..rows.len()).partition(|&place| rows[place] < first);
             (known, test)
         }
+        TestRows::Values { column, values } => {
+            with_values(table, rows, column, values, &source.path)?
+        }
         TestRows::Fold { fold, of } => chooser.fold(rows.len(), *fold, *of)?,
         TestRows::Own(holdout) => chooser.hold_out((0..rows.len()).collect(), *holdout, TEST)?,
     };
@@ -127,6 +149,24 @@ pub(super) fn divide(
     let (train, validation) = chooser.hold_out(known, holdout, VALIDATION)?;
     let of_table = |places: Vec<usize>| places.into_iter().map(|place| rows[place]).collect();
     Ok(Parts { train: of_table(train), validation: of_table(validation), test: of_table(test) })
+}
+
+/// The places of the rows that have none of these values in a column, and of those that have one.
+fn with_values(
+    table: &Table,
+    rows: &[usize],
+    column: &str,
+    values: &[String],
+    path: &Path,
+) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+    let cells = &table.column(column).map_err(DataError::table(path))?.cells;
+    let (test, known): (Vec<usize>, Vec<usize>) = (0..rows.len())
+        .partition(|&place| values.iter().any(|value| *value == cells.get(rows[place]).text()));
+    if test.is_empty() || known.is_empty() {
+        let (column, values) = (column.to_owned(), values.to_vec());
+        return Err(DataError::TestValues { column, values, found: test.len(), rows: rows.len() });
+    }
+    Ok((known, test))
 }
 
 /// How rows are chosen, by their places among those that have a target.

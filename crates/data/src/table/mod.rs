@@ -5,7 +5,7 @@ mod stream;
 
 use std::path::{Path, PathBuf};
 
-use fireclay_model::InputSpec;
+use fireclay_model::{InputSpec, Sounds};
 use fireclay_tables::{
     Doubt, Reading, Schema, SplitRows, Table, TableError, TableOptions, TableTargets, TableTask,
     doubts, encode, fit, read, read_texts, rows_with_targets, targets_of, weights_of,
@@ -59,7 +59,14 @@ pub struct TableFacts {
     pub split: Split,
     /// What is doubtful about it.
     pub doubts: Vec<Doubt>,
+    /// The features of the recordings that its rows are of, if they are.
+    pub sounds: Option<Sounds>,
 }
+
+/// The reader of a file with rows.
+type Read<'a> = &'a dyn Fn(&Path) -> Result<Reading, DataError>;
+/// The function that makes some rows of a table, whose targets are these.
+type Made<'a> = &'a dyn Fn(&Table, &[usize], Targets) -> Result<Dataset, DataError>;
 
 /// A table that was read and divided, to be encoded.
 pub struct DividedTable {
@@ -89,16 +96,25 @@ impl TableSource {
     /// [`DataError::Table`] for a file that holds no such table; those of a division that is not
     /// possible.
     pub fn divided(&self) -> Result<DividedTable, DataError> {
+        self.divided_of(&|path| self.read(path).map_err(DataError::table(path)), Schema::of)
+    }
+
+    /// The same, by a reader of files and a plan of columns.
+    pub(crate) fn divided_of(
+        &self,
+        read: Read<'_>,
+        plan: fn(&Table, &TableOptions) -> Result<Schema, TableError>,
+    ) -> Result<DividedTable, DataError> {
         let of_table = DataError::table(&self.path);
         let options = &self.options;
-        let reading = self.read(&self.path).map_err(&of_table)?;
+        let reading = read(&self.path)?;
         let mut table = reading.table;
-        let schema = Schema::of(&table, options).map_err(&of_table)?;
+        let schema = plan(&table, options).map_err(&of_table)?;
         let first = table.rows();
         let test = TestRows::parse(options)?;
         if let TestRows::File(path) = &test {
             let of_test = DataError::table(path);
-            table.append(&self.read(path).map_err(&of_test)?.table).map_err(&of_test)?;
+            table.append(&read(path)?.table).map_err(&of_test)?;
         }
         let rows = rows_with_targets(&table, schema.targets()).map_err(&of_table)?;
         let targets = targets_of(&table, schema.targets(), schema.task(), &rows);
@@ -118,6 +134,7 @@ impl TableSource {
             unnamed: reading.unnamed,
             split,
             doubts,
+            sounds: None,
         };
         let weights = weights(&table, options, &parts).map_err(&of_table)?;
         Ok(DividedTable { table, parts, targets, weights, facts })
@@ -162,6 +179,10 @@ impl DividedTable {
         fit(table, &facts.schema, &parts.train, &parts.all()).map_err(&of_table)
     }
 
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Encodes all rows.
     ///
     /// # Errors
@@ -170,10 +191,16 @@ impl DividedTable {
     /// table lacks.
     pub fn encoded(self, input: &InputSpec, path: &Path) -> Result<TrainTest, DataError> {
         let of_table = DataError::table(path);
+        self.with_rows(&|table, rows, targets| {
+            Dataset::encoded(input, encode(table, input, rows).map_err(&of_table)?, targets)
+        })
+    }
+
+    /// All rows as a function makes them of the table.
+    pub(crate) fn with_rows(self, made: Made<'_>) -> Result<TrainTest, DataError> {
         let Self { table, parts, targets: [learned, test], weights, facts } = self;
         let rows = |rows: &[usize], targets| {
-            let encoded = encode(&table, input, rows).map_err(&of_table)?;
-            weighted(Dataset::encoded(input, encoded, targets)?, weights.as_deref(), rows)
+            weighted(made(&table, rows, targets)?, weights.as_deref(), rows)
         };
         let train = rows(&parts.of_learning(), learned)?;
         let test = rows(&parts.test, test)?;
@@ -204,7 +231,7 @@ fn weighted(data: Dataset, weights: Option<&[f32]>, rows: &[usize]) -> Result<Da
 }
 
 /// The targets of a table with the names of their columns, or of their classes.
-fn named(targets: TableTargets, names: &[String]) -> Targets {
+pub(crate) fn named(targets: TableTargets, names: &[String]) -> Targets {
     let names = names.to_vec();
     match targets {
         TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },

@@ -42,11 +42,11 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let length = std::fs::metadata(&source.path).map_or(0, |metadata| metadata.len());
     let rows_per_block = rows_per_block(length, row_bytes, width, memory);
     log::info!("indexing {}", source.path.display());
-    let (file, slim) = indexed(source, &schema, rows_per_block).map_err(&of_table)?;
+    let test = TestRows::parse(&source.options)?;
+    let (file, slim) = indexed(source, &schema, &test, rows_per_block).map_err(&of_table)?;
     let rows = rows_with_targets(&slim, schema.targets()).map_err(&of_table)?;
     let targets = targets_of(&slim, schema.targets(), schema.task(), &rows).map_err(&of_table)?;
     let (rows, targets) = source.of_classes(rows, targets, &schema)?;
-    let test = TestRows::parse(&source.options)?;
     let parts = divide(&slim, &rows, &targets, file.rows(), &test, source)?;
     let weights = weights(&slim, &source.options, &parts).map_err(&of_table)?;
     drop(slim);
@@ -59,7 +59,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     let train = dataset(&input, learned, parts.targets(&targets, &rows, false))?;
     let train = weighted(train, weights.as_deref(), &parts.of_learning())?;
     let test = match test {
-        TestRows::Own(_) | TestRows::Fold { .. } => {
+        TestRows::Own(_) | TestRows::Fold { .. } | TestRows::Values { .. } => {
             let blocks = blocks.of(parts.test.clone(), 1, Vec::new(), Vec::new());
             let test = dataset(&input, blocks, parts.targets(&targets, &rows, true))?;
             weighted(test, weights.as_deref(), &parts.test)?
@@ -74,6 +74,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
         split: Split::of(parts.learned(), parts.validation_places()),
         doubts,
         schema,
+        sounds: None,
     };
     Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
 }
@@ -87,12 +88,13 @@ fn dataset(input: &InputSpec, blocks: Blocks, targets: Targets) -> Result<Datase
 fn indexed(
     source: &TableSource,
     schema: &Schema,
+    test: &TestRows,
     rows_per_block: usize,
 ) -> Result<(Arc<BlockFile>, Table), TableError> {
     let header = BlockFile::header_of(&source.path)?;
     let options = &source.options;
     let names = schema.targets().iter().chain(&options.group).chain(&options.time);
-    let names = names.chain(&options.weight);
+    let names = names.chain(&options.weight).chain(test.column());
     let mut names: Vec<&String> = names.collect();
     names.sort_unstable();
     names.dedup();

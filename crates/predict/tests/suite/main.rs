@@ -10,7 +10,8 @@ use fireclay_model::{
     initial_values, transpose,
 };
 use fireclay_predict::{
-    Batch, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, Sheet, load,
+    Batch, Extra, Form, Heading, InputProblem, LoadError, PredictError, Predicting, Reading, Sheet,
+    load,
 };
 use fireclay_tables::{Cell, Table, read};
 use serde_json::Value;
@@ -121,7 +122,7 @@ fn sheets(predictor: &Predictor, bytes: &[u8]) -> [Table; 2] {
         let path = folder.path().join(name);
         let file = fs::File::create(&path).unwrap();
         let form = Form { abstain: Some(0.9), ..Form::default() };
-        let sheet = Sheet::begin(file, predictor.description(), is_parquet, false, form);
+        let sheet = Sheet::begin(file, predictor.description(), is_parquet, Extra::default(), form);
         let mut sheet = sheet.unwrap();
         batches.iter().for_each(|batch| sheet.write(batch).unwrap());
         sheet.finish().unwrap();

@@ -93,9 +93,12 @@ impl BackendArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv or .jsonl, also with .gz or .zst; .parquet, .npz, .npy or .safetensors), or idx:FOLDER for IDX files [default: mnist].
+    /// Data set: mnist, fashion-mnist, kmnist, emnist-{balanced,letters,digits,byclass,bymerge,mnist}, qmnist, a table (.csv, .tsv or .jsonl, also with .gz or .zst; .parquet, .npz, .npy or .safetensors), idx:FOLDER for IDX files, or sounds:PATH for recordings: a folder of WAV and FLAC files, or a table with a column `file` [default: mnist].
     #[arg(id = "data", long = "data", value_name = "SOURCE")]
     pub source: Option<String>,
+    /// Parts of the file names of recordings, such as {label}_{speaker}_{index}; each is a column for --group and --test [default: the label is the folder].
+    #[arg(long, value_name = "PATTERN")]
+    pub pattern: Option<String>,
     /// Samples held out for validation: a number or a share [default: 5000, or a tenth of fewer than 25,000].
     #[arg(long, value_name = "N|SHARE")]
     pub validation: Option<Validation>,
@@ -117,6 +120,7 @@ impl DataArgs {
     /// Adds these settings.
     pub fn add_to(&self, flags: &mut Flags) {
         flags.text("data.source", self.source.as_ref());
+        flags.text("data.sounds.pattern", self.pattern.as_ref());
         flags.set("data.validation", self.validation.and_then(|v| Value::try_from(v).ok()));
         flags.on("data.stratified", self.stratified);
         flags.list("data.classes", &self.classes);

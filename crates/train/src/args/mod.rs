@@ -1,8 +1,10 @@
 //! The command line: what can be typed, and the settings and options that it amounts to.
 
+mod augment;
 mod decision;
 mod flags;
 mod groups;
+mod sounds;
 mod table;
 mod terminal;
 mod text;
@@ -11,12 +13,14 @@ use clap::Parser;
 
 use crate::settings::{Partial, PreprocessingChoice, RECIPES, Settings, SettingsError};
 
+pub use augment::AugmentArgs;
 pub use decision::DecisionArgs;
 pub use flags::Flags;
 pub use groups::{
     BackendArgs, DataArgs, NetworkArgs, OptimizationArgs, OutputArgs, ResumingArgs, SettingsArgs,
     TrainingArgs, activation_values, norm_values,
 };
+pub use sounds::SoundArgs;
 pub use table::TableArgs;
 pub use terminal::load_with_bar;
 pub use text::TextArgs;
@@ -44,6 +48,9 @@ pub struct Args {
     /// The columns of a table.
     #[command(flatten)]
     pub table: TableArgs,
+    /// The features of recordings.
+    #[command(flatten)]
+    pub sounds: SoundArgs,
     /// Task, if the target columns of a table do not determine it [default: inferred].
     #[arg(long, value_name = "TASK", help_heading = "Tables", value_parser = TASKS)]
     pub task: Option<String>,
@@ -62,6 +69,9 @@ pub struct Args {
     /// The loop.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// Random changes of recordings.
+    #[command(flatten)]
+    pub augment: AugmentArgs,
     /// A run that is resumed or repeated.
     #[command(flatten)]
     pub resuming: ResumingArgs,
@@ -89,6 +99,7 @@ Examples:
   train --hidden 300,100 --activation sigmoid --dropout 0.2 --optimizer sgd --momentum 0.9
   train --data fashion-mnist --patience 3        another data set, with early stopping
   train --data data.csv --target price           a table
+  train --recipe speech --data sounds:clips      recordings, a folder for each class
   train --resume latest                          resume the last run
   train --repeat mnist-1                         repeat a run and compare the models
   train --config runs/mnist-1/config.toml --lr 0.01     a new run with one setting changed";
@@ -142,12 +153,14 @@ impl Args {
         self.backend.add_to(&mut flags);
         self.data.add_to(&mut flags);
         self.table.add_to(&mut flags);
+        self.sounds.add_to(&mut flags);
         flags.text("data.table.task", self.task.as_ref());
         flags.choice("data.preprocessing", self.preprocessing);
         self.network.add_to(&mut flags)?;
         flags.number("optimizer.learning_rate", Rate::of_all(&self.lr));
         self.optimization.add_to(&mut flags);
         self.training.add_to(&mut flags);
+        self.augment.add_to(&mut flags);
         self.settings.parts(recipe.into_iter().collect(), flags)
     }
 

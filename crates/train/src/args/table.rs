@@ -14,8 +14,8 @@ pub struct TableArgs {
     /// Target columns, which the model predicts; required for a new model of a table.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub target: Vec<String>,
-    /// Rows for the final test: a share, a number of rows, or another file [default: 0.2].
-    #[arg(long, value_name = "SHARE|N|FILE")]
+    /// Rows for the final test: a share, a number of rows, another file, or values of a column such as split=test [default: 0.2].
+    #[arg(long, value_name = "SHARE|N|FILE|COLUMN=VALUES")]
     pub test: Option<String>,
     /// Cross-validate with this number of folds, and print the mean of each test metric.
     #[arg(long, value_name = "N", conflicts_with_all = ["dry_run", "check", "resume", "repeat"])]

@@ -324,7 +324,8 @@ impl Run {
             (None, Some(input)) => input.clone(),
             (None, None) => {
                 let preprocessing = self.settings.data.preprocessing(data, &self.split.train);
-                InputSpec::dense(&self.settings.model.input_shape, preprocessing)
+                let input = InputSpec::dense(&self.settings.model.input_shape, preprocessing);
+                input.with_sounds(self.data.sounds())
             }
         };
         let input = input.with_pictures(self.pictures);
@@ -358,6 +359,7 @@ impl Run {
             schedule: &self.settings.schedule,
             training: &self.settings.training,
             tuned: self.tuned(),
+            sounds: self.data.table.as_ref().and_then(|table| table.sounds.as_ref()),
             seed: self.settings.seed,
             device: &self.device,
         }
@@ -373,6 +375,7 @@ impl Run {
         let stem = match &self.sources.data {
             Source::Idx(_) => "idx".to_owned(),
             Source::Table(table) => stem(&table.path),
+            Source::Sounds(recordings) => stem(&recordings.table.path),
             named => named.to_string(),
         };
         RunFolder::create(out, name.as_deref(), &stem, disk)

@@ -169,14 +169,16 @@ impl Prepared {
         self.settings.model = network.into();
     }
 
-    /// Encodes the rows of a table with the input of an existing model; other data is unchanged.
+    /// Encodes the rows of a table, or recordings, with the input of an existing model; other data is
+    /// unchanged.
     ///
     /// # Errors
     ///
     /// A column that the model takes and the table lacks, or a value that is not one of its column.
     pub fn encode_for(&mut self, input: &InputSpec) -> Result<()> {
-        if self.data.table.is_some() && input.as_dense().is_none() {
-            self.data = (self.options.load)(&self.source.clone().encoded_by(input))?;
+        let encoded = self.source.clone().encoded_by(input);
+        if encoded != self.source {
+            self.data = (self.options.load)(&encoded)?;
         }
         Ok(())
     }
@@ -239,6 +241,7 @@ impl Prepared {
             settings.data.table.texts = None;
         }
         settings.resolve(&data.train, &task)?;
+        settings.check_augmentation(data.sounds().as_ref())?;
         check_teacher(start.as_ref(), &task)?;
         let mut split = hold_out(&settings, &data)?;
         if is_new {

@@ -86,6 +86,9 @@ impl Run {
         };
         let usage = match &self.data.table {
             // By the names of its columns, which may come in any order.
+            Some(table) if table.sounds.is_some() => {
+                format!("Predict recordings:\n  fireclay predict {pasted} recording.wav")
+            }
             Some(_) => format!("Predict rows of a table:\n  fireclay predict {pasted} rows.csv"),
             None => format!(
                 "Use the model from Rust:\n  \

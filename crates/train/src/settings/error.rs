@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fireclay::{ConfigError, LossError, PreprocessingError, TargetScalingError, nearest};
+use fireclay_data::AugmentationError;
 use fireclay_measure::GoalError;
 use fireclay_terminal::printable;
 
@@ -30,6 +31,23 @@ pub enum SettingsError {
         "--target and other flags of tables have no effect on {data}; give a table with --data"
     )]
     NoTable {
+        /// The data.
+        data: String,
+    },
+    /// Flags of recordings, for other data.
+    #[error(
+        "--pattern and other flags of recordings have no effect on {data}; give sounds:PATH with --data"
+    )]
+    NoRecordings {
+        /// The data.
+        data: String,
+    },
+    /// A setting of augmentation that is out of its range.
+    #[error(transparent)]
+    Augmentation(#[from] AugmentationError),
+    /// Augmentation of other rows than those of recordings.
+    #[error("--augment flags have no effect on {data}: only recordings are augmented. Remove them")]
+    NothingToAugment {
         /// The data.
         data: String,
     },

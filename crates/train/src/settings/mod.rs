@@ -13,11 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fireclay::{
-    Average, Backend, DeviceChoice, FrontPart, Loss, MlpConfig, Preprocessing, TargetScaling, Task,
+    Average, Backend, DeviceChoice, FrontPart, Loss, MlpConfig, Preprocessing, Sounds,
+    TargetScaling, Task,
 };
 use fireclay_data::tables::TableOptions;
 use fireclay_data::{
-    DataError, Dataset, Division, Features, Holdout, Source, TableSource, Targets,
+    Augmentation, DataError, Dataset, Division, Features, Holdout, SoundOptions, SoundSource,
+    Source, TableSource, Targets,
 };
 use fireclay_measure::Goals;
 use serde::{Deserialize, Serialize};
@@ -79,7 +81,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// A name such as `mnist`, `idx:FOLDER`, or the path of a table.
+    /// A name such as `mnist`, `idx:FOLDER`, `sounds:PATH`, or the path of a table.
     pub source: String,
     /// Held out for validation: a number of samples, or a share of them between 0 and 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +94,9 @@ pub struct DataSettings {
     /// Columns and splits of a table.
     #[serde(skip_serializing_if = "is_default")]
     pub table: TableOptions,
+    /// File names and features of recordings.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sounds: SoundOptions,
     /// Memory within which the rows of a table are read in blocks; all are in memory if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
@@ -180,6 +185,9 @@ pub struct TrainingSettings {
     /// What the learning rate of groups of parameters is multiplied by.
     #[serde(skip_serializing_if = "GroupRates::is_default")]
     pub rates: GroupRates,
+    /// Random changes of the features of recordings.
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
+    pub augment: Augmentation,
 }
 
 impl Default for Settings {
@@ -209,6 +217,7 @@ impl Default for DataSettings {
             stratified: false,
             classes: Vec::new(),
             table: TableOptions::default(),
+            sounds: SoundOptions::default(),
             memory: None,
             preprocessing: PreprocessingChoice::default(),
             target_scaling: None,
@@ -235,6 +244,7 @@ impl Default for TrainingSettings {
             on_divergence: OnDivergence::default(),
             anneal: Vec::new(),
             rates: GroupRates::default(),
+            augment: Augmentation::default(),
         }
     }
 }
@@ -272,6 +282,7 @@ impl Settings {
     ///
     /// Settings that contradict the data or its task.
     pub fn resolve(&mut self, data: &Dataset, task: &Task) -> Result<(), SettingsError> {
+        let is_of_recordings = matches!(self.source(), Ok(Source::Sounds(_)));
         self.embed(data);
         let model = &mut self.model;
         if model.input_shape.is_empty() {
@@ -283,12 +294,15 @@ impl Settings {
         if let Some(ensemble) = &mut model.ensemble {
             ensemble.average = Average::of(task);
         }
+        if self.data.sounds != SoundOptions::default() && !is_of_recordings {
+            return Err(SettingsError::NoRecordings { data: self.data.source.clone() });
+        }
         if data.input().is_some() {
             self.data.check_table()?;
             self.data.preprocessing = PreprocessingChoice::None;
         } else if self.data.memory.is_some() {
             return Err(SettingsError::NoBlocks { data: self.data.source.clone() });
-        } else if self.data.table != TableOptions::default() {
+        } else if self.data.table != TableOptions::default() && !is_of_recordings {
             return Err(SettingsError::NoTable { data: self.data.source.clone() });
         }
         if self.data.preprocessing == PreprocessingChoice::Auto {
@@ -324,6 +338,19 @@ impl Settings {
         Ok(())
     }
 
+    /// Checks that augmentation has rows of recordings, and fits their features.
+    ///
+    /// # Errors
+    ///
+    /// A setting of augmentation that does not.
+    pub fn check_augmentation(&self, sounds: Option<&Sounds>) -> Result<(), SettingsError> {
+        let augment = &self.training.augment;
+        if !augment.is_none() && sounds.is_none() {
+            return Err(SettingsError::NothingToAugment { data: self.data.source.clone() });
+        }
+        Ok(augment.validate(sounds)?)
+    }
+
     /// What is learned from.
     ///
     /// # Errors
@@ -344,27 +371,37 @@ impl Settings {
         Ok(())
     }
 
-    /// The source of a name; a table is read as these settings say.
+    /// The source of a name; a table, or recordings, are read as these settings say.
     ///
     /// # Errors
     ///
     /// As [`source`](Self::source).
     pub(crate) fn source_named(&self, name: &str) -> Result<Source, DataError> {
-        let data = &self.data;
         Ok(match name.parse()? {
-            Source::Table(table) => Source::Table(Box::new(TableSource {
-                options: data.table.clone(),
-                division: Division {
-                    validation: data.validation.map(Holdout::from),
-                    is_stratified: data.stratified,
-                    seed: self.seed,
-                    classes: data.classes.clone(),
-                },
-                memory: data.memory.map(Memory::bytes),
-                ..*table
+            Source::Table(table) => Source::Table(Box::new(self.table_of(*table))),
+            Source::Sounds(recordings) => Source::Sounds(Box::new(SoundSource {
+                table: self.table_of(recordings.table),
+                options: self.data.sounds.clone(),
+                sounds: None,
             })),
             other => other,
         })
+    }
+
+    /// A table that is read as these settings say.
+    fn table_of(&self, table: TableSource) -> TableSource {
+        let data = &self.data;
+        TableSource {
+            options: data.table.clone(),
+            division: Division {
+                validation: data.validation.map(Holdout::from),
+                is_stratified: data.stratified,
+                seed: self.seed,
+                classes: data.classes.clone(),
+            },
+            memory: data.memory.map(Memory::bytes),
+            ..table
+        }
     }
 
     /// The settings as a file.
@@ -566,6 +603,7 @@ impl TrainingSettings {
             in_range(decay > 0.0 && decay < 1.0, "training.ema", format!("{decay:?}"), expected)?;
         }
         self.rates.validate()?;
+        self.augment.validate(None)?;
         if let Some(EarlyStopping { patience, min_improvement }) = self.early_stopping {
             at_least_one("training.early_stopping.patience", patience)?;
             let holds = min_improvement.is_finite() && min_improvement >= 0.0;

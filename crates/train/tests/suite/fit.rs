@@ -27,7 +27,7 @@ impl Setup {
         (fitted, seen)
     }
 
-    fn weights(&self) -> Vec<f32> {
+    pub(crate) fn weights(&self) -> Vec<f32> {
         weights(&self.fit().0.unwrap().mlp)
     }
 }

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use fireclay::{
     Activation, Average, Backend, Checkpoint, DeviceChoice, Ensemble, FrontPart, InputSpec, Loss,
-    Mlp, Model, Norm, Parametrization, Provenance, TargetScaling, Task,
+    Mlp, Model, Norm, Parametrization, Provenance, SoundColumns, Sounds, TargetScaling, Task,
 };
-use fireclay_data::Targets;
+use fireclay_data::{Augmentation, Targets};
 use train::disk::Disk;
 use train::fit::{Ending, fit};
 use train::job::Job;
@@ -315,6 +315,26 @@ fn fused_steps_of_texts_go_on_as_if_never_stopped() {
         setup.training.batch_size = 3;
         check(&setup, name, |steps| vec![2, 5, steps / 2, steps - 1]);
     }
+}
+
+/// Augmentation of rows that have a band and two columns, in fused steps and in others.
+#[test]
+fn augmented_runs_go_on_as_if_never_stopped() {
+    let columns = SoundColumns::Bins { count: 2 };
+    let sounds = Sounds { mels: 1, columns, ..Sounds::of_rate(8_000) };
+    let augment = Augmentation { shift: 0.5, gain: 0.5, noise: 0.1, ..Augmentation::default() };
+    let mut fused = Setup { sounds: Some(sounds), ..Setup::classes() };
+    fused.training.augment = augment;
+    check(&fused, "augmented, fused", |steps| (1..steps).collect());
+    for i in 0..6 {
+        let (mut setup, what) = varied(i);
+        setup.sounds = Some(sounds);
+        setup.training.augment = augment;
+        check(&setup, &what, |steps| vec![1 + pick(i, 130, 1 << 20) % (steps - 1).max(1)]);
+    }
+    // It does change the weights.
+    let plain = Setup { sounds: Some(sounds), ..Setup::classes() };
+    assert_ne!(plain.weights(), fused.weights());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io;
 
 use fireclay::{
     Activation, Analyzer, Device, Field, FrontPart, InputSpec, Loss, MlpConfig, NgramRange,
-    Preprocessing, SparseRows, Task, TermPlaces, Text, Weighting,
+    Preprocessing, Sounds, SparseRows, Task, TermPlaces, Text, Weighting,
 };
 use fireclay_data::{Dataset, Features, Holdout, RowSource, Split, Targets, split};
 use train::job::Job;
@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     pub(crate) training: TrainingSettings,
     pub(crate) model: MlpConfig,
     pub(crate) seed: u64,
+    pub(crate) sounds: Option<Sounds>,
 }
 
 impl Setup {
@@ -54,6 +55,7 @@ impl Setup {
             model: MlpConfig::new([2], [8], task.outputs()),
             task,
             seed: 1,
+            sounds: None,
         }
     }
 
@@ -111,6 +113,7 @@ impl Setup {
             schedule: &self.schedule,
             training: &self.training,
             tuned: None,
+            sounds: self.sounds.as_ref(),
             seed: self.seed,
             device,
         }
