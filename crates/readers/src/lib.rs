@@ -1,4 +1,5 @@
-//! Streams that are read once from front to back: gzip and zstd, IDX files, text in UTF-8.
+//! Streams that are read once from front to back: gzip and zstd, IDX files, text in UTF-8,
+//! vectors of words.
 //!
 //! What a stream claims of its size is not believed: memory grows with the bytes that arrive, and a
 //! compressed stream ends where it unpacks to more than is likely.
@@ -17,7 +18,9 @@
 mod compression;
 mod idx;
 mod text;
+mod vectors;
 
 pub use compression::{Compression, Inflated, UnpackError, Zstd, decompress};
 pub use idx::{Idx, IdxError, IdxRows, IdxValues, parse_idx};
 pub use text::{TextError, decode_text, read_text};
+pub use vectors::{VectorsError, WordVectors};

@@ -62,6 +62,7 @@ pub mod state;
 mod step;
 mod table_text;
 pub mod tuning;
+mod vectors;
 pub mod verify;
 pub mod warnings;
 

@@ -1,5 +1,7 @@
 //! The flags of texts.
 
+use std::path::PathBuf;
+
 use fireclay::{Activation, NgramRange, TextWeighting};
 use toml::Value;
 
@@ -42,6 +44,9 @@ pub struct TextArgs {
     /// Activation function of the sum of these vectors [default: relu].
     #[arg(long, value_name = "NAME")]
     pub text_activation: Option<Activation>,
+    /// File of pretrained word vectors, such as a .vec file of fastText or GloVe, from which the vectors of terms start [default: drawn from the seed].
+    #[arg(long, value_name = "FILE", conflicts_with = "text_width")]
+    pub vectors: Option<PathBuf>,
 }
 
 impl TextArgs {
@@ -59,5 +64,6 @@ impl TextArgs {
         flags.set("data.table.texts.lowercase", lowercase);
         flags.count("embedding.texts", self.text_width);
         flags.text("embedding.text_activation", self.text_activation);
+        flags.text("embedding.vectors", self.vectors.as_ref().map(|path| path.display()));
     }
 }

@@ -16,7 +16,9 @@ use crate::place::Place;
 use crate::record::Mark;
 use crate::run_files::MODEL;
 use crate::run_folder::RunFolder;
+use crate::settings::Settings;
 use crate::state::State;
+use crate::vectors;
 
 /// Where training starts or resumes.
 pub(super) struct Begun {
@@ -237,7 +239,18 @@ impl Run {
     fn first_mlp(&self) -> Result<Mlp> {
         match &self.start {
             Some(start) => Ok(start.model.mlp.clone()),
-            None => Ok(Mlp::init(&self.settings.model, self.settings.seed, &self.device)?),
+            None => self.fresh_mlp(),
+        }
+    }
+
+    /// A network whose weights are drawn, but for vectors of words that are given.
+    fn fresh_mlp(&self) -> Result<Mlp> {
+        let Settings { model, seed, embedding, .. } = &self.settings;
+        match (&embedding.vectors, self.data.train.input()) {
+            (Some(path), Some(input)) => {
+                vectors::network_with(path, &model.architecture()?, input, *seed, &self.device)
+            }
+            _ => Ok(Mlp::init(model, *seed, &self.device)?),
         }
     }
 }

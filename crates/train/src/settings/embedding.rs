@@ -1,11 +1,14 @@
 //! How the columns of a table become inputs of the network.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use fireclay::{Activation, FrontChoice, InputSpec, PeriodicEmbedding, Preprocessing, TextBag};
 use fireclay_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use super::{Settings, SettingsError};
+use crate::vectors;
 
 /// How the columns of a table become inputs of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub struct EmbeddingSettings {
     /// The function of the sum of these vectors.
     #[serde(skip_serializing_if = "is_default_activation")]
     pub text_activation: Activation,
+    /// The file of vectors of words from which those of terms start, as long as they are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<PathBuf>,
 }
 
 fn is_default_width(width: &usize) -> bool {
@@ -55,6 +61,7 @@ impl Default for EmbeddingSettings {
         Self {
             texts,
             text_activation,
+            vectors: None,
             categories: 8,
             numbers: NumberEmbedding::default(),
             frequencies: 16,
@@ -71,7 +78,7 @@ impl EmbeddingSettings {
 
     /// The front stage that is wanted.
     fn choice(&self) -> FrontChoice {
-        let Self { categories, numbers, frequencies, width, sigma, .. } = *self;
+        let &Self { categories, numbers, frequencies, width, sigma, .. } = self;
         let periodic = PeriodicEmbedding { frequencies, width, sigma };
         let numbers = (numbers == NumberEmbedding::Periodic).then_some(periodic);
         let texts = TextBag { width: self.texts, activation: self.text_activation };
@@ -96,11 +103,22 @@ impl EmbeddingSettings {
 
 impl Settings {
     /// Gives a fresh network the front stage for its data, unless it has one already.
-    pub(super) fn embed(&mut self, data: &Dataset) {
+    ///
+    /// # Errors
+    ///
+    /// A file of vectors that cannot be read, or that data without a text does not need.
+    pub(super) fn embed(&mut self, data: &Dataset) -> Result<(), SettingsError> {
         if self.model.front.is_empty() && self.tuning.is_none() {
+            if let Some(path) = &self.embedding.vectors {
+                if data.input().is_none_or(|input| input.texts().next().is_none()) {
+                    return Err(SettingsError::NoText);
+                }
+                self.embedding.texts = vectors::width(path)?;
+            }
             let choice = self.embedding.choice();
             let dense = || InputSpec::dense(data.shape(), Preprocessing::None).front(&choice);
             self.model.front = data.input().map_or_else(dense, |input| input.front(&choice));
         }
+        Ok(())
     }
 }

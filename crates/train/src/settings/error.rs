@@ -12,6 +12,7 @@ use super::partial::RECIPES;
 use crate::metrics::{MetricError, Monitor};
 use crate::optimizer::OptimizerError;
 use crate::schedule::ScheduleError;
+use crate::vectors::VectorsFileError;
 
 /// Why settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,12 @@ pub enum SettingsError {
         /// The name given.
         found: String,
     },
+    /// Vectors of words are given, and the data has no text.
+    #[error("--vectors is for texts, and the data has no column of text; leave it out")]
+    NoText,
+    /// The file of the vectors of words cannot be read.
+    #[error(transparent)]
+    Vectors(#[from] VectorsFileError),
     /// Columns are named, and the data has none.
     #[error(
         "--target and other flags of tables have no effect on {data}; give a table with --data"

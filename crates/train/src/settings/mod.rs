@@ -283,7 +283,7 @@ impl Settings {
     /// Settings that contradict the data or its task.
     pub fn resolve(&mut self, data: &Dataset, task: &Task) -> Result<(), SettingsError> {
         let is_of_recordings = matches!(self.source(), Ok(Source::Sounds(_)));
-        self.embed(data);
+        self.embed(data)?;
         let model = &mut self.model;
         if model.input_shape.is_empty() {
             model.input_shape = data.shape().to_vec();
