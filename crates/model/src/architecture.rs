@@ -295,7 +295,10 @@ impl Architecture {
 
     /// Widths from input to output, such as `784-128-10`, and the activations between them.
     pub fn in_words(&self) -> String {
-        let mut text = self.inputs().to_string();
+        let mut text = match self.inputs() {
+            0 => "text".to_owned(),
+            inputs => inputs.to_string(),
+        };
         if !self.front.is_empty() {
             text += &format!("→{}", self.front_width());
         }

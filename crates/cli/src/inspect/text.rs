@@ -134,7 +134,8 @@ impl Lines {
             self.item("format", &format!("version {version}"));
         }
         if let Some(shape) = part::<Vec<usize>>(document.pointer("/architecture/input_shape")) {
-            self.item("input", &sizes(&shape));
+            let shape = if shape == [0] { "text".to_owned() } else { sizes(&shape) };
+            self.item("input", &shape);
         }
         if let Some(task) = part::<Task>(document.get("task")) {
             let labels = names(task.names(), MOST_LABELS);

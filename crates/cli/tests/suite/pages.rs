@@ -33,11 +33,27 @@ fn commands(page: &Path) -> Vec<(&'static str, String)> {
 /// The same with few samples and epochs, of which nobody expects much.
 fn small(words: &str) -> String {
     let words = words.replace("--min-accuracy 0.97", "--min-accuracy 0.2");
+    if words.contains("docs/examples/texts") {
+        return words;
+    }
     if words.contains("docs/examples/tables") && words.starts_with("train") {
         return words.replace("--epochs 30", "--epochs 1");
     }
     let is_trained = words.starts_with("train") || words.starts_with("finetune --");
     if is_trained { format!("{words} --epochs 2 --validation 0.98") } else { words }
+}
+
+/// The arguments of a command line, some of which are in quotes.
+fn arguments(line: &str) -> Vec<&str> {
+    let parts = line.split('"').enumerate();
+    parts
+        .flat_map(|(at, part)| {
+            let is_quoted = at % 2 == 1;
+            let words: Vec<&str> =
+                if is_quoted { vec![part] } else { part.split_whitespace().collect() };
+            words
+        })
+        .collect()
 }
 
 #[test]
@@ -55,12 +71,18 @@ fn what_the_pages_show_works() {
         let table = format!("{tables}/{table}");
         fs::copy(Path::new(ROOT).join(&table), folder.path().join(&table)).unwrap();
     }
-    for page in ["docs/fireclay.md", "docs/tables.md", "README.md"] {
+    let texts = "docs/examples/texts";
+    fs::create_dir_all(folder.path().join(texts)).unwrap();
+    for file in ["reviews.csv", "new-reviews.txt", "chinese.txt", "words.vec"] {
+        let file = format!("{texts}/{file}");
+        fs::copy(Path::new(ROOT).join(&file), folder.path().join(&file)).unwrap();
+    }
+    for page in ["docs/fireclay.md", "docs/tables.md", "docs/text.md", "README.md"] {
         let _ = fs::remove_dir_all(folder.path().join("runs"));
         for (program, words) in commands(&Path::new(ROOT).join(page)) {
             let line = small(&words);
             let output = Command::new(built(program))
-                .args(line.split(' '))
+                .args(arguments(&line))
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
                 .output()

@@ -15,6 +15,11 @@ use crate::signals;
 use crate::state::RunProgress;
 use crate::table_text::summary;
 
+/// The shape of a sample; one of texts alone has no columns.
+fn shape(shape: &[usize]) -> String {
+    if shape == [0] { "text".to_owned() } else { sizes(shape) }
+}
+
 impl Run {
     /// The first lines: data, network, optimizer.
     pub(super) fn heading(&self) -> String {
@@ -33,7 +38,7 @@ impl Run {
             group(self.split.train.len() as u64),
             group(self.split.validation.len() as u64),
             group(self.data.test.len() as u64),
-            sizes(self.data.train.shape()),
+            shape(self.data.train.shape()),
             optimizer.name(),
             optimizer.learning_rate(),
             training.batch_size * training.accumulate,
