@@ -32,6 +32,7 @@ mod bag;
 mod chain;
 mod cross_entropy;
 mod dense;
+mod finite;
 mod optimizer;
 mod rows;
 
@@ -48,6 +49,7 @@ pub use chain::{
 };
 pub use cross_entropy::{Smoothing, cross_entropy};
 pub use dense::{Epilogue, dense};
+pub use finite::has_finite_sum;
 pub use optimizer::{AdamStep, SgdStep, adam, sgd};
 pub use rows::{ChosenRows, RawFeatures, Scaling};
 

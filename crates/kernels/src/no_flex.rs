@@ -40,6 +40,10 @@ pub(crate) fn dense(
     Err(Box::new((x, weight, bias)))
 }
 
+pub(crate) fn has_finite_sum<const D: usize>(_: Tensor<D>) -> Option<bool> {
+    None
+}
+
 pub(crate) fn bag(weight: Tensor<2>, _: &Arc<SparseBatch>) -> Result<Tensor<2>, Box<Tensor<2>>> {
     Err(Box::new(weight))
 }

@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorReadError};
 use fireclay::Mlp;
+use fireclay_kernels::has_finite_sum;
 
 use crate::fit::FitError;
 use crate::job::Job;
@@ -113,13 +114,25 @@ fn first_not_finite(mlp: &Mlp) -> Result<Option<String>, TensorReadError> {
 /// Whether all sums are finite, which they are not if a parameter is not; one number of each is read
 /// back from the device.
 fn is_surely_finite(mlp: &Mlp) -> Result<bool, TensorReadError> {
-    struct Sums(Vec<Tensor<1>>);
+    struct Sums {
+        /// Of what is on a device.
+        sums: Vec<Tensor<1>>,
+        /// Of what is on the host.
+        are_finite: bool,
+    }
     impl ModuleVisitor for Sums {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.val().sum());
+            match has_finite_sum(param.val()) {
+                Some(is_finite) => self.are_finite &= is_finite,
+                None => self.sums.push(param.val().sum()),
+            }
         }
     }
-    let mut sums = Sums(Vec::new());
-    mlp.visit(&mut sums);
-    Ok(Tensor::cat(sums.0, 0).try_into_vec_as::<f32>()?.iter().all(|sum| sum.is_finite()))
+    let mut found = Sums { sums: Vec::new(), are_finite: true };
+    mlp.visit(&mut found);
+    let Sums { sums, are_finite } = found;
+    if sums.is_empty() || !are_finite {
+        return Ok(are_finite);
+    }
+    Ok(Tensor::cat(sums, 0).try_into_vec_as::<f32>()?.iter().all(|sum| sum.is_finite()))
 }

@@ -84,45 +84,53 @@ fn add<T: Real>(sum: &mut [T], vector: &[T], value: T) {
     sum.iter_mut().zip(vector).for_each(|(sum, &x)| *sum += x * value);
 }
 
-/// A term of a batch.
-#[derive(Clone, Copy)]
+/// A term of a batch, and the next one of the same place.
 struct Term {
-    /// Place, and behind it the row of the batch.
-    key: u64,
+    row: u32,
     value: f32,
+    next: u32,
 }
 
-/// Calls `each` with every place of a range that a batch touches, rising, and the gradient by its
-/// vector: the sum over its terms, in the order of the batch, of the value times a row of `by_sums`.
+/// No term.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Calls `each` with every place of a range that a batch touches, and the gradient by its vector: the
+/// sum over its terms, in the order of the batch, of the value times a row of `by_sums`.
 ///
-/// `rows` are the rows of `matrix` in the batch, and `by_sums` is `[rows, width]`.
+/// `rows` are the rows of `matrix` in the batch, and `by_sums` is `[rows, width]`. `heads` has a number
+/// for each place of the range, [`NONE`] before and after.
 #[inline(always)]
 pub(super) fn each_touched<T: Real>(
-    (rows, matrix): (impl Iterator<Item = usize>, SparseMatrix<'_>),
-    range: Range<usize>,
+    (rows, matrix): (impl DoubleEndedIterator<Item = usize> + ExactSizeIterator, SparseMatrix<'_>),
+    (range, heads): (Range<usize>, &mut [u32]),
     by_sums: Matrix<'_, T>,
     gradient: &mut [T],
     mut each: impl FnMut(usize, &[T]),
 ) {
-    let mut terms = Vec::new();
-    for (i, row) in rows.enumerate() {
+    let (mut terms, mut touched): (Vec<Term>, Vec<u32>) = (Vec::new(), Vec::new());
+    // Lists grow at their heads: from the last row, so that they begin with the first.
+    for (i, row) in rows.enumerate().rev() {
         let (places, values) = matrix.row(row);
         let start = places.partition_point(|&place| (place as usize) < range.start);
         let places = &places[start..];
         let end = places.partition_point(|&place| (place as usize) < range.end);
-        let found = places[..end].iter().zip(&values[start..]);
-        terms.extend(
-            found.map(|(&place, &value)| Term { key: u64::from(place) << 32 | i as u64, value }),
-        );
-    }
-    // Stable, and quick for what is many sorted runs.
-    terms.sort_by_key(|term| term.key);
-    for of_place in terms.chunk_by(|a, b| a.key >> 32 == b.key >> 32) {
-        gradient.fill(T::zero());
-        for term in of_place {
-            add(gradient, by_sums.row(term.key as u32 as usize), term.value.into());
+        for (&place, &value) in places[..end].iter().zip(&values[start..]) {
+            let head = &mut heads[place as usize - range.start];
+            if *head == NONE {
+                touched.push(place);
+            }
+            let next = std::mem::replace(head, terms.len() as u32);
+            terms.push(Term { row: i as u32, value, next });
         }
-        each((of_place[0].key >> 32) as usize, gradient);
+    }
+    for place in touched {
+        let mut at = std::mem::replace(&mut heads[place as usize - range.start], NONE);
+        gradient.fill(T::zero());
+        while let Some(term) = terms.get(at as usize) {
+            add(gradient, by_sums.row(term.row as usize), term.value.into());
+            at = term.next;
+        }
+        each(place as usize, gradient);
     }
 }
 
@@ -164,9 +172,10 @@ fn by_weight<T: Real>(by_sums: &FlexTensor, rows: &SparseBatch, terms: usize) ->
     let by_sums = Matrix::new(numbers::<T>(by_sums), sizes);
     let mut by_weight = vec![T::zero(); terms * width];
     let most = part_of_terms(terms);
-    let chunks = by_weight.chunks_mut((most * width).max(1));
+    let mut heads = vec![NONE; terms];
+    let chunks = by_weight.chunks_mut((most * width).max(1)).zip(heads.chunks_mut(most));
     let mut parts: Vec<_> = pieces(terms, most).into_iter().zip(chunks).collect();
-    team::each(&mut parts, |(range, into)| {
+    team::each(&mut parts, |(range, (into, heads))| {
         let first = range.start;
         T::with_scratch(width, |gradient| {
             vectorised(
@@ -175,7 +184,7 @@ fn by_weight<T: Real>(by_sums: &FlexTensor, rows: &SparseBatch, terms: usize) ->
                     let rows = (0..count, rows.as_matrix());
                     each_touched(
                         rows,
-                        range.clone(),
+                        (range.clone(), heads),
                         by_sums,
                         gradient,
                         #[inline(always)]

@@ -7,7 +7,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::bag::{add_terms, each_touched};
+use super::bag::{NONE, add_terms, each_touched};
 use super::chain::PartRules;
 use super::dense::back_through;
 use super::optimizer::{TypedRule, places};
@@ -24,6 +24,8 @@ pub(super) struct Bag<T> {
     epilogue: Epilogue,
     weight: Kept,
     bias: Kept,
+    /// For each term, none between two steps.
+    heads: Vec<u32>,
     of: std::marker::PhantomData<T>,
 }
 
@@ -81,7 +83,8 @@ impl<T: Real> Bag<T> {
             return None;
         }
         let (weight, bias) = (Kept::new::<T, 2>(weight)?, Kept::new::<T, 1>(bias)?);
-        Some(Self { sizes, first, epilogue, weight, bias, of: std::marker::PhantomData })
+        let heads = vec![NONE; sizes[0]];
+        Some(Self { sizes, first, epilogue, weight, bias, heads, of: std::marker::PhantomData })
     }
 
     /// Returns true if bags stand side by side among so many inputs, in rising order.
@@ -157,12 +160,13 @@ impl<T: Real> Bag<T> {
         let mut parts: Vec<_> = pieces(terms, most)
             .into_iter()
             .zip(values)
-            .map(|(range, value)| {
+            .zip(self.heads.chunks_mut(most))
+            .map(|((range, value), heads)| {
                 let memory: Vec<_> = memory.iter_mut().filter_map(Iterator::next).collect();
-                (range, value, memory)
+                (range, heads, value, memory)
             })
             .collect();
-        team::each(&mut parts, |(range, value, memory)| {
+        team::each(&mut parts, |(range, heads, value, memory)| {
             let first = range.start;
             T::with_scratch(width, |gradient| {
                 vectorised(
@@ -171,7 +175,7 @@ impl<T: Real> Bag<T> {
                         let rows = indices.iter().copied();
                         each_touched(
                             (rows, matrix),
-                            range.clone(),
+                            (range.clone(), heads),
                             by_sums,
                             gradient,
                             #[inline(always)]

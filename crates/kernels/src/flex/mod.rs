@@ -149,6 +149,27 @@ fn tensor<T: Real>(numbers: Vec<T>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(numbers, shape))
 }
 
+/// Whether the sum of a tensor's numbers is finite, if they are here.
+pub(crate) fn has_finite_sum<const D: usize>(tensor: Tensor<D>) -> Option<bool> {
+    let placed = Placed::of(tensor);
+    let plain = placed.plain()?;
+    Some(for_real!(plain.dtype(), T => sum::<T>(numbers(plain)).is_finite()))
+}
+
+/// The sum, of 16 parts at a time.
+fn sum<T: Real>(numbers: &[T]) -> T {
+    vectorised(
+        #[inline(always)]
+        || {
+            let chunks = numbers.chunks_exact(16);
+            let mut sums = [T::zero(); 16];
+            let rest: T = chunks.remainder().iter().copied().sum();
+            chunks.for_each(|chunk| (0..16).for_each(|i| sums[i] += chunk[i]));
+            sums.into_iter().sum::<T>() + rest
+        },
+    )
+}
+
 /// Runs a function with the widest vectors that this processor has.
 ///
 /// It must be a closure that is marked `#[inline(always)]`, and so must be what it calls: code that

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fireclay_kernels::{
     Chain, ChosenRows, Epilogue, RawFeatures, Rule, Scaling, Smoothing, SparseBatch, StepBatch,
-    TrainedBag, TrainedLayer, TrainedParameter, bag, plain,
+    TrainedBag, TrainedLayer, TrainedParameter, bag, has_finite_sum, plain,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -273,6 +273,22 @@ fn what_a_batch_does_not_have_stays_as_it_is() {
             for part in &memory {
                 assert_eq!(part[numbers.clone()].iter().any(|x| *x != 0.0), is_touched, "{term}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_sum_shows_every_number_that_is_not_finite() {
+    let device = Device::flex();
+    for at in [0, 7, 16, 99] {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut numbers = vec![1.0f32; 100];
+            assert_eq!(has_finite_sum(Tensor::<1>::from_floats(&numbers[..], &device)), Some(true));
+            numbers[at] = bad;
+            assert_eq!(
+                has_finite_sum(Tensor::<1>::from_floats(&numbers[..], &device)),
+                Some(false)
+            );
         }
     }
 }
