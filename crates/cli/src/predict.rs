@@ -38,11 +38,12 @@ impl Predicts for Chosen {
         self.0.description()
     }
 
+    fn members(&self) -> usize {
+        self.0.members()
+    }
+
     fn predict(&self, rows: &[Vec<f32>]) -> Result<Vec<Prediction>, InputProblem> {
-        self.0.predict(rows).map_err(|error| match error {
-            PredictError::Row(error) => error.into(),
-            error => InputProblem::Backend(Box::new(error)),
-        })
+        self.0.predict(rows).map_err(of_rows)
     }
 
     fn predict_values(
@@ -50,9 +51,32 @@ impl Predicts for Chosen {
         columns: &[String],
         rows: &[Vec<Value<'_>>],
     ) -> Result<Vec<Prediction>, InputProblem> {
-        self.0.predict_values(columns, rows).map_err(|error| match error {
-            ValuesError::Input(error) => error.into(),
-            error => InputProblem::Backend(Box::new(error)),
-        })
+        self.0.predict_values(columns, rows).map_err(of_values)
+    }
+
+    fn spread(&self, rows: &[Vec<f32>]) -> Result<Option<Vec<f32>>, InputProblem> {
+        self.0.spread(rows).map_err(of_rows)
+    }
+
+    fn spread_of_values(
+        &self,
+        columns: &[String],
+        rows: &[Vec<Value<'_>>],
+    ) -> Result<Option<Vec<f32>>, InputProblem> {
+        self.0.spread_of_values(columns, rows).map_err(of_values)
+    }
+}
+
+fn of_rows(error: PredictError) -> InputProblem {
+    match error {
+        PredictError::Row(error) => error.into(),
+        error => InputProblem::Backend(Box::new(error)),
+    }
+}
+
+fn of_values(error: ValuesError) -> InputProblem {
+    match error {
+        ValuesError::Input(error) => error.into(),
+        error => InputProblem::Backend(Box::new(error)),
     }
 }

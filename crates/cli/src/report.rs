@@ -12,7 +12,7 @@ use fireclay_files::{Output, check_file_place};
 use fireclay_report::{EventFile, Options, Report};
 use fireclay_terminal::{Exit, hint_of_runs, say};
 use train::manifest::Manifest;
-use train::run_files::REPORT;
+use train::run_files::{MODEL, REPORT};
 use train::run_folder::{files_of, is_report};
 
 use crate::model::{self, Where};
@@ -63,13 +63,15 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         args.run.display()
     );
     ensure!(
-        !args.rows.are_chosen() || !args.run.is_dir(),
+        !args.rows.are_chosen() || !args.run.is_dir() || is_ensemble(&args.run),
         "the report of a run uses its own test rows: remove --split and --classes, or name the \
          model file in the run folder"
     );
     let page = args.page()?;
     let device = args.at.device()?;
-    let report = if args.run.is_dir() { of_run(args, &device)? } else { of_model(args, &device)? };
+    // The folder of a cross-validation has a model, and is no run.
+    let is_run = args.run.is_dir() && !is_ensemble(&args.run);
+    let report = if is_run { of_run(args, &device)? } else { of_model(args, &device)? };
     // Both before either is written.
     let plots = args.plots()?;
     let plots = plots.map(|folder| anyhow::Ok((folder, args.drawn(folder, &report)?)));
@@ -157,16 +159,24 @@ fn of_run(args: &Args, device: &Device) -> Result<Report> {
     })
 }
 
+/// Returns true if a folder has the models of its folds as one.
+fn is_ensemble(folder: &Path) -> bool {
+    !Manifest::path(folder).exists() && folder.join(MODEL).is_file()
+}
+
 fn of_model(args: &Args, device: &Device) -> Result<Report> {
-    let model = model::load_weights(&args.run, device)?;
+    let loaded = model::load(&args.run, None, device)?;
     let title = args.run.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = title.unwrap_or_default();
-    let options = Options::default();
-    if !args.rows.are_asked_for() && model.provenance.data.is_none() {
-        return Ok(Report::from_model(&title, &model, None, &options)?);
+    let (options, description) = (Options::default(), loaded.description());
+    let is_measured = args.rows.are_asked_for() || description.provenance.data.is_some();
+    let rows = if is_measured { Some(args.rows.load(description, &args.run)?) } else { None };
+    let data = rows.as_ref().map(|(name, data)| (name.as_str(), data));
+    if loaded.models().len() > 1 {
+        return Ok(Report::from_loaded(&title, &loaded, data, &options)?);
     }
-    let (name, data) = args.rows.load(&model.description(), &args.run)?;
-    Ok(Report::from_model(&title, &model, Some((&name, &data)), &options)?)
+    let model = model::load_weights(&args.run, device)?;
+    Ok(Report::from_model(&title, &model, data, &options)?)
 }
 
 /// Writes the report of a run that has just ended into its folder, unless a file of somebody else is

@@ -50,7 +50,7 @@ pub use dropout::DropoutKey;
 pub use fireclay_model::{
     self as host, Activation, Adapter, AdapterError, AdapterFileError, AdapterSide, Analyzer,
     Ancestor, Architecture, Average, BiasInitializer, Boolean, Category, CategoryEncoding, Centre,
-    Channels, Checkpoint, ConfigError, Conformal, Date, DateFormat, DatePart, Decision,
+    Channels, Checkpoint, Committee, ConfigError, Conformal, Date, DateFormat, DatePart, Decision,
     DecisionError, Dense, Description, Detail, Drawn, EncodedRows, Encoder, Ensemble, Field,
     FieldKind, FrameNormalization, FrontChoice, FrontParameter, FrontPart, HiddenLayer,
     Initializer, Ink, InputError, InputSpec, Intervals, IntervalsError, LEAKY_SLOPE, Lora,

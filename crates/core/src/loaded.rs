@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 
+use crate::preprocessing::prepare;
 use crate::targets::restored;
 use crate::{
     Adapter, AdapterError, Backend, Description, EncodedRows, InputError, Model, ModelFileError,
@@ -44,7 +45,13 @@ impl Loaded {
         if Backend::is_host(device) {
             return Ok(Self::on_host(Predictor::load(path)?));
         }
-        Ok(Self::on_device(Model::load(path, device)?))
+        match Model::load(path, device) {
+            // The models of an ensemble are small: the host computes them everywhere.
+            Err(ModelFileError { problem: ModelFileProblem::Committee { .. }, .. }) => {
+                Ok(Self::on_host(Predictor::load(path)?))
+            }
+            model => Ok(Self::on_device(model?)),
+        }
     }
 
     /// Reads the file of a base, and applies an adapter to it.
@@ -87,6 +94,22 @@ impl Loaded {
     /// Returns the description of the model, apart from its weights.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// The description of each model of an ensemble of models; of any other model its own.
+    pub fn models(&self) -> Vec<&Description> {
+        match &self.place {
+            Runner::Host(predictor) => predictor.models(),
+            Runner::Device(_) => vec![&self.description],
+        }
+    }
+
+    /// Number of members whose predictions are averaged; 1 of a model that is no ensemble.
+    pub fn members(&self) -> usize {
+        match &self.place {
+            Runner::Host(predictor) => predictor.members(),
+            Runner::Device(_) => self.description.architecture.members(),
+        }
     }
 
     /// Number of raw features of a row.
@@ -159,7 +182,8 @@ impl Loaded {
             let terms = rows.sparse.iter().map(|all| all.only(&places)).collect();
             outputs.extend(forward(NetworkInput { columns, terms }).try_into_vec_as::<f32>()?);
         }
-        outputs.truncate(count * self.description.architecture.outputs);
+        // Without the rows that filled the last block up.
+        outputs.truncate(outputs.len() / count.next_multiple_of(BLOCK).max(1) * count);
         Ok(outputs)
     }
 
@@ -174,6 +198,62 @@ impl Loaded {
         }
         let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
         Ok(self.description.task.predictions(self.outputs(&rows)?))
+    }
+
+    /// How far the members of an ensemble are apart: the standard deviation over them of each
+    /// probability, or of each value in the unit of its target, `[rows, names]`; none of a model that is
+    /// no ensemble.
+    ///
+    /// # Errors
+    ///
+    /// As for [`predict`](Self::predict).
+    pub fn spread(&self, rows: &[impl AsRef<[f32]>]) -> Result<Option<Vec<f32>>, PredictError> {
+        match &self.place {
+            Runner::Host(predictor) => Ok(predictor.spread(rows)?),
+            Runner::Device(model) => {
+                for (at, row) in rows.iter().enumerate() {
+                    check_row(at, row.as_ref(), self.features())?;
+                }
+                let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
+                let forward = |rows| model.mlp.forward_members(prepare(model.input.preprocessing(), rows));
+                Ok(self.spread_on_device(model, &rows, forward)?)
+            }
+        }
+    }
+
+    /// As [`spread`](Self::spread), of rows by the names of their columns.
+    ///
+    /// # Errors
+    ///
+    /// As for [`predict_values`](Self::predict_values).
+    pub fn spread_of_values<'a>(
+        &self,
+        columns: &[impl AsRef<str>],
+        rows: &[impl AsRef<[Value<'a>]>],
+    ) -> Result<Option<Vec<f32>>, ValuesError> {
+        match &self.place {
+            Runner::Host(predictor) => Ok(predictor.spread_of_values(columns, rows)?),
+            Runner::Device(model) => {
+                let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
+                Ok(self.spread_on_device(model, &encoded, |rows| model.mlp.forward_members(rows))?)
+            }
+        }
+    }
+
+    /// The spread of checked rows, whose members' outputs are those of `forward`.
+    fn spread_on_device(
+        &self,
+        model: &Model,
+        rows: &[f32],
+        forward: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Result<Option<Vec<f32>>, TensorReadError> {
+        let members = self.members();
+        if members == 1 {
+            return Ok(None);
+        }
+        let forward = |rows| restored(&model.task, forward(rows));
+        let outputs = self.in_blocks(rows, &model.device(), forward)?;
+        Ok(Some(self.description.task.spread(outputs, members)))
     }
 
     /// Predicts rows by the names of their columns, which may come in any order; for any model.

@@ -1,6 +1,8 @@
 //! How much a model needs each column of a table.
 
-use fireclay::{EncodedRows, FieldKind, Loaded};
+use std::ops::Range;
+
+use fireclay::{EncodedRows, FieldKind, InputSpec, Loaded};
 use fireclay_data::{Dataset, permutation};
 use serde::{Deserialize, Serialize};
 
@@ -61,32 +63,56 @@ pub fn importance(
         Ok(evaluate_outputs(task, &outputs, &targets, &numbers)?.loss.value)
     };
     let base = loss(&rows)?;
-    let (mut first, mut text, mut stream, mut found) = (0, 0, 0, Vec::new());
-    for field in input.fields() {
-        let columns = first..first + field.width();
-        first = columns.end;
-        let is_text = matches!(field.kind, FieldKind::Text(_));
+    let (mut stream, mut found) = (0, Vec::new());
+    for column in input.columns() {
+        let places = places(&input, &column);
         let mut growths = Vec::new();
         for _ in 0..PERMUTATIONS {
             let order = permutation(some.len(), options.seed, stream);
             stream += 1;
             let mut dealt = rows.clone();
-            if is_text {
-                let order: Vec<usize> = order.into_iter().map(|from| from as usize).collect();
+            let order: Vec<usize> = order.into_iter().map(|from| from as usize).collect();
+            for &text in &places.texts {
                 dealt.sparse[text] = rows.sparse[text].only(&order);
-            } else {
-                for (into, from) in dealt.dense.chunks_exact_mut(width).zip(order) {
-                    let from = &rows.dense[from as usize * width..][..width];
-                    into[columns.clone()].copy_from_slice(&from[columns.clone()]);
+            }
+            let width = width.max(1);
+            for (into, &from) in dealt.dense.chunks_exact_mut(width).zip(&order) {
+                let from = &rows.dense[from * width..][..width];
+                for place in &places.columns {
+                    into[place.clone()].copy_from_slice(&from[place.clone()]);
                 }
             }
             growths.push(loss(&dealt)? - base);
         }
-        text += usize::from(is_text);
-        found.push(Importance::of(field.name.clone(), &growths));
+        found.push(Importance::of(column, &growths));
     }
     found.sort_by(|a, b| b.growth.total_cmp(&a.growth));
     Ok(found)
+}
+
+/// What is encoded from a column; in an ensemble of models each has its own.
+struct Places {
+    /// Its places in the dense columns of a row.
+    columns: Vec<Range<usize>>,
+    /// Its places among the texts.
+    texts: Vec<usize>,
+}
+
+fn places(input: &InputSpec, column: &str) -> Places {
+    let (mut first, mut text) = (0, 0);
+    let mut places = Places { columns: Vec::new(), texts: Vec::new() };
+    for field in input.fields() {
+        let place = first..first + field.width();
+        first = place.end;
+        let is_text = matches!(field.kind, FieldKind::Text(_));
+        if field.name == column && is_text {
+            places.texts.push(text);
+        } else if field.name == column {
+            places.columns.push(place);
+        }
+        text += usize::from(is_text);
+    }
+    places
 }
 
 impl Importance {

@@ -8,6 +8,7 @@
 mod activation;
 mod adapter;
 mod architecture;
+mod committee;
 mod config;
 mod decision;
 mod drawn;
@@ -39,6 +40,7 @@ pub use adapter::{Adapter, AdapterError, AdapterFileError};
 pub use architecture::{
     Architecture, HiddenLayer, NormPosition, Parametrization, Short, Skip, SkipPosition,
 };
+pub use committee::Committee;
 pub use config::{ConfigError, LEAKY_SLOPE, MlpConfig, NORM_EPSILON, Norm};
 pub use decision::{Decision, DecisionError, first_largest};
 pub use drawn::Drawn;

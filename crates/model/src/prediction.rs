@@ -58,6 +58,19 @@ impl Task {
         .collect()
     }
 
+    /// How far members are apart: the standard deviation over them of each probability, or of each value
+    /// in the unit of its target, `[rows, names]`, from what they give, `[rows, members, outputs]`:
+    /// logits, or values in the unit of their target.
+    pub fn spread(&self, mut members: Vec<f32>, count: usize) -> Vec<f32> {
+        let outputs = self.outputs();
+        members.chunks_exact_mut(outputs).for_each(|member| self.finish(member));
+        let rows = members.chunks_exact(count * outputs);
+        let spread = rows.flat_map(|row| {
+            (0..outputs).map(move |at| deviation(row.iter().skip(at).step_by(outputs)))
+        });
+        self.values(spread.collect())
+    }
+
     /// Lower and upper end of the interval of each target, from the outputs of a row; none without
     /// intervals.
     fn bounds(&self, intervals: &Intervals, outputs: &[f32]) -> Vec<[f32; 2]> {
@@ -92,6 +105,14 @@ impl Task {
             },
         }
     }
+}
+
+/// Standard deviation of some numbers, divided by their number.
+fn deviation<'a>(numbers: impl Iterator<Item = &'a f32> + Clone) -> f32 {
+    let numbers = numbers.map(|&x| f64::from(x));
+    let count = numbers.clone().count() as f64;
+    let mean = numbers.clone().sum::<f64>() / count;
+    (numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt() as f32
 }
 
 /// `exp(z) / Σ exp(z)`, with the largest logit taken away first so that nothing overflows.

@@ -1,5 +1,7 @@
 //! Rows of which most numbers are zero, and rows as a network sees them.
 
+use std::ops::Range;
+
 use crate::{InputSpec, RowError};
 
 /// Rows of which most numbers are zero: the places and values of all others, row by row (compressed
@@ -146,6 +148,14 @@ impl EncodedRows {
         fill(&mut self.dense[start..], &mut self.sparse)?;
         self.rows += 1;
         Ok(())
+    }
+
+    /// Some columns and some texts of all rows.
+    pub(crate) fn part(&self, columns: Range<usize>, texts: Range<usize>) -> Self {
+        let rows = self.dense.chunks_exact(self.width.max(1));
+        let dense = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+        let sparse = self.sparse[texts].to_vec();
+        Self { dense, sparse, width: columns.len(), rows: self.rows }
     }
 
     /// Checks that the rows fit an input.

@@ -42,6 +42,9 @@ pub struct Answer<'a> {
     pub features: &'a [f32],
     /// The prediction.
     pub prediction: &'a Prediction,
+    /// The standard deviation over the members of an ensemble of each probability, or of each value in
+    /// the unit of its target, `[names]`; empty of a model that is no ensemble.
+    pub spread: &'a [f32],
     /// The model that predicted it.
     pub model: &'a Description,
     /// What was done to make the row, in order.
@@ -66,21 +69,23 @@ impl Answer<'_> {
         }
     }
 
-    /// Labels with their probabilities: the class that the model decides for, then the most probable;
+    /// Labels with their probabilities and, of an ensemble, their spread: the class that the model decides for, then the most probable;
     /// equal ones by index.
-    fn ranked(&self, form: &Form) -> Vec<(&str, f32)> {
+    fn ranked(&self, form: &Form) -> Vec<(&str, f32, Option<f32>)> {
         let probabilities = match self.prediction {
             Prediction::Class { distribution, .. } => distribution,
             Prediction::Labels { probabilities, .. } => probabilities,
             Prediction::Values { .. } => return Vec::new(),
         };
         let names = self.model.task.names().iter().map(String::as_str);
-        let mut ranked: Vec<_> = names.zip(probabilities.iter().copied()).collect();
+        let named = names.zip(probabilities).enumerate();
+        let mut ranked: Vec<_> =
+            named.map(|(at, (label, &p))| (label, p, self.spread.get(at).copied())).collect();
         let decided = match self.prediction {
             Prediction::Class { label, .. } => Some(label.as_str()),
             _ => None,
         };
-        ranked.sort_by(|(a_label, a), (b_label, b)| {
+        ranked.sort_by(|(a_label, a, _), (b_label, b, _)| {
             let is_later = |label: &str| decided.is_some_and(|decided| decided != label);
             is_later(a_label).cmp(&is_later(b_label)).then(b.total_cmp(a))
         });
@@ -110,7 +115,7 @@ impl Answer<'_> {
     /// The prediction in words.
     fn words(&self, form: &Form) -> String {
         let ranked = self.ranked(form);
-        let shares = ranked.iter().map(|(label, p)| format!("{} {:.2} %", short(label), 100.0 * p));
+        let shares = ranked.iter().map(|(label, p, _)| format!("{} {:.2} %", short(label), 100.0 * p));
         let ranked = shares.collect::<Vec<_>>().join("  ");
         match self.prediction {
             Prediction::Class { .. } if self.label(form).is_none() => format!("unsure ({ranked})"),
@@ -130,7 +135,10 @@ impl Answer<'_> {
 
     fn json(&self, form: &Form) -> Value {
         let ranked = self.ranked(form);
-        let top = ranked.iter().map(|(label, p)| json!({ "label": label, "probability": p }));
+        let top = ranked.iter().map(|(label, p, spread)| match spread {
+            Some(spread) => json!({ "label": label, "probability": p, "spread": spread }),
+            None => json!({ "label": label, "probability": p }),
+        });
         let top: Vec<Value> = top.collect();
         let mut answer = json!({ "input": self.input.to_string_lossy(), "row": self.row });
         if let Some(start) = self.start {
@@ -162,6 +170,10 @@ impl Answer<'_> {
             let ends = intervals.iter().map(|[low, high]| json!({ "lower": low, "upper": high }));
             numbers["intervals"] = json!(names().zip(ends).collect::<Map<_, _>>());
             numbers["level"] = json!(level);
+        }
+        if !self.spread.is_empty() {
+            let spread = names().zip(self.spread.iter().map(|spread| json!(spread)));
+            numbers["spread"] = json!(spread.collect::<Map<_, _>>());
         }
         numbers
     }

@@ -77,9 +77,7 @@ impl<'a> Columns<'a> {
     fn of(blocks: Blocks, input: &'a InputSpec) -> Result<Self, ColumnsError> {
         let header: Vec<String> = blocks.names().iter().map(|name| name_of(name, input)).collect();
         let encoder = input.encoder(&header).map_err(|source| {
-            let taken: Vec<String> =
-                input.fields().iter().map(|field| field.name.clone()).collect();
-            ColumnsError::Heading { names: names(&taken, MOST_NAMES), source }
+            ColumnsError::Heading { names: names(&input.columns(), MOST_NAMES), source }
         })?;
         let mut done = Vec::new();
         if !encoder.ignored().is_empty() {

@@ -68,6 +68,9 @@ pub struct Batch {
     pub starts: Vec<f64>,
     /// The prediction of each row.
     pub predictions: Vec<Prediction>,
+    /// How far the members of an ensemble are apart in each row, `[rows, names]`; empty of a model that
+    /// is no ensemble.
+    pub spread: Vec<f32>,
 }
 
 impl<'a> Predicting<'a> {
@@ -115,7 +118,8 @@ impl<'a> Predicting<'a> {
     fn next_batch(&mut self) -> Result<Option<Batch>, InputProblem> {
         let features = self.model.description().architecture.inputs();
         let most = (MOST_NUMBERS / features.max(1)).clamp(1, BATCH);
-        let (is_single, done, block, predictions) = match &mut self.source {
+        let is_ensemble = self.model.members() > 1;
+        let (is_single, done, block, predictions, spread) = match &mut self.source {
             Source::Rows(source) => {
                 let block = source.next_block(most)?;
                 if block.rows.is_empty() {
@@ -127,7 +131,8 @@ impl<'a> Predicting<'a> {
                     log::warn!("{}: {doubt}", self.name);
                 }
                 let predictions = self.model.predict(&block.rows)?;
-                (source.is_single, source.done.clone(), block, predictions)
+                let spread = if is_ensemble { self.model.spread(&block.rows)? } else { None };
+                (source.is_single, source.done.clone(), block, predictions, spread)
             }
             Source::Columns(table) => {
                 let Some(block) = table.next_rows(most)? else { return Ok(None) };
@@ -137,7 +142,12 @@ impl<'a> Predicting<'a> {
                 }
                 let predictions = self.model.predict_values(&table.header, &values);
                 let predictions = predictions.map_err(|error| in_all_rows(error, self.first))?;
-                (table.is_single, table.done.clone(), Block::default(), predictions)
+                let spread = if is_ensemble {
+                    self.model.spread_of_values(&table.header, &values)?
+                } else {
+                    None
+                };
+                (table.is_single, table.done.clone(), Block::default(), predictions, spread)
             }
         };
         if !predictions.iter().all(is_finite) {
@@ -147,7 +157,8 @@ impl<'a> Predicting<'a> {
         self.first += predictions.len();
         log::info!("predicted {} of {}", counted(self.first as u64, "row"), self.name);
         let (input, Block { rows, starts }) = (self.input.clone(), block);
-        Ok(Some(Batch { input, first, is_single, done, rows, starts, predictions }))
+        let spread = spread.unwrap_or_default();
+        Ok(Some(Batch { input, first, is_single, done, rows, starts, predictions, spread }))
     }
 }
 
@@ -176,12 +187,14 @@ impl Iterator for Predicting<'_> {
 impl Batch {
     /// The answers for the rows, of the model that predicted them.
     pub fn answers<'b>(&'b self, model: &'b Description) -> impl Iterator<Item = Answer<'b>> {
+        let names = self.spread.len() / self.predictions.len().max(1);
         self.predictions.iter().enumerate().map(move |(at, prediction)| Answer {
             input: &self.input,
             row: (!self.is_single).then_some(self.first + at),
             start: self.starts.get(at).copied(),
             features: self.rows.get(at).map(Vec::as_slice).unwrap_or_default(),
             prediction,
+            spread: &self.spread[at * names..(at + 1) * names],
             model,
             done: &self.done,
         })

@@ -246,7 +246,7 @@ impl<'a, W: Write> Writer<'a, W> {
         }
         let is_parquet = format == Format::Parquet;
         let (inputs, starts) = (args.inputs.len() > 1, args.recordings.window.is_some());
-        let has = Extra { inputs, starts };
+        let has = Extra { inputs, starts, spread: model.members() > 1 };
         let sheet = Sheet::begin(out, model.description(), is_parquet, has, form);
         Ok(Self::Sheet(sheet?))
     }

@@ -30,13 +30,16 @@ pub struct Extra {
     pub inputs: bool,
     /// Where each window begins in its recording, in seconds.
     pub starts: bool,
+    /// How far the members of an ensemble are apart.
+    pub spread: bool,
 }
 
 /// A table of predictions that is written batch by batch.
 ///
 /// Its columns are the input, if there are several, and the row in it, with the start of a window; then the label and its probability
 /// and the probability of every label, or the labels that a multi-label model gives, joined by `;`, or the
-/// value of every target with the ends of its interval.
+/// value of every target with the ends of its interval. Of an ensemble, the spread of every probability or
+/// value follows.
 pub struct Sheet<'a, W: Write> {
     model: &'a Description,
     has: Extra,
@@ -132,6 +135,11 @@ impl<'a, W: Write> Sheet<'a, W> {
         let width = numbers.first().map_or(0, Vec::len);
         let of_each = (0..width).map(|place| numbers.iter().map(|row| row[place]).collect());
         columns.extend(of_each.map(Values::Numbers));
+        if self.has.spread {
+            let spreads = (0..self.model.task.names().len())
+                .map(|place| answers.iter().map(|answer| answer.spread[place]).collect());
+            columns.extend(spreads.map(Values::Numbers));
+        }
         columns
     }
 }
@@ -163,6 +171,9 @@ fn names(model: &Description, has: Extra) -> Vec<String> {
                 }
             }
         }
+    }
+    if has.spread {
+        names.extend(model.task.names().iter().map(|name| format!("spread of {name}")));
     }
     names
 }

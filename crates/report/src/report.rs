@@ -189,9 +189,41 @@ impl Report {
         data: Option<(&str, &Dataset)>,
         options: &Options,
     ) -> Result<Self, ReportError> {
+        let loaded = Loaded::of(model).map_err(EvaluateError::from)?;
+        Self::of_model(title, described(model)?, &loaded, data, options)
+    }
+
+    /// As [`from_model`](Self::from_model), of a model that is ready to compute, such as an ensemble of
+    /// models; its weights are not shown.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_model`](Self::from_model).
+    pub fn from_loaded(
+        title: &str,
+        model: &Loaded,
+        data: Option<(&str, &Dataset)>,
+        options: &Options,
+    ) -> Result<Self, ReportError> {
+        let mut report = Self::of_model(title, described_loaded(model), model, data, options)?;
+        let models = model.models().len();
+        if models > 1 {
+            let note = format!("An ensemble of {models} models; the architecture is of the first.");
+            report.notes.push(note);
+        }
+        Ok(report)
+    }
+
+    fn of_model(
+        title: &str,
+        described: Described,
+        model: &Loaded,
+        data: Option<(&str, &Dataset)>,
+        options: &Options,
+    ) -> Result<Self, ReportError> {
         let mut report = Self {
             title: title.to_owned(),
-            model: Some(described(model)?),
+            model: Some(described),
             data: data.map_or_else(String::new, |(name, _)| name.to_owned()),
             evaluation: None,
             mistakes: Vec::new(),
@@ -304,7 +336,8 @@ impl Report {
         if let Some(warning) = train::warnings::of_scale(model.input.preprocessing(), &test) {
             self.notes.push(format!("The test rows: {warning}."));
         }
-        if let Err(error) = self.measure(&model, &test, options) {
+        let loaded = Loaded::of(&model).map_err(EvaluateError::from)?;
+        if let Err(error) = self.measure(&loaded, &test, options) {
             let reason = message(&error);
             self.notes.push(format!("The model was not measured on the test rows: {reason}."));
         }
@@ -313,13 +346,12 @@ impl Report {
 
     fn measure(
         &mut self,
-        model: &Model,
+        model: &Loaded,
         data: &Dataset,
         options: &Options,
     ) -> Result<(), ReportError> {
         let many = Options { worst: options.worst.max(MISTAKES), ..options.clone() };
-        let loaded = Loaded::of(model).map_err(EvaluateError::from)?;
-        let mut evaluation = evaluate(&loaded, data, &many)?;
+        let mut evaluation = evaluate(model, data, &many)?;
         let layout = Layout::of(data.shape());
         let is_regression = matches!(evaluation.scores, Scores::Regression(_));
         self.mistakes = evaluation
@@ -333,8 +365,8 @@ impl Report {
             })
             .collect();
         if let Targets::Values { values, names } = data.targets() {
-            let outputs = outputs(&loaded, data, options.batch_size)?;
-            self.fits = fits(names, values, model.task.predictions(outputs));
+            let outputs = outputs(model, data, options.batch_size)?;
+            self.fits = fits(names, values, model.description().task.predictions(outputs));
         }
         evaluation.worst.truncate(options.worst);
         self.evaluation = Some(evaluation);
@@ -382,6 +414,20 @@ fn test_rows(
         return Ok(test);
     }
     test.only_classes(classes).map_err(|error| message(&error))
+}
+
+/// What is shown of a model without its weights; of an ensemble of models the layers of the first.
+fn described_loaded(model: &Loaded) -> Described {
+    let models = model.models();
+    let (network, task) = (&models[0].architecture, &model.description().task);
+    Described {
+        task: task.clone(),
+        parameters: models.iter().map(|model| model.architecture.parameters()).sum(),
+        layers: diagram::layers(network, task),
+        weights: None,
+        units: network.sizes(0)[1],
+        provenance: model.description().provenance.clone(),
+    }
 }
 
 fn described(model: &Model) -> Result<Described, ReportError> {

@@ -151,8 +151,7 @@ impl BlockFile {
         mut is_wanted: impl FnMut(usize) -> bool,
     ) -> Result<EncodedRows, TableError> {
         let places = self.places(input)?;
-        let names: Vec<&str> = input.fields().iter().map(|field| field.name.as_str()).collect();
-        let encoder = input.encoder(&names)?;
+        let encoder = input.encoder_of_fields();
         let mut encoded = EncodedRows::new(input);
         self.read_block(block, |row, record| {
             if is_wanted(row) {

@@ -187,8 +187,7 @@ fn category(counts: BTreeMap<String, usize>, one_hot: usize, missing: bool) -> C
 pub fn encode(table: &Table, input: &InputSpec, rows: &[usize]) -> Result<EncodedRows, TableError> {
     let names = input.fields().iter().map(|field| &field.name);
     let columns = names.map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
-    let names: Vec<&String> = columns.iter().map(|column| &column.name).collect();
-    let encoder = input.encoder(&names)?;
+    let encoder = input.encoder_of_fields();
     let cells = columns.iter().zip(input.fields());
     let cells: Vec<Cow<'_, Cells>> =
         cells.map(|(column, field)| as_taken(&column.cells, &field.kind)).collect();

@@ -19,6 +19,10 @@ pub struct TableOptions {
     /// The fold of the rows for the final test, such as `2/5`, in place of `test`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fold: Option<String>,
+    /// True if the models of all folds are kept as one ensemble; for a whole cross-validation, and none
+    /// of its folds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ensemble: bool,
     /// Columns of numbers, whatever their cells look like.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub numeric: Vec<String>,

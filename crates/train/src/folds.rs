@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use fireclay::host::Model;
+use fireclay::{Committee, Provenance};
 use fireclay_data::Source;
 use fireclay_data::tables::stem;
 use fireclay_terminal::{Exit, quoted_path, row, short, table};
+use serde_json::Value;
 
 use crate::args::Args;
 use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::program::Ended;
 use crate::run::{Changes, Prepared, RunEnd, RunOptions};
+use crate::run_files::MODEL;
 use crate::run_folder::check_name;
 use crate::settings::{Partial, Settings};
 
@@ -28,6 +32,8 @@ struct Folds {
     /// The settings of each, but for its fold.
     settings: Settings,
     count: usize,
+    /// True if the models are kept as one.
+    is_ensemble: bool,
 }
 
 /// The folder of an existing cross-validation, by its path or its name.
@@ -52,6 +58,12 @@ pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ende
     if count < 2 {
         bail!("--folds {count}: give at least 2");
     }
+    let is_ensemble = args.table.ensemble;
+    if is_ensemble && (settings.decision.threshold.is_some() || settings.decision.interval.is_some()) {
+        bail!(
+            "--threshold and --interval are chosen for a single model; remove them, or --ensemble"
+        );
+    }
     if settings.data.table.test.is_some() {
         bail!("--test has no effect with --folds, which test every row once; remove it");
     }
@@ -64,12 +76,14 @@ pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ende
             quoted_path(&folder)
         );
     }
-    let folds = Folds { folder, settings, count };
+    let folds = Folds { folder, settings, count, is_ensemble };
     // An obstacle to the first fold is an error before anything is written.
     Prepared::new(folds.of_fold(1), RunOptions { out: folds.folder.clone(), ..options.clone() })?;
     std::fs::create_dir_all(&folds.folder)
         .with_context(|| format!("cannot make {}", quoted_path(&folds.folder)))?;
-    let text = folds.of_fold(1).to_toml();
+    let mut whole = folds.of_fold(1);
+    whole.data.table.ensemble = is_ensemble;
+    let text = whole.to_toml();
     options.disk.write_whole(&folds.folder.join(SETTINGS), text.as_bytes())?;
     folds.run(&options)
 }
@@ -83,9 +97,10 @@ pub(crate) fn resume(folder: PathBuf, options: RunOptions) -> Result<Ended> {
     let first = folder.join(SETTINGS);
     let mut settings = Settings::merged(&[Partial::file(&first)?])?;
     let fold = settings.data.table.fold.take();
+    let is_ensemble = std::mem::take(&mut settings.data.table.ensemble);
     let count = fold.as_deref().and_then(|fold| fold.split_once('/')?.1.parse().ok());
     let count = count.with_context(|| format!("{} names no fold", quoted_path(&first)))?;
-    Folds { folder, settings, count }.run(&options)
+    Folds { folder, settings, count, is_ensemble }.run(&options)
 }
 
 fn fold_folder(folder: &Path, fold: usize) -> PathBuf {
@@ -118,8 +133,36 @@ impl Folds {
         let json = serde_json::to_vec_pretty(&summary)?;
         options.disk.write_whole(&self.folder.join(RESULTS), &json)?;
         options.console.say(&format!("\n{}", summary.in_words()))?;
+        if self.is_ensemble {
+            let path = self.folder.join(MODEL);
+            let (bytes, digest) = self.ensemble(&summary)?.to_bytes()?;
+            options.disk.write_whole(&path, &bytes)?;
+            let path = quoted_path(&path);
+            options.console.say(&format!("Ensemble of {} models: {path}, {digest}", self.count))?;
+        }
         options.console.say(&format!("Saved in {}", quoted_path(&self.folder)))?;
         Ok(Ended { code: Exit::Done, result: None })
+    }
+
+    /// The models of all folds as one. It records no data, since each row of the table trained most of
+    /// its models.
+    fn ensemble(&self, summary: &Summary) -> Result<Committee> {
+        let folders = (1..=self.count).map(|fold| fold_folder(&self.folder, fold).join(MODEL));
+        let models = folders.map(Model::load).collect::<Result<Vec<_>, _>>()?;
+        let mut settings = models[0].description.provenance.settings.clone();
+        let table = settings.as_mut().and_then(|settings| settings.pointer_mut("/data/table"));
+        if let Some(table) = table.and_then(Value::as_object_mut) {
+            table.remove("fold");
+        }
+        let means = summary.0.iter();
+        let metrics = means.map(|(name, spread)| (format!("mean test {name}"), spread.mean));
+        let provenance = Provenance {
+            program: Provenance::PROGRAM.to_owned(),
+            settings,
+            metrics: metrics.collect(),
+            ..Provenance::default()
+        };
+        Ok(Committee::new(models, provenance)?)
     }
 
     /// What a fold came to on its test rows, or the signal that stopped it.

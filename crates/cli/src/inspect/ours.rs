@@ -133,7 +133,10 @@ impl Ours<'_> {
         }
         found.digest = Some(Signature { found: printable(&self.digest, 80), is_valid });
         // An architecture that cannot be is not counted: its sizes may not even multiply.
-        found.network = model_file::network_of(&self.document).map(|found| network(&found));
+        found.network = match self.document["ensemble"].as_array() {
+            Some(models) => of_models(models),
+            None => model_file::network_of(&self.document).map(|found| network(&found)),
+        };
         found.document = Some(self.document);
     }
 
@@ -148,6 +151,14 @@ impl Ours<'_> {
     }
 }
 
+/// The networks of an ensemble of models, each kind once.
+fn of_models(models: &[Value]) -> Option<String> {
+    let networks = models.iter().map(|document| Some(network(&model_file::network_of(document)?)));
+    let mut networks = networks.collect::<Option<Vec<String>>>()?;
+    networks.dedup();
+    Some(format!("ensemble of {} models, each {}", models.len(), networks.join("; ")))
+}
+
 /// Whether the digest was found to be right before the problem was.
 fn is_after_digest(problem: &ModelFileProblem) -> bool {
     matches!(
@@ -157,6 +168,7 @@ fn is_after_digest(problem: &ModelFileProblem) -> bool {
             | ModelFileProblem::Task(_)
             | ModelFileProblem::NotInVersion { .. }
             | ModelFileProblem::Outputs { .. }
+            | ModelFileProblem::Member { .. }
             | ModelFileProblem::Average { .. }
             | ModelFileProblem::EncodedPath { .. }
             | ModelFileProblem::Encoding { .. }

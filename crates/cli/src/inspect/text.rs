@@ -133,11 +133,13 @@ impl Lines {
         if let Some(version) = document.get("version").and_then(Value::as_u64) {
             self.item("format", &format!("version {version}"));
         }
-        if let Some(shape) = part::<Vec<usize>>(document.pointer("/architecture/input_shape")) {
+        // The models of an ensemble have one task, and one kind of each column.
+        let model = document.pointer("/ensemble/0").unwrap_or(document);
+        if let Some(shape) = part::<Vec<usize>>(model.pointer("/architecture/input_shape")) {
             let shape = if shape == [0] { "text".to_owned() } else { sizes(&shape) };
             self.item("input", &shape);
         }
-        if let Some(task) = part::<Task>(document.get("task")) {
+        if let Some(task) = part::<Task>(model.get("task")) {
             let labels = names(task.names(), MOST_LABELS);
             self.item("task", &format!("{}: {labels}", task.kind()));
             if let Some(scaling) = task.scaling() {
@@ -150,13 +152,13 @@ impl Lines {
                 self.item("intervals", &spread);
             }
         }
-        if let Some(input) = part::<InputSpec>(document.get("input")) {
+        if let Some(input) = part::<InputSpec>(model.get("input")) {
             self.item("columns", &columns(&input));
         }
-        if let Some(preprocessing) = part::<Preprocessing>(document.get("preprocessing")) {
+        if let Some(preprocessing) = part::<Preprocessing>(model.get("preprocessing")) {
             self.item("preprocessing", &prepared(&preprocessing));
         }
-        if let Some(pictures) = part::<Pictures>(document.get("pictures")) {
+        if let Some(pictures) = part::<Pictures>(model.get("pictures")) {
             self.item("pictures", &pictures.to_string());
         }
         if let Some(sounds) = part::<Sounds>(document.get("sounds")) {

@@ -302,3 +302,58 @@ fn folds_test_every_row_once_and_resume() {
     place.train(&format!("{TRAIN} --folds 1")).refused(&["at least 2"]);
     place.train("train --folds 3").refused(&["needs a table"]);
 }
+
+#[test]
+fn the_models_of_folds_are_kept_as_one() {
+    let place = place();
+    let line = format!("{TRAIN} --epochs 3 --folds 3 --ensemble --name cv");
+    let said = does(&place, &line);
+    assert!(said.contains("Ensemble of 3 models: runs/cv/model.safetensors, sha256:"), "{said}");
+    let bytes = fs::read(place.path("runs/cv/model.safetensors")).unwrap();
+    // Its predictions are the means of those of its models, and the spread is their deviation.
+    fs::write(place.path("rows.csv"), "new,batch,age,colour,size\nyes,1,3,green,40.5\n").unwrap();
+    let value = |model: &str| {
+        let found = lines(&does(&place, &format!("predict {model} rows.csv --json")));
+        found[0]["values"]["price"].as_f64().unwrap()
+    };
+    let each = [1, 2, 3].map(|fold| value(&format!("runs/cv/fold-{fold}")));
+    let (mean, whole) = (each.iter().sum::<f64>() / 3.0, value("runs/cv"));
+    assert!((mean - whole).abs() < 1e-3, "{mean} {whole}");
+    let deviation = (each.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
+    let table = does(&place, "predict runs/cv rows.csv --format csv");
+    assert!(table.starts_with("row,price,spread of price\n"), "{table}");
+    let spread: f64 = table.trim_end().rsplit(',').next().unwrap().parse().unwrap();
+    assert!((spread - deviation).abs() < 1e-3 && deviation > 0.1, "{spread} {deviation}");
+    // Other commands read it like any other model.
+    fs::write(place.path("more.csv"), prices(300..340)).unwrap();
+    let measured = json(&place, "evaluate runs/cv --data more.csv --importance --json");
+    assert_eq!(measured["evaluation"]["rows"], 40);
+    assert_eq!(measured["importance"].as_array().unwrap().len(), 5, "one for each column");
+    let compared = does(&place, "compare runs/cv runs/cv/fold-1 --data more.csv");
+    assert!(compared.contains("rmse"), "{compared}");
+    let inspected = does(&place, "inspect runs/cv");
+    assert!(inspected.contains("ensemble of 3 models, each 8"), "{inspected}");
+    assert!(inspected.contains("No anomalies"), "{inspected}");
+    does(&place, "report runs/cv --data more.csv --to page.html");
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("An ensemble of 3 models"), "{page}");
+    // No row is new to it, and no single network can be trained further.
+    place.train("evaluate runs/cv").refused(&["name a data set with --data"]);
+    place.train("finetune --from runs/cv --data prices.csv").refused(&["ensemble of 3 models"]);
+    let alone = format!("{TRAIN} --folds 3 --ensemble --interval 0.9");
+    place.train(&alone).refused(&["--interval are chosen for a single model"]);
+    // Killed within the second fold and resumed, it ends in the same bits.
+    let line = line.replace("--name cv", "--name killed --checkpoint-every 1steps");
+    let mut command = place.command(&line);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let checkpoints = place.path("runs/killed/fold-2/checkpoints");
+    while fs::read_dir(&checkpoints).map_or(0, Iterator::count) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended too soon");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!place.path("runs/killed/model.safetensors").exists());
+    does(&place, "train --resume killed --no-report");
+    assert!(bytes == fs::read(place.path("runs/killed/model.safetensors")).unwrap());
+}

@@ -203,6 +203,16 @@ impl Mlp {
     ///
     /// If there are not as many columns as the network takes, or not as many texts as it has bags.
     pub fn forward(&self, input: impl Into<NetworkInput>) -> Tensor<2> {
+        self.averaged(self.forward_members(input))
+    }
+
+    /// As [`forward`](Self::forward), of an ensemble those of each member, one after the other:
+    /// `[batch · members, outputs]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_members(&self, input: impl Into<NetworkInput>) -> Tensor<2> {
         let starts = self.architecture.skip_starts();
         let mut read = Vec::with_capacity(starts.len());
         let mut x = self.enter(input.into(), None);
@@ -218,7 +228,7 @@ impl Mlp {
             y = normalise(y, NormPosition::AfterActivation);
             x = self.skip(i, &read, y, SkipPosition::Output);
         }
-        self.averaged(self.output(x.clone(), x))
+        self.output(x.clone(), x)
     }
 
     /// Logits or values for a training step: dropout drawn from `key`, batch norms use the

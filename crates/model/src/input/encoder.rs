@@ -49,12 +49,20 @@ impl InputSpec {
             }
         }
         if !missing.is_empty() {
-            let expected = self.fields.iter().map(|field| field.name.clone()).collect();
-            return Err(InputError::MissingColumns { missing, expected });
+            // An ensemble has several fields of one column.
+            let missing = self.columns().into_iter().filter(|name| missing.contains(name)).collect();
+            return Err(InputError::MissingColumns { missing, expected: self.columns() });
         }
         let others = columns.iter().enumerate().filter(|(place, _)| !places.contains(place));
         let ignored = others.map(|(_, column)| column.as_ref().to_owned()).collect();
         Ok(Encoder { input: self, places, columns: columns.len(), ignored })
+    }
+
+    /// As [`encoder`](Self::encoder), of rows that have a value for each field, in the order of the
+    /// fields.
+    pub fn encoder_of_fields(&self) -> Encoder<'_> {
+        let columns = self.fields.len();
+        Encoder { input: self, places: (0..columns).collect(), columns, ignored: Vec::new() }
     }
 }
 

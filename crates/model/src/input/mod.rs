@@ -8,6 +8,8 @@ mod field;
 mod number;
 mod text;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -77,6 +79,22 @@ impl InputSpec {
         Self { fields: vec![Field::new(Self::FEATURES, dense)] }
     }
 
+    /// The fields of several inputs of the same columns, one input after the other: what each gives of
+    /// a row stands side by side, and so every name occurs once for each input.
+    pub(crate) fn side_by_side<'a>(inputs: impl Iterator<Item = &'a Self>) -> Self {
+        Self { fields: inputs.flat_map(|input| input.fields.iter().cloned()).collect() }
+    }
+
+    /// The names of the columns that it takes, in the order of their first fields.
+    pub fn columns(&self) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::with_capacity(self.fields.len());
+        let mut seen = HashSet::new();
+        columns.extend(
+            self.fields.iter().map(|field| &field.name).filter(|name| seen.insert(*name)).cloned(),
+        );
+        columns
+    }
+
     /// The same input, of rows that are such pictures; one that is not [dense](Self::as_dense) has
     /// none.
     #[must_use]
@@ -133,7 +151,7 @@ impl InputSpec {
     /// [`RowError::Named`].
     pub fn require_dense(&self) -> Result<&Dense, RowError> {
         self.as_dense().ok_or_else(|| RowError::Named {
-            fields: self.fields.iter().map(|field| field.name.clone()).collect(),
+            fields: self.columns(),
         })
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Document {
 
 /// The document of version 1, as it is written: hidden layers that are alike, and rows of numbers.
 #[derive(Serialize, Deserialize)]
-struct RecordV1 {
+pub(super) struct RecordV1 {
     version: u32,
     architecture: ArchitectureV1,
     task: Task,
@@ -41,7 +41,7 @@ struct RecordV1 {
 /// The document of later versions. What version 2 does not have is optional, and [`Described`] knows
 /// which version has it.
 #[derive(Serialize, Deserialize)]
-struct RecordV2 {
+pub(super) struct RecordV2 {
     version: u32,
     architecture: ArchitectureV2,
     #[serde(
@@ -67,6 +67,14 @@ struct RecordV2 {
     run: Option<serde_json::Value>,
 }
 
+/// The document of a model as it is written.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Record {
+    V1(Box<RecordV1>),
+    V2(Box<RecordV2>),
+}
+
 impl Document {
     /// That of a model, and of a run if there is one.
     pub(super) fn new(
@@ -80,6 +88,9 @@ impl Document {
     /// Reads the text of the file's metadata.
     pub(super) fn read(text: &str) -> Result<Self, ModelFileProblem> {
         let version = version(text, FORMAT_VERSION)?;
+        if let Some(members) = members(text)? {
+            return Err(ModelFileProblem::Committee { members });
+        }
         let document: Self = match version {
             1 => serde_json::from_str::<RecordV1>(text)?.into(),
             _ => serde_json::from_str::<RecordV2>(text)?.try_into()?,
@@ -113,6 +124,11 @@ impl Document {
     /// describe it, so that a model has the same bytes, and the same digest, that older programs
     /// gave it.
     pub(super) fn write(&self) -> Result<String, ModelFileProblem> {
+        Ok(serde_json::to_string(&self.record())?)
+    }
+
+    /// What is written.
+    pub(super) fn record(&self) -> Record {
         let Description { architecture, task, input, provenance } = self.model.clone();
         let (provenance, run) = (provenance.with_finite_metrics(), self.run.clone());
         let sounds = input.as_features().and_then(|dense| dense.sounds);
@@ -125,10 +141,10 @@ impl Document {
         if let Some((architecture, preprocessing)) = old.zip(preprocessing.clone()) {
             let record =
                 RecordV1 { version, architecture, task, preprocessing, pictures, provenance, run };
-            return Ok(serde_json::to_string(&record)?);
+            return Record::V1(Box::new(record));
         }
         let encodings = self.encodings.iter().map(|(path, &encoding)| (path.to_string(), encoding));
-        let record = RecordV2 {
+        Record::V2(Box::new(RecordV2 {
             version,
             architecture: (&architecture).into(),
             encodings: encodings.collect(),
@@ -139,8 +155,7 @@ impl Document {
             input,
             provenance,
             run,
-        };
-        Ok(serde_json::to_string(&record)?)
+        }))
     }
 }
 
@@ -231,6 +246,16 @@ impl TryFrom<RecordV2> for Document {
 /// The fault of a document with two inputs, or with none.
 const ONE_INPUT: &str =
     "it needs either `preprocessing`, with or without `pictures` and `sounds`, or `input`";
+
+/// The number of members of an ensemble of models; none of a document of one model.
+fn members(text: &str) -> Result<Option<usize>, ModelFileProblem> {
+    #[derive(Deserialize)]
+    struct Ensemble {
+        ensemble: Option<Vec<serde::de::IgnoredAny>>,
+    }
+    let Ensemble { ensemble } = serde_json::from_str(text)?;
+    Ok(ensemble.map(|members| members.len()))
+}
 
 /// The version is read before the rest, whose meaning depends on it.
 pub(crate) fn version(text: &str, newest: u32) -> Result<u32, ModelFileProblem> {

@@ -45,6 +45,23 @@ pub enum ModelFileProblem {
         "this safetensors file has no `{DOCUMENT_KEY}` metadata, so it is not a Fireclay model"
     )]
     NoDocument,
+    /// An ensemble of several models, where one network is needed.
+    #[error(
+        "this is an ensemble of {members} models, which can predict and be measured; for anything \
+         else name one of its models"
+    )]
+    Committee {
+        /// Number of models.
+        members: usize,
+    },
+    /// Models that are not of one ensemble.
+    #[error("model {member} of the ensemble {problem}")]
+    Member {
+        /// The place of the model, from 0.
+        member: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A model file that is no checkpoint.
     #[error("this is a model without the state of a run, so training cannot continue from it")]
     NoRun,

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod codec;
+mod committee;
 mod digest;
 mod disk;
 pub(crate) mod document;
@@ -23,7 +24,7 @@ use fireclay_files::ReadAt;
 use self::codec::{Tensors, body, head, unpack_from};
 use self::document::Document;
 use self::record::{ArchitectureV1, ArchitectureV2};
-use crate::{Architecture, Description, Encoding, Model, ParameterPath};
+use crate::{Architecture, Committee, Description, Encoding, Model, ParameterPath};
 
 pub use checkpoint::Checkpoint;
 pub(crate) use codec::{Keep, unpack_from as unpack_file};
@@ -36,7 +37,7 @@ pub use weights::Weights;
 pub use write::{WriteStep, write_by, write_whole, write_whole_in_steps};
 
 /// The newest version of the format; a model is written in the oldest that can describe it.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Key of the JSON document in the file's metadata.
 const DOCUMENT_KEY: &str = "fireclay";
@@ -55,7 +56,7 @@ pub fn network_of(document: &serde_json::Value) -> Option<Architecture> {
     let record = document.get("architecture")?.clone();
     let network = match document.get("version")?.as_u64()? {
         1 => serde_json::from_value::<ArchitectureV1>(record).ok()?.into(),
-        2..=3 => serde_json::from_value::<ArchitectureV2>(record).ok()?.into(),
+        2..=4 => serde_json::from_value::<ArchitectureV2>(record).ok()?.into(),
         _ => return None,
     };
     Architecture::validate(&network).is_ok().then_some(network)
@@ -91,7 +92,12 @@ pub(crate) fn read_packed(
 ///
 /// A [`ModelFileProblem`].
 pub fn check(file: &dyn ReadAt) -> Result<(), ModelFileProblem> {
-    let (document, tensors) = parse(file, Keep::Nothing)?;
+    let (document, tensors) = match parse(file, Keep::Nothing) {
+        Err(ModelFileProblem::Committee { .. }) => {
+            return Committee::from_source(file).map(drop);
+        }
+        parsed => parsed?,
+    };
     if !document.encodings.is_empty() {
         // Whether they are right shows in their numbers, which are few bytes each.
         return Model::from_source(file).map(drop);
@@ -210,7 +216,11 @@ impl Model {
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
         let (document, tensors) = parse(file, Keep::All)?;
         let description = document.model.clone();
-        let mut left = weights_of(document, tensors, false);
+        Self::of_weights(description, weights_of(document, tensors, false))
+    }
+
+    /// Puts a description and the weights of its network together, as the file has them.
+    fn of_weights(description: Description, mut left: Weights) -> Result<Self, ModelFileProblem> {
         let (mut weights, mut encoded) = (Vec::new(), BTreeMap::new());
         for (path, shape) in description.architecture.tensors() {
             match left.take_encoded(path, &shape)? {

@@ -23,8 +23,8 @@ use self::rows::Rows;
 use self::stage::Stage;
 use crate::model_file::{Weights, open, read_packed};
 use crate::{
-    Description, EncodedRows, InputError, Model, ModelFileError, ModelFileProblem, Prediction,
-    Preprocessing, RowError, Value, check_row,
+    Average, Committee, Description, EncodedRows, InputError, Model, ModelFileError,
+    ModelFileProblem, Prediction, Preprocessing, RowError, Value, check_row,
 };
 
 /// A model made ready to predict on this machine: weights laid out for its vector instructions, and
@@ -58,6 +58,8 @@ pub struct Predictor {
     machine: Machine,
     /// Rows that are computed together at most.
     block: usize,
+    /// The models of an ensemble of models, which has no layers of its own.
+    models: Vec<Predictor>,
 }
 
 /// Numbers of the widest layer for all rows that are computed together: a megabyte.
@@ -92,8 +94,33 @@ impl Predictor {
     /// A [`ModelFileProblem`], as for [`load`](Self::load).
     pub fn from_source(file: &dyn ReadAt) -> Result<Self, ModelFileProblem> {
         let machine = Machine::detect();
-        let (description, weights) = read_packed(file, machine.widest_panel())?;
-        Self::build(description, weights, machine)
+        match read_packed(file, machine.widest_panel()) {
+            Ok((description, weights)) => Self::build(description, weights, machine),
+            Err(ModelFileProblem::Committee { .. }) => {
+                Self::of_committee(Committee::from_source(file)?)
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Makes an ensemble of models ready.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), of the first model at fault.
+    pub fn of_committee(committee: Committee) -> Result<Self, ModelFileProblem> {
+        let description = committee.description();
+        let models = committee.into_models().into_iter().map(Self::new);
+        let (layers, heads) = (Vec::new(), Vec::new());
+        Ok(Self {
+            description,
+            stage: None,
+            layers,
+            heads,
+            machine: Machine::detect(),
+            block: BLOCK,
+            models: models.collect::<Result<_, _>>()?,
+        })
     }
 
     fn build(
@@ -114,12 +141,26 @@ impl Predictor {
         let widest = architecture.inputs().max(architecture.front_width());
         let widest = layers.iter().chain(&heads).map(HostLayer::outputs).fold(widest, usize::max);
         let block = (MOST_OF_A_BLOCK / widest).clamp(1, BLOCK);
-        Ok(Self { description, stage, layers, heads, machine, block })
+        Ok(Self { description, stage, layers, heads, machine, block, models: Vec::new() })
     }
 
     /// Returns the description of the model, apart from its weights.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// Number of members whose predictions are averaged: the models of an ensemble of models, or the
+    /// members of an [`Ensemble`](crate::Ensemble); 1 of any other model.
+    pub fn members(&self) -> usize {
+        self.models.len().max(self.description.architecture.members())
+    }
+
+    /// The description of each model of an ensemble of models; of any other model its own.
+    pub fn models(&self) -> Vec<&Description> {
+        if self.models.is_empty() {
+            return vec![&self.description];
+        }
+        self.models.iter().map(Self::description).collect()
     }
 
     /// Raw features of a row.
@@ -221,8 +262,7 @@ impl Predictor {
         rows: &[impl AsRef<[Value<'a>]>],
     ) -> Result<Vec<Prediction>, InputError> {
         let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
-        let session = Session::new(self, &Preprocessing::None);
-        Ok(self.predictions(session, Rows::of_encoded(&encoded)))
+        Ok(self.description.task.predictions(self.outputs_of_checked(&encoded)))
     }
 
     /// Logits, or values in the unit of their target, `[rows, outputs]`, of rows that the input has
@@ -233,14 +273,49 @@ impl Predictor {
     /// A [`RowError`]: rows of another input, or a number that is not finite.
     pub fn outputs_of_encoded(&self, rows: &EncodedRows) -> Result<Vec<f32>, RowError> {
         rows.check(&self.description.input)?;
+        Ok(self.outputs_of_checked(rows))
+    }
+
+    /// As [`outputs_of_encoded`](Self::outputs_of_encoded), of rows that have been checked.
+    fn outputs_of_checked(&self, rows: &EncodedRows) -> Vec<f32> {
+        if !self.models.is_empty() {
+            let width = self.outputs_of_a_row();
+            let mut models = self.outputs_of_models(rows);
+            let mut outputs = vec![0.0; models.len() / self.models.len()];
+            let rows = models.chunks_exact_mut(self.models.len() * width);
+            let average = Average::of(&self.description.task);
+            rows.zip(outputs.chunks_exact_mut(width)).for_each(|(of_models, outputs)| {
+                average.combine(of_models, outputs);
+            });
+            return outputs;
+        }
         let mut session = Session::new(self, &Preprocessing::None);
         let blocks = Rows::of_encoded(rows).blocks(self.block);
-        Ok(blocks.flat_map(|block| session.run(block).to_vec()).collect())
+        blocks.flat_map(|block| session.run(block).to_vec()).collect()
+    }
+
+    /// The outputs of each model of an ensemble of models, `[rows, models, outputs]`, each from its own
+    /// part of the rows.
+    fn outputs_of_models(&self, rows: &EncodedRows) -> Vec<f32> {
+        let outputs = self.outputs_of_a_row();
+        let mut all = vec![0.0; rows.len() * self.models.len() * outputs];
+        let (mut column, mut text) = (0, 0);
+        for (at, model) in self.models.iter().enumerate() {
+            let input = &model.description.input;
+            let (columns, texts) = (column..column + input.width(), text..text + input.texts().count());
+            (column, text) = (columns.end, texts.end);
+            let found = model.outputs_of_checked(&rows.part(columns, texts));
+            let places = all.chunks_exact_mut(self.models.len() * outputs);
+            for (row, found) in places.zip(found.chunks_exact(outputs)) {
+                row[at * outputs..][..outputs].copy_from_slice(found);
+            }
+        }
+        all
     }
 
     /// How far the members of an ensemble are apart in rows of raw features: the standard deviation of
-    /// each probability over them, or of each value in the unit of its target, `[rows, outputs]`;
-    /// none of a model that is no ensemble.
+    /// each probability over them, or of each value in the unit of its target, `[rows, names]`; none of
+    /// a model that is no ensemble.
     ///
     /// # Errors
     ///
@@ -265,6 +340,10 @@ impl Predictor {
         rows: &[impl AsRef<[Value<'a>]>],
     ) -> Result<Option<Vec<f32>>, InputError> {
         let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
+        if !self.models.is_empty() {
+            let outputs = self.outputs_of_models(&encoded);
+            return Ok(Some(self.description.task.spread(outputs, self.models.len())));
+        }
         let session = Session::new(self, &Preprocessing::None);
         Ok(self.spreads(session, Rows::of_encoded(&encoded)))
     }
@@ -272,19 +351,15 @@ impl Predictor {
     /// The spread of rows that have been checked.
     fn spreads(&self, mut session: Session<'_>, rows: Rows<'_>) -> Option<Vec<f32>> {
         self.description.architecture.ensemble?;
-        let (task, outputs) = (&self.description.task, self.outputs_of_a_row());
-        let mut spreads = Vec::with_capacity(rows.count * outputs);
+        let (task, count) = (&self.description.task, self.heads.len());
+        let mut all = Vec::new();
         for block in rows.blocks(self.block) {
-            session.run(block);
-            let members = &mut session.members[..block.count * self.heads.len() * outputs];
-            task.restore(members);
-            members.chunks_exact_mut(outputs).for_each(|member| task.finish(member));
-            for row in members.chunks_exact(self.heads.len() * outputs) {
-                spreads
-                    .extend((0..outputs).map(|at| deviation(row.iter().skip(at).step_by(outputs))));
-            }
+            let numbers = session.run(block).len() * count;
+            let mut members = session.members[..numbers].to_vec();
+            task.restore(&mut members);
+            all.extend(members);
         }
-        Some(spreads)
+        Some(task.spread(all, count))
     }
 
     /// Predicts rows that have been checked.
@@ -413,14 +488,6 @@ fn run<S: Sums, D: Dots>(session: &mut Session<'_>, rows: Rows<'_>) {
             session.keep(member, rows.count);
         }
     }
-}
-
-/// Standard deviation of some numbers, divided by their number.
-fn deviation<'a>(numbers: impl Iterator<Item = &'a f32> + Clone) -> f32 {
-    let numbers = numbers.map(|&x| f64::from(x));
-    let count = numbers.clone().count() as f64;
-    let mean = numbers.clone().sum::<f64>() / count;
-    (numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt() as f32
 }
 
 #[cfg(test)]

@@ -160,9 +160,9 @@ fn version_3_is_for_what_version_2_does_not_have() {
     let older = forged(&bytes, |document| document["version"] = json!(2));
     let problem = Model::from_bytes(&older).unwrap_err();
     assert!(matches!(problem, Problem::NotInVersion { version: 2, .. }), "{problem}");
-    let newer = forged(&bytes, |document| document["version"] = json!(4));
+    let newer = forged(&bytes, |document| document["version"] = json!(5));
     let problem = Model::from_bytes(&newer).unwrap_err();
-    assert!(matches!(problem, Problem::Version { found: 4, newest: 3 }), "{problem}");
+    assert!(matches!(problem, Problem::Version { found: 5, newest: 4 }), "{problem}");
 }
 
 fn document(bytes: &[u8]) -> serde_json::Value {

@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
 
 mod columns;
+mod committee;
 mod encoders;
 mod layer_by_layer;
 mod support;

@@ -20,6 +20,9 @@ pub struct TableArgs {
     /// Cross-validate with this number of folds, and print the mean of each test metric.
     #[arg(long, value_name = "N", conflicts_with_all = ["dry_run", "check", "resume", "repeat"])]
     pub folds: Option<usize>,
+    /// Keep the models of all folds of --folds as one ensemble, whose prediction is their mean.
+    #[arg(long, requires = "folds")]
+    pub ensemble: bool,
     /// Columns to read as numbers [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub numeric: Vec<String>,
