@@ -329,7 +329,8 @@ impl Args {
         self.optimization.add_to(&mut flags);
         self.training.add_to(&mut flags);
         self.augment.add_to(&mut flags);
-        self.settings.parts(below, flags)
+        let below = below.into_iter().chain(self.table.schema()?);
+        self.settings.parts(below.collect(), flags)
     }
 
     /// How the file of the network is read.

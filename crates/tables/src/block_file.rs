@@ -9,7 +9,7 @@ use fireclay_model::{EncodedRows, InputSpec};
 use sha2::{Digest, Sha256};
 
 use crate::TableError;
-use crate::csv_rows::{CsvRows, MOST_OF_A_ROW, separator_of};
+use crate::csv_rows::{CsvRows, MOST_OF_A_ROW, checked, separator_of};
 use crate::encode::encode_row;
 use crate::table::{Cell, check_names};
 
@@ -50,6 +50,7 @@ impl BlockFile {
         let mut hashing = Hashing { from: File::open(path)?, hash: Sha256::new() };
         let mut rows = ReaderBuilder::new()
             .delimiter(separator)
+            .flexible(true)
             .buffer_capacity(1 << 18)
             .from_reader(&mut hashing);
         rows.byte_headers()?;
@@ -123,6 +124,7 @@ impl BlockFile {
         // A block is small: one read fetches it.
         let mut rows = ReaderBuilder::new()
             .delimiter(self.separator)
+            .flexible(true)
             .has_headers(false)
             .buffer_capacity((end - start).clamp(1 << 10, 1 << 18) as usize)
             .from_reader(file.take(end - start));
@@ -220,17 +222,11 @@ impl Room {
         if !rows.read_byte_record(&mut bytes)? {
             return Ok(false);
         }
-        let line = bytes.position().map_or(0, Position::line);
-        let (found, expected) = (bytes.len(), header.len());
-        if found != expected {
-            let (found, expected) = (found as u64, expected as u64);
-            return Err(TableError::Cells { line, found, expected });
-        }
         if bytes.as_slice().len() as u64 > MOST_OF_A_ROW {
+            let line = bytes.position().map_or(0, Position::line);
             return Err(TableError::LongRow { line, most: MOST_OF_A_ROW });
         }
-        let text = StringRecord::from_byte_record(bytes);
-        let text = text.map_err(|_| TableError::NotUtf8 { line })?;
+        let text = checked(bytes, header)?;
         // Its room serves the next row.
         self.bytes = std::mem::replace(record, text).into_byte_record();
         Ok(true)
@@ -303,6 +299,6 @@ mod tests {
         assert!(matches!(error, TableError::Changed { .. }), "{error}");
         let (_folder, path) = file("a,b\n0,x\n1\n");
         let error = BlockFile::index(&path, 2, |_, _| Ok(())).unwrap_err();
-        assert!(matches!(error, TableError::Cells { line: 3, .. }), "{error}");
+        assert!(matches!(error, TableError::FewCells { line: 3, .. }), "{error}");
     }
 }

@@ -57,8 +57,13 @@ impl CsvRows {
         }
         let whole = Box::new(Cursor::new(heading).chain(contents)) as Box<dyn Read>;
         let whole = Limited { from: whole, left: MOST_OF_A_ROW, is_over: false };
-        let mut rows = ReaderBuilder::new().delimiter(separator).from_reader(whole);
-        let header: Vec<String> = rows.headers()?.iter().map(str::to_owned).collect();
+        let mut rows =
+            ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(whole);
+        let header = rows.byte_headers()?.iter().enumerate().map(|(at, name)| {
+            let name = std::str::from_utf8(name).map(str::to_owned);
+            name.map_err(|_| TableError::HeadingNotUtf8 { column: at + 1 })
+        });
+        let header = header.collect::<Result<Vec<String>, _>>()?;
         if let Some(name) = header.iter().find(|name| name.contains('\0')) {
             return Err(TableError::Nul { line: 1, column: name.clone() });
         }
@@ -99,19 +104,35 @@ impl CsvRows {
             }
             Err(error) => return Err(error.into()),
         }
-        let line = bytes.position().map_or(0, csv::Position::line);
-        if let Some(place) = bytes.iter().position(|cell| cell.contains(&0)) {
-            let column = self.header.get(place).cloned().unwrap_or_default();
-            return Err(TableError::Nul { line, column });
-        }
-        let old = std::mem::replace(
-            record,
-            StringRecord::from_byte_record(bytes).map_err(|_| TableError::NotUtf8 { line })?,
-        );
+        let old = std::mem::replace(record, checked(bytes, &self.header)?);
         // Its room serves the next row.
         self.record = old.into_byte_record();
         Ok(true)
     }
+}
+
+/// A row as text, with a cell for each column.
+///
+/// # Errors
+///
+/// A [`TableError`] that names the line and the column.
+pub(crate) fn checked(bytes: ByteRecord, header: &[String]) -> Result<StringRecord, TableError> {
+    let line = bytes.position().map_or(0, csv::Position::line);
+    let (found, expected) = (bytes.len(), header.len());
+    if let Some(column) = header.get(found).cloned() {
+        return Err(TableError::FewCells { line, found, expected, column });
+    }
+    if let Some(cell) = bytes.get(expected) {
+        let cell = String::from_utf8_lossy(cell).into_owned();
+        return Err(TableError::ManyCells { line, found, expected, cell });
+    }
+    if let Some(place) = bytes.iter().position(|cell| cell.contains(&0)) {
+        return Err(TableError::Nul { line, column: header[place].clone() });
+    }
+    StringRecord::from_byte_record(bytes).map_err(|error| {
+        let column = header.get(error.utf8_error().field()).cloned().unwrap_or_default();
+        TableError::NotUtf8 { line, column }
+    })
 }
 
 /// What occurs most in the heading; a comma if nothing does.
@@ -138,11 +159,6 @@ impl From<csv::Error> for TableError {
     fn from(error: csv::Error) -> Self {
         let words = error.to_string();
         match error.into_kind() {
-            csv::ErrorKind::UnequalLengths { pos, expected_len: expected, len: found } => {
-                let line = pos.as_ref().map_or(0, csv::Position::line);
-                Self::Cells { line, found, expected }
-            }
-            csv::ErrorKind::Utf8 { .. } => Self::HeadingNotUtf8,
             csv::ErrorKind::Io(error) => Self::Read(error),
             _ => Self::Csv(words),
         }
@@ -206,9 +222,10 @@ mod tests {
         let cases: Vec<(Vec<u8>, &str)> = vec![
             (b"".to_vec(), "the table is empty"),
             (b"\n\n".to_vec(), "the table is empty"),
-            (b"a,b\n1\n".to_vec(), "line 2 has 1 cells; the heading has 2"),
-            (b"a,b\n1,2\n3,\xff\n".to_vec(), "line 3 is not UTF-8"),
-            (b"a,\xff\n1,2\n".to_vec(), "the heading is not UTF-8"),
+            (b"a,b\n1\n".to_vec(), "line 2 has 1 cells; the heading has 2: column b has none"),
+            (b"a,b\n1,2\n3,4,5\n".to_vec(), "line 3 has 3 cells; the heading has 2: `5` is in no"),
+            (b"a,b\n1,2\n3,\xff\n".to_vec(), "line 3, column b: it is not UTF-8"),
+            (b"a,\xff\n1,2\n".to_vec(), "line 1, column 2: the name is not UTF-8"),
             (b"a,b\n1,2\0\n".to_vec(), "line 2, column b: it has a NUL"),
             (b"\xff\xfea\0,\0b\0".to_vec(), "encoded as UTF-16"),
             (b"1,2.5,3\n4,5,6\n".to_vec(), "the first line has numbers alone (1,2.5,3)"),

@@ -120,14 +120,30 @@ pub enum TableError {
         /// The cells of others.
         expected: usize,
     },
-    /// The heading is not UTF-8.
-    #[error("the heading is not UTF-8; save the file as UTF-8")]
-    HeadingNotUtf8,
-    /// A line is not UTF-8.
-    #[error("line {line} is not UTF-8; save the file as UTF-8")]
+    /// A name in the heading is not UTF-8.
+    #[error("line 1, column {column}: the name is not UTF-8; save the file as UTF-8")]
+    HeadingNotUtf8 {
+        /// The place of the column, from 1.
+        column: usize,
+    },
+    /// A cell is not UTF-8.
+    #[error(
+        "line {line}, column {}: it is not UTF-8; save the file as UTF-8",
+        printable(column, MOST_CHARACTERS)
+    )]
     NotUtf8 {
         /// The line, from 1.
         line: u64,
+        /// The name of the column.
+        column: String,
+    },
+    /// A line of JSON is not UTF-8.
+    #[error("line {line}, byte {byte}: it is not UTF-8; save the file as UTF-8")]
+    LineNotUtf8 {
+        /// The line, from 1.
+        line: u64,
+        /// The byte in the line, from 1.
+        byte: usize,
     },
     /// A cell has a NUL character.
     #[error(
@@ -140,15 +156,35 @@ pub enum TableError {
         /// The name of the column.
         column: String,
     },
-    /// A line has more or fewer cells than the heading.
-    #[error("line {line} has {found} cells; the heading has {expected}")]
-    Cells {
+    /// A line has fewer cells than the heading.
+    #[error(
+        "line {line} has {found} cells; the heading has {expected}: column {} has none",
+        printable(column, MOST_CHARACTERS)
+    )]
+    FewCells {
         /// The line, from 1.
         line: u64,
         /// Its cells.
-        found: u64,
+        found: usize,
         /// Those of the heading.
-        expected: u64,
+        expected: usize,
+        /// The first column without a cell.
+        column: String,
+    },
+    /// A line has more cells than the heading.
+    #[error(
+        "line {line} has {found} cells; the heading has {expected}: {} is in no column",
+        quoted(cell)
+    )]
+    ManyCells {
+        /// The line, from 1.
+        line: u64,
+        /// Its cells.
+        found: usize,
+        /// Those of the heading.
+        expected: usize,
+        /// The first cell behind those of the columns.
+        cell: String,
     },
     /// A row does not end.
     #[error("line {line}: the row has more than {most} bytes; a quote may not be closed")]
@@ -314,6 +350,40 @@ pub enum TableError {
         row: usize,
         /// The cell.
         found: String,
+    },
+    /// A column that must hold truth values holds something else.
+    #[error(
+        "row {row}, column {name:?}: {} is neither true nor false; remove the column from --boolean, or mend the cell",
+        quoted(found)
+    )]
+    NotABoolean {
+        /// The column.
+        name: String,
+        /// The row, from 1 behind the heading.
+        row: usize,
+        /// The cell.
+        found: String,
+    },
+    /// The order of a column lacks one of its values.
+    #[error(
+        "row {row}, column {name:?}: {} is not in the order of the column; add it, or mend the cell",
+        quoted(found)
+    )]
+    NotInOrder {
+        /// The column.
+        name: String,
+        /// The row, from 1 behind the heading.
+        row: usize,
+        /// The cell.
+        found: String,
+    },
+    /// A column of the table is not in the schema.
+    #[error(
+        "column {name:?} is not in the schema; add it, or give `others` as \"infer\" or \"drop\""
+    )]
+    NotInSchema {
+        /// The column.
+        name: String,
     },
     /// The order of categories is not written as it must be.
     #[error(

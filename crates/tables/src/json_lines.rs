@@ -53,7 +53,10 @@ impl JsonLines {
                 return Err(TableError::LongRow { line, most: MOST_OF_A_LINE });
             }
             let text = std::str::from_utf8(&self.buffer);
-            let text = text.map_err(|_| TableError::NotUtf8 { line })?;
+            let text = text.map_err(|error| {
+                let byte = error.valid_up_to() + 1;
+                TableError::LineNotUtf8 { line, byte }
+            })?;
             let text = text.trim_start_matches('\u{feff}').trim();
             if !text.is_empty() {
                 let object = serde_json::from_str(text);

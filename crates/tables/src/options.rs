@@ -26,13 +26,16 @@ pub struct TableOptions {
     /// Columns of numbers, whatever their cells look like.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub numeric: Vec<String>,
+    /// Columns of truth values, whatever their cells look like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boolean: Vec<String>,
     /// Columns of categories, whatever their cells look like.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categorical: Vec<String>,
-    /// Columns of dates.
+    /// Columns of dates, each as its name or as `column=format`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub date: Vec<String>,
-    /// How all dates are written; found out if absent.
+    /// How dates are written whose column has no format of its own; found out if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_format: Option<DateFormat>,
     /// The encoding of numbers.
@@ -50,6 +53,9 @@ pub struct TableOptions {
     /// Columns that are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
+    /// The part of columns that are not named anywhere.
+    #[serde(skip_serializing_if = "Others::is_default")]
+    pub others: Others,
     /// The column whose equal values are never in two splits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -63,6 +69,25 @@ pub struct TableOptions {
     /// The encoding of texts; they are left out if absent, as in runs of programs that had none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub texts: Option<TextEncoding>,
+}
+
+/// The part of columns that are not named anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Others {
+    /// Their kind is inferred.
+    #[default]
+    Infer,
+    /// They are left out.
+    Drop,
+    /// There are none: one is an error.
+    Refuse,
+}
+
+impl Others {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The kind of prediction that a table is for.

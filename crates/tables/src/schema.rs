@@ -1,9 +1,9 @@
 //! The part that each column of a table takes in learning.
 
-use fireclay_model::{DateFormat, NumberEncoding, TextEncoding};
+use fireclay_model::{Boolean, DateFormat, NumberEncoding, TextEncoding};
 
 use crate::kind::{Kind, Profile};
-use crate::options::{TableOptions, TableTask};
+use crate::options::{Others, TableOptions, TableTask};
 use crate::table::{Column, Table};
 use crate::{TableError, targets};
 
@@ -85,14 +85,26 @@ impl Schema {
     }
 
     fn planned(table: &Table, options: &TableOptions) -> Result<Self, TableError> {
-        check_options(table, options)?;
+        let named = check_options(table, options)?;
+        check_cells(table, options)?;
         let profiles: Vec<Profile> = table.columns().iter().map(Profile::of).collect();
         let targets = options.target.clone();
         let of_targets = targets
             .iter()
             .filter_map(|target| profiles.iter().find(|profile| profile.name == *target));
         let task = targets::task(&of_targets.collect::<Vec<_>>(), options.task)?;
-        let columns = profiles.into_iter().map(|profile| planned(profile, options));
+        let columns = profiles.into_iter().map(|profile| {
+            let is_other = !named.contains(&profile.name);
+            match options.others {
+                Others::Drop if is_other => {
+                    Ok(PlannedColumn { profile, part: ColumnPart::Dropped })
+                }
+                Others::Refuse if is_other => {
+                    Err(TableError::NotInSchema { name: profile.name })
+                }
+                _ => planned(profile, options),
+            }
+        });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let numbers = options.numbers.unwrap_or_default();
         let one_hot = options.one_hot.unwrap_or(ONE_HOT);
@@ -137,8 +149,8 @@ impl Schema {
     }
 }
 
-/// Checks that every column that a person names is there, and is named for one part.
-fn check_options(table: &Table, options: &TableOptions) -> Result<(), TableError> {
+/// Checks that every column that a person names is there, and is named for one part; returns them.
+fn check_options(table: &Table, options: &TableOptions) -> Result<Vec<String>, TableError> {
     if options.target.is_empty() {
         return Err(TableError::NoTarget { columns: table.names() });
     }
@@ -146,11 +158,14 @@ fn check_options(table: &Table, options: &TableOptions) -> Result<(), TableError
     let weight: Vec<String> = options.weight.iter().cloned().collect();
     let ordered = options.ordered.iter().map(|given| Ok(order(given)?.0));
     let ordered = ordered.collect::<Result<Vec<String>, TableError>>()?;
-    let parts: [(&'static str, &[String]); 9] = [
+    let dates: Vec<String> =
+        options.date.iter().map(|given| dated(given).0.to_owned()).collect();
+    let parts: [(&'static str, &[String]); 10] = [
         ("--target", &options.target),
         ("--numeric", &options.numeric),
+        ("--boolean", &options.boolean),
         ("--categorical", &options.categorical),
-        ("--date", &options.date),
+        ("--date", &dates),
         ("--text", &options.text),
         ("--ordered", &ordered),
         ("--drop", &options.drop),
@@ -167,7 +182,45 @@ fn check_options(table: &Table, options: &TableOptions) -> Result<(), TableError
             seen.push((name, flag));
         }
     }
-    options.time.iter().try_for_each(|name| table.column(name).map(drop))
+    options.time.iter().try_for_each(|name| table.column(name).map(drop))?;
+    let named = parts.iter().flat_map(|(_, names)| names.iter()).chain(&options.time);
+    Ok(named.cloned().collect())
+}
+
+/// Checks that the cells of columns with truth values, or with an order, are such.
+fn check_cells(table: &Table, options: &TableOptions) -> Result<(), TableError> {
+    for name in &options.boolean {
+        if let Some((row, found)) = first_cell(table, name, |cell| Boolean::parse(cell).is_none())? {
+            return Err(TableError::NotABoolean { name: name.clone(), row, found });
+        }
+    }
+    for given in &options.ordered {
+        let (name, order) = order(given)?;
+        let is_elsewhere = |cell: &str| !order.iter().any(|value| value == cell);
+        if let Some((row, found)) = first_cell(table, &name, is_elsewhere)? {
+            return Err(TableError::NotInOrder { name, row, found });
+        }
+    }
+    Ok(())
+}
+
+/// The first value of a column with a property, and its row from 1.
+fn first_cell(
+    table: &Table,
+    name: &str,
+    has: impl Fn(&str) -> bool,
+) -> Result<Option<(usize, String)>, TableError> {
+    let cells = table.column(name)?.cells.iter();
+    let texts = cells.map(|cell| (!cell.is_missing()).then(|| cell.text().trim().to_owned()));
+    let found = texts.enumerate().find(|(_, text)| text.as_deref().is_some_and(&has));
+    Ok(found.map(|(row, text)| (row + 1, text.unwrap_or_default())))
+}
+
+/// The column of `column` or `column=format`, and the format.
+fn dated(given: &str) -> (&str, Option<DateFormat>) {
+    let split = given.rsplit_once('=');
+    let found = split.and_then(|(name, format)| Some((name, format.parse().ok()?)));
+    found.map_or((given, None), |(name, format)| (name, Some(format)))
 }
 
 /// The column and the categories of `column=low<middle<high`.
@@ -191,13 +244,16 @@ fn planned(mut profile: Profile, options: &TableOptions) -> Result<PlannedColumn
             return Ok(PlannedColumn { profile, part: ColumnPart::Ordered(values) });
         }
     }
+    let date = options.date.iter().map(|given| dated(given)).find(|(column, _)| column == name);
     let forced = [
         (&options.numeric, Kind::Number),
+        (&options.boolean, Kind::Boolean),
         (&options.categorical, Kind::Category),
-        (&options.date, Kind::Date),
         (&options.text, Kind::Text),
     ];
     let forced = forced.into_iter().find(|(names, _)| names.contains(name));
+    let forced = forced.map(|(_, kind)| kind).or(date.map(|_| Kind::Date));
+    let format = date.and_then(|(_, format)| format).or(options.date_format);
     let part = if options.target.contains(name) {
         ColumnPart::Target
     } else if options.group.as_ref() == Some(name) {
@@ -206,12 +262,12 @@ fn planned(mut profile: Profile, options: &TableOptions) -> Result<PlannedColumn
         ColumnPart::Weight
     } else if options.drop.contains(name) {
         ColumnPart::Dropped
-    } else if let Some((_, kind)) = forced {
+    } else if let Some(kind) = forced {
         check_numeric(&profile, kind)?;
         profile.kind = kind;
-        feature(&profile, options)?
+        feature(&profile, format, options)?
     } else if profile.kind.is_feature() {
-        feature(&profile, options)?
+        feature(&profile, format, options)?
     } else {
         ColumnPart::Unused
     };
@@ -219,9 +275,13 @@ fn planned(mut profile: Profile, options: &TableOptions) -> Result<PlannedColumn
 }
 
 /// The part of a column that is not left out, by its kind.
-fn feature(profile: &Profile, options: &TableOptions) -> Result<ColumnPart, TableError> {
+fn feature(
+    profile: &Profile,
+    format: Option<DateFormat>,
+    options: &TableOptions,
+) -> Result<ColumnPart, TableError> {
     match profile.kind {
-        Kind::Date => date_format(profile, options.date_format).map(ColumnPart::Date),
+        Kind::Date => date_format(profile, format).map(ColumnPart::Date),
         Kind::Text if options.texts.is_none() => Ok(ColumnPart::Unused),
         kind if kind.is_feature() => Ok(ColumnPart::Feature),
         _ => Ok(ColumnPart::Unused),

@@ -1,13 +1,17 @@
 //! The program `train`: from its flags to a run, and from the end of a run to an exit code.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 use fireclay::Backend;
-use fireclay_terminal::{Exit, Program, quoted, say};
+use fireclay_files::Output;
+use fireclay_terminal::{Exit, Program, quoted, quoted_path, say};
 
 use crate::args::{Args, OutputArgs, Rate};
 use crate::disk::Disk;
 use crate::folds;
 use crate::run::{Changes, Finished, Prepared, RunEnd};
+use crate::schema_file;
 use crate::table_text::in_full;
 
 /// The program `train`, as messages tell people to start it.
@@ -83,7 +87,7 @@ pub fn run_to_end(args: Args, program: Program, disk: Disk) -> Result<Ended> {
         (None, Some(run)) => Prepared::repeat(run, &args.changes()?, options)?,
         (None, None) => Prepared::new(args.new_settings()?, options)?,
     };
-    carry_out(prepared, &args.output)
+    carry_out(prepared, &args.output, args.table.write_schema.as_deref())
 }
 
 impl Args {
@@ -94,17 +98,29 @@ impl Args {
     }
 }
 
-/// Trains, or prints the settings in a dry run.
+/// Trains, or prints the settings in a dry run; a check of a table writes its schema to the file that is
+/// named.
 ///
 /// # Errors
 ///
 /// Anything that keeps the run from its end.
-pub fn carry_out(prepared: Prepared, output: &OutputArgs) -> Result<Ended> {
+pub fn carry_out(
+    prepared: Prepared,
+    output: &OutputArgs,
+    schema: Option<&Path>,
+) -> Result<Ended> {
     if output.check {
         let Some(table) = &prepared.data().table else {
             bail!("--check needs a table; give one with --data");
         };
         say(in_full(table).trim_end())?;
+        if let Some(path) = schema {
+            let inputs = [PathBuf::from(&prepared.settings().data.source)];
+            Output { path, flag: "--write-schema", inputs: &inputs, is_forced: false }.check()?;
+            let text = schema_file::text(table, &prepared.settings().data.table);
+            prepared.options().disk.write_whole(path, text.as_bytes())?;
+            say(&format!("Schema: {}", quoted_path(path)))?;
+        }
         return Ok(Ended { code: Exit::Done, result: None });
     }
     if output.dry_run {

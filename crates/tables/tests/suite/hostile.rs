@@ -25,7 +25,7 @@ fn bad_files_are_errors_with_their_place() {
         ("many columns", columns.into_bytes(), "the first line has more"),
         ("many empty names", vec![b','; 1_000_000], "has 1000001 columns"),
         ("a NUL", b"a,b\n1,\0\n".to_vec(), "line 2, column b"),
-        ("Latin-1", b"a,b\n1,na\xefve\n".to_vec(), "line 2 is not UTF-8"),
+        ("Latin-1", b"a,b\n1,na\xefve\n".to_vec(), "line 2, column b: it is not UTF-8"),
         ("UTF-16", b"\xff\xfea\0\n\0".to_vec(), "UTF-16"),
         ("two equal names", b"a,b,a\n1,2,3\n".to_vec(), "columns 1 and 3"),
         ("no names", b",,\n1,2,3\n".to_vec(), "no column with a name"),

@@ -28,7 +28,7 @@ pub use text::TextArgs;
 /// Train a multilayer perceptron.
 ///
 /// Without arguments, this trains a network with one hidden layer (784-128-10, relu, Adam, 5 epochs)
-/// on the bundled MNIST. Settings come from the defaults, then --recipe, then --config, then flags,
+/// on the bundled MNIST. Settings come from the defaults, then --recipe, --schema, --config, flags,
 /// then --set; later ones override earlier ones.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "train", version, after_help = EXAMPLES, allow_negative_numbers = true)]
@@ -161,7 +161,8 @@ impl Args {
         self.optimization.add_to(&mut flags);
         self.training.add_to(&mut flags);
         self.augment.add_to(&mut flags);
-        self.settings.parts(recipe.into_iter().collect(), flags)
+        let below = recipe.into_iter().chain(self.table.schema()?);
+        self.settings.parts(below.collect(), flags)
     }
 
     /// The settings of a new run.

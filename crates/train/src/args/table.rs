@@ -1,11 +1,14 @@
 //! The flags of a table.
 
+use std::path::PathBuf;
+
 use fireclay::{DateFormat, NumberEncoding};
 use toml::Value;
 
 use super::TextArgs;
 use super::flags::Flags;
-use crate::settings::Memory;
+use crate::schema_file;
+use crate::settings::{Memory, Partial, SettingsError};
 
 /// The columns of a table, and how its rows are divided.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -14,6 +17,12 @@ pub struct TableArgs {
     /// Target columns, which the model predicts; required for a new model of a table.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub target: Vec<String>,
+    /// Schema of the columns, a TOML or JSON file: targets, kinds, orders and formats [default: inferred].
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+    /// File to write the schema of the table to, as inferred, for use with --schema.
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub write_schema: Option<PathBuf>,
     /// Rows for the final test: a share, a number of rows, another file, or values of a column such as split=test [default: 0.2].
     #[arg(long, value_name = "SHARE|N|FILE|COLUMN=VALUES")]
     pub test: Option<String>,
@@ -26,16 +35,19 @@ pub struct TableArgs {
     /// Columns to read as numbers [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub numeric: Vec<String>,
+    /// Columns to read as truth values [default: inferred].
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub boolean: Vec<String>,
     /// Columns to read as categories [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub categorical: Vec<String>,
     /// Column of ordered categories, such as size=small<medium<large; repeatable.
     #[arg(long, value_name = "COLUMN=ORDER")]
     pub ordered: Vec<String>,
-    /// Columns to read as dates [default: inferred].
+    /// Columns to read as dates, each with or without a format of its own, such as born=day-month-year [default: inferred].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub date: Vec<String>,
-    /// Format of all dates: year-month-day, day-month-year, month-day-year or compact [default: inferred].
+    /// Format of dates: year-month-day, day-month-year, month-day-year or compact [default: inferred].
     #[arg(long, value_name = "FORMAT")]
     pub date_format: Option<DateFormat>,
     /// Encoding of numeric columns: standardize, robust, quantile, min-max, piecewise-linear or none [default: standardize].
@@ -68,11 +80,21 @@ pub struct TableArgs {
 }
 
 impl TableArgs {
+    /// The settings that the schema file gives, if one is named.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or is no schema.
+    pub fn schema(&self) -> Result<Option<Partial>, SettingsError> {
+        self.schema.as_deref().map(schema_file::read).transpose()
+    }
+
     /// Adds these settings.
     pub fn add_to(&self, flags: &mut Flags) {
         flags.list("data.table.target", &self.target);
         flags.set("data.table.test", self.test.clone().map(Value::String));
         flags.list("data.table.numeric", &self.numeric);
+        flags.list("data.table.boolean", &self.boolean);
         flags.list("data.table.categorical", &self.categorical);
         flags.list("data.table.ordered", &self.ordered);
         flags.list("data.table.date", &self.date);
