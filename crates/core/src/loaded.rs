@@ -215,7 +215,8 @@ impl Loaded {
                     check_row(at, row.as_ref(), self.features())?;
                 }
                 let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-                let forward = |rows| model.mlp.forward_members(prepare(model.input.preprocessing(), rows));
+                let forward =
+                    |rows| model.mlp.forward_members(prepare(model.input.preprocessing(), rows));
                 Ok(self.spread_on_device(model, &rows, forward)?)
             }
         }
@@ -235,7 +236,9 @@ impl Loaded {
             Runner::Host(predictor) => Ok(predictor.spread_of_values(columns, rows)?),
             Runner::Device(model) => {
                 let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
-                Ok(self.spread_on_device(model, &encoded, |rows| model.mlp.forward_members(rows))?)
+                Ok(self.spread_on_device(model, &encoded.dense, |rows| {
+                    model.mlp.forward_members(rows)
+                })?)
             }
         }
     }

@@ -115,7 +115,8 @@ impl Answer<'_> {
     /// The prediction in words.
     fn words(&self, form: &Form) -> String {
         let ranked = self.ranked(form);
-        let shares = ranked.iter().map(|(label, p, _)| format!("{} {:.2} %", short(label), 100.0 * p));
+        let shares =
+            ranked.iter().map(|(label, p, _)| format!("{} {:.2} %", short(label), 100.0 * p));
         let ranked = shares.collect::<Vec<_>>().join("  ");
         match self.prediction {
             Prediction::Class { .. } if self.label(form).is_none() => format!("unsure ({ranked})"),

@@ -76,8 +76,9 @@ impl<'a> Columns<'a> {
 
     fn of(blocks: Blocks, input: &'a InputSpec) -> Result<Self, ColumnsError> {
         let header: Vec<String> = blocks.names().iter().map(|name| name_of(name, input)).collect();
-        let encoder = input.encoder(&header).map_err(|source| {
-            ColumnsError::Heading { names: names(&input.columns(), MOST_NAMES), source }
+        let encoder = input.encoder(&header).map_err(|source| ColumnsError::Heading {
+            names: names(&input.columns(), MOST_NAMES),
+            source,
         })?;
         let mut done = Vec::new();
         if !encoder.ignored().is_empty() {

@@ -57,8 +57,7 @@ impl CsvRows {
         }
         let whole = Box::new(Cursor::new(heading).chain(contents)) as Box<dyn Read>;
         let whole = Limited { from: whole, left: MOST_OF_A_ROW, is_over: false };
-        let mut rows =
-            ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(whole);
+        let mut rows = ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(whole);
         let header = rows.byte_headers()?.iter().enumerate().map(|(at, name)| {
             let name = std::str::from_utf8(name).map(str::to_owned);
             name.map_err(|_| TableError::HeadingNotUtf8 { column: at + 1 })

@@ -99,9 +99,7 @@ impl Schema {
                 Others::Drop if is_other => {
                     Ok(PlannedColumn { profile, part: ColumnPart::Dropped })
                 }
-                Others::Refuse if is_other => {
-                    Err(TableError::NotInSchema { name: profile.name })
-                }
+                Others::Refuse if is_other => Err(TableError::NotInSchema { name: profile.name }),
                 _ => planned(profile, options),
             }
         });
@@ -158,8 +156,7 @@ fn check_options(table: &Table, options: &TableOptions) -> Result<Vec<String>, T
     let weight: Vec<String> = options.weight.iter().cloned().collect();
     let ordered = options.ordered.iter().map(|given| Ok(order(given)?.0));
     let ordered = ordered.collect::<Result<Vec<String>, TableError>>()?;
-    let dates: Vec<String> =
-        options.date.iter().map(|given| dated(given).0.to_owned()).collect();
+    let dates: Vec<String> = options.date.iter().map(|given| dated(given).0.to_owned()).collect();
     let parts: [(&'static str, &[String]); 10] = [
         ("--target", &options.target),
         ("--numeric", &options.numeric),
@@ -190,7 +187,8 @@ fn check_options(table: &Table, options: &TableOptions) -> Result<Vec<String>, T
 /// Checks that the cells of columns with truth values, or with an order, are such.
 fn check_cells(table: &Table, options: &TableOptions) -> Result<(), TableError> {
     for name in &options.boolean {
-        if let Some((row, found)) = first_cell(table, name, |cell| Boolean::parse(cell).is_none())? {
+        if let Some((row, found)) = first_cell(table, name, |cell| Boolean::parse(cell).is_none())?
+        {
             return Err(TableError::NotABoolean { name: name.clone(), row, found });
         }
     }

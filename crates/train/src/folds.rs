@@ -59,7 +59,9 @@ pub(crate) fn new(args: &Args, options: RunOptions, count: usize) -> Result<Ende
         bail!("--folds {count}: give at least 2");
     }
     let is_ensemble = args.table.ensemble;
-    if is_ensemble && (settings.decision.threshold.is_some() || settings.decision.interval.is_some()) {
+    if is_ensemble
+        && (settings.decision.threshold.is_some() || settings.decision.interval.is_some())
+    {
         bail!(
             "--threshold and --interval are chosen for a single model; remove them, or --ensemble"
         );

@@ -104,11 +104,7 @@ impl Args {
 /// # Errors
 ///
 /// Anything that keeps the run from its end.
-pub fn carry_out(
-    prepared: Prepared,
-    output: &OutputArgs,
-    schema: Option<&Path>,
-) -> Result<Ended> {
+pub fn carry_out(prepared: Prepared, output: &OutputArgs, schema: Option<&Path>) -> Result<Ended> {
     if output.check {
         let Some(table) = &prepared.data().table else {
             bail!("--check needs a table; give one with --data");

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use fireclay::DateFormat;
 use fireclay_data::TableFacts;
-use fireclay_data::tables::{
-    ColumnPart, Kind, Others, PlannedColumn, TableOptions, TableTask,
-};
+use fireclay_data::tables::{ColumnPart, Kind, Others, PlannedColumn, TableOptions, TableTask};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
@@ -60,10 +58,8 @@ enum ColumnKind {
 pub(crate) fn read(path: &Path) -> Result<Partial, SettingsError> {
     let text = read_text(path, MOST_SETTINGS)
         .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-    let options = parse(&text).map_err(|message| SettingsError::Parse {
-        origin: path.display().to_string(),
-        message,
-    })?;
+    let options = parse(&text)
+        .map_err(|message| SettingsError::Parse { origin: path.display().to_string(), message })?;
     let table = toml::Table::try_from(options).unwrap_or_default();
     let data = toml::Table::from_iter([("table".to_owned(), Value::Table(table))]);
     let table = toml::Table::from_iter([("data".to_owned(), Value::Table(data))]);
@@ -186,7 +182,10 @@ mod tests {
         let found = parse(TOML).unwrap();
         assert_eq!(found.ordered, ["size=small<large"]);
         assert_eq!(found.date, ["born=day-month-year"]);
-        assert_eq!((&found.numeric[..], &found.drop[..]), (&["a b".to_owned()][..], &["id".to_owned()][..]));
+        assert_eq!(
+            (&found.numeric[..], &found.drop[..]),
+            (&["a b".to_owned()][..], &["id".to_owned()][..])
+        );
         assert_eq!((found.weight.as_deref(), found.others), (Some("w"), Others::Drop));
         let value: toml::Table = toml::from_str(TOML).unwrap();
         assert_eq!(parse(&serde_json::to_string(&value).unwrap()).unwrap(), found);

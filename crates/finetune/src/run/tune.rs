@@ -298,7 +298,8 @@ fn finish(
 ) -> Result<Ended> {
     let (options, settings) = (prepared.options().clone(), prepared.settings().clone());
     let (start, data) = (prepared.start().cloned(), prepared.data().clone());
-    let Ended { code, result } = carry_out(prepared, &args.output, args.table.write_schema.as_deref())?;
+    let Ended { code, result } =
+        carry_out(prepared, &args.output, args.table.write_schema.as_deref())?;
     let (Some(finished), Some(start), Some(tuning)) = (&result, start, &settings.tuning) else {
         return Ok(Ended { code, result });
     };

@@ -50,7 +50,8 @@ impl InputSpec {
         }
         if !missing.is_empty() {
             // An ensemble has several fields of one column.
-            let missing = self.columns().into_iter().filter(|name| missing.contains(name)).collect();
+            let missing =
+                self.columns().into_iter().filter(|name| missing.contains(name)).collect();
             return Err(InputError::MissingColumns { missing, expected: self.columns() });
         }
         let others = columns.iter().enumerate().filter(|(place, _)| !places.contains(place));

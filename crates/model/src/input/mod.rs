@@ -150,9 +150,7 @@ impl InputSpec {
     ///
     /// [`RowError::Named`].
     pub fn require_dense(&self) -> Result<&Dense, RowError> {
-        self.as_dense().ok_or_else(|| RowError::Named {
-            fields: self.columns(),
-        })
+        self.as_dense().ok_or_else(|| RowError::Named { fields: self.columns() })
     }
 
     /// The one field, if it has the name that files of version 1 know it by.

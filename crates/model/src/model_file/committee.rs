@@ -53,9 +53,10 @@ impl Committee {
                 ..LazyTensor::of(tensor)
             }));
         }
-        let documents = self.models().iter().map(|model| {
-            Document::new(model.description.clone(), BTreeMap::new(), None).record()
-        });
+        let documents = self
+            .models()
+            .iter()
+            .map(|model| Document::new(model.description.clone(), BTreeMap::new(), None).record());
         let provenance = &self.provenance().clone().with_finite_metrics();
         let written = Written { version: VERSION, ensemble: documents.collect(), provenance };
         let (mut file, digest) = head(DOCUMENT_KEY, &serde_json::to_string(&written)?, &tensors)?;

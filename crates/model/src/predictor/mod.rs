@@ -302,7 +302,8 @@ impl Predictor {
         let (mut column, mut text) = (0, 0);
         for (at, model) in self.models.iter().enumerate() {
             let input = &model.description.input;
-            let (columns, texts) = (column..column + input.width(), text..text + input.texts().count());
+            let (columns, texts) =
+                (column..column + input.width(), text..text + input.texts().count());
             (column, text) = (columns.end, texts.end);
             let found = model.outputs_of_checked(&rows.part(columns, texts));
             let places = all.chunks_exact_mut(self.models.len() * outputs);

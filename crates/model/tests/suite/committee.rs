@@ -21,8 +21,7 @@ fn inputs() -> [InputSpec; 2] {
 }
 
 fn model(input: InputSpec, task: Task, factor: f32) -> Model {
-    let architecture =
-        MlpConfig::new([input.width()], [5], task.outputs()).architecture().unwrap();
+    let architecture = MlpConfig::new([input.width()], [5], task.outputs()).architecture().unwrap();
     let mut weights = initial_weights(&architecture);
     weights.iter_mut().flat_map(|tensor| &mut tensor.values).for_each(|value| *value *= factor);
     let description = Description { architecture, task, input, provenance: Provenance::default() };
@@ -54,10 +53,8 @@ fn check_mean(models: &[Model], row: &[Value<'_>]) {
     assert_eq!(Committee::from_source(&&bytes[..]).unwrap(), committee);
     let whole = Predictor::from_source(&&bytes[..]).unwrap();
     assert_eq!(whole.members(), 2);
-    let each: Vec<Vec<f32>> = models
-        .iter()
-        .map(|model| numbers(&Predictor::new(model.clone()).unwrap(), row))
-        .collect();
+    let each: Vec<Vec<f32>> =
+        models.iter().map(|model| numbers(&Predictor::new(model.clone()).unwrap(), row)).collect();
     assert_ne!(each[0], each[1]);
     let spread = whole.spread_of_values(&["colour", "size"], &[row]).unwrap().unwrap();
     for (at, found) in numbers(&whole, row).into_iter().enumerate() {
@@ -82,7 +79,10 @@ fn predictions_are_the_mean_of_the_models() {
         let scaling = TargetScaling { mean: vec![mean], deviation: vec![2.0], logarithm };
         Task::regression(vec!["price".to_owned()]).with_scaling(Some(scaling))
     };
-    check_mean(&[model(first, prices(3.0, true), 1.0), model(second, prices(4.0, true), -1.0)], &row);
+    check_mean(
+        &[model(first, prices(3.0, true), 1.0), model(second, prices(4.0, true), -1.0)],
+        &row,
+    );
 }
 
 #[test]
