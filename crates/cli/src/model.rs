@@ -8,7 +8,7 @@ use fireclay_predict::{check_run, explained, load_adapter, model_file};
 use fireclay_terminal::printable;
 use train::disk::Disk;
 use train::manifest::Manifest;
-use train::run_files::{ADAPTER, MODEL, START};
+use train::run_files::{ADAPTER, FOLDS, MODEL, START};
 use train::verify;
 
 /// Where to compute.
@@ -30,9 +30,14 @@ impl Where {
     }
 }
 
+/// Returns true if a folder is that of the runs of a cross-validation, and of no run itself.
+pub(crate) fn is_cross_validation(folder: &Path) -> bool {
+    !Manifest::path(folder).exists() && folder.join(FOLDS).is_file()
+}
+
 /// Everything in the folder of a run that its manifest contradicts; nothing of a file.
 pub(crate) fn faults(named: &Path) -> Vec<String> {
-    if !named.is_dir() {
+    if !named.is_dir() || is_cross_validation(named) {
         return Vec::new();
     }
     match verify::folder(named, &Disk::default()) {

@@ -12,7 +12,7 @@ use fireclay_files::{Output, check_file_place};
 use fireclay_report::{EventFile, Options, Report};
 use fireclay_terminal::{Exit, hint_of_runs, say};
 use train::manifest::Manifest;
-use train::run_files::{MODEL, REPORT};
+use train::run_files::REPORT;
 use train::run_folder::{files_of, is_report};
 
 use crate::model::{self, Where};
@@ -63,14 +63,14 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         args.run.display()
     );
     ensure!(
-        !args.rows.are_chosen() || !args.run.is_dir() || is_ensemble(&args.run),
+        !args.rows.are_chosen() || !args.run.is_dir() || model::is_cross_validation(&args.run),
         "the report of a run uses its own test rows: remove --split and --classes, or name the \
          model file in the run folder"
     );
     let page = args.page()?;
     let device = args.at.device()?;
     // The folder of a cross-validation has a model, and is no run.
-    let is_run = args.run.is_dir() && !is_ensemble(&args.run);
+    let is_run = args.run.is_dir() && !model::is_cross_validation(&args.run);
     let report = if is_run { of_run(args, &device)? } else { of_model(args, &device)? };
     // Both before either is written.
     let plots = args.plots()?;
@@ -157,11 +157,6 @@ fn of_run(args: &Args, device: &Device) -> Result<Report> {
         Some(data) => Report::from_run_on(&args.run, data, device, &options)?,
         None => Report::from_run(&args.run, device, &options)?,
     })
-}
-
-/// Returns true if a folder has the models of its folds as one.
-fn is_ensemble(folder: &Path) -> bool {
-    !Manifest::path(folder).exists() && folder.join(MODEL).is_file()
 }
 
 fn of_model(args: &Args, device: &Device) -> Result<Report> {

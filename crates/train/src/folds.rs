@@ -16,14 +16,12 @@ use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::program::Ended;
 use crate::run::{Changes, Prepared, RunEnd, RunOptions};
-use crate::run_files::MODEL;
+use crate::run_files::{FOLDS, MODEL};
 use crate::run_folder::check_name;
 use crate::settings::{Partial, Settings};
 
 /// File of the settings of all folds, as they were before any data was read.
 const SETTINGS: &str = "folds.toml";
-/// File of what the folds came to.
-const RESULTS: &str = "folds.json";
 
 /// The runs of a cross-validation.
 struct Folds {
@@ -133,7 +131,7 @@ impl Folds {
         }
         let summary = Summary::of(&results);
         let json = serde_json::to_vec_pretty(&summary)?;
-        options.disk.write_whole(&self.folder.join(RESULTS), &json)?;
+        options.disk.write_whole(&self.folder.join(FOLDS), &json)?;
         options.console.say(&format!("\n{}", summary.in_words()))?;
         if self.is_ensemble {
             let path = self.folder.join(MODEL);

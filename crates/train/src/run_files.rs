@@ -22,3 +22,5 @@ pub const REPORT: &str = "report.html";
 /// The files that a run writes and reads again, beside its checkpoints.
 pub(crate) const FILES: [&str; 10] =
     [LOCK, CONFIG, MANIFEST, METRICS, MODEL, START, TEACHER, BASE, ADAPTER, LAST_GOOD];
+/// What the folds of a cross-validation came to, in the folder of their runs.
+pub const FOLDS: &str = "folds.json";
