@@ -1,7 +1,7 @@
 //! A table that stays in its file: rows are read block by block, from any block on.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Position, ReaderBuilder, StringRecord};
@@ -9,23 +9,56 @@ use fireclay_model::{EncodedRows, InputSpec};
 use sha2::{Digest, Sha256};
 
 use crate::TableError;
+use crate::blocks::START;
+use crate::columnar::{Budget, Layout, Place, is_typed};
 use crate::csv_rows::{CsvRows, MOST_OF_A_ROW, checked, separator_of};
-use crate::encode::encode_row;
-use crate::table::{Cell, check_names};
+use crate::encode::{as_taken, encode_row};
+use crate::table::{Cell, Cells, check_names};
 
-/// A CSV or TSV file with an index of where each block of rows begins.
+/// A file with an index of where each block of rows begins: CSV or TSV, Parquet, or arrays.
 ///
 /// Memory grows with the number of blocks alone.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct BlockFile {
     path: PathBuf,
-    separator: u8,
+    form: Form,
     header: Vec<String>,
-    /// The first byte of each block, and the end of the last.
-    offsets: Vec<u64>,
-    rows: usize,
-    rows_per_block: usize,
+    /// The first row of each block, and the number of rows.
+    starts: Vec<usize>,
     digest: String,
+}
+
+/// How the rows of a block are found.
+#[derive(Debug)]
+enum Form {
+    /// Lines of text: the first byte of each block, and the end of the last.
+    Lines { separator: u8, offsets: Vec<u64> },
+    /// Columns with types, in a file of so many bytes.
+    Typed { layout: Layout, length: u64 },
+}
+
+/// A row of a block.
+#[derive(Clone, Copy, Debug)]
+pub enum BlockRow<'a> {
+    /// Texts of a line.
+    Texts(&'a StringRecord),
+    /// A row of columns with types.
+    Typed {
+        /// The cells of all rows of the block, column by column.
+        columns: &'a [Cells],
+        /// The row in the block.
+        row: usize,
+    },
+}
+
+impl<'a> BlockRow<'a> {
+    /// The cell of a column by its place; there is one for each column.
+    pub fn cell(self, place: usize) -> Cell<'a> {
+        match self {
+            Self::Texts(record) => Cell::Text(record.get(place).unwrap_or_default()),
+            Self::Typed { columns, row } => columns[place].get(row),
+        }
+    }
 }
 
 /// The room that a reader of a block file uses again.
@@ -35,16 +68,29 @@ struct Room {
 }
 
 impl BlockFile {
-    /// Goes through a file once, and gives each row to `each` with its number from 0.
+    /// Goes through a file once, and gives each row to `each` with its number from 0. Blocks have
+    /// `rows_per_block` rows; those of Parquet are its groups of rows.
     ///
     /// # Errors
     ///
-    /// A [`TableError`] about the file, with its line, and those of `each`; a compressed file, which
-    /// cannot be read from its middle.
+    /// A [`TableError`] about the file, and those of `each`; a compressed file, which cannot be read
+    /// from its middle.
     pub fn index(
         path: &Path,
         rows_per_block: usize,
-        mut each: impl FnMut(usize, &StringRecord) -> Result<(), TableError>,
+        each: impl FnMut(usize, BlockRow<'_>) -> Result<(), TableError>,
+    ) -> Result<Self, TableError> {
+        let file = match typed(path)? {
+            Some((place, layout)) => Self::index_typed(path, &place, layout, rows_per_block, each)?,
+            None => Self::index_lines(path, rows_per_block, each)?,
+        };
+        if file.rows() == 0 { Err(TableError::NoRows) } else { Ok(file) }
+    }
+
+    fn index_lines(
+        path: &Path,
+        rows_per_block: usize,
+        mut each: impl FnMut(usize, BlockRow<'_>) -> Result<(), TableError>,
     ) -> Result<Self, TableError> {
         let (separator, header) = heading(path)?;
         let mut hashing = Hashing { from: File::open(path)?, hash: Sha256::new() };
@@ -54,24 +100,62 @@ impl BlockFile {
             .buffer_capacity(1 << 18)
             .from_reader(&mut hashing);
         rows.byte_headers()?;
-        let (mut offsets, mut count) = (Vec::new(), 0);
+        let (mut offsets, mut starts, mut count) = (Vec::new(), Vec::new(), 0);
         let (mut record, mut room) = (StringRecord::new(), Room::default());
         while room.read(&mut rows, &header, &mut record)? {
             if count % rows_per_block == 0 {
-                let start = record.position().map_or(0, Position::byte);
-                offsets.push(start);
+                offsets.push(record.position().map_or(0, Position::byte));
+                starts.push(count);
             }
-            each(count, &record)?;
+            each(count, BlockRow::Texts(&record))?;
             count += 1;
         }
         offsets.push(rows.position().byte());
+        starts.push(count);
         drop(rows);
-        if count == 0 {
-            return Err(TableError::NoRows);
+        let digest = hex(&hashing.hash.finalize());
+        let form = Form::Lines { separator, offsets };
+        Ok(Self { path: path.to_owned(), form, header, starts, digest })
+    }
+
+    fn index_typed(
+        path: &Path,
+        place: &Place,
+        layout: Layout,
+        rows_per_block: usize,
+        mut each: impl FnMut(usize, BlockRow<'_>) -> Result<(), TableError>,
+    ) -> Result<Self, TableError> {
+        if !layout.is_by_offset() {
+            return Err(TableError::PackedBlocks);
         }
-        let digest = hashing.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = path.to_owned();
-        Ok(Self { path, separator, header, offsets, rows: count, rows_per_block, digest })
+        let header: Vec<String> =
+            layout.names().iter().map(|name| name.trim().to_owned()).collect();
+        check_names(header.iter().map(String::as_str).filter(|name| !name.is_empty()))?;
+        let mut hashing = Hashing { from: File::open(path)?, hash: Sha256::new() };
+        io::copy(&mut hashing, &mut io::sink())?;
+        let (starts, length) = (layout.starts(rows_per_block), place.len());
+        for (block, rows) in starts.windows(2).enumerate() {
+            let rows = rows[0]..rows[1];
+            let columns = layout.block(place, block, rows.clone(), &mut Budget::of(length))?;
+            for (row, number) in rows.enumerate() {
+                each(number, BlockRow::Typed { columns: &columns, row })?;
+            }
+        }
+        let digest = hex(&hashing.hash.finalize());
+        let form = Form::Typed { layout, length };
+        Ok(Self { path: path.to_owned(), form, header, starts, digest })
+    }
+
+    /// Bytes that the largest block of a file takes in memory at least, whatever its rows: those of the
+    /// largest group of rows of Parquet, and nothing of other files.
+    ///
+    /// # Errors
+    ///
+    /// A [`TableError`] about the description of a file with typed columns.
+    pub fn least_bytes(path: &Path) -> Result<u64, TableError> {
+        let Some((_, layout)) = typed(path)? else { return Ok(0) };
+        let rows = layout.starts(1 << 8).windows(2).map(|rows| rows[1] - rows[0]).max();
+        Ok((8 * rows.unwrap_or(0) * layout.names().len()) as u64)
     }
 
     /// The names of the columns of a file.
@@ -80,7 +164,12 @@ impl BlockFile {
     ///
     /// A [`TableError`] about the heading.
     pub fn header_of(path: &Path) -> Result<Vec<String>, TableError> {
-        Ok(heading(path)?.1)
+        match typed(path)? {
+            Some((_, layout)) => {
+                Ok(layout.names().iter().map(|name| name.trim().to_owned()).collect())
+            }
+            None => Ok(heading(path)?.1),
+        }
     }
 
     /// The names of the columns; an empty one is of no column.
@@ -90,17 +179,22 @@ impl BlockFile {
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.starts.last().copied().unwrap_or_default()
     }
 
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
-        self.offsets.len() - 1
+        self.starts.len() - 1
     }
 
-    /// Rows of each block but the last.
-    pub fn rows_per_block(&self) -> usize {
-        self.rows_per_block
+    /// The first row of each block, and the number of rows.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// Rows of the largest block.
+    pub fn largest_block(&self) -> usize {
+        self.starts.windows(2).map(|rows| rows[1] - rows[0]).max().unwrap_or_default()
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -116,29 +210,47 @@ impl BlockFile {
     pub fn read_block(
         &self,
         block: usize,
-        mut each: impl FnMut(usize, &StringRecord) -> Result<(), TableError>,
+        mut each: impl FnMut(usize, BlockRow<'_>) -> Result<(), TableError>,
     ) -> Result<(), TableError> {
-        let (start, end) = (self.offsets[block], self.offsets[block + 1]);
+        let (separator, offsets) = match &self.form {
+            Form::Lines { separator, offsets } => (*separator, offsets),
+            Form::Typed { .. } => {
+                let columns = self.typed_block(block)?;
+                let mut rows = (self.starts[block]..self.starts[block + 1]).enumerate();
+                return rows.try_for_each(|(row, number)| {
+                    each(number, BlockRow::Typed { columns: &columns, row })
+                });
+            }
+        };
+        let (start, end) = (offsets[block], offsets[block + 1]);
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(start))?;
         // A block is small: one read fetches it.
         let mut rows = ReaderBuilder::new()
-            .delimiter(self.separator)
+            .delimiter(separator)
             .flexible(true)
             .has_headers(false)
             .buffer_capacity((end - start).clamp(1 << 10, 1 << 18) as usize)
             .from_reader(file.take(end - start));
-        let first = block * self.rows_per_block;
-        let expected = self.rows_per_block.min(self.rows - first);
-        let (mut record, mut room, mut found) = (StringRecord::new(), Room::default(), 0);
-        while found < expected && room.read(&mut rows, &self.header, &mut record)? {
-            each(first + found, &record)?;
-            found += 1;
+        let (mut record, mut room) = (StringRecord::new(), Room::default());
+        for row in self.starts[block]..self.starts[block + 1] {
+            if !room.read(&mut rows, &self.header, &mut record)? {
+                return Err(TableError::Changed { path: self.path.clone() });
+            }
+            each(row, BlockRow::Texts(&record))?;
         }
-        if found == expected {
-            return Ok(());
+        Ok(())
+    }
+
+    /// The cells of a block of a file with typed columns.
+    fn typed_block(&self, block: usize) -> Result<Vec<Cells>, TableError> {
+        let Form::Typed { layout, length } = &self.form else { return Ok(Vec::new()) };
+        let place = Place::of(File::open(&self.path)?)?;
+        if place.len() != *length {
+            return Err(TableError::Changed { path: self.path.clone() });
         }
-        Err(TableError::Changed { path: self.path.clone() })
+        let rows = self.starts[block]..self.starts[block + 1];
+        layout.block(&place, block, rows, &mut Budget::of(*length))
     }
 
     /// Encodes the rows of a block for which `is_wanted` is true.
@@ -155,9 +267,23 @@ impl BlockFile {
         let places = self.places(input)?;
         let encoder = input.encoder_of_fields();
         let mut encoded = EncodedRows::new(input);
+        if let Form::Typed { .. } = &self.form {
+            let columns = self.typed_block(block)?;
+            let fields = places.iter().zip(input.fields());
+            let cells: Vec<_> =
+                fields.map(|(&place, field)| as_taken(&columns[place], &field.kind)).collect();
+            let mut values = Vec::with_capacity(places.len());
+            for (at, row) in (self.starts[block]..self.starts[block + 1]).enumerate() {
+                if is_wanted(row) {
+                    let cells = cells.iter().map(|cells| cells.get(at));
+                    encode_row(&encoder, input, row, cells, &mut values, &mut encoded)?;
+                }
+            }
+            return Ok(encoded);
+        }
         self.read_block(block, |row, record| {
             if is_wanted(row) {
-                let cells = places.iter().map(|&place| cell(record, place));
+                let cells = places.iter().map(|&place| record.cell(place));
                 let mut values = Vec::with_capacity(places.len());
                 encode_row(&encoder, input, row, cells, &mut values, &mut encoded)?;
             }
@@ -187,9 +313,21 @@ pub fn place(header: &[String], name: &str) -> Result<usize, TableError> {
     found.ok_or_else(|| TableError::no_column(name, header))
 }
 
-/// A cell of a row; a row has as many cells as the heading.
-pub fn cell(record: &StringRecord, place: usize) -> Cell<'_> {
-    Cell::Text(record.get(place).unwrap_or_default())
+/// The layout of a file with typed columns; none of any other.
+fn typed(path: &Path) -> Result<Option<(Place, Layout)>, TableError> {
+    let mut file = File::open(path)?;
+    let mut start = Vec::new();
+    file.by_ref().take(START).read_to_end(&mut start)?;
+    if !is_typed(&start) {
+        return Ok(None);
+    }
+    let place = Place::of(file)?;
+    let layout = Layout::of(&place, &mut Budget::of(place.len()))?;
+    Ok(Some((place, layout)))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The separator and the names of the columns of a file that is not compressed.
@@ -258,10 +396,14 @@ mod tests {
         (folder, path)
     }
 
+    fn texts(row: BlockRow<'_>) -> Vec<String> {
+        (0..2).map(|place| row.cell(place).text().into_owned()).collect()
+    }
+
     fn block(file: &BlockFile, block: usize) -> Vec<(usize, Vec<String>)> {
         let mut rows = Vec::new();
         file.read_block(block, |row, record| {
-            rows.push((row, record.iter().map(str::to_owned).collect()));
+            rows.push((row, texts(record)));
             Ok(())
         })
         .unwrap();
@@ -278,7 +420,7 @@ mod tests {
             let (_folder, path) = file(&text);
             let mut seen = Vec::new();
             let index = BlockFile::index(&path, 2, |row, record| {
-                seen.push((row, record.iter().map(str::to_owned).collect::<Vec<_>>()));
+                seen.push((row, texts(record)));
                 Ok(())
             })
             .unwrap();

@@ -8,7 +8,7 @@ use csv::StringRecord;
 use fireclay_readers::decompress;
 
 use crate::TableError;
-use crate::columnar::{Batches, Place, is_arrays};
+use crate::columnar::{Batches, Place, is_typed};
 use crate::csv_rows::CsvRows;
 use crate::json_lines::{JsonBlocks, JsonLines};
 use crate::table::{Cells, Texts};
@@ -38,10 +38,7 @@ pub struct Block {
 }
 
 /// Bytes that show the format of a stream.
-const START: u64 = 512;
-
-/// The mark of Parquet, which is read at any place.
-const PARQUET: &[u8] = b"PAR1";
+pub(crate) const START: u64 = 512;
 
 /// Files of other kinds, by their first bytes.
 const OTHERS: [(&[u8], &str); 7] = [
@@ -69,7 +66,7 @@ impl Blocks {
         file.by_ref().take(START).read_to_end(&mut start)?;
         file.rewind()?;
         if is_typed(&start) {
-            return Self::typed(Place::of(file)?, &start);
+            return Self::typed(Place::of(file)?);
         }
         Self::begin(BufReader::with_capacity(1 << 16, file))
     }
@@ -133,9 +130,9 @@ impl Blocks {
         &self.names
     }
 
-    /// Returns true if the rows are lines of text with separators.
-    pub(crate) fn is_csv(&self) -> bool {
-        matches!(self.source, Source::Csv(_))
+    /// Returns true if the rows are JSON objects.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.source, Source::Json(_))
     }
 
     /// Refuses a heading of numbers alone, which is a row.
@@ -195,11 +192,6 @@ fn bare(cell: &[u8]) -> &[u8] {
     cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")).unwrap_or(cell)
 }
 
-/// Returns true if a file that begins so has typed columns.
-fn is_typed(start: &[u8]) -> bool {
-    start.starts_with(PARQUET) || is_arrays(start)
-}
-
 /// The texts of the next rows of CSV.
 fn csv_columns(csv: &mut CsvRows, width: usize, most: usize) -> Result<Vec<Cells>, TableError> {
     let mut columns = vec![Texts::default(); width];
@@ -216,19 +208,17 @@ fn csv_columns(csv: &mut CsvRows, width: usize, most: usize) -> Result<Vec<Cells
 const MOST_IN_MEMORY: u64 = 1 << 30;
 
 impl Blocks {
-    fn typed(place: Place, start: &[u8]) -> Result<Self, TableError> {
-        let is_parquet = start.starts_with(PARQUET);
-        let batches =
-            if is_parquet { Batches::of_parquet(place) } else { Batches::of_arrays(place) }?;
-        Ok(Self { names: batches.names().to_vec(), source: Source::Typed(batches) })
+    fn typed(place: Place) -> Result<Self, TableError> {
+        let batches = Batches::of(place)?;
+        Ok(Self { names: batches.names(), source: Source::Typed(batches) })
     }
 
     fn typed_in_memory(start: Vec<u8>, stream: impl Read) -> Result<Self, TableError> {
-        let mut bytes = start.clone();
+        let mut bytes = start;
         stream.take(MOST_IN_MEMORY + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MOST_IN_MEMORY {
             return Err(TableError::LargeStream { most: MOST_IN_MEMORY });
         }
-        Self::typed(Place::Memory(bytes), &start)
+        Self::typed(Place::Memory(bytes))
     }
 }

@@ -32,11 +32,6 @@ pub enum TableError {
         /// The kind of the file.
         found: &'static str,
     },
-    /// The file is not read in parts, as one that does not fit the memory would be.
-    #[error(
-        "only CSV and TSV files are read in parts; save the table as CSV, or use more --memory"
-    )]
-    NoLines,
     /// A file with typed columns is damaged.
     #[error("it is no whole {format} file: {}", printable(problem, 300))]
     Columnar {
@@ -423,8 +418,15 @@ pub enum TableError {
     #[error("a compressed table cannot be read in blocks; decompress it, or leave out --memory")]
     CompressedBlocks,
     /// A file of JSON Lines, to be read in blocks.
-    #[error("JSON Lines cannot be read in blocks; convert the table to CSV, or leave out --memory")]
+    #[error(
+        "JSON Lines cannot be read in blocks; convert the table to CSV or Parquet, or leave out --memory"
+    )]
     JsonBlocks,
+    /// Compressed arrays, to be read in blocks.
+    #[error(
+        "compressed arrays cannot be read in blocks; save them with numpy.savez, or leave out --memory"
+    )]
+    PackedBlocks,
     /// A file changed while it was read.
     #[error("{} has changed since training began; put the file back and resume", path.display())]
     Changed {

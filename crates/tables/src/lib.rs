@@ -23,7 +23,7 @@ mod targets;
 mod texts;
 mod value;
 
-pub use block_file::{BlockFile, cell, place};
+pub use block_file::{BlockFile, BlockRow, place};
 pub use blocks::{Block, Blocks};
 pub use columnar::{ParquetWriter, Values};
 pub use doubt::{Doubt, SplitRows, doubts};

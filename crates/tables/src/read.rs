@@ -53,15 +53,15 @@ pub struct Head {
     pub bytes: usize,
 }
 
-/// Reads the first rows of a CSV or TSV file, at most `most`.
+/// Reads the first rows of a file that can be read in blocks, at most `most`.
 ///
 /// # Errors
 ///
-/// As [`read`]; [`TableError::NoLines`] for a file of another format.
+/// As [`read`]; [`TableError::JsonBlocks`] for JSON Lines.
 pub fn head(path: &Path, most: usize) -> Result<Head, TableError> {
     let blocks = Blocks::open(path)?;
-    if !blocks.is_csv() {
-        return Err(TableError::NoLines);
+    if blocks.is_json() {
+        return Err(TableError::JsonBlocks);
     }
     let reading = first_rows(blocks, most)?;
     let bytes = reading.table.columns().iter().map(|column| column.cells.bytes());

@@ -241,6 +241,19 @@ impl Cells {
         Self::Texts(texts)
     }
 
+    /// Adds a cell at the end; numbers and texts become texts.
+    pub fn push(&mut self, cell: Cell<'_>) {
+        match (&mut *self, cell) {
+            (Self::Numbers(numbers), Cell::Number(number)) => numbers.push(number),
+            (Self::Texts(texts), cell) => texts.push_cell(cell),
+            (numbers, cell) => {
+                let mut texts = numbers.to_texts();
+                texts.push(cell);
+                *self = texts;
+            }
+        }
+    }
+
     /// Adds the cells of another column; numbers and texts become texts.
     pub(crate) fn append(&mut self, other: &Self) {
         match (self, other) {

@@ -8,8 +8,9 @@ mod unpack;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 
-pub(crate) use self::arrays::is_arrays;
+use self::arrays::Arrays;
 use self::parquet::Parquet;
 pub use self::parquet::{ParquetWriter, Values};
 use crate::TableError;
@@ -34,7 +35,7 @@ impl Place {
         Ok(Self::Disk(file, length))
     }
 
-    fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Disk(_, length) => *length,
             Self::Memory(bytes) => bytes.len() as u64,
@@ -66,7 +67,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// That of a file of this size.
-    fn of(file: u64) -> Self {
+    pub(crate) fn of(file: u64) -> Self {
         Self { left: file.saturating_mul(MOST_RATIO).max(ALWAYS) }
     }
 
@@ -82,36 +83,112 @@ impl Budget {
     }
 }
 
+/// Where the columns of a file lie: in groups of rows, or in arrays.
+#[derive(Debug)]
+pub(crate) enum Layout {
+    Parquet(Parquet),
+    Arrays(Arrays),
+}
+
+/// The mark of Parquet, which is read at any place.
+const PARQUET: &[u8] = b"PAR1";
+
+/// Returns true if a file that begins so has typed columns.
+pub(crate) fn is_typed(start: &[u8]) -> bool {
+    start.starts_with(PARQUET) || arrays::is_arrays(start)
+}
+
+impl Layout {
+    /// Reads the description of a file with typed columns.
+    pub(crate) fn of(place: &Place, budget: &mut Budget) -> Result<Self, TableError> {
+        let mark = place.bytes(0, place.len().min(PARQUET.len() as u64))?;
+        Ok(if mark == PARQUET {
+            Self::Parquet(Parquet::begin(place, budget)?)
+        } else {
+            Self::Arrays(Arrays::begin(place, budget)?)
+        })
+    }
+
+    /// The names of the columns.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self {
+            Self::Parquet(parquet) => parquet.names(),
+            Self::Arrays(arrays) => arrays.names(),
+        }
+    }
+
+    /// The first row of each block, and the number of rows: a block has `rows` rows of arrays, or a
+    /// group of Parquet.
+    pub(crate) fn starts(&self, rows: usize) -> Vec<usize> {
+        match self {
+            Self::Parquet(parquet) => parquet.starts(),
+            Self::Arrays(arrays) => {
+                (0..arrays.rows()).step_by(rows).chain([arrays.rows()]).collect()
+            }
+        }
+    }
+
+    /// The cells of a block, which has these rows.
+    pub(crate) fn block(
+        &self,
+        place: &Place,
+        block: usize,
+        rows: Range<usize>,
+        budget: &mut Budget,
+    ) -> Result<Vec<Cells>, TableError> {
+        match self {
+            Self::Parquet(parquet) => parquet.group(place, block, budget),
+            Self::Arrays(arrays) => arrays.cells(place, rows),
+        }
+    }
+
+    /// Returns true if rows can be read without reading those before.
+    pub(crate) fn is_by_offset(&self) -> bool {
+        match self {
+            Self::Parquet(_) => true,
+            Self::Arrays(arrays) => arrays.is_by_offset(),
+        }
+    }
+}
+
 /// The columns of a file, some rows at a time.
 pub(crate) struct Batches {
-    names: Vec<String>,
-    /// None of arrays, which are one group.
-    parquet: Option<Parquet>,
+    place: Place,
+    layout: Layout,
     budget: Budget,
+    /// The first row of each block that is read at once, and the number of rows.
+    starts: Vec<usize>,
+    /// The next block.
+    next: usize,
     /// Cells that are decoded, and how many rows of them have been read.
     group: Vec<Cells>,
     read: usize,
 }
 
-impl Batches {
-    /// Reads the description of a Parquet file.
-    pub(crate) fn of_parquet(place: Place) -> Result<Self, TableError> {
-        let mut budget = Budget::of(place.len());
-        let parquet = Parquet::begin(place, &mut budget)?;
-        let (names, group) = (parquet.names(), Vec::new());
-        Ok(Self { names, parquet: Some(parquet), budget, group, read: 0 })
-    }
+/// Rows of arrays that are read at once.
+const ROWS: usize = 1 << 16;
 
-    /// Reads a file of arrays.
-    pub(crate) fn of_arrays(place: Place) -> Result<Self, TableError> {
+impl Batches {
+    /// Reads the description of a file with typed columns.
+    pub(crate) fn of(place: Place) -> Result<Self, TableError> {
         let mut budget = Budget::of(place.len());
-        let (names, group) = arrays::read(&place, &mut budget)?.into_iter().unzip();
-        Ok(Self { names, parquet: None, budget, group, read: 0 })
+        let layout = Layout::of(&place, &mut budget)?;
+        let starts = layout.starts(ROWS);
+        Ok(Self { place, layout, budget, starts, next: 0, group: Vec::new(), read: 0 })
     }
 
     /// The names of the columns.
-    pub(crate) fn names(&self) -> &[String] {
-        &self.names
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.layout.names()
+    }
+
+    /// Decodes the next block; none behind the last.
+    fn next_group(&mut self) -> Result<Option<Vec<Cells>>, TableError> {
+        let Some(&[start, end]) = self.starts.get(self.next..).and_then(|rest| rest.get(..2)) else {
+            return Ok(None);
+        };
+        self.next += 1;
+        self.layout.block(&self.place, self.next - 1, start..end, &mut self.budget).map(Some)
     }
 
     /// The cells of the next rows, column by column; without cells after the last.
@@ -122,11 +199,7 @@ impl Batches {
             let left = self.group.first().map_or(0, Cells::len) - self.read;
             if left == 0 {
                 self.read = 0;
-                self.group = match &mut self.parquet {
-                    Some(parquet) => parquet.next_group(&mut self.budget)?,
-                    None => None,
-                }
-                .unwrap_or_default();
+                self.group = self.next_group()?.unwrap_or_default();
                 if self.group.is_empty() {
                     break;
                 }

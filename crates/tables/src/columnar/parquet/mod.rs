@@ -20,15 +20,15 @@ use crate::table::Cells;
 const MARK: &[u8] = b"PAR1";
 const TAIL: u64 = 8;
 
-/// A Parquet file whose groups are read one after the other.
-pub(super) struct Parquet {
-    place: Place,
+/// The columns of a Parquet file, and its groups of rows.
+#[derive(Debug)]
+pub(crate) struct Parquet {
     columns: Vec<(Element, Stored)>,
-    groups: std::vec::IntoIter<Group>,
+    groups: Vec<Group>,
 }
 
 impl Parquet {
-    pub(super) fn begin(place: Place, budget: &mut Budget) -> Result<Self, TableError> {
+    pub(super) fn begin(place: &Place, budget: &mut Budget) -> Result<Self, TableError> {
         let start = place.len().checked_sub(TAIL).ok_or_else(|| damaged("it is cut off"))?;
         let tail = place.bytes(start, TAIL)?;
         let (length, mark) = tail.split_at(4);
@@ -48,27 +48,41 @@ impl Parquet {
         if in_groups != rows || !is_whole {
             return Err(damaged("its footer contradicts itself"));
         }
-        Ok(Self { place, columns, groups: groups.into_iter() })
+        usize::try_from(rows).map_err(damaged)?;
+        Ok(Self { columns, groups })
     }
 
     pub(super) fn names(&self) -> Vec<String> {
         self.columns.iter().map(|(element, _)| element.name.clone()).collect()
     }
 
-    /// The cells of the next group; none behind the last.
-    pub(super) fn next_group(
-        &mut self,
+    /// The first row of each group, and the number of rows.
+    pub(super) fn starts(&self) -> Vec<usize> {
+        let mut starts = vec![0];
+        // The number of all rows can be counted.
+        starts.extend(self.groups.iter().scan(0, |end, group| {
+            *end += group.rows as usize;
+            Some(*end)
+        }));
+        starts
+    }
+
+    /// The cells of a group.
+    pub(super) fn group(
+        &self,
+        place: &Place,
+        group: usize,
         budget: &mut Budget,
-    ) -> Result<Option<Vec<Cells>>, TableError> {
-        let Some(group) = self.groups.next() else { return Ok(None) };
+    ) -> Result<Vec<Cells>, TableError> {
+        let group = &self.groups[group];
         let rows = usize::try_from(group.rows).map_err(damaged)?;
         let columns = self.columns.iter().zip(&group.chunks).map(|((element, stored), chunk)| {
-            let bytes = self.place.bytes(chunk.start, chunk.length)?;
+            let bytes = place.bytes(chunk.start, chunk.length)?;
             let is_optional = element.repetition == 1;
             let reading = Reading { stored: *stored, is_optional, codec: chunk.codec, rows };
             cells(&bytes, reading, budget).map_err(|problem| of_column(problem, &element.name))
         });
-        columns.collect::<Result<_, _>>().map(Some)
+        columns.collect()
     }
 }
 
