@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fireclay::Description;
 use fireclay_measure::{Comparison, McNemar, McNemarMethod, Options, compare};
 use fireclay_report::Log;
 use fireclay_terminal::{Exit, counted, decimal, group, printable, row, say, table};
@@ -73,7 +74,16 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let task = first.description().task.clone();
     let (name, data) = args.rows.load(first.description(), &args.first)?;
     let options = Options { worst: args.changed, ..Options::default() };
-    let comparison = compare(&first, &second, &data, &options)?;
+    // Each model of a table has encodings of its own.
+    let input = second.description().input.clone();
+    let others = if data.input().is_none_or(|of_first| *of_first == input) {
+        None
+    } else {
+        let reading = Description { input, ..first.description().clone() };
+        Some(args.rows.load(&reading, &args.first)?.1)
+    };
+    let rows = [&data, others.as_ref().unwrap_or(&data)];
+    let comparison = compare(&first, &second, rows, &options)?;
     // With an adapter the second is no longer what its run made.
     let are_runs = args.first.is_dir() && args.second.is_dir() && adapter.is_none();
     let runs = are_runs.then(|| runs(&args.first, &args.second)).transpose()?;

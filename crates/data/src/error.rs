@@ -171,6 +171,17 @@ pub enum DataError {
         /// The least megabytes.
         needed: u64,
     },
+    /// A group of rows of Parquet, which is read at once, does not fit the memory.
+    #[error(
+        "--memory {given}MB is too little for row groups of {} MB; write the file with a smaller `row_group_size`",
+        bytes.div_ceil(1 << 20)
+    )]
+    LargeGroups {
+        /// Bytes of the largest group in memory.
+        bytes: u64,
+        /// Megabytes given.
+        given: u64,
+    },
     /// A thread that reads rows ended before its time.
     #[error("a reader of rows ended before its time")]
     Reader,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bootstrap;
 use crate::error::EvaluateError;
-use crate::estimate::Estimate;
-use crate::evaluate::evaluate_outputs;
+use crate::estimate::{Estimate, Weight};
+use crate::evaluate::evaluate_weighted;
 use crate::evaluation::{Evaluation, WorstRow};
 use crate::options::Options;
 use crate::outputs::outputs;
@@ -108,27 +108,34 @@ fn two_sided_binomial(few: usize, throws: usize) -> f64 {
 
 /// Compares two models on all rows of a data set.
 ///
-/// The models must have the same outputs by name; those of the second may be in another order.
+/// The rows are given as each model reads them, which differ where each has encodings of its own. The
+/// models must have the same outputs by name; those of the second may be in another order. Losses and
+/// agreement count rows as much as their weights say, if they have weights; McNemar's test counts rows.
 ///
 /// # Errors
 ///
-/// As [`evaluate`](crate::evaluate()), and [`EvaluateError::OtherLabels`].
+/// As [`evaluate`](crate::evaluate()), [`EvaluateError::OtherLabels`], and
+/// [`EvaluateError::OtherRows`].
 pub fn compare(
     first: &Loaded,
     second: &Loaded,
-    data: &Dataset,
+    data: [&Dataset; 2],
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
+    let [data, of_second] = data;
     let (task, other) = (&first.description().task, &second.description().task);
     let order = order(task, other)?;
     let targets = matched(data, task)?.targets().clone();
+    if *matched(of_second, task)?.targets() != targets {
+        return Err(EvaluateError::OtherRows);
+    }
     // Of quantiles the values alone, since the other model may have other quantiles or none.
     let a = task.values(outputs(first, data, options.batch_size)?);
-    let b = other.values(outputs(second, data, options.batch_size)?);
+    let b = other.values(outputs(second, of_second, options.batch_size)?);
     let b: Vec<f32> =
         b.chunks_exact(order.len()).flat_map(|row| order.iter().map(|&at| row[at])).collect();
     let tasks = [of_values(task.clone()), decided_as(task, other, &order)];
-    compare_outputs(&tasks, &a, &b, &targets, options)
+    compare_outputs(&tasks, &a, &b, &targets, data.weights(), options)
 }
 
 /// A regression that predicts values and nothing around them; other tasks as they are.
@@ -186,29 +193,41 @@ fn compare_outputs(
     a: &[f32],
     b: &[f32],
     targets: &Targets,
+    weights: Option<&[f32]>,
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
     let every_row = Options { worst: usize::MAX, ..options.clone() };
-    let mut first = evaluate_outputs(&tasks[0], a, targets, &every_row)?;
-    let mut second = evaluate_outputs(&tasks[1], b, targets, &every_row)?;
+    let mut first = evaluate_weighted(&tasks[0], a, targets, weights, &every_row)?;
+    let mut second = evaluate_weighted(&tasks[1], b, targets, weights, &every_row)?;
     let pairs: Vec<Pair> = rows_in_order(&first).into_iter().zip(rows_in_order(&second)).collect();
     first.worst.truncate(options.worst);
     second.worst.truncate(options.worst);
 
+    let weights: Vec<f64> = match weights {
+        Some(weights) => weights.iter().map(|&weight| f64::from(weight)).collect(),
+        None => vec![1.0; pairs.len()],
+    };
     let apart: Vec<f64> = pairs.iter().map(|(a, b)| b.loss - a.loss).collect();
     let loss_difference = bootstrap::estimates(pairs.len(), options.draws(), |drawn| {
-        let sum: f64 = drawn.iter().map(|&row| apart[row as usize]).sum();
-        vec![sum / drawn.len() as f64]
+        let rows = || drawn.iter().map(|&row| row as usize);
+        let all: f64 = rows().map(|row| weights[row]).sum();
+        vec![rows().map(|row| weights[row] * apart[row]).sum::<f64>() / all]
     })[0];
     let says_things = !matches!(tasks[0], Task::Regression { .. });
-    let same = pairs.iter().filter(|(a, b)| a.predicted == b.predicted).count();
+    let (mut same, mut all) = (Weight::default(), Weight::default());
+    for ((a, b), &weight) in pairs.iter().zip(&weights) {
+        all.add(weight);
+        if a.predicted == b.predicted {
+            same.add(weight);
+        }
+    }
     Ok(Comparison {
         rows: pairs.len(),
         first,
         second,
         loss_difference,
         largest_difference: largest_difference(a, b),
-        agreement: says_things.then(|| Estimate::share(same, pairs.len())),
+        agreement: says_things.then(|| Estimate::of_share(same.share_of(all), all.rows())),
         mcnemar: says_things.then(|| mcnemar_of(&pairs)),
         changed: changed(&pairs, options.worst),
     })
@@ -283,7 +302,8 @@ mod tests {
         let a = [2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 0.0, 1.0];
         let b = [2.0, 0.0, 0.0, 3.0, 0.0, 1.0, 0.0, 1.0];
         let found =
-            compare_outputs(&[task.clone(), task], &a, &b, &targets, &Options::default()).unwrap();
+            compare_outputs(&[task.clone(), task], &a, &b, &targets, None, &Options::default())
+                .unwrap();
         let test = found.mcnemar.unwrap();
         let table = (test.both, test.only_first, test.only_second, test.neither);
         assert_eq!((table, test.p_value), ((2, 1, 1, 0), 1.0));
@@ -295,6 +315,28 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_weight_2_counts_as_two() {
+        let task = Task::numbered_classes(2);
+        let tasks = [task.clone(), task.clone()];
+        let (a, b) = ([2.0, 0.0, 2.0, 0.0], [2.0, 0.5, 0.0, 3.0]);
+        let targets = |ids| Targets::Classes { ids, labels: task.names().to_vec() };
+        let options = Options::of_numbers();
+        let weights = Some(&[1.0, 2.0][..]);
+        let weighted =
+            compare_outputs(&tasks, &a, &b, &targets(vec![0, 0]), weights, &options).unwrap();
+        let (a, b) = ([&a[..], &a[2..]].concat(), [&b[..], &b[2..]].concat());
+        let twice =
+            compare_outputs(&tasks, &a, &b, &targets(vec![0, 0, 0]), None, &options).unwrap();
+        let numbers = [&weighted, &twice].map(|found| {
+            let agreement = found.agreement.unwrap().value;
+            [found.loss_difference.value, agreement, found.first.loss.value]
+        });
+        for (a, b) in numbers[0].iter().zip(numbers[1]) {
+            assert!((a - b).abs() < 1e-12, "{numbers:?}");
+        }
+    }
+
+    #[test]
     fn a_model_does_not_differ_from_itself() {
         let task = Task::regression(vec!["y".to_owned()]);
         let targets = Targets::Values { values: vec![1.0, 2.0], names: task.names().to_vec() };
@@ -303,6 +345,7 @@ mod tests {
             &[1.5, 2.5],
             &[1.5, 2.5],
             &targets,
+            None,
             &Options::default(),
         )
         .unwrap();

@@ -60,6 +60,9 @@ pub enum EvaluateError {
         /// Labels of the first.
         expected: String,
     },
+    /// The second model is given other rows than the first.
+    #[error("the rows of the second model have other targets than those of the first")]
+    OtherRows,
     /// The model cannot be copied to the host.
     #[error(transparent)]
     Model(#[from] ModelFileProblem),

@@ -48,7 +48,7 @@ impl Estimate {
     }
 
     /// A share of rows as many as `rows`, which may be a number of rows that weigh differently.
-    fn of_share(value: f64, rows: f64) -> Self {
+    pub(crate) fn of_share(value: f64, rows: f64) -> Self {
         let [low, high] = wilson(value, rows);
         Self { value, low, high, interval: Interval::Wilson }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests and their helpers")]
 
 mod agreement;
+mod blocks;
 mod both;
 mod columns;
 mod decision;

@@ -3,8 +3,6 @@
 use std::fmt::Write;
 use std::fs;
 
-use fireclay::Value as Cell;
-
 use crate::program::Place;
 use crate::support::{does, json, lines};
 
@@ -186,91 +184,6 @@ fn splits_follow_groups_and_time() {
     fs::write(place.path("test.csv"), prices(300..350)).unwrap();
     let said = dry("--test test.csv");
     assert!(said.contains("270 training, 30 validation and 50 test"), "{said}");
-}
-
-/// A table of 3 MB, whose rows are sorted by the class that follows from them.
-fn sorted() -> String {
-    let mut text = "a,b,c,class\n".to_owned();
-    for i in 0..60_000_usize {
-        let class = ["low", "middle", "high"][i / 20_000];
-        let noise = (i.wrapping_mul(2_654_435_761) % 1000) as f64 / 1000.0;
-        let (a, b) = (i as f64 / 60_000.0 + noise / 5.0, (i * 37 % 1009) as f64);
-        writeln!(text, "{a:.12},{b:.12},{noise:.12},{class}").unwrap();
-    }
-    text
-}
-
-const STREAM: &str = "train --data sorted.csv --target class --no-report --batch-size 128";
-
-#[test]
-fn rows_in_blocks_give_the_bits_of_rows_in_memory() {
-    let place = Place::new();
-    fs::write(place.path("sorted.csv"), sorted()).unwrap();
-    does(&place, &format!("{STREAM} --epochs 2 --name memory"));
-    does(&place, &format!("{STREAM} --epochs 2 --name blocks --memory 900MB"));
-    let bytes =
-        |run: &str, file: &str| fs::read(place.path(&format!("runs/{run}/{file}"))).unwrap();
-    assert!(bytes("memory", "metrics.jsonl") == bytes("blocks", "metrics.jsonl"));
-    let weights = |run: &str| {
-        fireclay::Predictor::load(place.path(&format!("runs/{run}/model.safetensors"))).unwrap()
-    };
-    let row = [["0.5", "300", "0.25"].map(|text| Cell::Number(text.parse().unwrap()))];
-    let predicted = |run: &str| weights(run).predict_values(&["a", "b", "c"], &row).unwrap();
-    assert_eq!(predicted("memory"), predicted("blocks"));
-    place.train(&format!("{STREAM} --memory 20MB")).refused(&["20MB is too little", "at least"]);
-}
-
-#[test]
-fn a_killed_run_on_blocks_ends_in_the_same_bits() {
-    let place = Place::new();
-    fs::write(place.path("sorted.csv"), sorted()).unwrap();
-    let line = format!("{STREAM} --epochs 3 --memory 115MB --checkpoint-every 40steps");
-    does(&place, &format!("{line} --name whole"));
-    let mut command = place.command(&format!("{line} --name killed"));
-    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-    let checkpoints = place.path("runs/killed/checkpoints");
-    // In the second of three epochs of 338 steps.
-    let is_far = || {
-        let names = fs::read_dir(&checkpoints).into_iter().flatten().flatten();
-        names.into_iter().any(|file| file.file_name().to_string_lossy().contains("step-00000440"))
-    };
-    while !is_far() {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!place.path("runs/killed/model.safetensors").exists());
-    does(&place, "train --resume killed --no-report");
-    for file in ["metrics.jsonl", "model.safetensors"] {
-        let bytes = |run: &str| fs::read(place.path(&format!("runs/{run}/{file}"))).unwrap();
-        assert!(bytes("whole") == bytes("killed"), "{file}");
-    }
-    let measured = json(&place, "evaluate runs/whole --json");
-    let accuracy = measured["evaluation"]["scores"]["accuracy"]["value"].as_f64().unwrap();
-    assert!(accuracy > 0.8, "sorted rows are shuffled: {accuracy}");
-}
-
-#[test]
-fn a_file_that_changes_under_a_run_stops_it() {
-    let place = Place::new();
-    fs::write(place.path("sorted.csv"), sorted()).unwrap();
-    let line = format!("{STREAM} --epochs 3 --memory 115MB --checkpoint-every 40steps --name cut");
-    let mut command = place.command(&line);
-    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    while fs::read_dir(place.path("runs/cut/checkpoints")).map_or(0, Iterator::count) == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended too soon");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    fs::write(place.path("sorted.csv"), "a,b,c,class\n1,2,3,low\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(
-        said.contains("has changed since training began") && said.contains("--resume"),
-        "{said}"
-    );
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use csv::StringRecord;
 use fireclay_model::InputSpec;
 use fireclay_tables::{
-    BlockFile, Cells, Column, Doubt, InputFit, Schema, SplitRows, Table, TableError, Texts, cell,
+    BlockFile, BlockRow, Cells, Column, Doubt, InputFit, Schema, SplitRows, Table, TableError,
     doubts, encode, fit, head, place, read, rows_with_targets, targets_of,
 };
 
@@ -31,6 +30,10 @@ const OF_A_ROW: u64 = 40;
 /// Loads a table whose rows stay in the file, within `memory` bytes.
 pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataError> {
     let of_table = DataError::table(&source.path);
+    let largest = BlockFile::least_bytes(&source.path).map_err(&of_table)?;
+    if 2 * largest > memory.saturating_sub(PROGRAM) {
+        return Err(DataError::LargeGroups { bytes: largest, given: memory >> 20 });
+    }
     let start = head(&source.path, HEAD).map_err(&of_table)?;
     let schema = Schema::of(&start.reading.table, &source.options).map_err(&of_table)?;
     let row_bytes = (start.bytes / start.reading.table.rows()).max(1);
@@ -99,15 +102,14 @@ fn indexed(
     names.sort_unstable();
     names.dedup();
     let places = names.iter().map(|name| place(&header, name)).collect::<Result<Vec<_>, _>>()?;
-    let mut columns = vec![Texts::default(); places.len()];
-    let file = BlockFile::index(&source.path, rows_per_block, |_, record| {
-        let cells = places.iter().map(|&place| record.get(place).unwrap_or_default());
+    let mut columns = vec![Cells::Numbers(Vec::new()); places.len()];
+    let file = BlockFile::index(&source.path, rows_per_block, |_, row| {
+        let cells = places.iter().map(|&place| row.cell(place));
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
         Ok(())
     })?;
     let columns = names.into_iter().zip(columns);
-    let columns =
-        columns.map(|(name, texts)| Column { name: name.clone(), cells: Cells::Texts(texts) });
+    let columns = columns.map(|(name, cells)| Column { name: name.clone(), cells });
     Ok((Arc::new(file), Table::new(columns.collect())?))
 }
 
@@ -180,20 +182,20 @@ fn fitted(
     };
     let places =
         names.iter().map(|name| place(file.header(), name)).collect::<Result<Vec<_>, _>>()?;
-    let mut kept = vec![Texts::default(); names.len()];
+    let mut kept = vec![Cells::Numbers(Vec::new()); names.len()];
     let (mut train, mut validation) = (Cursor::new(&parts.train), Cursor::new(&parts.validation));
     let mut test = Cursor::new(&parts.test);
-    let mut add = |row: usize, record: &StringRecord| {
+    let mut add = |row: usize, cells: BlockRow<'_>| {
         let is_training = train.passes(row);
         let is_validation = validation.passes(row);
         if source.input.is_none() && (is_training || is_validation || test.passes(row)) {
             for (field, &place) in fit.fields_mut().iter_mut().zip(&places) {
-                let cell = cell(record, place);
+                let cell = cells.cell(place);
                 if is_training { field.add(cell) } else { field.note(cell) }
             }
         }
         if is_validation {
-            let cells = places.iter().map(|&place| record.get(place).unwrap_or_default());
+            let cells = places.iter().map(|&place| cells.cell(place));
             kept.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
         }
         Ok(())
@@ -209,7 +211,7 @@ fn fitted(
         return Ok(Fitted { input, kept: Vec::new() });
     }
     let columns = names.into_iter().zip(kept);
-    let columns = columns.map(|(name, texts)| Column { name, cells: Cells::Texts(texts) });
+    let columns = columns.map(|(name, cells)| Column { name, cells });
     let table = Table::new(columns.collect())?;
     let all: Vec<usize> = (0..table.rows()).collect();
     let kept = encode(&table, &input, &all)?.dense;
@@ -244,7 +246,7 @@ fn group(
     memory: u64,
 ) -> Result<usize, DataError> {
     let encoded = (4 * input.width()) as u64;
-    let rows = file.rows_per_block().min(file.rows()) as u64;
+    let rows = file.largest_block() as u64;
     let block = rows * of_a_row(input.width(), row_bytes);
     let fixed = PROGRAM + OF_A_ROW * file.rows() as u64 + encoded * kept as u64;
     let fits = memory.saturating_sub(fixed) / (2 * block);
@@ -271,9 +273,9 @@ impl TableBlocks<'_> {
         kept: Vec<usize>,
         kept_features: Vec<f32>,
     ) -> Blocks {
-        let (file, of_block) = (self.file, self.file.rows_per_block());
-        let starts = (0..=file.blocks()).map(|block| block * of_block);
-        let starts = starts.map(|first| rows.partition_point(|&row| row < first)).collect();
+        let file = self.file;
+        let starts = file.starts().iter();
+        let starts = starts.map(|&first| rows.partition_point(|&row| row < first)).collect();
         let digest = format!("{} {} rows", file.digest(), rows.len());
         let rows = rows.into_iter().map(|row| row as u32).collect();
         let (input, path) = (self.input.clone(), self.source.path.clone());
@@ -301,7 +303,7 @@ struct TableReader {
 
 impl BlockReader for TableReader {
     fn read(&self, block: usize) -> Result<Vec<f32>, DataError> {
-        let first = block * self.file.rows_per_block();
+        let first = self.file.starts()[block];
         let mut at = self.rows.partition_point(|&row| (row as usize) < first);
         let encoded = self.file.encode_block(block, &self.input, |row| {
             let is_here = self.rows.get(at).is_some_and(|&wanted| wanted as usize == row);

@@ -3,7 +3,9 @@
 //! The absolute residuals of rows that the network did not learn from, or with quantiles how far the
 //! truth lies outside of them (Romano, Patterson and Candès 2019, arXiv 1905.03222, equation 5). Of `n`
 //! rows the `⌈(n + 1) level⌉`-th smallest covers a new row with a probability of at least `level`, if
-//! that row is exchangeable with them (Vovk, Gammerman and Shafer 2005).
+//! that row is exchangeable with them (Vovk, Gammerman and Shafer 2005). With weights it is the smallest
+//! up to which the rows have as much weight as so many rows of mean weight (Tibshirani et al. 2019, arXiv
+//! 1904.06019, equation 7, of a new row of mean weight).
 
 use fireclay::Task;
 
@@ -32,7 +34,13 @@ fn rank(level: f64, rows: usize) -> usize {
 /// The margin of each target, from outputs in its unit, `[rows, outputs]`, and truths,
 /// `[rows, targets]`; in the natural logarithm of the unit if the task learns that. The level has been
 /// checked.
-pub(super) fn margins(task: &Task, outputs: &[f32], truth: &[f32], level: f64) -> Vec<f32> {
+pub(super) fn margins(
+    task: &Task,
+    outputs: &[f32],
+    truth: &[f32],
+    weights: &[f64],
+    level: f64,
+) -> Vec<f32> {
     let (targets, rows) = (task.names().len(), truth.len() / task.names().len());
     let of_each = outputs.len() / truth.len();
     let all: Vec<f64> = truth
@@ -40,11 +48,19 @@ pub(super) fn margins(task: &Task, outputs: &[f32], truth: &[f32], level: f64) -
         .zip(outputs.chunks_exact(of_each))
         .map(|(&truth, outputs)| score(task, outputs, truth))
         .collect();
+    let mean = weights.iter().sum::<f64>() / rows as f64;
+    let needed = (rank(level, rows) as f64 - ROUNDING) * mean;
     (0..targets)
         .map(|target| {
-            let mut scores: Vec<f64> = all.iter().copied().skip(target).step_by(targets).collect();
-            let place = rank(level, rows).min(rows) - 1;
-            let (_, &mut margin, _) = scores.select_nth_unstable_by(place, f64::total_cmp);
+            let scores = all.iter().copied().skip(target).step_by(targets);
+            let mut scores: Vec<(f64, f64)> = scores.zip(weights.iter().copied()).collect();
+            scores.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            let mut sum = 0.0;
+            let margin = scores.iter().find(|(_, weight)| {
+                sum += weight;
+                sum >= needed
+            });
+            let margin = margin.or(scores.last()).map_or(0.0, |(score, _)| *score);
             // Never less than the number in double precision.
             let rounded = margin as f32;
             if f64::from(rounded) < margin { rounded.next_up() } else { rounded }
@@ -79,12 +95,16 @@ mod tests {
         let task = Task::regression(vec!["y".to_owned(), "z".to_owned()]);
         let truth: Vec<f32> = (1..=9).flat_map(|row| [row as f32, -10.0 * row as f32]).collect();
         let zeros = vec![0.0; truth.len()];
-        assert_eq!(margins(&task, &zeros, &truth, 0.9), [9.0, 90.0]);
-        assert_eq!(margins(&task, &zeros, &truth, 0.5), [5.0, 50.0]);
+        assert_eq!(margins(&task, &zeros, &truth, &[1.0; 9], 0.9), [9.0, 90.0]);
+        assert_eq!(margins(&task, &zeros, &truth, &[1.0; 9], 0.5), [5.0, 50.0]);
+        // The last two rows have more than half of the weight.
+        let mut weights = [1.0; 9];
+        weights[7..].fill(5.0);
+        assert_eq!(margins(&task, &zeros, &truth, &weights, 0.5), [8.0, 80.0]);
         let quantiles = Task::regression(vec!["y".to_owned()]).with_quantiles(vec![0.1, 0.9]);
         let outputs: Vec<f32> = [-3.0, 3.0].repeat(9);
         let truth: Vec<f32> = (1..=9).map(|row| row as f32).collect();
-        assert_eq!(margins(&quantiles, &outputs, &truth, 0.9), [6.0]);
-        assert_eq!(margins(&quantiles, &outputs, &truth, 0.2), [-1.0]);
+        assert_eq!(margins(&quantiles, &outputs, &truth, &[1.0; 9], 0.9), [6.0]);
+        assert_eq!(margins(&quantiles, &outputs, &truth, &[1.0; 9], 0.2), [-1.0]);
     }
 }

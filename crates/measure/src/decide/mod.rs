@@ -12,7 +12,7 @@ use fireclay_data::Targets;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EvaluateError;
-use crate::evaluate::evaluate_outputs;
+use crate::evaluate::evaluate_weighted;
 use crate::options::Options;
 
 pub use finding::Finding;
@@ -81,8 +81,9 @@ impl Goals {
     /// Chooses on rows what the goals ask for: from logits, or values in the unit of their target,
     /// `[rows, outputs]`, of a task for which nothing was chosen yet.
     ///
-    /// First the temperature, then thresholds of the calibrated probabilities. What cannot be chosen is
-    /// left as it is, and is among the findings.
+    /// First the temperature, then thresholds of the calibrated probabilities. Rows count as much as
+    /// their weights say, `[rows]`, or 1 each. What cannot be chosen is left as it is, and is among the
+    /// findings.
     ///
     /// # Errors
     ///
@@ -92,24 +93,30 @@ impl Goals {
         task: &Task,
         outputs: &[f32],
         targets: &Targets,
+        weights: Option<&[f32]>,
     ) -> Result<Decided, EvaluateError> {
         let mut decided = Decided { task: task.clone(), findings: Vec::new() };
         // That the outputs are those of the targets.
-        let before = evaluate_outputs(task, outputs, targets, &Options::of_numbers())?;
+        let numbers = Options::of_numbers();
+        let before = evaluate_weighted(task, outputs, targets, weights, &numbers)?;
+        let weights_of_rows = match weights {
+            Some(weights) => weights.iter().map(|&weight| f64::from(weight)).collect(),
+            None => vec![1.0; before.rows],
+        };
         match (&mut decided.task, targets) {
             (Task::Classification { decision, .. }, Targets::Classes { ids, .. })
                 if self.calibrate =>
             {
-                decision.temperature = temperature::of_classes(outputs, ids, task.outputs());
+                decision.temperature = temperature::of_classes(outputs, ids, &weights_of_rows);
             }
             (Task::MultiLabel { decision, .. }, Targets::MultiLabel { values, .. })
                 if self.calibrate =>
             {
-                decision.temperature = temperature::of_labels(outputs, values);
+                decision.temperature = temperature::of_labels(outputs, values, &weights_of_rows);
             }
             (Task::Regression { intervals, .. }, Targets::Values { values, .. }) => {
                 if let Some(level) = self.interval {
-                    let margins = margins::margins(task, outputs, values, level);
+                    let margins = margins::margins(task, outputs, values, &weights_of_rows, level);
                     let rows = before.rows;
                     decided.findings.push(Finding::Interval { level, rows });
                     intervals.conformal = Some(Conformal { level, margins });
@@ -122,12 +129,12 @@ impl Goals {
             decided.task.restore(&mut outputs);
         }
         if self.calibrate {
-            let after = evaluate_outputs(&decided.task, &outputs, targets, &Options::of_numbers())?;
+            let after = evaluate_weighted(&decided.task, &outputs, targets, weights, &numbers)?;
             let temperature = decided.task.decision().and_then(|decision| decision.temperature);
             decided.findings.push(finding::of_temperature(temperature, &before, &after));
         }
         if let Some(goal) = self.threshold {
-            threshold::choose(goal, &outputs, targets, &mut decided);
+            threshold::choose(goal, &outputs, targets, &weights_of_rows, &mut decided);
         }
         Ok(decided)
     }

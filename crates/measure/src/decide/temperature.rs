@@ -7,22 +7,30 @@
 /// The range of inverse temperatures that is searched.
 const RANGE: [f64; 2] = [1e-2, 1e2];
 
-/// The temperature of a classifier, from logits `[rows, classes]`; none if no temperature in the range
+/// The temperature of a classifier, from logits `[rows, classes]` of rows with weights; none if no temperature in the range
 /// has the lowest loss, as when every row is classified correctly.
-pub(super) fn of_classes(logits: &[f32], ids: &[u32], classes: usize) -> Option<f32> {
+pub(super) fn of_classes(logits: &[f32], ids: &[u32], weights: &[f64]) -> Option<f32> {
+    let classes = logits.len() / ids.len().max(1);
     // Of the loss `ln Σ exp(b z) - b z[class]` by the inverse temperature b.
     root(|inverse| {
-        let rows = logits.chunks_exact(classes).zip(ids);
-        rows.map(|(row, &id)| mean(row, inverse) - f64::from(row[id as usize])).sum()
+        let rows = logits.chunks_exact(classes).zip(ids).zip(weights);
+        rows.map(|((row, &id), weight)| weight * (mean(row, inverse) - f64::from(row[id as usize])))
+            .sum()
     })
 }
 
-/// The temperature of a multi-label model, from logits and 0 or 1, `[rows, labels]`; none as for
+/// The temperature of a multi-label model, from logits and 0 or 1, `[rows, labels]`, of rows with weights; none as for
 /// [`of_classes`].
-pub(super) fn of_labels(logits: &[f32], values: &[u8]) -> Option<f32> {
+pub(super) fn of_labels(logits: &[f32], values: &[u8], weights: &[f64]) -> Option<f32> {
+    let labels = logits.len() / weights.len().max(1);
     root(|inverse| {
-        let cells = logits.iter().zip(values).map(|(&z, &value)| (f64::from(z), f64::from(value)));
-        cells.map(|(z, value)| z * (1.0 / (1.0 + (-inverse * z).exp()) - value)).sum()
+        let cells = logits.iter().zip(values).enumerate();
+        cells
+            .map(|(at, (&z, &value))| {
+                let (z, value) = (f64::from(z), f64::from(value));
+                weights[at / labels] * z * (1.0 / (1.0 + (-inverse * z).exp()) - value)
+            })
+            .sum()
     })
 }
 
@@ -61,18 +69,24 @@ mod tests {
     #[test]
     fn rows_that_are_all_right_or_all_wrong_have_no_temperature() {
         let logits = [1.0, 0.0, 0.0, 2.0];
-        assert_eq!(of_classes(&logits, &[0, 1], 2), None);
-        assert_eq!(of_classes(&logits, &[1, 0], 2), None);
-        assert_eq!(of_labels(&[1.0, -2.0], &[1, 0]), None);
-        assert_eq!(of_labels(&[0.0, 0.0], &[1, 0]), None);
+        assert_eq!(of_classes(&logits, &[0, 1], &[1.0; 2]), None);
+        assert_eq!(of_classes(&logits, &[1, 0], &[1.0; 2]), None);
+        assert_eq!(of_labels(&[1.0, -2.0], &[1, 0], &[1.0; 2]), None);
+        assert_eq!(of_labels(&[0.0, 0.0], &[1, 0], &[1.0; 2]), None);
     }
 
     #[test]
     fn two_thirds_are_right() {
         // Logits that give p to the right class in two of three rows: ln 2 = z / T.
-        let found = of_classes(&[3.0, 0.0, 3.0, 0.0, 3.0, 0.0], &[0, 0, 1], 2).unwrap();
+        let logits = [3.0, 0.0, 3.0, 0.0, 3.0, 0.0];
+        let found = of_classes(&logits, &[0, 0, 1], &[1.0; 3]).unwrap();
         assert!((f64::from(found) - 3.0 / 2f64.ln()).abs() < 1e-6, "{found}");
-        let found = of_labels(&[3.0; 3], &[1, 1, 0]).unwrap();
+        let found = of_labels(&[3.0; 3], &[1, 1, 0], &[1.0; 3]).unwrap();
+        assert!((f64::from(found) - 3.0 / 2f64.ln()).abs() < 1e-6, "{found}");
+        // A row of weight 2 counts as two.
+        let found = of_classes(&logits[2..], &[0, 1], &[2.0, 1.0]).unwrap();
+        assert!((f64::from(found) - 3.0 / 2f64.ln()).abs() < 1e-6, "{found}");
+        let found = of_labels(&[3.0; 2], &[1, 0], &[2.0, 1.0]).unwrap();
         assert!((f64::from(found) - 3.0 / 2f64.ln()).abs() < 1e-6, "{found}");
     }
 }

@@ -20,7 +20,7 @@ fn compare(
     data: &Dataset,
     options: &Options,
 ) -> Result<Comparison, EvaluateError> {
-    fireclay_measure::compare(&loaded(first), &loaded(second), data, options)
+    fireclay_measure::compare(&loaded(first), &loaded(second), [data, data], options)
 }
 
 fn names(labels: &[&str]) -> Vec<String> {

@@ -258,7 +258,7 @@ fn temperatures_have_the_lowest_loss() {
         (several, Task::multi_label(names(2)), Targets::MultiLabel { values, labels: names(2) }),
     ] {
         let goals = Goals { calibrate: true, ..Goals::default() };
-        let found = goals.decide(&task, &floats(&case["outputs"]), &targets).unwrap();
+        let found = goals.decide(&task, &floats(&case["outputs"]), &targets, None).unwrap();
         let [Finding::Temperature { temperature, loss, error }] = found.findings[..] else {
             panic!("{found:?}")
         };
@@ -290,7 +290,7 @@ fn thresholds_are_the_best_for_their_goal() {
     for (task, targets, outputs) in [of_classes, of_labels] {
         for (goal, expected) in case["best"].as_object().unwrap() {
             let goals = Goals { threshold: Some(goal.parse().unwrap()), ..Goals::default() };
-            let found = goals.decide(&task, &outputs, &targets).unwrap();
+            let found = goals.decide(&task, &outputs, &targets, None).unwrap();
             let [Finding::Threshold { score, .. }] = found.findings[..] else {
                 panic!("{found:?}")
             };
@@ -330,7 +330,7 @@ fn conformal_intervals_cover_new_rows_as_often_as_they_say() {
     };
     let (outputs, targets) = rows(0..400);
     let goals = Goals { interval: Some(0.9), ..Goals::default() };
-    let decided = goals.decide(&task, &outputs, &targets).unwrap();
+    let decided = goals.decide(&task, &outputs, &targets, None).unwrap();
     let (outputs, targets) = rows(400..1000);
     let found = evaluate_outputs(&decided.task, &outputs, &targets, &Options::default()).unwrap();
     let coverage = found.measure("coverage").unwrap().estimate;

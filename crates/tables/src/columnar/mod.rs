@@ -184,7 +184,8 @@ impl Batches {
 
     /// Decodes the next block; none behind the last.
     fn next_group(&mut self) -> Result<Option<Vec<Cells>>, TableError> {
-        let Some(&[start, end]) = self.starts.get(self.next..).and_then(|rest| rest.get(..2)) else {
+        let Some(&[start, end]) = self.starts.get(self.next..).and_then(|rest| rest.get(..2))
+        else {
             return Ok(None);
         };
         self.next += 1;

@@ -18,8 +18,10 @@ impl Run {
         let rows = &self.split.validation;
         let outputs = outputs(job, &fitted.mlp, rows)?;
         let targets = self.data.train.targets().of_rows(rows);
+        let weights = self.data.train.weights();
+        let weights = weights.map(|all| rows.iter().map(|&row| all[row]).collect::<Vec<f32>>());
         let decided = goals
-            .decide(&self.task, &outputs, &targets)
+            .decide(&self.task, &outputs, &targets, weights.as_deref())
             .context("nothing can be chosen on the validation samples")?;
         for finding in &decided.findings {
             if finding.is_failure() {
