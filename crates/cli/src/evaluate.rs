@@ -10,6 +10,7 @@ use fireclay_measure::{
 };
 use fireclay_terminal::{Exit, counted, decimal, group, printable, row, say, table};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::model::{self, Where};
 use crate::output::{measured, percent, say_json};
@@ -122,12 +123,15 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Options { batch_size: args.batch_size as usize, worst: args.worst, ..Options::default() };
     let evaluation = evaluate(&model, &data, &options)?;
     let gates = args.gates(&evaluation)?;
+    let worst: Vec<usize> = evaluation.worst.iter().map(|row| row.row).collect();
+    let raw = data.raw_rows(&worst)?;
     let importance =
         if args.importance { importance(&model, &data, &options)? } else { Vec::new() };
     if args.json {
         say_json(&serde_json::json!({
             "model": args.model, "adapter": args.adapter, "data": name, "evaluation": evaluation,
             "measures": evaluation.measures(), "gates": gates, "importance": importance,
+            "worst_rows": raw.as_ref().map(|(columns, rows)| named(columns, rows)),
         }))?;
     } else {
         let heading = format!(
@@ -139,7 +143,12 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         let is_scaled = model.description().task.scaling().is_some();
         let unit = if is_scaled { UNITS } else { "" };
         let needed = needed(&importance);
-        say(&(heading + &text(&evaluation) + &needed + unit + &said(&gates)))?;
+        say(&(heading
+            + &text(&evaluation)
+            + &raw_rows(&evaluation, raw.as_ref())
+            + &needed
+            + unit
+            + &said(&gates)))?;
     }
     let is_met = gates.iter().all(|gate| gate.is_met);
     Ok(Exit::of_gate(is_met))
@@ -292,6 +301,38 @@ fn pairs(scores: &Classification) -> String {
         vec![truth, said, group(count as u64)]
     }));
     format!("\n{}", table(&rows))
+}
+
+/// The columns that are shown of a row, and the characters of a cell.
+const MOST_COLUMNS: usize = 8;
+const MOST_OF_A_CELL: usize = 16;
+
+/// The rows with the largest loss as the file of their table has them.
+fn raw_rows(evaluation: &Evaluation, raw: Option<&(Vec<String>, Vec<Vec<String>>)>) -> String {
+    let Some((columns, cells)) = raw.filter(|(_, cells)| !cells.is_empty()) else {
+        return String::new();
+    };
+    let mut rows = vec![row!["worst row"]];
+    rows[0].extend(columns.iter().take(MOST_COLUMNS).map(|name| printable(name, MOST_OF_A_CELL)));
+    rows.extend(evaluation.worst.iter().zip(cells).map(|(row, cells)| {
+        let cells = cells.iter().take(MOST_COLUMNS).map(|cell| printable(cell, MOST_OF_A_CELL));
+        std::iter::once(row.row.to_string()).chain(cells).collect()
+    }));
+    let more = columns.len().saturating_sub(MOST_COLUMNS);
+    let more = if more > 0 {
+        format!("  and {more} more columns; --json has them\n")
+    } else {
+        String::new()
+    };
+    format!("\n{}{more}", table(&rows))
+}
+
+/// Rows as objects, by the names of their columns.
+fn named(columns: &[String], rows: &[Vec<String>]) -> Vec<serde_json::Map<String, Value>> {
+    let object = |cells: &Vec<String>| {
+        columns.iter().cloned().zip(cells.iter().cloned().map(Value::String)).collect()
+    };
+    rows.iter().map(object).collect()
 }
 
 fn worst(evaluation: &Evaluation) -> String {

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fireclay_files::hex;
 use fireclay_model::{EncodedRows, InputSpec, SparseRows};
+use fireclay_tables::raw_rows;
 use sha2::{Digest, Sha256};
 
 use crate::order::permutation;
@@ -29,6 +31,16 @@ pub struct Dataset {
     input: Option<Arc<InputSpec>>,
     /// How much each row counts; none means 1.
     pub(crate) weights: Option<Vec<f32>>,
+    /// Where the rows are in the file of their table, if they are of one.
+    pub(crate) places: Option<Arc<RowPlaces>>,
+}
+
+/// Where rows are in the file of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowPlaces {
+    pub(crate) path: PathBuf,
+    /// The place of each row behind the heading, from 0.
+    pub(crate) rows: Vec<usize>,
 }
 
 /// The features of all rows, row-major: `[rows, width]`.
@@ -110,7 +122,8 @@ impl Dataset {
         }
         check_terms(&terms, rows)?;
         targets.check(rows)?;
-        Ok(Self { shape, width, rows, features, terms, targets, weights: None, input: None })
+        let (weights, input, places) = (None, None, None);
+        Ok(Self { shape, width, rows, features, terms, targets, weights, input, places })
     }
 
     /// Rows that an input of a model has encoded from the columns of a table.
@@ -134,6 +147,30 @@ impl Dataset {
     pub fn with_input(mut self, input: InputSpec) -> Self {
         self.input = Some(Arc::new(input));
         self
+    }
+
+    /// The same rows, which are these of the file of a table.
+    #[must_use]
+    pub(crate) fn at_places(mut self, path: &Path, rows: Vec<usize>) -> Self {
+        self.places = Some(Arc::new(RowPlaces { path: path.to_owned(), rows }));
+        self
+    }
+
+    /// What the file of a table has in some rows, in the columns that the input takes: their names, and
+    /// the texts of each row. None of rows that are of no table.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Table`] for a file that cannot be read, or has changed.
+    pub fn raw_rows(
+        &self,
+        rows: &[usize],
+    ) -> Result<Option<(Vec<String>, Vec<Vec<String>>)>, DataError> {
+        let (Some(places), Some(input)) = (&self.places, &self.input) else { return Ok(None) };
+        let (columns, path) = (input.columns(), &places.path);
+        let rows: Vec<usize> = rows.iter().map(|&row| places.rows[row]).collect();
+        let found = raw_rows(path, &rows, &columns).map_err(DataError::table(path))?;
+        Ok(Some((columns, found)))
     }
 
     /// The training rows, in ascending order, in the random order of an epoch; a function of seed and

@@ -27,7 +27,8 @@ impl Dataset {
 
     fn of_rows(&self, rows: &[usize], targets: Targets) -> Result<Self, DataError> {
         let features = self.features().rows_of(self.width(), rows);
-        self.made(features, self.terms_of(rows), targets, self.weights_of(rows))
+        let made = self.made(features, self.terms_of(rows), targets, self.weights_of(rows))?;
+        Ok(made.placed(self, rows))
     }
 
     /// The same rows with other targets.
@@ -36,7 +37,20 @@ impl Dataset {
     ///
     /// As for [`Dataset::new`].
     pub fn with_targets(&self, targets: Targets) -> Result<Self, DataError> {
-        self.made(self.features().clone(), self.terms().to_vec(), targets, self.weights.clone())
+        let (features, terms) = (self.features().clone(), self.terms().to_vec());
+        let made = self.made(features, terms, targets, self.weights.clone())?;
+        Ok(Self { places: self.places.clone(), ..made })
+    }
+
+    /// These rows, which are some of another set, with their places in the file of a table.
+    fn placed(self, other: &Self, rows: &[usize]) -> Self {
+        match &other.places {
+            Some(places) => {
+                let rows = rows.iter().map(|&row| places.rows[row]).collect();
+                self.at_places(&places.path, rows)
+            }
+            None => self,
+        }
     }
 
     /// The weights of some rows, if rows have weights.

@@ -357,7 +357,7 @@ fn calibration(scores: &Scores, plots: &[Plot]) -> Option<Markup> {
 }
 
 fn mistakes(report: &Report) -> Option<Markup> {
-    let Report { mistakes, model, .. } = report;
+    let Report { mistakes, model, columns, .. } = report;
     if mistakes.is_empty() {
         return None;
     }
@@ -371,11 +371,14 @@ fn mistakes(report: &Report) -> Option<Markup> {
             div.mistakes { @for mistake in mistakes { (mistake_with_picture(mistake)) } }
         } @else {
             div.scroll { table {
-                tr { th.n { "row" } th { "truth" } th { "predicted" } th.n { "loss" } }
-                @for Mistake { row, .. } in mistakes {
+                tr { th.n { "row" } th { "truth" } th { "predicted" } th.n { "loss" }
+                    @for column in columns { th { (column) } }
+                }
+                @for Mistake { row, cells, .. } in mistakes {
                     tr {
                         td.n { (row.row) } td.l { (row.truth) } td.l { (row.predicted) }
                         td.n { (number(row.loss, false)) }
+                        @for cell in cells { td.l { (cell) } }
                     }
                 }
             } }

@@ -31,6 +31,8 @@ pub struct Report {
     pub(crate) evaluation: Option<Evaluation>,
     /// The rows predicted wrong with the greatest loss.
     pub(crate) mistakes: Vec<Mistake>,
+    /// The columns of a table that the model takes; none of other rows.
+    pub(crate) columns: Vec<String>,
     /// True and predicted values of each target of a regression.
     pub(crate) fits: Vec<Fit>,
     pub(crate) log: Option<Log>,
@@ -70,6 +72,8 @@ const MOST_FIT_POINTS: usize = 1000;
 pub(crate) struct Mistake {
     pub(crate) row: WorstRow,
     pub(crate) picture: Option<Picture>,
+    /// The cells of a row of a table, in the order of [`Report::columns`].
+    pub(crate) cells: Vec<String>,
 }
 
 /// A plot of a report.
@@ -168,6 +172,7 @@ impl Report {
             data: format!("{} (test)", manifest.settings.data.source),
             evaluation: None,
             mistakes: Vec::new(),
+            columns: Vec::new(),
             fits: Vec::new(),
             log: Some(Log::load(folder)?),
             manifest: Some(manifest),
@@ -227,6 +232,7 @@ impl Report {
             data: data.map_or_else(String::new, |(name, _)| name.to_owned()),
             evaluation: None,
             mistakes: Vec::new(),
+            columns: Vec::new(),
             fits: Vec::new(),
             log: None,
             manifest: None,
@@ -361,9 +367,17 @@ impl Report {
             .take(MISTAKES)
             .map(|row| Mistake {
                 row: row.clone(),
+                cells: Vec::new(),
                 picture: layout.map(|layout| pictures::row(data, layout, row.row)),
             })
             .collect();
+        let rows: Vec<usize> = self.mistakes.iter().map(|mistake| mistake.row.row).collect();
+        let raw = data.raw_rows(&rows);
+        let raw = raw.map_err(|error| ReportError::Data { reason: message(&error) })?;
+        if let Some((columns, rows)) = raw {
+            self.columns = columns;
+            self.mistakes.iter_mut().zip(rows).for_each(|(mistake, cells)| mistake.cells = cells);
+        }
         if let Targets::Values { values, names } = data.targets() {
             let outputs = outputs(model, data, options.batch_size)?;
             self.fits = fits(names, values, model.description().task.predictions(outputs));

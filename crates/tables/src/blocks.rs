@@ -40,10 +40,12 @@ pub struct Block {
 /// Bytes that show the format of a stream.
 pub(crate) const START: u64 = 512;
 
+/// The mark of Arrow IPC files, also called Feather.
+const ARROW: &[u8] = b"ARROW1";
+
 /// Files of other kinds, by their first bytes.
-const OTHERS: [(&[u8], &str); 7] = [
+const OTHERS: [(&[u8], &str); 6] = [
     (b"\0\0\x08", "an IDX file, whose folder is read: give its folder"),
-    (b"ARROW1", "an Arrow file"),
     (b"PK\x03\x04", "a ZIP archive, such as a spreadsheet"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
@@ -85,6 +87,9 @@ impl Blocks {
             OTHERS.iter().find(|(mark, _)| !is_typed && start.starts_with(mark))
         {
             return Err(TableError::OtherFormat { found });
+        }
+        if start.starts_with(ARROW) {
+            return Err(TableError::Arrow);
         }
         let is_json = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
         let is_json = is_json.first() == Some(&b'{');

@@ -26,6 +26,11 @@ pub enum TableError {
         /// The encoding that its first bytes name.
         found: &'static str,
     },
+    /// An Arrow IPC file.
+    #[error(
+        "it is an Arrow file (Feather); convert it to Parquet: python -c \"import pyarrow.feather as f, pyarrow.parquet as p; p.write_table(f.read_table('rows.arrow'), 'rows.parquet')\""
+    )]
+    Arrow,
     /// The file is of a kind that holds no table.
     #[error("it is {found}; give a table as CSV, JSON Lines or Parquet")]
     OtherFormat {

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use crate::table::{Column, Table, check_names};
-use crate::{Blocks, TableError};
+use crate::{Blocks, TableError, place};
 
 /// Endings of files of tables, without one of compression.
-const ENDINGS: [&str; 9] = ["csv", "tsv", "tab", "jsonl", "ndjson", "txt", "parquet", "npy", "npz"];
+const ENDINGS: [&str; 11] =
+    ["csv", "tsv", "tab", "jsonl", "ndjson", "txt", "parquet", "npy", "npz", "arrow", "feather"];
 
 /// Returns true if a path ends like a table: `.csv`, `.jsonl`, `.parquet` and others, also behind `.gz` or
 /// `.zst`.
@@ -68,6 +69,40 @@ pub fn head(path: &Path, most: usize) -> Result<Head, TableError> {
     Ok(Head { bytes: bytes.sum(), reading })
 }
 
+/// The texts of some columns in some rows of a file, which are counted from 0: `[rows][columns]`, in the
+/// order in which they are given. Nothing else is kept of the file.
+///
+/// # Errors
+///
+/// As [`read`]; [`TableError::NoColumn`], and [`TableError::Changed`] for a row that does not exist.
+pub fn raw_rows(
+    path: &Path,
+    rows: &[usize],
+    columns: &[String],
+) -> Result<Vec<Vec<String>>, TableError> {
+    let mut blocks = Blocks::open(path)?;
+    let names: Vec<String> = blocks.names().iter().map(|name| name.trim().to_owned()).collect();
+    let places = columns.iter().map(|name| place(&names, name));
+    let places = places.collect::<Result<Vec<_>, _>>()?;
+    let mut found = vec![Vec::new(); rows.len()];
+    let (mut first, end) = (0, rows.iter().max().map_or(0, |&last| last + 1));
+    while first < end {
+        let block = blocks.next_block(ROWS)?;
+        let block = block.ok_or_else(|| TableError::Changed { path: path.to_owned() })?;
+        for (found, &row) in found.iter_mut().zip(rows) {
+            if let Some(row) = row.checked_sub(first).filter(|&row| row < block.rows) {
+                let cells = places.iter().map(|&place| block.columns[place].get(row).text());
+                *found = cells.map(std::borrow::Cow::into_owned).collect();
+            }
+        }
+        first += block.rows;
+    }
+    Ok(found)
+}
+
+/// Rows that are read at once to find some among them.
+const ROWS: usize = 4096;
+
 /// Reads a table that is in memory.
 #[cfg(test)]
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Reading, TableError> {
@@ -101,6 +136,23 @@ mod tests {
         }
         let spreadsheet = reading(b"PK\x03\x04....").unwrap_err();
         assert!(message(&spreadsheet).contains("a ZIP archive"), "{spreadsheet}");
+        let arrow = reading(b"ARROW1\0\0....").unwrap_err();
+        assert!(message(&arrow).contains("pyarrow.parquet"), "{arrow}");
+    }
+
+    #[test]
+    fn raw_rows_are_found_wherever_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        let rows = (0..10_000).map(|row| format!("{row},t{row}\n"));
+        std::fs::write(&path, format!("a, b\n{}", rows.collect::<String>())).unwrap();
+        let columns = ["b", "a"].map(str::to_owned);
+        let found = raw_rows(&path, &[9_000, 3, 4_096], &columns).unwrap();
+        assert_eq!(found, [["t9000", "9000"], ["t3", "3"], ["t4096", "4096"]]);
+        let gone = raw_rows(&path, &[10_000], &columns).unwrap_err();
+        assert!(matches!(gone, TableError::Changed { .. }), "{gone}");
+        let other = raw_rows(&path, &[0], &["c".to_owned()]).unwrap_err();
+        assert!(matches!(other, TableError::NoColumn { .. }), "{other}");
     }
 
     #[test]

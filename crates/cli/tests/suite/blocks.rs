@@ -131,11 +131,11 @@ fn safetensors(columns: &[Vec<f32>; 3], classes: &[i64]) -> Vec<u8> {
     safetensors::serialize(tensors, None).unwrap()
 }
 
-/// Two groups of rows, of which the writer makes one for every 131,072.
+/// Two groups of rows: the writer begins another one after more than 131,072.
 fn parquet(path: &std::path::Path, columns: &[Vec<f32>; 3], classes: &[i64]) {
     let names = ["a", "b", "c", "class"].map(str::to_owned).to_vec();
     let mut writer = ParquetWriter::begin(fs::File::create(path).unwrap(), names).unwrap();
-    for _ in 0..3 {
+    for _ in 0..4 {
         let mut all: Vec<Values> = columns.iter().cloned().map(Values::Numbers).collect();
         all.push(Values::Integers(classes.to_vec()));
         writer.write(all).unwrap();

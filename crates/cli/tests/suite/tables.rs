@@ -57,6 +57,20 @@ fn a_table_trains_and_predicts_by_name() {
     assert!(page.contains("Predicted against true price") && page.matches("<circle").count() > 40);
     let measured = json(&place, "evaluate runs/p --json");
     assert!(measured["evaluation"]["scores"]["r2"]["value"].as_f64().unwrap() > 0.95, "{measured}");
+    // The worst rows are shown as the file has them, in the columns of the model.
+    let worst = measured["worst_rows"].as_array().unwrap();
+    let row = measured["evaluation"]["worst"][0]["truth"].as_str().unwrap();
+    assert_eq!((worst.len(), worst[0].as_object().unwrap().len()), (10, 5), "{worst:?}");
+    let cells = ["size", "colour", "new", "age", "batch"].map(|name| worst[0][name].as_str());
+    let cells: Vec<&str> = cells.into_iter().map(Option::unwrap).collect();
+    let is_it = |line: &str| {
+        let found: Vec<&str> = line.split(',').collect();
+        found[1..6] == cells[..] && found[6] == row
+    };
+    assert!(prices(0..300).lines().any(is_it), "{cells:?} {row}");
+    let shown = does(&place, "evaluate runs/p");
+    assert!(shown.contains("worst row  size"), "{shown}");
+    assert!(page.contains("<th>colour</th>") && page.contains(">green<"), "rows of the report");
     // The price follows from size, colour and newness alone.
     let needed = json(&place, "evaluate runs/p --importance --json");
     let needed = needed["importance"].as_array().unwrap();

@@ -76,6 +76,10 @@ pub struct DividedTable {
     /// The weights of all rows, if there are some.
     weights: Option<Vec<f32>>,
     facts: TableFacts,
+    /// The file, if it is a table and no texts or recordings.
+    file: Option<PathBuf>,
+    /// The file of the rows for the test, if they have one of their own, and the first of them.
+    test_file: Option<(PathBuf, usize)>,
 }
 
 impl TableSource {
@@ -96,7 +100,10 @@ impl TableSource {
     /// [`DataError::Table`] for a file that holds no such table; those of a division that is not
     /// possible.
     pub fn divided(&self) -> Result<DividedTable, DataError> {
-        self.divided_of(&|path| self.read(path).map_err(DataError::table(path)), Schema::of)
+        let read: Read<'_> = &|path| self.read(path).map_err(DataError::table(path));
+        let divided = self.divided_of(read, Schema::of)?;
+        let file = (!self.is_texts).then(|| self.path.clone());
+        Ok(DividedTable { file, ..divided })
     }
 
     /// The same, by a reader of files and a plan of columns.
@@ -112,7 +119,9 @@ impl TableSource {
         let schema = plan(&table, options).map_err(&of_table)?;
         let first = table.rows();
         let test = TestRows::parse(options)?;
+        let mut test_file = None;
         if let TestRows::File(path) = &test {
+            test_file = Some((path.clone(), first));
             let of_test = DataError::table(path);
             table.append(&read(path)?.table).map_err(&of_test)?;
         }
@@ -137,7 +146,7 @@ impl TableSource {
             sounds: None,
         };
         let weights = weights(&table, options, &parts).map_err(&of_table)?;
-        Ok(DividedTable { table, parts, targets, weights, facts })
+        Ok(DividedTable { table, parts, targets, weights, facts, file: None, test_file })
     }
 
     /// The rows of the classes that are kept, with their targets.
@@ -198,12 +207,17 @@ impl DividedTable {
 
     /// All rows as a function makes them of the table.
     pub(crate) fn with_rows(self, made: Made<'_>) -> Result<TrainTest, DataError> {
-        let Self { table, parts, targets: [learned, test], weights, facts } = self;
+        let Self { table, parts, targets: [learned, test], weights, facts, file, test_file } = self;
         let rows = |rows: &[usize], targets| {
             weighted(made(&table, rows, targets)?, weights.as_deref(), rows)
         };
-        let train = rows(&parts.of_learning(), learned)?;
-        let test = rows(&parts.test, test)?;
+        let mut train = rows(&parts.of_learning(), learned)?;
+        let mut test = rows(&parts.test, test)?;
+        if let Some(file) = &file {
+            train = train.at_places(file, parts.of_learning());
+            let (file, first) = test_file.as_ref().map_or((file, 0), |(file, first)| (file, *first));
+            test = test.at_places(file, parts.test.iter().map(|row| row - first).collect());
+        }
         Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
     }
 }
@@ -272,8 +286,9 @@ pub fn load_whole(
     let targets = named(targets, names);
     let encoded = encode(&table, input, &rows).map_err(&of_table)?;
     let data = Dataset::encoded(input, encoded, targets)?;
-    match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {
-        Some(name) => data.with_weights(weights_of(&table, name, &rows).map_err(&of_table)?),
-        None => Ok(data),
-    }
+    let data = match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {
+        Some(name) => data.with_weights(weights_of(&table, name, &rows).map_err(&of_table)?)?,
+        None => data,
+    };
+    Ok(if source.is_texts { data } else { data.at_places(&source.path, rows) })
 }

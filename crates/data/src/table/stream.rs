@@ -65,7 +65,8 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
         TestRows::Own(_) | TestRows::Fold { .. } | TestRows::Values { .. } => {
             let blocks = blocks.of(parts.test.clone(), 1, Vec::new(), Vec::new());
             let test = dataset(&input, blocks, parts.targets(&targets, &rows, true))?;
-            weighted(test, weights.as_deref(), &parts.test)?
+            let test = weighted(test, weights.as_deref(), &parts.test)?;
+            test.at_places(&source.path, parts.test.clone())
         }
         TestRows::File(path) => test_file(&path, &input, &schema, &targets)?,
     };
@@ -154,7 +155,7 @@ fn test_file(
     let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(&of_test)?;
     let encoded = encode(&table, input, &rows).map_err(&of_test)?;
     let found = named(found, schema.targets());
-    let data = Dataset::encoded(input, encoded, found)?;
+    let data = Dataset::encoded(input, encoded, found)?.at_places(path, rows);
     match targets {
         Targets::Classes { labels, .. } => data.relabelled(labels),
         _ => Ok(data),
