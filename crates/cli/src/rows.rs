@@ -63,7 +63,7 @@ impl Rows {
             bail!("the model does not record its target columns; name them with --target");
         }
         let table = TableSource { options, ..TableSource::clone(table) };
-        let rows = load_whole(&table, &model.input, table_task(&model.task))?;
+        let rows = load_whole(&table, &model.input, table_task(&model.task), model.task.names())?;
         Ok(TrainTest::new(rows.clone(), rows))
     }
 

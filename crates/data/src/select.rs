@@ -152,6 +152,28 @@ impl Dataset {
 }
 
 impl Targets {
+    /// The same labels of rows among these labels, in another order or with others beside them; targets
+    /// of other kinds as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownLabel`].
+    pub(crate) fn spread_over(&self, others: &[String]) -> Result<Self, DataError> {
+        let Self::MultiLabel { values, labels } = self else { return Ok(self.clone()) };
+        let places = places(labels, others);
+        if let Some(at) = places.iter().position(Option::is_none) {
+            return Err(unknown_label(&labels[at], others));
+        }
+        let rows = values.len() / labels.len().max(1);
+        let mut spread = vec![0; rows * others.len()];
+        for (row, of_row) in spread.chunks_exact_mut(others.len()).zip(values.chunks(labels.len()))
+        {
+            let set = places.iter().flatten().zip(of_row);
+            set.for_each(|(&place, &value)| row[place as usize] = value);
+        }
+        Ok(Self::MultiLabel { values: spread, labels: others.to_vec() })
+    }
+
     /// The rows of these classes, in ascending order, and their targets, whose only labels these are.
     ///
     /// # Errors

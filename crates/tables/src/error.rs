@@ -218,9 +218,9 @@ pub enum TableError {
         /// The problem.
         problem: String,
     },
-    /// A value of a JSON object is an object or a list.
+    /// A value of a JSON object is an object, or a list that is no row of numbers or texts.
     #[error(
-        "line {line}, key {}: the value is {found}; give a number, a text, true, false or null",
+        "line {line}, key {}: the value is {found}; give a number, a text, true, false, null, or lists of numbers or texts",
         printable(key, MOST_CHARACTERS)
     )]
     JsonValue {
@@ -228,8 +228,8 @@ pub enum TableError {
         line: u64,
         /// The key.
         key: String,
-        /// The kind of the value.
-        found: &'static str,
+        /// The value in words.
+        found: String,
     },
     /// Objects have few keys in common.
     #[error(
@@ -337,6 +337,19 @@ pub enum TableError {
     SeveralClassTargets {
         /// Targets given.
         count: usize,
+    },
+    /// A cell that must hold a list of labels holds something else.
+    #[error(
+        "row {row}, target {name:?}: {} is no list of labels, such as [\"red\",\"round\"]",
+        quoted(found)
+    )]
+    NotAList {
+        /// The column.
+        name: String,
+        /// The row, from 1 behind the heading.
+        row: usize,
+        /// The cell.
+        found: String,
     },
     /// A label of several is neither 0 nor 1.
     #[error(

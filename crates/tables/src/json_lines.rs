@@ -75,14 +75,25 @@ impl JsonLines {
 
 /// Rows of JSON Lines, some at a time. The columns are the keys of the first [`FIRST`] objects, in the order
 /// in which they first occur; an object without one of them has no value there, and later keys are left out.
+///
+/// A list of numbers is a column for each of them, `key.0`, `key.1` and so on, and as long in every row. A
+/// list of texts is a cell, which holds the list as JSON has it.
 pub(crate) struct JsonBlocks {
     lines: JsonLines,
     names: Vec<String>,
-    places: HashMap<String, usize>,
+    places: HashMap<String, KeyPlace>,
     /// The objects that the columns were found in.
     first: std::vec::IntoIter<(u64, Map<String, Value>)>,
     /// Rows that have been read.
     rows: u64,
+}
+
+/// The columns of a key.
+#[derive(Clone, Copy, Debug)]
+struct KeyPlace {
+    first: usize,
+    /// Numbers of a list; none of single values.
+    list: Option<usize>,
 }
 
 /// Cells of any table, and the most of them for each byte of a larger one: objects that have few keys in
@@ -100,21 +111,40 @@ impl JsonBlocks {
     ///
     /// A [`TableError`] that names the line.
     pub(crate) fn begin(mut lines: JsonLines) -> Result<Self, TableError> {
-        let (mut names, mut places) = (Vec::new(), HashMap::new());
-        let mut first = Vec::new();
+        let (mut keys, mut lists): (Vec<String>, HashMap<String, Option<usize>>) =
+            Default::default();
+        let (mut first, mut columns) = (Vec::new(), 0);
         while first.len() < FIRST {
             let Some(object) = lines.next_object()? else { break };
-            for key in
-                object.keys().filter(|&key| !places.contains_key(key)).cloned().collect::<Vec<_>>()
-            {
-                if names.len() == MOST_COLUMNS {
-                    let (found, most) = (names.len() + 1, MOST_COLUMNS);
-                    return Err(TableError::TooManyColumns { found, most });
+            for (key, value) in &object {
+                let width = numbers_of(value).map(<[Value]>::len);
+                match lists.get_mut(key) {
+                    Some(None) if width.is_some() => {
+                        columns += width.unwrap_or(1) - 1;
+                        lists.insert(key.clone(), width);
+                    }
+                    Some(_) => {}
+                    None => {
+                        columns += width.unwrap_or(1);
+                        keys.push(key.clone());
+                        lists.insert(key.clone(), width);
+                    }
                 }
-                places.insert(key.clone(), names.len());
-                names.push(key);
+                if columns > MOST_COLUMNS {
+                    return Err(TableError::TooManyColumns { found: columns, most: MOST_COLUMNS });
+                }
             }
             first.push((lines.line(), object));
+        }
+        let (mut names, mut places) = (Vec::with_capacity(columns), HashMap::new());
+        for key in keys {
+            let list = lists.get(&key).copied().flatten();
+            let place = KeyPlace { first: names.len(), list };
+            match list {
+                Some(width) => names.extend((0..width).map(|at| format!("{key}.{at}"))),
+                None => names.push(key.clone()),
+            }
+            places.insert(key, place);
         }
         Ok(Self { lines, names, places, first: first.into_iter(), rows: 0 })
     }
@@ -144,9 +174,11 @@ impl JsonBlocks {
             }
             for (key, value) in object {
                 let Some(&place) = self.places.get(&key) else { continue };
-                let text = cell(&value);
-                let text = text.map_err(|found| TableError::JsonValue { line, key, found })?;
-                columns[place].push(&text);
+                push(&mut columns, place, &value).map_err(|found| TableError::JsonValue {
+                    line,
+                    key,
+                    found,
+                })?;
             }
             columns
                 .iter_mut()
@@ -157,19 +189,46 @@ impl JsonBlocks {
     }
 }
 
+/// The numbers of a list that has nothing else.
+fn numbers_of(value: &Value) -> Option<&[Value]> {
+    let list = value.as_array().filter(|list| !list.is_empty())?;
+    list.iter().all(|value| value.is_number() || value.is_null()).then_some(list)
+}
+
+/// Adds the value of a key to its columns, or says what it is instead.
+fn push(columns: &mut [Texts], place: KeyPlace, value: &Value) -> Result<(), String> {
+    let Some(width) = place.list else {
+        columns[place.first].push(&cell(value)?);
+        return Ok(());
+    };
+    let numbers = match (numbers_of(value), value) {
+        (Some(numbers), _) if numbers.len() == width => numbers,
+        (Some(numbers), _) => {
+            return Err(format!("a list of {} numbers, and others have {width}", numbers.len()));
+        }
+        (None, Value::Null) => return Ok(()),
+        (None, _) => return Err(format!("no list of {width} numbers, as others are")),
+    };
+    for (column, number) in columns[place.first..].iter_mut().zip(numbers) {
+        column.push(&cell(number)?);
+    }
+    Ok(())
+}
+
 /// The value of a key as the cell of a table.
 ///
 /// # Errors
 ///
 /// The kind of a value that is no cell.
-pub(crate) fn cell(value: &Value) -> Result<String, &'static str> {
+fn cell(value: &Value) -> Result<String, String> {
     match value {
         Value::Null => Ok(String::new()),
         Value::Bool(is_true) => Ok(is_true.to_string()),
         Value::Number(number) => Ok(number.to_string()),
         Value::String(text) => Ok(text.clone()),
-        Value::Array(_) => Err("a list"),
-        Value::Object(_) => Err("an object"),
+        Value::Array(texts) if texts.iter().all(Value::is_string) => Ok(value.to_string()),
+        Value::Array(_) => Err("a list of several kinds".to_owned()),
+        Value::Object(_) => Err("an object".to_owned()),
     }
 }
 
@@ -198,11 +257,31 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_columns_of_numbers_or_cells_of_texts() {
+        let text =
+            "{\"v\": null, \"t\": [\"x\", \"y, z\"]}\n{\"v\": [1, 2.5], \"t\": []}\n{\"n\": 1}\n";
+        let found = table(text).unwrap();
+        assert_eq!(found.names(), ["v.0", "v.1", "t", "n"]);
+        let cells = |name: &str| -> Vec<String> {
+            found.column(name).unwrap().cells.iter().map(|cell| cell.text().into_owned()).collect()
+        };
+        assert_eq!((cells("v.0"), cells("v.1")), (each(&["", "1", ""]), each(&["", "2.5", ""])));
+        assert_eq!(cells("t"), each(&["[\"x\",\"y, z\"]", "[]", ""]));
+    }
+
+    fn each(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|&cell| cell.to_owned()).collect()
+    }
+
+    #[test]
     fn lines_that_are_no_rows_are_named() {
         for (text, expected) in [
             ("{\"a\": 1}\n[1]\n", "line 2 is not a JSON object"),
             ("{\"a\": 1\n", "line 1 is not a JSON object"),
-            ("{\"a\": [1]}\n", "line 1, key a: the value is a list"),
+            ("{\"a\": {}}\n", "line 1, key a: the value is an object"),
+            ("{\"a\": [1, \"x\"]}\n", "line 1, key a: the value is a list of several kinds"),
+            ("{\"a\": [1, 2]}\n{\"a\": [3]}\n", "line 2, key a: the value is a list of 1 numbers"),
+            ("{\"a\": [1, 2]}\n{\"a\": 3}\n", "line 2, key a: the value is no list of 2 numbers"),
         ] {
             let error = message(&table(text).unwrap_err());
             assert!(error.contains(expected), "{error}");

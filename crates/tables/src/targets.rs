@@ -1,6 +1,6 @@
 //! What is learned: the task that target columns set, and the targets of rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::TableError;
 use crate::kind::{Kind, Profile};
@@ -29,9 +29,12 @@ pub fn task(targets: &[&Profile], given: Option<TableTask>) -> Result<TableTask,
     }
 }
 
-/// The task of one target: classes if its values are no numbers, and numbers if they are many or not
+/// The task of one target: labels if its values are lists of them, classes if its values are no numbers, and numbers if they are many or not
 /// whole; a few whole numbers may be either.
 fn of_one(target: &Profile) -> Result<TableTask, TableError> {
+    if target.examples.iter().all(|example| labels_of(example).is_some()) {
+        return Ok(TableTask::MultiLabel);
+    }
     if target.numbers < target.present() {
         return Ok(TableTask::Classification);
     }
@@ -68,8 +71,10 @@ pub enum TableTargets {
     },
     /// Any number of labels a row.
     MultiLabel {
-        /// `[rows, targets]` row by row, each 0 or 1.
+        /// `[rows, labels]` row by row, each 0 or 1.
         values: Vec<u8>,
+        /// The labels of a column of lists, in alphabetical order; none if each label has a column.
+        labels: Option<Vec<String>>,
     },
     /// Numbers.
     Values {
@@ -100,13 +105,14 @@ pub fn targets_of(
     task: TableTask,
     rows: &[usize],
 ) -> Result<TableTargets, TableError> {
-    let columns = columns(table, targets)?;
+    let columns = &columns(table, targets)?[..];
     match task {
         TableTask::Classification => Ok(classes(columns[0], rows)),
+        TableTask::MultiLabel if is_list(columns, rows) => lists(columns[0], rows),
         TableTask::MultiLabel => {
             let cells = rows.iter().flat_map(|&row| columns.iter().map(move |&c| (c, row)));
             let values = cells.map(|(column, row)| label(column, row)).collect::<Result<_, _>>()?;
-            Ok(TableTargets::MultiLabel { values })
+            Ok(TableTargets::MultiLabel { values, labels: None })
         }
         TableTask::Regression => {
             let cells = rows.iter().flat_map(|&row| columns.iter().map(move |&c| (c, row)));
@@ -161,6 +167,45 @@ fn classes(column: &Column, rows: &[usize]) -> TableTargets {
     (0..).zip(&labels).for_each(|(place, (_, id))| places[*id as usize] = place);
     ids.iter_mut().for_each(|id| *id = places[*id as usize]);
     TableTargets::Classes { ids, labels: labels.into_iter().map(|(label, _)| label).collect() }
+}
+
+/// The labels of a cell that is a list of texts, as JSON has it.
+fn labels_of(cell: &str) -> Option<Vec<String>> {
+    if cell.starts_with('[') { serde_json::from_str(cell).ok() } else { None }
+}
+
+/// Returns true if there is one target, whose first cell is a list.
+fn is_list(columns: &[&Column], rows: &[usize]) -> bool {
+    let first = rows.first().zip(columns.first());
+    let is_first = |(&row, column): (&usize, &&Column)| labels_of(&column.cells.get(row).text());
+    columns.len() == 1 && first.and_then(is_first).is_some()
+}
+
+/// The labels of a column of lists.
+fn lists(column: &Column, rows: &[usize]) -> Result<TableTargets, TableError> {
+    let lists = rows.iter().map(|&row| {
+        let cell = column.cells.get(row).text();
+        labels_of(&cell).ok_or_else(|| TableError::NotAList {
+            name: column.name.clone(),
+            row: row + 1,
+            found: cell.into_owned(),
+        })
+    });
+    let lists = lists.collect::<Result<Vec<_>, _>>()?;
+    let labels: BTreeSet<&String> = lists.iter().flatten().collect();
+    let labels: Vec<String> = labels.into_iter().cloned().collect();
+    if labels.is_empty() {
+        return Err(TableError::EmptyTarget { name: column.name.clone() });
+    }
+    let mut values = vec![0; lists.len() * labels.len()];
+    for (row, list) in values.chunks_exact_mut(labels.len()).zip(&lists) {
+        for label in list {
+            if let Ok(place) = labels.binary_search(label) {
+                row[place] = 1;
+            }
+        }
+    }
+    Ok(TableTargets::MultiLabel { values, labels: Some(labels) })
 }
 
 /// 0 or 1, also as false or true, and no or yes.

@@ -108,6 +108,39 @@ fn named_columns() {
 }
 
 #[test]
+fn predictions_are_written_in_every_format() {
+    let (place, _) = columns::place();
+    fs::write(place.path("rows.csv"), "colour,size\nred,1.5\nblue,2\n").unwrap();
+    let line = "model.safetensors rows.csv --format";
+    assert_eq!(rows(&place, &format!("{line} text"), b""), 2);
+    assert_eq!(rows(&place, &format!("{line} jsonl"), b""), 2);
+    assert_eq!(rows(&place, &format!("{line} csv"), b""), 3);
+    let [json, jsonl] = ["--json", "--format jsonl"]
+        .map(|flags| both(&place, &format!("model.safetensors rows.csv {flags}"), b"").stdout);
+    assert_eq!(json, jsonl);
+    // Of a file, both programs write the same bytes.
+    for format in ["csv", "jsonl", "parquet", "text"] {
+        let files = ["cli", "alone"].map(|name| format!("{name}.{format}"));
+        let [cli, alone] = &files;
+        place.train(&format!("predict {line} {format} --output {cli}")).succeeded();
+        let mut program = Command::new(built("fireclay-predict"));
+        program.args(format!("{line} {format} --output {alone}").split_whitespace());
+        place.settle(&mut program);
+        let output = output(program, b"");
+        assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{format}");
+        let [cli, alone] = files.map(|file| fs::read(place.path(&file)).unwrap());
+        assert!(cli == alone && !cli.is_empty(), "{format}");
+    }
+    let to_terminal = both(&place, &format!("{line} parquet"), b"");
+    assert!(to_terminal.stderr.starts_with(b"error: Parquet is not text"));
+    let kept = both(&place, &format!("{line} csv --output cli.csv"), b"");
+    assert!(String::from_utf8(kept.stderr).unwrap().contains("--force"));
+    assert_eq!(rows(&place, &format!("{line} csv --output cli.csv --force"), b""), 0);
+    let unknown = both(&place, &format!("{line} xml"), b"");
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
 fn what_is_refused() {
     let place = small();
     fs::write(place.path("narrow.csv"), "1,2,3\n").unwrap();

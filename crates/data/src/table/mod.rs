@@ -249,8 +249,18 @@ pub(crate) fn named(targets: TableTargets, names: &[String]) -> Targets {
     let names = names.to_vec();
     match targets {
         TableTargets::Classes { ids, labels } => Targets::Classes { ids, labels },
-        TableTargets::MultiLabel { values } => Targets::MultiLabel { values, labels: names },
+        TableTargets::MultiLabel { values, labels } => {
+            Targets::MultiLabel { values, labels: labels.unwrap_or(names) }
+        }
         TableTargets::Values { values } => Targets::Values { values, names },
+    }
+}
+
+/// Targets with these labels, if they are those of a column of lists, which may lack some.
+fn of_lists(targets: Targets, names: &[String], labels: &[String]) -> Result<Targets, DataError> {
+    match &targets {
+        Targets::MultiLabel { labels: found, .. } if found != names => targets.spread_over(labels),
+        _ => Ok(targets),
     }
 }
 
@@ -267,7 +277,7 @@ pub(crate) fn load(source: &TableSource) -> Result<TrainTest, DataError> {
     divided.encoded(&input, &source.path)
 }
 
-/// Loads all rows of a table for a model that takes this input and has this task. Rows have weights if
+/// Loads all rows of a table for a model that takes this input, and has this task with these labels or targets. Rows have weights if
 /// the options name a column of weights and the table has it.
 ///
 /// # Errors
@@ -277,13 +287,14 @@ pub fn load_whole(
     source: &TableSource,
     input: &InputSpec,
     task: TableTask,
+    names_of_task: &[String],
 ) -> Result<Dataset, DataError> {
     let of_table = DataError::table(&source.path);
     let table = source.read(&source.path).map_err(&of_table)?.table;
     let names = &source.options.target;
     let rows = rows_with_targets(&table, names).map_err(&of_table)?;
     let targets = targets_of(&table, names, task, &rows).map_err(&of_table)?;
-    let targets = named(targets, names);
+    let targets = of_lists(named(targets, names), names, names_of_task)?;
     let encoded = encode(&table, input, &rows).map_err(&of_table)?;
     let data = Dataset::encoded(input, encoded, targets)?;
     let data = match source.options.weight.as_ref().filter(|name| table.column(name).is_ok()) {

@@ -10,7 +10,7 @@ use fireclay_tables::{
 };
 
 use super::divide::{Parts, TestRows, divide};
-use super::{TableFacts, TableSource, named, weighted, weights};
+use super::{TableFacts, TableSource, named, of_lists, weighted, weights};
 use crate::blocks::{BlockParts, BlockReader, Blocks};
 use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 
@@ -154,7 +154,7 @@ fn test_file(
     let rows = rows_with_targets(&table, schema.targets()).map_err(&of_test)?;
     let found = targets_of(&table, schema.targets(), schema.task(), &rows).map_err(&of_test)?;
     let encoded = encode(&table, input, &rows).map_err(&of_test)?;
-    let found = named(found, schema.targets());
+    let found = of_lists(named(found, schema.targets()), schema.targets(), targets.labels())?;
     let data = Dataset::encoded(input, encoded, found)?.at_places(path, rows);
     match targets {
         Targets::Classes { labels, .. } => data.relabelled(labels),

@@ -121,3 +121,26 @@ fn an_adapter_fits_the_file_that_it_was_trained_on() {
     train::run(train::Args::parse_from(args)).unwrap();
     assert!(run.path.join("adapter.safetensors").exists());
 }
+
+#[test]
+fn an_adapter_fits_the_output_layers_of_an_ensemble() {
+    let place = crate::tuned::place_with("--members 3 --hidden 12");
+    let line = "--epochs 2 --lora rank=2 --lora-on layers.1";
+    let (run, _) = tuned(&place, "lora", line);
+    assert_eq!(moved(&run), ["adapters.1.a", "adapters.1.b"]);
+    let (base, model) = (read(&place.path("base.safetensors")), run.model("model.safetensors"));
+    let adapter = fireclay::Adapter::load(&run.path.join("adapter.safetensors")).unwrap();
+    assert_eq!(tensors(&base.with_adapter(&adapter).unwrap()), tensors(&model));
+    // One adapter reads what all members read, and has outputs for each of them.
+    let shapes = model.mlp.tensors().unwrap();
+    let shape = |name: &str| {
+        shapes.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.shape.clone())
+    };
+    assert_eq!(shape("adapters.1.b"), Some(vec![3 * 10, 2]));
+    let merge = "merge --adapter runs/lora/adapter.safetensors --base base.safetensors \
+                 --to merged.safetensors --data idx:digits";
+    let outcome = place.train(merge).succeeded();
+    assert!(outcome.stdout.contains("the same answer for 20 (100.00 %)"), "{}", outcome.stdout);
+    let merged = read(&place.path("merged.safetensors"));
+    assert_eq!(merged.predictor().unwrap().members(), 3);
+}

@@ -292,3 +292,30 @@ fn the_models_in_the_folder_of_a_run_are_those_that_it_started_from() {
     assert_eq!(replaying.split("validation").len(), 4);
     place.train(&format!("--repeat lora {flag}")).failed(&["replays no other data"]);
 }
+
+#[test]
+fn an_ensemble_is_tuned_with_all_its_members() {
+    let place = place_with("--members 3 --hidden 12 --classes 0,1,2,3,4");
+    let (run, said) = tuned(&place, "members", "--epochs 2 --recipe full");
+    let all =
+        ["layers.0.bias", "layers.0.weight", "layers.1.bias", "layers.1.weight", "members.weight"];
+    assert_eq!(moved(&run), all);
+    assert!(said.contains("weights kept of 0, 1, 2, 3, 4"), "{said}");
+    // Each member has kept the rows of its old classes: of five of its ten.
+    let (base, start) = (place.run("base"), run.model("start.safetensors"));
+    let head = |model: &fireclay::Model| {
+        let tensors = model.mlp.tensors().unwrap();
+        tensors.into_iter().find(|tensor| tensor.name == "layers.1.weight").unwrap().values
+    };
+    let (old, new) = (head(&base.model("model.safetensors")), head(&start));
+    assert_eq!((old.len(), new.len()), (3 * 5 * 12, 3 * 10 * 12));
+    for member in 0..3 {
+        let rows = 5 * 12;
+        assert_eq!(new[2 * member * rows..][..rows], old[member * rows..][..rows], "{member}");
+    }
+    let (probe, _) = tuned(&place, "probe", "--epochs 1 --freeze all-but-head");
+    assert_eq!(moved(&probe), ["layers.1.bias", "layers.1.weight"]);
+    // The members of a model that predicts are those that were tuned.
+    let predictor = run.model("model.safetensors").predictor().unwrap();
+    assert_eq!(predictor.members(), 3);
+}
