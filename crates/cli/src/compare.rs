@@ -85,7 +85,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let rows = [&data, others.as_ref().unwrap_or(&data)];
     let comparison = compare(&first, &second, rows, &options)?;
     // With an adapter the second is no longer what its run made.
-    let are_runs = args.first.is_dir() && args.second.is_dir() && adapter.is_none();
+    let named = [&args.first, &args.second];
+    let are_runs = named.iter().all(|named| named.is_dir() && !model::is_cross_validation(named));
+    let are_runs = are_runs && adapter.is_none();
     let runs = are_runs.then(|| runs(&args.first, &args.second)).transpose()?;
     if args.json {
         say_json(&serde_json::json!({

@@ -215,9 +215,10 @@ impl Loaded {
                     check_row(at, row.as_ref(), self.features())?;
                 }
                 let rows: Vec<f32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-                let forward =
-                    |rows| model.mlp.forward_members(prepare(model.input.preprocessing(), rows));
-                Ok(self.spread_on_device(model, &rows, forward)?)
+                let rows = EncodedRows::of_dense(rows, self.features());
+                Ok(self.spread_on_device(model, &rows, |NetworkInput { columns, .. }| {
+                    model.mlp.forward_members(prepare(model.input.preprocessing(), columns))
+                })?)
             }
         }
     }
@@ -236,9 +237,7 @@ impl Loaded {
             Runner::Host(predictor) => Ok(predictor.spread_of_values(columns, rows)?),
             Runner::Device(model) => {
                 let encoded = self.description.input.encoder(columns)?.encode_rows(rows)?;
-                Ok(self.spread_on_device(model, &encoded.dense, |rows| {
-                    model.mlp.forward_members(rows)
-                })?)
+                Ok(self.spread_on_device(model, &encoded, |rows| model.mlp.forward_members(rows))?)
             }
         }
     }
@@ -247,8 +246,8 @@ impl Loaded {
     fn spread_on_device(
         &self,
         model: &Model,
-        rows: &[f32],
-        forward: impl Fn(Tensor<2>) -> Tensor<2>,
+        rows: &EncodedRows,
+        forward: impl Fn(NetworkInput) -> Tensor<2>,
     ) -> Result<Option<Vec<f32>>, TensorReadError> {
         let members = self.members();
         if members == 1 {

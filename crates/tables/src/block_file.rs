@@ -432,6 +432,50 @@ mod tests {
         }
     }
 
+    /// The rows of an NPY file of so many rows `[row, row / 2]`.
+    fn npy(rows: usize) -> Vec<u8> {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 2), }}");
+        let header = format!("{header:<117}\n");
+        let values = (0..rows).flat_map(|row| [row as f32, row as f32 / 2.0]);
+        let values: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+        [b"\x93NUMPY\x01\0v\0", header.as_bytes(), &values].concat()
+    }
+
+    #[test]
+    fn arrays_and_groups_of_parquet_are_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.npy");
+        std::fs::write(&path, npy(7)).unwrap();
+        let index = BlockFile::index(&path, 3, |_, _| Ok(())).unwrap();
+        assert_eq!((index.rows(), index.starts()), (7, &[0, 3, 6, 7][..]));
+        assert_eq!(index.header(), ["0", "1"]);
+        let row = |row: usize| (row, vec![row.to_string(), (row as f64 / 2.0).to_string()]);
+        assert_eq!(block(&index, 1), [row(3), row(4), row(5)]);
+        assert_eq!(block(&index, 2), [row(6)]);
+        std::fs::write(&path, npy(6)).unwrap();
+        let error = index.read_block(0, |_, _| Ok(())).unwrap_err();
+        assert!(matches!(error, TableError::Changed { .. }), "{error}");
+
+        // Every group of rows is a block, whatever size is asked for.
+        let path = folder.path().join("rows.parquet");
+        let names = ["a", "b"].map(str::to_owned).to_vec();
+        let mut writer = crate::ParquetWriter::begin(File::create(&path).unwrap(), names).unwrap();
+        let rows = 1 << 17;
+        for group in 0..2 {
+            let numbers = (0..rows).map(|row| (group * rows + row) as f32).collect();
+            let texts = (0..rows).map(|row| format!("t{row}")).collect();
+            writer
+                .write(vec![crate::Values::Numbers(numbers), crate::Values::Texts(texts)])
+                .unwrap();
+        }
+        writer.finish().unwrap();
+        let index = BlockFile::index(&path, 3, |_, _| Ok(())).unwrap();
+        assert_eq!(index.starts(), [0, rows, 2 * rows]);
+        assert_eq!(BlockFile::least_bytes(&path).unwrap(), 8 * 2 * rows as u64);
+        let second = block(&index, 1);
+        assert_eq!(second[1], (rows + 1, vec![(rows + 1).to_string(), "t1".to_owned()]));
+    }
+
     #[test]
     fn a_file_that_changes_is_refused() {
         let (_folder, path) = file("a,b\n0,x\n1,y\n2,z\n");

@@ -215,7 +215,8 @@ impl DividedTable {
         let mut test = rows(&parts.test, test)?;
         if let Some(file) = &file {
             train = train.at_places(file, parts.of_learning());
-            let (file, first) = test_file.as_ref().map_or((file, 0), |(file, first)| (file, *first));
+            let (file, first) =
+                test_file.as_ref().map_or((file, 0), |(file, first)| (file, *first));
             test = test.at_places(file, parts.test.iter().map(|row| row - first).collect());
         }
         Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
