@@ -38,8 +38,9 @@ impl Dataset {
     /// As for [`Dataset::new`].
     pub fn with_targets(&self, targets: Targets) -> Result<Self, DataError> {
         let (features, terms) = (self.features().clone(), self.terms().to_vec());
-        let made = self.made(features, terms, targets, self.weights.clone())?;
-        Ok(Self { places: self.places.clone(), ..made })
+        let mut made = self.made(features, terms, targets, self.weights.clone())?;
+        made.places.clone_from(&self.places);
+        Ok(made)
     }
 
     /// These rows, which are some of another set, with their places in the file of a table.

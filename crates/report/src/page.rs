@@ -386,7 +386,7 @@ fn mistakes(report: &Report) -> Option<Markup> {
     })
 }
 
-fn mistake_with_picture(Mistake { row, picture }: &Mistake) -> Markup {
+fn mistake_with_picture(Mistake { row, picture, .. }: &Mistake) -> Markup {
     html! {
         figure {
             @if let Some(picture) = picture {

@@ -130,7 +130,7 @@ pub(crate) fn checked(bytes: ByteRecord, header: &[String]) -> Result<StringReco
     }
     StringRecord::from_byte_record(bytes).map_err(|error| {
         let column = header.get(error.utf8_error().field()).cloned().unwrap_or_default();
-        TableError::NotUtf8 { line, column }
+        TableError::CellNotUtf8 { line, column }
     })
 }
 

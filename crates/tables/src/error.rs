@@ -131,11 +131,17 @@ pub enum TableError {
         "line {line}, column {}: it is not UTF-8; save the file as UTF-8",
         printable(column, MOST_CHARACTERS)
     )]
-    NotUtf8 {
+    CellNotUtf8 {
         /// The line, from 1.
         line: u64,
         /// The name of the column.
         column: String,
+    },
+    /// A line of text is not UTF-8.
+    #[error("line {line} is not UTF-8; save the file as UTF-8")]
+    NotUtf8 {
+        /// The line, from 1.
+        line: u64,
     },
     /// A line of JSON is not UTF-8.
     #[error("line {line}, byte {byte}: it is not UTF-8; save the file as UTF-8")]
