@@ -28,6 +28,9 @@ pub(crate) struct Rows {
     /// Classes to use, given by label [default: all, or those that the model was trained on].
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     classes: Vec<String>,
+    /// File of the labels of the rows of --data, in one column [default: the labels are columns of the table].
+    #[arg(long, value_name = "FILE", requires = "data")]
+    labels: Option<String>,
     /// Target columns of a table [default: those that the model was trained on].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     target: Vec<String>,
@@ -56,6 +59,8 @@ impl Rows {
         }
         let mut options =
             settings_of(model).map(|settings| settings.data.table).unwrap_or_default();
+        // Those of training are of other rows.
+        options.labels.clone_from(&self.labels);
         if !self.target.is_empty() {
             options.target.clone_from(&self.target);
         }

@@ -34,6 +34,29 @@ pub struct Reading {
     pub unnamed: Vec<usize>,
 }
 
+/// The name of the column of labels from another file.
+pub const LABELS: &str = "label";
+
+impl Reading {
+    /// The same rows with labels from another file of one column, as the column [`LABELS`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read`] of the other file; [`TableError::LabelColumns`] for one of several columns, and those
+    /// of [`Table::new`] for another number of rows or a second column of this name.
+    pub fn with_labels(self, path: &Path) -> Result<Self, TableError> {
+        let labels = read(path)?.table;
+        let found = labels.columns().len();
+        let cells = labels.columns()[0].cells.clone();
+        if found > 1 {
+            return Err(TableError::LabelColumns { path: path.to_owned(), found });
+        }
+        let mut columns = self.table.columns().to_vec();
+        columns.push(Column { name: LABELS.to_owned(), cells });
+        Ok(Self { table: Table::new(columns)?, ..self })
+    }
+}
+
 /// Reads a table of a file: CSV with any of the usual separators or JSON Lines, plain or compressed, or
 /// Parquet, or arrays of NumPy and safetensors; the contents tell which.
 ///
@@ -138,6 +161,22 @@ mod tests {
         assert!(message(&spreadsheet).contains("a ZIP archive"), "{spreadsheet}");
         let arrow = reading(b"ARROW1\0\0....").unwrap_err();
         assert!(message(&arrow).contains("pyarrow.parquet"), "{arrow}");
+    }
+
+    #[test]
+    fn labels_come_from_another_file_of_as_many_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("labels.csv"), "y\ncat\ndog\n").unwrap();
+        std::fs::write(path("two.csv"), "a,b\n1,2\n3,4\n").unwrap();
+        let rows = || reading(b"a\n1\n2\n").unwrap();
+        let found = rows().with_labels(&path("labels.csv")).unwrap().table;
+        assert_eq!(found.names(), ["a", "label"]);
+        assert_eq!(found.column("label").unwrap().cells.get(1).text(), "dog");
+        let two = rows().with_labels(&path("two.csv")).unwrap_err();
+        assert!(matches!(two, TableError::LabelColumns { found: 2, .. }), "{two}");
+        let short = reading(b"a\n1\n").unwrap().with_labels(&path("labels.csv")).unwrap_err();
+        assert!(matches!(short, TableError::Lengths { found: 2, expected: 1, .. }), "{short}");
     }
 
     #[test]

@@ -163,3 +163,76 @@ fn typed_rows_in_blocks_give_the_bits_of_rows_in_memory() {
     let line = "train --data rows.safetensors --target class --task classification --no-report";
     ends_in_the_same_bits(&place, &format!("{line} --batch-size 128 --memory 115MB"));
 }
+
+/// An array of so many columns as NumPy writes it.
+fn npy(kind: &str, columns: usize, values: &[u8]) -> Vec<u8> {
+    let rows = values.len() / 4 / columns;
+    let shape = if columns == 1 { format!("({rows},)") } else { format!("({rows}, {columns})") };
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+    let header = format!("{header:<117}\n");
+    [b"\x93NUMPY\x01\0v\0", header.as_bytes(), values].concat()
+}
+
+#[test]
+fn labels_of_embeddings_come_from_a_second_file() {
+    let place = Place::new();
+    let rows = 300;
+    let features: Vec<u8> =
+        (0..2 * rows).flat_map(|at| ((at * 37 % 101) as f32).to_le_bytes()).collect();
+    let labels: Vec<u8> =
+        (0..rows).flat_map(|row| (2 * row * 37 % 101 / 51).to_le_bytes()).collect();
+    fs::write(place.path("x.npy"), npy("<f4", 2, &features)).unwrap();
+    fs::write(place.path("y.npy"), npy("<i4", 1, &labels)).unwrap();
+    let line = "train --data x.npy --labels y.npy --task classification --no-report --lr 0.01";
+    let said = does(&place, &format!("{line} --epochs 30 --name x"));
+    assert!(said.contains("target label: classification") && said.contains("2 numbers: 0, 1"));
+    let measured = json(&place, "evaluate runs/x --json");
+    let accuracy = |measured: &serde_json::Value| {
+        measured["evaluation"]["scores"]["accuracy"]["value"].as_f64().unwrap()
+    };
+    assert!(accuracy(&measured) > 0.9, "{measured}");
+    let whole = json(&place, "evaluate runs/x --data x.npy --labels y.npy --json");
+    assert_eq!(whole["evaluation"]["rows"], 300);
+    assert!(accuracy(&whole) > 0.9, "{whole}");
+    place.train("evaluate runs/x --data x.npy").refused(&["no column label"]);
+    place.train(&format!("{line} --memory 500MB")).refused(&["--labels has no effect"]);
+}
+
+#[test]
+fn lists_are_vectors_of_features_and_labels() {
+    let place = Place::new();
+    let object = |row: usize| {
+        let (a, b) = (row * 37 % 101, row * 53 % 97);
+        let mut tags = Vec::new();
+        tags.extend((a > 50).then_some("\"large\""));
+        tags.extend((b > 48).then_some("\"round\""));
+        format!("{{\"x\": [{a}, {b}.5], \"tags\": [{}]}}\n", tags.join(","))
+    };
+    let objects = |rows: std::ops::Range<usize>| rows.map(object).collect::<String>();
+    fs::write(place.path("objects.jsonl"), objects(0..400)).unwrap();
+    let line =
+        "train --data objects.jsonl --target tags --no-report --lr 0.01 --epochs 40 --name t";
+    let said = does(&place, line);
+    assert!(said.contains("target tags: multi-label"), "{said}");
+    assert!(said.contains("2 numbers: x.0, x.1"), "{said}");
+    // Rows of which none has one of the labels.
+    let few: String = objects(400..440)
+        .lines()
+        .filter(|line| !line.contains("round"))
+        .fold(String::new(), |all, line| all + line + "\n");
+    fs::write(place.path("few.jsonl"), &few).unwrap();
+    let measured = json(&place, "evaluate runs/t --data few.jsonl --json");
+    assert_eq!(measured["evaluation"]["rows"], few.lines().count());
+    let right = measured["evaluation"]["scores"]["subset_accuracy"]["value"].as_f64();
+    assert!(right.is_none_or(|right| right > 0.8), "{measured}");
+    fs::write(place.path("new.jsonl"), "{\"x\": [90, 90]}\n{\"x\": [5, 5]}\n").unwrap();
+    let found = crate::support::lines(&does(&place, "predict runs/t new.jsonl --json"));
+    assert_eq!(found[0]["labels"], serde_json::json!(["large", "round"]));
+    assert_eq!(found[1]["labels"], serde_json::json!([]));
+    fs::write(place.path("long.jsonl"), "{\"x\": [90, 90]}\n{\"x\": [5]}\n").unwrap();
+    place
+        .train("predict runs/t long.jsonl")
+        .refused(&["line 2, key x", "a list of 1 numbers, and others have 2"]);
+    fs::write(place.path("odd.jsonl"), "{\"x\": [1, 2], \"tags\": [\"square\"]}\n").unwrap();
+    place.train("evaluate runs/t --data odd.jsonl").refused(&["square"]);
+}

@@ -90,7 +90,11 @@ impl TableSource {
 
     /// Reads a file of the kind of this one.
     fn read(&self, path: &Path) -> Result<Reading, TableError> {
-        if self.is_texts { read_texts(path) } else { read(path) }
+        let reading = if self.is_texts { read_texts(path) } else { read(path) }?;
+        match &self.options.labels {
+            Some(labels) if path == self.path => reading.with_labels(Path::new(labels)),
+            _ => Ok(reading),
+        }
     }
 
     /// Reads the table, and divides its rows.

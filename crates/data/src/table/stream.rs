@@ -30,6 +30,9 @@ const OF_A_ROW: u64 = 40;
 /// Loads a table whose rows stay in the file, within `memory` bytes.
 pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataError> {
     let of_table = DataError::table(&source.path);
+    if source.options.labels.is_some() {
+        return Err(of_table(TableError::LabelBlocks));
+    }
     let largest = BlockFile::least_bytes(&source.path).map_err(&of_table)?;
     if 2 * largest > memory.saturating_sub(PROGRAM) {
         return Err(DataError::LargeGroups { bytes: largest, given: memory >> 20 });

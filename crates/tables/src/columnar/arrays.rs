@@ -89,6 +89,10 @@ impl Arrays {
                 return Err(TableError::TooManyColumns { found: columns, most: MOST_COLUMNS });
             }
         }
+        // Rows without a column take no bytes, however many they are.
+        if columns == 0 {
+            return Err(TableError::NoColumns);
+        }
         let rows = arrays.first().map_or(0, |array| array.shape[0]);
         match arrays.iter().find(|array| array.shape[0] != rows) {
             Some(Array { name, shape, .. }) => {

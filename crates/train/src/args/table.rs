@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fireclay::{DateFormat, NumberEncoding};
+use fireclay_data::tables::LABELS;
 use toml::Value;
 
 use super::TextArgs;
@@ -17,6 +18,9 @@ pub struct TableArgs {
     /// Target columns, which the model predicts; required for a new model of a table.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub target: Vec<String>,
+    /// File of the labels of the rows, in one column, which is then the target [default: the labels are columns of the table].
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<String>,
     /// Schema of the columns, a TOML or JSON file: targets, kinds, orders and formats [default: inferred].
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
@@ -68,7 +72,7 @@ pub struct TableArgs {
     /// Column of time: the latest rows are for the test, those before them for validation [default: random splits].
     #[arg(long, value_name = "COLUMN")]
     pub time: Option<String>,
-    /// Limit the memory of the process to this size, such as 500MB, and read rows in blocks from an uncompressed CSV or TSV file [default: all rows in memory].
+    /// Limit the memory of the process to this size, such as 500MB, and read rows in blocks from an uncompressed CSV, TSV, Parquet, NPY, NPZ or safetensors file [default: all rows in memory].
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
     /// Column of sample weights [default: 1 each].
@@ -91,7 +95,10 @@ impl TableArgs {
 
     /// Adds these settings.
     pub fn add_to(&self, flags: &mut Flags) {
-        flags.list("data.table.target", &self.target);
+        let of_file = self.labels.iter().map(|_| LABELS.to_owned()).collect();
+        let target = if self.target.is_empty() { of_file } else { self.target.clone() };
+        flags.list("data.table.target", &target);
+        flags.text("data.table.labels", self.labels.as_ref());
         flags.set("data.table.test", self.test.clone().map(Value::String));
         flags.list("data.table.numeric", &self.numeric);
         flags.list("data.table.boolean", &self.boolean);
