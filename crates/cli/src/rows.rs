@@ -28,9 +28,9 @@ pub(crate) struct Rows {
     /// Classes to use, given by label [default: all, or those that the model was trained on].
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     classes: Vec<String>,
-    /// File of the labels of the rows of --data, in one column [default: the labels are columns of the table].
+    /// File of the targets of the rows of --data, in one column [default: the targets are columns of the table].
     #[arg(long, value_name = "FILE", requires = "data")]
-    labels: Option<String>,
+    target_file: Option<String>,
     /// Target columns of a table [default: those that the model was trained on].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     target: Vec<String>,
@@ -60,7 +60,7 @@ impl Rows {
         let mut options =
             settings_of(model).map(|settings| settings.data.table).unwrap_or_default();
         // Those of training are of other rows.
-        options.labels.clone_from(&self.labels);
+        options.target_file.clone_from(&self.target_file);
         if !self.target.is_empty() {
             options.target.clone_from(&self.target);
         }

@@ -110,17 +110,17 @@ pub enum TableError {
         /// The second, from 1.
         second: usize,
     },
-    /// A file of labels has several columns.
-    #[error("{}: it has {found} columns; a file of --labels has one", path.display())]
-    LabelColumns {
+    /// A file of targets has several columns.
+    #[error("{}: it has {found} columns; a file of --target-file has one", path.display())]
+    TargetColumns {
         /// The file.
         path: PathBuf,
         /// Its columns.
         found: usize,
     },
-    /// A file of labels beside rows that are read in blocks.
-    #[error("--labels has no effect with --memory; put the labels into the file of the rows")]
-    LabelBlocks,
+    /// A file of targets beside rows that are read in blocks.
+    #[error("--target-file has no effect with --memory; put the targets into the file of the rows")]
+    TargetBlocks,
     /// Columns have different lengths.
     #[error("column {name:?} has {found} cells, and others have {expected}")]
     Lengths {

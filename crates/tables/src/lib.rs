@@ -31,7 +31,7 @@ pub use encode::{FieldFit, InputFit, as_taken, encode, fit};
 pub use error::TableError;
 pub use kind::{Kind, Profile};
 pub use options::{Others, TableOptions, TableTask};
-pub use read::{Head, LABELS, Reading, head, is_called_table, raw_rows, read, stem};
+pub use read::{Head, Reading, TARGET, head, is_called_table, raw_rows, read, stem};
 pub use schema::{ColumnPart, PlannedColumn, Schema};
 pub use table::{Cell, Cells, Column, MISSING, Table, Texts, is_missing, number};
 pub use targets::{TableTargets, rows_with_targets, targets_of, task, weights_of};

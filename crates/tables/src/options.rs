@@ -10,9 +10,9 @@ pub struct TableOptions {
     /// The columns that are learned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub target: Vec<String>,
-    /// Another file, whose one column has the labels of the rows.
+    /// Another file, whose one column has the targets of the rows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<String>,
+    pub target_file: Option<String>,
     /// The kind of prediction; inferred from the targets if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TableTask>,

@@ -34,25 +34,25 @@ pub struct Reading {
     pub unnamed: Vec<usize>,
 }
 
-/// The name of the column of labels from another file.
-pub const LABELS: &str = "label";
+/// The name of the column of targets from another file.
+pub const TARGET: &str = "target";
 
 impl Reading {
-    /// The same rows with labels from another file of one column, as the column [`LABELS`].
+    /// The same rows with targets from another file of one column, as the column [`TARGET`].
     ///
     /// # Errors
     ///
-    /// As [`read`] of the other file; [`TableError::LabelColumns`] for one of several columns, and those
+    /// As [`read`] of the other file; [`TableError::TargetColumns`] for one of several columns, and those
     /// of [`Table::new`] for another number of rows or a second column of this name.
-    pub fn with_labels(self, path: &Path) -> Result<Self, TableError> {
-        let labels = read(path)?.table;
-        let found = labels.columns().len();
-        let cells = labels.columns()[0].cells.clone();
+    pub fn with_targets(self, path: &Path) -> Result<Self, TableError> {
+        let targets = read(path)?.table;
+        let found = targets.columns().len();
+        let cells = targets.columns()[0].cells.clone();
         if found > 1 {
-            return Err(TableError::LabelColumns { path: path.to_owned(), found });
+            return Err(TableError::TargetColumns { path: path.to_owned(), found });
         }
         let mut columns = self.table.columns().to_vec();
-        columns.push(Column { name: LABELS.to_owned(), cells });
+        columns.push(Column { name: TARGET.to_owned(), cells });
         Ok(Self { table: Table::new(columns)?, ..self })
     }
 }
@@ -164,18 +164,18 @@ mod tests {
     }
 
     #[test]
-    fn labels_come_from_another_file_of_as_many_rows() {
+    fn targets_come_from_another_file_of_as_many_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("labels.csv"), "y\ncat\ndog\n").unwrap();
         std::fs::write(path("two.csv"), "a,b\n1,2\n3,4\n").unwrap();
         let rows = || reading(b"a\n1\n2\n").unwrap();
-        let found = rows().with_labels(&path("labels.csv")).unwrap().table;
-        assert_eq!(found.names(), ["a", "label"]);
-        assert_eq!(found.column("label").unwrap().cells.get(1).text(), "dog");
-        let two = rows().with_labels(&path("two.csv")).unwrap_err();
-        assert!(matches!(two, TableError::LabelColumns { found: 2, .. }), "{two}");
-        let short = reading(b"a\n1\n").unwrap().with_labels(&path("labels.csv")).unwrap_err();
+        let found = rows().with_targets(&path("labels.csv")).unwrap().table;
+        assert_eq!(found.names(), ["a", "target"]);
+        assert_eq!(found.column("target").unwrap().cells.get(1).text(), "dog");
+        let two = rows().with_targets(&path("two.csv")).unwrap_err();
+        assert!(matches!(two, TableError::TargetColumns { found: 2, .. }), "{two}");
+        let short = reading(b"a\n1\n").unwrap().with_targets(&path("labels.csv")).unwrap_err();
         assert!(matches!(short, TableError::Lengths { found: 2, expected: 1, .. }), "{short}");
     }
 

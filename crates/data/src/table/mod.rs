@@ -91,8 +91,8 @@ impl TableSource {
     /// Reads a file of the kind of this one.
     fn read(&self, path: &Path) -> Result<Reading, TableError> {
         let reading = if self.is_texts { read_texts(path) } else { read(path) }?;
-        match &self.options.labels {
-            Some(labels) if path == self.path => reading.with_labels(Path::new(labels)),
+        match &self.options.target_file {
+            Some(file) if path == self.path => reading.with_targets(Path::new(file)),
             _ => Ok(reading),
         }
     }

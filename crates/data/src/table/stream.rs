@@ -30,8 +30,8 @@ const OF_A_ROW: u64 = 40;
 /// Loads a table whose rows stay in the file, within `memory` bytes.
 pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataError> {
     let of_table = DataError::table(&source.path);
-    if source.options.labels.is_some() {
-        return Err(of_table(TableError::LabelBlocks));
+    if source.options.target_file.is_some() {
+        return Err(of_table(TableError::TargetBlocks));
     }
     let largest = BlockFile::least_bytes(&source.path).map_err(&of_table)?;
     if 2 * largest > memory.saturating_sub(PROGRAM) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fireclay::{DateFormat, NumberEncoding};
-use fireclay_data::tables::LABELS;
+use fireclay_data::tables::TARGET;
 use toml::Value;
 
 use super::TextArgs;
@@ -18,9 +18,9 @@ pub struct TableArgs {
     /// Target columns, which the model predicts; required for a new model of a table.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub target: Vec<String>,
-    /// File of the labels of the rows, in one column, which is then the target [default: the labels are columns of the table].
+    /// File of the targets of the rows, in one column, such as the labels of embeddings [default: the targets are columns of the table].
     #[arg(long, value_name = "FILE")]
-    pub labels: Option<String>,
+    pub target_file: Option<String>,
     /// Schema of the columns, a TOML or JSON file: targets, kinds, orders and formats [default: inferred].
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
@@ -95,10 +95,10 @@ impl TableArgs {
 
     /// Adds these settings.
     pub fn add_to(&self, flags: &mut Flags) {
-        let of_file = self.labels.iter().map(|_| LABELS.to_owned()).collect();
+        let of_file = self.target_file.iter().map(|_| TARGET.to_owned()).collect();
         let target = if self.target.is_empty() { of_file } else { self.target.clone() };
         flags.list("data.table.target", &target);
-        flags.text("data.table.labels", self.labels.as_ref());
+        flags.text("data.table.target_file", self.target_file.as_ref());
         flags.set("data.table.test", self.test.clone().map(Value::String));
         flags.list("data.table.numeric", &self.numeric);
         flags.list("data.table.boolean", &self.boolean);
