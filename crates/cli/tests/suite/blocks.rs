@@ -176,7 +176,7 @@ fn npy(kind: &str, columns: usize, values: &[u8]) -> Vec<u8> {
 #[test]
 fn labels_of_embeddings_come_from_a_second_file() {
     let place = Place::new();
-    let rows = 300;
+    let rows = 300_i32;
     let features: Vec<u8> =
         (0..2 * rows).flat_map(|at| ((at * 37 % 101) as f32).to_le_bytes()).collect();
     let labels: Vec<u8> =
