@@ -416,6 +416,9 @@ fn architecture(model: &Described) -> Markup {
             }
         }
         p.soft { (grouped(model.parameters)) " parameters in total." }
+        @if model.models > 1 {
+            p.soft { "An ensemble of " (model.models) " models; these are the layers of the first." }
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Described {
     pub(crate) weights: Option<Picture>,
     /// Units of the first layer.
     pub(crate) units: usize,
+    /// Models of an ensemble of models, of which the layers are those of the first; or 1.
+    pub(crate) models: usize,
     pub(crate) provenance: Provenance,
 }
 
@@ -210,13 +212,7 @@ impl Report {
         data: Option<(&str, &Dataset)>,
         options: &Options,
     ) -> Result<Self, ReportError> {
-        let mut report = Self::of_model(title, described_loaded(model), model, data, options)?;
-        let models = model.models().len();
-        if models > 1 {
-            let note = format!("An ensemble of {models} models; the architecture is of the first.");
-            report.notes.push(note);
-        }
-        Ok(report)
+        Self::of_model(title, described_loaded(model), model, data, options)
     }
 
     fn of_model(
@@ -440,6 +436,7 @@ fn described_loaded(model: &Loaded) -> Described {
         layers: diagram::layers(network, task),
         weights: None,
         units: network.sizes(0)[1],
+        models: models.len(),
         provenance: model.description().provenance.clone(),
     }
 }
@@ -458,6 +455,7 @@ fn described(model: &Model) -> Result<Described, ReportError> {
         layers: diagram::layers(network, &model.task),
         weights,
         units: network.sizes(0)[1],
+        models: 1,
         provenance: model.provenance.clone(),
     })
 }

@@ -176,11 +176,11 @@ fn npy(kind: &str, columns: usize, values: &[u8]) -> Vec<u8> {
 #[test]
 fn labels_of_embeddings_come_from_a_second_file() {
     let place = Place::new();
-    let rows = 300_i32;
-    let features: Vec<u8> =
-        (0..2 * rows).flat_map(|at| ((at * 37 % 101) as f32).to_le_bytes()).collect();
-    let labels: Vec<u8> =
-        (0..rows).flat_map(|row| (2 * row * 37 % 101 / 51).to_le_bytes()).collect();
+    let row = |row: i32| [row * 74 % 1009, row * row * 7 % 911];
+    let features = (0..400).flat_map(|at| row(at).map(|x| x as f32));
+    let features: Vec<u8> = features.flat_map(f32::to_le_bytes).collect();
+    let labels = (0..400).map(|at| i32::from(row(at).iter().sum::<i32>() > 960));
+    let labels: Vec<u8> = labels.flat_map(i32::to_le_bytes).collect();
     fs::write(place.path("x.npy"), npy("<f4", 2, &features)).unwrap();
     fs::write(place.path("y.npy"), npy("<i4", 1, &labels)).unwrap();
     let line = "train --data x.npy --target-file y.npy --task classification --no-report --lr 0.01";
@@ -192,7 +192,7 @@ fn labels_of_embeddings_come_from_a_second_file() {
     };
     assert!(accuracy(&measured) > 0.9, "{measured}");
     let whole = json(&place, "evaluate runs/x --data x.npy --target-file y.npy --json");
-    assert_eq!(whole["evaluation"]["rows"], 300);
+    assert_eq!(whole["evaluation"]["rows"], 400);
     assert!(accuracy(&whole) > 0.9, "{whole}");
     place.train("evaluate runs/x --data x.npy").refused(&["no column target"]);
     place.train(&format!("{line} --memory 500MB")).refused(&["--target-file has no effect"]);
