@@ -267,7 +267,7 @@ fn the_models_of_folds_are_kept_as_one() {
     // No row is new to it, and no single network can be trained further.
     place.train("evaluate runs/cv").refused(&["name a data set with --data"]);
     place
-        .train("finetune --from runs/cv --data prices.csv --target price")
+        .train("finetune --from runs/cv/model.safetensors --data prices.csv --target price")
         .refused(&["ensemble of 3 models"]);
     let alone = format!("{TRAIN} --folds 3 --ensemble --interval 0.9");
     place.train(&alone).refused(&["--interval are chosen for a single model"]);
