@@ -7,8 +7,8 @@ mod hostile;
 use std::fs;
 use std::path::PathBuf;
 
-use fireclay_model::InputSpec;
-use fireclay_tables::{Schema, Table, TableError, TableOptions, encode, fit, read};
+use fireclay_model::{FieldKind, InputSpec, TermPlaces, TextEncoding};
+use fireclay_tables::{Kind, Schema, Table, TableError, TableOptions, encode, fit, read};
 
 /// A table in a folder of its own.
 fn table(text: &str) -> Table {
@@ -56,6 +56,53 @@ fn rows_of_other_splits_change_nothing_that_is_fitted() {
         let late: Vec<usize> = (20..60).collect();
         assert_ne!(plain, fit(&changed, &schema, &late, &late).unwrap(), "{numbers}");
     }
+}
+
+/// 60 rows of a text and a number, of which the last 20 have a word of their own, and some no text.
+fn reviews() -> String {
+    let mut text = "review,price\n".to_owned();
+    for i in 0..60 {
+        let word = if i < 40 { "tea" } else { "coffee" };
+        let review = if i % 7 == 3 { String::new() } else { format!("good {word} number {i}") };
+        text += &format!("{review},{}\n", i % 31 + 100);
+    }
+    text
+}
+
+#[test]
+fn terms_are_those_of_the_training_rows() {
+    let encoding = TextEncoding { word_ngrams: "1".parse().unwrap(), ..TextEncoding::default() };
+    let options =
+        TableOptions { text: vec!["review".to_owned()], texts: Some(encoding), ..options("price") };
+    let table = table(&reviews());
+    let input = fitted(&table, &options).unwrap();
+    let FieldKind::Text(text) = &input.fields()[0].kind else { panic!("{input:?}") };
+    let TermPlaces::Vocabulary { terms } = &text.places else { panic!("{text:?}") };
+    assert!(terms.place("tea").is_some() && terms.place("coffee").is_none());
+    // Three words, of which one is of this row; nothing; and of other rows two that are known.
+    let encoded = encode(&table, &input, &[0, 3, 58]).unwrap();
+    let count = |row| encoded.sparse[0].row(row).0.len();
+    assert_eq!((encoded.len(), count(0), count(1), count(2)), (3, 4, 0, 2));
+    assert!(encoded.dense.is_empty());
+}
+
+#[test]
+fn texts_are_left_out_unless_an_encoding_is_given() {
+    let table = table("review,size,price\na b c,1,2\nd e f,2,3\n");
+    let given = TableOptions { text: vec!["review".to_owned()], ..options("price") };
+    let schema = Schema::of(&table, &given).unwrap();
+    assert_eq!(schema.columns()[0].profile.kind, Kind::Text);
+    assert_eq!(schema.features().count(), 1);
+    let given = TableOptions { texts: Some(TextEncoding::default()), ..given };
+    assert_eq!(Schema::of(&table, &given).unwrap().features().count(), 2);
+    let texts = TextEncoding { min_df: 9, ..TextEncoding::default() };
+    let given = TableOptions { texts: Some(texts), ..given };
+    let error = fit(&table, &Schema::of(&table, &given).unwrap(), &[0, 1], &[0, 1]).unwrap_err();
+    assert!(error.to_string().contains("lower --min-df"), "{error}");
+    let texts = TextEncoding { max_features: 0, ..TextEncoding::default() };
+    let given = TableOptions { texts: Some(texts), ..given };
+    let error = Schema::of(&table, &given).unwrap_err();
+    assert!(error.to_string().contains("--max-features"), "{error}");
 }
 
 #[test]
