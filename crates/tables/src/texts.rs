@@ -89,7 +89,7 @@ pub fn read_texts(path: &Path) -> Result<Reading, TableError> {
     let is_folder = std::fs::metadata(path).map_err(|error| in_file(error.into()))?.is_dir();
     let rows = if is_folder { of_folder(path)? } else { of_lines(path).map_err(in_file)? };
     let [labels, texts] = rows;
-    if labels.len() == 0 {
+    if labels.is_empty() {
         return Err(in_file(TableError::NoRows));
     }
     let column = |name: &str, texts| Column { name: name.to_owned(), cells: Cells::Texts(texts) };

@@ -93,3 +93,62 @@ fn fill(path: &Path, text: &Text, width: usize, values: &mut [f32]) -> Result<()
     log::info!("{filled} of {} terms have a vector of {}", is_filled.len(), path.display());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use fireclay::host::{TextEncoding, TextFit};
+    use fireclay::{Activation, Backend, DeviceChoice, Field, FrontPart, MlpConfig};
+
+    use super::*;
+
+    fn input(encoding: &TextEncoding) -> InputSpec {
+        let mut fit = TextFit::new(encoding);
+        fit.add(Some("bad good tea"));
+        InputSpec::new(vec![Field::new("x", fit.finish(9))]).unwrap()
+    }
+
+    /// The vectors of the bag of a fresh network.
+    fn started(file: &str, encoding: &TextEncoding) -> Result<Vec<f32>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("words.vec");
+        std::fs::write(&path, file).unwrap();
+        let device = Backend::Flex.device(DeviceChoice::Default).unwrap();
+        let input = input(encoding);
+        let terms = input.texts().next().unwrap().terms();
+        let bag = FrontPart::Bag { terms, width: 2, activation: Activation::Relu };
+        let network = MlpConfig { front: vec![bag], ..MlpConfig::new([0], [], 2) };
+        let mlp = network_with(&path, &network.architecture().unwrap(), &input, 1, &device)?;
+        let tensors = mlp.tensors().unwrap().into_iter();
+        Ok(tensors
+            .filter(|tensor| tensor.name == "front.0.weight")
+            .flat_map(|one| one.values)
+            .collect())
+    }
+
+    fn words() -> TextEncoding {
+        TextEncoding { word_ngrams: "1".parse().unwrap(), ..TextEncoding::default() }
+    }
+
+    #[test]
+    fn words_of_the_file_have_its_vectors_and_others_those_of_the_seed() {
+        let found = started("2 2\ntea 0.5 -3\nbad 7 8\ntea 1 1\n", &words()).unwrap();
+        assert_eq!((&found[..2], &found[4..]), (&[7.0, 8.0][..], &[0.5, -3.0][..]));
+        let other = started("cup 1 1\nbad 1 2\n", &words()).unwrap();
+        assert_eq!(found[2..4], other[2..4]);
+        assert!(found[2..4].iter().all(|x| x.abs() <= 0.5));
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_refused() {
+        let hashed = TextEncoding { buckets: Some(8), ..words() };
+        for (file, encoding, expected) in [
+            ("cup 1 1\n", words(), "none of the 3 terms"),
+            ("tea 1 1 1\n", words(), "they have 3 numbers, and the text has 2"),
+            ("tea 1 1\n", hashed, "leave --buckets out"),
+            ("tea 1 1\nbad 1\n", words(), "line 2"),
+        ] {
+            let error = format!("{:#}", started(file, &encoding).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

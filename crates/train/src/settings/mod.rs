@@ -7,6 +7,7 @@ mod learning;
 mod memory;
 mod partial;
 mod rates;
+mod source;
 mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +18,7 @@ use fireclay::{
     TargetScaling, Task,
 };
 use fireclay_data::tables::TableOptions;
-use fireclay_data::{
-    Augmentation, DataError, Dataset, Division, Features, Holdout, SoundOptions, SoundSource,
-    Source, TableSource, Targets,
-};
+use fireclay_data::{Augmentation, Dataset, Features, SoundOptions, Source, Targets};
 use fireclay_measure::Goals;
 use serde::{Deserialize, Serialize};
 
@@ -349,59 +347,6 @@ impl Settings {
             return Err(SettingsError::NothingToAugment { data: self.data.source.clone() });
         }
         Ok(augment.validate(sounds)?)
-    }
-
-    /// What is learned from.
-    ///
-    /// # Errors
-    ///
-    /// An unknown name, with the nearest known one.
-    pub fn source(&self) -> Result<Source, DataError> {
-        self.source_named(&self.data.source)
-    }
-
-    /// Has the texts of a table read, as a new run does unless it says otherwise.
-    pub(crate) fn read_texts(&mut self) -> Result<(), DataError> {
-        if let Source::Table(table) = self.source()? {
-            self.data.table.texts.get_or_insert_default();
-            if table.is_texts {
-                self.data.table.complete_for_texts();
-            }
-        }
-        Ok(())
-    }
-
-    /// The source of a name; a table, or recordings, are read as these settings say.
-    ///
-    /// # Errors
-    ///
-    /// As [`source`](Self::source).
-    pub(crate) fn source_named(&self, name: &str) -> Result<Source, DataError> {
-        Ok(match name.parse()? {
-            Source::Table(table) => Source::Table(Box::new(self.table_of(*table))),
-            Source::Sounds(recordings) => Source::Sounds(Box::new(SoundSource {
-                table: self.table_of(recordings.table),
-                options: self.data.sounds.clone(),
-                sounds: None,
-            })),
-            other => other,
-        })
-    }
-
-    /// A table that is read as these settings say.
-    fn table_of(&self, table: TableSource) -> TableSource {
-        let data = &self.data;
-        TableSource {
-            options: data.table.clone(),
-            division: Division {
-                validation: data.validation.map(Holdout::from),
-                is_stratified: data.stratified,
-                seed: self.seed,
-                classes: data.classes.clone(),
-            },
-            memory: data.memory.map(Memory::bytes),
-            ..table
-        }
     }
 
     /// The settings as a file.

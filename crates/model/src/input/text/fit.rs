@@ -172,12 +172,11 @@ impl TextFit {
         let (row, text) = (self.rows, text.unwrap_or_default());
         match &mut self.counts {
             Counts::Terms(counts) => {
+                let first = Count { rows: 1, times: 1, last: row };
                 self.analyzer.each_term(text, |term| match counts.get_mut(term) {
                     Some(count) => count.add(row),
-                    None => {
-                        counts.insert(term.to_owned(), Count { rows: 1, times: 1, last: row });
-                    }
-                })
+                    None => drop(counts.insert(term.to_owned(), first)),
+                });
             }
             Counts::Buckets(counts) if counts.is_empty() => {}
             Counts::Buckets(counts) => {
