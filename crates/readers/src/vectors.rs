@@ -173,7 +173,7 @@ mod tests {
         for (bytes, expected) in [
             (&b""[..], "no vector"),
             (b"tea\n", "0 numbers"),
-            (b"9 99999999999999999999\n", "numbers; from 1"),
+            (b"9 18446744073709551615\n", "numbers; from 1"),
             (b"1000000000 20000\n", "20000 numbers"),
             (b"2 2\ntea 1\n", "line 2"),
             (b"tea 1 2\ncup 1 x\n", "line 2"),
