@@ -366,7 +366,12 @@ fn mistakes(report: &Report) -> Option<Markup> {
     let among = if is_number { "" } else { " among wrong predictions" };
     let have_pictures = mistakes.iter().all(|mistake| mistake.picture.is_some());
     Some(html! {
-        p.soft { "The rows with the largest loss" (among) ", worst first. Row numbers start at 0." }
+        p.soft {
+            "The rows with the largest loss" (among) ", worst first. Row numbers start at 0."
+            @if matches!(model, Some(model) if model.sounds.is_some()) {
+                " In a spectrogram, time runs to the right and frequency upwards; bright is loud."
+            }
+        }
         @if have_pictures {
             div.mistakes { @for mistake in mistakes { (mistake_with_picture(mistake)) } }
         } @else {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fireclay::InputSpec;
 use fireclay_data::{Dataset, Features};
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
@@ -37,6 +38,8 @@ pub(crate) struct Layout {
     channels: usize,
     /// Whether a channel is a plane of its own, or the channels of a pixel are neighbours.
     is_planar: bool,
+    /// Mel bands, or coefficients, of rows that are spectrograms: the lowest is at the bottom.
+    bands: Option<usize>,
 }
 
 /// Longest side of a picture of a row; of larger ones every second pixel, or third, … is taken.
@@ -52,12 +55,25 @@ impl Layout {
             [3, height, width] => (height, width, 3, true),
             _ => return None,
         };
-        (height > 1 && width > 1).then_some(Self { height, width, channels, is_planar })
+        let bands = None;
+        (height > 1 && width > 1).then_some(Self { height, width, channels, is_planar, bands })
+    }
+
+    /// The layout of rows of this shape for a model; those of recordings are spectrograms, with deltas
+    /// below.
+    pub(crate) fn of_input(input: &InputSpec, shape: &[usize]) -> Option<Self> {
+        let bands = input.sounds().map(|sounds| sounds.bands());
+        Self::of(shape).map(|layout| Self { bands, ..layout })
+    }
+
+    /// The line of a row that is shown in a place, and the place of a line.
+    fn line(self, y: usize) -> usize {
+        self.bands.map_or(y, |bands| y / bands * bands + bands - 1 - y % bands)
     }
 
     /// The place of a channel of a pixel in a row.
     fn place(self, y: usize, x: usize, channel: usize) -> usize {
-        let pixel = y * self.width + x;
+        let pixel = self.line(y) * self.width + x;
         if self.is_planar {
             channel * self.height * self.width + pixel
         } else {
@@ -119,7 +135,7 @@ pub(crate) fn weights(values: &[f32], layout: Layout) -> Option<Picture> {
     for (i, unit) in units.iter().enumerate() {
         let (top, left) = (i / columns * cell_height + 1, i % columns * cell_width + 1);
         for (y, line) in unit.chunks_exact(layout.width).enumerate() {
-            let start = (top + y) * width + left;
+            let start = (top + layout.line(y)) * width + left;
             for (index, weight) in indices[start..].iter_mut().zip(line) {
                 let level = (weight / full * LEVELS as f32).round() as i32;
                 *index = (level.clamp(-LEVELS, LEVELS) + LEVELS) as u8;
@@ -197,6 +213,7 @@ fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use fireclay::{Preprocessing, SoundColumns, Sounds};
     use fireclay_data::Targets;
 
     use super::*;
@@ -215,7 +232,7 @@ mod tests {
     #[test]
     fn shapes_of_images_are_known() {
         let layout = |height, width, channels, is_planar| {
-            Some(Layout { height, width, channels, is_planar })
+            Some(Layout { height, width, channels, is_planar, bands: None })
         };
         assert_eq!(Layout::of(&[28, 28]), layout(28, 28, 1, false));
         assert_eq!(Layout::of(&[1, 8, 9]), layout(8, 9, 1, false));
@@ -228,7 +245,7 @@ mod tests {
 
     #[test]
     fn planes_are_woven_and_large_pictures_thinned() {
-        let planar = Layout { height: 2, width: 2, channels: 3, is_planar: true };
+        let planar = Layout { height: 2, width: 2, channels: 3, is_planar: true, bands: None };
         assert_eq!((planar.place(1, 0, 2), planar.place(0, 1, 0)), (10, 1));
         let labels = vec!["a".to_owned()];
         let features = Features::Floats((0..200 * 100).map(|i| i as f32).collect());
@@ -236,6 +253,19 @@ mod tests {
         let data = Dataset::new(vec![200, 100], features, targets).unwrap();
         let picture = row(&data, Layout::of(&[200, 100]).unwrap(), 0);
         assert_eq!((picture.width, picture.height), (25, 50));
+    }
+
+    #[test]
+    fn low_bands_of_recordings_and_of_their_deltas_are_at_the_bottom() {
+        let sounds = Sounds {
+            mels: 2,
+            deltas: 1,
+            columns: SoundColumns::Statistics,
+            ..Sounds::of_rate(8_000)
+        };
+        let input = InputSpec::dense(&[4, 2], Preprocessing::None).with_sounds(Some(sounds));
+        let layout = Layout::of_input(&input, &[4, 2]).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|y| layout.place(y, 1, 0)), [3, 1, 7, 5]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fireclay::{Device, Loaded, Model, PredictError, Prediction, Provenance, Task};
+use fireclay::{Device, Loaded, Model, PredictError, Prediction, Provenance, Sounds, Task};
 use fireclay_data::{Dataset, LoadOptions, Targets, TrainTest, load};
 use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate, outputs};
 use fireclay_terminal::message;
@@ -55,6 +55,8 @@ pub(crate) struct Described {
     pub(crate) units: usize,
     /// Models of an ensemble of models, of which the layers are those of the first; or 1.
     pub(crate) models: usize,
+    /// The features of recordings that rows are, if they are.
+    pub(crate) sounds: Option<Sounds>,
     pub(crate) provenance: Provenance,
 }
 
@@ -354,7 +356,7 @@ impl Report {
     ) -> Result<(), ReportError> {
         let many = Options { worst: options.worst.max(MISTAKES), ..options.clone() };
         let mut evaluation = evaluate(model, data, &many)?;
-        let layout = Layout::of(data.shape());
+        let layout = Layout::of_input(&model.description().input, data.shape());
         let is_regression = matches!(evaluation.scores, Scores::Regression(_));
         self.mistakes = evaluation
             .worst
@@ -437,6 +439,7 @@ fn described_loaded(model: &Loaded) -> Described {
         weights: None,
         units: network.sizes(0)[1],
         models: models.len(),
+        sounds: model.description().input.sounds(),
         provenance: model.description().provenance.clone(),
     }
 }
@@ -446,7 +449,8 @@ fn described(model: &Model) -> Result<Described, ReportError> {
     let tensors = model.mlp.tensors().map_err(PredictError::from).map_err(EvaluateError::from)?;
     let first = tensors.into_iter().next();
     // Behind a front stage weights are of no pixel.
-    let layout = Layout::of(&network.input_shape).filter(|_| network.front.is_empty());
+    let layout =
+        Layout::of_input(&model.input, &network.input_shape).filter(|_| network.front.is_empty());
     let weights =
         layout.zip(first).and_then(|(layout, first)| pictures::weights(&first.values, layout));
     Ok(Described {
@@ -456,6 +460,7 @@ fn described(model: &Model) -> Result<Described, ReportError> {
         weights,
         units: network.sizes(0)[1],
         models: 1,
+        sounds: model.input.sounds(),
         provenance: model.provenance.clone(),
     })
 }

@@ -26,10 +26,10 @@ def tone(kind, harmonics, seconds=0.25):
 
 
 for kind in ["rising", "falling", "steady"]:
-    os.makedirs(kind, exist_ok=True)
+    os.makedirs(f"tones/{kind}", exist_ok=True)
     for instrument, harmonics in INSTRUMENTS.items():
         for index in range(6):
-            soundfile.write(f"{kind}/{instrument}_{index}.wav", tone(kind, harmonics), RATE,
+            soundfile.write(f"tones/{kind}/{instrument}_{index}.wav", tone(kind, harmonics), RATE,
                             subtype="PCM_U8")
 
 silence = 0.005 * random.normal(size=RATE // 4)

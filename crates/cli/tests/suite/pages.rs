@@ -36,6 +36,9 @@ fn small(words: &str) -> String {
     if words.contains("docs/examples/texts") {
         return words;
     }
+    if words.contains("docs/examples/sounds") && words.starts_with("train") {
+        return format!("{} --epochs 1", words.replace(" --epochs 30", ""));
+    }
     if words.contains("docs/examples/tables") && words.starts_with("train") {
         return words.replace("--epochs 30", "--epochs 1");
     }
@@ -54,6 +57,21 @@ fn arguments(line: &str) -> Vec<&str> {
             words
         })
         .collect()
+}
+
+/// The recordings of the page about sound.
+fn copy_sounds(to: &Path) {
+    let sounds = "docs/examples/sounds";
+    for kind in ["rising", "falling", "steady"] {
+        let kind = format!("{sounds}/tones/{kind}");
+        fs::create_dir_all(to.join(&kind)).unwrap();
+        for entry in fs::read_dir(Path::new(ROOT).join(&kind)).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, to.join(&kind).join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let melody = format!("{sounds}/melody.flac");
+    fs::copy(Path::new(ROOT).join(&melody), to.join(&melody)).unwrap();
 }
 
 #[test]
@@ -77,7 +95,9 @@ fn what_the_pages_show_works() {
         let file = format!("{texts}/{file}");
         fs::copy(Path::new(ROOT).join(&file), folder.path().join(&file)).unwrap();
     }
-    for page in ["docs/fireclay.md", "docs/tables.md", "docs/text.md", "README.md"] {
+    copy_sounds(folder.path());
+    for page in ["docs/fireclay.md", "docs/tables.md", "docs/text.md", "docs/sound.md", "README.md"]
+    {
         let _ = fs::remove_dir_all(folder.path().join("runs"));
         for (program, words) in commands(&Path::new(ROOT).join(page)) {
             let line = small(&words);

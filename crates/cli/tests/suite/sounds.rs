@@ -13,7 +13,7 @@ fn place() -> Place {
     let examples = of_crate("../../docs/examples/sounds");
     for kind in ["rising", "falling", "steady"] {
         fs::create_dir_all(place.path(&format!("tones/{kind}"))).unwrap();
-        for entry in fs::read_dir(examples.join(kind)).unwrap() {
+        for entry in fs::read_dir(examples.join("tones").join(kind)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
             fs::copy(&path, place.path(&format!("tones/{kind}/{name}"))).unwrap();
@@ -104,7 +104,10 @@ fn augmented_runs_repeat_and_tuned_ones_have_the_features_of_their_model() {
     does(&place, line);
     let said = does(&place, "train --repeat a --name b --no-report");
     assert!(said.contains("The model is identical"), "{said}");
-    does(&place, "finetune --from runs/a --data sounds:tones --epochs 1 --name f --no-report");
+    does(
+        &place,
+        "finetune --from runs/a/model.safetensors --data sounds:tones --epochs 1 --name f --no-report",
+    );
     let tuned = does(&place, "inspect runs/f");
     assert!(tuned.contains("silence trimmed at 30 dB"), "{tuned}");
 }
