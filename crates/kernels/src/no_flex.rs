@@ -40,7 +40,7 @@ pub(crate) fn dense(
     Err(Box::new((x, weight, bias)))
 }
 
-pub(crate) fn has_finite_sum<const D: usize>(_: Tensor<D>) -> Option<bool> {
+pub(crate) fn has_finite_sum(_: Tensor<1>) -> Option<bool> {
     None
 }
 

@@ -122,7 +122,7 @@ fn is_surely_finite(mlp: &Mlp) -> Result<bool, TensorReadError> {
     }
     impl ModuleVisitor for Sums {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            match has_finite_sum(param.val()) {
+            match has_finite_sum(param.val().reshape([-1])) {
                 Some(is_finite) => self.are_finite &= is_finite,
                 None => self.sums.push(param.val().sum()),
             }

@@ -8,6 +8,7 @@ use fireclay_data::{
     Batch, BatchTargets, DataError, Dataset, Features, Holdout, Row, RowBatcher, Targets, batches,
     permutation, split,
 };
+use fireclay_model::SparseRows;
 use proptest::prelude::*;
 
 fn labels(count: usize) -> Vec<String> {
@@ -154,4 +155,64 @@ proptest! {
             }
         }
     }
+}
+
+/// Three rows of texts alone: terms 1 and 4, none, and term 4.
+fn texts() -> Dataset {
+    let mut rows = SparseRows::default();
+    rows.push([(1, 0.5), (4, 2.0)]);
+    rows.push([]);
+    rows.push([(4, 1.0)]);
+    let targets = Targets::Classes { ids: vec![0, 1, 1], labels: vec!["a".into(), "b".into()] };
+    Dataset::with_terms(vec![0], Features::Floats(Vec::new()), vec![rows], targets).unwrap()
+}
+
+#[test]
+fn terms_go_with_their_rows() {
+    let data = texts();
+    assert_eq!((data.len(), data.width()), (3, 0));
+    let some = data.only_rows(&[2, 0]).unwrap();
+    assert_eq!(some.terms()[0].row(0), (&[4][..], &[1.0][..]));
+    assert_eq!(some.terms()[0].row(1), (&[1, 4][..], &[0.5, 2.0][..]));
+    let both = data.followed_by(&some, &[1]).unwrap();
+    assert_eq!(both.terms()[0].row(3), (&[1, 4][..], &[0.5, 2.0][..]));
+    let of_class = data.only_classes(&["b".to_owned()]).unwrap();
+    assert_eq!(of_class.terms()[0].row(1), (&[4][..], &[1.0][..]));
+    let batch = data.batch(&[1, 2], &Device::flex());
+    assert_eq!(batch.inputs.dims(), [2, 0]);
+    assert_eq!(batch.terms, data.terms_of(&[1, 2]));
+    assert_eq!(data.encoded_rows(1..3).sparse, batch.terms);
+}
+
+#[test]
+fn terms_tell_data_sets_and_rows_apart() {
+    let data = texts();
+    assert_eq!(data.digest(), texts().digest());
+    assert_ne!(data.digest(), data.only_rows(&[0, 2, 1]).unwrap().digest());
+    assert_eq!(data.repeated_in(&[0, 1, 2], &data), 3);
+    let others = data.only_rows(&[2]).unwrap();
+    assert_eq!(data.repeated_in(&[0, 1], &others), 0);
+}
+
+#[test]
+fn terms_that_do_not_fit_are_refused() {
+    let rows = |row: &[(u32, f32)]| {
+        let mut rows = SparseRows::default();
+        rows.push(row.iter().copied());
+        rows
+    };
+    let good = rows(&[(1, 1.0), (2, 1.0)]);
+    let mut two = good.clone();
+    two.push([]);
+    for bad in
+        [rows(&[(2, 1.0), (1, 1.0)]), rows(&[(1, 1.0), (1, 1.0)]), rows(&[(1, f32::NAN)]), two]
+    {
+        let targets = Targets::Values { values: vec![1.0], names: vec!["y".into()] };
+        let features = Features::Floats(vec![1.0]);
+        let found = Dataset::with_terms(vec![1], features, vec![good.clone(), bad], targets);
+        assert!(matches!(found, Err(DataError::Terms { text: 1 })));
+    }
+    let targets = Targets::Values { values: vec![1.0], names: vec!["y".into()] };
+    let none = Dataset::with_terms(vec![0], Features::Floats(vec![]), Vec::new(), targets);
+    assert!(matches!(none, Err(DataError::BadShape { .. })));
 }

@@ -150,7 +150,7 @@ fn tensor<T: Real>(numbers: Vec<T>, shape: impl Into<Shape>) -> FlexTensor {
 }
 
 /// Whether the sum of a tensor's numbers is finite, if they are here.
-pub(crate) fn has_finite_sum<const D: usize>(tensor: Tensor<D>) -> Option<bool> {
+pub(crate) fn has_finite_sum(tensor: Tensor<1>) -> Option<bool> {
     let placed = Placed::of(tensor);
     let plain = placed.plain()?;
     Some(for_real!(plain.dtype(), T => sum::<T>(numbers(plain)).is_finite()))
@@ -161,11 +161,17 @@ fn sum<T: Real>(numbers: &[T]) -> T {
     vectorised(
         #[inline(always)]
         || {
-            let chunks = numbers.chunks_exact(16);
+            let (chunks, rest) = numbers.as_chunks::<16>();
             let mut sums = [T::zero(); 16];
-            let rest: T = chunks.remainder().iter().copied().sum();
-            chunks.for_each(|chunk| (0..16).for_each(|i| sums[i] += chunk[i]));
-            sums.into_iter().sum::<T>() + rest
+            for chunk in chunks {
+                for i in 0..16 {
+                    sums[i] += chunk[i];
+                }
+            }
+            for &number in rest {
+                sums[0] += number;
+            }
+            sums.into_iter().sum()
         },
     )
 }

@@ -8,7 +8,7 @@ use super::{Settings, SettingsError};
 use crate::disk::{MOST_SETTINGS, read_text};
 
 /// The recipes that come with the program: name and file.
-pub const RECIPES: [(&str, &str); 8] = [
+pub const RECIPES: [(&str, &str); 9] = [
     ("mnist", include_str!("../../../../recipes/mnist.toml")),
     ("mnist-small", include_str!("../../../../recipes/mnist-small.toml")),
     ("mnist-best", include_str!("../../../../recipes/mnist-best.toml")),
@@ -17,6 +17,7 @@ pub const RECIPES: [(&str, &str); 8] = [
     ("realmlp-regression", include_str!("../../../../recipes/realmlp-regression.toml")),
     ("tabm", include_str!("../../../../recipes/tabm.toml")),
     ("speech", include_str!("../../../../recipes/speech.toml")),
+    ("text", include_str!("../../../../recipes/text.toml")),
 ];
 
 /// Some of the settings of a run, to be laid over those before.
