@@ -6,7 +6,7 @@ use super::flags::Flags;
 
 /// Choices on the validation samples after training, which the model stores.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Decision")]
+#[command(next_help_heading = "Calibration and thresholds")]
 pub struct DecisionArgs {
     /// Calibrate probabilities by a temperature chosen on the validation samples.
     #[arg(long)]
