@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use train::disk::{MOST_LOG, read_text};
+use train::metrics::MetricChoice;
 use train::run_files::METRICS;
 
 use crate::error::ReportError;
@@ -20,6 +21,18 @@ pub(crate) struct Line {
     /// Numbers by name; none where one is not finite.
     #[serde(flatten)]
     pub(crate) values: BTreeMap<String, Option<f64>>,
+}
+
+impl Line {
+    /// The same numbers, with metrics of older runs under the names that they have today.
+    fn with_names_of_today(mut self) -> Self {
+        let values = self.values.into_iter().map(|(name, value)| {
+            let metric = name.parse::<MetricChoice>();
+            (metric.map_or(name, |metric| metric.to_string()), value)
+        });
+        self.values = values.collect();
+        self
+    }
 }
 
 /// What was measured in a run: its `metrics.jsonl`.
@@ -74,8 +87,10 @@ impl Log {
     pub(crate) fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let lines =
-            lines.map(|(i, line)| serde_json::from_str(line).map_err(|error| (i + 1, error)));
+        let lines = lines.map(|(i, line)| match serde_json::from_str::<Line>(line) {
+            Ok(line) => Ok(line.with_names_of_today()),
+            Err(error) => Err((i + 1, error)),
+        });
         Ok(Self { lines: lines.collect::<Result<_, _>>()? })
     }
 
@@ -136,6 +151,13 @@ mod tests {
 {"split":"training","span":"epoch","epoch":1,"step":10,"loss":1.5}
 {"split":"validation","span":"epoch","epoch":1,"step":10,"loss":1.25}
 {"split":"training","span":"steps","epoch":2,"step":15,"lo"#;
+
+    #[test]
+    fn metrics_of_older_runs_have_the_names_of_today() {
+        let text = r#"{"split":"test","span":"epoch","epoch":1,"step":1,"f-1":0.5,"speed":1}"#;
+        let log = Log::parse(&format!("{text}\n")).unwrap();
+        assert_eq!(log.names(), ["macro-f1", "speed"]);
+    }
 
     #[test]
     fn a_log_becomes_curves_over_epochs() {

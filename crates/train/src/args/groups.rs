@@ -99,7 +99,7 @@ pub struct DataArgs {
     /// Parts of the file names of recordings, such as {label}_{speaker}_{index}; each is a column for --group and --test [default: the label is the folder].
     #[arg(long, value_name = "PATTERN")]
     pub pattern: Option<String>,
-    /// Samples held out for validation: a number or a share [default: 5000, or a tenth of fewer than 25,000].
+    /// Samples held out for validation: a number or a share [default: 5000, or a tenth if there are fewer than 25,000].
     #[arg(long, value_name = "N|SHARE")]
     pub validation: Option<Validation>,
     /// Hold out the same share of each class, for validation and for the test of a table.
@@ -314,10 +314,10 @@ pub struct TrainingArgs {
     /// Weights that become the model [default: auto].
     #[arg(long, value_name = "WHICH")]
     pub keep: Option<Keep>,
-    /// Validation metric that selects the best epoch, such as accuracy, f-1, rmse or r2 [default: loss].
+    /// Validation metric that selects the best epoch, such as accuracy, macro-f1, rmse or r2 [default: loss].
     #[arg(long, value_name = "METRIC")]
     pub monitor: Option<Monitor>,
-    /// Additional metrics: top-5, precision, recall, f-1, auroc, average-precision, learning-rate, speed [default: none].
+    /// Additional metrics: top-5, macro-precision, macro-recall, macro-f1, auroc, average-precision, learning-rate, speed [default: none].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metrics: Vec<MetricChoice>,
     /// Action when the loss is not finite: stop, rollback (to the last checkpoint, with half the learning rate) or rollback:N (at most N times) [default: stop].

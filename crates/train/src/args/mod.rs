@@ -75,7 +75,7 @@ pub struct Args {
     /// A run that is resumed or repeated.
     #[command(flatten)]
     pub resuming: ResumingArgs,
-    /// New location of the replayed data of a fine-tuning run.
+    /// New location of the old data of a fine-tuning run with --replay.
     #[arg(long, value_name = "SOURCE", help_heading = "Resuming")]
     pub replay_data: Option<String>,
     /// Where the run goes, and what it shows.

@@ -8,7 +8,7 @@ use burn::train::metric::{
     SerializedEntry,
 };
 use burn::train::renderer::MetricState;
-use fireclay::Targets;
+use fireclay::TargetTensor;
 use fireclay_measure::{Ranked, average, of_classes, of_labels};
 
 use super::measure::Measure;
@@ -44,11 +44,11 @@ impl Rows {
         let logits = observed.outputs.clone().try_into_vec_as::<f32>()?;
         let mut rows = Self { logits, outputs, ..Self::default() };
         match &observed.targets {
-            Targets::Classes(classes) => {
+            TargetTensor::Classes(classes) => {
                 let ids = classes.clone().try_into_vec_as::<i64>()?;
                 rows.classes = ids.into_iter().map(|id| id as u32).collect();
             }
-            Targets::Values(labels) => {
+            TargetTensor::Values(labels) => {
                 let labels = labels.clone().try_into_vec_as::<f32>()?;
                 rows.labels = labels.into_iter().map(|label| u8::from(label > 0.5)).collect();
             }
@@ -158,7 +158,7 @@ mod tests {
                 let outputs = Tensor::<2>::from_data(data, &device);
                 let classes = Tensor::<1, Int>::from_ints(&ids[cut[0]..cut[1]], &device);
                 let losses = Tensor::zeros([logits.len()], &device);
-                let targets = Targets::Classes(classes);
+                let targets = TargetTensor::Classes(classes);
                 metric.update(&Observed::new(losses, outputs, targets), MOMENT).unwrap();
             }
             // sklearn.metrics.average_precision_score(ids, score)

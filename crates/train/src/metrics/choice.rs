@@ -15,11 +15,12 @@ use super::{Monitor, average_precision};
 pub enum MetricChoice {
     /// `top-K`: the right class is among the K most probable.
     TopK(usize),
-    /// `precision`: of what was called a class, the share that is; mean over classes.
+    /// `macro-precision`: of what was called a class, the share that is; mean over classes.
     Precision,
-    /// `recall`: of what is a class, the share called so; mean over classes.
+    /// `macro-recall`: of what is a class, the share called so; mean over classes.
     Recall,
-    /// `f-BETA`: weighted harmonic mean of precision and recall; mean over classes.
+    /// `macro-fBETA`, such as `macro-f1`: weighted harmonic mean of precision and recall; mean over
+    /// classes.
     FBeta(f64),
     /// `auroc`: area under the receiver operating characteristic, one class against the rest.
     Auroc,
@@ -36,9 +37,9 @@ impl fmt::Display for MetricChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TopK(k) => write!(f, "top-{k}"),
-            Self::Precision => f.write_str("precision"),
-            Self::Recall => f.write_str("recall"),
-            Self::FBeta(beta) => write!(f, "f-{beta}"),
+            Self::Precision => f.write_str("macro-precision"),
+            Self::Recall => f.write_str("macro-recall"),
+            Self::FBeta(beta) => write!(f, "macro-f{beta}"),
             Self::Auroc => f.write_str("auroc"),
             Self::AveragePrecision => f.write_str(average_precision::NAME),
             Self::LearningRate => f.write_str("learning-rate"),
@@ -55,10 +56,9 @@ impl FromStr for MetricChoice {
             return Err(MetricError::Always { found: text.to_owned() });
         }
         match text {
-            "precision" | "macro-precision" => Ok(Self::Precision),
-            "recall" | "macro-recall" => Ok(Self::Recall),
-            // As `evaluate` calls it.
-            "macro-f1" => Ok(Self::FBeta(1.0)),
+            // The second name is that of older runs.
+            "macro-precision" | "precision" => Ok(Self::Precision),
+            "macro-recall" | "recall" => Ok(Self::Recall),
             "auroc" => Ok(Self::Auroc),
             average_precision::NAME => Ok(Self::AveragePrecision),
             "learning-rate" => Ok(Self::LearningRate),
@@ -70,17 +70,14 @@ impl FromStr for MetricChoice {
 }
 
 impl MetricChoice {
-    /// `top-K` or `f-BETA`.
+    /// `top-K`, or `macro-fBETA`, which older runs call `f-BETA`.
     fn with_number(text: &str) -> Option<Self> {
-        match text.split_once('-')? {
-            ("top", k) => k.parse::<usize>().ok().filter(|&k| k > 0).map(Self::TopK),
-            ("f", beta) => {
-                let beta = beta.parse::<f64>().ok();
-                let beta = beta.filter(|beta| beta.is_finite() && *beta > 0.0);
-                beta.map(Self::FBeta)
-            }
-            _ => None,
+        if let Some(k) = text.strip_prefix("top-") {
+            return k.parse().ok().filter(|&k| k > 0).map(Self::TopK);
         }
+        let beta = text.strip_prefix("macro-f").or_else(|| text.strip_prefix("f-"))?;
+        let beta = beta.parse().ok().filter(|beta: &f64| beta.is_finite() && *beta > 0.0);
+        beta.map(Self::FBeta)
     }
 }
 
@@ -103,7 +100,7 @@ impl From<MetricChoice> for String {
 pub enum MetricError {
     /// No metric is called so.
     #[error(
-        "unknown metric `{found}`; metrics: top-K (such as top-5), precision, recall, f-BETA (such as f-1), auroc, average-precision, learning-rate, speed"
+        "unknown metric `{found}`; metrics: top-K (such as top-5), macro-precision, macro-recall, macro-fBETA (such as macro-f1), auroc, average-precision, learning-rate, speed"
     )]
     Unknown {
         /// The name given.
@@ -117,7 +114,7 @@ pub enum MetricError {
     },
     /// No metric that can be monitored is called so.
     #[error(
-        "unknown metric `{found}`; what can be monitored: loss; accuracy, top-K (such as top-5), precision, recall, f-BETA (such as f-1), auroc and average-precision of classes or labels; {} of a regression",
+        "unknown metric `{found}`; what can be monitored: loss; accuracy, top-K (such as top-5), macro-precision, macro-recall, macro-fBETA (such as macro-f1), auroc and average-precision of classes or labels; {} of a regression",
         NAMES.map(|(name, _)| name).join(", ")
     )]
     UnknownMonitor {

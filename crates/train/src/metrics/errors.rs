@@ -11,7 +11,7 @@ use burn::train::metric::{
     SerializedEntry,
 };
 use burn::train::renderer::MetricState;
-use fireclay::Targets;
+use fireclay::TargetTensor;
 use fireclay_measure::{median, r2};
 
 use super::measure::Measure;
@@ -108,7 +108,7 @@ impl Measure for Errors {
     }
 
     fn update(&mut self, observed: &Observed, _moment: Moment) -> Result<(), TensorReadError> {
-        let Targets::Values(truth) = &observed.targets else {
+        let TargetTensor::Values(truth) = &observed.targets else {
             unreachable!("a metric of values was given classes")
         };
         let [_, width] = truth.dims();
@@ -202,7 +202,7 @@ mod tests {
             Tensor::<2>::from_data(TensorData::new(values, [rows.len(), 3]), &device)
         };
         let losses = Tensor::zeros([rows.len()], &device);
-        Observed::new(losses, of(PREDICTED), Targets::Values(of(TRUTH)))
+        Observed::new(losses, of(PREDICTED), TargetTensor::Values(of(TRUTH)))
     }
 
     const MOMENT: Moment = Moment { step: 0, steps: 1, learning_rate: 0.0 };

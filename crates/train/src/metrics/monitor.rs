@@ -83,7 +83,7 @@ fn choices(task: &Task) -> Vec<&'static str> {
     if matches!(task, Task::Classification { .. }) {
         names.push("top-5");
     }
-    names.extend(["precision", "recall", "f-1", "auroc", average_precision::NAME]);
+    names.extend(["macro-precision", "macro-recall", "macro-f1", "auroc", average_precision::NAME]);
     names
 }
 
@@ -148,13 +148,24 @@ mod tests {
                 monitor.validate(&task).unwrap();
             }
         }
-        let macro_f1: Monitor = "macro-f1".parse().unwrap();
-        assert_eq!(macro_f1, Monitor::Choice(MetricChoice::FBeta(1.0)));
+    }
+
+    #[test]
+    fn names_of_older_runs_are_read() {
+        for (old, name) in [
+            ("precision", "macro-precision"),
+            ("recall", "macro-recall"),
+            ("f-1", "macro-f1"),
+            ("f-0.5", "macro-f0.5"),
+        ] {
+            assert_eq!(old.parse::<Monitor>().unwrap().to_string(), name);
+            assert_eq!(old.parse::<Monitor>(), name.parse());
+        }
     }
 
     #[test]
     fn directions_are_those_of_the_metrics() {
-        for (name, more) in [("loss", false), ("rmse", false), ("r2", true), ("f-2", true)] {
+        for (name, more) in [("loss", false), ("rmse", false), ("r2", true), ("macro-f2", true)] {
             assert_eq!(name.parse::<Monitor>().unwrap().more_is_better(), more, "{name}");
         }
     }
@@ -165,8 +176,8 @@ mod tests {
         for (name, task, word) in [
             ("rmse", &classes, "loss, accuracy, top-5"),
             ("accuracy", &values, "loss, mae, rmse, r2, median-error"),
-            ("f-1", &values, "loss, mae, rmse, r2, median-error"),
-            ("top-2", &labels, "loss, accuracy, precision"),
+            ("macro-f1", &values, "loss, mae, rmse, r2, median-error"),
+            ("top-2", &labels, "loss, accuracy, macro-precision"),
             ("speed", &classes, "loss, accuracy, top-5"),
             ("top-9", &classes, "more classes than the 6"),
         ] {

@@ -3,7 +3,7 @@
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Bool, Int, Tensor, TensorData, TensorReadError};
 use burn::train::metric::ConfusionStatsInput;
-use fireclay::{Targets, Task, restored};
+use fireclay::{TargetTensor, Task, restored};
 
 /// What some rows came to.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Observed {
     /// Logits, or values in the unit of their target, `[rows, names]`.
     pub outputs: Tensor<2>,
     /// The right answers.
-    pub targets: Targets,
+    pub targets: TargetTensor,
     /// The weight of each row in the mean of the losses, `[rows]`; none means 1.
     pub weights: Option<Tensor<1>>,
     /// The difference of logits to those that are above 0 where an answer is positive, `[1, names]`, of a
@@ -23,7 +23,7 @@ pub struct Observed {
 
 impl Observed {
     /// Losses and outputs of some rows, each of which counts the same.
-    pub fn new(losses: Tensor<1>, outputs: Tensor<2>, targets: Targets) -> Self {
+    pub fn new(losses: Tensor<1>, outputs: Tensor<2>, targets: TargetTensor) -> Self {
         Self { losses, outputs, targets, weights: None, shift: None }
     }
 
@@ -68,8 +68,8 @@ impl Observed {
             losses: self.losses.without_autodiff(),
             outputs: self.outputs.without_autodiff(),
             targets: match self.targets {
-                Targets::Classes(classes) => Targets::Classes(classes.without_autodiff()),
-                Targets::Values(values) => Targets::Values(values.without_autodiff()),
+                TargetTensor::Classes(classes) => TargetTensor::Classes(classes.without_autodiff()),
+                TargetTensor::Values(values) => TargetTensor::Values(values.without_autodiff()),
             },
             ..self
         }
@@ -108,9 +108,9 @@ impl Observed {
             losses: Tensor::cat(losses, 0),
             outputs: Tensor::cat(outputs, 0),
             targets: if values.is_empty() {
-                Targets::Classes(Tensor::cat(classes, 0))
+                TargetTensor::Classes(Tensor::cat(classes, 0))
             } else {
-                Targets::Values(Tensor::cat(values, 0))
+                TargetTensor::Values(Tensor::cat(values, 0))
             },
             weights: (!weights.is_empty()).then(|| Tensor::cat(weights, 0)),
             shift: self.shift,
@@ -136,11 +136,11 @@ impl Observed {
     fn confusion_of(&self, outputs: Tensor<2>) -> ConfusionStatsInput {
         let [_, count] = outputs.dims();
         match &self.targets {
-            Targets::Classes(classes) => {
+            TargetTensor::Classes(classes) => {
                 let truth: Tensor<2, Bool> = classes.clone().one_hot::<2>(count).bool();
                 ConfusionStatsInput::new(softmax(outputs, 1), truth)
             }
-            Targets::Values(labels) => {
+            TargetTensor::Values(labels) => {
                 ConfusionStatsInput::new(sigmoid(outputs), labels.clone().greater_elem(0.5))
             }
         }
@@ -174,16 +174,16 @@ fn shift(task: &Task, like: &Tensor<2>) -> Option<Tensor<2>> {
     Some(Tensor::from_data(TensorData::new(shift, shape), (&like.device(), like.dtype())))
 }
 
-fn as_classes(targets: &Targets) -> Option<Tensor<1, Int>> {
+fn as_classes(targets: &TargetTensor) -> Option<Tensor<1, Int>> {
     match targets {
-        Targets::Classes(classes) => Some(classes.clone()),
-        Targets::Values(_) => None,
+        TargetTensor::Classes(classes) => Some(classes.clone()),
+        TargetTensor::Values(_) => None,
     }
 }
 
-fn as_values(targets: &Targets) -> Option<Tensor<2>> {
+fn as_values(targets: &TargetTensor) -> Option<Tensor<2>> {
     match targets {
-        Targets::Classes(_) => None,
-        Targets::Values(values) => Some(values.clone()),
+        TargetTensor::Classes(_) => None,
+        TargetTensor::Values(values) => Some(values.clone()),
     }
 }

@@ -133,7 +133,7 @@ fn metrics_jsonl_has_a_line_for_every_measurement() {
 #[test]
 fn more_metrics_are_measured_on_every_split() {
     let place = Place::new();
-    let names = ["top-2", "precision", "recall", "f-1", "f-0.5", "auroc"];
+    let names = ["top-2", "macro-precision", "macro-recall", "macro-f1", "macro-f0.5", "auroc"];
     let line = format!(
         "--metrics {},learning-rate,speed --schedule linear --lr 0.01 --batch-size 25 --epochs 4",
         names.join(",")

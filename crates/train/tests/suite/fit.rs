@@ -141,8 +141,9 @@ fn numbers_do_not_depend_on_batches() {
         // Weights that do not move, so that each batch sees the same network.
         setup.optimizer = OptimizerConfig::Sgd(Sgd { learning_rate: 1e-30, ..Sgd::default() });
         setup.training.batch_size = batch_size;
-        setup.training.metrics =
-            ["top-2", "precision", "recall", "f-1", "auroc"].map(|m| m.parse().unwrap()).to_vec();
+        setup.training.metrics = ["top-2", "macro-precision", "macro-recall", "macro-f1", "auroc"]
+            .map(|m| m.parse().unwrap())
+            .to_vec();
         setup.fit().1.training.remove(0)
     };
     let whole = still(80);

@@ -125,7 +125,7 @@ fn a_data_set_of_one_class_has_nothing_to_tell_apart() {
         fs::write(&path, labels).unwrap();
     }
     warned(&place, "run", "--metrics top-1,learning-rate", &["class 0, so there is nothing"]);
-    for metric in ["precision", "recall", "f-1", "auroc"] {
+    for metric in ["macro-precision", "macro-recall", "macro-f1", "auroc"] {
         let line = format!("{DIGITS} --metrics {metric}");
         check_refused(&place, &[(&line, &[metric, "class"])]);
     }

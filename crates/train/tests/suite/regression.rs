@@ -188,10 +188,10 @@ fn any_metric_may_be_monitored() {
 #[test]
 fn what_is_monitored_is_measured() {
     let mut setup = Setup::classes();
-    setup.training.monitor = "f-1".parse().unwrap();
+    setup.training.monitor = "macro-f1".parse().unwrap();
     setup.training.keep = Keep::Best;
     let (fitted, seen) = fitted(&setup);
-    let values: Vec<f64> = seen.validation.iter().map(|m| value(m, "f-1")).collect();
+    let values: Vec<f64> = seen.validation.iter().map(|m| value(m, "macro-f1")).collect();
     let best = values.iter().copied().fold(0.0, f64::max);
     let epoch = 1 + values.iter().position(|&value| value == best).unwrap() as u64;
     assert_eq!(fitted.epoch, epoch, "{values:?}");

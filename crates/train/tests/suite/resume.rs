@@ -212,8 +212,8 @@ fn varied(i: u64) -> (Setup, String) {
         _ => vec![MetricChoice::LearningRate],
     };
     let monitors = match i % 3 {
-        0 => ["loss", "accuracy", "f-1"],
-        1 => ["loss", "average-precision", "recall"],
+        0 => ["loss", "accuracy", "macro-f1"],
+        1 => ["loss", "average-precision", "macro-recall"],
         _ => ["loss", "r2", "rmse"],
     };
     setup.training = TrainingSettings {
