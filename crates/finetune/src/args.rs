@@ -18,7 +18,7 @@ use train::{
 use crate::head::{Head, label_file};
 use crate::import::{Layers, Options, TaskKind};
 use crate::pattern::{Glob, Pattern};
-use crate::plan::Recipe;
+use crate::plan::Strategy;
 
 /// Fine-tune a model of Fireclay, PyTorch, Keras, scikit-learn, ONNX or Burn.
 ///
@@ -234,8 +234,8 @@ pub struct Tune {
     #[arg(long, value_name = "PATTERN")]
     pub train: Vec<Pattern>,
     /// Order in which head and body are trained [default: full].
-    #[arg(long, value_name = "NAME")]
-    pub recipe: Option<Recipe>,
+    #[arg(long, value_name = "NAME", alias = "recipe")]
+    pub strategy: Option<Strategy>,
     /// Dropout rate of the hidden layers [default: that of the starting model].
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
@@ -263,7 +263,7 @@ pub struct Tune {
     /// Temperature of distillation, which divides the logits.
     #[arg(long, value_name = "T", default_value_t = 4.0, requires = "teacher")]
     pub temperature: f64,
-    /// Weight of the distillation loss; the loss of the labels has the rest, up to 1.
+    /// Weight of the distillation loss, from 0 to 1; the loss of the labels has the remaining weight.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "teacher")]
     pub alpha: f64,
     /// Rows of the old data to mix in, as a share of the training rows [default: 0].
@@ -310,7 +310,7 @@ Examples:
   finetune import model.h5 --preprocessing scale --to model.safetensors --data mnist
   finetune merge --base base.safetensors --adapter adapter.safetensors --to one.safetensors
 
-Recipes: full trains everything from the first step; lp-ft trains the head for half of the epochs,
+Strategies: full trains everything from the first step; lp-ft trains the head for half of the epochs,
 then everything at a tenth of the rate; probe trains only the head.";
 
 impl Args {

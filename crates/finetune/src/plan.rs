@@ -10,7 +10,7 @@ use train::tuning::Phase;
 
 use crate::pattern::{Pattern, PatternError};
 
-/// What the learning rate of the second part of [`Recipe::LpFt`] is multiplied by.
+/// What the learning rate of the second part of [`Strategy::LpFt`] is multiplied by.
 const TUNING_FACTOR: f64 = 0.1;
 
 /// The settings of a run without other settings: a rate three times Adam's usual one, that
@@ -22,7 +22,7 @@ pub(crate) fn usual() -> Result<Partial, SettingsError> {
 
 /// An order in which the parts of a network are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Recipe {
+pub enum Strategy {
     /// The head for half of the epochs, then everything at a tenth of the learning rate, so that an
     /// untrained head does not spoil the body (Kumar et al. 2022, arXiv 2202.10054).
     LpFt,
@@ -45,8 +45,8 @@ pub struct Plan {
     pub optimizer: OptimizerConfig,
     /// What each layer's rate is multiplied by to get that of the layer below.
     pub decay: Option<f64>,
-    /// The order.
-    pub recipe: Option<Recipe>,
+    /// The order of head and body.
+    pub strategy: Option<Strategy>,
     /// Epochs after which the next layer, from the head down, is trained too.
     pub unfreeze_every: Option<u64>,
     /// Epochs of the run.
@@ -68,23 +68,23 @@ pub enum PlanError {
         rate: f64,
     },
     /// Two orders were asked for.
-    #[error("--unfreeze-every is an order of its own; leave out --recipe")]
+    #[error("--unfreeze-every is an order of its own; leave out --strategy")]
     TwoOrders,
     /// The head alone is to be trained, and it is frozen.
-    #[error("--recipe probe trains the head alone, and the head is frozen")]
+    #[error("--strategy probe trains the head alone, and the head is frozen")]
     FrozenHead,
     /// The head alone is to be trained, and what was asked for concerns the rest.
     #[error(
-        "--recipe probe trains the head alone, so --lora and --lr-decay would change nothing; leave \
-         them out, or take --recipe full"
+        "--strategy probe trains the head alone, so --lora and --lr-decay would change nothing; leave \
+         them out, or take --strategy full"
     )]
     IdleInProbe,
     /// There are too few epochs for the two parts of an order.
-    #[error("--recipe lp-ft needs at least --epochs 2: the head first, then the rest")]
+    #[error("--strategy lp-ft needs at least --epochs 2: the head first, then the rest")]
     OneEpoch,
     /// One of the two parts of an order is frozen.
     #[error(
-        "--recipe lp-ft trains the head first and then the rest, and {part} is frozen; take --recipe \
+        "--strategy lp-ft trains the head first and then the rest, and {part} is frozen; take --strategy \
          full"
     )]
     FrozenPart {
@@ -148,16 +148,16 @@ impl Plan {
         let head = paths_of("head", network)?;
         let probe: Factors =
             rates.iter().filter(|(path, _)| head.contains(path)).map(|(p, r)| (*p, *r)).collect();
-        match (self.unfreeze_every, self.recipe) {
+        match (self.unfreeze_every, self.strategy) {
             (Some(_), Some(_)) => Err(PlanError::TwoOrders),
             (Some(every), None) => self.unfreezing(network, &rates, every),
-            (None, None | Some(Recipe::Full)) => Ok(vec![phase(0, rates)]),
-            (None, Some(Recipe::Probe)) if probe.is_empty() => Err(PlanError::FrozenHead),
-            (None, Some(Recipe::Probe)) if network.lora.is_some() || self.decay.is_some() => {
+            (None, None | Some(Strategy::Full)) => Ok(vec![phase(0, rates)]),
+            (None, Some(Strategy::Probe)) if probe.is_empty() => Err(PlanError::FrozenHead),
+            (None, Some(Strategy::Probe)) if network.lora.is_some() || self.decay.is_some() => {
                 Err(PlanError::IdleInProbe)
             }
-            (None, Some(Recipe::Probe)) => Ok(vec![phase(0, probe)]),
-            (None, Some(Recipe::LpFt)) => self.head_first(probe, rates, &told),
+            (None, Some(Strategy::Probe)) => Ok(vec![phase(0, probe)]),
+            (None, Some(Strategy::LpFt)) => self.head_first(probe, rates, &told),
         }
     }
 
@@ -307,8 +307,8 @@ mod tests {
     }
 
     #[test]
-    fn by_the_recipe_lp_ft_the_head_comes_first() {
-        let plan = Plan { recipe: Some(Recipe::LpFt), ..plan() };
+    fn by_the_strategy_lp_ft_the_head_comes_first() {
+        let plan = Plan { strategy: Some(Strategy::LpFt), ..plan() };
         let phases = plan.phases(&network()).unwrap();
         assert_eq!(phases.len(), 2);
         assert_eq!(phases[0].epochs, 3);
@@ -349,7 +349,7 @@ mod tests {
         let plan = Plan { rates, decay: Some(0.5), ..plan() };
         let phases = plan.phases(&network()).unwrap();
         assert!((phases[0].rates["layers.0.weight"] - 0.125).abs() < 1e-12, "decayed twice");
-        let plan = Plan { decay: None, recipe: Some(Recipe::LpFt), ..plan };
+        let plan = Plan { decay: None, strategy: Some(Strategy::LpFt), ..plan };
         let phases = plan.phases(&network()).unwrap();
         assert!((phases[1].rates["layers.0.weight"] - 0.5).abs() < 1e-12);
         assert_eq!(phases[1].rates["layers.2.weight"], TUNING_FACTOR);
@@ -379,7 +379,7 @@ mod tests {
         let lora =
             Lora { layers: vec![0], rank: 2, alpha: 4.0, dropout: 0.0, rank_stabilized: false };
         let network = Architecture { lora: Some(lora), ..network() };
-        let phases = Plan { recipe: Some(Recipe::Full), ..plan() }.phases(&network).unwrap();
+        let phases = Plan { strategy: Some(Strategy::Full), ..plan() }.phases(&network).unwrap();
         let expected = ["adapters.0.a", "adapters.0.b", "layers.2.bias", "layers.2.weight"];
         assert_eq!(trained(&phases[0]), expected);
     }
@@ -390,17 +390,17 @@ mod tests {
         let freeze = |texts: &[&str]| Plan { freeze: patterns(texts), ..plan() };
         assert!(words(freeze(&["all"])).contains("nothing is left"));
         assert!(words(freeze(&["layers.7"])).contains("names no parameter"));
-        let recipe = Some(Recipe::LpFt);
-        assert!(words(Plan { recipe, ..freeze(&["head"]) }).contains("the head is frozen"));
-        assert!(words(Plan { recipe, epochs: 1, ..plan() }).contains("--epochs 2"));
+        let strategy = Some(Strategy::LpFt);
+        assert!(words(Plan { strategy, ..freeze(&["head"]) }).contains("the head is frozen"));
+        assert!(words(Plan { strategy, epochs: 1, ..plan() }).contains("--epochs 2"));
         assert!(
-            words(Plan { recipe: Some(Recipe::Probe), ..freeze(&["head"]) }).contains("frozen")
+            words(Plan { strategy: Some(Strategy::Probe), ..freeze(&["head"]) }).contains("frozen")
         );
         let rates = vec![("head".parse().unwrap(), 1e-4)];
         assert!(words(Plan { rates, ..freeze(&["head"]) }).contains("is frozen"));
-        let (rates, recipe) = (vec![("body".parse().unwrap(), 1e-4)], Some(Recipe::Probe));
-        assert!(words(Plan { rates, recipe, ..plan() }).contains("is frozen"));
-        assert!(words(Plan { decay: Some(0.5), recipe, ..plan() }).contains("--lr-decay"));
+        let (rates, strategy) = (vec![("body".parse().unwrap(), 1e-4)], Some(Strategy::Probe));
+        assert!(words(Plan { rates, strategy, ..plan() }).contains("is frozen"));
+        assert!(words(Plan { decay: Some(0.5), strategy, ..plan() }).contains("--lr-decay"));
         let rate = "the learning rate of layers.0.weight would be 0e0 times";
         assert!(words(Plan { decay: Some(1e-200), ..plan() }).contains(rate));
         let forever = Plan { unfreeze_every: Some(u64::MAX), ..plan() };

@@ -1,4 +1,4 @@
-//! `cargo xtask bench-tuning`: how accurate a model gets by each recipe of fine-tuning.
+//! `cargo xtask bench-tuning`: how accurate a model gets by each way of fine-tuning.
 
 mod pairs;
 mod sets;
@@ -14,9 +14,9 @@ use crate::numbers::{between_marks, grouped, markdown};
 use crate::process;
 use pairs::{Pair, Side};
 
-/// Compare recipes of fine-tuning by accuracy, and fill in docs/fine-tuning.md.
+/// Compare strategies of fine-tuning by accuracy, and fill in docs/fine-tuning.md.
 ///
-/// A model is trained on the first task of a pair and tuned to the second by every recipe, with all
+/// A model is trained on the first task of a pair and tuned to the second by every strategy, with all
 /// rows and with few, for each seed. A fresh network trains on the same rows. The table compares the
 /// test accuracy on the second task. Pairs come from the bundled MNIST, from Fashion-MNIST if present,
 /// and from --pair. Three seeds take a quarter of an hour on an idle machine.
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// Folder of Fashion-MNIST; without it, its pair is skipped
     #[arg(long, value_name = "FOLDER", default_value = "/usr/share/datasets/fashion-mnist")]
     fashion: PathBuf,
-    /// Recipes [default: those of the page]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RECIPES.map(|recipe| recipe.name))]
-    recipes: Vec<String>,
+    /// Strategies [default: those of the page]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = STRATEGIES.map(|strategy| strategy.name))]
+    strategies: Vec<String>,
     /// Rows of the new task and epochs, each as ROWS:EPOCHS
     #[arg(
         long,
@@ -57,7 +57,7 @@ pub(crate) struct Args {
 }
 
 /// A way to get from one task to another.
-struct Recipe {
+struct Strategy {
     name: &'static str,
     /// Of `fireclay`.
     command: &'static str,
@@ -66,28 +66,28 @@ struct Recipe {
     is_on_page: bool,
 }
 
-const fn tuned(name: &'static str, flags: &'static str) -> Recipe {
-    Recipe { name, command: "finetune", flags, is_on_page: true }
+const fn tuned(name: &'static str, flags: &'static str) -> Strategy {
+    Strategy { name, command: "finetune", flags, is_on_page: true }
 }
 
-const fn fresh(name: &'static str, flags: &'static str) -> Recipe {
-    Recipe { name, command: "train", flags, is_on_page: true }
+const fn fresh(name: &'static str, flags: &'static str) -> Strategy {
+    Strategy { name, command: "train", flags, is_on_page: true }
 }
 
-const fn also(name: &'static str, flags: &'static str) -> Recipe {
-    Recipe { is_on_page: false, ..tuned(name, flags) }
+const fn also(name: &'static str, flags: &'static str) -> Strategy {
+    Strategy { is_on_page: false, ..tuned(name, flags) }
 }
 
-const RECIPES: [Recipe; 10] = [
+const STRATEGIES: [Strategy; 10] = [
     tuned("default", ""),
-    tuned("full-slow", "--recipe full --lr 1e-3 --schedule constant"),
-    tuned("lp-ft-slow", "--recipe lp-ft --lr 1e-3 --schedule constant"),
+    tuned("full-slow", "--strategy full --lr 1e-3 --schedule constant"),
+    tuned("lp-ft-slow", "--strategy lp-ft --lr 1e-3 --schedule constant"),
     fresh("scratch", "--lr 3e-3 --schedule cosine"),
     fresh("scratch-slow", "--lr 1e-3 --schedule constant"),
-    also("lp-ft", "--recipe lp-ft"),
+    also("lp-ft", "--strategy lp-ft"),
     also("thaw", "--unfreeze-every 1epoch"),
     also("gentle", "--lr 1e-3"),
-    also("probe", "--recipe probe"),
+    also("probe", "--strategy probe"),
     also("lora", "--lora rank=32"),
 ];
 
@@ -151,11 +151,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         ensure!(pairs.iter().any(|pair| pair.name == *name), "there is no pair `{name}`");
     }
     pairs.retain(|pair| names.is_empty() || names.contains(&pair.name.as_str()));
-    let recipes: Vec<&Recipe> = RECIPES
+    let strategies: Vec<&Strategy> = STRATEGIES
         .iter()
-        .filter(|recipe| match &args.recipes[..] {
-            [] => recipe.is_on_page,
-            names => names.iter().any(|name| name == recipe.name),
+        .filter(|strategy| match &args.strategies[..] {
+            [] => strategy.is_on_page,
+            names => names.iter().any(|name| name == strategy.name),
         })
         .collect();
     let quick = [Size { rows: Some(1000), epochs: 5 }];
@@ -169,16 +169,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 println!("{}, {}: it has {most}", pair.name, words(size));
                 continue;
             }
-            let line = line(pair, size, &bench.measure(pair, size, &recipes, seeds)?);
+            let line = line(pair, size, &bench.measure(pair, size, &strategies, seeds)?);
             println!("| {} |", line.join(" | "));
             lines.push(((k, i), line));
         }
     }
     lines.sort_by_key(|(place, _)| *place);
     let lines = lines.into_iter().map(|(_, line)| line);
-    let text = markdown(&[heading(&recipes)].into_iter().chain(lines).collect::<Vec<_>>());
+    let text = markdown(&[heading(&strategies)].into_iter().chain(lines).collect::<Vec<_>>());
     println!("\n{text}");
-    let is_whole = args.pairs.is_empty() && args.recipes.is_empty() && !args.quick;
+    let is_whole = args.pairs.is_empty() && args.strategies.is_empty() && !args.quick;
     if is_whole && !args.no_page {
         let page = process::root().join("docs/fine-tuning.md");
         let old = std::fs::read_to_string(&page)?;
@@ -197,15 +197,15 @@ struct Bench {
 }
 
 impl Bench {
-    /// The accuracies of each recipe, one for each seed.
+    /// The accuracies of each strategy, one for each seed.
     fn measure(
         &self,
         pair: &Pair,
         size: &Size,
-        recipes: &[&Recipe],
+        strategies: &[&Strategy],
         seeds: u64,
     ) -> Result<Vec<Vec<f64>>> {
-        let mut found = vec![Vec::new(); recipes.len()];
+        let mut found = vec![Vec::new(); strategies.len()];
         for seed in 1..=seeds {
             let base = self.base(pair, seed)?;
             let data = self.folder.path().join("data");
@@ -214,14 +214,14 @@ impl Bench {
                 None => (usize::MAX, "0.1".to_owned()),
             };
             pair.new.drawn(rows, seed).write(&data)?;
-            for (recipe, found) in recipes.iter().zip(&mut found) {
-                let from = match recipe.command {
+            for (strategy, found) in strategies.iter().zip(&mut found) {
+                let from = match strategy.command {
                     "finetune" => format!("--from {}", base.display()),
                     _ => String::new(),
                 };
                 let line = format!(
                     "{} {from} --validation {validation} --epochs {} {}",
-                    recipe.command, size.epochs, recipe.flags
+                    strategy.command, size.epochs, strategy.flags
                 );
                 let folder = self.run(&line, &data, &pair.new, seed, "tuned")?;
                 found.push(accuracy(&folder)?);
@@ -286,12 +286,12 @@ fn words(size: &Size) -> String {
     format!("{rows} rows, {} epochs", size.epochs)
 }
 
-fn heading(recipes: &[&Recipe]) -> Vec<String> {
-    let names = recipes.iter().map(|recipe| format!("`{}`", recipe.name));
+fn heading(strategies: &[&Strategy]) -> Vec<String> {
+    let names = strategies.iter().map(|strategy| format!("`{}`", strategy.name));
     ["pair".to_owned(), "rows, epochs".to_owned()].into_iter().chain(names).collect()
 }
 
-/// A row of the table: the mean of each recipe and its worst seed; the best mean of all is bold.
+/// A row of the table: the mean of each strategy and its worst seed; the best mean of all is bold.
 fn line(pair: &Pair, size: &Size, found: &[Vec<f64>]) -> Vec<String> {
     let best = found.iter().map(|found| mean(found)).fold(f64::NEG_INFINITY, f64::max);
     let cells = found.iter().map(|found| {

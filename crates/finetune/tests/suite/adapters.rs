@@ -103,7 +103,7 @@ fn an_adapter_fits_the_file_that_it_was_trained_on() {
     let place = place();
     let line = format!(
         "--data idx:{} --validation 10 --from base.safetensors --name lora --epochs 2 \
-         --recipe full --dropout 0.3 --lora rank=2",
+         --strategy full --dropout 0.3 --lora rank=2",
         place.path("digits").display()
     );
     place.train(&line).succeeded();

@@ -10,8 +10,8 @@ mod pages;
 #[allow(dead_code, reason = "shared with the tests of `train`")]
 #[path = "../../../train/tests/suite/program.rs"]
 mod program;
-mod recipe;
 mod refused;
 mod reparameterized;
+mod strategy;
 mod tuned;
 mod tuning;

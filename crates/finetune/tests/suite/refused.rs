@@ -39,7 +39,7 @@ fn what_goes_wrong_in_the_end_is_told_in_the_beginning() {
 fn a_flag_of_a_new_run_is_named_alone() {
     let place = place();
     for (line, flag) in [
-        ("--resume x --recipe probe", "--recipe <NAME>"),
+        ("--resume x --strategy probe", "--strategy <NAME>"),
         ("--repeat x --activation relu", "--activation <NAMES>"),
         ("--resume x --baseline scratch", "--baseline <WHAT>"),
     ] {
@@ -82,7 +82,8 @@ fn a_default_that_was_not_asked_for_is_not_named() {
         ("--from base.safetensors --data idx:digits --freeze head --lr head=1", "is frozen"),
     ] {
         let said = place.train(line).failed(&[words]).stderr;
-        for default in ["mnist", "784", "adam", "cosine", "constant", "lp-ft", "--recipe", "0.003"]
+        for default in
+            ["mnist", "784", "adam", "cosine", "constant", "lp-ft", "--strategy", "0.003"]
         {
             assert!(!said.contains(default), "{line}: {default} in: {said}");
         }
@@ -163,8 +164,8 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --activation relu", &["leave out --activation"]),
         ("--from base.safetensors --preprocessing scale", &["leave out --preprocessing"]),
         ("--from base.safetensors --dropout 1", &["dropout", "below 1"]),
-        ("--from base.safetensors --recipe mnist", &["lp-ft"]),
-        ("--from base.safetensors --recipe lp-ft --epochs 1", &["--epochs 2"]),
+        ("--from base.safetensors --strategy mnist", &["lp-ft"]),
+        ("--from base.safetensors --strategy lp-ft --epochs 1", &["--epochs 2"]),
         ("--from base.safetensors --lr layers.9=1", &["layers.9"]),
         ("--from base.safetensors --lr-decay 2", &["--lr-decay"]),
         ("--from base.safetensors --lora rank=2 --lora-on norms", &["norms"]),
@@ -177,8 +178,8 @@ fn what_can_not_be_is_refused_in_words() {
         ("--from base.safetensors --set data.preprocessing=standardize", &["data.preprocessing"]),
         ("--from base.safetensors --alpha 0.3", &["--teacher"]),
         ("--from base.safetensors --temperature 2", &["--teacher"]),
-        ("--from base.safetensors --recipe probe --lora rank=2", &["--recipe probe"]),
-        ("--from base.safetensors --recipe probe --lr body=1", &["is frozen"]),
+        ("--from base.safetensors --strategy probe --lora rank=2", &["--strategy probe"]),
+        ("--from base.safetensors --strategy probe --lr body=1", &["is frozen"]),
         ("--from base.safetensors --lora rank=2 --lora-on layers.1 --lora-on biases", &["biases"]),
         ("--from base.safetensors --lora rank=1000000000000", &["at most 12", "give rank=12"]),
         ("--from base.safetensors --lora rank=13", &["--lora rank=13", "give rank=12"]),
@@ -194,7 +195,7 @@ fn what_can_not_be_is_refused_in_words() {
         ("--resume base --freeze body", &["cannot be used with"]),
         ("--resume base --teacher base.safetensors", &["cannot be used with"]),
         ("--resume base --map a=b", &["cannot be used with"]),
-        ("--resume base --recipe probe", &["cannot be used with"]),
+        ("--resume base --strategy probe", &["cannot be used with"]),
         ("--resume base --lr body=1", &["leave out --lr of groups"]),
         ("merge --adapter base.safetensors --to x", &["no adapters"]),
         ("merge --base base.safetensors --adapter base.safetensors --to x", &["not an adapter"]),

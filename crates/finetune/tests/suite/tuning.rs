@@ -41,11 +41,11 @@ fn norms_and_dropout_of_frozen_layers_are_still() {
     let place = place_with("--hidden 12,8 --norm batch --dropout 0.4");
     let (run, _) = tuned(&place, "probe", "--epochs 2 --freeze all-but-head");
     assert_eq!(moved(&run), ["layers.2.bias", "layers.2.weight"]);
-    let (run, _) = tuned(&place, "kept", "--epochs 2 --recipe full --keep-statistics");
+    let (run, _) = tuned(&place, "kept", "--epochs 2 --strategy full --keep-statistics");
     let names = moved(&run);
     assert!(names.contains(&"norms.0.weight".to_owned()), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("running_")), "{names:?}");
-    let (run, _) = tuned(&place, "moved", "--epochs 2 --recipe full --dropout 0.25");
+    let (run, _) = tuned(&place, "moved", "--epochs 2 --strategy full --dropout 0.25");
     assert_eq!(run.config()["model"]["dropout"].as_float(), Some(0.25));
     assert!(moved(&run).contains(&"norms.1.running_var".to_owned()));
 }
@@ -94,9 +94,12 @@ fn rates_and_thawing_are_as_asked() {
     assert_eq!(run.config()["tuning"]["phases"].as_array().unwrap().len(), 3);
     assert_eq!(moved(&run).len(), 6);
     // The first layer has trained for one epoch and not for three.
-    let (run, _) =
-        tuned(&place, "pulled", "--epochs 3 --recipe full --l2-sp 1000 --optimizer sgd --lr 1e-4");
-    let (free, _) = tuned(&place, "free", "--epochs 3 --recipe full --optimizer sgd --lr 1e-4");
+    let (run, _) = tuned(
+        &place,
+        "pulled",
+        "--epochs 3 --strategy full --l2-sp 1000 --optimizer sgd --lr 1e-4",
+    );
+    let (free, _) = tuned(&place, "free", "--epochs 3 --strategy full --optimizer sgd --lr 1e-4");
     let distance = |run: &Run| {
         let weights = |file| {
             let tensors = run.model(file).mlp.tensors().unwrap();
@@ -114,7 +117,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
     for (name, flags) in [
         ("default", ""),
         // What was the default before, as the settings of such a run have it.
-        ("phases", "--recipe lp-ft --schedule constant"),
+        ("phases", "--strategy lp-ft --schedule constant"),
         ("lora", "--lora rank=2,alpha=4,dropout=0.2"),
         (
             "pulled",
@@ -209,11 +212,12 @@ fn what_was_known_is_compared_before_and_after() {
 #[test]
 fn patience_and_plateaus_begin_anew_with_each_phase() {
     let place = place();
-    let lp_ft = "--recipe lp-ft --epochs 40 --lr 0.3 --schedule constant";
+    let lp_ft = "--strategy lp-ft --epochs 40 --lr 0.3 --schedule constant";
     let (run, _) = tuned(&place, "patient", &format!("{lp_ft} --patience 3"));
     assert!(run.test()["epoch"].as_u64().unwrap() > 20);
     assert_eq!(moved(&run).len(), 6);
-    let flags = "--recipe lp-ft --epochs 40 --lr 0.3 --schedule plateau --set schedule.patience=0";
+    let flags =
+        "--strategy lp-ft --epochs 40 --lr 0.3 --schedule plateau --set schedule.patience=0";
     let (run, _) = tuned(&place, "plateau", &format!("{flags} --metrics learning-rate"));
     let lines = run.split("training");
     let epochs = lines.iter().filter(|line| line["span"] == "epoch");
@@ -230,7 +234,7 @@ fn the_teachers_share_does_not_depend_on_the_size_of_class_weights() {
     let weighted = |name: &str, weight: &str| {
         let weights = [weight; 10].join(",");
         let flags = format!(
-            "--recipe full --optimizer sgd --epochs 2 --teacher runs/ten/model.safetensors \
+            "--strategy full --optimizer sgd --epochs 2 --teacher runs/ten/model.safetensors \
              --set loss.name=cross-entropy --set loss.class_weights=[{weights}]"
         );
         let model = tuned(&place, name, &flags).0.model("model.safetensors");

@@ -59,7 +59,7 @@ fn train(place: &Place, name: &str, data: &str, flags: &str) -> f64 {
 /// 180 rows and five epochs, once for each way. The margins are at most half of what was measured: on `flex`
 /// a seed gives the same model, but for the last digits on another processor.
 #[test]
-fn the_default_loses_neither_to_other_recipes_nor_to_training_from_scratch() {
+fn the_default_loses_neither_to_other_strategies_nor_to_training_from_scratch() {
     let place = Place::new();
     write(&place.path("old"), [2000, 200], false);
     write(&place.path("same"), [200, 1000], false);
@@ -83,8 +83,8 @@ fn the_default_loses_neither_to_other_recipes_nor_to_training_from_scratch() {
             place.run(&name).test()["accuracy"].as_f64().unwrap()
         };
         let default = tuned("default", "");
-        let full = tuned("full", &format!("--recipe full {constant}"));
-        let lp_ft = tuned("lp-ft", &format!("--recipe lp-ft {constant}"));
+        let full = tuned("full", &format!("--strategy full {constant}"));
+        let lp_ft = tuned("lp-ft", &format!("--strategy lp-ft {constant}"));
         let fresh = train(&place, &format!("{data}-fresh"), data, new);
         // At the rate and the schedule of tuning, too.
         let quick = format!("{new} --lr 3e-3 --schedule cosine");
