@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
 }
 
 fn compared(comparison: &Comparison) -> String {
-    let mut rows = vec![row!["measure", "first", "second", "difference"]];
+    let mut rows = vec![row!["metric", "first", "second", "difference"]];
     for first in comparison.first.measures() {
         let Some(second) = comparison.second.measure(&first.name) else { continue };
         let (a, b) = (first.estimate.value, second.estimate.value);

@@ -177,7 +177,7 @@ fn gate(evaluation: &Evaluation, name: &str, limit: f64, is_minimum: bool) -> Re
         let names: Vec<String> = evaluation.measures().into_iter().map(|m| m.name).collect();
         let nearest = fireclay::nearest(name, names.iter().map(String::as_str));
         let hint = nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
-        bail!("there is no measure `{name}`{hint}; there are {}", names.join(", "));
+        bail!("there is no metric `{name}`{hint}; there are {}", names.join(", "));
     };
     if measure.is_share && !(0.0..=1.0).contains(&limit) {
         let hint = if (1.0..=100.0).contains(&limit) {
@@ -239,7 +239,7 @@ fn text(evaluation: &Evaluation) -> String {
 
 /// Names, numbers and intervals.
 pub(crate) fn measures(all: &[Measure]) -> String {
-    let mut rows = vec![row!["measure", "value", "95 % interval", ""]];
+    let mut rows = vec![row!["metric", "value", "95 % interval", ""]];
     rows.extend(all.iter().map(|measure| {
         let Estimate { value, low, high, interval } = measure.estimate;
         let [value, low, high] = [value, low, high].map(|value| measured(value, measure.is_share));

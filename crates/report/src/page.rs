@@ -159,7 +159,7 @@ fn cards(report: &Report) -> Markup {
                 div {
                     span { "parameters" }
                     b { (grouped(model.parameters)) }
-                    span { (model.layers.len() - 1) " layers" }
+                    span { (counted(model.layers.len() as u64 - 1, "layer")) }
                 }
             }
             @if let Some(time) = report.manifest.as_ref().and_then(total_time) {
@@ -207,12 +207,12 @@ fn measures(report: &Report, evaluation: &Evaluation) -> Markup {
     let is_scaled = report.model.as_ref().is_some_and(|model| model.task.scaling().is_some());
     html! {
         p.soft {
-            "On " (grouped(evaluation.rows)) " rows of " (report.data)
+            "On " (counted(evaluation.rows as u64, "row")) " of " (report.data)
             ". 95 % confidence intervals, treating these rows as a sample."
             @if is_scaled { " The loss is that of standardized targets; other metrics use the target's unit." }
         }
         div.scroll { table {
-            tr { th { "measure" } th.n { "value" } th.n { "95 % interval" } th { "by" } }
+            tr { th { "metric" } th.n { "value" } th.n { "95 % interval" } th { "by" } }
             @for Measure { name, estimate, is_share, .. } in &evaluation.measures() {
                 tr {
                     td { (name) }

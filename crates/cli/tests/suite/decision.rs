@@ -134,8 +134,8 @@ fn a_goal_out_of_reach_is_said_and_leaves_one_half() {
     let line = "train --data noise.csv --target y --no-report --epochs 2 --validation 100 \
                 --threshold precision=1 --name n";
     place.train(line).warned(&[
-        "100 of 100 validation rows are training rows too",
-        "80 of 80 test rows are training rows too",
+        "validation rows that are training rows too, features and target: 100 of 100",
+        "test rows that are training rows too, features and target: 80 of 80",
         "no threshold of \"b\" meets precision=1 on the validation samples; it stays 0.5",
     ]);
     let task = place.run("n").model("model.safetensors").task;

@@ -429,7 +429,7 @@ fn an_input_that_cannot_be_read_does_not_end_the_others() {
         "error: gone.png: ",
         "error: empty.png: the file is empty",
         "error: bytes.jpg: by its name this is a JPEG picture",
-        "error: 4 of 6 inputs could not be predicted",
+        "error: cannot predict 4 of 6 inputs",
     ] {
         assert!(found.stderr.contains(words), "{words}: {}", found.stderr);
     }

@@ -116,7 +116,7 @@ fn numbers_are_learnt_and_told_in_their_unit() {
         assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(code), ""), "{line}");
         assert!(outcome.stdout.contains(words), "{line}: {}", outcome.stdout);
     }
-    place.train("evaluate runs/a --min-accuracy 0.5").refused(&["there is no measure `accuracy`"]);
+    place.train("evaluate runs/a --min-accuracy 0.5").refused(&["there is no metric `accuracy`"]);
 }
 
 #[test]
