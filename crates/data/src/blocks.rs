@@ -14,7 +14,7 @@ use crate::order::{generator, shuffled};
 /// Blocks of neighbouring rows are read as they are needed, and the blocks that follow are read while
 /// these are worked on. Some rows, such as those for validation, are kept in memory.
 #[derive(Clone)]
-pub struct Blocks(Arc<Shared>);
+pub struct RowsOnDisk(Arc<Shared>);
 
 /// What reads a block: `[rows, width]` row by row.
 pub(crate) trait BlockReader: Send + Sync {
@@ -62,7 +62,7 @@ struct Pending {
     thread: JoinHandle<Result<HashMap<usize, Vec<f32>>, DataError>>,
 }
 
-impl Blocks {
+impl RowsOnDisk {
     pub(crate) fn new(parts: BlockParts) -> Self {
         let plan = (0..parts.starts.len() - 1).map(|block| vec![block]).collect();
         let cache = Cache { blocks: HashMap::new(), pending: None, plan, failure: None };
@@ -197,14 +197,17 @@ impl Blocks {
 /// Tells the order of blocks from that of rows.
 const BLOCK_ORDER: u64 = 1 << 61;
 
-impl fmt::Debug for Blocks {
+impl fmt::Debug for RowsOnDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rows, width) = (self.rows(), self.width());
-        f.debug_struct("Blocks").field("rows", &rows).field("width", &width).finish_non_exhaustive()
+        f.debug_struct("RowsOnDisk")
+            .field("rows", &rows)
+            .field("width", &width)
+            .finish_non_exhaustive()
     }
 }
 
-impl PartialEq for Blocks {
+impl PartialEq for RowsOnDisk {
     /// The same rows of the same file.
     fn eq(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.0.parts, &other.0.parts);
@@ -234,10 +237,10 @@ mod tests {
         }
     }
 
-    fn blocks(group: usize, broken: Option<usize>) -> Blocks {
+    fn blocks(group: usize, broken: Option<usize>) -> RowsOnDisk {
         let starts: Vec<usize> = (0..=10).map(|block| 10 * block).collect();
         let reader = Box::new(Counting { starts: starts.clone(), broken });
-        Blocks::new(BlockParts {
+        RowsOnDisk::new(BlockParts {
             reader,
             width: 2,
             starts,
@@ -248,7 +251,7 @@ mod tests {
         })
     }
 
-    fn gathered(blocks: &Blocks, rows: &[usize]) -> Vec<f32> {
+    fn gathered(blocks: &RowsOnDisk, rows: &[usize]) -> Vec<f32> {
         let mut values = Vec::new();
         blocks.gather(rows, &mut values);
         values.chunks(2).map(|row| row[0]).collect()

@@ -12,7 +12,7 @@ use fireclay_tables::raw_rows;
 use sha2::{Digest, Sha256};
 
 use crate::order::permutation;
-use crate::{Blocks, DataError};
+use crate::{DataError, RowsOnDisk};
 
 /// Rows of features with their targets, in host memory.
 ///
@@ -51,7 +51,7 @@ pub enum Features {
     /// Finite floats.
     Floats(Vec<f32>),
     /// Rows that stay on disk, and are read in blocks.
-    Blocks(Blocks),
+    Blocks(RowsOnDisk),
 }
 
 /// The targets of all rows.

@@ -7,7 +7,7 @@ use fireclay_model::SoundsError;
 use fireclay_readers::{IdxError, TextError};
 use fireclay_sounds::SoundError;
 use fireclay_tables::TableError;
-use fireclay_terminal::printable;
+use fireclay_terminal::{counted, printable};
 use thiserror::Error;
 
 /// Remedy for a path in the place of a source.
@@ -217,8 +217,8 @@ pub enum DataError {
     },
     /// A set has more images than labels, or features than targets, or the other way round.
     #[error(
-        "{} has {image_count} rows but {} has {label_count}; each row of one needs one of the other",
-        .images.display(), .labels.display()
+        "{} has {} but {} has {label_count}; each row of one needs one of the other",
+        .images.display(), counted(*image_count as u64, "row"), .labels.display()
     )]
     CountMismatch {
         /// The file of images or features.
@@ -265,7 +265,7 @@ pub enum DataError {
         expected: usize,
     },
     /// A published set does not have the number of rows it is known to have.
-    #[error("{} has {found} rows, the published file has {expected}; remove it to fetch it again", .path.display())]
+    #[error("{} has {}, the published file has {expected}; remove it to fetch it again", .path.display(), counted(*found as u64, "row"))]
     RowCount {
         /// The file.
         path: PathBuf,
@@ -418,7 +418,7 @@ pub enum DataError {
         found: usize,
     },
     /// There are too many or too few targets for the rows.
-    #[error("{found} target values for {rows} rows; expected {expected}")]
+    #[error("{} for {}; expected {expected}", counted(*found as u64, "target value"), counted(*rows as u64, "row"))]
     TargetCount {
         /// Rows of features.
         rows: usize,
@@ -457,7 +457,7 @@ pub enum DataError {
         found: u8,
     },
     /// There are more or fewer weights than rows.
-    #[error("{found} weights for {rows} rows; there must be one of each")]
+    #[error("{} for {}; there must be one of each", counted(*found as u64, "weight"), counted(*rows as u64, "row"))]
     WeightCount {
         /// Rows of the data set.
         rows: usize,
@@ -494,7 +494,7 @@ pub enum DataError {
         found: f64,
     },
     /// A holdout would leave no row for training.
-    #[error("holding out {holdout} of {rows} rows leaves none to train on")]
+    #[error("holding out {holdout} of {} leaves none to train on", counted(*rows as u64, "row"))]
     HoldoutTooLarge {
         /// Rows to hold out.
         holdout: usize,

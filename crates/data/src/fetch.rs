@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::thread;
 use std::time::Duration;
 
+use fireclay_terminal::counted;
 use thiserror::Error;
 
 /// Some servers, NIST's among them, refuse clients that do not look like a browser.
@@ -34,9 +35,9 @@ pub(crate) enum FetchError {
     Status(u16),
     #[error("{0}")]
     Transport(ureq::Error),
-    #[error("the connection broke after {done} bytes")]
+    #[error("the connection broke after {}", counted(*done, "byte"))]
     Broken { done: u64, source: io::Error },
-    #[error("the server announced {expected} bytes but sent {found}")]
+    #[error("the server announced {} but sent {found}", counted(*expected, "byte"))]
     Length { expected: u64, found: u64 },
     #[error("the file is larger than {MAX_BYTES} bytes")]
     TooLarge,

@@ -72,7 +72,7 @@ mod test_server;
 
 pub use augment::{Augmentation, AugmentationError};
 pub use batch::{Batch, BatchTargets};
-pub use blocks::Blocks;
+pub use blocks::RowsOnDisk;
 pub use cache::LoadOptions;
 pub use checksum::read_idx;
 pub use dataset::{Dataset, Features, Targets};

@@ -60,7 +60,7 @@ pub enum HeaderError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The file is shorter than the eight bytes that it begins with.
-    #[error("it has {size} bytes, fewer than the length of a header")]
+    #[error("it ends at byte {size}, within the length of a header")]
     TooShort {
         /// Bytes of the file.
         size: u64,

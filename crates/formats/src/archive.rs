@@ -122,7 +122,7 @@ pub enum Layout {
 
 /// The type of a tensor's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dtype {
+pub enum ElementType {
     /// IEEE 754, 64 bits.
     F64,
     /// IEEE 754, 32 bits.
@@ -151,7 +151,7 @@ pub enum Dtype {
     Bool,
 }
 
-impl Dtype {
+impl ElementType {
     /// Bytes of a number.
     pub fn size(self) -> usize {
         match self {
@@ -195,7 +195,7 @@ pub struct Tensor {
     /// The size of each dimension.
     pub shape: Vec<usize>,
     /// The type of its numbers.
-    pub dtype: Dtype,
+    pub dtype: ElementType,
     /// As many as shape and type say.
     numbers: Numbers,
 }
@@ -211,7 +211,7 @@ impl Tensor {
         kind: &'static str,
         name: impl Into<String>,
         shape: Vec<usize>,
-        dtype: Dtype,
+        dtype: ElementType,
         numbers: impl Into<Numbers>,
     ) -> Result<Self, Problem> {
         let name = name.into();
@@ -232,8 +232,8 @@ impl Tensor {
 
     /// A tensor of zeros of type `f32`.
     pub fn zeros(name: impl Into<String>, shape: Vec<usize>) -> Self {
-        let bytes = vec![0; shape.iter().product::<usize>() * Dtype::F32.size()];
-        Self { name: name.into(), shape, dtype: Dtype::F32, numbers: bytes.into() }
+        let bytes = vec![0; shape.iter().product::<usize>() * ElementType::F32.size()];
+        Self { name: name.into(), shape, dtype: ElementType::F32, numbers: bytes.into() }
     }
 
     /// A tensor of these numbers, of type `f32`.
@@ -247,7 +247,7 @@ impl Tensor {
         values: &[f32],
     ) -> Result<Self, Problem> {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self::new("made", name, shape, Dtype::F32, bytes)
+        Self::new("made", name, shape, ElementType::F32, bytes)
     }
 
     /// Returns the number of its values.
@@ -317,25 +317,25 @@ impl PartialEq for Tensor {
 }
 
 /// Appends the numbers of these bytes, the lowest byte of each first.
-fn decode(dtype: Dtype, bytes: &[u8], to: &mut Vec<f64>) {
+fn decode(dtype: ElementType, bytes: &[u8], to: &mut Vec<f64>) {
     fn each<const N: usize>(bytes: &[u8], to: &mut Vec<f64>, number: impl Fn([u8; N]) -> f64) {
         to.extend(bytes.as_chunks::<N>().0.iter().map(|&bytes| number(bytes)));
     }
     match dtype {
-        Dtype::F64 => each(bytes, to, f64::from_le_bytes),
-        Dtype::F32 => each(bytes, to, |b| f64::from(f32::from_le_bytes(b))),
-        Dtype::F16 => each(bytes, to, |b| half(u16::from_le_bytes(b))),
-        Dtype::Bf16 => {
+        ElementType::F64 => each(bytes, to, f64::from_le_bytes),
+        ElementType::F32 => each(bytes, to, |b| f64::from(f32::from_le_bytes(b))),
+        ElementType::F16 => each(bytes, to, |b| half(u16::from_le_bytes(b))),
+        ElementType::Bf16 => {
             each(bytes, to, |b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)));
         }
-        Dtype::I64 => each(bytes, to, |b| i64::from_le_bytes(b) as f64),
-        Dtype::I32 => each(bytes, to, |b| f64::from(i32::from_le_bytes(b))),
-        Dtype::I16 => each(bytes, to, |b| f64::from(i16::from_le_bytes(b))),
-        Dtype::I8 => each(bytes, to, |b| f64::from(i8::from_le_bytes(b))),
-        Dtype::U64 => each(bytes, to, |b| u64::from_le_bytes(b) as f64),
-        Dtype::U32 => each(bytes, to, |b| f64::from(u32::from_le_bytes(b))),
-        Dtype::U16 => each(bytes, to, |b| f64::from(u16::from_le_bytes(b))),
-        Dtype::U8 | Dtype::Bool => each(bytes, to, |b: [u8; 1]| f64::from(b[0])),
+        ElementType::I64 => each(bytes, to, |b| i64::from_le_bytes(b) as f64),
+        ElementType::I32 => each(bytes, to, |b| f64::from(i32::from_le_bytes(b))),
+        ElementType::I16 => each(bytes, to, |b| f64::from(i16::from_le_bytes(b))),
+        ElementType::I8 => each(bytes, to, |b| f64::from(i8::from_le_bytes(b))),
+        ElementType::U64 => each(bytes, to, |b| u64::from_le_bytes(b) as f64),
+        ElementType::U32 => each(bytes, to, |b| f64::from(u32::from_le_bytes(b))),
+        ElementType::U16 => each(bytes, to, |b| f64::from(u16::from_le_bytes(b))),
+        ElementType::U8 | ElementType::Bool => each(bytes, to, |b: [u8; 1]| f64::from(b[0])),
     }
 }
 
@@ -346,7 +346,7 @@ impl std::fmt::Debug for Tensor {
 }
 
 /// The bytes of a tensor, if they can be counted.
-pub(crate) fn size_in_bytes(shape: &[usize], dtype: Dtype) -> Option<usize> {
+pub(crate) fn size_in_bytes(shape: &[usize], dtype: ElementType) -> Option<usize> {
     shape.iter().try_fold(dtype.size(), |bytes, &size| bytes.checked_mul(size))
 }
 
@@ -478,13 +478,13 @@ mod tests {
     #[test]
     fn bytes_must_be_as_many_as_the_shape_says() {
         let tensor = |shape: &[usize], bytes| {
-            Tensor::new("test", "w", shape.to_vec(), Dtype::F32, vec![0; bytes])
+            Tensor::new("test", "w", shape.to_vec(), ElementType::F32, vec![0; bytes])
         };
         assert!(tensor(&[2, 3], 24).is_ok());
         assert!(tensor(&[2, 3], 23).is_err());
         assert!(tensor(&[usize::MAX, 2], 8).is_err());
         let hostile = "\u{1b}[2J\n".repeat(100_000);
-        let error = Tensor::new("test", hostile, vec![1], Dtype::F32, vec![]).unwrap_err();
+        let error = Tensor::new("test", hostile, vec![1], ElementType::F32, vec![]).unwrap_err();
         let message = error.to_string();
         assert!(message.len() < 1000 && !message.contains(['\u{1b}', '\n']), "{message}");
         assert_eq!(tensor(&[0, 3], 0).unwrap().to_f32().unwrap(), [0.0_f32; 0]);

@@ -13,7 +13,7 @@ use crate::bytes::Cursor;
 use crate::classes::of_metadata;
 use crate::error::shown;
 use crate::store::Part;
-use crate::{Archive, Dtype, Kind, Problem, Tensor};
+use crate::{Archive, ElementType, Kind, Problem, Tensor};
 
 /// The kind of file, in messages.
 const KIND: &str = "Burn";
@@ -205,23 +205,23 @@ struct Type {
 }
 
 impl Type {
-    fn known(&self, tensor: &str) -> Result<Dtype, Problem> {
+    fn known(&self, tensor: &str) -> Result<ElementType, Problem> {
         Ok(match (self.name.as_str(), self.store.as_deref()) {
-            ("F64", None) => Dtype::F64,
+            ("F64", None) => ElementType::F64,
             // Burn's `Flex32` is one that may be computed with fewer bits.
-            ("F32" | "Flex32", None) => Dtype::F32,
-            ("F16", None) => Dtype::F16,
-            ("BF16", None) => Dtype::Bf16,
-            ("I64", None) => Dtype::I64,
-            ("I32", None) => Dtype::I32,
-            ("I16", None) => Dtype::I16,
-            ("I8", None) => Dtype::I8,
-            ("U64", None) => Dtype::U64,
-            ("U32", None) => Dtype::U32,
-            ("U16", None) => Dtype::U16,
-            ("U8", None) => Dtype::U8,
-            ("Bool", None) => Dtype::Bool,
-            ("Bool", Some("Native" | "U8")) => Dtype::Bool,
+            ("F32" | "Flex32", None) => ElementType::F32,
+            ("F16", None) => ElementType::F16,
+            ("BF16", None) => ElementType::Bf16,
+            ("I64", None) => ElementType::I64,
+            ("I32", None) => ElementType::I32,
+            ("I16", None) => ElementType::I16,
+            ("I8", None) => ElementType::I8,
+            ("U64", None) => ElementType::U64,
+            ("U32", None) => ElementType::U32,
+            ("U16", None) => ElementType::U16,
+            ("U8", None) => ElementType::U8,
+            ("Bool", None) => ElementType::Bool,
+            ("Bool", Some("Native" | "U8")) => ElementType::Bool,
             (name, _) => {
                 let what = format!("the tensor {} is of type {}", shown(tensor), shown(name));
                 let why = "only plain numbers are read; save the record before quantising it";

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fireclay_terminal::counted;
+
 use crate::Problem;
 use crate::store::Part;
 
@@ -64,7 +66,9 @@ impl<'a> Cursor<'a> {
                 Ok(())
             }
             None => Err(self.malformed(format!(
-                "{count} bytes are expected at byte {}, and {} are left",
+                "{} {} expected at byte {}, with {} left",
+                counted(count, "byte"),
+                if count == 1 { "is" } else { "are" },
                 self.at,
                 self.left()
             ))),

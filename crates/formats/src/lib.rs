@@ -27,7 +27,7 @@ mod stranger;
 mod zipped;
 
 pub use archive::{
-    Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, OutputKind, Tensor,
+    Activation, Archive, ElementType, Kind, Layer, Layout, Network, Norm, OutputKind, Tensor,
 };
 pub use error::{FormatError, Holding, Problem};
 pub use stranger::{not_a_model, not_an_adapter};

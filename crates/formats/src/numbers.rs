@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use crate::Dtype;
+use crate::ElementType;
 use crate::store::Part;
 
 /// The numbers of a tensor.
@@ -117,7 +117,7 @@ fn gather(to: &mut Vec<u8>, from: &[u8], width: usize, dimensions: &[(usize, usi
 }
 
 /// The strides of numbers that lie with the first index fastest.
-pub(crate) fn columns(shape: &[usize], dtype: Dtype) -> Vec<(usize, usize)> {
+pub(crate) fn columns(shape: &[usize], dtype: ElementType) -> Vec<(usize, usize)> {
     let mut stride = dtype.size();
     let mut strides = Vec::new();
     for &size in shape {
@@ -136,7 +136,7 @@ mod tests {
     fn columns_become_rows() {
         // 2 x 3 x 2 with the first index fastest.
         let bytes: Vec<u8> = (0..12).collect();
-        let of = |shape: &[usize]| gathered(&bytes, 1, &columns(shape, Dtype::U8));
+        let of = |shape: &[usize]| gathered(&bytes, 1, &columns(shape, ElementType::U8));
         assert_eq!(of(&[2, 3, 2]), [0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11]);
         assert_eq!(of(&[0, 3]), [0_u8; 0]);
         assert_eq!(of(&[3, 1]), [0, 1, 2]);

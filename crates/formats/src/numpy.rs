@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use fireclay_terminal::counted;
+
 use crate::archive::size_in_bytes;
 use crate::bytes::Cursor;
 use crate::error::shown;
@@ -14,7 +16,7 @@ use crate::numbers::{Stored, columns};
 use crate::store::{MOST_KEPT, Part};
 use crate::zipped::Zipped;
 use crate::{
-    Activation, Archive, Dtype, Kind, Layer, Layout, Network, OutputKind, Problem, Tensor,
+    Activation, Archive, ElementType, Kind, Layer, Layout, Network, OutputKind, Problem, Tensor,
 };
 
 /// The name in messages.
@@ -121,18 +123,18 @@ fn array(name: &str, part: &Part) -> Result<ArrayContent, Problem> {
         _ => return Err(header.refused(name)),
     };
     let dtype = match kind {
-        "f8" => Dtype::F64,
-        "f4" => Dtype::F32,
-        "f2" => Dtype::F16,
-        "i8" => Dtype::I64,
-        "i4" => Dtype::I32,
-        "i2" => Dtype::I16,
-        "i1" => Dtype::I8,
-        "u8" => Dtype::U64,
-        "u4" => Dtype::U32,
-        "u2" => Dtype::U16,
-        "u1" => Dtype::U8,
-        "b1" => Dtype::Bool,
+        "f8" => ElementType::F64,
+        "f4" => ElementType::F32,
+        "f2" => ElementType::F16,
+        "i8" => ElementType::I64,
+        "i4" => ElementType::I32,
+        "i2" => ElementType::I16,
+        "i1" => ElementType::I8,
+        "u8" => ElementType::U64,
+        "u4" => ElementType::U32,
+        "u2" => ElementType::U16,
+        "u1" => ElementType::U8,
+        "b1" => ElementType::Bool,
         _ => return header.texts(name, kind, big_endian, &rest).map(ArrayContent::Texts),
     };
     let left = rest.size();
@@ -140,10 +142,10 @@ fn array(name: &str, part: &Part) -> Result<ArrayContent, Problem> {
         let (shape, dtype) = (&header.shape, dtype.name());
         return Err(malformed(
             name,
-            &format!("of shape {shape:?} and type {dtype} has {left} bytes"),
+            &format!("of shape {shape:?} and type {dtype} has {}", counted(left, "byte")),
         ));
     }
-    if dtype == Dtype::Bool {
+    if dtype == ElementType::Bool {
         let mut largest = 0;
         rest.pieces(&mut |piece| largest = piece.iter().copied().fold(largest, u8::max))?;
         if largest > 1 {
@@ -223,7 +225,7 @@ impl Header {
         };
         let size = size.ok().filter(|&size| size <= LONGEST_TEXT);
         let size = size.ok_or_else(|| self.refused(name))? * unit;
-        let count = size_in_bytes(&self.shape, Dtype::U8).unwrap_or(usize::MAX);
+        let count = size_in_bytes(&self.shape, ElementType::U8).unwrap_or(usize::MAX);
         if count > MOST_TEXTS {
             let (found, most) = (count as u64, MOST_TEXTS as u64);
             return Err(Problem::Limit { what: "the number of texts of an array", found, most });
@@ -479,11 +481,11 @@ fn classes(
 }
 
 /// A number as Python writes it.
-pub(crate) fn in_python(number: f64, dtype: Dtype) -> String {
+pub(crate) fn in_python(number: f64, dtype: ElementType) -> String {
     match dtype {
-        Dtype::Bool => (if number == 0.0 { "False" } else { "True" }).to_owned(),
-        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => format!("{:?}", number as f32),
-        Dtype::F64 => format!("{number:?}"),
+        ElementType::Bool => (if number == 0.0 { "False" } else { "True" }).to_owned(),
+        ElementType::F32 | ElementType::F16 | ElementType::Bf16 => format!("{:?}", number as f32),
+        ElementType::F64 => format!("{number:?}"),
         _ => number.to_string(),
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! The tensors fill the file, one after the other.
 
-use fireclay_files::{Dtype as FileDtype, Entry, Header, HeaderError, Limits};
+use fireclay_files::{Dtype, Entry, Header, HeaderError, Limits};
 
 use crate::classes::of_metadata;
 use crate::error::shown;
 use crate::store::Part;
-use crate::{Archive, Dtype, Kind, Layout, Problem, Tensor};
+use crate::{Archive, ElementType, Kind, Layout, Problem, Tensor};
 
 /// The kind of file, in messages.
 const KIND: &str = "safetensors";
@@ -73,21 +73,21 @@ fn problem(error: HeaderError) -> Problem {
     }
 }
 
-fn dtype(name: &str, stored: FileDtype) -> Result<Dtype, Problem> {
+fn dtype(name: &str, stored: Dtype) -> Result<ElementType, Problem> {
     Ok(match stored {
-        FileDtype::F64 => Dtype::F64,
-        FileDtype::F32 => Dtype::F32,
-        FileDtype::F16 => Dtype::F16,
-        FileDtype::BF16 => Dtype::Bf16,
-        FileDtype::I64 => Dtype::I64,
-        FileDtype::I32 => Dtype::I32,
-        FileDtype::I16 => Dtype::I16,
-        FileDtype::I8 => Dtype::I8,
-        FileDtype::U64 => Dtype::U64,
-        FileDtype::U32 => Dtype::U32,
-        FileDtype::U16 => Dtype::U16,
-        FileDtype::U8 => Dtype::U8,
-        FileDtype::BOOL => Dtype::Bool,
+        Dtype::F64 => ElementType::F64,
+        Dtype::F32 => ElementType::F32,
+        Dtype::F16 => ElementType::F16,
+        Dtype::BF16 => ElementType::Bf16,
+        Dtype::I64 => ElementType::I64,
+        Dtype::I32 => ElementType::I32,
+        Dtype::I16 => ElementType::I16,
+        Dtype::I8 => ElementType::I8,
+        Dtype::U64 => ElementType::U64,
+        Dtype::U32 => ElementType::U32,
+        Dtype::U16 => ElementType::U16,
+        Dtype::U8 => ElementType::U8,
+        Dtype::BOOL => ElementType::Bool,
         other => {
             let what = format!("the tensor {} is of type {other}", shown(name));
             let why = "only real numbers of 8 bits and more are read; convert it to F32";

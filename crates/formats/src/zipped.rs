@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use fireclay_terminal::counted;
 use flate2::Crc;
 
 use crate::Problem;
@@ -238,7 +239,8 @@ impl Directory {
             }
             _ => {
                 let what = format!(
-                    "its directory of {size} bytes at byte {start} should end at byte {end}"
+                    "its directory of {} at byte {start} should end at byte {end}",
+                    counted(size, "byte")
                 );
                 Err(Problem::malformed(kind, what))
             }
@@ -445,11 +447,11 @@ fn deflated(name: &str, flags: u16, method: u16) -> Result<bool, Problem> {
 /// Unpacks exactly `size` bytes, which are summed and not kept.
 fn check_inflated(packed: &Part, size: u64, crc: &mut Crc) -> Result<(), String> {
     if !packed.may_inflate(size) {
-        return Err(format!("cannot unpack to {size} bytes"));
+        return Err(format!("cannot unpack to {}", counted(size, "byte")));
     }
     let unpacked = packed.inflate(size, &mut |piece| crc.update(piece));
     match unpacked.map_err(|error| format!("cannot be unpacked: {error}"))? {
         (found, taken) if found == size && taken == packed.size() => Ok(()),
-        _ => Err(format!("does not unpack to the {size} bytes that its header says")),
+        _ => Err(format!("does not unpack to the {} that its header says", counted(size, "byte"))),
     }
 }

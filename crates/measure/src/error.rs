@@ -25,7 +25,7 @@ pub enum EvaluateError {
     #[error(transparent)]
     Targets(#[from] MatchError),
     /// Outputs and targets are not of equally many rows.
-    #[error("there are {found} outputs, for {rows} rows of {outputs}")]
+    #[error("the number of outputs is {found}; the rows, {rows}, have {outputs} each")]
     Count {
         /// Outputs given.
         found: usize,

@@ -1,5 +1,6 @@
 //! The settings of a network.
 
+use fireclay_terminal::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -382,7 +383,7 @@ pub enum ConfigError {
         field: &'static str,
     },
     /// A skip connection spans no layer, or more than there are before it.
-    #[error("layers: the skip connection of layer {layer} spans {span} layers; it can span 1 to {}", layer + 1)]
+    #[error("layers: the skip connection of layer {layer} spans {}; it can span 1 to {}", counted(*span as u64, "layer"), layer + 1)]
     SkipSpan {
         /// The hidden layer, from 0.
         layer: usize,
@@ -391,8 +392,10 @@ pub enum ConfigError {
     },
     /// A skip connection adds numbers to another count of numbers.
     #[error(
-        "layers: the skip connection of layer {layer} spans {span} layers and adds {found} numbers to \
-         {expected}; both ends must be equally wide"
+        "layers: the skip connection of layer {layer} spans {} and adds {} to {expected}; both ends \
+         must be equally wide",
+        counted(*span as u64, "layer"),
+        counted(*found as u64, "number")
     )]
     SkipWidth {
         /// The hidden layer, from 0.
@@ -413,7 +416,7 @@ pub enum ConfigError {
         found: usize,
     },
     /// The parts of the front stage take another number of columns than rows have.
-    #[error("front: its parts take {found} columns, and a row has {expected}")]
+    #[error("front: its parts take {}, and a row has {expected}", counted(*found as u64, "column"))]
     FrontColumns {
         /// Columns of all parts.
         found: usize,

@@ -1,5 +1,6 @@
 //! Intervals of predicted numbers: quantiles and conformal margins.
 
+use fireclay_terminal::counted;
 use serde::{Deserialize, Serialize};
 
 /// The quantiles that a regression predicts of each target, and the margins that widen them to an
@@ -141,7 +142,7 @@ pub enum IntervalsError {
         found: f64,
     },
     /// There are more or fewer margins than targets.
-    #[error("the intervals have {found} margins; the task has {targets} targets")]
+    #[error("the intervals have {}; the task has {}", counted(*found as u64, "margin"), counted(*targets as u64, "target"))]
     Count {
         /// Margins.
         found: usize,

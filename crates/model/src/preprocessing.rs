@@ -1,5 +1,6 @@
 //! From raw features to what the network sees; stored with the model and applied by this code alone.
 
+use fireclay_terminal::counted;
 use serde::{Deserialize, Serialize};
 
 /// An affine map of raw features, fitted or fixed before training.
@@ -179,7 +180,7 @@ pub enum PreprocessingError {
         found: f32,
     },
     /// There are not as many numbers as features.
-    #[error("preprocessing: {field} has {found} numbers for {expected} features")]
+    #[error("preprocessing: {field} has {} for {}", counted(*found as u64, "number"), counted(*expected as u64, "feature"))]
     Count {
         /// The field at fault.
         field: &'static str,

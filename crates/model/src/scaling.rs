@@ -1,5 +1,6 @@
 //! From the numbers of a network to the unit of a target, and back.
 
+use fireclay_terminal::counted;
 use serde::{Deserialize, Serialize};
 
 /// The standardisation of a regression's targets for training: `(target - mean) / deviation`, of the
@@ -157,7 +158,10 @@ pub fn check_positive(values: &[f32], targets: usize) -> Result<(), TargetScalin
 pub enum TargetScalingError {
     /// There are more or fewer numbers than targets.
     #[error(
-        "the target scaling has {means} means and {deviations} deviations; the task has {targets} targets"
+        "the target scaling has {} and {}; the task has {}",
+        counted(*means as u64, "mean"),
+        counted(*deviations as u64, "deviation"),
+        counted(*targets as u64, "target")
     )]
     Count {
         /// Means.

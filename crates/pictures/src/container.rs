@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use fireclay_terminal::counted;
+
 use crate::PictureError;
 
 /// The kind of a picture file.
@@ -249,13 +251,14 @@ fn unread_of_tiff(directory: &Directory<'_>) -> Option<String> {
     const COLOURS: u16 = 262;
     const FORMAT: u16 = 339;
     let bits = directory.value(BITS).unwrap_or(1);
+    let size = counted(bits.into(), "bit");
     match directory.value(FORMAT) {
-        Some(2) => return Some(format!("signed whole numbers of {bits} bits")),
-        Some(3) => return Some(format!("floating-point numbers of {bits} bits")),
+        Some(2) => return Some(format!("signed whole numbers of {size}")),
+        Some(3) => return Some(format!("floating-point numbers of {size}")),
         _ => {}
     }
     if ![1, 8, 16].contains(&bits) {
-        return Some(format!("numbers of {bits} bits"));
+        return Some(format!("numbers of {size}"));
     }
     match directory.value(COLOURS) {
         Some(6) => return Some("colours as YCbCr".to_owned()),

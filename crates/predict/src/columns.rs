@@ -267,7 +267,7 @@ mod tests {
             ("", "the table is empty"),
             ("\n\n", "the table is empty"),
             ("1,red\n2,blue\n", "\"size\", \"colour\""),
-            ("size,colour\n1\n", "line 2 has 1 cells; the heading has 2"),
+            ("size,colour\n1\n", "line 2 has 1 cell; the heading has 2"),
             ("size,size,colour\n", "two columns are named \"size\""),
         ] {
             let error = message(&rows(text).unwrap_err());

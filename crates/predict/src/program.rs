@@ -7,7 +7,7 @@ use fireclay_files::{Output, OutputError};
 use fireclay_model::model_file::write_by;
 use fireclay_model::{Description, Ink, Placement, Task};
 use fireclay_pictures::{Fit, Options, silence_decoders};
-use fireclay_terminal::{Stdout, tell};
+use fireclay_terminal::{Stdout, counted, tell};
 
 use crate::{
     Batch, Extra, Form, Format, Heading, PredictError, Predicting, Predicts, Reading, Sheet,
@@ -155,7 +155,7 @@ pub enum ProgramError {
     #[error(transparent)]
     Input(#[from] PredictError),
     /// Some of several inputs cannot be predicted; each has been reported.
-    #[error("{failed} of {all} inputs could not be predicted")]
+    #[error("cannot predict {failed} of {}", counted(*all as u64, "input"))]
     Inputs {
         /// How many.
         failed: usize,

@@ -91,7 +91,7 @@ pub enum TableError {
         remedy: String,
     },
     /// A line has more cells than the model takes numbers.
-    #[error("line {line} has {found} cells; the model takes {expected}; {remedy}")]
+    #[error("line {line} has {}; the model takes {expected}; {remedy}", counted(*found as u64, "cell"))]
     Cells {
         /// The line, from 1.
         line: usize,

@@ -65,7 +65,7 @@ pub enum IdxError {
         shape: Vec<u32>,
     },
     /// There are fewer bytes than the header says.
-    #[error("it ends after {found} bytes, its header says {expected}; it was cut off")]
+    #[error("it ends at byte {found}, its header says {expected}; it was cut off")]
     Truncated {
         /// Bytes needed, header included.
         expected: u64,

@@ -221,7 +221,7 @@ mod tests {
         let cases: Vec<(Vec<u8>, &str)> = vec![
             (b"".to_vec(), "the table is empty"),
             (b"\n\n".to_vec(), "the table is empty"),
-            (b"a,b\n1\n".to_vec(), "line 2 has 1 cells; the heading has 2: column b has none"),
+            (b"a,b\n1\n".to_vec(), "line 2 has 1 cell; the heading has 2: column b has none"),
             (b"a,b\n1,2\n3,4,5\n".to_vec(), "line 3 has 3 cells; the heading has 2: `5` is in no"),
             (b"a,b\n1,2\n3,\xff\n".to_vec(), "line 3, column b: it is not UTF-8"),
             (b"a,\xff\n1,2\n".to_vec(), "line 1, column 2: the name is not UTF-8"),

@@ -26,8 +26,9 @@ pub struct SplitRows<'a> {
 pub enum Doubt {
     /// Values are infinite.
     #[error(
-        "column {}: {count} values are infinite; remove these rows, or leave it out with --drop",
-        named(name)
+        "column {} has {}; remove these rows, or leave it out with --drop",
+        named(name),
+        counted(*count as u64, "infinite value")
     )]
     Infinite {
         /// The column.
@@ -70,9 +71,10 @@ pub enum Doubt {
     },
     /// Most values of a column of texts are numbers.
     #[error(
-        "column {} has {numbers} numbers and {words} other texts, such as {example:?}; mend these cells, \
-         or empty them",
-        named(name)
+        "column {} has {} and {}, such as {example:?}; mend these cells, or empty them",
+        named(name),
+        counted(*numbers as u64, "number"),
+        counted(*words as u64, "other text")
     )]
     NumbersAsText {
         /// The column.
@@ -112,8 +114,9 @@ pub enum Doubt {
     },
     /// One label is much more frequent than another.
     #[error(
-        "label {} has {most} rows and label {} has {least}; consider --class-weights balanced",
+        "label {} has {} and label {} has {least}; consider --class-weights balanced",
         named(frequent),
+        counted(*most as u64, "row"),
         named(rare)
     )]
     Imbalance {
@@ -128,8 +131,8 @@ pub enum Doubt {
     },
     /// Rows are in two splits.
     #[error(
-        "{count} of {of} {split} rows are training rows too, features and target; remove repeated rows, \
-         or keep them in one split with --group"
+        "{split} rows that are training rows too, features and target: {count} of {of}; remove repeated \
+         rows, or keep them in one split with --group"
     )]
     Repeated {
         /// Rows that are.
@@ -390,7 +393,7 @@ mod tests {
         let x = |i: usize| (i * 7919) % 101;
         one(
             &found("a,b,t", |i| format!("{},inf,{}", x(i), y(i)), "t")[..1],
-            "`b`: 60 values are infinite",
+            "`b` has 60 infinite values",
         );
         one(
             &found("a,b,t", |i| format!("{},7,{}", x(i), y(i)), "t"),
@@ -409,7 +412,7 @@ mod tests {
                 y(i)
             )
         };
-        one(&found("a,b,t", words, "t"), "`b` has 59 numbers and 1 other texts, such as \"none\"");
+        one(&found("a,b,t", words, "t"), "`b` has 59 numbers and 1 other text, such as \"none\"");
         let comma = |i| format!("{},\"{},5\",{}", x(i), i % 30, y(i));
         one(&found("a,b,t", comma, "t"), "`b` has numbers such as \"0,5\"");
         let mixed = |i: usize| {
@@ -428,7 +431,11 @@ mod tests {
         assert!(about.iter().any(|doubt| doubt.contains("--class-weights balanced")), "{about:?}");
         let again = |i: usize| format!("{},{}", x(i % 52), ["a", "b"][i % 2]);
         let about = found("a,t", again, "t");
-        assert!(about.iter().any(|doubt| doubt.starts_with("4 of 4 test rows")), "{about:?}");
+        assert!(
+            about.iter().any(|doubt| doubt
+                .starts_with("test rows that are training rows too, features and target: 4 of 4")),
+            "{about:?}"
+        );
         let separated = |i: usize| format!("{},{}", i * i, if i < 30 { "low" } else { "high" });
         one(&found("a,t", separated, "t"), "`a` nearly determines");
     }

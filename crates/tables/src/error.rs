@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use fireclay_model::{DateFormat, InputError, TextEncodingError, ValueProblem};
-use fireclay_terminal::{names, printable};
+use fireclay_terminal::{counted, names, printable};
 
 /// The most names that a message lists.
 const MOST_NAMES: usize = 8;
@@ -111,7 +111,7 @@ pub enum TableError {
         second: usize,
     },
     /// A file of targets has several columns.
-    #[error("{}: it has {found} columns; a file of --target-file has one", path.display())]
+    #[error("{}: it has {}; a file of --target-file has one", path.display(), counted(*found as u64, "column"))]
     TargetColumns {
         /// The file.
         path: PathBuf,
@@ -122,7 +122,7 @@ pub enum TableError {
     #[error("--target-file has no effect with --memory; put the targets into the file of the rows")]
     TargetBlocks,
     /// Columns have different lengths.
-    #[error("column {name:?} has {found} cells, and others have {expected}")]
+    #[error("column {name:?} has {}, and others have {expected}", counted(*found as u64, "cell"))]
     Lengths {
         /// The column.
         name: String,
@@ -175,7 +175,8 @@ pub enum TableError {
     },
     /// A line has fewer cells than the heading.
     #[error(
-        "line {line} has {found} cells; the heading has {expected}: column {} has none",
+        "line {line} has {}; the heading has {expected}: column {} has none",
+        counted(*found as u64, "cell"),
         printable(column, MOST_CHARACTERS)
     )]
     FewCells {
@@ -190,7 +191,8 @@ pub enum TableError {
     },
     /// A line has more cells than the heading.
     #[error(
-        "line {line} has {found} cells; the heading has {expected}: {} is in no column",
+        "line {line} has {}; the heading has {expected}: {} is in no column",
+        counted(*found as u64, "cell"),
         quoted(cell)
     )]
     ManyCells {

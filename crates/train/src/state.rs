@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
-use fireclay::{Architecture, Checkpoint, Mlp, Model, ModelFileProblem, NamedTensor, Targets};
+use fireclay::{Architecture, Checkpoint, Mlp, Model, ModelFileProblem, NamedTensor, TargetTensor};
+use fireclay_terminal::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::ema::Average;
@@ -151,8 +152,8 @@ impl State {
                 tensors.push(host("observed.weights".to_owned(), weights)?);
             }
             tensors.push(match observed.targets {
-                Targets::Classes(ids) => host("observed.classes".to_owned(), ids.float())?,
-                Targets::Values(values) => host("observed.values".to_owned(), values)?,
+                TargetTensor::Classes(ids) => host("observed.classes".to_owned(), ids.float())?,
+                TargetTensor::Values(values) => host("observed.values".to_owned(), values)?,
             });
         }
         Ok(Snapshot { mlp: self.mlp.valid(), document, tensors })
@@ -336,7 +337,8 @@ impl<'a> Tensors<'a> {
         if values.len() == expected {
             return Ok(values);
         }
-        let [found, expected] = [values.len(), expected].map(|count| format!("{count} numbers"));
+        let [found, expected] =
+            [values.len(), expected].map(|count| counted(count as u64, "number"));
         Err(StateError::Tensor { name: name.to_owned(), found, expected })
     }
 
@@ -428,11 +430,15 @@ impl<'a> Tensors<'a> {
         Ok(Some(Tensor::from_data(weights, self.device)))
     }
 
-    fn targets(&self, part: std::ops::Range<usize>, outputs: usize) -> Result<Targets, StateError> {
+    fn targets(
+        &self,
+        part: std::ops::Range<usize>,
+        outputs: usize,
+    ) -> Result<TargetTensor, StateError> {
         let rows = part.len();
         if !self.by_name.contains_key("observed.classes") {
             let values = self.rows("observed.values", part, outputs)?;
-            return Ok(Targets::Values(self.matrix(values, rows, outputs)));
+            return Ok(TargetTensor::Values(self.matrix(values, rows, outputs)));
         }
         let ids = self.rows("observed.classes", part, 1)?;
         let is_class = |id: &f32| *id >= 0.0 && (*id as usize) < outputs && id.fract() == 0.0;
@@ -445,7 +451,7 @@ impl<'a> Tensors<'a> {
         }
         let ids: Vec<i32> = ids.into_iter().map(|id| id as i32).collect();
         let data = TensorData::new(ids, [rows]);
-        Ok(Targets::Classes(Tensor::<1, Int>::from_data(data, self.device)))
+        Ok(TargetTensor::Classes(Tensor::<1, Int>::from_data(data, self.device)))
     }
 
     fn matrix(&self, values: Vec<f32>, rows: usize, columns: usize) -> Tensor<2> {
@@ -463,8 +469,8 @@ impl<'a> Tensors<'a> {
         let part = rows.start.saturating_mul(columns)..rows.end.saturating_mul(columns);
         values.get(part).map(<[f32]>::to_vec).ok_or_else(|| StateError::Tensor {
             name: name.to_owned(),
-            found: format!("{} numbers", values.len()),
-            expected: format!("{} rows of {columns}", rows.end),
+            found: counted(values.len() as u64, "number"),
+            expected: format!("{} of {columns}", counted(rows.end as u64, "row")),
         })
     }
 }

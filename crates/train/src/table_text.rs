@@ -2,7 +2,7 @@
 
 use fireclay_data::TableFacts;
 use fireclay_data::tables::{ColumnPart, Kind, PlannedColumn, Profile};
-use fireclay_terminal::{group, names, printable, row, table};
+use fireclay_terminal::{counted, group, names, printable, row, table};
 
 /// The most names of columns that a line lists.
 const MOST_COLUMNS: usize = 6;
@@ -61,9 +61,8 @@ fn plural(kind: Kind, count: usize) -> &'static str {
 pub(crate) fn in_full(facts: &TableFacts) -> String {
     let mut rows = vec![row!["column", "kind", "part", "missing", "distinct", "range", "examples"]];
     rows.extend(facts.schema.columns().iter().map(line));
-    let columns = facts.schema.columns().len();
-    let head = format!("{} rows, {columns} columns\n", group(facts.rows as u64));
-    let mut text = head + &table(&rows);
+    let columns = counted(facts.schema.columns().len() as u64, "column");
+    let mut text = format!("{}, {columns}\n{}", counted(facts.rows as u64, "row"), table(&rows));
     for place in &facts.unnamed {
         text += &format!("- column {place} has no name, and is left out\n");
     }

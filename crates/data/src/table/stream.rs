@@ -11,7 +11,7 @@ use fireclay_tables::{
 
 use super::divide::{Parts, TestRows, divide};
 use super::{TableFacts, TableSource, named, of_lists, weighted, weights};
-use crate::blocks::{BlockParts, BlockReader, Blocks};
+use crate::blocks::{BlockParts, BlockReader, RowsOnDisk};
 use crate::{DataError, Dataset, Features, Split, Targets, TrainTest};
 
 /// Rows by which the kinds of columns are inferred.
@@ -86,7 +86,7 @@ pub(super) fn load(source: &TableSource, memory: u64) -> Result<TrainTest, DataE
     Ok(TrainTest { train, test, table: Some(Box::new(facts)) })
 }
 
-fn dataset(input: &InputSpec, blocks: Blocks, targets: Targets) -> Result<Dataset, DataError> {
+fn dataset(input: &InputSpec, blocks: RowsOnDisk, targets: Targets) -> Result<Dataset, DataError> {
     let data = Dataset::new(vec![input.width()], Features::Blocks(blocks), targets)?;
     Ok(data.with_input(input.clone()))
 }
@@ -276,7 +276,7 @@ impl TableBlocks<'_> {
         group: usize,
         kept: Vec<usize>,
         kept_features: Vec<f32>,
-    ) -> Blocks {
+    ) -> RowsOnDisk {
         let file = self.file;
         let starts = file.starts().iter();
         let starts = starts.map(|&first| rows.partition_point(|&row| row < first)).collect();
@@ -284,7 +284,7 @@ impl TableBlocks<'_> {
         let rows = rows.into_iter().map(|row| row as u32).collect();
         let (input, path) = (self.input.clone(), self.source.path.clone());
         let reader = TableReader { file: Arc::clone(file), input, rows, path };
-        Blocks::new(BlockParts {
+        RowsOnDisk::new(BlockParts {
             width: self.input.width(),
             reader: Box::new(reader),
             starts,

@@ -61,7 +61,7 @@ fn a_wrong_file_put_in_by_hand_is_named() {
     fs::write(&path, [0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 1, 5]).unwrap();
     let found = attempts(load_from("kmnist", cache.path(), &[]));
     assert_eq!(found[0].address, path.display().to_string());
-    assert!(found[0].reason.contains("1 rows, the published file has 60000"), "{found:?}");
+    assert!(found[0].reason.contains("1 row, the published file has 60000"), "{found:?}");
 }
 
 #[test]

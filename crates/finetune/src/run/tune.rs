@@ -26,7 +26,7 @@ use crate::head::{Head, Swapped, Weights, known, swap};
 use crate::import::{Imported, Options, import, rebuilt};
 use crate::pattern::Pattern;
 use crate::places;
-use crate::plan::{Plan, Recipe, usual};
+use crate::plan::{Plan, Strategy, usual};
 use crate::rescale::{self, Kept};
 use crate::score::scores;
 
@@ -206,7 +206,7 @@ fn plan(tune: &Tune, settings: &Settings, rates: Vec<(Pattern, f64)>) -> Result<
         rates,
         optimizer: settings.optimizer.clone(),
         decay: tune.lr_decay.map(decay).transpose()?,
-        recipe: tune.recipe,
+        strategy: tune.strategy,
         unfreeze_every: tune.unfreeze_every,
         epochs: settings.training.epochs,
     })
@@ -497,11 +497,11 @@ fn tuning(args: &Args, phases: Vec<Phase>) -> Tuning {
 fn adapter(base: &Model, finished: &Finished, program: &str) -> Result<String> {
     let adapter = Adapter::between(&base.to_host()?, &finished.model.to_host()?)?;
     Ok(format!(
-        "\nThe adapter, {} numbers, is in:\n  {path}\n\
+        "\nThe adapter, {}, is in:\n  {path}\n\
          Use it with its base as they are, or make one plain model of both, with:\n  \
          fireclay predict {base} INPUT --adapter {path}\n  \
          {program} merge --base {base} --adapter {path} --to merged.safetensors",
-        group(adapter.parameters() as u64),
+        counted(adapter.parameters() as u64, "number"),
         path = quoted_path(&finished.folder.join(ADAPTER)),
         base = quoted_path(&finished.folder.join(BASE)),
     ))
@@ -561,7 +561,7 @@ fn from_scratch(
         None => prepared.scaled(start.model.task.clone())?,
     };
     let model = Model { mlp, task, provenance, ..start.model.clone() };
-    let all = Plan { recipe: Some(Recipe::Full), ..Plan::default() };
+    let all = Plan { strategy: Some(Strategy::Full), ..Plan::default() };
     let phases = all.phases(&network)?;
     let replay = tuning.replay.clone();
     let tuning = Tuning { replay, phases, ..Tuning::default() };

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fireclay_terminal::counted;
+
 use crate::Problem;
 use crate::bytes::Cursor;
 use crate::error::{shown, shown_bytes};
@@ -131,7 +133,8 @@ fn far_text<'a>(
     let object = u16::try_from(index).ok().and_then(|index| heap.get(&index));
     let text = object.and_then(|object| object.get(..usize::try_from(size).ok()?));
     text.ok_or_else(|| {
-        let what = format!("the heap at byte {address} has no object {index} of {size} bytes");
+        let size = counted(size.into(), "byte");
+        let what = format!("the heap at byte {address} has no object {index} of {size}");
         Problem::malformed(KIND, what)
     })
 }

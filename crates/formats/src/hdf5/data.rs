@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use fireclay_terminal::counted;
 use flate2::read::ZlibDecoder;
 
 use crate::archive::size_in_bytes;
@@ -10,7 +11,7 @@ use crate::bytes::Cursor;
 use crate::error::shown;
 use crate::numbers::Stored;
 use crate::store::Part;
-use crate::{Dtype, Problem};
+use crate::{ElementType, Problem};
 
 use super::group::{TreeKind, leaves};
 use super::header::{DATASPACE, DATATYPE, EXTERNAL_FILES, FILTERS, LAYOUT};
@@ -33,7 +34,7 @@ pub(super) fn described(
     source: &Source<'_>,
     object: &Object<'_>,
     path: &str,
-) -> Result<(Dtype, Vec<usize>), Problem> {
+) -> Result<(ElementType, Vec<usize>), Problem> {
     let dataset = Dataset::of(source, object, path)?;
     Ok((dataset.dtype, dataset.shape))
 }
@@ -43,7 +44,7 @@ struct Dataset<'s, 'a> {
     source: &'s Source<'a>,
     path: &'s str,
     shape: Vec<usize>,
-    dtype: Dtype,
+    dtype: ElementType,
     big_endian: bool,
     /// Bytes of all its numbers.
     size: usize,
@@ -59,7 +60,7 @@ impl<'s, 'a> Dataset<'s, 'a> {
         let datatype = Type::read(object.required(DATATYPE, "datatype", path)?)?;
         let (dtype, big_endian) = match datatype {
             Type::Number { dtype, big_endian } => (dtype, big_endian),
-            Type::Pair if is_bfloat16(source, object, path)? => (Dtype::Bf16, false),
+            Type::Pair if is_bfloat16(source, object, path)? => (ElementType::Bf16, false),
             other => {
                 let what = format!("dataset {} of {}", shown(path), other.name());
                 let why = "only whole numbers and those of IEEE 754 are read; convert it";
@@ -112,7 +113,8 @@ impl<'s, 'a> Dataset<'s, 'a> {
         if found != expected {
             let shape = &self.shape;
             return Err(self.malformed(&format!(
-                "has {found} bytes, and its shape {shape:?} asks for {expected}"
+                "has {}, and its shape {shape:?} asks for {expected}",
+                counted(found, "byte")
             )));
         }
         self.source.budget.read(found)?;
@@ -126,7 +128,8 @@ impl<'s, 'a> Dataset<'s, 'a> {
         let tree = layout.u64()?;
         if usize::from(dimensions) != rank + 1 || rank == 0 {
             let shape = &self.shape;
-            let what = format!("has chunks of {dimensions} dimensions, and shape {shape:?}");
+            let dimensions = counted(dimensions.into(), "dimension");
+            let what = format!("has chunks of {dimensions}, and shape {shape:?}");
             return Err(self.malformed(&what));
         }
         let mut chunk = Vec::new();
@@ -137,8 +140,8 @@ impl<'s, 'a> Dataset<'s, 'a> {
         let size = size_in_bytes(&chunk, self.dtype).filter(|&size| size > 0);
         let (Some(size), true) = (size, element == Some(self.dtype.size())) else {
             let dtype = self.dtype.name();
-            let element = element.unwrap_or_default();
-            let what = format!("has chunks of shape {chunk:?}, of {element} bytes for {dtype}");
+            let element = counted(element.unwrap_or_default() as u64, "byte");
+            let what = format!("has chunks of shape {chunk:?}, of {element} for {dtype}");
             return Err(self.malformed(&what));
         };
         if self.size == 0 {
@@ -197,7 +200,8 @@ impl<'s, 'a> Dataset<'s, 'a> {
         }
         let found = unpacked.as_deref().unwrap_or(stored).len();
         if found != size {
-            return Err(self.malformed(&format!("has a chunk of {found} bytes instead of {size}")));
+            let found = counted(found as u64, "byte");
+            return Err(self.malformed(&format!("has a chunk of {found} instead of {size}")));
         }
         Ok(unpacked)
     }

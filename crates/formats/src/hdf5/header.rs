@@ -1,5 +1,7 @@
 //! Object headers: the messages that say what an object is.
 
+use fireclay_terminal::counted;
+
 use crate::Problem;
 use crate::bytes::Cursor;
 
@@ -136,7 +138,9 @@ impl Form {
                 check(source, address, size - 4)?;
                 Ok(block)
             }
-            None => Err(cursor.malformed(format!("a continued header has {size} bytes"))),
+            None => {
+                Err(cursor.malformed(format!("a continued header has {}", counted(size, "byte"))))
+            }
         }
     }
 
@@ -188,7 +192,8 @@ pub(super) fn check(source: &Source<'_>, address: u64, size: u64) -> Result<(), 
     if cursor.u32()? == found || FUZZING {
         return Ok(());
     }
-    Err(cursor.malformed(format!("the {size} bytes from {address} on do not have their checksum")))
+    let size = counted(size, "byte");
+    Err(cursor.malformed(format!("the checksum of the {size} from {address} on is another")))
 }
 
 /// Bob Jenkins' lookup3 (public domain), the checksum of HDF5's newer structures.

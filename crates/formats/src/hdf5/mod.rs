@@ -22,8 +22,9 @@ use crate::bytes::Cursor;
 use crate::error::shown;
 use crate::numbers::Numbers;
 use crate::store::{Part, most_unpacked};
-use crate::{Dtype, Problem};
+use crate::{ElementType, Problem};
 
+use fireclay_terminal::counted;
 use group::Link;
 use header::Message;
 
@@ -60,7 +61,7 @@ pub(crate) struct Object<'a> {
 /// An array of numbers, the lowest byte of each first.
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
-    pub(crate) dtype: Dtype,
+    pub(crate) dtype: ElementType,
     pub(crate) bytes: Numbers,
 }
 
@@ -124,7 +125,7 @@ impl<'a> File<'a> {
     /// # Errors
     ///
     /// As [`Self::array`].
-    pub(crate) fn described(&self, path: &str) -> Result<(Dtype, Vec<usize>), Problem> {
+    pub(crate) fn described(&self, path: &str) -> Result<(ElementType, Vec<usize>), Problem> {
         data::described(&self.source, self.dataset(path)?, path)
     }
 
@@ -327,7 +328,8 @@ fn superblock(source: &Source<'_>) -> Result<u64, Problem> {
     }
     let present = source.file.size();
     if end > present {
-        return Err(cursor.malformed(format!("it has {end} bytes, of which {present} are here")));
+        let end = counted(end, "byte");
+        return Err(cursor.malformed(format!("its size is {end}, of which {present} are here")));
     }
     Ok(root)
 }
@@ -337,8 +339,8 @@ fn sizes(cursor: &mut Cursor<'_>) -> Result<(), Problem> {
     match (cursor.u8()?, cursor.u8()?) {
         (8, 8) => Ok(()),
         (offsets, lengths) => {
-            let what =
-                format!("an HDF5 file with addresses of {offsets} and lengths of {lengths} bytes");
+            let lengths = counted(lengths.into(), "byte");
+            let what = format!("an HDF5 file with addresses of {offsets} and lengths of {lengths}");
             Err(Problem::refused(what, "only 8 are read, which is what h5py writes; save it again"))
         }
     }

@@ -1,8 +1,10 @@
 //! Shapes, and the types of numbers and texts.
 
+use fireclay_terminal::counted;
+
 use crate::archive::size_in_bytes;
 use crate::bytes::Cursor;
-use crate::{Dtype, Problem};
+use crate::{ElementType, Problem};
 
 use super::KIND;
 
@@ -36,7 +38,7 @@ pub(super) fn shape(mut cursor: Cursor<'_>) -> Result<Option<Vec<usize>>, Proble
 
 /// The numbers of a shape, if they can be counted.
 pub(super) fn count(shape: &[usize]) -> Result<usize, Problem> {
-    size_in_bytes(shape, Dtype::U8)
+    size_in_bytes(shape, ElementType::U8)
         .ok_or_else(|| Problem::malformed(KIND, format!("an array has shape {shape:?}")))
 }
 
@@ -44,7 +46,7 @@ pub(super) fn count(shape: &[usize]) -> Result<usize, Problem> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Type {
     /// A number.
-    Number { dtype: Dtype, big_endian: bool },
+    Number { dtype: ElementType, big_endian: bool },
     /// A text of this many bytes, cut or filled.
     Text { size: usize },
     /// A text in the global heap.
@@ -66,14 +68,14 @@ impl Type {
             0 => {
                 let whole = (cursor.u16()?, u32::from(cursor.u16()?)) == (0, size.wrapping_mul(8));
                 match (whole, size, bits[0] & 8 != 0) {
-                    (true, 1, false) => Self::number(Dtype::U8, bits),
-                    (true, 2, false) => Self::number(Dtype::U16, bits),
-                    (true, 4, false) => Self::number(Dtype::U32, bits),
-                    (true, 8, false) => Self::number(Dtype::U64, bits),
-                    (true, 1, true) => Self::number(Dtype::I8, bits),
-                    (true, 2, true) => Self::number(Dtype::I16, bits),
-                    (true, 4, true) => Self::number(Dtype::I32, bits),
-                    (true, 8, true) => Self::number(Dtype::I64, bits),
+                    (true, 1, false) => Self::number(ElementType::U8, bits),
+                    (true, 2, false) => Self::number(ElementType::U16, bits),
+                    (true, 4, false) => Self::number(ElementType::U32, bits),
+                    (true, 8, false) => Self::number(ElementType::U64, bits),
+                    (true, 1, true) => Self::number(ElementType::I8, bits),
+                    (true, 2, true) => Self::number(ElementType::I16, bits),
+                    (true, 4, true) => Self::number(ElementType::I32, bits),
+                    (true, 8, true) => Self::number(ElementType::I64, bits),
                     _ => other,
                 }
             }
@@ -85,10 +87,12 @@ impl Type {
                 // An implied leading one, and not the order of the VAX.
                 let usual = offset == 0 && bits[0] & 0x70 == 0x20;
                 match (usual, size, precision, bits[1], parts, bias) {
-                    (true, 2, 16, 15, [10, 5, 0, 10], 15) => Self::number(Dtype::F16, bits),
-                    (true, 2, 16, 15, [7, 8, 0, 7], 127) => Self::number(Dtype::Bf16, bits),
-                    (true, 4, 32, 31, [23, 8, 0, 23], 127) => Self::number(Dtype::F32, bits),
-                    (true, 8, 64, 63, [52, 11, 0, 52], 1023) => Self::number(Dtype::F64, bits),
+                    (true, 2, 16, 15, [10, 5, 0, 10], 15) => Self::number(ElementType::F16, bits),
+                    (true, 2, 16, 15, [7, 8, 0, 7], 127) => Self::number(ElementType::Bf16, bits),
+                    (true, 4, 32, 31, [23, 8, 0, 23], 127) => Self::number(ElementType::F32, bits),
+                    (true, 8, 64, 63, [52, 11, 0, 52], 1023) => {
+                        Self::number(ElementType::F64, bits)
+                    }
                     _ => other,
                 }
             }
@@ -99,7 +103,7 @@ impl Type {
         })
     }
 
-    fn number(dtype: Dtype, bits: [u8; 3]) -> Self {
+    fn number(dtype: ElementType, bits: [u8; 3]) -> Self {
         Self::Number { dtype, big_endian: bits[0] & 1 != 0 }
     }
 
@@ -125,7 +129,7 @@ impl Type {
                     "complex",
                 ];
                 let class = names.get(usize::from(class)).unwrap_or(&"unknown");
-                format!("an unusual {class} type of {size} bytes")
+                format!("an unusual {class} type of {}", counted(size.into(), "byte"))
             }
         }
     }

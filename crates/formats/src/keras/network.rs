@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::shown;
-use crate::{Dtype, Layer, Layout, Network, Norm, Problem, Tensor};
+use crate::{ElementType, Layer, Layout, Network, Norm, Problem, Tensor};
 
 use super::KIND;
 use super::config::{Flow, Model, Statistics, Step};
@@ -245,7 +245,7 @@ impl Known<'_> {
     fn made(&self, variable: &str, values: &[f64]) -> Result<Tensor, Problem> {
         let bytes = values.iter().flat_map(|&value| (value as f32).to_le_bytes());
         let bytes: Vec<u8> = bytes.collect();
-        Tensor::new(KIND, self.name(variable), vec![values.len()], Dtype::F32, bytes)
+        Tensor::new(KIND, self.name(variable), vec![values.len()], ElementType::F32, bytes)
     }
 
     fn name(&self, variable: &str) -> String {

@@ -6,7 +6,7 @@ use super::KIND;
 use super::proto::{Graph, Node};
 use super::tensor::{MOST_DIMENSIONS, TensorProto};
 use crate::error::shown;
-use crate::{Dtype, Problem};
+use crate::{ElementType, Problem};
 
 /// The most nodes that are looked at to compute one constant, and the most inputs of each.
 const MOST_NODES: usize = 16;
@@ -260,7 +260,9 @@ fn cast<'a>(constant: &Constant<'a>, to: i64) -> Option<Constant<'a>> {
             1 => few.iter().map(|&number| f64::from(number as f32)).collect(),
             _ => few.to_vec(),
         }),
-        source: constant.source.filter(|source| source.tensor.dtype.is_some_and(Dtype::is_float)),
+        source: constant
+            .source
+            .filter(|source| source.tensor.dtype.is_some_and(ElementType::is_float)),
     })
 }
 

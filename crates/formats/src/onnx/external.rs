@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use fireclay_files::{OpenError, ReadAt, RegularFile};
+use fireclay_terminal::counted;
 
 use super::KIND;
 use super::wire::Message;
@@ -194,12 +195,13 @@ impl<'a> Place<'a> {
         let Some(part) = part.filter(|_| self.length.is_none_or(|length| length == size)) else {
             let length = self.length.map_or("none".to_owned(), |length| length.to_string());
             let what = format!(
-                "tensor {} needs {size} bytes from byte {} of the file {}, which has {} bytes; the \
-                 length given is {length}",
+                "tensor {} needs {} from byte {} of the file {}, which has {}; the length given is \
+                 {length}",
                 shown(tensor),
+                counted(size, "byte"),
                 self.offset,
                 shown(self.location),
-                opened.file.size()
+                counted(opened.file.size(), "byte")
             );
             return Err(Problem::malformed(KIND, what));
         };

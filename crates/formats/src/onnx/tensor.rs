@@ -1,5 +1,7 @@
 //! `TensorProto`, which may hold its numbers in many ways.
 
+use fireclay_terminal::counted;
+
 use super::KIND;
 use super::external::{Beside, Place};
 use super::wire::{Field, Message};
@@ -7,7 +9,7 @@ use crate::archive::size_in_bytes;
 use crate::error::shown;
 use crate::numbers::Numbers;
 use crate::store::Part;
-use crate::{Dtype, Problem, Tensor};
+use crate::{ElementType, Problem, Tensor};
 
 /// The most dimensions of a tensor.
 pub(super) const MOST_DIMENSIONS: usize = 8;
@@ -23,7 +25,7 @@ pub(super) struct TensorProto<'a> {
     /// The size of each dimension.
     pub(super) shape: Vec<usize>,
     /// The type of its numbers, if it is one that is read.
-    pub(super) dtype: Option<Dtype>,
+    pub(super) dtype: Option<ElementType>,
     /// Its numbers, if they are at most [`FEW`] and of a known type.
     pub(super) few: Option<Vec<f64>>,
     /// True if it holds texts.
@@ -221,32 +223,32 @@ const DOUBLES: u64 = 10;
 const UNSIGNED: u64 = 11;
 
 /// The field that holds numbers of a type, if they are not raw bytes.
-fn field_of(dtype: Dtype) -> u64 {
+fn field_of(dtype: ElementType) -> u64 {
     match dtype {
-        Dtype::F32 => FLOATS,
-        Dtype::F64 => DOUBLES,
-        Dtype::I64 => INTS,
-        Dtype::U64 | Dtype::U32 => UNSIGNED,
+        ElementType::F32 => FLOATS,
+        ElementType::F64 => DOUBLES,
+        ElementType::I64 => INTS,
+        ElementType::U64 | ElementType::U32 => UNSIGNED,
         _ => SHORT_INTS,
     }
 }
 
 /// `TensorProto.DataType`.
-pub(super) fn dtype(number: i64) -> Option<Dtype> {
+pub(super) fn dtype(number: i64) -> Option<ElementType> {
     Some(match number {
-        1 => Dtype::F32,
-        2 => Dtype::U8,
-        3 => Dtype::I8,
-        4 => Dtype::U16,
-        5 => Dtype::I16,
-        6 => Dtype::I32,
-        7 => Dtype::I64,
-        9 => Dtype::Bool,
-        10 => Dtype::F16,
-        11 => Dtype::F64,
-        12 => Dtype::U32,
-        13 => Dtype::U64,
-        16 => Dtype::Bf16,
+        1 => ElementType::F32,
+        2 => ElementType::U8,
+        3 => ElementType::I8,
+        4 => ElementType::U16,
+        5 => ElementType::I16,
+        6 => ElementType::I32,
+        7 => ElementType::I64,
+        9 => ElementType::Bool,
+        10 => ElementType::F16,
+        11 => ElementType::F64,
+        12 => ElementType::U32,
+        13 => ElementType::U64,
+        16 => ElementType::Bf16,
         _ => return None,
     })
 }
@@ -282,16 +284,16 @@ impl StoredCount {
 
 impl std::fmt::Display for StoredCount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { field, numbers } = self;
-        match *field {
-            None => write!(f, "no numbers"),
-            Some(RAW) => write!(f, "{numbers} bytes"),
-            Some(FLOATS) => write!(f, "{numbers} numbers in float_data"),
-            Some(DOUBLES) => write!(f, "{numbers} numbers in double_data"),
-            Some(SHORT_INTS) => write!(f, "{numbers} numbers in int32_data"),
-            Some(INTS) => write!(f, "{numbers} numbers in int64_data"),
-            Some(_) => write!(f, "{numbers} numbers in uint64_data"),
-        }
+        let place = match self.field {
+            None => return f.write_str("no numbers"),
+            Some(RAW) => return f.write_str(&counted(self.numbers as u64, "byte")),
+            Some(FLOATS) => "float_data",
+            Some(DOUBLES) => "double_data",
+            Some(SHORT_INTS) => "int32_data",
+            Some(INTS) => "int64_data",
+            Some(_) => "uint64_data",
+        };
+        write!(f, "{} in {place}", counted(self.numbers as u64, "number"))
     }
 }
 

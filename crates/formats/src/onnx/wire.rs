@@ -298,7 +298,7 @@ mod tests {
         let outer = first(&file).unwrap().message("Outer").unwrap();
         let inner = outer.fields().unwrap().read().unwrap().unwrap().message("Inner").unwrap();
         let error = inner.fields().unwrap().read().unwrap_err().to_string();
-        assert!(error.contains("at byte 6, and 0 are left"), "{error}");
+        assert!(error.contains("at byte 6, with 0 left"), "{error}");
     }
 
     #[test]

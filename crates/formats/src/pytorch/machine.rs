@@ -1,5 +1,7 @@
 //! The machine that runs a pickle.
 
+use fireclay_terminal::counted;
+
 use super::names::Global;
 use super::pickle::{ADVICE, Id, Pickle, Value};
 use crate::Problem;
@@ -255,7 +257,7 @@ impl<'a> PickleMachine<'a, '_> {
     fn frame(&mut self) -> Result<(), Problem> {
         let length = self.cursor.u64()?;
         if length > self.cursor.left() as u64 {
-            return Err(self.malformed(&format!("has a frame of {length} bytes")));
+            return Err(self.malformed(&format!("has a frame of {}", counted(length, "byte"))));
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::error::{shown, shown_bytes};
 use crate::store::Part;
 use crate::zipped::Zipped;
 use crate::{Archive, Kind, Problem, foreign};
+use fireclay_terminal::counted;
 
 /// The kind of file, in messages.
 const KIND: &str = "PyTorch";
@@ -179,7 +180,10 @@ fn legacy_storages<'a>(
 fn expect_end(cursor: &Cursor<'_>) -> Result<(), Problem> {
     match cursor.left() {
         0 => Ok(()),
-        left => Err(cursor.malformed(format!("{left} bytes follow its end"))),
+        left => {
+            Err(cursor
+                .malformed(format!("its end is followed by {}", counted(left as u64, "byte"))))
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! and classes of plain data that people put beside weights: those of NumPy's scalars and arrays, of
 //! dates, paths and settings. None of them is ever called.
 
-use crate::Dtype;
+use crate::ElementType;
 
 /// A set, in words.
 pub(super) const SET: &str = "a set";
@@ -43,13 +43,13 @@ pub(super) enum Global {
     /// Makes a tensor whose numbers are not read.
     Unread(Unread),
     /// A storage of numbers of a type.
-    Storage(Dtype),
+    Storage(ElementType),
     /// A storage of numbers of a type that is not read, each of this many bytes.
     OtherStorage(u64),
     /// A storage of bytes.
     UntypedStorage,
     /// A type of numbers.
-    Dtype(Dtype),
+    ElementType(ElementType),
     /// A type of numbers that are not read.
     OtherDtype,
     /// A name that is only named, such as that of a type of Python.
@@ -138,25 +138,25 @@ impl Global {
 
     /// A type, the storage of one, or another name in the module `torch`.
     fn of_torch(name: &str) -> Option<Self> {
-        const TYPES: [(&str, &str, Dtype); 13] = [
-            ("float64", "DoubleStorage", Dtype::F64),
-            ("float32", "FloatStorage", Dtype::F32),
-            ("float16", "HalfStorage", Dtype::F16),
-            ("bfloat16", "BFloat16Storage", Dtype::Bf16),
-            ("int64", "LongStorage", Dtype::I64),
-            ("int32", "IntStorage", Dtype::I32),
-            ("int16", "ShortStorage", Dtype::I16),
-            ("int8", "CharStorage", Dtype::I8),
-            ("uint8", "ByteStorage", Dtype::U8),
-            ("bool", "BoolStorage", Dtype::Bool),
+        const TYPES: [(&str, &str, ElementType); 13] = [
+            ("float64", "DoubleStorage", ElementType::F64),
+            ("float32", "FloatStorage", ElementType::F32),
+            ("float16", "HalfStorage", ElementType::F16),
+            ("bfloat16", "BFloat16Storage", ElementType::Bf16),
+            ("int64", "LongStorage", ElementType::I64),
+            ("int32", "IntStorage", ElementType::I32),
+            ("int16", "ShortStorage", ElementType::I16),
+            ("int8", "CharStorage", ElementType::I8),
+            ("uint8", "ByteStorage", ElementType::U8),
+            ("bool", "BoolStorage", ElementType::Bool),
             // These have no storage of their own.
-            ("uint64", "", Dtype::U64),
-            ("uint32", "", Dtype::U32),
-            ("uint16", "", Dtype::U16),
+            ("uint64", "", ElementType::U64),
+            ("uint32", "", ElementType::U32),
+            ("uint16", "", ElementType::U16),
         ];
         let found = TYPES.iter().find_map(|&(dtype, storage, of)| match name {
             "" => None,
-            _ if name == dtype => Some(Self::Dtype(of)),
+            _ if name == dtype => Some(Self::ElementType(of)),
             _ if name == storage => Some(Self::Storage(of)),
             _ => None,
         });

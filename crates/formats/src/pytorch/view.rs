@@ -1,5 +1,7 @@
 //! Tensors, which are views of storages.
 
+use fireclay_terminal::counted;
+
 use super::KIND;
 use super::names::Global;
 use super::pickle::{Id, Pickle, Value};
@@ -7,7 +9,7 @@ use crate::archive::size_in_bytes;
 use crate::error::shown;
 use crate::numbers::Stored;
 use crate::store::Part;
-use crate::{Dtype, Problem, Tensor};
+use crate::{ElementType, Problem, Tensor};
 
 /// The most dimensions of a tensor.
 const MOST_DIMENSIONS: u64 = 8;
@@ -18,7 +20,7 @@ pub(super) struct View<'a> {
     name: String,
     /// The name of the storage.
     key: &'a str,
-    dtype: Dtype,
+    dtype: ElementType,
     /// Bytes of the storage.
     storage: u64,
     /// Where in the storage the first number is, counted in numbers.
@@ -33,7 +35,7 @@ pub(super) struct Storage<'a> {
     /// Its name.
     pub(super) key: &'a str,
     /// The type of its numbers, if it has one that is read.
-    pub(super) dtype: Option<Dtype>,
+    pub(super) dtype: Option<ElementType>,
     /// Bytes of a number; 1 if it has no type.
     pub(super) width: u64,
     /// Bytes.
@@ -105,9 +107,11 @@ impl<'a> View<'a> {
             (Some(_), Some(end)) if end <= view.storage => Ok(view),
             _ => {
                 let what = format!(
-                    "of shape {:?}, strides {:?} and offset {} reaches beyond the {} bytes of its \
-                     storage",
-                    view.shape, view.strides, view.offset, view.storage
+                    "of shape {:?}, strides {:?} and offset {} reaches beyond the {} of its storage",
+                    view.shape,
+                    view.strides,
+                    view.offset,
+                    counted(view.storage, "byte")
                 );
                 Err(malformed(&name, &what))
             }
@@ -124,7 +128,7 @@ impl<'a> View<'a> {
             (false, [] | [_, _]) => (storage.dtype?, None),
             (false, [_, _, marks]) => (storage.dtype?, Some(marks)),
             (true, [_, _, dtype, marks @ ..]) if marks.len() < 2 => match pickle.get(*dtype) {
-                Value::Global(Global::Dtype(dtype)) => (*dtype, marks.first()),
+                Value::Global(Global::ElementType(dtype)) => (*dtype, marks.first()),
                 _ => return None,
             },
             _ => return None,
@@ -206,9 +210,9 @@ impl<'a> View<'a> {
     pub(super) fn tensor(&self, storage: &Part, is_reversed: bool) -> Result<Tensor, Problem> {
         if storage.size() < self.storage {
             let what = format!(
-                "the storage of the tensor {} has {} bytes, not {}",
+                "the storage of the tensor {} has {}, not {}",
                 shown(&self.name),
-                storage.size(),
+                counted(storage.size(), "byte"),
                 self.storage
             );
             return Err(Problem::malformed(KIND, what));

@@ -4,7 +4,7 @@
 use crate::support::{check_logits, golden, tensor};
 use ciborium::{Value, cbor};
 use fireclay_formats::{
-    Activation, Archive, Dtype, Kind, Layer, Layout, Network, Norm, Problem, from_bytes, read,
+    Activation, Archive, ElementType, Kind, Layer, Layout, Network, Norm, Problem, from_bytes, read,
 };
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ fn a_network_of_two_layers() {
     assert_eq!(archive.network, None);
     assert_eq!(names(&archive), ["fc1.bias", "fc1.weight", "fc2.bias", "fc2.weight"]);
     let weight = tensor(&archive, "fc1.weight");
-    assert_eq!((&weight.shape[..], weight.dtype), (&[784, 32][..], Dtype::F32));
+    assert_eq!((&weight.shape[..], weight.dtype), (&[784, 32][..], ElementType::F32));
     let layers = vec![dense("fc1", true), activation("relu"), dense("fc2", true)];
     check_logits(&archive, &Network { input_shape: None, layers }, "burn/plain.logits");
 }
@@ -117,21 +117,21 @@ fn expect_refused(bytes: &[u8], message: &str) {
 fn every_type_of_numbers() {
     let native = cbor!({ "Bool" => "Native" }).unwrap();
     for (dtype, width, expected) in [
-        (Value::from("F64"), 8, Dtype::F64),
-        ("F32".into(), 4, Dtype::F32),
-        ("Flex32".into(), 4, Dtype::F32),
-        ("F16".into(), 2, Dtype::F16),
-        ("BF16".into(), 2, Dtype::Bf16),
-        ("I64".into(), 8, Dtype::I64),
-        ("I32".into(), 4, Dtype::I32),
-        ("I16".into(), 2, Dtype::I16),
-        ("I8".into(), 1, Dtype::I8),
-        ("U64".into(), 8, Dtype::U64),
-        ("U32".into(), 4, Dtype::U32),
-        ("U16".into(), 2, Dtype::U16),
-        ("U8".into(), 1, Dtype::U8),
-        ("Bool".into(), 1, Dtype::Bool),
-        (native, 1, Dtype::Bool),
+        (Value::from("F64"), 8, ElementType::F64),
+        ("F32".into(), 4, ElementType::F32),
+        ("Flex32".into(), 4, ElementType::F32),
+        ("F16".into(), 2, ElementType::F16),
+        ("BF16".into(), 2, ElementType::Bf16),
+        ("I64".into(), 8, ElementType::I64),
+        ("I32".into(), 4, ElementType::I32),
+        ("I16".into(), 2, ElementType::I16),
+        ("I8".into(), 1, ElementType::I8),
+        ("U64".into(), 8, ElementType::U64),
+        ("U32".into(), 4, ElementType::U32),
+        ("U16".into(), 2, ElementType::U16),
+        ("U8".into(), 1, ElementType::U8),
+        ("Bool".into(), 1, ElementType::Bool),
+        (native, 1, ElementType::Bool),
     ] {
         let archive = from_bytes(&record(&one(dtype, &[2], 0, 2 * width), &[0; 16])).unwrap();
         assert_eq!(archive.tensors[0].dtype, expected);

@@ -3,7 +3,7 @@
 
 use crate::support::{check_rows, golden, keras_file, tensor};
 use fireclay_formats::{
-    Archive, Dtype, Kind, Layer, Network, Norm, OutputKind, Problem, from_bytes, read,
+    Archive, ElementType, Kind, Layer, Network, Norm, OutputKind, Problem, from_bytes, read,
 };
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn constants_of_functions_and_norms_anywhere() {
 #[test]
 fn numbers_of_16_bits_that_the_older_kind_of_file_does_not_name() {
     let (archive, _) = check("keras/small/brain.h5", "keras/small/brain");
-    assert!(archive.tensors.iter().all(|tensor| tensor.dtype == Dtype::Bf16));
+    assert!(archive.tensors.iter().all(|tensor| tensor.dtype == ElementType::Bf16));
 }
 
 #[test]

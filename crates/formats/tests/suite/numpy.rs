@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::zip::{Entry, archive};
 use crate::support::{check_logits, golden, tensor};
-use fireclay_formats::{Archive, Dtype, Kind, Layer, OutputKind, Problem, from_bytes, read};
+use fireclay_formats::{Archive, ElementType, Kind, Layer, OutputKind, Problem, from_bytes, read};
 
 /// The bytes of an array with this header.
 fn npy(header: &str, values: &[u8]) -> Vec<u8> {
@@ -65,7 +65,7 @@ fn networks_of_scikit_learn() {
         assert_eq!(archive.labels.unwrap(), classes.split(", ").collect::<Vec<_>>());
     }
     let archive = read(golden("numpy/digits.npz")).unwrap();
-    assert_eq!(tensor(&archive, "coefs_0").dtype, Dtype::F64);
+    assert_eq!(tensor(&archive, "coefs_0").dtype, ElementType::F64);
     assert_eq!(archive.tensors.len(), 4);
 }
 
@@ -82,13 +82,13 @@ fn arrays_of_each_kind() {
     let eighths: Vec<f64> = cells.iter().map(|cell| cell / 8.0).collect();
     let even: Vec<f64> = cells.iter().map(|cell| f64::from(cell % 2.0 == 0.0)).collect();
     for (name, shape, dtype, values) in [
-        ("fortran", &[2, 3, 4][..], Dtype::F64, eighths.clone()),
-        ("big-endian", &[2, 3, 4], Dtype::F32, eighths.clone()),
-        ("half", &[2, 3, 4], Dtype::F16, eighths),
-        ("integers", &[2, 3, 4], Dtype::I16, cells),
-        ("truth", &[2, 3, 4], Dtype::Bool, even),
-        ("scalar", &[], Dtype::F64, vec![0.125]),
-        ("empty", &[0, 3], Dtype::F32, vec![]),
+        ("fortran", &[2, 3, 4][..], ElementType::F64, eighths.clone()),
+        ("big-endian", &[2, 3, 4], ElementType::F32, eighths.clone()),
+        ("half", &[2, 3, 4], ElementType::F16, eighths),
+        ("integers", &[2, 3, 4], ElementType::I16, cells),
+        ("truth", &[2, 3, 4], ElementType::Bool, even),
+        ("scalar", &[], ElementType::F64, vec![0.125]),
+        ("empty", &[0, 3], ElementType::F32, vec![]),
     ] {
         let archive = read(golden(&format!("numpy/{name}.npy"))).unwrap();
         let array = tensor(&archive, "arr_0");
@@ -99,13 +99,13 @@ fn arrays_of_each_kind() {
         );
     }
     for (descr, dtype) in [
-        ("<i8", Dtype::I64),
-        (">i4", Dtype::I32),
-        ("|i1", Dtype::I8),
-        ("<u8", Dtype::U64),
-        (">u4", Dtype::U32),
-        ("<u2", Dtype::U16),
-        ("|u1", Dtype::U8),
+        ("<i8", ElementType::I64),
+        (">i4", ElementType::I32),
+        ("|i1", ElementType::I8),
+        ("<u8", ElementType::U64),
+        (">u4", ElementType::U32),
+        ("<u2", ElementType::U16),
+        ("|u1", ElementType::U8),
     ] {
         let mut one = vec![0; dtype.size()];
         let at = if descr.starts_with('>') { one.len() - 1 } else { 0 };
@@ -150,7 +150,7 @@ fn sizes_that_lie() {
     malformed(&floats("(99999999999999999999,)", 1), "has header");
     malformed(&floats("(-1,)", 1), "has header");
     limited(&floats(&format!("({})", "1, ".repeat(65)), 1), "the number of an array's dimensions");
-    malformed(b"\x93NUMPY\x01\0\xff\x0f{", "4095 bytes are expected");
+    malformed(b"\x93NUMPY\x01\0\xff\x0f{", "4,095 bytes are expected");
     limited(b"\x93NUMPY\x02\0\xff\xff\xff\xff{", "the number of bytes of an array's header");
     malformed(b"\x93NUMPY\x04\0\x01\0{", "has version 4");
     malformed(&typed("|b1", "(2,)", &[1, 2]), "has others than 0 and 1");

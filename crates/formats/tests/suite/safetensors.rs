@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::support::{check_logits, golden, tensor};
 use fireclay_formats::{
-    Activation, Dtype, Kind, Layer, Layout, Network, Problem, from_bytes, read,
+    Activation, ElementType, Kind, Layer, Layout, Network, Problem, from_bytes, read,
 };
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn a_state_dictionary() {
     assert_eq!(archive.network, None);
     assert_eq!(archive.notes, ["metadata format: pt"]);
     let weight = tensor(&archive, "1.weight");
-    assert_eq!((&weight.shape[..], weight.dtype), (&[32, 784][..], Dtype::F32));
+    assert_eq!((&weight.shape[..], weight.dtype), (&[32, 784][..], ElementType::F32));
     check_logits(&archive, &network(), "pytorch/plain.logits");
     let mut tensors = read(golden("pytorch/plain.pt")).unwrap().tensors;
     tensors.sort_by(|a, b| a.name.cmp(&b.name));

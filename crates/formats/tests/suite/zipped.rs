@@ -105,7 +105,7 @@ fn sizes_that_lie() {
     }
     // More than Deflate can make of so few bytes: not even tried.
     let entry = Entry { size: 30 << 20, ..Entry::deflated("a/data.pkl", EMPTY) };
-    expect(&archive(&[entry]), "cannot unpack to 31457280 bytes");
+    expect(&archive(&[entry]), "cannot unpack to 31,457,280 bytes");
     let mut entry = Entry::deflated("a/data.pkl", EMPTY);
     entry.packed.push(0);
     expect(&archive(&[entry]), "does not unpack to");

@@ -94,7 +94,7 @@ pub enum GoalError {
     },
     /// A threshold of other than two classes.
     #[error(
-        "a threshold (--threshold) decides between two classes or for labels, and there are {found} classes; leave it out"
+        "a threshold (--threshold) decides between two classes or for labels, and the number of classes is {found}; leave it out"
     )]
     Classes {
         /// The number of classes.

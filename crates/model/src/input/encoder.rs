@@ -1,5 +1,7 @@
 //! From the values of a row to what the network sees, by the names of their columns.
 
+use fireclay_terminal::counted;
+
 use super::{Dense, Field, FieldKind, InputError, InputSpec};
 use crate::EncodedRows;
 
@@ -202,7 +204,7 @@ pub enum ValueProblem {
         found: f32,
     },
     /// Another number of numbers.
-    #[error("it has {found} numbers, and the model expects {expected}")]
+    #[error("it has {}, and the model expects {expected}", counted(*found as u64, "number"))]
     Count {
         /// Numbers of the value.
         found: usize,
@@ -221,7 +223,9 @@ impl ValueProblem {
                 let beginning: String = text.chars().take(40).collect();
                 format!("a text, {beginning:?}")
             }
-            Value::Dense(numbers) => format!("a row of {} numbers", numbers.len()),
+            Value::Dense(numbers) => {
+                format!("a row of {}", counted(numbers.len() as u64, "number"))
+            }
         };
         Self::Kind { found, expected }
     }

@@ -10,6 +10,7 @@ mod text;
 
 use std::collections::HashSet;
 
+use fireclay_terminal::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -373,7 +374,7 @@ pub enum InputError {
         problem: ValueProblem,
     },
     /// A row has another number of values than there are columns.
-    #[error("row {row} has {found} values for {expected} columns")]
+    #[error("row {row} has {} for {}", counted(*found as u64, "value"), counted(*expected as u64, "column"))]
     Columns {
         /// The row, from 0.
         row: usize,
@@ -472,7 +473,10 @@ mod tests {
                 vec![Value::Number(1.0), pixels, Value::Number(1.0)],
                 r#"column "colour": it is a number"#,
             ),
-            (vec![Value::Number(1.0), Value::Dense(&[1.0]), red], "it has 1 numbers"),
+            (
+                vec![Value::Number(1.0), Value::Dense(&[1.0]), red],
+                "it has 1 number, and the model expects 2",
+            ),
             (
                 vec![Value::Number(1.0), Value::Dense(&[1.0, f32::INFINITY]), red],
                 "number 1 of it is inf",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fireclay_files::{HeaderError, OpenError};
+use fireclay_terminal::counted;
 
 use super::DOCUMENT_KEY;
 use crate::{Average, ConfigError, EncodingError, InputError, ParameterPath, TaskError};
@@ -110,7 +111,7 @@ pub enum ModelFileProblem {
         part: &'static str,
     },
     /// Outputs and their names differ in number.
-    #[error("its task names {names} outputs, its network has {outputs}")]
+    #[error("its task names {}, its network has {outputs}", counted(*names as u64, "output"))]
     Outputs {
         /// Names in the task.
         names: usize,
@@ -144,7 +145,7 @@ pub enum ModelFileProblem {
         expected: Vec<usize>,
     },
     /// A tensor does not have as many values as its shape says.
-    #[error("tensor {name} has {found} values, its shape {expected}")]
+    #[error("tensor {name} has {}, its shape {expected}", counted(*found as u64, "value"))]
     Count {
         /// The tensor's path.
         name: String,

@@ -1,6 +1,6 @@
 //! Linear layers as numbers, and what can be put into them.
 
-use fireclay_formats::{Dtype, Layout};
+use fireclay_formats::{ElementType, Layout};
 use fireclay_terminal::counted;
 
 use super::super::ImportError;
@@ -316,7 +316,7 @@ impl Linear {
                 how.push("transposed".to_owned());
             }
             let dtype = tensors.named(name)?.dtype;
-            if dtype != Dtype::F32 {
+            if dtype != ElementType::F32 {
                 how.push(format!("{} to f32", dtype.name()));
             }
             if *part != Part::Beside && self.second.is_some() {

@@ -23,7 +23,7 @@ use fireclay::{
     Ancestor, Architecture, Device, InputSpec, Mlp, MlpConfig, Model, NormPart, ParameterPath,
     Preprocessing, Provenance, Task,
 };
-use fireclay_formats::{Archive, Dtype, Network};
+use fireclay_formats::{Archive, ElementType, Network};
 
 use super::{ImportError, Imported, Options, TaskKind};
 use block::Block;
@@ -298,7 +298,7 @@ fn norm_values(
     if let Some(name) = &norm.names[place] {
         let mut how = Vec::new();
         if let Ok(tensor) = tensors.named(name)
-            && tensor.dtype != Dtype::F32
+            && tensor.dtype != ElementType::F32
         {
             how.push(format!("{} to f32", tensor.dtype.name()));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fireclay::nearest;
-use fireclay_formats::{Dtype, Layer, Network, Tensor};
+use fireclay_formats::{ElementType, Layer, Network, Tensor};
 
 use super::super::{Fate, ImportError, Options, Placed, inferred, may_be_unused};
 
@@ -12,7 +12,7 @@ use super::super::{Fate, ImportError, Options, Placed, inferred, may_be_unused};
 #[derive(Debug)]
 pub(super) struct Tensors {
     /// Name, shape and type of each, in the order of the file.
-    listed: Vec<(String, Vec<usize>, Dtype)>,
+    listed: Vec<(String, Vec<usize>, ElementType)>,
     held: BTreeMap<String, Tensor>,
     fates: BTreeMap<String, (String, String)>,
 }

@@ -260,7 +260,7 @@ fn weights_that_are_integers_are_told_from_none() {
             .zip(&floats)
             .map(|(name, (_, shape))| Tensor::zeros(*name, shape.clone()))
             .collect();
-        tensors[0].dtype = fireclay_formats::Dtype::I64;
+        tensors[0].dtype = fireclay_formats::ElementType::I64;
         let (kind, layout) = (Kind::PyTorch, Some(Layout::OutIn));
         let archive = Archive { tensors, ..empty(kind, layout) };
         let error = network(&archive, true, &Options::default()).unwrap_err().to_string();

@@ -1,5 +1,7 @@
 //! Products of samples and weights.
 
+use fireclay_terminal::counted;
+
 use super::super::constants::Constant;
 use super::super::elementwise::{activation, decimal};
 use super::super::proto::Node;
@@ -122,9 +124,11 @@ impl<'a> Chain<'a> {
         let features = self.sample.as_ref().and_then(|sample| sample.get(place).copied().flatten());
         let Weight { name, layout, inputs, outputs } = weight;
         if inputs == 0 || outputs == 0 || features.is_some_and(|features| features != inputs) {
-            let features = features.map_or("some".to_owned(), |features| features.to_string());
+            let of = features.map(|count| format!(" of {}", counted(count as u64, "number")));
             return Err(node.malformed(format!(
-                "weights from {inputs} to {outputs} numbers for samples of {features} numbers"
+                "weights from {inputs} to {} for samples{}",
+                counted(outputs as u64, "number"),
+                of.unwrap_or_default()
             )));
         }
         let is_flat = self.sample.as_ref().is_some_and(|sample| sample.len() == 1);

@@ -4,7 +4,7 @@ use super::super::constants::{Constant, Source};
 use super::super::proto::Node;
 use super::Chain;
 use crate::error::{shown, shown_shape};
-use crate::{Dtype, Layer, Problem, Tensor};
+use crate::{ElementType, Layer, Problem, Tensor};
 use fireclay_terminal::counted;
 
 /// The most numbers that all tensors together may have that are computed here: the file holds them
@@ -140,7 +140,13 @@ impl<'a> Chain<'a> {
             name.push('\'');
         }
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.made.push(Tensor::new(super::super::KIND, name.clone(), shape, Dtype::F64, bytes)?);
+        self.made.push(Tensor::new(
+            super::super::KIND,
+            name.clone(),
+            shape,
+            ElementType::F64,
+            bytes,
+        )?);
         Ok(name)
     }
 

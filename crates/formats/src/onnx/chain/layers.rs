@@ -6,7 +6,7 @@ use super::super::proto::Node;
 use super::Chain;
 use super::features::Spread;
 use crate::error::shown;
-use crate::{Dtype, Layer, Norm, Problem};
+use crate::{ElementType, Layer, Norm, Problem};
 use fireclay_terminal::counted;
 
 impl<'a> Chain<'a> {
@@ -249,8 +249,8 @@ impl<'a> Chain<'a> {
         source: Source<'a>,
         shape: Vec<usize>,
     ) -> Result<&'a str, Problem> {
-        if !source.tensor.dtype.is_some_and(Dtype::is_float) {
-            let kind = source.tensor.dtype.map_or("another type", Dtype::name);
+        if !source.tensor.dtype.is_some_and(ElementType::is_float) {
+            let kind = source.tensor.dtype.map_or("another type", ElementType::name);
             let what = format!("the tensor {} of {kind}", shown(source.name));
             return Err(
                 node.refused(what, "it must be of floating point; export before quantisation")

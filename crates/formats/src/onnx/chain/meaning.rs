@@ -579,7 +579,7 @@ fn entries(tensor: &TensorProto<'_>) -> Result<Vec<Label>, Problem> {
         return Ok(tensor.texts()?.into_iter().map(Label::Text).collect());
     }
     let numbers = tensor.to_tensor(tensor.name)?;
-    if numbers.dtype == crate::Dtype::I64 {
+    if numbers.dtype == crate::ElementType::I64 {
         let bytes = numbers.bytes()?;
         let each = bytes.as_chunks::<8>().0;
         return Ok(each.iter().map(|&bytes| Label::Number(i64::from_le_bytes(bytes))).collect());

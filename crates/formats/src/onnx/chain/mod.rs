@@ -17,7 +17,8 @@ use super::elementwise::casts_to_float;
 use super::proto::{Graph, Model, Node, ValueInfo};
 use super::tensor::dtype;
 use crate::error::shown;
-use crate::{Archive, Dtype, Kind, Layer, Network, Problem, Tensor};
+use crate::{Archive, ElementType, Kind, Layer, Network, Problem, Tensor};
+use fireclay_terminal::counted;
 use labels::{LabelStart, Labels};
 use meaning::Label;
 use residual::OpenResidual;
@@ -130,14 +131,14 @@ impl<'a> Chain<'a> {
         let mut inputs = graph.inputs.iter().filter(|input| !constants.is_known(input.name));
         let (Some(input), None) = (inputs.next(), inputs.next()) else {
             let count = graph.inputs.iter().filter(|input| !constants.is_known(input.name)).count();
-            let what = format!("a graph with {count} inputs");
+            let what = format!("a graph with {}", counted(count as u64, "input"));
             return Err(Problem::refused(what, "a network has one"));
         };
         let users = users(graph, &constants)?;
         let (batch, sample) = batch_and_sample(input)?;
         let is_whole = match dtype(input.element) {
             None if input.element == 0 => false,
-            Some(dtype) if dtype != Dtype::Bool => !dtype.is_float(),
+            Some(dtype) if dtype != ElementType::Bool => !dtype.is_float(),
             _ => {
                 let what = format!("the input {} of unusual numbers", shown(input.name));
                 return Err(Problem::refused(what, "a network takes those of floating point"));
@@ -455,8 +456,8 @@ fn batch_and_sample(
     match shape.split_first() {
         Some((&batch, sample)) if !sample.is_empty() => Ok((batch, Some(sample.to_vec()))),
         _ => {
-            let count = shape.len();
-            let what = format!("the input {} of {count} dimensions", shown(input.name));
+            let dimensions = counted(shape.len() as u64, "dimension");
+            let what = format!("the input {} of {dimensions}", shown(input.name));
             let why = "the first must count the samples; export the network for a batch";
             Err(Problem::refused(what, why))
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use fireclay_terminal::counted;
+
 use super::super::constants::{BATCH, Constant};
 use super::super::proto::Node;
 use super::{Chain, SampleShape};
@@ -105,7 +107,9 @@ impl<'a> Chain<'a> {
         };
         let all: BTreeSet<_> = perm.iter().copied().collect();
         if perm.len() != count || !all.iter().copied().eq(0..count) {
-            return Err(node.malformed(format!("perm {perm:?} for {count} dimensions")));
+            return Err(
+                node.malformed(format!("perm {perm:?} for {}", counted(count as u64, "dimension")))
+            );
         }
         if perm[..] == [1, 0] {
             self.columns = !self.columns;

@@ -27,7 +27,7 @@ fn shapes_and_sizes_that_lie() {
     };
     malformed(&file(&[u64::MAX, 2], 24), "dataset \"layers/dense/vars/0\" has shape");
     malformed(&file(&[1 << 30, 1 << 20], 24), "has 24 bytes, and its shape");
-    malformed(&file(&[1 << 20], 4 << 20), "4194304 bytes are expected at byte");
+    malformed(&file(&[1 << 20], 4 << 20), "4,194,304 bytes are expected at byte");
     malformed(&file(&[6], u64::MAX), "are expected at byte");
     malformed(&file(&[5], 24), "asks for 20");
     malformed(&file(&[7], 24), "asks for 28");
@@ -63,7 +63,7 @@ fn chunks_that_lie() {
     limited(&file(&[4], &[2], &[(u32::MAX, 0, 0)]), "that arrays of the HDF5 file share");
     malformed(&file(&[4], &[0], &[(8, 0, 0)]), "has chunks of shape [0]");
     malformed(&file(&[4], &[2, 2], &[(8, 0, 0)]), "has chunks of 3 dimensions");
-    malformed(&file(&[], &[], &[]), "has chunks of 1 dimensions");
+    malformed(&file(&[], &[], &[]), "has chunks of 1 dimension,");
     malformed(&file(&[1 << 20], &[u32::MAX], &[(8, 0, 0)]), "instead of 17179869180");
     // What the array would have is not allocated before it is paid for.
     unpacked(&file(&[1 << 40], &[u32::MAX], &[(8, 0, 0)]));
@@ -134,7 +134,7 @@ fn datatypes_of_no_program() {
     refused(&file(integer(4, 31)), "an unusual integer type of 4 bytes");
     refused(&file(integer(3, 24)), "an unusual integer type of 3 bytes");
     refused(&file(vec![0x1f, 0, 0, 0, 4, 0, 0, 0]), "an unusual unknown type of 4 bytes");
-    malformed(&file(vec![]), "bytes are expected");
+    malformed(&file(vec![]), "1 byte is expected");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn links_of_messages() {
     refused(&file(&[1, 8, 64, 1, b'x', 0, 0, 0]), "external link \"x\"");
     malformed(&file(&[2, 8, 65, 1, b'x', 0, 0, 0]), "has version 2, not 1");
     malformed(&file(&[1, 3, 255, 255, 255, 255, 255, 255, 255, 255]), "bytes are expected");
-    malformed(&file(&[]), "bytes are expected");
+    malformed(&file(&[]), "1 byte is expected");
 }
 
 #[test]
@@ -316,5 +316,5 @@ fn superblocks_that_lie() {
     }
     let mut bytes = whole;
     bytes[40] = 97;
-    malformed(&bytes, "it has 97 bytes, of which 96 are here");
+    malformed(&bytes, "its size is 97 bytes, of which 96 are here");
 }

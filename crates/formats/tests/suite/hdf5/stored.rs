@@ -1,6 +1,6 @@
 //! What h5py stores.
 
-use fireclay_formats::{Dtype, Problem, from_bytes};
+use fireclay_formats::{ElementType, Problem, from_bytes};
 
 use super::{file, find, limited, malformed, only, refused, unpacked};
 
@@ -35,9 +35,9 @@ fn arrays_however_they_are_stored() {
         assert_eq!(tensor.shape, [2, 3, 4], "{name}");
         assert_eq!(tensor.to_f64().unwrap(), eighths, "{name}");
         let expected = match name {
-            "f16" | "big-f16" => Dtype::F16,
-            "f64" | "big-f64" => Dtype::F64,
-            _ => Dtype::F32,
+            "f16" | "big-f16" => ElementType::F16,
+            "f64" | "big-f64" => ElementType::F64,
+            _ => ElementType::F32,
         };
         assert_eq!(tensor.dtype, expected, "{name}");
     }
@@ -48,14 +48,14 @@ fn arrays_however_they_are_stored() {
 fn whole_numbers() {
     let counted: Vec<f64> = (0..24).map(f64::from).collect();
     for (name, dtype) in [
-        ("i8", Dtype::I8),
-        ("i16", Dtype::I16),
-        ("i32", Dtype::I32),
-        ("i64", Dtype::I64),
-        ("u8", Dtype::U8),
-        ("u16", Dtype::U16),
-        ("u32", Dtype::U32),
-        ("u64", Dtype::U64),
+        ("i8", ElementType::I8),
+        ("i16", ElementType::I16),
+        ("i32", ElementType::I32),
+        ("i64", ElementType::I64),
+        ("u8", ElementType::U8),
+        ("u16", ElementType::U16),
+        ("u32", ElementType::U32),
+        ("u64", ElementType::U64),
     ] {
         let tensor = only(&file(name));
         assert_eq!((tensor.dtype, tensor.to_f64().unwrap()), (dtype, counted.clone()));
@@ -99,7 +99,7 @@ fn what_h5py_can_store_and_is_not_read() {
         ("committed-type", "an HDF5 object with a shared datatype"),
         ("committed-attribute", "attribute \"name\" of a shared type"),
         ("compound", "an unusual compound type of 8 bytes"),
-        ("enumerated", "an unusual enumerated type of 1 bytes"),
+        ("enumerated", "an unusual enumerated type of 1 byte"),
         ("complex", "an unusual compound type of 8 bytes"),
         ("opaque", "two bytes of unknown meaning"),
         ("texts", "of text"),
@@ -166,10 +166,10 @@ fn damage_that_checksums_find() {
     let mut bytes = file("latest");
     let header = find(&bytes, b"OHDR");
     bytes[header + 20] ^= 1;
-    malformed(&bytes, "do not have their checksum");
+    malformed(&bytes, "the checksum of the ");
     let mut bytes = file("latest");
     bytes[20] ^= 1;
-    malformed(&bytes, "do not have their checksum");
+    malformed(&bytes, "the checksum of the ");
     let mut bytes = file("fletcher32");
     let at = find(&bytes, &0.625_f32.to_le_bytes());
     bytes[at] ^= 1;

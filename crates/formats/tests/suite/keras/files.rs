@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fireclay_formats::{Dtype, Kind, Layer, Layout, Norm, Problem, from_bytes, read};
+use fireclay_formats::{ElementType, Kind, Layer, Layout, Norm, Problem, from_bytes, read};
 
 use super::{around, check, names};
 use crate::support::zip::{Entry, archive};
@@ -94,7 +94,7 @@ fn numbers_of_16_bits() {
     let [half, brain] = ["float16", "bfloat16"]
         .map(|name| read(golden(&format!("keras/{name}.weights.h5"))).unwrap());
     let (half, brain) = (&half.tensors[0], &brain.tensors[0]);
-    assert_eq!((half.dtype, brain.dtype), (Dtype::F16, Dtype::Bf16));
+    assert_eq!((half.dtype, brain.dtype), (ElementType::F16, ElementType::Bf16));
     assert_eq!(half.shape, [784, 8]);
     let values: Vec<_> = (0..784 * 8).map(|at| (f64::from(at % 97) - 48.0) / 32.0).collect();
     assert_eq!((half.to_f64().unwrap(), brain.to_f64().unwrap()), (values.clone(), values));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fireclay_formats::{Dtype, Layer, Layout, Network, Norm, from_bytes};
+use fireclay_formats::{ElementType, Layer, Layout, Network, Norm, from_bytes};
 
 use super::{check, check_refused, dense, function, functions};
 use crate::support::{golden, tensor};
@@ -20,7 +20,7 @@ fn two_layers_by_both_exporters_of_pytorch() {
         assert_eq!(network, Network { input_shape: Some(vec![1, 28, 28]), layers }, "{name}");
         assert_eq!(archive.tensors.len(), 4);
         let weight = tensor(&archive, "1.weight");
-        assert_eq!((&weight.shape[..], weight.dtype), (&[32, 784][..], Dtype::F32));
+        assert_eq!((&weight.shape[..], weight.dtype), (&[32, 784][..], ElementType::F32));
         assert_eq!(archive.notes, [""; 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Operators that are layers, made by hand.
 
-use fireclay_formats::{Dtype, Layer, Layout, Norm, from_bytes};
+use fireclay_formats::{ElementType, Layer, Layout, Norm, from_bytes};
 
 use super::{dense, function, layers, linear, malformed, refused, with_constants};
 use crate::support::onnx::{
@@ -110,10 +110,10 @@ fn weights_of_nodes_and_of_other_types() {
     let half: Vec<u8> = [0x3800_u16; 12].iter().flat_map(|bits| bits.to_le_bytes()).collect();
     let listed: Vec<u8> = [[0x80, 0x70]; 12].concat();
     for (kind, data, dtype) in [
-        (10, bytes(9, &half), Dtype::F16),
-        (10, bytes(5, &listed), Dtype::F16),
-        (11, bytes(9, &0.5_f64.to_le_bytes().repeat(12)), Dtype::F64),
-        (16, bytes(9, &[0, 0x3f].repeat(12)), Dtype::Bf16),
+        (10, bytes(9, &half), ElementType::F16),
+        (10, bytes(5, &listed), ElementType::F16),
+        (11, bytes(9, &0.5_f64.to_le_bytes().repeat(12)), ElementType::F64),
+        (16, bytes(9, &[0, 0x3f].repeat(12)), ElementType::Bf16),
     ] {
         let weights = numbers("", &[4, 3], kind, &data);
         let nodes = [

@@ -20,7 +20,7 @@ fn what_is_no_chain() {
     let row = Some(&[None, Some(4)][..]);
     refused(&linear().inputs(&[value("x", row), value("z", row)]), "with 2 inputs", "has one");
     refused(&linear().inputs(&[]).nodes(&[]), "a graph with 0 inputs", "has one");
-    refused(&linear().input(&[Some(4)]), "the input \"x\" of 1 dimensions", "for a batch");
+    refused(&linear().input(&[Some(4)]), "the input \"x\" of 1 dimension", "for a batch");
     refused(&linear().input(&[]), "the input \"x\" of 0 dimensions", "for a batch");
     // Old files list their weights among the inputs.
     let listed = linear().inputs(&[value("x", row), value("w", None)]);

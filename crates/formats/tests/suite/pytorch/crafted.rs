@@ -273,7 +273,7 @@ fn pickles_that_are_not_well_formed() {
         (b"\x95\xff\0\0\0\0\0\0\0", "has a frame of 255 bytes"),
         (b"X\x01\0\0\0\xff", "has text that is not UTF-8"),
         (b"c\xff\n\n", "has a name that is not UTF-8"),
-        (b"}.}", "bytes follow its end"),
+        (b"}.}", "its end is followed by"),
     ] {
         expect_malformed(&file(pickle, b""), message);
     }

@@ -29,7 +29,7 @@ fn legacy_files_that_are_not_well_formed() {
             assert!(matches!(found, Err(Problem::Malformed { .. })), "{end}: {found:?}");
         }
     }
-    expect_malformed(&[&whole[..], b"x"].concat(), "1 bytes follow its end");
+    expect_malformed(&[&whole[..], b"x"].concat(), "its end is followed by 1 byte");
     expect_malformed(&[MAGIC, b"\x80\x02K\x01."].concat(), "its version is not 1001");
     expect_malformed(&[MAGIC, b"\x80\x02}."].concat(), "its version is not 1001");
     expect_malformed(&legacy(&object, b"}", b""), "are not a list");

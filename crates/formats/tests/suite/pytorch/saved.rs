@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fireclay_formats::{Dtype, Kind, Problem, from_bytes, read};
+use fireclay_formats::{ElementType, Kind, Problem, from_bytes, read};
 
 use super::{expect_malformed, names, opened, pickle_of, plain, rich, small};
 use crate::support::zip::{Entry, archive};
@@ -15,7 +15,7 @@ fn a_state_dictionary_in_both_formats() {
         assert_eq!(archive.kind, Kind::PyTorch);
         assert_eq!(names(&archive), ["1.weight", "1.bias", "3.weight", "3.bias"]);
         let weight = tensor(&archive, "1.weight");
-        assert_eq!((&weight.shape[..], weight.dtype), (&[32, 784][..], Dtype::F32));
+        assert_eq!((&weight.shape[..], weight.dtype), (&[32, 784][..], ElementType::F32));
         assert!(archive.notes.is_empty(), "{:?}", archive.notes);
         check_logits(&archive, &plain(), "pytorch/plain.logits");
     }
@@ -43,7 +43,7 @@ fn norms_and_counters() {
         ]
     );
     let batches = tensor(&archive, "2.num_batches_tracked");
-    assert_eq!((&batches.shape[..], batches.dtype), (&[][..], Dtype::I64));
+    assert_eq!((&batches.shape[..], batches.dtype), (&[][..], ElementType::I64));
     assert_eq!(batches.to_f64().unwrap(), [469.0]);
     check_logits(&archive, &rich(), "pytorch/rich.logits");
     assert_eq!(archive, opened("protocol5.pt"));
@@ -107,8 +107,8 @@ fn views_of_storages() {
 #[test]
 fn sixteen_bits() {
     for (file, dtype, logits) in [
-        ("half.pt", Dtype::F16, "pytorch/half.logits"),
-        ("bfloat16.pt", Dtype::Bf16, "pytorch/bfloat16.logits"),
+        ("half.pt", ElementType::F16, "pytorch/half.logits"),
+        ("bfloat16.pt", ElementType::Bf16, "pytorch/bfloat16.logits"),
     ] {
         let archive = opened(file);
         assert!(archive.tensors.iter().all(|tensor| tensor.dtype == dtype));
@@ -129,7 +129,7 @@ fn every_type_of_numbers() {
             name => name.replace("float", "f").replace("uint", "u").replace("int", "i"),
         };
         assert_eq!(tensor.dtype.name(), name);
-        let largest = if tensor.dtype == Dtype::Bool { 1.0 } else { 100.0 };
+        let largest = if tensor.dtype == ElementType::Bool { 1.0 } else { 100.0 };
         assert_eq!(tensor.to_f64().unwrap(), [0.0, 1.0, largest], "{name}");
     }
 }
