@@ -86,6 +86,7 @@ fn train(data: &Dataset, device: &Device, tuned: Tuned<'_>, steps: u64) -> Durat
         schedule: &Schedule::default(),
         training: &training,
         tuned: Some(tuned),
+        sounds: None,
         seed: 1,
         device,
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use criterion::Criterion;
-use fireclay::{CrossEntropy, Device, DropoutKey, Loss, Mlp, Preprocessing, Targets, prepare};
+use fireclay::{CrossEntropy, Device, DropoutKey, Loss, Mlp, Preprocessing, TargetTensor, prepare};
 use fireclay_data::BatchTargets;
 use train::gradients::Gradients;
 use train::optimizer::{Optimizer, OptimizerConfig};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let BatchTargets::Classes(classes) = samples.targets else {
                     return Err("MNIST has classes".into());
                 };
-                let targets = Targets::Classes(classes);
+                let targets = TargetTensor::Classes(classes);
                 let id = support::case(&mut group, name, backend, batch);
                 group.bench_function(id, |bencher| {
                     bencher.iter_custom(|steps| {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn train(
     mut mlp: Mlp,
     inputs: &Tensor<2>,
-    targets: &Targets,
+    targets: &TargetTensor,
     steps: u64,
     device: &Device,
 ) -> Duration {

@@ -11,7 +11,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Tensor;
 use fireclay::{
     Activation, Backend, DeviceChoice, DropoutKey, InputSpec, Loss, Mlp, MlpConfig, Model,
-    Prediction, Preprocessing, Provenance, Targets, Task,
+    Prediction, Preprocessing, Provenance, TargetTensor, Task,
 };
 
 const CASES: [[f32; 2]; 4] = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // the parameters.
     let autodiff = device.clone().autodiff();
     let inputs = Tensor::<2>::from_data(CASES, &autodiff);
-    let targets = Targets::Values(Tensor::from_data(ANSWERS, &autodiff));
+    let targets = TargetTensor::Values(Tensor::from_data(ANSWERS, &autodiff));
     let mut mlp = Mlp::init(&config, 1, &device)?.train();
     let mut adam = AdamConfig::new().init();
     for step in 0..300 {

@@ -72,4 +72,4 @@ pub use mlp::{Mlp, ParameterSource, unreadable};
 pub use model::{Model, PredictError};
 pub use norm::NormLayer;
 pub use preprocessing::{prepare, scaling};
-pub use targets::{Targets, restored, standardized};
+pub use targets::{TargetTensor, restored, standardized};

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use fireclay_kernels::{Smoothing, cross_entropy};
 use serde::{Deserialize, Serialize};
 
-use crate::{IntervalsError, Targets, Task, check_quantiles};
+use crate::{IntervalsError, TargetTensor, Task, check_quantiles};
 
 /// A loss: one number per sample, of which training minimises the mean.
 ///
@@ -140,22 +140,24 @@ impl Loss {
     /// # Panics
     ///
     /// If the kind of targets is not the loss's, which [`validate`](Self::validate) rules out.
-    pub fn rows(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+    pub fn rows(&self, outputs: Tensor<2>, targets: &TargetTensor) -> Tensor<1> {
         match (self, targets) {
-            (Self::CrossEntropy(settings), Targets::Classes(classes)) => {
+            (Self::CrossEntropy(settings), TargetTensor::Classes(classes)) => {
                 cross_entropy(outputs, classes.clone(), &settings.smoothing())
             }
-            (Self::BinaryCrossEntropy, Targets::Values(labels)) => {
+            (Self::BinaryCrossEntropy, TargetTensor::Values(labels)) => {
                 average(binary_cross_entropy(outputs, labels.clone()))
             }
-            (Self::Mse, Targets::Values(values)) => average((outputs - values.clone()).square()),
-            (Self::Mae, Targets::Values(values)) => average((outputs - values.clone()).abs()),
-            (Self::Huber(Huber { delta }), Targets::Values(values)) => {
+            (Self::Mse, TargetTensor::Values(values)) => {
+                average((outputs - values.clone()).square())
+            }
+            (Self::Mae, TargetTensor::Values(values)) => average((outputs - values.clone()).abs()),
+            (Self::Huber(Huber { delta }), TargetTensor::Values(values)) => {
                 let residual = (outputs - values.clone()).abs();
                 let capped = residual.clone().clamp_max(*delta);
                 average(capped.clone() * (residual - capped.mul_scalar(0.5)))
             }
-            (Self::Quantile(Quantile { quantiles }), Targets::Values(values)) => {
+            (Self::Quantile(Quantile { quantiles }), TargetTensor::Values(values)) => {
                 average(pinball(outputs, values.clone(), quantiles))
             }
             _ => unreachable!("loss {} was given targets of another kind", self.name()),
@@ -167,7 +169,7 @@ impl Loss {
     pub fn rows_of_members(
         &self,
         outputs: Tensor<2>,
-        targets: &Targets,
+        targets: &TargetTensor,
         members: usize,
     ) -> Tensor<1> {
         if members == 1 {
@@ -179,7 +181,7 @@ impl Loss {
     }
 
     /// Mean loss of a batch, `[1]`; with class weights, the weighted mean.
-    pub fn mean(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+    pub fn mean(&self, outputs: Tensor<2>, targets: &TargetTensor) -> Tensor<1> {
         let rows = self.rows(outputs, targets);
         match self.row_weights(&rows, targets) {
             // As PyTorch has it: a batch of rare classes does not count for more than another.
@@ -189,9 +191,9 @@ impl Loss {
     }
 
     /// Weight of each sample in the mean, `[batch]`, if there are class weights; a tensor like `like`.
-    pub fn row_weights(&self, like: &Tensor<1>, targets: &Targets) -> Option<Tensor<1>> {
+    pub fn row_weights(&self, like: &Tensor<1>, targets: &TargetTensor) -> Option<Tensor<1>> {
         match (self, targets) {
-            (Self::CrossEntropy(settings), Targets::Classes(classes)) => {
+            (Self::CrossEntropy(settings), TargetTensor::Classes(classes)) => {
                 Some(settings.weights(like)?.select(0, classes.clone()))
             }
             _ => None,
@@ -310,7 +312,9 @@ pub enum LossError {
         expected: Vec<f64>,
     },
     /// The number of class weights is not the number of classes.
-    #[error("loss: {found} class weights were given for {expected} classes")]
+    #[error(
+        "loss: the number of class weights is {found}; there must be one for each class, {expected}"
+    )]
     ClassWeights {
         /// Weights given.
         found: usize,

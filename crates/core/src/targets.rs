@@ -7,14 +7,14 @@ use crate::{Intervals, TargetScaling, Task};
 
 /// The right answers for a batch, on a device.
 #[derive(Clone, Debug)]
-pub enum Targets {
+pub enum TargetTensor {
     /// The class of each sample, `[batch]`.
     Classes(Tensor<1, Int>),
     /// A number for each output of each sample, `[batch, outputs]`: 0 or 1 for labels, else values.
     Values(Tensor<2>),
 }
 
-impl Targets {
+impl TargetTensor {
     /// The right answers for each member of an ensemble, one after the other: `[batch · members]`.
     pub(crate) fn repeated(&self, members: usize) -> Self {
         match self {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use burn::train::renderer::MetricState;
-use fireclay::{Mlp, NetworkInput, Targets, restored};
+use fireclay::{Mlp, NetworkInput, TargetTensor, restored};
 use fireclay_data::{Batch, BatchTargets, Dataset, RowSource};
 
 use crate::job::Job;
@@ -110,15 +110,15 @@ impl Evaluation {
 }
 
 /// What is right of the rows of a batch, as losses take it.
-pub fn targets(batch: BatchTargets) -> Targets {
+pub fn targets(batch: BatchTargets) -> TargetTensor {
     match batch {
-        BatchTargets::Classes(classes) => Targets::Classes(classes),
-        BatchTargets::Values(values) => Targets::Values(values),
+        BatchTargets::Classes(classes) => TargetTensor::Classes(classes),
+        BatchTargets::Values(values) => TargetTensor::Values(values),
     }
 }
 
 /// Raw features, `[batch, features]`, with the terms of texts, and what is right.
-pub(crate) fn batch(source: &RowSource<'_>, rows: &[usize]) -> (NetworkInput, Targets) {
+pub(crate) fn batch(source: &RowSource<'_>, rows: &[usize]) -> (NetworkInput, TargetTensor) {
     let Batch { inputs: columns, terms, targets: right } = source.batch(rows);
     (NetworkInput { columns, terms }, targets(right))
 }

@@ -8,9 +8,9 @@ use burn::nn::Linear;
 use burn::tensor::{Int, Tensor, TensorData};
 use fireclay::{
     Activation, Architecture, CrossEntropy, FrontParameter, FrontPart, Loss, Mlp, Norm,
-    ParameterPath, Parametrization, Targets, scaling,
+    ParameterPath, Parametrization, TargetTensor, scaling,
 };
-use fireclay_data::{Features, HostRows, Targets as HostTargets};
+use fireclay_data::{Features, HostRows, Targets};
 use fireclay_kernels::{
     Chain, ChosenRows, Epilogue, Part, RawFeatures, Rule, Smoothing, SparseMatrix, StepBatch,
     TrainedBag, TrainedLayer, TrainedParameter,
@@ -215,7 +215,7 @@ impl<'a> Fused<'a> {
         self.is_first = false;
         let ids: Vec<i32> = classes.into_iter().map(|class| class as i32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(ids, [rows.len()]), job.device);
-        let targets = Targets::Classes(classes);
+        let targets = TargetTensor::Classes(classes);
         let weights = job.row_weights(rows);
         Observed { weights, ..Observed::new(outcome.losses, outcome.logits, targets) }
     }
@@ -288,7 +288,7 @@ fn bags_of(network: &Architecture, optimizer: &Optimizer) -> Result<Vec<FusedBag
 /// The cross-entropy of a run that has it, and the class of each row of its data.
 fn loss_of_classes<'a>(job: &'a Job<'_>) -> Result<(&'a CrossEntropy, &'a [u32]), Obstacle> {
     match (job.loss, job.data().targets()) {
-        (Loss::CrossEntropy(loss), HostTargets::Classes { ids, .. }) => Ok((loss, ids)),
+        (Loss::CrossEntropy(loss), Targets::Classes { ids, .. }) => Ok((loss, ids)),
         _ => Err(Obstacle::Loss(job.loss.name())),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fireclay::{Loss, Preprocessing, Sounds, Task};
-use fireclay_data::{Dataset, RowSource, Split, Targets as HostTargets, batches, drawn};
+use fireclay_data::{Dataset, RowSource, Split, Targets, batches, drawn};
 
 use crate::fit::FitError;
 use crate::gradients::flat;
@@ -130,7 +130,7 @@ impl Job<'_> {
             (Sampling::Weighted, _, Some(weights)) => {
                 train.iter().map(|&row| f64::from(weights[row])).collect()
             }
-            (Sampling::Balanced, HostTargets::Classes { ids, labels }, _) => {
+            (Sampling::Balanced, Targets::Classes { ids, labels }, _) => {
                 let counts = class_counts(ids, labels.len(), train);
                 train.iter().map(|&row| 1.0 / counts[ids[row] as usize] as f64).collect()
             }
@@ -170,7 +170,7 @@ impl Job<'_> {
     /// What the summed losses of these rows are divided by.
     pub(crate) fn weight(&self, rows: &[usize]) -> f64 {
         let of_class = |row: usize| match self.data().targets() {
-            HostTargets::Classes { ids, .. } => self.loss.class_weight(ids[row] as usize),
+            Targets::Classes { ids, .. } => self.loss.class_weight(ids[row] as usize),
             _ => 1.0,
         };
         let Some(weights) = self.weights_of(rows) else {

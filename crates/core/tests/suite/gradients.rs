@@ -5,8 +5,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{
     Activation, Architecture, Average, CrossEntropy, DropoutKey, Ensemble, FrontPart, HiddenLayer,
-    Huber, Loss, Mlp, MlpConfig, Norm, NormPosition, Parametrization, Skip, SkipPosition, Targets,
-    activate,
+    Huber, Loss, Mlp, MlpConfig, Norm, NormPosition, Parametrization, Skip, SkipPosition,
+    TargetTensor, activate,
 };
 
 const BATCH: usize = 6;
@@ -22,13 +22,13 @@ fn spread(count: usize, low: f64, high: f64) -> Vec<f64> {
     (1..=count).map(|i| low + (high - low) * (i as f64 * 0.618_033_988_749_895).fract()).collect()
 }
 
-fn classes(device: &Device) -> Targets {
+fn classes(device: &Device) -> TargetTensor {
     let classes: Vec<i64> = (0..BATCH).map(|i| (i % OUTPUTS) as i64).collect();
-    Targets::Classes(Tensor::<1, Int>::from_data(TensorData::new(classes, [BATCH]), device))
+    TargetTensor::Classes(Tensor::<1, Int>::from_data(TensorData::new(classes, [BATCH]), device))
 }
 
-fn numbers(low: f64, high: f64, device: &Device) -> Targets {
-    Targets::Values(tensor(spread(BATCH * OUTPUTS, low, high), [BATCH, OUTPUTS], device))
+fn numbers(low: f64, high: f64, device: &Device) -> TargetTensor {
+    TargetTensor::Values(tensor(spread(BATCH * OUTPUTS, low, high), [BATCH, OUTPUTS], device))
 }
 
 fn cross_entropy() -> Loss {
@@ -39,7 +39,7 @@ fn cross_entropy() -> Loss {
 /// `(L(w + h) - L(w - h)) / 2h` to a relative 1e-4. Numbers too small to be compared so are left
 /// out, and most must not be.
 #[track_caller]
-fn check(name: &str, config: &MlpConfig, loss: &Loss, targets: impl Fn(&Device) -> Targets) {
+fn check(name: &str, config: &MlpConfig, loss: &Loss, targets: impl Fn(&Device) -> TargetTensor) {
     check_network(name, &config.architecture().unwrap(), loss, targets);
 }
 
@@ -47,7 +47,7 @@ fn check_network(
     name: &str,
     network: &Architecture,
     loss: &Loss,
-    targets: impl Fn(&Device) -> Targets,
+    targets: impl Fn(&Device) -> TargetTensor,
 ) {
     let device = device().autodiff();
     let mlp = in_f64(Mlp::of(network, 3, &device).unwrap().train());
@@ -137,7 +137,7 @@ fn of_every_loss() {
     check("smoothed and weighted", &config, &Loss::CrossEntropy(weighted), classes);
     let labels = |device: &Device| {
         let labels = (0..BATCH * OUTPUTS).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
-        Targets::Values(tensor(labels, [BATCH, OUTPUTS], device))
+        TargetTensor::Values(tensor(labels, [BATCH, OUTPUTS], device))
     };
     check("binary cross-entropy", &config, &Loss::BinaryCrossEntropy, labels);
     check("mse", &config, &Loss::Mse, |d| numbers(-2.0, 2.0, d));
@@ -158,15 +158,15 @@ fn stay_finite_far_out() {
         assert!(values(y).iter().all(|v| v.is_finite()), "{activation}");
         assert!(values(gradient).iter().all(|v| v.is_finite()), "gradient of {activation}");
     }
-    let classes = Targets::Classes(Tensor::from_data([0, 3], &device));
+    let classes = TargetTensor::Classes(Tensor::from_data([0, 3], &device));
     let labels = || Tensor::from_data([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]], &device);
     let losses = [
         (cross_entropy(), classes.clone()),
         (Loss::CrossEntropy(CrossEntropy { label_smoothing: 0.1, class_weights: None }), classes),
-        (Loss::BinaryCrossEntropy, Targets::Values(labels())),
-        (Loss::Mse, Targets::Values(labels())),
-        (Loss::Mae, Targets::Values(labels())),
-        (Loss::Huber(Huber::default()), Targets::Values(labels())),
+        (Loss::BinaryCrossEntropy, TargetTensor::Values(labels())),
+        (Loss::Mse, TargetTensor::Values(labels())),
+        (Loss::Mae, TargetTensor::Values(labels())),
+        (Loss::Huber(Huber::default()), TargetTensor::Values(labels())),
     ];
     for (loss, targets) in losses {
         let x =

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::{device, tensor, values};
 use burn::tensor::{Int, Tensor, TensorData};
-use fireclay::{CrossEntropy, Huber, Loss, LossError, Quantile, Targets, Task};
+use fireclay::{CrossEntropy, Huber, Loss, LossError, Quantile, TargetTensor, Task};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -28,7 +28,7 @@ fn agree_with_the_textbook() {
     let classes = [2usize, 0, 1, 1];
     let weights = [0.5, 2.0, 1.25];
     let logits = || tensor(z.clone(), [rows, width], &device);
-    let numbers = Targets::Values(tensor(t.clone(), [rows, width], &device));
+    let numbers = TargetTensor::Values(tensor(t.clone(), [rows, width], &device));
     let row_mean = |f: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
         let row = |r: usize| (0..width).map(|c| f(z[r * width + c], t[r * width + c])).sum::<f64>();
         (0..rows).map(|r| row(r) / width as f64).collect()
@@ -57,7 +57,7 @@ fn agree_with_the_textbook() {
     };
     let expected: Vec<f64> =
         (0..rows).map(|r| (0..width).map(|c| pinball(r, c)).sum::<f64>() / width as f64).collect();
-    let targets = Targets::Values(tensor(truth.clone(), [rows, 1], &device));
+    let targets = TargetTensor::Values(tensor(truth.clone(), [rows, 1], &device));
     let loss = Loss::Quantile(Quantile { quantiles: quantiles.clone() });
     assert_close("quantile", &values(loss.rows(logits(), &targets)), &expected);
 
@@ -72,7 +72,7 @@ fn agree_with_the_textbook() {
         })
         .collect();
     let ids = TensorData::new(classes.map(|c| c as i64).to_vec(), [rows]);
-    let targets = Targets::Classes(Tensor::<1, Int>::from_data(ids, &device));
+    let targets = TargetTensor::Classes(Tensor::<1, Int>::from_data(ids, &device));
     let loss = Loss::CrossEntropy(CrossEntropy {
         label_smoothing: 0.1,
         class_weights: Some(weights.to_vec()),
@@ -112,9 +112,11 @@ fn agree_with_pytorch() {
                 let ids = view.data().chunks_exact(8);
                 let ids: Vec<i64> =
                     ids.map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
-                Targets::Classes(Tensor::from_data(TensorData::new(ids, [shape[0]]), &device))
+                TargetTensor::Classes(Tensor::from_data(TensorData::new(ids, [shape[0]]), &device))
             }
-            Err(_) => Targets::Values(tensor(numbers(format!("{name}/values")), shape, &device)),
+            Err(_) => {
+                TargetTensor::Values(tensor(numbers(format!("{name}/values")), shape, &device))
+            }
         };
         let mean = loss.mean(logits.clone(), &targets);
         let gradient = logits.grad(&mean.backward()).unwrap();

@@ -135,7 +135,7 @@ pub enum PreprocessingChoice {
 pub enum TargetScalingChoice {
     /// Targets as they are.
     None,
-    /// Each target to mean 0 and standard deviation 1 over the training rows; the default of a new run.
+    /// Each target to mean 0 and standard deviation 1 over the training rows.
     Standardize,
     /// As in the model that training starts from.
     #[value(skip)]

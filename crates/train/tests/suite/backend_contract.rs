@@ -7,11 +7,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fireclay::{
     Activation, Backend, Checkpoint, CrossEntropy, DeviceChoice, DropoutKey, InputSpec, Loss, Mlp,
-    MlpConfig, Model, Norm, Preprocessing, Provenance, Targets, Task,
+    MlpConfig, Model, Norm, Preprocessing, Provenance, TargetTensor, Task,
 };
-use fireclay_data::{
-    Batch, BatchTargets, Dataset, Features as HostFeatures, RowSource, Targets as HostTargets,
-};
+use fireclay_data::{Batch, BatchTargets, Dataset, Features as HostFeatures, RowSource, Targets};
 use train::fit::fit;
 use train::gradients::Gradients;
 use train::job::Job;
@@ -67,9 +65,9 @@ fn inputs(device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [BATCH, INPUTS]), device)
 }
 
-fn targets(device: &Device) -> Targets {
+fn targets(device: &Device) -> TargetTensor {
     let classes: Vec<i32> = (0..BATCH).map(|i| (i * 3 % CLASSES) as i32).collect();
-    Targets::Classes(Tensor::<1, Int>::from_data(TensorData::new(classes, [BATCH]), device))
+    TargetTensor::Classes(Tensor::<1, Int>::from_data(TensorData::new(classes, [BATCH]), device))
 }
 
 /// Outputs and gradients of one training pass.
@@ -211,9 +209,9 @@ fn every_way_to_a_device_gives_the_same_batches() {
     let names = |count: usize| (0..count).map(|i| format!("t{i}")).collect::<Vec<_>>();
     let bytes = |width: usize| HostFeatures::Bytes((0..=255).cycle().take(6 * width).collect());
     let floats = HostFeatures::Floats((0..12).map(|i| i as f32 / 7.0 - 0.5).collect());
-    let classes = HostTargets::Classes { ids: vec![0, 1, 2, 2, 1, 0], labels: names(3) };
-    let multi = HostTargets::MultiLabel { values: [0, 1, 1].repeat(4), labels: names(2) };
-    let values = HostTargets::Values { values: vec![0.5; 6], names: names(1) };
+    let classes = Targets::Classes { ids: vec![0, 1, 2, 2, 1, 0], labels: names(3) };
+    let multi = Targets::MultiLabel { values: [0, 1, 1].repeat(4), labels: names(2) };
+    let values = Targets::Values { values: vec![0.5; 6], names: names(1) };
     let sets = [
         Dataset::new(vec![3], bytes(3), classes.clone()),
         Dataset::new(vec![4], bytes(4), multi),

@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use fireclay::{
     Activation, CrossEntropy, DropoutKey, FrontPart, Loss, Mlp, MlpConfig, NetworkInput,
-    SparseRows, Targets,
+    SparseRows, TargetTensor,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -98,7 +98,7 @@ fn agree_with_pytorch_after_200_steps() {
             let x = data[rows.start * INPUTS..rows.end * INPUTS].to_vec();
             let x = Tensor::from_data(TensorData::new(x, [BATCH, INPUTS]), (&device, DType::F64));
             let classes = TensorData::new(classes[rows].to_vec(), [BATCH]);
-            let targets = Targets::Classes(Tensor::<1, Int>::from_data(classes, &device));
+            let targets = TargetTensor::Classes(Tensor::<1, Int>::from_data(classes, &device));
             let outputs = mlp.forward_train(x, DropoutKey { seed: 0, step: step as u64 });
             let mean = loss.mean(outputs, &targets);
             let mut gradients = Gradients::of(&mean, &mlp);
@@ -147,7 +147,7 @@ fn vectors_of_terms_agree_with_pytorchs_sparse_adam() {
         }
         let classes: Vec<i64> = rows.iter().map(|&row| classes[row]).collect();
         let targets = TensorData::new(classes, [8]);
-        let targets = Targets::Classes(Tensor::<1, Int>::from_data(targets, &device));
+        let targets = TargetTensor::Classes(Tensor::<1, Int>::from_data(targets, &device));
         let columns = Tensor::zeros([8, 0], (&device, DType::F64));
         let input = NetworkInput { columns, terms: vec![terms] };
         let outputs = mlp.forward_train(input, DropoutKey { seed: 0, step: step as u64 });
