@@ -388,7 +388,13 @@ impl Settings {
 
     /// `sha256:` and the digest of what must not change when a run is resumed.
     pub fn digest(&self) -> String {
-        let lines = self.mathematics();
+        let mut lines = self.mathematics();
+        // Checkpoints of older runs have the digest of other names: `f-1` for `macro-f1`.
+        for path in ["training.metrics", "training.monitor"] {
+            if let Some(names) = lines.get_mut(path) {
+                *names = names.replace("macro-f", "f-").replace("macro-", "");
+            }
+        }
         let text: String =
             lines.into_iter().map(|(path, value)| format!("{path} = {value}\n")).collect();
         sha256(text.as_bytes())

@@ -81,7 +81,11 @@ fn every_flag_of_a_choice_reaches_it() {
         if line.contains("ndarray") && !fireclay::Backend::NdArray.is_compiled() {
             continue;
         }
-        let (run, _) = trained(&place, &format!("run-{i}"), &format!("{line} --epochs 1"));
+        let words: &[&str] = match key {
+            "monitor" => &["10 validation rows choose the epoch"],
+            _ => &[],
+        };
+        let (run, _) = warned(&place, &format!("run-{i}"), &format!("{line} --epochs 1"), words);
         let config = run.config();
         let found = if key.is_empty() { &config[section] } else { &config[section][key] };
         assert_eq!(*found, expected, "{line}");
@@ -147,8 +151,9 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
     let place = Place::new();
     // Nothing moves, so nothing improves after the first epoch.
     let still = "--optimizer sgd --lr 1e-30 --epochs 50 --batch-size 25";
-    let rounded = &["--lr is 1e-30"];
-    let (run, stdout) = warned(&place, "patient", &format!("{still} --patience 2"), rounded);
+    let few = "10 validation rows choose the epoch";
+    let line = format!("{still} --patience 2");
+    let (run, stdout) = warned(&place, "patient", &line, &[few, "--lr is 1e-30"]);
     let ending = "Stopped early: the validation loss no longer improved.\n\
          The model is that of epoch 1, the best by validation loss.\n";
     assert!(stdout.contains("epoch  3/50  "), "{stdout}");
@@ -159,18 +164,18 @@ fn patience_stops_early_and_the_best_epoch_is_kept() {
 
     // Every epoch improves, but not by so much.
     let moving = "--epochs 20 --patience 2 --min-improvement 100";
-    let (run, _) = trained(&place, "demanding", moving);
+    let (run, _) = warned(&place, "demanding", moving, &[few]);
     assert_eq!(run.split("validation").len(), 3);
 
     // The last weights instead, and the sentence about stopping is a line of its own.
     let last = format!("{still} --patience 1 --keep last");
-    let (_, stdout) = warned(&place, "last", &last, rounded);
+    let (_, stdout) = warned(&place, "last", &last, &["--lr is 1e-30"]);
     let line = stdout.lines().find(|line| line.starts_with("Stopped early")).unwrap();
     assert!(!line.contains("test loss"), "{line}");
 
     // The best of a run that gets worse: the epoch with the lowest validation loss.
     let worse = "--optimizer sgd --lr 20 --epochs 6 --keep best";
-    let (run, stdout) = trained(&place, "worse", worse);
+    let (run, stdout) = warned(&place, "worse", worse, &[few]);
     let losses: Vec<f64> =
         run.split("validation").iter().map(|line| line["loss"].as_f64().unwrap()).collect();
     let best = 1 + (0..6).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();

@@ -283,7 +283,7 @@ fn the_last_two_checkpoints_and_the_best_are_kept_and_each_is_a_model() {
     let place = Place::new();
     // A rate that soon does harm: the best epoch is an early one.
     let line = "--epochs 30 --optimizer sgd --lr 3 --momentum 0.9 --keep best --name run";
-    place.train(&format!("{DIGITS} {line}")).succeeded();
+    place.train(&format!("{DIGITS} {line}")).warned(&["10 validation rows choose the epoch"]);
     let run = place.run("run");
     let validation = run.split("validation");
     let losses: Vec<f64> = validation.iter().map(|line| line["loss"].as_f64().unwrap()).collect();

@@ -164,7 +164,7 @@ fn unusable_data_is_named() {
         let words = [&[file], words].concat();
         check_refused(&place, &[(DIGITS, &words)]);
     };
-    check(images, |bytes| bytes.truncate(500), &["500 bytes", "cut off"]);
+    check(images, |bytes| bytes.truncate(500), &["ends at byte 500", "cut off"]);
     check(images, |bytes| bytes.truncate(3), &["cut off"]);
     check(images, |bytes| bytes.clear(), &["cut off"]);
     check(images, |bytes| bytes.push(0), &["bytes follow"]);
