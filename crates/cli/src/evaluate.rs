@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
+use fireclay_data::RawRows;
 use fireclay_measure::{
     ClassScores, Classification, Estimate, Evaluation, Importance, Measure, Options, Scores,
     evaluate, importance,
@@ -131,7 +132,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         say_json(&serde_json::json!({
             "model": args.model, "adapter": args.adapter, "data": name, "evaluation": evaluation,
             "measures": evaluation.measures(), "gates": gates, "importance": importance,
-            "worst_rows": raw.as_ref().map(|(columns, rows)| named(columns, rows)),
+            "worst_rows": raw.as_ref().map(named),
         }))?;
     } else {
         let heading = format!(
@@ -308,8 +309,8 @@ const MOST_COLUMNS: usize = 8;
 const MOST_OF_A_CELL: usize = 16;
 
 /// The rows with the largest loss as the file of their table has them.
-fn raw_rows(evaluation: &Evaluation, raw: Option<&(Vec<String>, Vec<Vec<String>>)>) -> String {
-    let Some((columns, cells)) = raw.filter(|(_, cells)| !cells.is_empty()) else {
+fn raw_rows(evaluation: &Evaluation, raw: Option<&RawRows>) -> String {
+    let Some(RawRows { columns, cells }) = raw.filter(|raw| !raw.cells.is_empty()) else {
         return String::new();
     };
     let mut rows = vec![row!["worst row"]];
@@ -328,11 +329,11 @@ fn raw_rows(evaluation: &Evaluation, raw: Option<&(Vec<String>, Vec<Vec<String>>
 }
 
 /// Rows as objects, by the names of their columns.
-fn named(columns: &[String], rows: &[Vec<String>]) -> Vec<serde_json::Map<String, Value>> {
+fn named(RawRows { columns, cells }: &RawRows) -> Vec<serde_json::Map<String, Value>> {
     let object = |cells: &Vec<String>| {
         columns.iter().cloned().zip(cells.iter().cloned().map(Value::String)).collect()
     };
-    rows.iter().map(object).collect()
+    cells.iter().map(object).collect()
 }
 
 fn worst(evaluation: &Evaluation) -> String {

@@ -35,6 +35,15 @@ pub struct Dataset {
     pub(crate) places: Option<Arc<RowPlaces>>,
 }
 
+/// Rows as the file of their table has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRows {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The texts of each row, `[rows][columns]`.
+    pub cells: Vec<Vec<String>>,
+}
+
 /// Where rows are in the file of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowPlaces {
@@ -156,21 +165,18 @@ impl Dataset {
         self
     }
 
-    /// What the file of a table has in some rows, in the columns that the input takes: their names, and
-    /// the texts of each row. None of rows that are of no table.
+    /// What the file of a table has in some rows, in the columns that the input takes. None of rows that
+    /// are of no table.
     ///
     /// # Errors
     ///
     /// [`DataError::Table`] for a file that cannot be read, or has changed.
-    pub fn raw_rows(
-        &self,
-        rows: &[usize],
-    ) -> Result<Option<(Vec<String>, Vec<Vec<String>>)>, DataError> {
+    pub fn raw_rows(&self, rows: &[usize]) -> Result<Option<RawRows>, DataError> {
         let (Some(places), Some(input)) = (&self.places, &self.input) else { return Ok(None) };
         let (columns, path) = (input.columns(), &places.path);
         let rows: Vec<usize> = rows.iter().map(|&row| places.rows[row]).collect();
-        let found = raw_rows(path, &rows, &columns).map_err(DataError::table(path))?;
-        Ok(Some((columns, found)))
+        let cells = raw_rows(path, &rows, &columns).map_err(DataError::table(path))?;
+        Ok(Some(RawRows { columns, cells }))
     }
 
     /// The training rows, in ascending order, in the random order of an epoch; a function of seed and

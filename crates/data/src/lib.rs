@@ -75,7 +75,7 @@ pub use batch::{Batch, BatchTargets};
 pub use blocks::RowsOnDisk;
 pub use cache::LoadOptions;
 pub use checksum::read_idx;
-pub use dataset::{Dataset, Features, Targets};
+pub use dataset::{Dataset, Features, RawRows, Targets};
 pub use error::{Attempt, DataError};
 pub use fetch::FetchProgress;
 pub use fireclay_readers::{

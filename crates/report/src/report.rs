@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fireclay::{Device, Loaded, Model, PredictError, Prediction, Provenance, Sounds, Task};
-use fireclay_data::{Dataset, LoadOptions, Targets, TrainTest, load};
+use fireclay_data::{Dataset, LoadOptions, RawRows, Targets, TrainTest, load};
 use fireclay_measure::{EvaluateError, Evaluation, Options, Scores, WorstRow, evaluate, outputs};
 use fireclay_terminal::message;
 use train::disk::Disk;
@@ -372,9 +372,9 @@ impl Report {
         let rows: Vec<usize> = self.mistakes.iter().map(|mistake| mistake.row.row).collect();
         let raw = data.raw_rows(&rows);
         let raw = raw.map_err(|error| ReportError::Data { reason: message(&error) })?;
-        if let Some((columns, rows)) = raw {
+        if let Some(RawRows { columns, cells }) = raw {
             self.columns = columns;
-            self.mistakes.iter_mut().zip(rows).for_each(|(mistake, cells)| mistake.cells = cells);
+            self.mistakes.iter_mut().zip(cells).for_each(|(mistake, cells)| mistake.cells = cells);
         }
         if let Targets::Values { values, names } = data.targets() {
             let outputs = outputs(model, data, options.batch_size)?;
