@@ -330,10 +330,10 @@ fn raw_rows(evaluation: &Evaluation, raw: Option<&RawRows>) -> String {
 
 /// Rows as objects, by the names of their columns.
 fn named(RawRows { columns, cells }: &RawRows) -> Vec<serde_json::Map<String, Value>> {
-    let object = |cells: &Vec<String>| {
+    let objects = cells.iter().map(|cells| {
         columns.iter().cloned().zip(cells.iter().cloned().map(Value::String)).collect()
-    };
-    cells.iter().map(object).collect()
+    });
+    objects.collect()
 }
 
 fn worst(evaluation: &Evaluation) -> String {
