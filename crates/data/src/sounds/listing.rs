@@ -112,8 +112,8 @@ fn of_names(files: &[PathBuf], pattern: &Pattern) -> Result<Vec<Column>, DataErr
     Ok(columns.collect())
 }
 
-fn as_text(path: &PathBuf) -> String {
-    path.to_string_lossy().into_owned()
+fn as_text(path: impl AsRef<Path>) -> String {
+    path.as_ref().to_string_lossy().into_owned()
 }
 
 fn texts(all: impl IntoIterator<Item = String>) -> Cells {
