@@ -62,9 +62,11 @@ enum Step {
 }
 
 /// The projects outside the workspace, which `cargo fmt --all` does not see.
-const OUTSIDE: [&str; 5] = [
+const OUTSIDE: [&str; 7] = [
     "benches/latency",
     "crates/formats/fuzz",
+    "crates/sounds/fuzz",
+    "crates/tables/fuzz",
     "docs/examples/depend-on-core",
     "docs/examples/predict-alone",
     "fuzz",

@@ -34,7 +34,9 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     for row in &texts {
         let encoded = encoder.encode(0, &[Value::Text(row)]).unwrap();
         let (places, values) = encoded.sparse[0].row(0);
-        assert!(places.is_sorted_by(|a, b| a < b) && places.iter().all(|&at| (at as usize) < count));
+        assert!(
+            places.is_sorted_by(|a, b| a < b) && places.iter().all(|&at| (at as usize) < count)
+        );
         assert!(values.iter().all(|value| value.is_finite() && *value >= 0.0));
     }
     Corpus::Keep
