@@ -65,7 +65,8 @@ impl Estimate {
         if self.low < self.high {
             return self;
         }
-        let share = if of == 0.0 { 0.0 } else { (self.value * of).round() / of };
+        // Of weighted rows, `of` is no whole number, and the nearest one may be above it.
+        let share = if of == 0.0 { 0.0 } else { ((self.value * of).round() / of).min(1.0) };
         Self { value: self.value, ..Self::of_share(share, of) }
     }
 

@@ -73,8 +73,9 @@ impl JsonLines {
     }
 }
 
-/// Rows of JSON Lines, some at a time. The columns are the keys of the first [`FIRST`] objects, in the order
-/// in which they first occur; an object without one of them has no value there, and later keys are left out.
+/// Rows of JSON Lines, some at a time. The columns are the keys of the first [`FIRST`] objects, those of an
+/// earlier object first, and those of one object in alphabetical order; an object without one of them has no
+/// value there, and later keys are left out.
 ///
 /// A list of numbers is a column for each of them, `key.0`, `key.1` and so on, and as long in every row. A
 /// list of texts is a cell, which holds the list as JSON has it.
@@ -261,7 +262,7 @@ mod tests {
         let text =
             "{\"v\": null, \"t\": [\"x\", \"y, z\"]}\n{\"v\": [1, 2.5], \"t\": []}\n{\"n\": 1}\n";
         let found = table(text).unwrap();
-        assert_eq!(found.names(), ["v.0", "v.1", "t", "n"]);
+        assert_eq!(found.names(), ["t", "v.0", "v.1", "n"]);
         let cells = |name: &str| -> Vec<String> {
             found.column(name).unwrap().cells.iter().map(|cell| cell.text().into_owned()).collect()
         };

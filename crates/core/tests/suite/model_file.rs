@@ -171,8 +171,8 @@ fn each_way_to_be_wrong_has_its_own_error() {
     assert!(matches!(read(b"").unwrap_err(), Problem::Safetensors(_)));
     assert!(matches!(read(b"not a model file at all").unwrap_err(), Problem::Safetensors(_)));
     assert!(matches!(swap("\"fireclay\"", "\"firebrick\""), Problem::NoDocument));
-    let version = swap(r#"\"version\":1"#, r#"\"version\":4"#);
-    assert!(matches!(version, Problem::Version { found: 4, newest: 3 }), "{version}");
+    let version = swap(r#"\"version\":1"#, r#"\"version\":5"#);
+    assert!(matches!(version, Problem::Version { found: 5, newest: 4 }), "{version}");
     assert!(matches!(swap(r#"\"version\":1"#, r#"\"version\":0"#), Problem::Version { .. }));
     assert!(matches!(swap(r#"\"hidden\":[4]"#, r#"\"hidden\":4"#), Problem::Document(_)));
     let twice = swap(r#"\"hidden\":[4]"#, r#"\"hidden\":[4],\"hidden\":[4]"#);
