@@ -114,6 +114,7 @@ fn trained(mlp: Mlp, rows: RowSource<'_>, device: &Device) -> Result<Mlp> {
         schedule: &Schedule::default(),
         training: &training,
         tuned: None,
+        sounds: None,
         seed: SEED,
         device,
     };

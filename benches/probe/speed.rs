@@ -43,6 +43,7 @@ pub(crate) fn train(
         schedule: &Schedule::default(),
         training: &training,
         tuned: None,
+        sounds: None,
         seed: 1,
         device,
     };
