@@ -51,7 +51,7 @@ const EXAMPLES: [Example; 2] = [
     Example {
         folder: "docs/examples/predict-alone",
         forbidden: &["burn", "clap", "rayon"],
-        most: 38,
+        most: 40,
     },
     Example {
         folder: "docs/examples/depend-on-core",
