@@ -36,8 +36,8 @@ impl Kind {
     }
 }
 
-/// Bytes that tell the kind of a file.
-const BEGINNING: u64 = 12;
+/// Bytes that tell the kind of a file, and the format of nearly all WAV files.
+const BEGINNING: u64 = 4096;
 /// Samples of all channels of a WAV file that are decoded together.
 const BLOCK: usize = 1 << 14;
 /// The most samples of a recording that is read as a whole, after resampling: 32 MiB.
@@ -72,9 +72,10 @@ impl<R: Read> Recording<R> {
         let mut beginning = Vec::new();
         stream.by_ref().take(BEGINNING).read_to_end(&mut beginning)?;
         let kind = Kind::of(&beginning).ok_or(SoundError::Foreign)?;
+        let block = bytes_of_a_sample(&beginning);
         let stream = Cursor::new(beginning).chain(stream);
         let (decoder, rate, declared) = match kind {
-            Kind::Wav => wav(stream)?,
+            Kind::Wav => wav(stream, block)?,
             Kind::Flac => flac(stream)?,
         };
         if !(1..=Sounds::MOST_RATE).contains(&rate) {
@@ -188,7 +189,27 @@ fn mean(channels: &[f64], scale: f64) -> f32 {
 /// A decoder with the rate and the samples of each channel that its header declares.
 type Opened<R> = (Decoder<R>, u32, Option<u64>);
 
-fn wav<R: Read>(stream: Begun<R>) -> Result<Opened<R>, SoundError> {
+/// Bytes of a sample of one channel, of a WAV file whose format is among its first chunks.
+fn bytes_of_a_sample(beginning: &[u8]) -> Option<u16> {
+    let mut chunks = beginning.get(12..)?;
+    loop {
+        let (id, size) = (chunks.get(..4)?, chunks.get(4..8)?);
+        let size = u32::from_le_bytes(size.try_into().ok()?) as usize;
+        let contents = chunks.get(8..)?;
+        if id == b"fmt " {
+            return number(contents, 12)?.checked_div(number(contents, 2)?);
+        }
+        // Chunks of an odd size are followed by a byte that does not count.
+        chunks = contents.get(size.checked_add(size % 2)?..)?;
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+/// `bytes` are those of a sample, if they are known.
+fn wav<R: Read>(stream: Begun<R>, bytes: Option<u16>) -> Result<Opened<R>, SoundError> {
     let reader = WavReader::new(BufReader::new(stream)).map_err(|error| of_wav(error, 0, None))?;
     let spec = reader.spec();
     let is_float = spec.sample_format == SampleFormat::Float;
@@ -196,6 +217,12 @@ fn wav<R: Read>(stream: Begun<R>) -> Result<Opened<R>, SoundError> {
     if channels == 0 || !(1..=32).contains(&bits) {
         let what = format!("{channels} channels of {bits} bits");
         return Err(SoundError::Malformed { kind: Kind::Wav.name(), what });
+    }
+    // Programs differ in which end of a wider sample holds the bits, and no header says which. Other wide
+    // samples are refused by the decoder.
+    if bits == 24 && bytes != Some(3) {
+        let what = "samples of 24 bits in more than 3 bytes".to_owned();
+        return Err(SoundError::Unread { kind: Kind::Wav.name(), what });
     }
     let scale = if is_float { 1.0 } else { full_scale(u32::from(bits)) };
     let declared = Some(u64::from(reader.duration()));

@@ -57,6 +57,16 @@ fn lying_and_truncated_wav_files_are_refused() {
 }
 
 #[test]
+fn samples_of_24_bits_in_four_bytes_are_refused() {
+    let mut wide = wav(8_000, 1, 40, &[1; 20]);
+    assert!(read(&wide).is_ok());
+    wide[28..32].copy_from_slice(&32_000_u32.to_le_bytes());
+    wide[32..36].copy_from_slice(&[4, 0, 24, 0]);
+    let found = read(&wide);
+    assert!(matches!(found, Err(SoundError::Unread { .. })), "{found:?}");
+}
+
+#[test]
 fn truncated_and_damaged_flac_files_are_refused() {
     let whole = fs::read(path("chirp.flac")).unwrap();
     assert!(read(&whole).is_ok());
