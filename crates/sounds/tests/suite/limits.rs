@@ -7,7 +7,7 @@ use fireclay_sounds::{Recording, SoundError, Windows};
 
 use crate::recordings::path;
 
-/// A WAV file of 16 bits whose header says what it is told.
+/// A WAV file of 16 bits, whose header has this rate, number of channels and length.
 fn wav(rate: u32, channels: u16, bytes_declared: u32, samples: &[i16]) -> Vec<u8> {
     let mut file = b"RIFF".to_vec();
     file.extend(bytes_declared.wrapping_add(36).to_le_bytes());
